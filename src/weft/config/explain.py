@@ -1,0 +1,200 @@
+"""Says every config mistake in the user's own words: where, what was expected, what to do."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from weft.config.yaml import KeyPath
+from weft.errors import ConfigError, WeftError
+
+Origin = Callable[[KeyPath], str]
+
+
+def explain(
+    error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], origin: Origin
+) -> list[WeftError]:
+    """One readable error for each mistake pydantic found, in the order of the config."""
+    return [_explain_one(dict(problem), model, values, origin) for problem in error.errors()]
+
+
+def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
+    """A did-you-mean line for `word`, or `otherwise` when nothing known is close."""
+    close = get_close_matches(word, known, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else otherwise
+
+
+def describe(info: FieldInfo) -> str:
+    """A field in brief: `int >= 1, default 64: hidden width`."""
+    return f"{expected(info)}, {about('', info)}"
+
+
+def expected(info: FieldInfo) -> str:
+    """Type and range of a field, as in `int >= 1` or `one of mlp, cnn`."""
+    words = _type_words(info.annotation)
+    limits = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+    for meta in info.metadata:
+        for kind, sign in limits.items():
+            if isinstance(meta, kind):
+                words += f" {sign} {getattr(meta, kind.__name__.lower())}"
+    return words
+
+
+def fields(model: type[BaseModel], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
+    """Every leaf option of `model` with its key path, in order; unions list all their kinds."""
+    for name, info in model.model_fields.items():
+        path = (*prefix, name)
+        branches = models_of(info.annotation)
+        if not branches:
+            yield path, info
+        for branch in branches:
+            yield from fields(branch, path)
+
+
+def models_of(annotation: Any) -> list[type[BaseModel]]:
+    """The config classes an annotation allows; empty for scalars."""
+    if get_origin(annotation) is Annotated:
+        return models_of(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [m for argument in get_args(annotation) for m in models_of(argument)]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return []
+
+
+def section_at(
+    model: type[BaseModel], path: KeyPath, values: Mapping[str, Any]
+) -> type[BaseModel] | None:
+    """The config class that governs the keys below `path`, following chosen kinds."""
+    current: type[BaseModel] = model
+    node: Any = values
+    for key in path:
+        node = node.get(key) if isinstance(node, Mapping) else None
+        info = current.model_fields.get(key)
+        branches = models_of(info.annotation) if info else []
+        if not branches:
+            return None
+        tag = node.get("kind") if isinstance(node, Mapping) else None
+        chosen = [b for b in branches if len(branches) == 1 or tag_of(b) == tag]
+        current = chosen[0] if chosen else branches[0]
+    return current
+
+
+def _explain_one(
+    problem: dict[str, Any], model: type[BaseModel], values: Mapping[str, Any], origin: Origin
+) -> WeftError:
+    path = _strip_tags(tuple(str(part) for part in problem["loc"]), model, values)
+    dotted, where = ".".join(path), origin(path)
+    section = section_at(model, path[:-1], values) if path else model
+    if problem["type"] == "extra_forbidden" and section is not None:
+        return _unknown_key(path, section, model, where)
+    if problem["type"].startswith("union_tag"):
+        return ConfigError(
+            f"`{dotted}.kind` = {_show(_tag_given(problem['input']))} is not a kind of {dotted}",
+            where=origin((*path, "kind")),
+            expected=f"one of {', '.join(tag_of(m) for m in _branches(model, path, values))}",
+        )
+    info = section.model_fields.get(path[-1]) if section and path else None
+    if info is None or problem["type"] == "value_error":
+        message = str(problem["msg"]).removeprefix("Value error, ")
+        return ConfigError(f"`{dotted}`: {message}" if dotted else message, where=where)
+    if problem["type"] == "missing":
+        return ConfigError(f"`{dotted}` is missing", where=where, expected=expected(info))
+    return ConfigError(
+        f"`{dotted}` = {_show(problem['input'])} is not allowed",
+        where=where,
+        expected=expected(info),
+        hint=about(path[-1], info),
+    )
+
+
+def about(name: str, info: FieldInfo) -> str:
+    """A field's default and description."""
+    words = name
+    if not info.is_required():
+        default = info.get_default(call_default_factory=True, validated_data={})
+        if not isinstance(default, BaseModel):
+            words = f"{words} (default {_show(default)})" if name else f"default {_show(default)}"
+    return f"{words}: {info.description}" if info.description else words
+
+
+def _unknown_key(
+    path: KeyPath, section: type[BaseModel], model: type[BaseModel], where: str
+) -> WeftError:
+    dotted, parent = ".".join(path), ".".join(path[:-1])
+    everywhere = {".".join(known): info for known, info in fields(model)}
+    siblings = {".".join((*path[:-1], name)): i for name, i in section.model_fields.items()}
+    close = get_close_matches(dotted, siblings, n=1, cutoff=0.6)
+    close = close or get_close_matches(dotted, everywhere, n=1, cutoff=0.75)
+    # A key given at the wrong level (`lr=1e-3`) is found by its last part.
+    same_leaf = [known for known in everywhere if known.split(".")[-1] == path[-1]]
+    lines = []
+    for guess in close or same_leaf[:3]:
+        info = siblings.get(guess) or everywhere[guess]
+        lines.append(f"did you mean `{guess}`?  ({describe(info)})")
+    shown = sorted(section.model_fields)
+    lines.append(
+        f"keys of `{parent}`: {', '.join(shown)}"
+        if parent
+        else "`weft config show` lists every key"
+    )
+    return ConfigError(f"unknown key `{dotted}`", where=where, hint="\n".join(lines))
+
+
+def _strip_tags(loc: KeyPath, model: type[BaseModel], values: Mapping[str, Any]) -> KeyPath:
+    """Pydantic's location without the union tags, so that keys read as the user wrote them."""
+    path: KeyPath = ()
+    for part in loc:
+        tags = [tag_of(branch) for branch in _branches(model, path, values)]
+        if len(tags) > 1 and part in tags:
+            continue
+        path = (*path, part)
+    return path
+
+
+def _branches(
+    model: type[BaseModel], path: KeyPath, values: Mapping[str, Any]
+) -> list[type[BaseModel]]:
+    if not path:
+        return [model]
+    section = section_at(model, path[:-1], values)
+    info = section.model_fields.get(path[-1]) if section else None
+    return models_of(info.annotation) if info else []
+
+
+def tag_of(branch: type[BaseModel]) -> str:
+    """The `kind` that chooses this branch of a union."""
+    info = branch.model_fields.get("kind")
+    return str(info.default) if info else ""
+
+
+def _tag_given(value: Any) -> Any:
+    return value.get("kind") if isinstance(value, Mapping) else value
+
+
+def _type_words(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_words(arguments[0])
+    if origin is Literal:
+        return f"one of {', '.join(str(a) for a in arguments)}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type_words(a) for a in arguments)
+    if origin in (tuple, list):
+        return f"list of {_type_words(arguments[0])}"
+    if annotation is type(None):
+        return "null"
+    names = {str: "text", bool: "true or false", float: "number"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)

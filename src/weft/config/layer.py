@@ -1,0 +1,77 @@
+"""Layers of a config - presets, files, overrides - and how one is laid over another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from weft.config.yaml import KeyPath
+
+
+@dataclass
+class Layer:
+    """Plain nested values, and where each key was set; layers merge onto one another."""
+
+    values: dict[str, Any]
+    origins: dict[KeyPath, str] = field(default_factory=dict)
+
+    def put(self, key: str, value: Any, origin: str) -> None:
+        """Sets the dotted `key`."""
+        nested = nest(key, value)
+        _merge(self, nested, (), lambda _: origin)
+
+    def origin(self, path: KeyPath) -> str:
+        """Where the value at `path`, or the nearest key above it, was set."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.origins:
+                return self.origins[path[:length]]
+        below = (where for key, where in self.origins.items() if key[: len(path)] == path)
+        return next(below, "") if path else ""
+
+    def lay(self, layer: Layer) -> None:
+        """Merges `layer` over this one; whoever sets `steps` takes back `epochs` and vice versa."""
+        for one, other in (("steps", "epochs"), ("epochs", "steps")):
+            if layer.values.get(one) is not None and layer.values.get(other) is None:
+                self.values[other] = None
+        _merge(self, layer.values, (), layer.origin)
+
+
+def _merge(
+    target: Layer, values: Mapping[str, Any], path: KeyPath, origin: Callable[[KeyPath], str]
+) -> None:
+    """Deep-merges `values` below `path`; a branch whose `kind` changes is replaced, not mixed."""
+    into = target.values
+    for key in path:
+        into = into[key]
+    for key, value in values.items():
+        here = (*path, key)
+        if not isinstance(value, Mapping):
+            into[key] = list(value) if isinstance(value, list) else value
+            target.origins[here] = origin(here)
+            continue
+        old = into.get(key)
+        if not isinstance(old, dict) or _other_kind(old, value):
+            into[key] = {}
+            for known in [k for k in target.origins if k[: len(here)] == here]:
+                del target.origins[known]
+        _merge(target, value, here, origin)
+
+
+def _other_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return "kind" in old and "kind" in new and old["kind"] != new["kind"]
+
+
+def nest(key: str, value: Any) -> dict[str, Any]:
+    """`{"a": {"b": value}}` for the dotted key `a.b`."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    nested: dict[str, Any] = value
+    return nested
+
+
+def leaves(value: Any, path: KeyPath = ()) -> list[KeyPath]:
+    """Key paths of everything in `value` that is no mapping (or an empty one)."""
+    if isinstance(value, Mapping) and value:
+        return [leaf for key, child in value.items() for leaf in leaves(child, (*path, str(key)))]
+    return [path]

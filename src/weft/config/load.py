@@ -1,0 +1,130 @@
+"""Turns recipe names, files and `key=value` words into one validated config with origins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os.path import isfile
+from typing import Any
+
+from pydantic import ValidationError
+
+from weft.config.base import FamilyConfig
+from weft.config.explain import explain
+from weft.config.layer import Layer, leaves
+from weft.config.presets import base_layer
+from weft.config.recipe import Owner, Registry, defaults_of, recipe_class
+from weft.config.yaml import KeyPath, read_value
+from weft.errors import ConfigError, UsageError, WeftError
+
+_OVERRIDE = re.compile(r"^([A-Za-z_][\w-]*(?:\.[\w-]+)*)=(.*)$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A config and where each of its values came from.
+
+    Attributes:
+        config: the validated config.
+        recipe: the words that named it, e.g. `cet/mnist`.
+        origin: key path -> "preset cet/mnist:4", "my.yaml:7", "command line, override 2", or ""
+            for a default.
+        notices: sentences to tell the user once, such as old keys that were translated.
+    """
+
+    config: FamilyConfig
+    recipe: str
+    origin: Callable[[KeyPath], str]
+    notices: tuple[str, ...] = ()
+
+
+def load(
+    words: Sequence[str],
+    registry: Registry,
+    overrides: Mapping[str, Any] | None = None,
+) -> Resolved:
+    """Resolves recipe names, files and overrides, lowest first, into a validated config.
+
+    Args:
+        words: recipe names (`cet/mnist`, `cet`), YAML or JSON files, and `key=value`.
+        registry: where families are found.
+        overrides: Python values by dotted key (or nested mappings), applied last.
+
+    Raises:
+        ConfigError: listing every mistake with its origin.
+        UsageError: when no recipe is named, or one that does not exist.
+    """
+    bases = [word for word in words if not _is_override(word)]
+    if not bases:
+        raise UsageError(
+            "no recipe given",
+            expected="a recipe such as `cet/digits`, or a YAML file",
+            hint="`weft recipes` lists what there is",
+        )
+    notices: list[str] = []
+    named = [base_layer(word, registry, notices) for word in bases]
+    layers = [layer for _, layer in named]
+    problems: list[WeftError] = []
+    line = Layer({})
+    for number, word in enumerate((w for w in words if _is_override(w)), start=1):
+        key, _, text = word.partition("=")
+        where = f"command line, override {number}"
+        try:
+            line.put(key, read_value(text, where), where)
+        except ConfigError as error:
+            problems.append(error)
+    arguments = Layer({})
+    for key, value in (overrides or {}).items():
+        arguments.put(key, value, f"argument `{key}`")
+    layers += [line, arguments]
+
+    asked = {str(layer.values["family"]) for layer in layers if "family" in layer.values}
+    if len(asked) > 1:
+        raise UsageError(
+            f"recipes of different families cannot be merged: {', '.join(sorted(asked))}"
+        )
+    family = registry.find(asked.pop())
+    recipe = recipe_class(family)
+    tree = Layer(defaults_of(recipe))
+    for layer in layers:
+        tree.lay(_translate(layer, family, notices))
+    try:
+        config = recipe.model_validate(tree.values)
+    except ValidationError as error:
+        problems += explain(error, recipe, tree.values, tree.origin)
+    if problems:
+        raise ConfigError(problems)
+    return Resolved(
+        config, " ".join(name for name, _ in named), tree.origin, tuple(dict.fromkeys(notices))
+    )
+
+
+def validate(values: Mapping[str, Any], family: Owner, where: str) -> FamilyConfig:
+    """A config from a complete tree, such as a run's `config.yaml`."""
+    recipe = recipe_class(family)
+    try:
+        return recipe.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, recipe, values, lambda _: where)) from error
+
+
+def _is_override(word: str) -> bool:
+    return bool(_OVERRIDE.match(word)) and not isfile(word)
+
+
+def _translate(layer: Layer, family: Owner, notices: list[str]) -> Layer:
+    """Replaces the family's old key names by the new ones, each keeping its origin."""
+    if not (family.aliases and layer.values):
+        return layer
+    result = Layer({})
+    for path in leaves(layer.values):
+        key, value = ".".join(path), layer.values
+        for part in path:
+            value = value[part]
+        if key in family.aliases:
+            old, (key, convert) = key, family.aliases[key]
+            value = convert(value)
+            notices.append(f"`{old}` is now `{key}` ({layer.origin(path)})")
+        result.put(key, value, layer.origin(path))
+    return result

@@ -1,0 +1,98 @@
+"""Presets by name: files of a family, or rows of a table it ships."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os.path import isfile
+from pathlib import Path
+from typing import Any
+
+from weft.config.explain import suggest
+from weft.config.layer import Layer
+from weft.config.recipe import Owner, Registry
+from weft.config.yaml import KeyPath, read_file
+from weft.errors import ConfigError, UsageError
+
+_FILE_ENDINGS = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named starting point: a file of the family, or a row of a table it ships.
+
+    Attributes:
+        values: what it sets.
+        lines: line of each key in its file; empty for a row of a table.
+        about: first line of the file's opening comment.
+    """
+
+    values: dict[str, Any]
+    lines: Mapping[KeyPath, int]
+    about: str = ""
+
+
+def preset_names(family: Owner) -> list[str]:
+    """The family's presets: files first, then those it generates."""
+    files = sorted(path.stem for path in (family.home / "presets").glob("*.yaml"))
+    return [*files, *family.generated]
+
+
+def preset(family: Owner, name: str) -> Preset:
+    """The family's preset called `name`.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    path = family.home / "presets" / f"{name}.yaml"
+    if path.is_file():
+        comment = path.read_text().partition("\n")[0].lstrip("# ").strip()
+        return Preset(*read_file(path), comment)
+    if name in family.generated:
+        return Preset(dict(family.generated[name]), {})
+    names = preset_names(family)
+    raise UsageError(
+        f"family `{family.name}` has no preset `{name}`",
+        expected=f"one of {', '.join(names[:12])}{' …' if len(names) > 12 else ''}",
+        hint=suggest(name, names, f"`weft recipes {family.name}` lists them"),
+    )
+
+
+def base_layer(word: str, registry: Registry, notices: list[str]) -> tuple[str, Layer]:
+    """The recipe's full name, and what the recipe or file sets."""
+    if isfile(word):
+        values, lines = read_file(Path(word))
+        if values.get("family") not in registry.names():
+            raise ConfigError(
+                "the file does not say which family it configures",
+                where=word,
+                expected=f"`family: NAME` with one of {', '.join(registry.names())}",
+            )
+        return word, _labelled(values, lines, word)
+    name, _, wanted = _recipe(word, registry, notices).partition("/")
+    family = registry.find(name)
+    chosen = preset(family, wanted or family.default)
+    recipe = f"{name}/{wanted or family.default}"
+    return recipe, _labelled({**chosen.values, "family": name}, chosen.lines, f"preset {recipe}")
+
+
+def _labelled(values: dict[str, Any], lines: Mapping[KeyPath, int], label: str) -> Layer:
+    return Layer(values, {(): label, **{key: f"{label}:{n}" for key, n in lines.items()}})
+
+
+def _recipe(word: str, registry: Registry, notices: list[str]) -> str:
+    """`word` as family/preset; a path that leads nowhere means the preset its file is named for."""
+    if word.partition("/")[0] in registry.names() and not word.endswith(_FILE_ENDINGS):
+        return word
+    recipes = [f"{n}/{p}" for n in registry.names() for p in preset_names(registry.find(n))]
+    if word.endswith(_FILE_ENDINGS):
+        named = [recipe for recipe in recipes if recipe.partition("/")[2] == Path(word).stem]
+        if len(named) == 1:
+            notices.append(f"there is no file `{word}`; took the preset `{named[0]}`")
+            return named[0]
+    raise UsageError(
+        f"there is no file `{word}`"
+        if word.endswith(_FILE_ENDINGS)
+        else f"there is no recipe `{word}`",
+        hint=suggest(word, recipes, "`weft recipes` lists the recipes"),
+    )

@@ -1,0 +1,115 @@
+"""The errors a user can meet: what was wrong, where, what was expected, what to do next."""
+
+from __future__ import annotations
+
+
+class WeftError(Exception):
+    """Base of every error that is shown to a user without a traceback.
+
+    Args:
+        message: what was wrong, in one sentence.
+        where: file:line, key or flag it was found at.
+        expected: what would have been right.
+        hint: what to do next, ideally a command.
+    """
+
+    label = "error"
+    exit_code = 1
+
+    def __init__(
+        self, message: str, *, where: str = "", expected: str = "", hint: str = ""
+    ) -> None:
+        self.message, self.where, self.expected, self.hint = message, where, expected, hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        head = f"{self.label}: {self.message}"
+        if self.where:
+            head += f"   ({self.where})"
+        lines = [head]
+        if self.expected:
+            lines.append(f"  expected {self.expected}")
+        lines.extend(f"  {line}" for line in self.hint.splitlines())
+        return "\n".join(lines)
+
+
+class UsageError(WeftError):
+    """The command line asked for something that does not exist or does not fit together."""
+
+    label = "usage error"
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """One or more mistakes in a configuration; every one of them is listed."""
+
+    label = "config error"
+
+    def __init__(self, problems: list[WeftError] | str, **parts: str) -> None:
+        self.problems = [] if isinstance(problems, str) else problems
+        if isinstance(problems, str):
+            super().__init__(problems, **parts)
+        else:
+            super().__init__(f"{len(problems)} problem(s)")
+
+    def __str__(self) -> str:
+        if not self.problems:
+            return super().__str__()
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class DataError(WeftError):
+    """A data set is missing, damaged or of another form than expected."""
+
+    label = "data error"
+
+
+class CheckpointError(WeftError):
+    """A checkpoint is missing, damaged, or belongs to another family."""
+
+    label = "checkpoint error"
+
+
+class RunError(WeftError):
+    """A run directory is in use, finished, or not a run at all."""
+
+    label = "run error"
+
+
+class DeviceError(WeftError):
+    """A device, precision or parallel layout was asked for that is not there."""
+
+    label = "device error"
+    exit_code = 2
+
+
+class Interrupted(WeftError):
+    """A signal stopped a run after its state was saved; the exit code says which signal."""
+
+    label = "interrupted"
+
+    def __init__(self, signal_name: str, run: str) -> None:
+        super().__init__(
+            f"stopped by {signal_name}; the state is saved",
+            where=run,
+            hint=f"weft resume {run}",
+        )
+        self.exit_code = 130 if signal_name == "SIGINT" else 143
+
+
+class NonFiniteError(WeftError):
+    """The loss or a gradient stopped being a number; the update was not applied."""
+
+    label = "training error"
+
+
+class MissingExtra(WeftError):
+    """An optional dependency is needed and not installed."""
+
+    label = "missing dependency"
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package `{package}`",
+            hint=f"pip install 'weft[{extra}]'",
+        )

@@ -1,0 +1,45 @@
+"""The smallest family that can train: a line through noisy points. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from weft.config.base import Adam, Cadence, EvalConfig, FamilyConfig, KindConfig
+from weft.family import Family
+
+
+class ToyConfig(FamilyConfig):
+    """Options of the toy family."""
+
+    family: Literal["toy"] = Field("toy", description="Which family trains.")
+    batch_size: int = Field(8, ge=1, description="Items in a batch.")
+    width: int = Field(4, ge=1, description="Hidden width.")
+    noise: float = Field(0.0, ge=0, description="Noise added to the inputs of a step.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout.")
+    validate_on: Literal["val", "test"] = Field("val", description="Held-out split.")
+    own_gradients: bool = Field(False, description="Whether the task computes gradients itself.")
+    poison: int = Field(-1, description="Step whose loss is not a number; -1 for none.")
+    optim: KindConfig = Field(Adam(lr=1e-2), description="Optimiser.")
+    eval: EvalConfig = Field(EvalConfig(every="4 steps"), description="Evaluation.")
+    pause: float = Field(0.0, ge=0, description="Seconds to sleep in each step.")
+
+
+class ToyEval(EvalConfig):
+    """Unused; shows that sections can be narrowed."""
+
+    every: Cadence = "1 epoch"
+
+
+FAMILY = Family(
+    name="toy",
+    summary="A line through noisy points.",
+    config=ToyConfig,
+    task="tests.toy.task:ToyTask",
+    default="small",
+    aliases={
+        "old_width": ("width", lambda value: value + 1),
+        "lr": ("optim.lr", lambda value: value),
+    },
+)
