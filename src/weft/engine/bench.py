@@ -1,0 +1,115 @@
+"""Measures benchmark cases: medians over windows, spread, peak memory; ratios, not times."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weft.metrics.timing import Case, Form
+
+_WARM_UP = 2
+
+
+def measure(
+    cases: Iterable[Case], *, full: bool, report: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Times every form of every case.
+
+    Args:
+        cases: what to measure.
+        full: whether to include the cases marked for it.
+        report: told which form is measured now.
+
+    Returns:
+        `{"cases": [{case, form, median_ms, iqr_ms, windows, peak_mib, flops}], "ratios":
+        {"case/form:baseline": time over time}}`.
+    """
+    rows: list[dict[str, Any]] = []
+    ratios: dict[str, float] = {}
+    for case in cases:
+        if case.full and not full:
+            continue
+        for name, build in case.forms.items():
+            report(f"{case.name}/{name}")
+            rows.append({"case": case.name, "form": name, **_measure_form(build)})
+        times = {row["form"]: row["median_ms"] for row in rows if row["case"] == case.name}
+        for name, taken in times.items():
+            for baseline in case.baselines:
+                if baseline in times and name != baseline:
+                    ratios[f"{case.name}/{name}:{baseline}"] = taken / times[baseline]
+    return {"cases": rows, "ratios": ratios}
+
+
+def machine() -> dict[str, Any]:
+    """What the times were taken on, with the matrix-product rate as a yardstick for floors."""
+    a = torch.randn(1024, 1024)
+    best = min(_timed(lambda: a @ a) for _ in range(10))
+    return {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "gemm_gflops": round(2 * 1024**3 / best / 1e9, 1),
+    }
+
+
+def _measure_form(build: Callable[[], Form]) -> dict[str, Any]:
+    gc.collect()
+    before = _reset_peak()
+    form = build()
+    for _ in range(min(_WARM_UP, form.windows)):
+        form.step()
+    times = []
+    for _ in range(form.windows):
+        start = time.perf_counter()
+        for _ in range(form.steps_per_window):
+            form.step()
+        times.append(1e3 * (time.perf_counter() - start) / form.steps_per_window)
+    quartiles = statistics.quantiles(times, n=4)
+    return {
+        "median_ms": statistics.median(times),
+        "iqr_ms": quartiles[2] - quartiles[0],
+        "windows": form.windows,
+        "peak_mib": (_peak_bytes() - before) / 2**20,
+        "flops": form.flops,
+    }
+
+
+def _timed(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _reset_peak() -> int:
+    """Gives freed memory back, restarts the kernel's peak meter; resident bytes now.
+
+    The meter is Linux's; elsewhere the peak is that of the whole process and reads too high.
+    """
+    if not Path("/proc/self/clear_refs").exists():
+        return 0
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status_bytes("VmRSS")
+
+
+def _peak_bytes() -> int:
+    if Path("/proc/self/status").exists():
+        return _status_bytes("VmHWM")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _status_bytes(field: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,167 @@
+"""Checkpoints: written atomically, checksummed, the newest good one found again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weft.engine.atomic import atomic_writer, write_text
+from weft.errors import CheckpointError
+
+FORMAT = 1
+_NAME = re.compile(r"^step_(\d{8})\.pt$")
+State = dict[str, Any]
+
+
+class Store:
+    """The checkpoints of one run.
+
+    A checkpoint `step_00000390.pt` stands beside `step_00000390.pt.sha256`, in the form that
+    `sha256sum -c` reads. The sum is written first: a checkpoint under its final name always has
+    one. The file `best` holds the step of the best checkpoint, which is never dropped.
+
+    Args:
+        folder: where they lie; made when the first is saved.
+        keep: how many of the newest are kept.
+        keep_every: checkpoints at multiples of this many steps are kept for good.
+        warn: told about damaged checkpoints.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: int = 2,
+        keep_every: int | None = None,
+        warn: Callable[[str], None] = print,
+    ) -> None:
+        self.folder, self.keep, self.keep_every, self.warn = folder, keep, keep_every, warn
+
+    def save(self, state: State, step: int, *, best: bool = False) -> Path:
+        """Writes a checkpoint, marks it as the best if it is, and drops what is too old.
+
+        Raises:
+            CheckpointError: if the disk is full or not writable; older checkpoints stay.
+        """
+        path = self._path(step)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, {"format": FORMAT, **state})
+            if best:
+                write_text(self.folder / "best", f"{step}\n")
+            self._retire()
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write a checkpoint: {error.strerror}",
+                where=str(path),
+                hint="make room, then `weft resume` goes on from the last good checkpoint",
+            ) from error
+        return path
+
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints there are, ascending, damaged ones included."""
+        if not self.folder.is_dir():
+            return []
+        found = (_NAME.match(entry.name) for entry in self.folder.iterdir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def newest(self) -> State | None:
+        """The newest checkpoint that verifies, or None if there are none at all.
+
+        Raises:
+            CheckpointError: if there are checkpoints and all of them are damaged.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            path = self._path(step)
+            try:
+                return read(path)
+            except CheckpointError as error:
+                self.warn(f"{error.message} ({path.name}); trying the one before")
+        if steps:
+            raise CheckpointError(
+                f"all {len(steps)} checkpoints are damaged",
+                where=str(self.folder),
+                hint="move them away to start the run from its first step",
+            )
+        return None
+
+    def best(self) -> int | None:
+        """Step of the best checkpoint, or None where nothing was held out to choose by."""
+        path = self.folder / "best"
+        return int(path.read_text()) if path.is_file() else None
+
+    def find(self, name: str) -> Path:
+        """The file of checkpoint `best`, `last` or a step number.
+
+        Raises:
+            CheckpointError: if there is no such checkpoint.
+        """
+        steps = self.steps()
+        named = {"last": steps[-1] if steps else None, "best": self.best()}
+        step = named[name] if name in named else int(name) if name.isdigit() else None
+        if step in steps:
+            return self._path(step)
+        known = [word for word, value in named.items() if value is not None]
+        raise CheckpointError(
+            f"there is no checkpoint `{name}`",
+            where=str(self.folder),
+            expected=f"one of {', '.join([*known, *map(str, steps)])}" if steps else "",
+            hint="" if steps else "the run has not saved one yet",
+        )
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step_{step:08d}.pt"
+
+    def _retire(self) -> None:
+        for step in self.steps()[: -self.keep]:
+            if step == self.best() or (self.keep_every and step % self.keep_every == 0):
+                continue
+            self._path(step).unlink()
+            _sum_path(self._path(step)).unlink(missing_ok=True)
+
+
+def read(path: Path) -> State:
+    """A checkpoint, after its checksum was verified; never runs code from the file.
+
+    Raises:
+        CheckpointError: if it is damaged, has no checksum, or is of an unknown format.
+    """
+    sum_path = _sum_path(path)
+    if not sum_path.is_file():
+        raise CheckpointError("checkpoint without a checksum", where=str(path))
+    expected = sum_path.read_text().split()[0]
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise CheckpointError(
+            "checkpoint is damaged: its checksum differs",
+            where=str(path),
+            expected=f"sha256 {expected[:12]}…, found {found[:12]}…",
+        )
+    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"checkpoint has format {state.get('format')}",
+            where=str(path),
+            expected=f"format {FORMAT}",
+            hint="use the version of weft that wrote it",
+        )
+    return state
+
+
+def _write(path: Path, state: State) -> None:
+    with atomic_writer(path) as file:
+        torch.save(state, file)
+        file.flush()
+        with Path(file.name).open("rb") as written:
+            digest = hashlib.file_digest(written, "sha256").hexdigest()
+        write_text(_sum_path(path), f"{digest}  {path.name}\n")
+
+
+def _sum_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")

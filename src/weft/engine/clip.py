@@ -1,0 +1,56 @@
+"""Bounds on gradients; every rule also returns the norm before it acted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from weft.config.base import NoClip, NormClip, ValueClip
+
+
+def global_norm(gradients: Sequence[Tensor]) -> Tensor:
+    """Joint Euclidean norm of all gradients, a scalar on their device; it is not a number, or
+    infinite, exactly when some entry is (or the square overflows)."""
+    norms = torch._foreach_norm(list(gradients))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm
+
+
+class NoClipping:
+    """Only measures."""
+
+    def __init__(self, config: NoClip) -> None:
+        """Nothing to configure."""
+
+    def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
+        """The joint norm; gradients stay as they are."""
+        return global_norm(gradients)
+
+
+class NormClipping:
+    """Scales all gradients by min(1, max_norm / norm), without asking the device for the norm."""
+
+    def __init__(self, config: NormClip) -> None:
+        self.max_norm = config.max_norm
+
+    def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Clips in place; the joint norm before."""
+        norm = global_norm(gradients)
+        torch._foreach_mul_(list(gradients), (self.max_norm / (norm + 1e-6)).clamp(max=1.0))
+        return norm
+
+
+class ValueClipping:
+    """Clamps every entry to [-limit, limit]."""
+
+    def __init__(self, config: ValueClip) -> None:
+        self.limit = config.limit
+
+    def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Clips in place; the joint norm before."""
+        norm = global_norm(gradients)
+        torch._foreach_clamp_min_(list(gradients), -self.limit)
+        torch._foreach_clamp_max_(list(gradients), self.limit)
+        return norm

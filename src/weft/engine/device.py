@@ -1,0 +1,164 @@
+"""Where and how a run computes: device, threads, precision, and its share among processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from weft.config.base import EngineConfig
+from weft.data.random import derive
+from weft.errors import DeviceError
+from weft.family import Parallel
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those torchrun started; one of one otherwise."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes the run."""
+        return self.rank == 0
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process raised the flag; every process must ask."""
+        if self.world == 1:
+            return flag
+        total = torch.tensor(float(flag))
+        dist.all_reduce(total)
+        return bool(total.item())
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replaces each tensor by its mean over processes."""
+        if self.world == 1:
+            return
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+            tensor.div_(self.world)
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """Joins the processes torchrun started, if it did, and leaves them at the end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks()
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(config: EngineConfig) -> torch.device:
+    """The device a config names; `auto` takes the best there is.
+
+    Raises:
+        DeviceError: if a device is named that is unknown or absent.
+    """
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if config.device == "auto":
+        return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(config.device)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"`{config.device}` is not a device",
+            where="engine.device",
+            expected="auto, cpu, cuda, cuda:N or mps",
+        ) from error
+    present = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(device.type, 0)
+    if device.type == "cuda" and device.index is None and present:
+        device = torch.device("cuda", local)
+    if (device.index or 0) >= present:
+        raise DeviceError(
+            f"there is no device `{config.device}` on this machine",
+            where="engine.device",
+            expected=f"one of {present} {device.type} device(s)" if present else "",
+            hint="engine.device=auto takes the best device there is",
+        )
+    return device
+
+
+def set_threads(config: EngineConfig) -> None:
+    """Limits torch's threads on the CPU if the config says so."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+
+
+def precision(config: EngineConfig, device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 where asked for; parameters stay float32."""
+    if config.precision == "bf16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def seed_step(seed: int, step: int, rank: int, device: torch.device) -> None:
+    """Seeds torch's own generators for one step, so that no state needs to be saved.
+
+    `torch.manual_seed` would walk every backend (76 us); one generator takes about 1 us.
+    """
+    value = derive(seed, step, "torch", rank)
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        index = device.index or 0
+        torch.cuda.default_generators[index].manual_seed(value)
+
+
+def check_split(parallel: Parallel, size: int, parts: int, ranks: Ranks) -> None:
+    """Refuses a layout that would split what the family says must stay whole.
+
+    Args:
+        parallel: the family's declaration.
+        size: length of dimension 0 of an index batch.
+        parts: `engine.accumulation`.
+        ranks: the processes.
+
+    Raises:
+        DeviceError: if the split is not allowed or does not come out even.
+    """
+    shares = ranks.world * parts
+    if shares == 1:
+        return
+    unit = {"items": "items of a batch", "streams": "streams", "none": "batches"}[parallel]
+    if parallel == "none":
+        raise DeviceError(
+            "this family's batch cannot be split",
+            where=f"{ranks.world} process(es), engine.accumulation={parts}",
+            hint="run one process with engine.accumulation=1; use `weft sweep` for many runs",
+        )
+    if size % shares:
+        raise DeviceError(
+            f"{size} {unit} cannot be shared evenly by {ranks.world} process(es) "
+            f"x {parts} accumulation part(s)",
+            expected=f"a multiple of {shares}",
+            hint="change `streams`, `engine.accumulation` or --nproc-per-node"
+            if parallel == "streams"
+            else "change `batch_size`, `engine.accumulation` or --nproc-per-node",
+        )
+
+
+def shares(indices: Tensor, parts: int, ranks: Ranks) -> list[Tensor]:
+    """This process's part of an index batch along dimension 0, cut into `parts`."""
+    mine = indices.chunk(ranks.world)[ranks.rank] if ranks.world > 1 else indices
+    return list(mine.chunk(parts)) if parts > 1 else [mine]
+
+
+def float_buffers(model: nn.Module) -> list[Tensor]:
+    """Buffers that hold running statistics; their mean over processes is the exact one, since
+    every process saw as many streams and the update is linear."""
+    return [buffer for buffer in model.buffers() if buffer.is_floating_point()]

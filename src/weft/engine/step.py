@@ -1,0 +1,180 @@
+"""One optimiser step: loss or the family's own gradients, clip, guard, update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from weft.config.base import FamilyConfig
+from weft.config.kinds import Kind
+from weft.data.source import Batch
+from weft.engine.device import Ranks, precision
+from weft.engine.schedule import Schedule
+from weft.errors import NonFiniteError
+from weft.family import Context, Task, resolve
+
+Scalars = dict[str, Tensor]
+
+
+class LossModule(nn.Module):
+    """A task's loss as a module, so that DistributedDataParallel sees all of it."""
+
+    def __init__(self, task: Task[Any], model: nn.Module) -> None:
+        super().__init__()
+        self.task, self.model = task, model
+
+    def forward(self, batch: Batch, ctx: Context) -> tuple[Tensor, Scalars]:
+        """The task's loss and scalars."""
+        return self.task.loss(self.model, batch, ctx)
+
+
+class Stepper:
+    """Holds what changes from step to step: weights, optimiser, schedule.
+
+    Args:
+        task: the family's task.
+        model: the bare model, on its device.
+        config: the run's config.
+        kinds: chosen branches of `optim`, `schedule` and `clip`.
+        total_steps: length of the run.
+        ranks: the processes that share each batch.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any],
+        model: nn.Module,
+        config: FamilyConfig,
+        kinds: Mapping[str, Kind],
+        total_steps: int,
+        ranks: Ranks,
+        device: torch.device,
+    ) -> None:
+        self.task, self.model, self.config, self.ranks = task, model, config, ranks
+        self.device = device
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser: torch.optim.Optimizer = resolve(kinds["optim"].build)(
+            config.optim, task.param_groups(model)
+        )
+        self.peaks = [float(group["lr"]) for group in self.optimiser.param_groups]
+        self.schedule: Schedule = resolve(kinds["schedule"].build)(config.schedule, total_steps)
+        self.clip = resolve(kinds["clip"].build)(config.clip)
+        self.skips = torch.zeros((), device=device)
+        self.loss_module: nn.Module = LossModule(task, model)
+        if config.engine.compile:
+            model.compile()
+        if ranks.world > 1 and task.gradients is None:
+            self.loss_module = DistributedDataParallel(self.loss_module, broadcast_buffers=False)
+
+    def __call__(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
+        """Updates the weights by the mean gradient over `batches`.
+
+        Returns:
+            Scalars still on the device: the loss, its terms, the gradient norm.
+
+        Raises:
+            NonFiniteError: on the CPU, at once, if `engine.nonfinite` says stop.
+        """
+        self.model.train()
+        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * self.schedule.factor(ctx.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        scalars = self._gradients(batches, ctx)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
+        self._update(scalars, norm, ctx)
+        self.task.after_step(self.model, ctx)
+        if self.schedule.reacts:
+            self.schedule.observe(float(scalars["loss"]))
+        return {**scalars, "grad_norm": norm}
+
+    def _gradients(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
+        total: Scalars = {}
+        for number, batch in enumerate(batches):
+            with self._without_sync(last=number == len(batches) - 1):
+                with precision(self.config.engine, self.device):
+                    if self.task.gradients is not None:
+                        loss, terms = self.task.gradients(self.model, batch, ctx)
+                    else:
+                        loss, terms = self.loss_module(batch, ctx)
+                if self.task.gradients is None:
+                    torch.autograd.backward(loss / len(batches) if len(batches) > 1 else loss)
+            for name, value in {"loss": loss, **terms}.items():
+                part = value.detach() / len(batches)
+                total[name] = total[name] + part if name in total else part
+        if self.task.gradients is not None:
+            own = [p.grad for p in self.parameters if p.grad is not None]
+            if len(batches) > 1:
+                torch._foreach_div_(own, float(len(batches)))
+            self.ranks.average(own)
+        return total
+
+    def _without_sync(self, *, last: bool) -> AbstractContextManager[object]:
+        """All but the last part of a batch keep their gradients to themselves."""
+        if isinstance(self.loss_module, DistributedDataParallel) and not last:
+            return self.loss_module.no_sync()
+        return nullcontext()
+
+    def _update(self, scalars: Scalars, norm: Tensor, ctx: Context) -> None:
+        bad = (~(torch.isfinite(scalars["loss"]) & torch.isfinite(norm))).float()
+        self.ranks.average([bad])
+        fused = any(group.get("fused") for group in self.optimiser.param_groups)
+        if self.device.type != "cpu" and fused:
+            # The kernel reads the flag and leaves the weights alone: no wait for the device.
+            self.optimiser.found_inf = bad  # type: ignore[attr-defined]
+            self.optimiser.step()
+            self.skips = (self.skips + 1) * bad
+            return
+        if not bool(bad):
+            self.optimiser.step()
+            self.skips.zero_()
+            return
+        self.skips += 1
+        self.check_skips(scalars, ctx)
+
+    def check_skips(self, scalars: Scalars, ctx: Context) -> None:
+        """Stops the run if updates had to be skipped and the config does not allow (so many).
+
+        Raises:
+            NonFiniteError: naming the step and the first offender.
+        """
+        skips = int(self.skips)
+        engine = self.config.engine
+        if skips == 0 or (engine.nonfinite == "skip" and skips <= engine.max_skips):
+            return
+        raise NonFiniteError(
+            f"step {ctx.step}: {self._offender(scalars)} is not a finite number",
+            where="engine.nonfinite=" + engine.nonfinite,
+            hint="the update was not applied and the last checkpoint is good\n"
+            "weft resume RUN log.every=1, a smaller optim.lr, or engine.nonfinite=skip",
+        )
+
+    def _offender(self, scalars: Scalars) -> str:
+        for name, value in scalars.items():
+            if not bool(torch.isfinite(value)):
+                return f"`{name}`"
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+                return f"the gradient of `{name}`"
+        return "the gradient norm"
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold to go on exactly."""
+        return {
+            "model": self.model.state_dict(),
+            "optim": self.optimiser.state_dict(),
+            "schedule": self.schedule.state(),
+            "skips": int(self.skips),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Takes back what `state` gave."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optim"])
+        self.schedule.load(state["schedule"])
+        self.skips.fill_(state["skips"])
