@@ -1,0 +1,154 @@
+"""A run's directory: its files, its one writer, and its state."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from weft.config.base import RunSection
+from weft.config.yaml import write as to_yaml
+from weft.engine.atomic import write_text
+from weft.errors import RunError
+
+
+class RunDirectory:
+    """Paths and files of one run; see docs/run-directory.md for the layout.
+
+    Args:
+        path: the directory, which exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """The scalar log, the truth about the run."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def figures(self) -> Path:
+        """Pictures, with an index of their captions."""
+        return self.path / "figures"
+
+    @property
+    def weights(self) -> Path:
+        """The final weights alone, with the config in the file's metadata."""
+        return self.path / "model.safetensors"
+
+    def lock(self) -> None:
+        """Becomes the run's only writer until the process ends or `unlock`.
+
+        Raises:
+            RunError: if another process writes the run.
+        """
+        file = (self.path / "lock").open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read().strip()
+            file.close()
+            raise RunError(
+                "another process is writing this run",
+                where=str(self.path),
+                expected=f"only one writer; it is {holder or 'unknown'}",
+                hint="wait for it or stop it; `weft runs` shows what runs",
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        self._lock = file
+
+    def unlock(self) -> None:
+        """Lets others write."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def is_locked(self) -> bool:
+        """Whether some process, this one included, writes the run now."""
+        if self._lock is not None:
+            return True
+        try:
+            with (self.path / "lock").open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def write_yaml(self, name: str, values: Mapping[str, Any], comment: str = "") -> None:
+        """Writes `values` as NAME.yaml."""
+        head = f"# {comment}\n" if comment else ""
+        write_text(self.path / f"{name}.yaml", head + to_yaml(dict(values)))
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Writes `values` as NAME.json."""
+        write_text(self.path / f"{name}.json", json.dumps(values, indent=2) + "\n")
+
+    def note(self, text: str) -> None:
+        """Appends a line to log.txt."""
+        with (self.path / "log.txt").open("a") as file:
+            file.write(f"{now()} {text}\n")
+
+
+def create(run: RunSection, family: str, name: str) -> RunDirectory:
+    """Makes a new directory: exactly `run.dir`, or `<root>/<family>/<name>[-n]`.
+
+    Raises:
+        RunError: if `run.dir` exists and is not empty, or cannot be made.
+    """
+    try:
+        if run.dir is not None:
+            return RunDirectory(_exact(Path(run.dir)))
+        base = Path(run.root) / family
+        base.mkdir(parents=True, exist_ok=True)
+        return RunDirectory(_numbered(base, run.name or name))
+    except OSError as error:
+        raise RunError(
+            f"cannot make the run's directory: {error.strerror}",
+            where=str(error.filename),
+            hint="run.root=FOLDER or run.dir=FOLDER puts it elsewhere",
+        ) from error
+
+
+def _exact(path: Path) -> Path:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(
+            "the directory is not empty, and runs are never overwritten",
+            where=f"run.dir={path}",
+            hint=f"`weft resume {path}` goes on with the run in it; or choose another run.dir",
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _numbered(base: Path, name: str) -> Path:
+    number = 1
+    while True:
+        path = base / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        return path
+
+
+def now() -> str:
+    """The present in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

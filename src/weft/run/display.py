@@ -1,0 +1,110 @@
+"""Shows a run while it trains: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+
+_LINE_SECONDS = 10.0
+
+
+class Silent:
+    """Shows nothing."""
+
+    def row(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """One line at each evaluation, and every ten seconds in between, on standard error."""
+
+    def __init__(self, start: int, total: int) -> None:
+        self.start, self.total, self.began = start, total, time.monotonic()
+        self.last = 0.0
+
+    def row(self, step: int, values: Mapping[str, float]) -> None:
+        """Prints the row if it is time to."""
+        evaluated = any(name.startswith(("val/", "test/")) for name in values)
+        if not evaluated and time.monotonic() - self.last < _LINE_SECONDS and step < self.total:
+            return
+        self.last = time.monotonic()
+        left = (self.last - self.began) / max(1, step - self.start) * (self.total - step)
+        print(f"step {step}/{self.total}  {summary(values)}  {clock(left)} left", file=sys.stderr)
+
+    def say(self, text: str) -> None:
+        """Prints the text."""
+        print(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Bar:
+    """A rich progress bar with loss, rate and time left, on standard error."""
+
+    def __init__(self, start: int, total: int, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[shown]}"),
+            console=Console(stderr=True),
+        )
+        self.task = self.progress.add_task(title, total=total, completed=start, shown="", rate="")
+        self.shown: dict[str, float] = {}
+        self.progress.start()
+
+    def row(self, step: int, values: Mapping[str, float]) -> None:
+        """Moves the bar; the latest loss and metrics stand beside it."""
+        self.shown.update(_headline(values))
+        rate = values.get("time/step_ms")
+        if rate:
+            self.progress.update(self.task, rate=f"{1e3 / rate:,.0f} steps/s")
+        self.progress.update(self.task, completed=step, shown=summary(self.shown))
+
+    def say(self, text: str) -> None:
+        """Prints the text above the bar."""
+        self.progress.console.print(text, markup=False)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self.progress.stop()
+
+
+def display(start: int, total: int, title: str) -> Bar | Lines:
+    """A bar on a terminal, lines elsewhere."""
+    return Bar(start, total, title) if sys.stderr.isatty() else Lines(start, total)
+
+
+def summary(values: Mapping[str, float]) -> str:
+    """The loss and the held-out metrics in a few words."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in _headline(values).items())
+
+
+def clock(seconds: float) -> str:
+    """A duration as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _headline(values: Mapping[str, float]) -> dict[str, float]:
+    wanted = ("train/loss", "train/accuracy", "val/", "test/")
+    return {name: value for name, value in values.items() if name.startswith(wanted)}

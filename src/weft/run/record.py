@@ -1,0 +1,145 @@
+"""Writes a run's numbers and state as it trains: metrics.jsonl, status.json, log.txt, sinks."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from weft.run.directory import RunDirectory, now
+
+if TYPE_CHECKING:
+    from weft.engine.loop import Progress
+
+_HEARTBEAT_SECONDS = 2.0
+
+
+class Sink(Protocol):
+    """A second home for a run's numbers."""
+
+    def on_row(self, step: int, values: Mapping[str, float]) -> None:
+        """A row was recorded."""
+
+    def on_end(self, directory: RunDirectory, state: str) -> None:
+        """The run stopped in `state`."""
+
+
+class Display(Protocol):
+    """Shows the run to whoever started it."""
+
+    def row(self, step: int, values: Mapping[str, float]) -> None:
+        """A row was recorded."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line happened."""
+
+    def close(self) -> None:
+        """The run stopped."""
+
+
+class RunRecorder:
+    """The loop's recorder for a run directory.
+
+    Args:
+        directory: where to write.
+        identity: fields of status.json that do not change: family, name, recipe, total_steps.
+        progress: the run's progress, read whenever the status is written.
+        display: shows rows and notes as they come.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        identity: Mapping[str, Any],
+        progress: Progress,
+        display: Display,
+    ) -> None:
+        self.directory, self.identity, self.progress = directory, identity, progress
+        self.display = display
+        self.sinks: list[Sink] = []
+        self._cut(directory.metrics, progress.step)
+        self._file = directory.metrics.open("a")
+        self._last_beat = 0.0
+
+    def row(self, step: int, epoch: float, seconds: float, values: Mapping[str, float]) -> None:
+        """Appends a row to metrics.jsonl and passes it to every sink."""
+        row = {"step": step, "epoch": round(epoch, 6), "seconds": round(seconds, 3), **values}
+        self._file.write(json.dumps({k: _finite(v) for k, v in row.items()}) + "\n")
+        self._file.flush()
+        self.each_sink(lambda sink: sink.on_row(step, values))
+        self.display.row(step, values)
+        self.alive(step)
+
+    def alive(self, step: int) -> None:
+        """Renews the heartbeat, at most every two seconds."""
+        if time.monotonic() - self._last_beat > _HEARTBEAT_SECONDS:
+            self.status("running")
+
+    def status(self, state: str, message: str = "") -> None:
+        """Writes status.json."""
+        self._last_beat = time.monotonic()
+        progress = self.progress
+        best = None
+        if progress.best_step is not None:
+            best = {"step": progress.best_step, "value": _finite(progress.best_value)}
+        self.directory.write_json(
+            "status",
+            {
+                "state": state,
+                **self.identity,
+                "step": progress.step,
+                "updated": now(),
+                "seconds": round(progress.seconds, 3),
+                "metrics": {k: _finite(v) for k, v in progress.metrics.items()},
+                "best": best,
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "message": message,
+            },
+        )
+
+    def note(self, text: str) -> None:
+        """Writes a line to log.txt and shows it."""
+        self.directory.note(text)
+        self.display.say(text)
+
+    def each_sink(self, action: Callable[[Sink], None]) -> None:
+        """Calls every sink; one that fails is dropped with a note, and the run goes on."""
+        for sink in tuple(self.sinks):
+            try:
+                action(sink)
+            except Exception as error:
+                self.sinks.remove(sink)
+                self.note(f"warning: {type(sink).__name__} failed and is off from now on: {error}")
+
+    def close(self, state: str, message: str = "") -> None:
+        """Writes the last status and closes everything."""
+        self.status(state, message)
+        self.directory.note(f"{state} at step {self.progress.step} {message}".rstrip())
+        self.each_sink(lambda sink: sink.on_end(self.directory, state))
+        self._file.close()
+        self.display.close()
+
+    @staticmethod
+    def _cut(path: Path, step: int) -> None:
+        """Drops rows after `step`: they belong to work that is about to be done again."""
+        if not path.exists():
+            return
+        kept = [line for line in read_lines(path) if json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept))
+
+
+def read_lines(path: Path) -> Sequence[str]:
+    """Complete lines of a JSON-lines file; a last line cut short by a crash is left out."""
+    text = path.read_text()
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null says the same."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,111 @@
+"""Finds and reads runs by scanning directories; there is no database that could disagree."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.config.yaml import read_file
+from weft.errors import RunError
+from weft.run.directory import RunDirectory
+from weft.run.record import read_lines
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its files tell it.
+
+    Attributes:
+        path: its directory.
+        config: the full config as plain values.
+        resolved: derived values: total_steps, parameters, …
+        status: status.json.
+        env: versions, machine, git state.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    resolved: dict[str, Any]
+    status: dict[str, Any]
+    env: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the directory."""
+        return self.path.name
+
+    @property
+    def family(self) -> str:
+        """The family that trained."""
+        return str(self.config["family"])
+
+    @property
+    def state(self) -> str:
+        """running, finished, interrupted, failed, or crashed: no end recorded and no writer."""
+        state = str(self.status["state"])
+        if state == "running" and not RunDirectory(self.path).is_locked():
+            return "crashed"
+        return state
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The latest evaluation."""
+        return dict(self.status["metrics"])
+
+    def load_model(self, checkpoint: str | None = None) -> nn.Module:
+        """The trained model in eval mode: the best checkpoint if there is one, else the last."""
+        from weft.run.launch import load_model
+
+        return load_model(self.path, checkpoint)[1]
+
+    def history(self) -> list[dict[str, Any]]:
+        """All rows of metrics.jsonl."""
+        path = RunDirectory(self.path).metrics
+        return [json.loads(line) for line in read_lines(path)] if path.is_file() else []
+
+
+def open_run(path: Path | str) -> Run:
+    """The run in `path`.
+
+    Raises:
+        RunError: if there is none, or its files cannot be read.
+    """
+    path = Path(path)
+    if not (path / "status.json").is_file():
+        raise RunError(
+            "this is not a run",
+            where=str(path),
+            expected="a directory with status.json and config.yaml",
+            hint="`weft runs` lists the runs",
+        )
+    try:
+        return Run(
+            path,
+            read_file(path / "config.yaml")[0],
+            read_file(path / "resolved.yaml")[0],
+            json.loads((path / "status.json").read_text()),
+            json.loads((path / "env.json").read_text()),
+        )
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunError(f"the run's files cannot be read: {error}", where=str(path)) from error
+
+
+def find_runs(root: Path | str) -> list[Run]:
+    """All runs below `root`, oldest first."""
+    runs = [open_run(path) for path in _run_folders(Path(root))]
+    return sorted(runs, key=lambda run: (str(run.status.get("started", "")), str(run.path)))
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    for folder, below, files in os.walk(root):
+        if "status.json" in files and "config.yaml" in files:
+            below.clear()
+            yield Path(folder)
+        below.sort()

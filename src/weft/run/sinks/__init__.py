@@ -1,0 +1,1 @@
+"""Second homes for a run's scalars beside metrics.jsonl."""

@@ -1,0 +1,31 @@
+"""Scalars as TensorBoard event files under logs/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from weft.run.directory import RunDirectory
+
+
+class TensorBoard:
+    """Writes rows as they come; at resume, hides what comes after the checkpoint.
+
+    Args:
+        directory: the run.
+        step: step the run goes on from.
+    """
+
+    def __init__(self, directory: RunDirectory, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder = str(directory.path / "logs")
+        self.writer = SummaryWriter(folder, purge_step=step + 1 if step else None)
+
+    def on_row(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes the row's scalars."""
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    def on_end(self, directory: RunDirectory, state: str) -> None:
+        """Flushes and closes the file."""
+        self.writer.close()
