@@ -88,11 +88,11 @@ class Interrupted(WeftError):
 
     label = "interrupted"
 
-    def __init__(self, signal_name: str, run: str) -> None:
+    def __init__(self, signal_name: str, where: str, again: str = "") -> None:
         super().__init__(
             f"stopped by {signal_name}; the state is saved",
-            where=run,
-            hint=f"weft resume {run}",
+            where=where,
+            hint=again or f"weft resume {where}",
         )
         self.exit_code = 130 if signal_name == "SIGINT" else 143
 

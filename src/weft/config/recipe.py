@@ -118,3 +118,15 @@ def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
         default = info.get_default(call_default_factory=True, validated_data={})
         values[name] = default.model_dump() if isinstance(default, BaseModel) else default
     return values
+
+
+def plain_defaults(family: Owner) -> dict[str, Any]:
+    """What a config of the family holds where nobody set anything, as plain values."""
+    recipe = recipe_class(family)
+    config = recipe.model_construct(
+        **{
+            name: info.get_default(call_default_factory=True, validated_data={})
+            for name, info in recipe.model_fields.items()
+        }
+    )
+    return config.plain()

@@ -1,0 +1,281 @@
+"""The verbs of weft for notebooks and programs; the command line calls these."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft import families
+from weft.config.load import Resolved
+from weft.config.load import load as load_config
+from weft.config.presets import preset, preset_names
+from weft.errors import Interrupted, RunError, UsageError
+from weft.run.registry import Run, find_runs, open_run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from weft.reports.tables import Table
+    from weft.run.launch import SinkMaker
+    from weft.sweeps.pool import Outcome
+
+Picture = tuple[str, str, "Figure"]
+
+
+def configure(*words: str, **overrides: Any) -> Resolved:
+    """The config that recipe names, files and `key=value` words resolve to.
+
+    Keyword arguments override by key; nested keys as `optim={"lr": 1e-3}` or
+    `**{"optim.lr": 1e-3}`.
+
+    Raises:
+        ConfigError: listing every mistake with its origin.
+    """
+    return load_config(words, families, overrides)
+
+
+def recipes(family: str | None = None) -> list[dict[str, str]]:
+    """Every preset of every family (or of one): its recipe name and what it is."""
+    rows = []
+    for name in families.names() if family is None else [family]:
+        found = families.find(name)
+        for each in preset_names(found):
+            default = " (default)" if each == found.default else ""
+            about = preset(found, each).about or found.summary
+            rows.append({"recipe": f"{name}/{each}", "about": about + default})
+    return rows
+
+
+def dry_run(*words: str, **overrides: Any) -> dict[str, Any]:
+    """What a run would cost - parameters, FLOPs, memory, steps - without training it."""
+    from weft.run.launch import Parts
+
+    return Parts.of(configure(*words, **overrides).config).resolved()
+
+
+def train(
+    *words: str,
+    show: bool = False,
+    report: bool = True,
+    sinks: Sequence[SinkMaker] = (),
+    **overrides: Any,
+) -> Run | None:
+    """Trains a run from recipe names, files and overrides.
+
+    Args:
+        words: `cet/mnist`, files, `key=value`, lowest precedence first.
+        show: whether progress goes to standard error.
+        report: whether figures and the report page are made at the end.
+        sinks: further homes for the numbers.
+        overrides: config values by key, e.g. `delay=20`.
+
+    Returns:
+        The finished run; None on all processes but the first under torchrun.
+    """
+    from weft.run.launch import start
+
+    return _done(start(configure(*words, **overrides), show=show, sinks=sinks), report)
+
+
+def resume(
+    path: Path | str,
+    *words: str,
+    show: bool = False,
+    report: bool = True,
+    sinks: Sequence[SinkMaker] = (),
+) -> Run | None:
+    """Goes on with an interrupted or crashed run, bit for bit on a CPU.
+
+    Args:
+        path: the run's directory.
+        words: `key=value` changes below `log`, `engine` and `checkpoint`.
+        show, report, sinks: as for `train`.
+    """
+    from weft.config.yaml import read_value
+    from weft.run import launch
+
+    pairs = [word.partition("=") for word in words]
+    changes = {key: read_value(text, "command line") for key, _, text in pairs}
+    return _done(launch.resume(Path(path), changes, show=show, sinks=sinks), report)
+
+
+def evaluate(path: Path | str, checkpoint: str | None = None) -> dict[str, float]:
+    """Metrics of a run's `best`, `last` or numbered checkpoint on every held-out split."""
+    from weft.run import launch
+
+    return launch.evaluate(Path(path), checkpoint)
+
+
+def sample(path: Path | str, checkpoint: str | None = None) -> list[Path]:
+    """Draws what the trained model makes into the run's figures/ and lists the files."""
+    from weft.reports.plots import save, style
+    from weft.run.directory import RunDirectory
+    from weft.run.launch import load_model
+
+    parts, model, step = load_model(Path(path), checkpoint)
+    folder = RunDirectory(Path(path)).figures
+    folder.mkdir(exist_ok=True)
+    index = []
+    with style():
+        for name, caption, figure in parts.task.sample(model, parts.data(), parts.context(step)):
+            save(figure, folder / f"{name}.png")
+            index.append({"file": f"{name}.png", "name": name, "caption": caption})
+    RunDirectory(folder).write_json("index", {"step": step, "figures": index})
+    return [folder / entry["file"] for entry in index]
+
+
+def report(path: Path | str) -> Path:
+    """Writes the run's report.html, one self-contained page, and gives its path."""
+    from weft.config.load import validate
+    from weft.config.recipe import plain_defaults
+    from weft.reports.html import write_report
+    from weft.reports.plots import curves, style
+
+    run = open_run(path)
+    history, family = run.history(), families.find(run.family)
+    task = family.load_task(validate(run.config, family, str(run.path / "config.yaml")))
+    with style():
+        figures = [*curves(history), *task.figures(history)]
+    return write_report(run, figures, defaults=plain_defaults(family))
+
+
+def runs(root: Path | str = "runs") -> list[Run]:
+    """All runs below `root`, oldest first."""
+    return find_runs(root)
+
+
+def load(path: Path | str) -> nn.Module:
+    """The trained model in a run's directory or in an exported model.safetensors, in eval mode."""
+    from weft.run.launch import load_weights
+
+    path = Path(path)
+    return open_run(path).load_model() if path.is_dir() else load_weights(path)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished (or stopped) sweep.
+
+    Attributes:
+        directory: where its runs lie, with sweep.yaml and report.html.
+        table: mean and standard error over seeds of every setting.
+        outcomes: how each point that was tried ended.
+        page: its report.
+    """
+
+    directory: Path
+    table: Table
+    outcomes: list[Outcome]
+    page: Path
+
+
+def sweep(
+    *words: str,
+    directory: Path | str | None = None,
+    workers: int | None = None,
+    metric: str | None = None,
+    on_done: Callable[[Outcome], None] | None = None,
+) -> Sweep:
+    """Trains a grid of settings in local processes; the same call again continues it.
+
+    Args:
+        words: as for `train`; `delay=1,3,5`, `seed=0..2`, `optim.lr=log:1e-4:1e-2` span the grid.
+        directory: the sweep's directory, `runs/sweeps/<recipe>` by default.
+        workers: processes at a time; one per core or GPU by default.
+        metric: what the plot shows; the family's headline metric by default.
+        on_done: called as each point ends.
+    """
+    from weft.reports.html import write_sweep_report
+    from weft.reports.plots import save, sweep_plot
+    from weft.sweeps.grid import open_plan, outstanding, points, summarise
+    from weft.sweeps.pool import run_points
+    from weft.sweeps.space import parse
+
+    space = parse(words)
+    # All of them, so that a mistake in any leaves nothing behind.
+    recipes = [configure(*point.overrides).recipe for point in points(space)]
+    folder = Path(directory or Path("runs") / "sweeps" / recipes[0].replace("/", "-"))
+    planned = open_plan(folder, space)
+    todo = outstanding(planned, find_runs(folder))
+    outcomes = run_points(todo, train_point, workers, on_done)
+    done = find_runs(folder)
+    table = summarise(planned, done)
+    finished = [run for run in done if run.state == "finished"]
+    if any(outcome.state == "stopped" for outcome in outcomes):
+        raise Interrupted("SIGINT", str(folder), again="the same sweep command goes on with it")
+    if not finished:
+        raise RunError(
+            "no run of the sweep finished",
+            where=str(folder),
+            hint="\n".join(outcome.error for outcome in outcomes[:1]),
+        )
+    chosen = metric or _headline(finished[0])
+    figure = sweep_plot(table, chosen)
+    save(figure, folder / "sweep.png")
+    page = write_sweep_report(folder, table, figure, done)
+    return Sweep(folder, table, outcomes, page)
+
+
+def train_point(words: tuple[str, ...]) -> dict[str, Any]:
+    """Trains one point of a sweep in a worker process, or goes on with it where it stopped."""
+    where = Path(next(w.removeprefix("run.dir=") for w in words if w.startswith("run.dir=")))
+    if (where / "status.json").is_file():
+        run = resume(where, report=False)
+    else:
+        # Killed before its first status, the directory holds no work.
+        shutil.rmtree(where, ignore_errors=True)
+        run = train(*words, report=False)
+    return {} if run is None else run.metrics
+
+
+def reproduce(family: str, root: Path | str = "runs") -> Table:
+    """The paper's numbers beside those of finished runs that match them.
+
+    Raises:
+        UsageError: if the family states no claims.
+    """
+    from weft.reports.claims import compare, load_claims
+
+    path = families.find(family).home / "claims.yaml"
+    if not path.is_file():
+        raise UsageError(f"family `{family}` states no claims", where=str(path))
+    return compare(load_claims(path), find_runs(root))
+
+
+def bench(
+    family: str, *, full: bool = False, show: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Times the family's fast forms against its references and peers.
+
+    Raises:
+        UsageError: if the family has no benchmark.
+    """
+    from weft.engine.bench import machine, measure
+    from weft.family import resolve
+
+    found = families.find(family)
+    if not found.bench:
+        raise UsageError(f"family `{family}` has no benchmark")
+    return {"machine": machine(), **measure(resolve(found.bench)(full), full=full, report=show)}
+
+
+def _done(path: Path | None, make_report: bool) -> Run | None:
+    if path is None:
+        return None
+    if make_report:
+        sample(path)
+        report(path)
+    return open_run(path)
+
+
+def _headline(run: Run) -> str:
+    """The first headline metric the run has, on the test set if it was used."""
+    for name in run.status["headline"]:
+        for split in ("test", "val"):
+            if f"{split}/{name}" in run.metrics:
+                return f"{split}/{name}"
+    return next(iter(run.metrics))

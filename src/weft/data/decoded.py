@@ -1,0 +1,52 @@
+"""Keeps decoded arrays in the cache, so that slow formats are decoded once a machine."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from weft.data.formats import Arrays
+
+
+def decoded(path: Path, decode: Callable[[], Arrays]) -> Arrays:
+    """The arrays kept at `path`, or those of `decode()`, which are then kept there.
+
+    Args:
+        path: an npz file; its name must change whenever what `decode` returns does.
+        decode: makes the arrays.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+            return kept["images"], kept["labels"]
+    # Whatever is wrong with what was kept (zip members carry checksums), decoding mends it.
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = decode()
+    try:
+        _keep(path, arrays)
+    except OSError as error:
+        warnings.warn(
+            f"decoded images could not be kept ({error}); the next run decodes them again, "
+            "unless $WEFT_CACHE names a folder with space",
+            stacklevel=2,
+        )
+    return arrays
+
+
+def _keep(path: Path, arrays: Arrays) -> None:
+    """Writes `arrays` under another name first, so that no reader sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as stream:
+        temporary = Path(stream.name)
+        try:
+            np.savez(stream, images=arrays[0], labels=arrays[1])
+            stream.flush()
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

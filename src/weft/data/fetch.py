@@ -1,0 +1,273 @@
+"""Finds the files of a data set, verifies their checksums, and downloads what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from weft.data.catalog import DataSet, File, Form, find
+from weft.errors import DataError
+
+#: called with (file name, bytes so far, bytes in all) while a file is downloaded
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """Where one file of a set is.
+
+    Attributes:
+        file: the file as the catalogue describes it.
+        looked: every path it was looked for at, in order.
+        path: the first of them that exists, or None.
+        state: "present" is not verified yet; "ok" and "damaged" are.
+        found: SHA-256 of what lies at `path`, once verified.
+    """
+
+    file: File
+    looked: tuple[Path, ...]
+    path: Path | None = None
+    state: Literal["missing", "present", "ok", "damaged"] = "missing"
+    found: str = ""
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a set is: the form of it that would be read, and each of that form's files."""
+
+    data_set: DataSet
+    form: Form
+    files: tuple[FileStatus, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether no file is missing."""
+        return all(status.path for status in self.files)
+
+    @property
+    def intact(self) -> bool:
+        """Whether every file was verified and matches its checksum."""
+        return all(status.state == "ok" for status in self.files)
+
+
+def cache_folder() -> Path:
+    """Where downloads and decoded arrays are kept: $WEFT_CACHE, else the system's cache."""
+    if chosen := os.environ.get("WEFT_CACHE"):
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("weft"))
+
+
+def places(root: str | Path | None = None) -> tuple[Path, ...]:
+    """The folders data are looked for in, in order: `root`, $WEFT_DATA, the cache.
+
+    Raises:
+        DataError: `root` or $WEFT_DATA names something that is no folder.
+    """
+    named = (("data.root", root), ("$WEFT_DATA", os.environ.get("WEFT_DATA")))
+    folders = [(origin, Path(given).expanduser()) for origin, given in named if given]
+    for origin, folder in folders:
+        if not folder.is_dir():
+            raise DataError(
+                f"`{folder}` is no folder", where=origin, expected="the folder that holds the data"
+            )
+    return (*(folder for _, folder in folders), cache_folder())
+
+
+def locate(name: str, *, root: str | Path | None = None) -> Location:
+    """Where the set `name` lies, without reading it.
+
+    The form is the first that is complete, else the first that can be downloaded.
+
+    Raises:
+        UsageError: there is no such set.
+        DataError: a folder that was named does not exist.
+    """
+    data_set = find(name)
+    options = [
+        Location(data_set, form, tuple(_look(data_set, file, root) for file in form.files))
+        for form in data_set.forms
+    ]
+    preferred = [
+        *(option for option in options if option.complete),
+        *(option for option in options if option.form.downloadable),
+        *options,
+    ]
+    return preferred[0]
+
+
+def check(name: str, *, root: str | Path | None = None) -> Location:
+    """Like `locate`, with the checksum of every file that is there verified."""
+    location = locate(name, root=root)
+    return replace(location, files=tuple(_verify(status) for status in location.files))
+
+
+def get(name: str, *, root: str | Path | None = None, progress: Progress | None = None) -> Location:
+    """Downloads what is missing of the set `name` to `root`, or else to the cache.
+
+    Raises:
+        DataError: a file cannot be downloaded, or one that is there is damaged.
+    """
+    location = locate(name, root=root)
+    target = Path(root).expanduser() if root else cache_folder()
+    for status in location.files:
+        if status.path is None:
+            _download(location, status, target, progress)
+        else:
+            _intact(location, status)
+    return check(name, root=root)
+
+
+def require(
+    name: str, split: str, *, root: str | Path | None = None, download: bool = True
+) -> tuple[Form, tuple[Path, ...]]:
+    """The form that was found of the set `name`, and the verified files that hold `split`.
+
+    Args:
+        split: "train" or "test".
+        root: folder to look in before $WEFT_DATA and the cache.
+        download: whether missing files may be downloaded to the cache.
+    Raises:
+        UsageError: there is no such set.
+        DataError: it has no such split, or a file is missing, damaged or out of reach.
+    """
+    location = locate(name, root=root)
+    if split not in location.form.splits:
+        raise DataError(
+            f"`{name}` has no split `{split}`",
+            expected=f"one of {', '.join(location.form.splits)}",
+        )
+    statuses = {status.file: status for status in location.files}
+    paths = []
+    for status in (statuses[file] for file in location.form.splits[split]):
+        if status.path is not None:
+            paths.append(_intact(location, status))
+        elif download:
+            paths.append(_download(location, status, cache_folder(), None))
+        else:
+            raise missing(location, "downloading is switched off (data.download=false)")
+    return location.form, tuple(paths)
+
+
+def missing(location: Location, *reasons: str) -> DataError:
+    """The error for a set with missing files; `reasons` say why they were not downloaded."""
+    first, *others = [status for status in location.files if status.path is None]
+    return DataError(
+        f"`{location.data_set.name}` needs {first.file.name}, which is not here"
+        + (f" (nor are {len(others)} more of its files)" if others else ""),
+        expected=f"{first.file.size:,} bytes, SHA-256 {first.file.sha256}",
+        hint="\n".join(
+            (
+                "looked for as",
+                *(f"  {path}" for path in first.looked),
+                *_refusals(location, first.looked),
+                *reasons,
+                _remedy(location, first.file),
+            )
+        ),
+    )
+
+
+def _look(data_set: DataSet, file: File, root: str | Path | None) -> FileStatus:
+    """Looks for a file in the catalogue's layout, below that layout's first folder, and flat."""
+    if file.packaged:
+        looked = [Path(__file__).parent / file.path]
+    else:
+        inner = file.path.partition("/")[2]
+        names = (file.path, inner, f"{data_set.name}/{file.name}", file.name)
+        looked = [folder / name for folder in places(root) for name in dict.fromkeys(names)]
+    for path in looked:
+        if path.is_file():
+            return FileStatus(file, tuple(looked), path, "present")
+    return FileStatus(file, tuple(looked))
+
+
+def _verify(status: FileStatus) -> FileStatus:
+    if status.path is None:
+        return status
+    with status.path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    state: Literal["ok", "damaged"] = "ok" if found == status.file.sha256 else "damaged"
+    return replace(status, state=state, found=found)
+
+
+def _intact(location: Location, status: FileStatus) -> Path:
+    """The path of a file that is there, once its checksum is verified."""
+    assert status.path is not None
+    verified = _verify(status)
+    if verified.state == "ok":
+        return status.path
+    file = status.file
+    raise DataError(
+        f"{status.path} is damaged, or not the file that `{location.data_set.name}` needs",
+        expected=f"{file.size:,} bytes, SHA-256 {file.sha256}",
+        hint=f"found {status.path.stat().st_size:,} bytes, SHA-256 {verified.found}\n"
+        "delete it; then, " + _remedy(location, file),
+    )
+
+
+def _remedy(location: Location, file: File) -> str:
+    if file.packaged:
+        return "install weft again: the file ships with it"
+    if file.urls:
+        return f"with a network: weft data get {location.data_set.name}"
+    return "by hand, put the right file in its place: weft knows no mirror of it"
+
+
+def _refusals(location: Location, looked: tuple[Path, ...]) -> list[str]:
+    """A line for each file that is there in a form weft does not read."""
+    return [
+        f"{folder / name} is not read: {reason}"
+        for folder in dict.fromkeys(path.parent for path in looked)
+        for name, reason in location.data_set.refused.items()
+        if (folder / name).is_file()
+    ]
+
+
+class _Meter:
+    """Passes pooch's progress calls on as (file name, bytes so far, bytes in all)."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self.name, self.progress = name, progress
+        self.total, self.done = 0, 0
+
+    def update(self, amount: int) -> None:
+        self.done = min(self.done + amount, self.total)
+        self.progress(self.name, self.done, self.total)
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None: ...
+
+
+def _download(
+    location: Location, status: FileStatus, target: Path, progress: Progress | None
+) -> Path:
+    """Downloads one file below `target` from the first mirror that has it intact."""
+    import pooch
+
+    file = status.file
+    failures = ["no mirror delivered it:"] if file.urls else []
+    for url in file.urls:
+        try:
+            path = pooch.retrieve(
+                url,
+                f"sha256:{file.sha256}",
+                path=target / Path(file.path).parent,
+                fname=file.name,
+                downloader=pooch.HTTPDownloader(
+                    progressbar=_Meter(file.name, progress) if progress else False
+                ),
+            )
+        # requests' errors are OSErrors; a wrong checksum is a ValueError.
+        except (OSError, ValueError) as error:
+            failures.append(f"  {url}: {error}")
+        else:
+            return Path(path)
+    raise missing(location, *failures)

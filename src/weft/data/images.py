@@ -1,0 +1,132 @@
+"""Labelled images as tensors, by the name of a set or the path of an npz file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weft.data import fetch, formats
+from weft.data.catalog import Form
+from weft.data.decoded import decoded
+from weft.errors import DataError
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One split of a set.
+
+    Attributes:
+        images: uint8, shape (N, C, H, W).
+        labels: int64, shape (N,).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a set holds.
+
+    Attributes:
+        shape: (C, H, W) of an image.
+        num_classes: number of classes.
+        sizes: split -> number of images.
+        class_counts: training images of each class.
+    """
+
+    shape: tuple[int, int, int]
+    num_classes: int
+    sizes: Mapping[str, int]
+    class_counts: tuple[int, ...]
+
+
+def image_header(
+    name: str, *, root: str | Path | None = None, download: bool = True
+) -> ImageHeader:
+    """What the set `name` holds, for named sets without opening a file.
+
+    Args:
+        name: a set of `weft.data.catalog`, or the path of an npz file.
+        root: folder to look in before $WEFT_DATA and the cache.
+        download: whether `load_images` will be allowed to download what is missing.
+    Raises:
+        UsageError: there is no such set.
+        DataError: there is no such file, or files are missing that will not be downloaded.
+    """
+    if name.endswith(".npz"):
+        return _npz_header(_npz_path(name, root))
+    location = fetch.locate(name, root=root)
+    if not location.complete and not (download and location.form.downloadable):
+        raise fetch.missing(location)
+    known = location.data_set
+    return ImageHeader(known.shape, len(known.classes), known.sizes, known.class_counts)
+
+
+def load_images(
+    name: str, split: str, *, root: str | Path | None = None, download: bool = True
+) -> ImageSet:
+    """The images and labels of a split, verified against the set's checksums.
+
+    Args:
+        name: a set of `weft.data.catalog`, or the path of an npz file (see `formats.read_npz`).
+        split: "train" or "test"; an npz file may also hold "val".
+        root: folder to look in before $WEFT_DATA and the cache.
+        download: whether missing files may be downloaded to the cache.
+    Raises:
+        UsageError: there is no such set.
+        DataError: no such file or split, or a file is missing, damaged or out of reach.
+        MissingExtra: the files need a reader that is not installed.
+    """
+    if name.endswith(".npz"):
+        images, labels = formats.read_npz([_npz_path(name, root)], split)
+    else:
+        form, paths = fetch.require(name, split, root=root, download=download)
+        images, labels = _read(form, paths, split)
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def _read(form: Form, paths: Sequence[Path], split: str) -> formats.Arrays:
+    """The arrays of verified files, from the cache if they are slow to decode."""
+    read = partial(formats.READERS[form.reader], paths, split)
+    if not form.keep_decoded:
+        return read()
+    key = "-".join(file.sha256[:16] for file in form.splits[split])
+    return decoded(fetch.cache_folder() / "decoded" / f"{split}-{key}.npz", read)
+
+
+def _npz_path(name: str, root: str | Path | None) -> Path:
+    """Where the npz file `name` lies: as given, or below one of the data folders."""
+    given = Path(name).expanduser()
+    looked = [given, *(folder / given for folder in fetch.places(root))]
+    for path in dict.fromkeys(looked):
+        if path.is_file():
+            return path
+    raise DataError(
+        f"there is no file `{name}`",
+        expected="an npz file of images and labels",
+        hint="\n".join(("looked for as", *(f"  {path}" for path in dict.fromkeys(looked)))),
+    )
+
+
+def _npz_header(path: Path) -> ImageHeader:
+    splits = {split: formats.read_npz([path], split) for split in formats.npz_splits(path)}
+    if "train" not in splits:
+        raise DataError(f"{path} has no training images", expected="an array `train_images`")
+    num_classes = 1 + max(int(labels.max()) for _, labels in splits.values())
+    images, labels = splits["train"]
+    return ImageHeader(
+        images.shape[1:],
+        num_classes,
+        {split: len(labels) for split, (_, labels) in splits.items()},
+        tuple(np.bincount(labels, minlength=num_classes).tolist()),
+    )

@@ -1,0 +1,218 @@
+"""A paper's numbers beside ours: `claims.yaml`, the runs that match it, and a verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.config.yaml import KeyPath, read_file
+from weft.errors import ConfigError, WeftError
+from weft.reports.tables import Cell, Column, Table, mean_of
+
+if TYPE_CHECKING:
+    from weft.run.registry import Run
+
+# What may differ between repeats of one setting: none of it changes what is learnt.
+_FREE = frozenset({"seed", "run", "log", "checkpoint", "eval", "data.root", "data.download"})
+_FREE_ENGINE = frozenset({"device", "threads", "compile", "accumulation", "nonfinite", "max_skips"})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number that a paper states.
+
+    Attributes:
+        id: short name.
+        where: place in the paper, such as `Table 1`.
+        metric: our metric it is compared with, such as `test/accuracy`.
+        config: dotted key -> value that a run must have to be compared.
+        published: the paper's number.
+        note: what a reader must know to compare them, or "".
+        tolerance: half a unit of the last published digit, in the metric's unit.
+    """
+
+    id: str
+    where: str
+    metric: str
+    config: Mapping[str, Any]
+    published: float
+    note: str = ""
+    tolerance: float = 0.005
+
+
+def load_claims(path: Path) -> list[Claim]:
+    """The claims in a family's `claims.yaml`.
+
+    The file holds `claims`, a list of the fields of `Claim`, and may hold `config`, which every
+    claim's own `config` extends. Config keys are dotted or nested.
+
+    Raises:
+        ConfigError: listing every mistake with its line.
+    """
+    content, lines = read_file(path)
+    problems: list[WeftError] = []
+    claims: list[Claim] = []
+    entries = content.get("claims")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError("`claims` must be a list of claims", where=str(path))
+    shared = _flat(content.get("config") or {})
+    known = {field.name: field for field in fields(Claim)}
+    required = ("id", "where", "metric", "published")
+    for number, entry in enumerate(entries):
+        place: KeyPath = ("claims", str(number))
+        where = f"{path}:{min(line for key, line in lines.items() if key[:2] == place)}"
+        wrong = [f"unknown key `{key}`" for key in entry if key not in known]
+        wrong += [f"`{key}` is missing" for key in required if key not in entry]
+        wrong += [
+            f"`{key}` must be a number, not `{entry[key]}`"
+            for key in ("published", "tolerance")
+            if key in entry and not _is_number(entry[key])
+        ]
+        problems += [
+            ConfigError(text, where=where, expected=f"keys {', '.join(known)}") for text in wrong
+        ]
+        if not wrong:
+            own = _flat(entry.get("config") or {})
+            claims.append(Claim(**{**entry, "config": {**shared, **own}}))
+    repeated = {c.id for c in claims if sum(c.id == other.id for other in claims) > 1}
+    problems += [
+        ConfigError(f"the id `{name}` is used twice", where=str(path)) for name in sorted(repeated)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return claims
+
+
+def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
+    """Published numbers beside the mean and standard error of our finished runs.
+
+    A run counts for a claim if its config has every value the claim lists. Where such runs differ
+    in more than the seed, those with the most steps are used, then those with the most seeds, then
+    the newest; never those with the best result. Of runs with the same seed the newest counts.
+
+    Verdict: `met` if |ours - published| <= tolerance, i.e. our mean rounds to the published
+    number; `below` or `above` otherwise; `not run` if no finished run matches. The standard
+    error is printed for the reader and does not soften the verdict.
+    """
+    finished = [run for run in runs if run.state == "finished"]
+    rows: list[Mapping[str, Cell]] = []
+    several: list[str] = []
+    for claim in claims:
+        row: dict[str, Cell] = {
+            "claim": claim.id,
+            "where": claim.where,
+            "metric": claim.metric,
+            "published": float(claim.published),
+            "verdict": "not run",
+            "note": claim.note,
+        }
+        settings: dict[tuple[int, str], list[Run]] = {}
+        for run in finished:
+            config = _flat(run.config)
+            if _matches(config, claim.config) and run.metrics.get(claim.metric) is not None:
+                settings.setdefault((_steps(run), _setting(config)), []).append(run)
+        if settings:
+            chosen = max(settings.values(), key=_weight)
+            row |= _ours(claim, chosen)
+            if len(settings) > 1:
+                several.append(claim.id)
+        rows.append(row)
+    note = "met: our mean lies within half a unit of the last published digit"
+    if several:
+        note += (
+            f"; runs of several lengths or settings match {', '.join(several)}: "
+            "the longest are shown, then those with the most seeds"
+        )
+    return Table(
+        columns=(
+            Column("claim", role="text"),
+            Column("where", role="text"),
+            Column("metric", role="text"),
+            Column("published"),
+            Column("ours"),
+            Column("seeds", role="text"),
+            Column("steps"),
+            Column("seconds", title="best time", unit="s"),
+            Column("device", role="text"),
+            Column("verdict", role="status"),
+            *([Column("note", role="text")] if any(row["note"] for row in rows) else []),
+        ),
+        rows=tuple(rows),
+        note=note,
+    )
+
+
+def _ours(claim: Claim, runs: list[Run]) -> dict[str, Cell]:
+    by_seed = {run.config.get("seed"): run for run in sorted(runs, key=_started)}
+    used = list(by_seed.values())
+    ours = mean_of([float(run.metrics[claim.metric]) for run in used])
+    difference = ours.value - claim.published
+    # 1e-9: a mean of exactly half a unit counts, whatever its binary form.
+    verdict = (
+        "met"
+        if abs(difference) <= claim.tolerance + 1e-9
+        else ("above" if difference > 0 else "below")
+    )
+    devices = dict.fromkeys(
+        str(run.env.get("device_name") or run.resolved.get("device", "")) for run in used
+    )
+    return {
+        "ours": ours,
+        "seeds": len(used),
+        "steps": _steps(runs[0]),
+        "seconds": min(float(run.status["seconds"]) for run in used),
+        "device": ", ".join(devices),
+        "verdict": verdict,
+    }
+
+
+def _matches(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(key in config and _same(config[key], value) for key, value in wanted.items())
+
+
+def _same(one: Any, other: Any) -> bool:
+    # `true` is not 1, and 1e-3 written in two ways is the same number.
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _setting(config: Mapping[str, Any]) -> str:
+    """Everything that makes a run what it is but the seed, as text to group by."""
+    kept = {
+        key: value
+        for key, value in config.items()
+        if key not in _FREE
+        and key.partition(".")[0] not in _FREE
+        and not (key.startswith("engine.") and key.removeprefix("engine.") in _FREE_ENGINE)
+    }
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _weight(runs: list[Run]) -> tuple[int, int, str]:
+    seeds = {run.config.get("seed") for run in runs}
+    return _steps(runs[0]), len(seeds), max(map(_started, runs))
+
+
+def _steps(run: Run) -> int:
+    return int(run.resolved["total_steps"])
+
+
+def _started(run: Run) -> str:
+    return str(run.status.get("started", ""))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one mapping of dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,325 @@
+"""A table that knows its numbers, and its forms for the terminal, Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+Role = Literal["axis", "value", "status", "text"]
+Tone = Literal["good", "bad", "busy", "muted", "plain"]
+
+TONES: Mapping[str, Tone] = {
+    "finished": "good",
+    "met": "good",
+    "above": "good",
+    "running": "busy",
+    "failed": "bad",
+    "crashed": "bad",
+    "below": "bad",
+    "interrupted": "muted",
+    "not run": "muted",
+}
+"""How the words of a status column are coloured, on paper and in the terminal."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over repeated runs.
+
+    Attributes:
+        value: the mean.
+        error: standard error of the mean, sample standard deviation / sqrt(n); None if n = 1.
+        n: number of runs.
+    """
+
+    value: float
+    error: float | None
+    n: int
+
+
+Cell = str | int | float | bool | list[Any] | None | Mean
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        key: name of its cells in a row, and in JSON.
+        title: heading; the key if empty.
+        role: `axis`, a setting that was varied; `value`, a measured number; `status`, a word
+            coloured by its meaning; `text`, anything else.
+        unit: "s" shows seconds as a duration; other units stand in the heading.
+        group: columns of one group hold the same quantity and show the same decimals.
+    """
+
+    key: str
+    title: str = ""
+    role: Role = "value"
+    unit: str = ""
+    group: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The title with its unit."""
+        title = self.title or self.key
+        return f"{title} ({self.unit})" if self.unit not in ("", "s") else title
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under typed columns; a missing cell reads as None.
+
+    Attributes:
+        columns: from left to right.
+        rows: column key -> cell.
+        title: heading, or "".
+        note: what a reader must know to read the numbers right, or "".
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Mapping[str, Cell], ...]
+    title: str = ""
+    note: str = ""
+
+    def column(self, key: str) -> list[Cell]:
+        """All cells of a column, from top to bottom."""
+        return [row.get(key) for row in self.rows]
+
+    def with_role(self, role: Role) -> list[Column]:
+        """The columns of that role."""
+        return [column for column in self.columns if column.role == role]
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """Mean and standard error of at least one value; a NaN among them makes both NaN."""
+    finite = all(map(math.isfinite, values))
+    if len(values) == 1:
+        return Mean(float(values[0]), None, 1)
+    if not finite:
+        return Mean(math.nan, math.nan, len(values))
+    return Mean(fmean(values), stdev(values) / math.sqrt(len(values)), len(values))
+
+
+def format_number(value: float, digits: int = 4) -> str:
+    """`value` to so many significant digits; whole numbers in full, with thousands marked."""
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 10 ** (digits + 2)):
+        return f"{int(value):,}"
+    if not math.isfinite(value):
+        return str(value)
+    size = _magnitude(value)
+    if not -4 <= size < 6:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - size)}f}"
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration in its two largest units, such as `2 min 41 s`."""
+    if not math.isfinite(seconds):
+        return str(seconds)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, part, unit, small in (
+        (86400, 3600, "d", "h"),
+        (3600, 60, "h", "min"),
+        (60, 1, "min", "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // part} {small}"
+    return f"{whole} s"
+
+
+def format_column(
+    cells: Sequence[Cell], column: Column, like: Sequence[Cell] | None = None
+) -> list[str]:
+    """The cells as text, the numbers of a column to the same number of decimals.
+
+    The smallest standard error decides how many: it keeps one digit, two if it begins with 1, as
+    long as the largest number has no more than four; without errors that one gets four. In columns
+    that span more than three decades each number has four digits of its own.
+
+    Args:
+        cells: of the column, from top to bottom.
+        column: says how to show them.
+        like: the cells that decide the decimals, where columns share them.
+    """
+    counts = column.role == "value" and column.unit != "s"
+    decimals = _decimals(cells if like is None else like) if counts else None
+    return [_format_cell(cell, column, decimals) for cell in cells]
+
+
+def text_rows(table: Table) -> list[list[str]]:
+    """Every row as text, in the order of the columns."""
+    groups: dict[str, list[Cell]] = {}
+    for column in table.columns:
+        groups.setdefault(column.group or column.key, []).extend(table.column(column.key))
+    columns = [
+        format_column(table.column(c.key), c, groups[c.group or c.key]) for c in table.columns
+    ]
+    return [list(row) for row in zip(*columns, strict=True)] if columns else []
+
+
+def pivot(table: Table, metric: str) -> Table:
+    """The metric of a table with two axes, the first one downwards, the second one across."""
+    down, across = table.with_role("axis")
+    places = list(dict.fromkeys(_text(cell, across) for cell in table.column(across.key)))
+    rows: dict[str, dict[str, Cell]] = {}
+    for row in table.rows:
+        place = _text(row.get(across.key), across)
+        line = rows.setdefault(_text(row.get(down.key), down), {down.key: row.get(down.key)})
+        line[f"{across.key}={place}"] = row.get(metric)
+    columns = [
+        Column(f"{across.key}={place}", f"{across.heading} {place}", group=metric)
+        for place in places
+    ]
+    return Table((down, *columns), tuple(rows.values()), title=metric, note=table.note)
+
+
+def rich_table(table: Table) -> RichTable:
+    """The table for a terminal."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    styles = {"good": "green", "bad": "red", "busy": "cyan", "muted": "dim", "plain": ""}
+    rich = RichTable(
+        title=Text(table.title, style="bold") if table.title else None,
+        caption=Text(table.note, style="dim") if table.note else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for column in table.columns:
+        rich.add_column(
+            Text(column.heading), justify="right" if is_numeric(table, column) else "left"
+        )
+    for row in text_rows(table):
+        rich.add_row(
+            *(
+                Text(cell, style=styles[tone_of(cell)] if column.role == "status" else "")
+                for cell, column in zip(row, table.columns, strict=True)
+            )
+        )
+    return rich
+
+
+def markdown(table: Table) -> str:
+    """The table as GitHub-flavoured Markdown, columns padded to be read as text too."""
+    rows = [[_escape(cell) for cell in row] for row in text_rows(table)]
+    heads = [_escape(column.heading) for column in table.columns]
+    right = [is_numeric(table, column) for column in table.columns]
+    widths = [max(3, *map(len, cells)) for cells in zip(heads, *rows, strict=True)]
+    rule = [("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, right, strict=True)]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.rjust(w) if r else cell.ljust(w)
+            for cell, w, r in zip(row, widths, right, strict=True)
+        )
+        + " |"
+        for row in (heads, rule, *rows)
+    ]
+    above = [f"**{table.title}**", ""] if table.title else []
+    below = ["", f"*{table.note}*"] if table.note else []
+    return "\n".join([*above, *lines, *below]) + "\n"
+
+
+def as_json(table: Table) -> dict[str, Any]:
+    """The table as plain data; a mean is {"mean", "se", "n"}, a number that is none is null."""
+    return {
+        "title": table.title,
+        "note": table.note,
+        "columns": [
+            {"key": c.key, "title": c.heading, "role": c.role, "unit": c.unit}
+            for c in table.columns
+        ],
+        "rows": [{c.key: _plain(row.get(c.key)) for c in table.columns} for row in table.rows],
+    }
+
+
+def tone_of(word: str) -> Tone:
+    """The tone in which a status word is shown."""
+    return TONES.get(word, "plain")
+
+
+def is_numeric(table: Table, column: Column) -> bool:
+    """Whether every cell that is there is a number, so that the column aligns to the right."""
+    cells = [cell for cell in table.column(column.key) if cell is not None]
+    return bool(cells) and all(
+        isinstance(cell, int | float | Mean) and not isinstance(cell, bool) for cell in cells
+    )
+
+
+def _text(cell: Cell, column: Column) -> str:
+    return _format_cell(cell, column, None)
+
+
+def _decimals(cells: Sequence[Cell]) -> int | None:
+    """Decimals that suit all numbers of a column, or None where they differ too much in size."""
+    means = [c for c in cells if isinstance(c, Mean)]
+    numbers = [m.value for m in means] + [c for c in cells if isinstance(c, float)]
+    sizes = [_magnitude(v) for v in numbers if math.isfinite(v) and v != 0]
+    if not sizes or max(sizes) - min(sizes) > 3 or not -4 <= max(sizes) < 6:
+        return None
+    errors = [m.error for m in means if m.error and math.isfinite(m.error)]
+    if not errors:
+        return max(0, 3 - max(sizes))
+    finest = min(errors)
+    place = -_magnitude(finest) + (f"{finest:e}"[0] == "1")
+    return max(0, min(place, 3 - max(sizes)))
+
+
+def _format_cell(cell: Cell, column: Column, decimals: int | None) -> str:
+    if cell is None:
+        return "—"
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, list):
+        return json.dumps(cell)
+    if column.unit == "s":
+        return format_seconds(cell.value if isinstance(cell, Mean) else cell)
+    if column.role == "axis":
+        return f"{cell.value:g}" if isinstance(cell, Mean) else str(cell)
+    if isinstance(cell, Mean):
+        value = _to_decimals(cell.value, decimals)
+        if cell.error is None:
+            return value
+        error = (
+            f"{cell.error:,.{decimals}f}" if decimals is not None else format_number(cell.error, 2)
+        )
+        return f"{value} ± {error}"
+    return format_number(cell) if isinstance(cell, int) else _to_decimals(cell, decimals)
+
+
+def _to_decimals(value: float, decimals: int | None) -> str:
+    if decimals is None or not math.isfinite(value):
+        return format_number(value)
+    return f"{value:,.{decimals}f}"
+
+
+def _magnitude(value: float) -> int:
+    """Power of ten of the leading digit; `%e` rounds first, so 0.99996 counts as 1.0000."""
+    return int(f"{value:.3e}".partition("e")[2])
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def _plain(cell: Cell) -> Any:
+    if isinstance(cell, Mean):
+        return {"mean": _plain(cell.value), "se": _plain(cell.error), "n": cell.n}
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None
+    return cell

@@ -1,0 +1,227 @@
+"""The points of a sweep, the plan that lets a repeated command continue it, and its table."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.config.yaml import read_file, read_value, write
+from weft.engine.atomic import write_text
+from weft.errors import RunError
+from weft.reports.tables import Column, Table, mean_of
+from weft.sweeps.space import Space
+
+if TYPE_CHECKING:
+    from weft.run.registry import Run
+
+PLAN = "sweep.yaml"
+REPLICATE = "seed"
+"""The axis that is averaged over, never compared."""
+
+_UNSAFE = re.compile(r"[^\w.+=,\-]+")
+_LONGEST_LABEL, _LONGEST_NAME = 40, 200
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of the grid.
+
+    Attributes:
+        overrides: all words that make the run: recipes, files and `key=value`, in the order typed.
+        values: axis -> value as YAML text.
+        name: name of its run directory, such as `delay=20,order=10,seed=0`.
+    """
+
+    overrides: tuple[str, ...]
+    values: Mapping[str, str]
+    name: str
+
+
+def points(space: Space, directory: Path | None = None) -> list[Point]:
+    """Every point of the grid, the seed varying slowest so that one seed of all comes first.
+
+    Args:
+        space: the axes and the words around them.
+        directory: where the sweep lives; each point then gets `run.dir=<directory>/<name>`.
+    """
+    keys = sorted(space.axes, key=lambda key: key != REPLICATE)
+    shown = [key for key in space.axes if key != REPLICATE]
+    shown += [key for key in keys if key == REPLICATE]
+    labels = {key: _labels(values) for key, values in space.axes.items()}
+    made = []
+    for number, combination in enumerate(
+        itertools.product(*(range(len(space.axes[key])) for key in keys)), start=1
+    ):
+        at = dict(zip(keys, combination, strict=True))
+        name = ",".join(f"{key}={labels[key][at[key]]}" for key in shown) or "only"
+        if len(name) > _LONGEST_NAME:
+            name = f"point-{number:04d}"
+        values = {key: space.axes[key][at[key]] for key in shown}
+        words = [
+            word if (axis := space.axis_of(word)) is None else f"{axis}={values[axis]}"
+            for word in space.words
+        ]
+        if directory is not None:
+            words.append(f"run.dir={directory / name}")
+        made.append(Point(tuple(words), values, name))
+    return made
+
+
+def open_plan(directory: Path, space: Space) -> list[Point]:
+    """Starts or continues the sweep in `directory`, and gives its points.
+
+    Writes `sweep.yaml` on the first call. Axes and fixed words may be typed in another order the
+    next time; anything else must be the same.
+
+    Raises:
+        RunError: if another sweep, or something else, lives in the directory.
+    """
+    plan = directory / PLAN
+    if plan.exists():
+        known, checksums = _read(plan)
+        differences = _differences(known, space) or [
+            f"`{word}` was edited since the sweep began"
+            for word, checksum in _checksums(space).items()
+            if checksums.get(word) != checksum
+        ]
+        if differences:
+            raise RunError(
+                "this directory holds another sweep",
+                where=str(plan),
+                expected="the same words, to continue it",
+                hint="\n".join([*differences, "or give the new sweep another directory"]),
+            )
+        return points(known, directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise RunError(
+            "the directory is in use, and not by a sweep",
+            where=str(directory),
+            expected="a new or empty directory",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    content = {
+        "words": list(space.words),
+        "axes": {key: list(values) for key, values in space.axes.items()},
+        "checksums": _checksums(space),
+    }
+    head = "# The plan of a sweep; `weft sweep` with the same words continues it.\n"
+    write_text(plan, head + write(content))
+    return points(space, directory)
+
+
+def outstanding(planned: Sequence[Point], runs: Iterable[Run]) -> list[Point]:
+    """The points without a finished run: to be started, or resumed where a run exists."""
+    finished = {run.path.name for run in runs if run.state == "finished"}
+    return [point for point in planned if point.name not in finished]
+
+
+def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[str] = ()) -> Table:
+    """Mean and standard error over seeds of the finished runs, one row a setting.
+
+    Args:
+        planned: all points of the sweep; a setting without a finished run keeps an empty row.
+        runs: the runs of the sweep, in any state.
+        metrics: columns to show; by default every `test/` metric, else `val/`, else all.
+    """
+    results = {run.path.name: run.metrics for run in runs if run.state == "finished"}
+    columns = list(metrics) or _metrics(results.values())
+    settings: dict[tuple[str, ...], list[Point]] = {}
+    axes = [key for key in (planned[0].values if planned else ()) if key != REPLICATE]
+    for point in planned:
+        settings.setdefault(tuple(point.values[key] for key in axes), []).append(point)
+    rows = []
+    for texts, members in settings.items():
+        done = [results[point.name] for point in members if point.name in results]
+        row: dict[str, Any] = {
+            key: read_value(text, key) for key, text in zip(axes, texts, strict=True)
+        }
+        row["n"] = len(done)
+        for metric in columns:
+            numbers = [_number(values[metric]) for values in done if metric in values]
+            row[metric] = mean_of(numbers) if numbers else None
+        rows.append(row)
+    total = len(planned)
+    left = total - len(results.keys() & {point.name for point in planned})
+    repeated = max((len(members) for members in settings.values()), default=1) > 1
+    note = "mean ± standard error over n seeds" if repeated else "one run a setting"
+    return Table(
+        columns=(
+            *(Column(key, role="axis") for key in axes),
+            Column("n", role="text"),
+            *(Column(metric) for metric in columns),
+        ),
+        rows=tuple(rows),
+        note=note + (f"; {left} of {total} runs are not finished" if left else ""),
+    )
+
+
+def _read(plan: Path) -> tuple[Space, dict[str, str]]:
+    content, _ = read_file(plan)
+    try:
+        words, axes, checksums = content["words"], content["axes"], content["checksums"]
+        space = Space(tuple(words), {key: tuple(values) for key, values in axes.items()})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError("the plan of this sweep is damaged", where=str(plan)) from error
+    return space, dict(checksums)
+
+
+def _metrics(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    names = list(dict.fromkeys(name for metrics in results for name in metrics))
+    for split in ("test/", "val/"):
+        chosen = [name for name in names if name.startswith(split)]
+        if chosen:
+            return chosen
+    return names
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _labels(values: Sequence[str]) -> list[str]:
+    """The values as parts of a directory name, told apart by a number where they would agree."""
+    labels = [
+        value if _UNSAFE.search(value) is None else _UNSAFE.sub("-", value).strip("-")
+        for value in values
+    ]
+    labels = [label[:_LONGEST_LABEL] for label in labels]
+    # Compared without case: some file systems do not see it.
+    folded = [label.casefold() for label in labels]
+    return [
+        label if label and folded.count(fold) == 1 else f"{label}~{number}"
+        for number, (label, fold) in enumerate(zip(labels, folded, strict=True), start=1)
+    ]
+
+
+def _differences(known: Space, asked: Space) -> list[str]:
+    lines = [
+        f"`{key}`: planned {_listed(known, key)}, asked for {_listed(asked, key)}"
+        for key in dict.fromkeys([*known.axes, *asked.axes])
+        if known.axes.get(key) != asked.axes.get(key)
+    ]
+    before, now = known.fixed, asked.fixed
+    lines += [f"planned with `{word}`, which is missing now" for word in before if word not in now]
+    lines += [f"planned without `{word}`" for word in now if word not in before]
+    recipes = [[word for word in fixed if "=" not in word] for fixed in (before, now)]
+    if not lines and recipes[0] != recipes[1]:
+        lines.append(f"recipes and files were merged in the order {' '.join(recipes[0])}")
+    return lines
+
+
+def _listed(space: Space, key: str) -> str:
+    return ",".join(space.axes[key]) if key in space.axes else "no values"
+
+
+def _checksums(space: Space) -> dict[str, str]:
+    """Checksum of each file among the words, since an edited file makes another sweep."""
+    return {
+        word: hashlib.blake2b(Path(word).read_bytes(), digest_size=16).hexdigest()
+        for word in space.fixed
+        if Path(word).is_file()
+    }

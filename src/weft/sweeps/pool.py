@@ -1,0 +1,247 @@
+"""Trains the points of a sweep side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal
+
+from weft.errors import Interrupted, WeftError
+from weft.sweeps.grid import Point
+
+Train = Callable[[tuple[str, ...]], dict[str, Any]]
+State = Literal["done", "failed", "stopped"]
+_Context = SpawnContext | ForkServerContext
+
+_ECHO = 1.0
+"""Seconds within which a repeated signal counts as the same one: `timeout` sends each twice."""
+
+_GRACE = 60.0
+"""Seconds that an orphaned process has to save its run before it ends."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a point ended.
+
+    Attributes:
+        point: the setting.
+        state: `done`, `failed`, or `stopped` (interrupted, or never begun).
+        result: what training returned, or None.
+        error: what went wrong, in full, or "".
+        seconds: wall time, 0 if it never began.
+    """
+
+    point: Point
+    state: State
+    result: dict[str, Any] | None = None
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A point under way."""
+
+    point: Point
+    process: BaseProcess
+    gpu: str
+    began: float
+
+
+def run_points(
+    points: Sequence[Point],
+    train: Train,
+    workers: int | None = None,
+    on_done: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Trains every point and says how each ended, in the order of `points`.
+
+    A point that fails, or whose process is killed, does not stop the others. Ctrl-C (or SIGTERM)
+    is passed on once, which lets every run under way save itself, and nothing new begins; a
+    second one kills them, to be resumed from their last checkpoints.
+
+    Args:
+        points: the settings.
+        train: trains one run (or resumes it, if its directory exists) from its words and returns
+            plain values; a function at the top level of a module.
+        workers: processes at a time; by default one per GPU, or one per core without a GPU.
+        on_done: called here as each point ends.
+    """
+    gpus = _gpus(points)
+    count = max(1, min(workers or len(gpus) or _cores(), len(points)))
+    slots = deque(gpus[i % len(gpus)] if gpus else "" for i in range(count))
+    threads = max(1, _cores() // count)
+    context = _context(gpus)
+    waiting = deque(points)
+    flying: dict[Connection, _Flight] = {}
+    ended: dict[str, Outcome] = {}
+    with _signals(flying) as stopping:
+        try:
+            while flying or (waiting and not stopping.is_set()):
+                while waiting and slots and not stopping.is_set():
+                    point, gpu = waiting.popleft(), slots.popleft()
+                    connection, process = _start(context, train, point, threads, gpu)
+                    flying[connection] = _Flight(point, process, gpu, time.monotonic())
+                    if stopping.is_set():
+                        _send(process, signal.SIGINT)
+                for ready in wait(list(flying)):
+                    assert isinstance(ready, Connection)
+                    outcome = _land(ready, flying[ready], stopping.is_set())
+                    slots.append(flying.pop(ready).gpu)
+                    ended[outcome.point.name] = outcome
+                    if on_done is not None:
+                        on_done(outcome)
+        finally:
+            for flight in flying.values():
+                flight.process.terminate()
+            for flight in flying.values():
+                flight.process.join()
+    return [ended.get(point.name) or Outcome(point, "stopped") for point in points]
+
+
+def _start(
+    context: _Context, train: Train, point: Point, threads: int, gpu: str
+) -> tuple[Connection, BaseProcess]:
+    words = point.overrides
+    if not any(word.startswith("engine.threads=") for word in words):
+        words = (*words, f"engine.threads={threads}")
+    ours, theirs = context.Pipe(duplex=False)
+    # A process for each point, not a pool: what it held is given back when it ends, one that is
+    # killed takes no other with it, and its exit code says how it died.
+    process = context.Process(target=_attempt, args=(train, words, gpu, theirs), name=point.name)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _land(connection: Connection, flight: _Flight, stopping: bool) -> Outcome:
+    state: State
+    try:
+        state, result, error = connection.recv()
+    except EOFError:
+        flight.process.join()
+        state, result, error = "failed", None, _obituary(flight.process.exitcode)
+        if stopping:
+            state, error = "stopped", ""
+    connection.close()
+    flight.process.join()
+    return Outcome(flight.point, state, result, error, time.monotonic() - flight.began)
+
+
+def _obituary(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        reason = "; the machine may have run out of memory" if name == "SIGKILL" else ""
+        return f"its process was ended by {name}{reason}"
+    return f"its process ended with exit code {code} before the run did"
+
+
+def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connection) -> None:
+    """Trains one point in a process of its own and sends home (state, result, error)."""
+    try:
+        if hasattr(os, "setsid"):
+            # Away from the terminal's Ctrl-C, so that only the parent's signal arrives, once.
+            os.setsid()
+        threading.Thread(target=_follow_parent, daemon=True).start()
+        if gpu:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        report: tuple[State, dict[str, Any] | None, str] = ("done", train(words), "")
+    except (KeyboardInterrupt, Interrupted):
+        report = ("stopped", None, "")
+    except WeftError as error:
+        report = ("failed", None, str(error))
+    except Exception:
+        report = ("failed", None, traceback.format_exc())
+    connection.send(report)
+    connection.close()
+
+
+def _follow_parent() -> None:
+    """Ends this process when its parent is gone, so that no orphan trains on unseen."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(1)
+
+
+@contextmanager
+def _signals(flying: dict[Connection, _Flight]) -> Iterator[threading.Event]:
+    """Sets the event on SIGINT or SIGTERM and passes the signal on to the processes of `flying`."""
+    stopping = threading.Event()
+    first = 0.0
+
+    def pass_on(*_: object) -> None:
+        nonlocal first
+        again = stopping.is_set()
+        if again and time.monotonic() - first < _ECHO:
+            return
+        first = first or time.monotonic()
+        stopping.set()
+        for flight in list(flying.values()):
+            _send(flight.process, signal.SIGKILL if again else signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may handle signals; elsewhere they stay with whoever handles them.
+        yield stopping
+        return
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _send(process: BaseProcess, number: signal.Signals) -> None:
+    assert process.pid is not None
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, number)
+
+
+def _context(gpus: Sequence[str]) -> _Context:
+    """Fresh processes that share no state with this one, cheap to start where the system can."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # Imported once in the server, torch costs each process milliseconds in place of seconds; so
+    # does torch._dynamo, which every optimiser imports, but it might wake CUDA before the fork.
+    context.set_forkserver_preload(["torch", __name__, *([] if gpus else ["torch._dynamo"])])
+    return context
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _gpus(points: Sequence[Point]) -> list[str]:
+    """The GPUs to share out, as CUDA_VISIBLE_DEVICES names them; "" is one that cannot be named."""
+    key = "engine.device="
+    words = [word for point in points for word in point.overrides]
+    chosen = {word.removeprefix(key) for word in words if word.startswith(key)}
+    if chosen == {"cpu"}:
+        return []
+    if chosen - {"auto", "cpu", "cuda"}:
+        return [""]
+    import torch
+
+    count = torch.cuda.device_count()
+    if count == 0:
+        return [""] if torch.backends.mps.is_available() else []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(i) for i in range(count)]

@@ -1,0 +1,65 @@
+"""The catalogue is consistent with itself and with the real files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from weft.data import catalog
+from weft.data.formats import READERS
+from weft.errors import UsageError
+
+
+@pytest.mark.parametrize("data_set", catalog.SETS.values(), ids=str)
+def test_facts_of_a_set_agree_with_each_other(data_set: catalog.DataSet) -> None:
+    assert catalog.SETS[data_set.name] is data_set
+    assert len(data_set.class_counts) == len(data_set.classes) == 10
+    assert sum(data_set.class_counts) == data_set.sizes["train"]
+    assert data_set.licence
+    assert data_set.citation
+    for form in data_set.forms:
+        assert set(form.splits) == set(data_set.sizes)
+        assert form.reader in READERS
+
+
+@pytest.mark.parametrize("data_set", catalog.SETS.values(), ids=str)
+def test_checksums_are_sha256_and_no_two_files_share_a_place(data_set: catalog.DataSet) -> None:
+    files = [file for form in data_set.forms for file in form.files]
+    assert all(len(bytes.fromhex(file.sha256)) == 32 for file in files)
+    assert len({file.path for file in files}) == len({file.sha256 for file in files}) == len(files)
+
+
+def test_every_set_but_the_packaged_one_can_be_downloaded() -> None:
+    for data_set in catalog.SETS.values():
+        packaged = all(file.packaged for file in data_set.forms[0].files)
+        assert packaged == (data_set.name == "digits")
+        assert packaged or any(form.downloadable for form in data_set.forms)
+
+
+def test_an_unknown_name_gets_the_closest_suggestion_and_all_names() -> None:
+    with pytest.raises(UsageError, match="fasion-mnist") as caught:
+        catalog.find("fasion-mnist")
+    assert caught.value.hint == "did you mean `fashion-mnist`?"
+    assert all(name in caught.value.expected for name in catalog.SETS)
+
+
+def test_an_unlike_name_gets_no_suggestion() -> None:
+    with pytest.raises(UsageError) as caught:
+        catalog.find("imagenet")
+    assert caught.value.hint == ""
+
+
+def test_the_packaged_digits_match_their_checksum_and_are_small() -> None:
+    [file] = catalog.SETS["digits"].forms[0].files
+    content = (Path(catalog.__file__).parent / file.path).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == file.sha256
+    assert len(content) == file.size < 60_000
+
+
+def test_sizes_in_bytes_match_the_real_files(real_data: Path) -> None:
+    files = [f for s in catalog.SETS.values() for form in s.forms for f in form.files]
+    there = [file for file in files if (real_data / file.path).is_file()]
+    assert there
+    assert all((real_data / file.path).stat().st_size == file.size for file in there)

@@ -1,0 +1,345 @@
+"""Figures show the numbers they were given, in colours that everyone can tell apart."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from weft.reports.plots import (
+    PALETTE,
+    PALETTE_DARK,
+    PAPER,
+    _label_ends,
+    _smooth,
+    _spread,
+    _thin,
+    curves,
+    save,
+    style,
+    svg,
+    sweep_plot,
+)
+from weft.reports.tables import Column, Mean, Table
+
+# Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "tritanopia": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
+}
+DARK_CARD = "#161b20"
+
+
+def linear(colour: str) -> np.ndarray:
+    c = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* under D65 of linear RGB."""
+    to_xyz = np.array(
+        [
+            [0.4124564, 0.3575761, 0.1804375],
+            [0.2126729, 0.7151522, 0.0721750],
+            [0.0193339, 0.1191920, 0.9503041],
+        ]
+    )
+    xyz = to_xyz @ np.clip(rgb, 0, 1) / np.array([0.95047, 1.0, 1.08883])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of WCAG 2."""
+    weights = np.array([0.2126, 0.7152, 0.0722])
+    dark, light = sorted(float(weights @ linear(colour)) for colour in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("palette", [PALETTE, PALETTE_DARK])
+@pytest.mark.parametrize("sight", SIGHT)
+def test_line_colours_stay_apart_for_every_kind_of_sight(
+    palette: tuple[str, ...], sight: str
+) -> None:
+    seen = [lab(SIGHT[sight] @ linear(colour)) for colour in palette]
+    distances = [float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2)]
+    # 2.3 is just noticeable side by side; matplotlib's own default colours come down to 4.6.
+    assert min(distances) > 15
+
+
+@pytest.mark.parametrize(("palette", "page"), [(PALETTE, PAPER), (PALETTE_DARK, DARK_CARD)])
+def test_lines_stand_out_from_the_page(palette: tuple[str, ...], page: str) -> None:
+    assert min(contrast(colour, page) for colour in palette) > 3
+
+
+def history(steps: int = 200) -> list[dict[str, Any]]:
+    random = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for step in range(10, 10 * steps + 1, 10):
+        share = step / (10 * steps)
+        row: dict[str, Any] = {"step": step, "epoch": share, "seconds": share}
+        row["train/loss"] = 2.3 * math.exp(-5 * share + random.normal(0, 0.3))
+        row["opt/lr"] = 1e-3 * (1 - share)
+        row["opt/grad_norm"] = 1.0 + random.normal(0, 0.1)
+        row["sim/w1"], row["sim/w2"] = share, 1 - share
+        if step % 500 == 0:
+            row |= {"val/loss": math.exp(-3 * share), "val/accuracy": share, "test/loss": share}
+        rows.append(row)
+    return rows
+
+
+def drawn(figure: Figure) -> Axes:
+    (axes,) = figure.axes
+    return axes
+
+
+def named(rows: list[dict[str, Any]]) -> dict[str, Figure]:
+    return {name: figure for name, _, figure in curves(rows)}
+
+
+def labels(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_each_quantity_has_a_figure_with_its_splits_together() -> None:
+    figures = named(history())
+    assert list(figures) == ["loss", "sim", "accuracy", "opt-lr", "opt-grad_norm"]
+    ends = {label.split()[0] for label in labels(drawn(figures["loss"]))}
+    assert ends == {"train", "val", "test"}
+    assert {label.split()[0] for label in labels(drawn(figures["sim"]))} == {"w1", "w2"}
+    assert drawn(figures["opt-lr"]).get_title(loc="left") == "opt/lr"
+
+
+def test_curves_show_the_numbers_that_were_logged() -> None:
+    rows = history()
+    axes = drawn(named(rows)["accuracy"])
+    (line,) = axes.get_lines()
+    kept = [row for row in rows if "val/accuracy" in row]
+    assert list(line.get_xdata()) == [row["step"] for row in kept]
+    assert list(line.get_ydata()) == [row["val/accuracy"] for row in kept]
+
+
+def test_noise_is_drawn_faint_under_its_average_and_a_schedule_is_not() -> None:
+    figures = named(history())
+    faint = [line for line in drawn(figures["loss"]).get_lines() if line.get_alpha()]
+    assert len(faint) == 1
+    assert [line.get_alpha() for line in drawn(figures["opt-lr"]).get_lines()] == [None]
+
+
+def test_a_loss_that_falls_far_has_a_log_scale() -> None:
+    rows = [{"step": s, "train/loss": 10.0 ** (-s / 20), "val/accuracy": s / 60} for s in range(60)]
+    figures = named(rows)
+    assert drawn(figures["loss"]).get_yscale() == "log"
+    assert drawn(figures["accuracy"]).get_yscale() == "linear"
+    # A value that is not positive has no place on a log scale.
+    rows[3]["train/loss"] = 0.0
+    assert drawn(named(rows)["loss"]).get_yscale() == "linear"
+
+
+def test_a_number_that_was_none_leaves_a_gap() -> None:
+    rows = [{"step": s, "train/loss": None if s == 2 else 1.0 + s} for s in range(1, 5)]
+    (line,) = drawn(named(rows)["loss"]).get_lines()
+    np.testing.assert_array_equal(line.get_ydata(), [2.0, np.nan, 4.0, 5.0])
+
+
+def test_of_a_step_that_was_done_twice_the_later_row_counts() -> None:
+    rows = [{"step": s, "train/loss": v} for s, v in [(1, 5.0), (2, 6.0), (3, 7.0), (2, 4.0)]]
+    (line,) = drawn(named(rows)["loss"]).get_lines()
+    assert list(line.get_ydata()) == [5.0, 4.0, 7.0]
+
+
+@pytest.mark.parametrize("rows", [[], [{"step": 1, "train/loss": None}], [{"step": 1}]])
+def test_nothing_logged_is_nothing_drawn(rows: list[dict[str, Any]]) -> None:
+    assert curves(rows) == []
+
+
+def test_a_single_row_can_be_drawn() -> None:
+    svg(named([{"step": 7, "train/loss": 1.5}])["loss"])
+
+
+def test_terms_of_a_loss_share_a_figure_but_not_with_the_loss() -> None:
+    row = {"step": 1, "train/loss": 3.0, "train/loss_kl": 1.0, "train/loss_image": 2.0}
+    figures = named([row, {**row, "step": 2}])
+    assert list(figures) == ["loss", "loss-terms"]
+    assert labels(drawn(figures["loss"])) == ["train  3"]
+    assert labels(drawn(figures["loss-terms"])) == ["kl  1", "image  2"]
+
+
+def test_smoothing_has_no_lag_and_keeps_a_constant() -> None:
+    random = np.random.default_rng(1)
+    ramp = np.linspace(0, 1, 600)
+    smooth, width = _smooth(ramp + random.normal(0, 0.05, 600))
+    assert width > 0
+    inner = slice(60, -60)
+    assert abs(float(np.mean(smooth[inner] - ramp[inner]))) < 5e-3
+    assert float(np.std(smooth[inner] - ramp[inner])) < 0.015
+    flat = np.where(np.arange(600) % 7 == 0, np.nan, 3.0)
+    flat[1], flat[2] = 3.0 + 1e-12, 3.0 - 1e-12
+    kept, _ = _smooth(flat)
+    np.testing.assert_allclose(kept[np.isfinite(kept)], 3.0, rtol=1e-10)
+
+
+def test_thinning_keeps_every_extreme() -> None:
+    y = np.zeros(50_000)
+    y[12_345], y[33_333] = 7.0, -7.0
+    x, thin = _thin(np.arange(50_000), y)
+    assert x.size <= 1300 and np.all(np.diff(x) > 0)
+    assert thin.max() == 7.0 and thin.min() == -7.0
+    assert x[0] == 0 and x[-1] == 49_999
+
+
+@given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=10), st.floats(0.01, 0.09))
+def test_labels_are_moved_apart_and_stay_in_order(heights: list[float], gap: float) -> None:
+    moved = _spread(sorted(heights), gap)
+    assert len(moved) == len(heights)
+    assert all(b - a >= gap - 1e-9 for a, b in itertools.pairwise(moved))
+    assert max(moved) <= 1 + 1e-9
+
+
+def test_labels_that_do_not_touch_stay_where_the_lines_end() -> None:
+    assert _spread([0.1, 0.5, 0.9], 0.05) == [0.1, 0.5, 0.9]
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1])
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 2)
+    _label_ends(axes, [(1.0, "one", "k")])
+    assert axes.texts[0].xy == pytest.approx((1.0, 0.5))
+
+
+def table(rows: list[dict[str, Any]], *axes: str) -> Table:
+    return Table((*(Column(a, role="axis") for a in axes), Column("acc")), tuple(rows))
+
+
+def test_a_sweep_over_numbers_is_lines_with_error_bars() -> None:
+    rows = [
+        {"delay": d, "order": o, "acc": Mean(0.9 + o / 1000 - d / 1000, 0.01 * o, 3)}
+        for d in (50, 1, 5)
+        for o in (1, 2)
+    ]
+    axes = drawn(sweep_plot(table(rows, "delay", "order"), "acc"))
+    assert axes.get_xscale() == "log"
+    assert list(axes.get_xticks()) == [1, 5, 50]
+    for order, container in zip((1, 2), axes.containers, strict=True):
+        line, _, (bars,) = container.lines
+        assert list(line.get_xdata()) == [1, 5, 50]
+        means = [0.9 + order / 1000 - d / 1000 for d in (1, 5, 50)]
+        np.testing.assert_allclose(np.array(line.get_ydata(), float), means, rtol=1e-10)
+        ends = [[float(end) for end in segment[:, 1]] for segment in bars.get_segments()]
+        np.testing.assert_allclose(
+            ends, [[y - 0.01 * order, y + 0.01 * order] for y in means], rtol=1e-10
+        )
+    assert labels(axes) == ["mean ± standard error, 3 seeds", "1", "2", "order"]
+
+
+@pytest.mark.parametrize(
+    ("places", "scale"), [((1, 9), "linear"), ((1, 10), "log"), ((0, 50), "linear")]
+)
+def test_the_scale_is_logarithmic_from_one_decade_on(places: tuple[int, ...], scale: str) -> None:
+    rows = [{"delay": d, "acc": Mean(0.9, None, 1)} for d in places]
+    axes = drawn(sweep_plot(table(rows, "delay"), "acc"))
+    assert axes.get_xscale() == scale
+    assert labels(axes) == ["one seed"]
+
+
+def test_a_sweep_over_words_is_bars() -> None:
+    rows = [
+        {"gate": g, "kernel": k, "acc": Mean(0.5 + 0.1 * i, 0.01, n)}
+        for i, (g, k, n) in enumerate([("trace", "a", 2), ("trace", "b", 3), ("both", "a", 3)])
+    ]
+    axes = drawn(sweep_plot(table(rows, "gate", "kernel"), "acc"))
+    heights = sorted(patch.get_height() for patch in axes.patches)
+    np.testing.assert_allclose(heights, [0.5, 0.6, 0.7])
+    assert axes.get_ylim()[0] == 0
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["trace", "both"]
+    assert labels(axes)[0] == "mean ± standard error, 2 to 3 seeds"
+
+
+def test_settings_without_a_result_are_left_out() -> None:
+    rows = [{"delay": 1, "acc": None}, {"delay": 2, "acc": Mean(math.nan, math.nan, 2)}]
+    axes = drawn(sweep_plot(table(rows, "delay"), "acc"))
+    assert labels(axes)[-1] == "no finished runs yet"
+    assert not axes.get_lines()
+
+
+def test_a_sweep_over_seeds_alone_can_be_drawn() -> None:
+    axes = drawn(sweep_plot(table([{"acc": Mean(0.5, 0.1, 3)}]), "acc"))
+    assert [patch.get_height() for patch in axes.patches] == [0.5]
+
+
+def test_names_are_text_not_mathematics() -> None:
+    rows = [{"x": "$\\frac$", "y$_": "a", "acc": Mean(0.5, None, 1)}]
+    assert r"$\frac$" in svg(sweep_plot(table(rows, "x", "y$_"), "acc"))
+
+
+def test_png_has_150_dots_an_inch_and_paper_behind_it(tmp_path: Path) -> None:
+    with style():
+        figure = Figure(figsize=(4, 3))
+    save(figure, tmp_path / "new" / "figure.png")
+    with Image.open(tmp_path / "new" / "figure.png") as image:
+        assert image.size == (600, 450)
+        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_svg_is_well_formed_and_takes_the_colours_of_the_page() -> None:
+    figure = named(history())["loss"]
+    drawing = svg(figure, "first-")
+    root = ElementTree.fromstring(drawing)
+    assert "width" not in root.attrib and "viewBox" in root.attrib
+    assert "var(--line-0, #1f83d6)" in drawing and "var(--ink, #1b2430)" in drawing
+    assert "DejaVu" not in drawing and "metadata" not in drawing
+    ids = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
+    assert ids and all(name.startswith("first-") for name in ids)
+    wanted = {part.partition(")")[0] for part in drawing.split("url(#")[1:]}
+    wanted |= {part.partition('"')[0] for part in drawing.split('href="#')[1:]}
+    assert wanted and wanted <= set(ids)
+
+
+def test_the_same_figure_gives_the_same_svg() -> None:
+    assert svg(named(history())["loss"]) == svg(named(history())["loss"])
+
+
+def test_the_style_ends_with_its_block() -> None:
+    before = dict(rcParams)
+    with style():
+        assert rcParams["axes.prop_cycle"].by_key()["color"] == list(PALETTE)
+    assert dict(rcParams) == before
+
+
+def test_no_pyplot_is_needed() -> None:
+    # pyplot keeps figures alive and may look for a display.
+    curves(history(20))
+    module = sys.modules.get("matplotlib.pyplot")
+    assert module is None or not module.get_fignums()
