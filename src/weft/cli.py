@@ -337,7 +337,11 @@ def data_get(
     """Download a data set, with its checksums verified."""
     from weft.data.fetch import get
 
-    place = get(name, root=root, progress=None)
+    def progress(file: str, done: int, total: int) -> None:
+        if not as_json and sys.stderr.isatty():
+            print(f"\r{file}  {done / total:.0%}", end="", file=sys.stderr)
+
+    place = get(name, root=root, progress=progress)
     files = {status.file.name: str(status.path) for status in place.files}
     _emit(as_json, files, lambda: _pairs(files))
 

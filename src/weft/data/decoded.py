@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from weft.atomic import atomic_writer
 from weft.data.formats import Arrays
 
 
@@ -38,15 +38,6 @@ def decoded(path: Path, decode: Callable[[], Arrays]) -> Arrays:
 
 
 def _keep(path: Path, arrays: Arrays) -> None:
-    """Writes `arrays` under another name first, so that no reader sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as stream:
-        temporary = Path(stream.name)
-        try:
-            np.savez(stream, images=arrays[0], labels=arrays[1])
-            stream.flush()
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with atomic_writer(path) as stream:
+        np.savez(stream, images=arrays[0], labels=arrays[1])

@@ -123,12 +123,33 @@ def get(name: str, *, root: str | Path | None = None, progress: Progress | None 
     return check(name, root=root)
 
 
+def expect(name: str, *, root: str | Path | None = None, download: bool = True) -> Location:
+    """Where the set `name` lies, or will once what is missing has been downloaded.
+
+    Args:
+        name: a set of the catalogue.
+        root: folder to look in before $WEFT_DATA and the cache.
+        download: whether missing files may be downloaded.
+    Raises:
+        UsageError: there is no such set.
+        DataError: a file is missing and will not be downloaded.
+    """
+    location = locate(name, root=root)
+    if not location.complete:
+        if not download:
+            raise _missing(location, "downloading is switched off (data.download=false)")
+        if not location.form.downloadable:
+            raise _missing(location)
+    return location
+
+
 def require(
     name: str, split: str, *, root: str | Path | None = None, download: bool = True
 ) -> tuple[Form, tuple[Path, ...]]:
     """The form that was found of the set `name`, and the verified files that hold `split`.
 
     Args:
+        name: a set of the catalogue.
         split: "train" or "test".
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether missing files may be downloaded to the cache.
@@ -136,25 +157,22 @@ def require(
         UsageError: there is no such set.
         DataError: it has no such split, or a file is missing, damaged or out of reach.
     """
-    location = locate(name, root=root)
+    location = expect(name, root=root, download=download)
     if split not in location.form.splits:
         raise DataError(
             f"`{name}` has no split `{split}`",
             expected=f"one of {', '.join(location.form.splits)}",
         )
     statuses = {status.file: status for status in location.files}
-    paths = []
-    for status in (statuses[file] for file in location.form.splits[split]):
-        if status.path is not None:
-            paths.append(_intact(location, status))
-        elif download:
-            paths.append(_download(location, status, cache_folder(), None))
-        else:
-            raise missing(location, "downloading is switched off (data.download=false)")
-    return location.form, tuple(paths)
+    return location.form, tuple(
+        _intact(location, statuses[file])
+        if statuses[file].path
+        else _download(location, statuses[file], cache_folder(), None)
+        for file in location.form.splits[split]
+    )
 
 
-def missing(location: Location, *reasons: str) -> DataError:
+def _missing(location: Location, *reasons: str) -> DataError:
     """The error for a set with missing files; `reasons` say why they were not downloaded."""
     first, *others = [status for status in location.files if status.path is None]
     return DataError(
@@ -270,4 +288,4 @@ def _download(
             failures.append(f"  {url}: {error}")
         else:
             return Path(path)
-    raise missing(location, *failures)
+    raise _missing(location, *failures)

@@ -65,10 +65,7 @@ def image_header(
     """
     if name.endswith(".npz"):
         return _npz_header(_npz_path(name, root))
-    location = fetch.locate(name, root=root)
-    if not location.complete and not (download and location.form.downloadable):
-        raise fetch.missing(location)
-    known = location.data_set
+    known = fetch.expect(name, root=root, download=download).data_set
     return ImageHeader(known.shape, len(known.classes), known.sizes, known.class_counts)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from weft.engine.atomic import atomic_writer, write_text
+from weft.atomic import atomic_writer, write_text
 from weft.errors import CheckpointError
 
 FORMAT = 1

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from weft.config.base import RunSection
 from weft.config.yaml import write as to_yaml
-from weft.engine.atomic import write_text
+from weft.atomic import write_text
 from weft.errors import RunError
 
 

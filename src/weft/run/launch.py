@@ -311,6 +311,7 @@ def export(model: nn.Module, config: FamilyConfig, path: Path) -> None:
 
     temporary = path.with_suffix(".tmp")
     save_model(model, str(temporary), metadata={"weft": json.dumps(config.plain())})
+    temporary.chmod(0o644)
     temporary.replace(path)
 
 

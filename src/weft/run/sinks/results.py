@@ -33,7 +33,7 @@ class ResultFile:
             return
         import torch
 
-        from weft.engine.atomic import atomic_writer
+        from weft.atomic import atomic_writer
         from weft.engine.checkpoint import Store, read
         from weft.run.registry import open_run
 
