@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +112,7 @@ def evaluate(path: Path | str, checkpoint: str | None = None) -> dict[str, float
 
 def sample(path: Path | str, checkpoint: str | None = None) -> list[Path]:
     """Draws what the trained model makes into the run's figures/ and lists the files."""
-    from weft.reports.plots import save, style
+    from weft.reports.plots import save, save_animation, style
     from weft.run.directory import RunDirectory
     from weft.run.launch import load_model
 
@@ -121,9 +121,13 @@ def sample(path: Path | str, checkpoint: str | None = None) -> list[Path]:
     folder.mkdir(exist_ok=True)
     index = []
     with style():
-        for name, caption, figure in parts.task.sample(model, parts.data(), parts.context(step)):
-            save(figure, folder / f"{name}.png")
-            index.append({"file": f"{name}.png", "name": name, "caption": caption})
+        for name, caption, picture in parts.task.sample(model, parts.data(), parts.context(step)):
+            file = f"{name}.{'gif' if isinstance(picture, Sequence) else 'png'}"
+            if isinstance(picture, Sequence):
+                save_animation(picture, folder / file)
+            else:
+                save(picture, folder / file)
+            index.append({"file": file, "name": name, "caption": caption})
     RunDirectory(folder).write_json("index", {"step": step, "figures": index})
     return [folder / entry["file"] for entry in index]
 
@@ -133,13 +137,19 @@ def report(path: Path | str) -> Path:
     from weft.config.load import validate
     from weft.config.recipe import plain_defaults
     from weft.reports.html import write_report
-    from weft.reports.plots import curves, style
+    from weft.reports.plots import curves, save, style
+    from weft.run.directory import RunDirectory
 
     run = open_run(path)
     history, family = run.history(), families.find(run.family)
     task = family.load_task(validate(run.config, family, str(run.path / "config.yaml")))
+    folder = RunDirectory(run.path).figures
+    folder.mkdir(exist_ok=True)
     with style():
-        figures = [*curves(history), *task.figures(history)]
+        own = list(task.figures(history))
+        for name, _, figure in own:
+            save(figure, folder / f"{name}.png")
+        figures = [*curves([_engine_scalars(row) for row in history]), *own]
     return write_report(run, figures, defaults=plain_defaults(family))
 
 
@@ -270,6 +280,12 @@ def _done(path: Path | None, make_report: bool) -> Run | None:
         sample(path)
         report(path)
     return open_run(path)
+
+
+def _engine_scalars(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without the family's own diagnostics: those are the family's to draw."""
+    own = ("train/", "val/", "test/", "opt/", "time/")
+    return {k: v for k, v in row.items() if k.startswith(own) or "/" not in k}
 
 
 def _headline(run: Run) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ from weft.config.kinds import Kind
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
+    from PIL.Image import Image
     from torch import Tensor, nn
 
     from weft.data.source import Batch, DataSpec, Source, Splits
@@ -168,6 +169,9 @@ class Task(ABC, Generic[C]):
 
     def sample(
         self, model: nn.Module, data: Splits, ctx: Context
-    ) -> Iterator[tuple[str, str, Figure]]:
-        """(name, caption, figure) of what the trained model makes, for `weft sample`."""
+    ) -> Iterator[tuple[str, str, Figure | Sequence[Image]]]:
+        """(name, caption, picture) of what the trained model makes, for `weft sample`.
+
+        A picture is a figure, or the frames of an animation.
+        """
         return iter(())

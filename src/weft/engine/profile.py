@@ -52,6 +52,8 @@ def _cost(task: Task[Any], spec: DataSpec, config: FamilyConfig, device: torch.d
     batch: Batch = {k: v[: max(1, len(v) // parts)] for k, v in spec.example(device).items()}
     ctx = Context(config.seed, 0, 1, device, log=False)
     weights = [p for p in model.parameters() if p.requires_grad]
+    if task.gradients is None:
+        task.loss(model, batch, ctx)  # What a model computes once and keeps is no part of a step.
     saved = _SavedBytes(model)
     with FlopCounterMode(display=False) as counter:
         if task.gradients is not None:

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.engine.atomic import write_text
+from weft.atomic import write_text
 from weft.reports.plots import PALETTE, PALETTE_DARK, Named, png, svg
 from weft.reports.tables import (
     Table,
@@ -171,6 +171,8 @@ def _drawn(number: int, name: str, caption: str, figure: Figure) -> _Picture:
 
 def _image(data: bytes, name: str) -> str:
     encoded = base64.b64encode(data).decode()
+    if data.startswith(b"GIF"):
+        return f'<img src="data:image/gif;base64,{encoded}" alt="{_e(name)}">'
     # The width stands in bytes 16 to 20 of a PNG; ours have 150 dots an inch.
     inches = int.from_bytes(data[16:20], "big") / 150
     return f'<img src="data:image/png;base64,{encoded}" alt="{_e(name)}" {_size(inches)}>'

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     Numbers = NDArray[Any]
 
@@ -148,6 +149,13 @@ def save(figure: Figure, path: Path) -> None:
     """Writes `figure` as a PNG of 150 dots an inch."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png(figure))
+
+
+def save_animation(frames: Sequence[Image], path: Path, milliseconds: int = 250) -> None:
+    """Writes `frames` as an animated GIF that repeats."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *rest = frames
+    first.save(path, save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
 def png(figure: Figure) -> bytes:

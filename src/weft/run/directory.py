@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from weft.atomic import write_text
 from weft.config.base import RunSection
 from weft.config.yaml import write as to_yaml
-from weft.atomic import write_text
 from weft.errors import RunError
 
 

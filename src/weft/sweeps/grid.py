@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.atomic import write_text
 from weft.config.yaml import read_file, read_value, write
-from weft.engine.atomic import write_text
 from weft.errors import RunError
 from weft.reports.tables import Column, Table, mean_of
 from weft.sweeps.space import Space

@@ -343,3 +343,14 @@ def test_no_pyplot_is_needed() -> None:
     curves(history(20))
     module = sys.modules.get("matplotlib.pyplot")
     assert module is None or not module.get_fignums()
+
+
+def test_an_animation_is_a_gif_of_all_its_frames(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from weft.reports.plots import save_animation
+
+    frames = [Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in (0, 100, 200)]
+    save_animation(frames, tmp_path / "a.gif", milliseconds=70)
+    with Image.open(tmp_path / "a.gif") as read:
+        assert (read.format, read.n_frames, read.info["duration"]) == ("GIF", 3, 70)

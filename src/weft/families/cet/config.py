@@ -1,0 +1,180 @@
+"""Options of a cet run: the trace, the network, the stream of inputs."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from weft.config.base import (
+    Cadence,
+    Cosine,
+    DataConfig,
+    EvalConfig,
+    FamilyConfig,
+    KindConfig,
+    NormClip,
+    Sgd,
+)
+
+
+class CetData(DataConfig):
+    """Which images are seen, and in which order they arrive."""
+
+    dataset: str = Field(
+        "digits",
+        min_length=1,
+        description="digits, mnist, fashion-mnist, cifar10, or the path of an .npz file.",
+    )
+    n_groups: int = Field(
+        1, ge=1, description="Consecutive time steps that show items of one class."
+    )
+    interp_factor: int = Field(
+        1, ge=1, description="Time steps from one item to the next; those between are blends."
+    )
+    ordered: bool = Field(
+        False, description="Whether the classes take turns in a fixed order, 0, 1, 2, …"
+    )
+    flip: bool | Literal["auto"] = Field(
+        "auto",
+        description="Whether each item is mirrored left-right with probability 0.5; "
+        "auto: only for the cnn on cifar10.",
+    )
+    use_val: bool = Field(
+        False, description="Whether a tenth of the training items is held out for validation."
+    )
+    balance: bool = Field(
+        True, description="Whether every class is cut to the size of the smallest."
+    )
+
+
+class CetEval(EvalConfig):
+    """When the model is evaluated: the README's 390 steps."""
+
+    every: Cadence = Field("390 steps", description="How often; the last step always counts.")
+
+
+class Config(FamilyConfig):
+    """Training under delayed credit with cascading eligibility traces."""
+
+    family: Literal["cet"] = Field("cet", description="Which family trains.")
+    batch_size: int = Field(
+        128, ge=2, description="Length B of one stream in time steps: item i is shown at time i."
+    )
+    streams: int = Field(
+        1, ge=1, description="Independent streams of `batch_size` steps in a batch, over all ranks."
+    )
+
+    delay: int = Field(
+        5, ge=0, description="Time steps between an input and the arrival of its error."
+    )
+    order: int = Field(
+        6, ge=1, le=200, description="Stages of the cascade; 1 is the exponential trace."
+    )
+    kernel: Literal["cascade", "ideal", "sideways"] = Field(
+        "cascade",
+        description="Trace: cascade of `order` stages; ideal, a pure delay; sideways, no memory.",
+    )
+    readout: Literal["last", "optimal"] = Field(
+        "last",
+        description="What is read from the cascade: its last stage, or the mix of all stages "
+        "with most of its energy at the delay.",
+    )
+    error: Literal["impulse", "smeared"] = Field(
+        "impulse", description="Whether an error arrives at one step or spread by the same kernel."
+    )
+    gate: Literal["auto", "trace", "both", "error"] = Field(
+        "auto",
+        description="Where the ReLU's derivative acts: on the trace, the error, or both; "
+        "auto: both in dense layers, trace in convolutions.",
+    )
+    sparse_inputs: bool = Field(
+        False, description="Whether items with (almost) no error are left out of the traces."
+    )
+    sparse_threshold: float = Field(
+        1e-8, ge=0, description="Summed squared error at a layer up to which an item is left out."
+    )
+    sparse_relative: bool = Field(
+        False,
+        description="Whether `sparse_threshold` is in units of 1/n², n the items of the mean loss, "
+        "which makes it independent of the batch size.",
+    )
+    threshold: float | None = Field(
+        None, ge=0, description="Inputs smaller than this in magnitude leave no trace."
+    )
+    binary: float | None = Field(
+        None, description="Inputs leave a trace of 1 from this value on, else of 0."
+    )
+    top_quantile: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Only items with a loss at or above this quantile of their stream are learnt.",
+    )
+
+    arch: Literal["mlp", "cnn"] = Field(
+        "mlp", description="Two hidden layers, or three convolutions and one hidden layer."
+    )
+    hidden_dim: int = Field(512, ge=1, description="Units in a hidden dense layer.")
+    norm_op: Literal["batch", "group", "instance", "layer", "none"] = Field(
+        "batch", description="Normalisation after each convolution (cnn only)."
+    )
+    p_drop: float = Field(
+        0.0, ge=0, lt=1, description="Share of units dropped after normalisation (cnn only)."
+    )
+
+    track_sim: bool = Field(
+        False, description="Whether each layer's update is compared with its true gradient."
+    )
+    sim_every: int = Field(
+        1, ge=1, description="Logged steps whose number is a multiple of this are compared."
+    )
+
+    data: CetData = Field(CetData(), description="Data.")
+    optim: KindConfig = Field(Sgd(lr=1e-3, weight_decay=1e-3), description="Optimiser.")
+    schedule: KindConfig = Field(
+        Cosine(warmup=0.05, min_lr=0.1), description="Learning rate over time."
+    )
+    clip: KindConfig = Field(NormClip(max_norm=0.5), description="Bound on gradients.")
+    eval: EvalConfig = Field(CetEval(), description="Evaluation.")
+
+    @property
+    def items_per_stream(self) -> int:
+        """Data items in one stream; the frames between them are blends."""
+        return self.batch_size // self.data.interp_factor
+
+    @property
+    def kept_items(self) -> int:
+        """Time steps of a stream that are learnt: those from the quantile of the loss upwards."""
+        # The quantile lies at position q(B-1) of the sorted losses; 1e-9 absorbs rounding in q.
+        return self.batch_size - math.ceil(self.top_quantile * (self.batch_size - 1) - 1e-9)
+
+    @property
+    def sparse(self) -> float | None:
+        """The sparse threshold for the error of a stream's mean loss, or None."""
+        if not self.sparse_inputs:
+            return None
+        unit = self.kept_items**-2 if self.sparse_relative else 1.0
+        return self.sparse_threshold * unit
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        grain = self.data.n_groups * self.data.interp_factor
+        rules = {
+            "`threshold` and `binary` exclude each other: a trace stores one or the other": (
+                self.threshold is not None and self.binary is not None
+            ),
+            f"`batch_size` {self.batch_size} must be a multiple of data.n_groups x "
+            f"data.interp_factor = {grain}": self.batch_size % grain != 0,
+            f"`delay` {self.delay} must be below `batch_size` {self.batch_size}: "
+            "every error would arrive after the end of its stream": self.delay >= self.batch_size,
+            f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: "
+            "no error could meet the trace of another item; lower it or raise `batch_size`": (
+                self.kept_items < 2
+            ),
+        }
+        broken = [message for message, is_broken in rules.items() if is_broken]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self

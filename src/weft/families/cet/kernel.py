@@ -1,0 +1,202 @@
+"""Trace kernels and the pairing matrix that says which error meets which activity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kernel = Literal["cascade", "ideal", "sideways"]
+Readout = Literal["last", "optimal"]
+ErrorShape = Literal["impulse", "smeared"]
+
+READING_NOISE = 1e-5
+"""Standard error of reading one stage, relative to a unit of activity having passed through it."""
+GRID = 256
+"""Rates tried at once when a read-out is tuned."""
+
+# B items of a stream, K kernel length, N order (stages), T delay
+
+
+def cascade_kernel(delay: int, order: int, length: int) -> Tensor:
+    """Impulse response of a cascade of `order` equal leaky integrators, peaked at `delay`.
+
+    k[t] is the mass of a Gamma(order, rate a) density in the bin (t-1, t], with d = order - 1 and
+    a = d / (T - 1/2), so that the largest bin is exactly t = T; order 1 is exp(-t/T).
+
+    Args:
+        delay: T >= 0 steps; 0 gives the unit impulse at 0 (no delay, no trace).
+        order: number of stages N >= 1.
+        length: number of taps K >= 1; the tail beyond is cut before normalising.
+    Returns: k, shape (K,), float64, summing to 1 (all zero if no mass falls into K taps).
+    """
+    if delay == 0:
+        return ideal_kernel(0, length)
+    if order == 1:
+        mass = torch.exp(-torch.arange(length, dtype=torch.float64) / delay)
+    else:
+        rate = torch.tensor((order - 1) / (delay - 0.5), dtype=torch.float64)
+        mass = stages(rate, order, length)[-1]
+    total = mass.sum()
+    return mass / total if total > 0 else mass
+
+
+def ideal_kernel(delay: int, length: int) -> Tensor:
+    """Unit impulse at `delay`, shape (length,), float64: a perfect memory of one moment."""
+    kernel = torch.zeros(length, dtype=torch.float64)
+    kernel[delay : delay + 1] = 1.0
+    return kernel
+
+
+def stages(rate: Tensor, order: int, length: int) -> Tensor:
+    """Impulse responses of all stages of a cascade: P(j, a t) - P(j, a (t-1)), j = 1..order.
+
+    Args:
+        rate: a > 0 per step, float64, any shape (...).
+        order: number of stages N >= 1.
+        length: number of taps K >= 1.
+    Returns: shape (..., N, K); tap 0 is zero, because a trace is read before it is written.
+    """
+    edges = rate[..., None, None] * torch.arange(length, dtype=torch.float64)
+    shape = torch.arange(1, order + 1, dtype=torch.float64)[:, None]
+    edges, shape = torch.broadcast_tensors(edges, shape)
+    cumulative = torch.special.gammainc(shape.contiguous(), edges.contiguous())
+    return torch.diff(cumulative, dim=-1, prepend=torch.zeros_like(cumulative[..., :1]))
+
+
+def readout_kernel(delay: int, order: int, length: int) -> Tensor:
+    """The kernel of the best linear read-out of all stages, at the best rate (cet.md section 6).
+
+    Among mixtures k = c H of the stages H (N, K) the largest k[T]^2 / (sum k^2 + e^2 sum c^2) is
+    reached by c = (H H' + e^2 I)^-1 H[:, T], and equals k[T]; the rate is searched to maximise it.
+    e is the precision to which a stage can be read, `READING_NOISE`: without it the search runs
+    off to fast rates where minute differences of stages are blown up into a shift register.
+
+    It is scaled to sum to 1 like the cascade's kernel: the update then reproduces the part of the
+    gradient that is due to the mean activity with gain 1, so learning rates carry over.
+
+    Args:
+        delay: T >= 0 steps; 0 gives the unit impulse at 0.
+        order: number of stages N >= 1.
+        length: number of taps K >= 1.
+    Returns: k, shape (K,), float64, summing to 1; it has negative lobes. All zero if T >= K, when
+        nothing the trace could be read for lies in the window.
+    """
+    if delay == 0 or delay >= length:
+        return ideal_kernel(delay, length)
+    noise = READING_NOISE * torch.eye(order, dtype=torch.float64).expand(GRID, order, order)
+    low, high = 0.1 / delay, 100.0 / delay  # several local optima lie between: search it all
+    for _ in range(3):
+        rates = torch.logspace(math.log10(low), math.log10(high), GRID, dtype=torch.float64)
+        responses = torch.cat([stages(rates, order, length).mT, noise], dim=1)
+        basis = torch.linalg.qr(responses).Q  # (GRID, K + N, N)
+        best = int(basis[:, delay].square().sum(-1).argmax())
+        low, high = float(rates[max(best - 1, 0)]), float(rates[min(best + 1, GRID - 1)])
+    kernel = (basis[best] @ basis[best, delay])[:length]
+    return kernel / kernel.sum()
+
+
+def merit(kernel: Tensor, delay: int) -> float:
+    """rho = k[T]^2 / sum k^2 in [0, 1]: the share of the trace's energy on the right moment."""
+    return float(kernel[delay].square() / kernel.square().sum())
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which error meets which activity in a stream of B items.
+
+    Attributes:
+        matrix: M, shape (B, B); M[u, s] weighs the error of item u against the activity of item s.
+        arrival: shape (B,); weight with which the error of item u arrives inside the window at all.
+        delay: T, steps between an item and its error.
+        length: items in the stream the matrix was built for.
+        arrived: number n when exactly the first n errors arrive, each with weight 1; else None.
+    """
+
+    matrix: Tensor
+    arrival: Tensor
+    delay: int
+    length: int
+    arrived: int | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every error meets exactly its own activity: plain back-propagation."""
+        return self.delay == 0
+
+    def at(self, times: Tensor, stream: Tensor | None = None) -> Pairing:
+        """The pairing of some items only.
+
+        Args:
+            times: time stamps of the kept items, integers in [0, length), shape (m,).
+            stream: which stream each kept item belongs to, shape (m,); errors meet activity of
+                their own stream only. One stream if None.
+        Returns: a pairing with matrix (m, m) and arrival (m,).
+        """
+        matrix = self.matrix[times[:, None], times[None, :]]
+        if stream is not None:
+            matrix = matrix * (stream[:, None] == stream[None, :])
+        return Pairing(matrix, self.arrival[times], self.delay, self.length)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Pairing:
+        """The same pairing on `device` in `dtype`."""
+        return Pairing(
+            self.matrix.to(device, dtype),
+            self.arrival.to(device, dtype),
+            self.delay,
+            self.length,
+            self.arrived,
+        )
+
+
+def pairing(
+    delay: int,
+    order: int,
+    length: int,
+    *,
+    kernel: Kernel = "cascade",
+    readout: Readout = "last",
+    error: ErrorShape = "impulse",
+) -> Pairing:
+    """Builds M = D' K for a stream of `length` items, in float64.
+
+    K[t, s] = k[t - s] is the trace that item s has left at time t; D[t, u] is the share of item u's
+    error that arrives at time t. Both are cut at the window: what would arrive later is lost.
+
+    Args:
+        delay: T >= 0 steps.
+        order: number of stages of the cascade, N >= 1.
+        length: B items.
+        kernel: `cascade`; `ideal`, a perfect memory of the moment T steps ago; `sideways`, no
+            memory at all (the error meets the activity of the moment it arrives at).
+        readout: the `last` stage of the cascade, or the `optimal` mixture of all of them.
+        error: `impulse`, exactly T steps late, or `smeared` by the cascade's kernel.
+    """
+    if kernel == "sideways":
+        trace = ideal_kernel(0, length)
+    elif kernel == "ideal":
+        trace = ideal_kernel(delay, length)
+    elif readout == "optimal":
+        trace = readout_kernel(delay, order, length)
+    else:
+        trace = cascade_kernel(delay, order, length)
+    impulse = error == "impulse" or delay == 0
+    late = ideal_kernel(delay, length) if impulse else cascade_kernel(delay, order, length)
+    arrives = _toeplitz(late)
+    return Pairing(
+        matrix=arrives.mT @ _toeplitz(trace),
+        arrival=arrives.sum(0),
+        delay=delay,
+        length=length,
+        arrived=max(length - delay, 0) if impulse else None,
+    )
+
+
+def _toeplitz(kernel: Tensor) -> Tensor:
+    """K[t, s] = kernel[t - s] for t >= s, else 0; shape (K, K)."""
+    time = torch.arange(len(kernel))
+    lag = time[:, None] - time[None, :]
+    return torch.where(lag >= 0, kernel[lag.clamp(min=0)], 0.0)

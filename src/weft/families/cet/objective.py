@@ -1,0 +1,44 @@
+"""The loss of a stream of items, and the choice of the items worth learning from."""
+
+# S streams, B time steps of a stream, K classes, m kept items of a stream
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each item.
+
+    Args:
+        logits: (..., K).
+        targets: classes, int64 (...), or probabilities (..., K).
+    Returns: nats, shape (...).
+    """
+    classes = logits.shape[-1]
+    soft = targets.is_floating_point()
+    flat = targets.reshape(-1, classes) if soft else targets.reshape(-1)
+    losses = F.cross_entropy(logits.reshape(-1, classes), flat, reduction="none")
+    return losses.view(logits.shape[:-1])
+
+
+def correct(logits: Tensor, targets: Tensor) -> Tensor:
+    """Which items are classified right, bool (...); a soft target counts as its likeliest class."""
+    wanted = targets.argmax(-1) if targets.is_floating_point() else targets
+    return logits.argmax(-1) == wanted
+
+
+def largest(losses: Tensor, count: int) -> Tensor:
+    """The time steps of the `count` largest losses of each stream, in order of time.
+
+    With count = B - ceil(q (B - 1)) these are the items whose loss is at or above the
+    (linearly interpolated) q-quantile of their stream. Among exactly equal losses the count
+    still holds, so that shapes never depend on the data.
+
+    Args:
+        losses: (S, B).
+        count: m, 1 <= m <= B.
+    Returns: int64 (S, m), ascending along dimension 1.
+    """
+    return losses.topk(count, dim=1).indices.sort(dim=1).values

@@ -1,0 +1,205 @@
+"""The traced update: a backward pass whose weight gradient pairs a trace with a late error.
+
+The error handed down is exact. Only the weight gradient differs from back-propagation:
+dW = A' x with A = gate * (M' g), M the pairing matrix, primes transposing (cet.md section 2).
+"""
+
+# S streams of B items make R rows (stream by stream, in time within a stream)
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from weft.families.cet.kernel import Pairing
+from weft.families.cet.operation import Conv, Dense
+from weft.families.cet.pool import channels_last
+from weft.families.cet.similarity import similarity
+
+Gate = Literal["trace", "both", "error"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a synapse remembers, and where the derivative of the ReLU sits.
+
+    Attributes:
+        gate: the derivative multiplies the activity in the `trace`, the `error`, or `both`.
+        sparse: items whose error at the ReLU's output (that of the stream's mean loss) has a sum of
+            squares of at most this are left out of the trace; None keeps all.
+        threshold: the trace stores x where abs(x) >= threshold and 0 elsewhere; None stores x.
+        binary: the trace stores 1 where x >= binary and 0 elsewhere; None stores x.
+    """
+
+    gate: Gate = "both"
+    sparse: float | None = None
+    threshold: float | None = None
+    binary: float | None = None
+
+    def stored(self, x: Tensor) -> Tensor:
+        """What the trace takes in of the activity `x`."""
+        if self.binary is not None:
+            return (x >= self.binary).to(x.dtype)
+        if self.threshold is not None:
+            return x * (x.abs() >= self.threshold)
+        return x
+
+
+class Site(NamedTuple):
+    """The constants of one layer's update: what it computes, its rule, the number S of streams."""
+
+    operation: Dense | Conv
+    rule: Rule
+    streams: int = 1
+
+
+def traced(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    pairing: Pairing,
+    site: Site,
+    similarity: Tensor | None = None,
+) -> Tensor:
+    """The output of `site.operation`; its weight gradient will follow `site.rule` and `pairing`.
+
+    The bias gradient is the sum of the errors that arrive; a pairing that is the identity gives
+    plain back-propagation, whatever the rule.
+
+    Args:
+        x: input, shape (R, ...), R = S B rows: stream by stream, in time within a stream.
+        weight, bias: of the layer; bias may be None.
+        pairing: of the B items of a stream, or of all R rows if it was made for kept items.
+        site: the layer's constants.
+        similarity: buffer of shape (3,) that backward fills with the cosine of the update and the
+            true gradient of the errors that arrive, the same cosine after the mean activity is
+            taken out of both, and the gain <update, true> / <true, true>; None skips it.
+    """
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+        x, weight = x.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    out: Tensor = _Traced.apply(
+        x, weight, bias, pairing.matrix.to(x.dtype), pairing.arrival.to(x.dtype),
+        pairing.arrived, pairing.is_identity, site, similarity,
+    )  # fmt: skip
+    return out
+
+
+class _Traced(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        matrix: Tensor,
+        arrival: Tensor,
+        arrived: int | None,
+        identity: bool,
+        site: Site,
+        similarity: Tensor | None,
+    ) -> Tensor:
+        out, hidden = site.operation.forward(x, weight, bias)
+        ctx.save_for_backward(x, weight, hidden, matrix, arrival)
+        ctx.arrived, ctx.identity, ctx.site, ctx.similarity = arrived, identity, site, similarity
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, hidden, matrix, arrival = ctx.saved_tensors
+        operation, rule, streams = ctx.site
+        need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
+        delta = operation.open(grad, hidden)
+        arrives = delta if ctx.identity else _arriving(delta, arrival, ctx.arrived, streams)
+        grad_x = operation.error_of_input(delta, x, weight) if need_x else None
+        grad_bias = operation.sum_bias(arrives) if need_bias else None
+        if not need_weight:
+            return grad_x, None, grad_bias, *(None,) * 6
+        weights, stored = None, x if ctx.identity else rule.stored(x)
+        ungated = hidden is None or rule.gate == "error"
+        if rule.sparse is not None and not ctx.identity:
+            energy = operation.energy(grad, hidden)
+            matrix = matrix * _kept(energy, rule.sparse, streams, matrix)
+        if ctx.identity:
+            post, pre = delta, stored
+        elif ungated and x[0].numel() < delta[0].numel():
+            post, pre = delta, _pair(matrix.mT, stored)  # the product runs on the smaller side
+            weights = matrix.sum(-1)
+        elif ungated or rule.gate == "both":
+            post, pre = _pair(matrix, delta, ctx.arrived), stored
+            if not ungated:
+                post = torch.ops.aten.threshold_backward(post, hidden, 0)
+        else:
+            post, pre = operation.open(_pair(matrix, grad, ctx.arrived), hidden), stored
+        grad_weight = operation.correlate(post, pre, weight)
+        if ctx.similarity is not None:
+            with _full_precision(x.device):
+                moments = operation.moments(
+                    grad_weight,
+                    (_total(post, weights), _total(stored) / len(x)),
+                    (arrives, x[: len(arrives)]),
+                    (_total(arrives), _total(x) / len(x)),
+                    weight,
+                )
+            ctx.similarity.copy_(similarity(moments))
+        return grad_x, grad_weight, grad_bias, *(None,) * 6
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Keeps autocast, under which backward may have been called, from rounding a comparison."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+def _pair(matrix: Tensor, error: Tensor, arrived: int | None = None) -> Tensor:
+    """M' g over the time of each stream, in the memory layout of `error`.
+
+    Args:
+        matrix: M, shape (B, B) or (S, B, B).
+        error: g, shape (R, ...).
+        arrived: number of leading rows of M that are not zero, if known.
+    """
+    last = error.dim() == 4 and channels_last(error)
+    rows = error.permute(0, 2, 3, 1) if last else error
+    length = matrix.shape[-1]
+    streams = rows.reshape(len(rows) // length, length, -1)
+    mixed = (matrix.mT[..., :arrived] @ streams[:, :arrived]).view(rows.shape)
+    return mixed.permute(0, 3, 1, 2) if last else mixed
+
+
+def _arriving(delta: Tensor, arrival: Tensor, arrived: int | None, streams: int) -> Tensor:
+    """`delta` weighted by how much of it arrives; only the leading rows if the rest is lost."""
+    if arrived is not None and streams == 1:
+        return delta[:arrived]
+    return _weighted(delta, arrival)
+
+
+def _weighted(rows: Tensor, weights: Tensor) -> Tensor:
+    """`rows` (R, ...) times weights of moments (B,), or of moments of each stream (S, B)."""
+    every = weights.expand(len(rows) // weights.shape[-1], -1).reshape(-1)
+    return rows * every.view(-1, *[1] * (rows.dim() - 1))
+
+
+def _total(rows: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Weighted sum over rows, as one row, in float32 at least."""
+    weighted = rows if weights is None else _weighted(rows, weights)
+    return weighted.sum(0, keepdim=True, dtype=torch.promote_types(rows.dtype, torch.float32))
+
+
+def _kept(energy: Tensor, least: float, streams: int, matrix: Tensor) -> Tensor:
+    """1 where an item's error is large enough for the trace, shape (R / B, 1, B).
+
+    The loss averages over streams, so errors shrink with their number. They are taken back to the
+    stream's own mean loss, which does not depend on how streams are split over processes.
+    """
+    kept = energy * streams**2 > least
+    return kept.to(matrix.dtype).view(-1, 1, matrix.shape[-1])

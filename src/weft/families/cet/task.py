@@ -1,0 +1,153 @@
+"""Trains a classifier on streams of images whose errors come late."""
+
+# S streams, B time steps, m kept items of a stream, C channels, H height, W width, K classes
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from weft.data.source import Batch, DataSpec, Source, Splits
+from weft.families.cet import report
+from weft.families.cet.config import Config
+from weft.families.cet.conversion import clock, convert, similarities
+from weft.families.cet.data import data_spec, load_splits
+from weft.families.cet.model import cnn, frozen_statistics, mlp, set_streams
+from weft.families.cet.objective import correct, cross_entropy, largest
+from weft.family import Context, Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class CetTask(Task[Config]):
+    """Learning under delayed credit with cascading eligibility traces."""
+
+    headline = ("accuracy", "loss")
+    maximise = True
+
+    def spec(self) -> DataSpec:
+        """Shapes and sizes, from headers only."""
+        return data_spec(self.config)
+
+    def data(self) -> Splits:
+        """Streams of the training set, and the items to evaluate on."""
+        return load_splits(self.config)
+
+    def model(self, spec: DataSpec) -> nn.Module:
+        """The chosen network, its dense and convolution layers learning by traces."""
+        config = self.config
+        sparse = config.sparse
+        if sparse is not None:
+            # The engine divides the loss of a part of a batch by the number of parts.
+            sparse /= config.engine.accumulation**2
+        return convert(
+            self.network(spec),
+            order=config.order,
+            delay=config.delay,
+            gate=config.gate,
+            kernel=config.kernel,
+            readout=config.readout,
+            error=config.error,
+            sparse=sparse,
+            threshold=config.threshold,
+            binary=config.binary,
+        )
+
+    def network(self, spec: DataSpec) -> nn.Sequential:
+        """The chosen network as it learns by plain back-propagation."""
+        config = self.config
+        channels, height, width = spec.fields["image"].shape
+        shape = (channels, height, width)
+        if config.arch == "mlp":
+            return mlp(shape, config.hidden_dim, spec.num_classes)
+        return cnn(shape, config.hidden_dim, spec.num_classes, config.norm_op, config.p_drop)
+
+    def loss(
+        self, model: nn.Module, batch: Batch, ctx: Context
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean cross-entropy over the items learnt from; if logged, accuracy over all items.
+
+        Args:
+            model: made by `model`.
+            batch: `image`, (S, B, C, H, W), and `label`, (S, B) or (S, B, K).
+            ctx: where training stands.
+        """
+        images, targets = batch["image"], batch["label"]
+        streams, length = images.shape[:2]
+        time = clock(model)
+        time.streams = streams
+        time.similarity = self._compares(ctx)
+        time.keep_all()
+        set_streams(model, streams)
+        if self.config.top_quantile == 0:
+            logits = all_logits = _logits(model, images)
+            loss = cross_entropy(logits, targets).mean()
+        else:
+            all_logits, times = self._gate(model, images, targets)
+            stream = torch.arange(streams, device=times.device)[:, None].expand_as(times)
+            time.keep(times.flatten(), stream.flatten(), length=length)
+            logits = _logits(model, images[stream, times])
+            loss = cross_entropy(logits, targets[stream, times]).mean()
+        if not ctx.log:
+            return loss, {}
+        return loss, {"accuracy": correct(all_logits, targets).float().mean()}
+
+    def _compares(self, ctx: Context) -> bool:
+        """Whether this step compares updates with true gradients: only where it will be logged."""
+        config = self.config
+        return config.track_sim and ctx.log and (ctx.step + 1) % config.sim_every == 0
+
+    def _gate(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of all items, and the times (S, m) of those with the largest losses."""
+        with torch.no_grad(), frozen_statistics(model):
+            logits = _logits(model, images)
+            return logits, largest(cross_entropy(logits, targets), self.config.kept_items)
+
+    def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
+        """Accuracy, a share, and mean cross-entropy in nats, over all items of `source`."""
+        right, losses = [], []
+        for batch in source.batches(self.config.eval.batch_size):
+            logits = model(batch["image"])
+            right.append(correct(logits, batch["label"]).sum())
+            losses.append(cross_entropy(logits.float(), batch["label"]).sum())
+        # One transfer; a count of items is exact in float32.
+        totals = torch.stack([torch.stack(right).sum().float(), torch.stack(losses).sum()])
+        hits, loss = totals.tolist()
+        return {"accuracy": hits / len(source), "loss": loss / len(source)}
+
+    def scalars(self, model: nn.Module) -> dict[str, Tensor]:
+        """Per layer: `sim/`, cosine of update and true gradient; `sim_centred/`, the same without
+        the mean activity; `gain/`, length of the update along the true gradient."""
+        if not clock(model).similarity:
+            return {}
+        return {
+            f"{name}/{layer}": value
+            for layer, values in similarities(model).items()
+            for name, value in zip(report.SIMILARITIES, values.unbind(), strict=True)
+        }
+
+    def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
+        """How updates agreed with true gradients over training, if they were compared."""
+        if any(key.startswith("sim/") for row in history for key in row):
+            yield report.similarity(history)
+
+    def sample(
+        self, model: nn.Module, data: Splits, ctx: Context
+    ) -> Iterator[tuple[str, str, Figure]]:
+        """Kernel, pairing matrix, a trace driven by a stream of images, and predictions."""
+        yield report.kernels(self.config)
+        yield report.pairing_matrix(self.config)
+        stream = data.train.take(data.train.plan(ctx.seed, 0)[0][:1], ctx.generator("sample"))
+        yield report.trace(self.config, stream["image"][0])
+        shown = data.test or data.val or data.train
+        batch = next(iter(shown.batches(report.PICTURES)))
+        yield report.predictions(self.config, batch["image"], batch["label"], model(batch["image"]))
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits (S, B, K) of streams of images (S, B, C, H, W)."""
+    return model(images.flatten(0, 1)).unflatten(0, images.shape[:2])  # type: ignore[no-any-return]

@@ -1,0 +1,43 @@
+"""A family outside the repository: a copy of cet, found by its entry point."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from weft import families
+
+SOURCE = families.find("cet").home
+
+
+def test_a_copied_family_trains_resumes_and_is_listed(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "weft_twin"
+    shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in package.rglob("*"):
+        if path.suffix in {".py", ".yaml"}:
+            text = path.read_text().replace("weft.families.cet", "weft_twin")
+            path.write_text(text.replace('"cet"', '"twin"').replace("cet/", "twin/"))
+    metadata = tmp_path / "site" / "weft_twin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: weft-twin\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[weft.families]\ntwin = weft_twin:FAMILY\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+
+    def weft(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "weft", *words],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "twin/digits" in weft("recipes")
+    short = ("steps=4", "hidden_dim=8", "log.tensorboard=false")
+    weft("train", "twin/digits", *short, "--quiet")
+    run = tmp_path / "runs" / "twin" / "digits"
+    status = run / "status.json"
+    status.write_text(status.read_text().replace('"finished"', '"interrupted"'))
+    assert "test/accuracy" in weft("resume", str(run), "--quiet")

@@ -1,0 +1,430 @@
+"""The traced update equals triple loops, autograd and per-item tensors, and harms nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from weft.families.cet.conversion import clock, convert, revert, similarities, traced_layers
+from weft.families.cet.layer import TracedConv2d
+from weft.families.cet.reference import literal_conv_update, literal_update, use_per_item
+from weft.families.cet.rule import Rule
+
+GATES = ("trace", "both", "error")
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def dense(relu: bool = True) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 5), *([nn.ReLU()] if relu else []), nn.Linear(5, 2)).double()
+
+
+def conv(**geometry: Any) -> nn.Sequential:
+    pool = geometry.pop("pool", None)
+    behind = [] if pool is None else [pool]
+    return nn.Sequential(nn.Conv2d(2, 4, **geometry), nn.ReLU(), *behind, nn.Flatten(2)).double()
+
+
+def losses(out: Tensor, weights: Tensor) -> Tensor:
+    """A smooth loss of each row."""
+    return (out * weights[: out.numel()].view_as(out) + out.square()).flatten(1).sum(1)
+
+
+def learn(model: nn.Module, x: Tensor, weights: Tensor) -> list[Tensor]:
+    """Gradients of the mean loss by all parameters and, last, by the input."""
+    x = x.clone().requires_grad_()
+    loss = losses(model(x), weights).mean()
+    return list(torch.autograd.grad(loss, [*model.parameters(), x]))
+
+
+def literal(
+    model: nn.Sequential,
+    x: Tensor,
+    weights: Tensor,
+    *,
+    times: tuple[list[int], list[int], int] | None = None,
+    stored: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What `learn` should give for the first layer of a converted model, by loops."""
+    layer, *rest = model
+    streams = layer.clock.streams
+    if times is None:
+        length = len(x) // streams
+        times = list(range(length)) * streams, [i // length for i in range(len(x))], length
+    # the same function with the output of the ReLU laid bare
+    is_conv = isinstance(layer, TracedConv2d)
+    if is_conv:
+        hidden = layer._conv_forward(x, layer.weight, layer.bias)
+    else:
+        hidden = functional.linear(x, layer.weight, layer.bias)
+    hidden = (hidden.relu() if layer.does.relu else hidden).detach().requires_grad_()
+    out = hidden
+    if is_conv and layer.does.pool is not None:
+        out = functional.avg_pool2d(out, *layer.does.pool)
+    for module in rest:
+        out = module.eval()(out)
+    (error,) = torch.autograd.grad(losses(out, weights).mean(), hidden)
+    model.train()
+    enters = [True] * len(x)
+    if layer.rule.sparse is not None:
+        enters = ((error * streams).square().flatten(1).sum(1) > layer.rule.sparse).tolist()
+    theta = (hidden > 0).double() if layer.does.relu else torch.ones_like(error)
+    common = layer.trace, layer.rule.gate
+    moments = {"times": times[0], "stream": times[1], "length": times[2], "enters": enters}
+    stored = layer.rule.stored(x) if stored is None else stored
+    if is_conv:
+        return literal_conv_update(stored, error, theta, layer, *common, **moments)
+    return literal_update(stored, error, theta, *common, **moments)
+
+
+traces = st.fixed_dictionaries(
+    {
+        "delay": st.integers(1, 7),
+        "order": st.integers(1, 4),
+        "gate": st.sampled_from(GATES),
+        "kernel": st.sampled_from(["cascade", "cascade", "ideal", "sideways"]),
+        "readout": st.sampled_from(["last", "optimal"]),
+        "error": st.sampled_from(["impulse", "smeared"]),
+        "sparse": st.sampled_from([None, 1e-3, 1e-2, 0.1]),
+        "streams": st.integers(1, 2),
+    }
+)
+stores = st.sampled_from([{}, {"threshold": 0.4}, {"binary": 0.2}])
+
+
+@given(trace=traces, store=stores, length=st.integers(1, 8), relu=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_dense_update_is_the_triple_loop(
+    trace: dict[str, Any], store: dict[str, float], length: int, relu: bool
+) -> None:
+    torch.manual_seed(length)
+    x = torch.randn(trace["streams"] * length, 4, dtype=torch.float64)
+    weights = torch.randn(100, dtype=torch.float64)
+    model = convert(dense(relu), **trace, **store)
+    expected = literal(model, x, weights)
+    for ours, theirs in zip(learn(model, x, weights)[:2], expected, strict=True):
+        torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+@given(
+    trace=traces,
+    store=stores,
+    length=st.integers(2, 5),
+    geometry=st.sampled_from(
+        [
+            {"kernel_size": 3, "padding": 1},
+            {"kernel_size": 3, "padding": 1, "pool": nn.AvgPool2d(2)},
+            {"kernel_size": 3, "padding": 1, "pool": nn.AvgPool2d((2, 4))},
+            {"kernel_size": 2, "stride": 2, "groups": 2},
+            {"kernel_size": (3, 2), "dilation": (1, 2), "padding": (0, 1), "bias": True},
+            {"kernel_size": 2, "pool": nn.AvgPool2d(2)},
+            {"kernel_size": 1, "pool": nn.AvgPool2d(3, stride=1, padding=1)},
+        ]
+    ),
+)
+@settings(max_examples=40, deadline=None)
+def test_conv_update_is_the_triple_loop(
+    trace: dict[str, Any], store: dict[str, float], length: int, geometry: dict[str, Any]
+) -> None:
+    torch.manual_seed(length)
+    x = torch.randn(trace["streams"] * length, 2, 4, 4, dtype=torch.float64)
+    weights = torch.randn(2000, dtype=torch.float64)
+    model = convert(conv(**geometry), **trace, **store)
+    expected = literal(model, x, weights)
+    for ours, theirs in zip(learn(model, x, weights)[:2], expected, strict=True):
+        torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("streams", [1, 2])
+def test_update_of_kept_items_is_the_triple_loop_over_their_times(gate: str, streams: int) -> None:
+    times, stream = [1, 2, 4, 7, 3], [0, 0, 0, 0, streams - 1]
+    x, weights = torch.randn(5, 4).double(), torch.randn(100).double()
+    model = convert(dense(), order=3, delay=2, gate=gate, streams=streams, sparse=1e-3)
+    clock(model).keep(torch.tensor(times), torch.tensor(stream), length=8)
+    expected = literal(model, x, weights, times=(times, stream, 8))
+    for ours, theirs in zip(learn(model, x, weights)[:2], expected, strict=True):
+        torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+def cnn(norm: bool = True) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
+        *([nn.BatchNorm2d(4, affine=False)] if norm else []),
+        nn.Conv2d(4, 6, 3, groups=2), nn.ReLU(), nn.Flatten(),
+        nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3),
+    ).double()  # fmt: skip
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("streams", [1, 2])
+def test_ideal_trace_is_autograd_of_the_items_whose_error_arrives(gate: str, streams: int) -> None:
+    length, delay = 6, 2
+    x, labels = torch.randn(streams * length, 2, 8, 8).double(), torch.arange(streams * length) % 3
+    model = cnn(norm=False)
+    each = functional.cross_entropy(model(x), labels, reduction="none").view(streams, length)
+    expected = torch.autograd.grad(
+        each[:, : length - delay].sum() / each.numel(), list(model.parameters())
+    )
+    convert(model, order=1, delay=delay, gate=gate, kernel="ideal", streams=streams)
+    ours = torch.autograd.grad(functional.cross_entropy(model(x), labels), list(model.parameters()))
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
+
+
+@pytest.mark.parametrize("options", [{}, {"sparse": 1e9}, {"error": "smeared"}, {"threshold": 9.0}])
+def test_no_delay_is_plain_back_propagation(options: dict[str, Any]) -> None:
+    x, weights = torch.randn(6, 2, 8, 8).double(), torch.randn(100).double()
+    model = cnn()
+    expected = learn(model, x, weights)
+    ours = learn(convert(model, order=6, delay=0, **options), x, weights)
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_the_error_handed_down_is_exact(gate: str) -> None:
+    x, weights = torch.randn(6, 2, 8, 8).double(), torch.randn(100).double()
+    model = cnn()
+    expected = learn(model, x, weights)[-1]
+    convert(model, order=2, delay=3, gate=gate, sparse=1e-3)
+    torch.testing.assert_close(learn(model, x, weights)[-1], expected, **EXACT)
+
+
+@pytest.mark.parametrize("make", [dense, cnn])
+def test_input_gradient_passes_gradcheck(make: Any) -> None:
+    shape = (4, 4) if make is dense else (4, 2, 8, 8)
+    model = convert(make().requires_grad_(False), order=2, delay=1)
+    assert torch.autograd.gradcheck(model, torch.randn(shape).double().requires_grad_())
+
+
+def test_frozen_weights_get_no_gradient_and_leave_the_others_alone() -> None:
+    x, weights = torch.randn(6, 4).double(), torch.randn(100).double()
+    model = convert(dense(), order=2, delay=1)
+    expected = learn(model, x, weights)[2:4]
+    model[0].requires_grad_(False)
+    losses(model(x), weights).mean().backward()
+    assert model[0].weight.grad is None
+    for parameter, gradient in zip(model[2].parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, **EXACT)
+
+
+def test_cosine_to_the_ideal_update_grows_with_order() -> None:
+    x, weights = torch.randn(128, 4).double(), torch.randn(300).double()
+    model = dense()
+    ideal = learn(convert(model, order=1, delay=10, kernel="ideal"), x, weights)[0]
+
+    def cosine(order: int, delay: int = 10) -> float:
+        update = learn(convert(model, order=order, delay=delay, gate="trace"), x, weights)[0]
+        other = ideal
+        if delay != 10:
+            other = learn(convert(model, order=1, delay=delay, kernel="ideal"), x, weights)[0]
+        return float(functional.cosine_similarity(update.flatten(), other.flatten(), dim=0))
+
+    cosines = [cosine(order) for order in (2, 10, 100, 1000, 10000)]
+    assert cosines == sorted(cosines)
+    assert cosines[-1] > 0.9999
+    assert cosine(10, delay=1) > 0.99
+
+
+def cosine_of(a: Tensor, b: Tensor) -> float:
+    return float((a * b).sum() / (a.norm() * b.norm()))
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("make", ["dense", "cnn"])
+@pytest.mark.parametrize(
+    "options", [{}, {"sparse": 1e-4}, {"threshold": 0.1}, {"error": "smeared"}, {"streams": 2}]
+)
+def test_similarity_is_that_of_the_gradients_autograd_finds(
+    make: str, gate: str, options: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    model = dense() if make == "dense" else cnn(norm=False)
+    x = (torch.rand(12, 4) if make == "dense" else torch.rand(12, 2, 8, 8)).double()
+    weights = torch.randn(100).double()
+    convert(model, order=3, delay=2, gate=gate, similarity=True, **options)
+    names = [name for name, _ in model.named_parameters()]
+    updates = dict(zip(names, learn(model, x, weights), strict=False))
+    ours = similarities(model)
+    streams = options.get("streams", 1)
+    trace = traced_layers(model)["0"].trace
+    arrival = trace.pairing(12 // streams).arrival.repeat(streams)
+    revert(model)
+    each = losses(model(x), weights) / 12
+    for name, (cosine, _, gain) in ours.items():
+        weight = model.get_submodule(name).weight
+        true = torch.autograd.grad((each * arrival).sum(), weight, retain_graph=True)[0]
+        update = updates[f"{name}.weight"]
+        assert float(cosine) == pytest.approx(cosine_of(update, true), abs=1e-6)
+        expected = (update * true).sum() / true.square().sum()
+        assert float(gain) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize(
+    "options", [{}, {"binary": 0.5}, {"error": "smeared"}, {"streams": 2}, {"sparse": 1e-4}]
+)
+@pytest.mark.parametrize("make", ["narrow", "wide", "conv", "pooled"])
+def test_centred_similarity_is_that_of_updates_of_centred_inputs(
+    make: str, gate: str, options: dict[str, Any]
+) -> None:
+    torch.manual_seed(1)
+    x = (torch.rand(6, 4) if make in ("narrow", "wide") else torch.rand(6, 2, 4, 4)).double()
+    model = {
+        "narrow": nn.Sequential(nn.Linear(4, 3), nn.ReLU()),
+        "wide": nn.Sequential(nn.Linear(4, 7), nn.ReLU()),
+        "conv": nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU()),
+        "pooled": nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AvgPool2d(2)),
+    }[make].double()
+    weights = torch.randn(400).double()
+    convert(model, order=2, delay=1, gate=gate, similarity=True, **options)
+    learn(model, x, weights)
+    layer = traced_layers(model)["0"]
+    stored = layer.rule.stored(x)
+    update = literal(model, x, weights, stored=stored - stored.mean(0))[0]
+    layer.trace, layer.rule = replace(layer.trace, kernel="ideal"), Rule(gate)
+    true = literal(model, x, weights, stored=x - x.mean(0))[0]
+    if "error" not in options:  # a smeared error meets its own activity at no single moment
+        assert float(layer.similarity[1]) == pytest.approx(cosine_of(update, true), abs=1e-6)
+
+
+def test_similarity_in_single_precision_is_that_in_double() -> None:
+    torch.manual_seed(2)
+    x, weights = torch.rand(128, 60), torch.randn(2000)
+    model = nn.Sequential(nn.Linear(60, 2000), nn.ReLU(), nn.Linear(2000, 10))
+    values = []
+    for dtype in (torch.float32, torch.float64):
+        convert(model.to(dtype), order=1, delay=20, similarity=True)
+        learn(model, x.to(dtype), weights.to(dtype))
+        values.append(torch.stack(list(similarities(model).values())).double())
+    torch.testing.assert_close(*values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_zero_vector_has_no_similarity() -> None:
+    model = convert(dense(), order=2, delay=1, similarity=True)
+    learn(model, torch.zeros(5, 4).double(), torch.randn(100).double())
+    assert bool(similarities(model)["0"].isnan().all())
+
+
+@pytest.mark.parametrize("make", [dense, cnn])
+def test_similarity_changes_no_bit_of_any_gradient(make: Any) -> None:
+    model = make()
+    shape = (8, 4) if make is dense else (8, 2, 8, 8)
+    x, weights = torch.rand(shape).double(), torch.randn(100).double()
+    convert(model, order=3, delay=2, sparse=1e-3)
+    plain = learn(model, x, weights)
+    clock(model).similarity = True
+    for a, b in zip(learn(model, x, weights), plain, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize(
+    "options",
+    [{"streams": 2, "sparse": 1e-2}, {"error": "smeared", "readout": "optimal"}, {"binary": 0.3}],
+)
+def test_per_item_tensors_give_the_same_gradients(gate: str, options: dict[str, Any]) -> None:
+    x, weights = torch.randn(8, 2, 8, 8).double(), torch.randn(100).double()
+    model = convert(cnn(), order=3, delay=2, gate=gate, **options)
+    fast = learn(model, x, weights)
+    for ours, theirs in zip(fast, learn(use_per_item(model), x, weights), strict=True):
+        torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+def test_sparse_threshold_does_not_depend_on_how_streams_are_split() -> None:
+    torch.manual_seed(3)
+    x, weights = torch.randn(16, 4).double(), torch.randn(2).double().repeat(16)
+    model = convert(dense(), order=2, delay=1, sparse=1e-2, streams=2)
+    together = learn(model, x, weights)[:-1]
+    apart = []
+    for half in x.chunk(2):
+        convert(model, order=2, delay=1, sparse=1e-2, streams=1)
+        apart.append(learn(model, half, weights)[:-1])
+    everything = learn(convert(model, order=2, delay=1, streams=2), x, weights)
+    for whole, *parts in zip(together, *apart, strict=True):
+        torch.testing.assert_close(whole, sum(parts) / 2, **EXACT)
+    assert not torch.allclose(together[0], everything[0])  # the threshold did leave items out
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_extra_dimensions_of_a_linear_layer_are_summed_over(gate: str) -> None:
+    x, weights = torch.randn(5, 3, 4).double(), torch.randn(100).double()
+    model = convert(dense(), order=2, delay=1, gate=gate, similarity=True)
+    together = learn(model, x, weights)
+    parts = [learn(model, x[:, i], weights.view(-1, 2)[i:15:3].reshape(-1)) for i in range(3)]
+    for whole, *each in zip(together[:4], *(p[:4] for p in parts), strict=True):
+        torch.testing.assert_close(whole, sum(each), **EXACT)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_memory_layout_changes_no_number(layout: torch.memory_format) -> None:
+    x, weights = torch.randn(8, 2, 8, 8).double(), torch.randn(100).double()
+    model = convert(cnn(), order=3, delay=2)
+    expected = learn(model, x, weights)
+    model.to(memory_format=layout)
+    ours = learn(model, x.contiguous(memory_format=layout), weights)
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
+
+
+def test_autocast_keeps_single_precision_gradients_near_those_without() -> None:
+    torch.manual_seed(4)
+    x, weights = torch.randn(32, 2, 8, 8), torch.randn(300)
+    model = convert(cnn(norm=False).float(), order=3, delay=2, similarity=True)
+    expected = learn(model, x, weights)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model(x).dtype == torch.bfloat16
+        ours = learn(model, x, weights)
+    for a, b in zip(ours, expected, strict=True):
+        assert a.dtype == torch.float32
+        # eight bits of mantissa through four layers: 2e-2 an operation, compounded
+        assert float((a - b).norm() / b.norm()) < 6e-2
+    for values in similarities(model).values():
+        assert bool(values.isfinite().all())
+
+
+@pytest.mark.slow
+# torch's own compiler instantiates autograd functions, which torch's own warning forbids
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_compiled_gradients_are_those_of_eager_mode() -> None:
+    x, weights = torch.randn(6, 2, 8, 8).double(), torch.randn(100).double()
+    model = convert(cnn(norm=False), order=3, delay=2, sparse=1e-6, similarity=True)
+    expected = learn(model, x, weights)
+    before = {name: values.clone() for name, values in similarities(model).items()}
+    compiled = torch.compile(model, backend="aot_eager")
+    for _ in range(2):  # the second call finds its pairing made
+        ours = learn(compiled, x, weights)
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, **EXACT)
+    for name, values in similarities(model).items():
+        torch.testing.assert_close(values, before[name], rtol=1e-5, atol=1e-6)
+
+
+def test_cost_is_counted_on_the_meta_device() -> None:
+    model = cnn(norm=False)
+    counts = []
+    for delay in (0, 2):
+        convert(model.to("meta"), order=3, delay=delay)
+        with FlopCounterMode(display=False) as counter:
+            model(torch.zeros(8, 2, 8, 8, dtype=torch.float64, device="meta")).sum().backward()
+        counts.append(counter.get_total_flops())
+    # one (B x B) product a layer, on the pooled error of the first
+    features = 4 * 16 + 6 * 4 + 8 + 3
+    assert counts[1] - counts[0] == 2 * 8 * 6 * features
