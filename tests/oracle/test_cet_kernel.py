@@ -1,6 +1,7 @@
 """Kernels equal the numbers printed in the paper and a closed form; pairings equal their sums."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -94,7 +95,7 @@ def test_merits_are_those_of_the_design(
 @pytest.mark.parametrize("delay", [1, 2, 5, 10, 20, 50, 100])
 def test_readout_beats_the_last_stage_and_gains_with_order(delay: int) -> None:
     merits = [merit(readout_kernel(delay, order, 128), delay) for order in (1, 2, 4, 6, 10)]
-    assert all(more >= less - 1e-9 for less, more in zip(merits, merits[1:], strict=False))
+    assert all(more >= less - 1e-9 for less, more in pairwise(merits))
     assert merits[-1] > merit(cascade_kernel(delay, 10, 128), delay)
 
 

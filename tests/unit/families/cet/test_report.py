@@ -92,8 +92,8 @@ def test_predictions_name_the_class_and_mark_mistakes() -> None:
 
 def test_the_task_draws_similarity_only_where_it_was_tracked() -> None:
     task = CetTask(config())
-    assert [name for name, _, _ in task.figures([{"step": 1, "train/loss": 1.0}])] == ["kernels"]
-    assert [name for name, _, _ in task.figures(HISTORY)] == ["kernels", "similarity"]
+    assert [name for name, _, _ in task.figures([{"step": 1, "train/loss": 1.0}])] == []
+    assert [name for name, _, _ in task.figures(HISTORY)] == ["similarity"]
 
 
 def test_a_sample_needs_only_a_model_and_data() -> None:
