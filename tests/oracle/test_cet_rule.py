@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from weft.families.cet import operation
+from weft.families.cet import similarity as agreement
 from weft.families.cet.conversion import clock, convert, revert, similarities, traced_layers
 from weft.families.cet.layer import TracedConv2d
 from weft.families.cet.reference import literal_conv_update, literal_update, use_per_item
@@ -91,6 +94,13 @@ def literal(
     if is_conv:
         return literal_conv_update(stored, error, theta, layer, *common, **moments)
     return literal_update(stored, error, theta, *common, **moments)
+
+
+@pytest.fixture(params=["rows", "blocks"])
+def _comparison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes dense layers compare by rows or by small blocks, whatever their size."""
+    monkeypatch.setattr(operation, "ROW_COST", {"rows": inf, "blocks": 0}[request.param])
+    monkeypatch.setattr(agreement, "BLOCK", 8)
 
 
 traces = st.fixed_dictionaries(
@@ -247,6 +257,7 @@ def cosine_of(a: Tensor, b: Tensor) -> float:
     return float((a * b).sum() / (a.norm() * b.norm()))
 
 
+@pytest.mark.usefixtures("_comparison")
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("make", ["dense", "cnn"])
 @pytest.mark.parametrize(
@@ -277,6 +288,7 @@ def test_similarity_is_that_of_the_gradients_autograd_finds(
         assert float(gain) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.usefixtures("_comparison")
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize(
     "options", [{}, {"binary": 0.5}, {"error": "smeared"}, {"streams": 2}, {"sparse": 1e-4}]
@@ -305,10 +317,11 @@ def test_centred_similarity_is_that_of_updates_of_centred_inputs(
         assert float(layer.similarity[1]) == pytest.approx(cosine_of(update, true), abs=1e-6)
 
 
+@pytest.mark.usefixtures("_comparison")
 def test_similarity_in_single_precision_is_that_in_double() -> None:
     torch.manual_seed(2)
     x, weights = torch.rand(128, 60), torch.randn(2000)
-    model = nn.Sequential(nn.Linear(60, 2000), nn.ReLU(), nn.Linear(2000, 10))
+    model = nn.Sequential(nn.Linear(60, 200), nn.ReLU(), nn.Linear(200, 10))
     values = []
     for dtype in (torch.float32, torch.float64):
         convert(model.to(dtype), order=1, delay=20, similarity=True)
@@ -317,12 +330,14 @@ def test_similarity_in_single_precision_is_that_in_double() -> None:
     torch.testing.assert_close(*values, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("_comparison")
 def test_a_zero_vector_has_no_similarity() -> None:
     model = convert(dense(), order=2, delay=1, similarity=True)
     learn(model, torch.zeros(5, 4).double(), torch.randn(100).double())
     assert bool(similarities(model)["0"].isnan().all())
 
 
+@pytest.mark.usefixtures("_comparison")
 @pytest.mark.parametrize("make", [dense, cnn])
 def test_similarity_changes_no_bit_of_any_gradient(make: Any) -> None:
     model = make()
@@ -363,6 +378,7 @@ def test_sparse_threshold_does_not_depend_on_how_streams_are_split() -> None:
     assert not torch.allclose(together[0], everything[0])  # the threshold did leave items out
 
 
+@pytest.mark.usefixtures("_comparison")
 @pytest.mark.parametrize("gate", GATES)
 def test_extra_dimensions_of_a_linear_layer_are_summed_over(gate: str) -> None:
     x, weights = torch.randn(5, 3, 4).double(), torch.randn(100).double()

@@ -261,3 +261,20 @@ def test_tensorboard_holds_the_same_scalars(toy: str, workspace: Path) -> None:
     for row in done.history():
         if "train/loss" in row:
             assert logged[row["step"]] == pytest.approx(row["train/loss"], rel=1e-6)
+
+
+def test_a_truncated_newest_checkpoint_costs_only_the_work_since_the_one_before(
+    toy: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run()
+    stop_at(monkeypatch, 11)
+    with pytest.raises(Interrupted):
+        run(**{"run.dir": "stopped"})
+    newest = Path("stopped/checkpoints/step_00000012.pt")
+    newest.write_bytes(newest.read_bytes()[:-100])
+    resumed = weft.resume("stopped", report=False)
+    assert resumed is not None
+    assert same(straight, resumed)
+    log = (resumed.path / "log.txt").read_text()
+    assert "checkpoint is damaged: its checksum differs (step_00000012.pt)" in log
+    assert "resumed at step 10 of 20" in log

@@ -10,10 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from weft.families.cet.layout import channels_last
 from weft.families.cet.pool import Pool
-from weft.families.cet.similarity import Factors, factored_moments, moments
+from weft.families.cet.similarity import Factors, moments, moments_by_blocks, moments_by_rows
 
 aten = torch.ops.aten
+
+
+ROW_COST = 1.5
+"""Break-even of products over rows against products over weights, when layers are compared:
+measured with 16 to 1024 rows on 784 x 512, 512 x 512, 784 x 64 and 512 x 10 weights."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Dense:
     def moments(
         self,
         update: Tensor,
+        made: Factors,
         update_mean: Factors,
         true: Factors,
         true_mean: Factors,
@@ -62,13 +69,19 @@ class Dense:
 
         Args:
             update: weight gradient to judge.
+            made: errors and inputs that correlate to it.
             update_mean: errors and inputs, one row each, that correlate to its mean part.
-            true: errors and inputs that correlate to the true gradient.
+            true: errors that correlate to the true gradient with the first of the inputs, (R, ...).
             true_mean: errors and inputs, one row each, that correlate to its mean part.
             weight: the layer's weight.
         """
-        centred = true[0], true[1] - true_mean[1]
-        return factored_moments(update, _flat(*update_mean), _flat(*centred), _flat(*true_mean))
+        (post, pre), (errors, x) = made, true
+        outputs, inputs = weight.shape
+        few = len(x) * (4 * outputs + inputs) <= ROW_COST * outputs * inputs
+        if few and pre is x and x.dim() == 2:
+            return moments_by_rows(post, errors, x, true_mean[1])
+        arrives = _flat(errors, x[: len(errors)])
+        return moments_by_blocks(update, _flat(*update_mean), arrives, _flat(*true_mean))
 
     def sum_bias(self, delta: Tensor) -> Tensor:
         """The bias gradient of pre-activation errors."""
@@ -129,20 +142,25 @@ class Conv:
     def moments(
         self,
         update: Tensor,
+        made: Factors,
         update_mean: Factors,
         true: Factors,
         true_mean: Factors,
         weight: Tensor,
     ) -> Tensor:
         """As `Dense.moments`."""
+        errors, x = true
         mean, mean_of_true = (
             self.correlate(*factors, weight.to(factors[0].dtype))
             for factors in (update_mean, true_mean)
         )
-        return moments(update, mean, self.correlate(*true, weight), mean_of_true)
+        true_gradient = self.correlate(errors, x[: len(errors)], weight)
+        return moments(update, mean, true_gradient, mean_of_true)
 
     def sum_bias(self, delta: Tensor) -> Tensor:
         """The bias gradient of pre-activation errors."""
+        if channels_last(delta):
+            return delta.permute(0, 2, 3, 1).flatten(0, 2).sum(0)
         return delta.sum((0, 2, 3))
 
     def _backward(

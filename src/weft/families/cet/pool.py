@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from weft.families.cet.layout import channels_last
+
 aten = torch.ops.aten
 
 
@@ -75,11 +77,6 @@ class Pool(NamedTuple):
         p, q = self.kernel
         n, height, width, last = (images := _images(image, image)).shape
         return images.view(n, height // p, p, width // q, q, last)
-
-
-def channels_last(image: Tensor) -> bool:
-    """Whether a 4-D tensor lies in memory as (R, H, W, C)."""
-    return not image.is_contiguous() and image.is_contiguous(memory_format=torch.channels_last)
 
 
 def _images(image: Tensor, like: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from weft.families.cet.kernel import Pairing
+from weft.families.cet.layout import as_rows, from_rows
 from weft.families.cet.operation import Conv, Dense
-from weft.families.cet.pool import channels_last
 from weft.families.cet.similarity import similarity
 
 Gate = Literal["trace", "both", "error"]
@@ -142,11 +142,14 @@ class _Traced(torch.autograd.Function):
         grad_weight = operation.correlate(post, pre, weight)
         if ctx.similarity is not None:
             with _full_precision(x.device):
+                mean = _total(x) / len(x)
+                stored_mean = mean if stored is x else _total(stored) / len(x)
                 moments = operation.moments(
                     grad_weight,
-                    (_total(post, weights), _total(stored) / len(x)),
-                    (arrives, x[: len(arrives)]),
-                    (_total(arrives), _total(x) / len(x)),
+                    (post, pre),
+                    (_total(post, weights), stored_mean),
+                    (arrives, x),
+                    (_total(arrives), mean),
                     weight,
                 )
             ctx.similarity.copy_(similarity(moments))
@@ -168,12 +171,10 @@ def _pair(matrix: Tensor, error: Tensor, arrived: int | None = None) -> Tensor:
         error: g, shape (R, ...).
         arrived: number of leading rows of M that are not zero, if known.
     """
-    last = error.dim() == 4 and channels_last(error)
-    rows = error.permute(0, 2, 3, 1) if last else error
     length = matrix.shape[-1]
-    streams = rows.reshape(len(rows) // length, length, -1)
-    mixed = (matrix.mT[..., :arrived] @ streams[:, :arrived]).view(rows.shape)
-    return mixed.permute(0, 3, 1, 2) if last else mixed
+    streams = as_rows(error).unflatten(0, (-1, length))
+    mixed = matrix.mT[..., :arrived] @ streams[:, :arrived]
+    return from_rows(mixed.flatten(0, 1), error)
 
 
 def _arriving(delta: Tensor, arrival: Tensor, arrived: int | None, streams: int) -> Tensor:
@@ -192,7 +193,8 @@ def _weighted(rows: Tensor, weights: Tensor) -> Tensor:
 def _total(rows: Tensor, weights: Tensor | None = None) -> Tensor:
     """Weighted sum over rows, as one row, in float32 at least."""
     weighted = rows if weights is None else _weighted(rows, weights)
-    return weighted.sum(0, keepdim=True, dtype=torch.promote_types(rows.dtype, torch.float32))
+    precise = torch.promote_types(rows.dtype, torch.float32)
+    return from_rows(as_rows(weighted).sum(0, keepdim=True, dtype=precise), weighted)
 
 
 def _kept(energy: Tensor, least: float, streams: int, matrix: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Activities are positive, so every update, however bad, shares with the true grad
 that is due to their mean: the plain cosine flatters (cet.md section 5), the centred one does not.
 """
 
-# U update, V true gradient, shape (O, I); a dash ' transposes
+# U update, V true gradient, both (O, I); R rows of errors and inputs; a dash ' transposes
 
 from __future__ import annotations
 
@@ -22,87 +22,66 @@ def similarity(moments: Tensor) -> Tensor:
     """Cosine, centred cosine and gain <U, V> / <V, V>, shape (3,); NaN where a vector is zero.
 
     Args:
-        moments: inner products of U and V, as they are and centred, shape (2, 2, 2).
+        moments: <U, U>, <U, V>, <V, V>, in row 0 as they are, in row 1 centred.
     """
-    uv, vv = moments[:, 0, 1], moments[:, 1, 1]
-    return torch.cat([uv / (moments[:, 0, 0] * vv).sqrt(), uv[:1] / vv[:1]])
+    uu, uv, vv = moments.unbind(1)
+    return torch.cat([uv / (uu.sqrt() * vv.sqrt()), uv[:1] / vv[:1]])
 
 
 def moments(update: Tensor, update_mean: Tensor, true: Tensor, true_mean: Tensor) -> Tensor:
-    """Inner products [[<U, U>, <U, V>], [<V, U>, <V, V>]], as they are and less the mean parts.
+    """<U, U>, <U, V>, <V, V>, as they are and less the parts due to the mean; shape (2, 3).
 
     Args: four tensors of one shape: U, its mean part, V, its mean part.
-    Returns: shape (2, 2, 2), float64 where the device has it.
     """
-    whole = _wide(torch.stack([update, true]).flatten(1))
-    centred = whole - torch.stack([update_mean, true_mean]).flatten(1)
-    return torch.stack([whole @ whole.mT, centred @ centred.mT])
+    u, v = _precise(update), _precise(true)
+    products = []
+    for left, right in ((u, v), (u - update_mean, v - true_mean)):
+        left, right = left.flatten(), right.flatten()
+        products += [left @ left, left @ right, right @ right]
+    return torch.stack(products).view(2, 3)
 
 
-def gram_moments(post: Tensor, errors: Tensor, x: Tensor) -> Tensor:
+def moments_by_blocks(
+    update: Tensor, update_mean: Factors, true: Factors, true_mean: Factors
+) -> Tensor:
+    """As `moments`, for V and the mean parts given by factors; V never exists as a whole."""
+    height = max(1, BLOCK // update.shape[1])
+    factors = (update_mean, true, true_mean)
+    columns = zip(*(errors.split(height, dim=1) for errors, _ in factors), strict=True)
+    total = 0
+    for rows, parts in zip(update.split(height), columns, strict=True):
+        mean, full, mean_of_true = (
+            part.mT @ inputs for part, (_, inputs) in zip(parts, factors, strict=True)
+        )
+        total = total + moments(rows, mean, full, mean_of_true)
+    return total
+
+
+def moments_by_rows(post: Tensor, errors: Tensor, x: Tensor, mean: Tensor) -> Tensor:
     """As `moments`, for U = post' x and V = errors' x[:n], from products of rows with rows.
 
-    <A' x, D' x> is the sum over all pairs of rows of <a, d> <x, x>: no product is as large as U,
-    so this is the cheap way while rows are few.
+    <A' x, D' y> is the sum over all pairs of rows of <a, d> <x, y>: nothing as large as U is made,
+    which is the cheap way while rows are few, and accurate: inputs are centred before any product.
 
     Args:
-        post: A, shape (R, O).
-        errors: D, shape (n, O), n <= R.
-        x: inputs, shape (R, I); their mean is taken out for the centred moments.
+        post: shape (R, O).
+        errors: shape (n, O), n <= R.
+        x: inputs, shape (R, I).
+        mean: of the inputs, shape (1, I).
     """
-    rows, arrived = len(x), len(errors)
-    both = torch.cat([post, errors])
-    pairs = _wide(both @ both.mT)
-    mean = x.mean(0)
+    post, errors, x = (_precise(tensor) for tensor in (post, errors, x))
     centred = x - mean
-    cross = centred @ mean
-    centred_pairs = _wide(centred @ centred.mT)
-    whole_pairs = centred_pairs + (cross[:, None] + cross + mean @ mean)
-    moments = []
-    for inputs in (whole_pairs, centred_pairs):
-        uv = (pairs[:rows, rows:] * inputs[:, :arrived]).sum()
-        uu = (pairs[:rows, :rows] * inputs).sum()
-        vv = (pairs[rows:, rows:] * inputs[:arrived, :arrived]).sum()
-        moments += [uu, uv, uv, vv]
-    return torch.stack(moments).view(2, 2, 2)
+    on_mean = centred @ mean.mT
+    centred_pairs = centred @ centred.mT
+    whole_pairs = centred_pairs + (on_mean + on_mean.mT + mean @ mean.mT)
+    outputs = (post @ post.mT, post @ errors.mT, errors @ errors.mT)
+    products = [
+        (pairs * inputs[: len(pairs), : pairs.shape[1]]).sum()
+        for inputs in (whole_pairs, centred_pairs)
+        for pairs in outputs
+    ]
+    return torch.stack(products).view(2, 3)
 
 
-def factored_moments(
-    update: Tensor, update_mean: Factors, true_centred: Factors, true_mean: Factors
-) -> Tensor:
-    """As `moments`, for V and the mean parts given by factors; V never exists as a whole.
-
-    The mean parts have few rows (k), so their products with U and V cost next to nothing. What is
-    left of U without its mean may be a thousandth of it; products are rounded row by row and summed
-    in double precision, which leaves the centred cosine right to about 1e-5.
-
-    Args:
-        update: U, shape (O, I).
-        update_mean: factors of its mean part, k rows.
-        true_centred: factors of V less its mean part.
-        true_mean: factors of that mean part, k rows.
-    """
-    precise = torch.promote_types(update.dtype, torch.float32)
-    update, errors, inputs = (tensor.to(precise) for tensor in (update, *true_centred))
-    post, pre = (torch.cat(pair).to(precise) for pair in zip(update_mean, true_mean, strict=True))
-    height = max(1, BLOCK // update.shape[1])
-    uv, vv = [], []
-    for rows, errors_of_rows in zip(update.split(height), errors.split(height, 1), strict=True):
-        block = (errors_of_rows.mT @ inputs).view(-1)
-        uv.append(rows.reshape(-1) @ block)
-        vv.append(block @ block)
-    u_on_v, v_on_v = _wide(torch.stack(uv + vv)).view(2, -1).sum(1)
-    u_on_u = _wide(torch.linalg.vector_norm(update, dim=1)).square().sum()
-    products = torch.stack([u_on_u, u_on_v, u_on_v, v_on_v]).view(2, 2)
-    on_pre = torch.stack([update @ pre.mT, errors.mT @ (inputs @ pre.mT)])  # (2, O, 2k)
-    mixed = (_wide(on_pre) * post.mT).sum(1).view(2, 2, -1).sum(2)
-    means = ((_wide(post) @ _wide(post).mT) * (pre @ pre.mT)).view(2, len(pre) // 2, 2, -1)
-    # as they are: U, V + its mean part; centred: U - its mean part, V
-    shift = torch.tensor([[0, 1], [-1, 0]], dtype=products.dtype, device=products.device)
-    shifted = mixed * shift[:, None]
-    both = means.sum((1, 3)) * shift[:, None] * shift[:, :, None]
-    return products + shifted + shifted.mT + both
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+def _precise(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
