@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from weft.engine.device import prepare_cpu
 from weft.metrics.timing import Case, Form
 
 _WARM_UP = 2
@@ -32,14 +33,13 @@ def measure(
         `{"cases": [{case, form, median_ms, iqr_ms, windows, peak_mib, flops}], "ratios":
         {"case/form:baseline": time over time}}`.
     """
+    prepare_cpu(None)
     rows: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
     for case in cases:
         if case.full and not full:
             continue
-        for name, build in case.forms.items():
-            report(f"{case.name}/{name}")
-            rows.append({"case": case.name, "form": name, **_measure_form(build)})
+        rows += [{"case": case.name, **row} for row in _measure(case, report)]
         times = {row["form"]: row["median_ms"] for row in rows if row["case"] == case.name}
         for name, taken in times.items():
             for baseline in case.baselines:
@@ -60,31 +60,45 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _measure_form(build: Callable[[], Form]) -> dict[str, Any]:
-    gc.collect()
-    before = _reset_peak()
-    form = build()
-    for _ in range(min(_WARM_UP, form.windows)):
-        form.step()
-    times = []
-    for _ in range(form.windows):
-        start = time.perf_counter()
-        for _ in range(form.steps_per_window):
-            form.step()
-        times.append(1e3 * (time.perf_counter() - start) / form.steps_per_window)
-    quartiles = statistics.quantiles(times, n=4)
-    return {
-        "median_ms": statistics.median(times),
-        "iqr_ms": quartiles[2] - quartiles[0],
-        "windows": form.windows,
-        "peak_mib": (_peak_bytes() - before) / 2**20,
-        "flops": form.flops,
-    }
+def _measure(case: Case, report: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Builds and warms up one form after the other, which shows the memory of each, then times
+    them in turns, so that a slow moment of the machine falls on all of them."""
+    forms: dict[str, Form] = {}
+    peaks: dict[str, float] = {}
+    for name, build in case.forms.items():
+        report(f"{case.name}/{name}")
+        gc.collect()
+        before = _reset_peak()
+        forms[name] = build()
+        for _ in range(_WARM_UP):
+            forms[name].step()
+        peaks[name] = (_peak_bytes() - before) / 2**20
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for window in range(max(form.windows for form in forms.values())):
+        for name, form in forms.items():
+            if window < form.windows:
+                taken = _timed(form.step, form.steps_per_window)
+                times[name].append(1e3 * taken / form.steps_per_window)
+    rows = []
+    for name, form in forms.items():
+        quartiles = statistics.quantiles(times[name], n=4)
+        rows.append(
+            {
+                "form": name,
+                "median_ms": statistics.median(times[name]),
+                "iqr_ms": quartiles[2] - quartiles[0],
+                "windows": form.windows,
+                "peak_mib": peaks[name],
+                "flops": form.flops,
+            }
+        )
+    return rows
 
 
-def _timed(action: Callable[[], object]) -> float:
+def _timed(action: Callable[[], object], times: int = 1) -> float:
     start = time.perf_counter()
-    action()
+    for _ in range(times):
+        action()
     return time.perf_counter() - start
 
 

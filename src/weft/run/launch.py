@@ -19,7 +19,7 @@ from weft.config.yaml import KeyPath
 from weft.data.random import derive
 from weft.data.source import DataSpec, Splits
 from weft.engine.checkpoint import Store, read
-from weft.engine.device import Ranks, check_split, choose_device, joined, set_threads
+from weft.engine.device import Ranks, check_split, choose_device, joined, prepare_cpu
 from weft.engine.loop import Plan, Progress, Trainer
 from weft.engine.loop import evaluate as evaluate_split
 from weft.engine.profile import cost
@@ -54,7 +54,7 @@ class Parts:
     def of(config: FamilyConfig) -> Parts:
         """Chooses the device and reads the data's headers."""
         family = find(config.family)
-        set_threads(config.engine)
+        prepare_cpu(config.engine.threads)
         device = choose_device(config.engine)
         task = family.load_task(config)
         return Parts(family, config, task, task.spec(), device)
