@@ -6,6 +6,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -209,7 +210,10 @@ def reproduce(
     from weft.reports.tables import rich_table
 
     table = api.reproduce(family, root)
-    _emit(as_json, table_json(table), lambda: rich_table(table))
+    # What a terminal has room for; --json has all of it.
+    shown = ("where", "published", "ours", "seeds", "steps", "seconds", "verdict")
+    narrow = replace(table, columns=tuple(c for c in table.columns if c.key in shown))
+    _emit(as_json, table_json(table), lambda: rich_table(narrow))
 
 
 @app.command()
@@ -429,7 +433,9 @@ def _emit(as_json: bool, values: Any, text: Callable[[], RenderableType]) -> Non
         return
     from rich.console import Console
 
-    Console().print(shown)
+    console = Console()
+    # A file has no edge at which to break a table's lines.
+    (console if console.is_terminal else Console(width=160)).print(shown)
 
 
 def _tell(text: str) -> None:

@@ -160,6 +160,7 @@ FLAGS = {
     "--gate=error": ("gate", "error"),
     "--readout=optimal": ("readout", "optimal"),
     "--kernel=ideal": ("kernel", "ideal"),
+    "--carry": ("carry", True),
 }
 
 

@@ -66,6 +66,7 @@ def to_config(flags: argparse.Namespace, seed: int) -> dict[str, Any]:
         "threshold": flags.threshold,
         "binary": flags.binary,
         "top_quantile": flags.top_quantile,
+        "carry": flags.carry,
         "norm_op": flags.norm_op or "batch",
         "p_drop": flags.p_drop,
         "track_sim": flags.track_sim,
@@ -167,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--gate", default="auto", choices=("auto", "trace", "both", "error"))
     add("--kernel", default="cascade", choices=("cascade", "ideal", "sideways"))
     add("--readout", default="last", choices=("last", "optimal"))
+    add("--carry", action="store_true", help="streams go on from batch to batch")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of weft's config")
     return parser
 

@@ -32,9 +32,9 @@ def cases(full: bool) -> Iterator[Case]:
     mlp = Config(steps=1, delay=5, order=6)
     cnn = Config(steps=1, delay=10, order=6, arch="cnn")
     small = Config(steps=1, delay=10, order=6, arch="cnn", batch_size=64, hidden_dim=128)
-    yield _case("mlp", mlp, (1, 28, 28), reference=True)
+    yield _case("mlp", mlp, (1, 28, 28), reference=True, steps_per_window=20)
     yield _case("cnn", cnn, (3, 32, 32), reference=False, steps_per_window=1)
-    yield _case("cnn-small", small, (3, 16, 16), reference=True)
+    yield _case("cnn-small", small, (3, 16, 16), reference=True, steps_per_window=20)
 
 
 def _case(name: str, config: Config, shape: Shape, *, reference: bool, **timing: int) -> Case:

@@ -106,6 +106,10 @@ class Config(FamilyConfig):
     binary: float | None = Field(
         None, description="Inputs leave a trace of 1 from this value on, else of 0."
     )
+    carry: bool = Field(
+        False,
+        description="Whether streams go on from batch to batch, so that no error is lost.",
+    )
     top_quantile: float = Field(
         0.0,
         ge=0,
@@ -168,7 +172,18 @@ class Config(FamilyConfig):
             f"`batch_size` {self.batch_size} must be a multiple of data.n_groups x "
             f"data.interp_factor = {grain}": self.batch_size % grain != 0,
             f"`delay` {self.delay} must be below `batch_size` {self.batch_size}: "
-            "every error would arrive after the end of its stream": self.delay >= self.batch_size,
+            "every error would arrive after the end of its stream; `carry` loses none": (
+                self.delay >= self.batch_size and not self.carry
+            ),
+            "`carry` and `top_quantile` exclude each other: to carry a stream on takes all of it": (
+                self.carry and self.top_quantile > 0
+            ),
+            "`carry` needs engine.accumulation 1: parts of a batch would share one past": (
+                self.carry and self.engine.accumulation > 1
+            ),
+            "`carry` needs engine.nonfinite stop: what a skipped step leaves would be carried on": (
+                self.carry and self.engine.nonfinite == "skip"
+            ),
             f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: "
             "no error could meet the trace of another item; lower it or raise `batch_size`": (
                 self.kept_items < 2

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import UsageError
+from weft.families.cet.carry import History
 from weft.families.cet.kernel import ErrorShape, Kernel, Readout
 from weft.families.cet.layer import Absorbed, Clock, Trace, TracedConv2d, TracedLinear
 from weft.families.cet.operation import Conv, Dense
@@ -37,6 +38,7 @@ def convert(
     binary: float | None = None,
     similarity: bool = False,
     streams: int = 1,
+    carry: bool = False,
     per_layer: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> nn.Module:
     """Makes every `nn.Linear` and `nn.Conv2d` of `model` learn by an eligibility trace, in place.
@@ -58,9 +60,13 @@ def convert(
         similarity: whether backward passes compare updates with the true gradient; may be switched
             at any time by `clock(model).similarity`.
         streams: number of independent streams in a batch.
+        carry: whether each stream goes on from batch to batch, so that no error is lost: one that
+            arrives later meets what the batches before left. That joins the state_dict, as
+            `LAYER.history.*`. Every batch takes one backward pass; another `convert` begins anew.
         per_layer: layer name -> options (`order` to `binary`) that differ for that layer.
     Returns: `model`.
-    Raises: UsageError if an option is out of range or names a layer the model does not have.
+    Raises: UsageError if an option is out of range or names a layer the model does not have, or
+        if a layer that stands in several places of the model would have to carry.
     """
     if streams < 1:
         raise UsageError(f"streams is {streams}", where="convert", expected="int >= 1")
@@ -77,11 +83,13 @@ def convert(
     for mapping in (per_layer, *common.values()):
         if isinstance(mapping, Mapping):
             _refuse_unknown("layer", mapping, layers)
+    if carry:
+        _refuse_reuse(model, layers)
     shared = Clock(streams, similarity)
     behind = _absorb(model, set(layers.values()))
     for name, layer in layers.items():
         relu, pool = behind.get(layer, (False, None))
-        _swap(layer, shared, options[name], relu, pool)
+        _swap(layer, shared, options[name], relu, pool, carry)
     _note_untraced(model)
     return model
 
@@ -93,7 +101,7 @@ def revert(model: nn.Module) -> nn.Module:
             if isinstance(child, Absorbed):
                 module._modules[name] = child.original
     for layer in traced_layers(model).values():
-        del layer.clock, layer.trace, layer.rule, layer.does, layer.similarity
+        del layer.clock, layer.trace, layer.rule, layer.does, layer.similarity, layer.history
         layer.__class__ = nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d
     return model
 
@@ -126,7 +134,12 @@ def similarities(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _swap(
-    layer: nn.Module, shared: Clock, options: Mapping[str, Any], relu: bool, pool: Pool | None
+    layer: nn.Module,
+    shared: Clock,
+    options: Mapping[str, Any],
+    relu: bool,
+    pool: Pool | None,
+    carry: bool,
 ) -> None:
     """Turns a plain layer into a traced one by exchanging its class.
 
@@ -142,7 +155,9 @@ def _swap(
         layer.__class__ = TracedLinear
         layer.does = Dense(relu)
     layer.clock = shared
-    layer.trace = Trace(*(options[key] for key in ("delay", "order", "kernel", "readout", "error")))
+    shape = {key: options[key] for key in ("delay", "order", "kernel", "readout", "error")}
+    layer.trace = Trace(**shape, carry=carry)
+    layer.history = History() if carry and options["delay"] > 0 else None
     layer.rule = Rule(
         ("trace" if isinstance(layer, nn.Conv2d) else "both") if gate == "auto" else gate,
         *(options[key] for key in ("sparse", "threshold", "binary")),
@@ -153,7 +168,7 @@ def _swap(
 
 def _absorb(model: nn.Module, layers: set[nn.Module]) -> dict[nn.Module, tuple[bool, Pool | None]]:
     """Finds the ReLU and pool behind each layer, and replaces them by place holders."""
-    uses = Counter(child for module in model.modules() for child in module._modules.values())
+    uses = _uses(model)
     behind: dict[nn.Module, tuple[bool, Pool | None]] = {}
     for chain in model.modules():
         if type(chain).forward is not nn.Sequential.forward:
@@ -172,6 +187,22 @@ def _absorb(model: nn.Module, layers: set[nn.Module]) -> dict[nn.Module, tuple[b
                 chain._modules[pool[0]] = Absorbed(pool[1])
                 behind[layer] = True, _geometry(pool[1])
     return behind
+
+
+def _uses(model: nn.Module) -> Counter[nn.Module | None]:
+    """In how many places of `model` each module stands."""
+    return Counter(child for module in model.modules() for child in module._modules.values())
+
+
+def _refuse_reuse(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    uses = _uses(model)
+    for name, layer in layers.items():
+        if uses[layer] > 1:
+            raise UsageError(
+                f"layer `{name}` stands in {uses[layer]} places of the model",
+                where="convert(carry=True)",
+                expected="one place for each layer, whose past is that of one stream of inputs",
+            )
 
 
 def _geometry(pool: nn.AvgPool2d) -> Pool:

@@ -15,10 +15,13 @@ ErrorShape = Literal["impulse", "smeared"]
 
 READING_NOISE = 1e-5
 """Standard error of reading one stage, relative to a unit of activity having passed through it."""
+TAIL = 1e-6
+"""Share of a trace's mass that may lie beyond the taps that carry mode keeps."""
 GRID = 256
 """Rates tried at once when a read-out is tuned."""
 
 # B items of a stream, K kernel length, N order (stages), T delay
+# In carry mode: E = B + late errors kept, P = B + past steps kept
 
 
 def cascade_kernel(delay: int, order: int, length: int) -> Tensor:
@@ -99,6 +102,37 @@ def readout_kernel(delay: int, order: int, length: int) -> Tensor:
     return kernel / kernel.sum()
 
 
+def support(delay: int, order: int, kernel: Kernel = "cascade") -> int:
+    """Taps W of a kernel that no stream's end cuts; it is normalised over them.
+
+    `cascade`: the smallest W with less than `TAIL` of the mass beyond, order 1 counted with it;
+    the optimal read-out has the cascade's. `ideal`: T + 1. `sideways`: 1.
+    """
+    if kernel == "sideways":
+        return 1
+    if kernel == "ideal" or delay == 0:
+        return delay + 1
+    if order == 1:
+        return math.floor(-delay * math.log(TAIL)) + 1
+    rate = (order - 1) / (delay - 0.5)
+    # Gamma(N) has less than TAIL of its mass beyond 2 N + 30, for every N.
+    edges = rate * torch.arange(math.ceil((2 * order + 30) / rate) + 1, dtype=torch.float64)
+    beyond = torch.special.gammaincc(torch.full_like(edges, order), edges)
+    return int((beyond >= TAIL).sum()) + 1
+
+
+def trace_kernel(
+    delay: int, order: int, length: int, kernel: Kernel = "cascade", readout: Readout = "last"
+) -> Tensor:
+    """The first `length` taps of what the trace remembers, shape (length,), float64."""
+    if kernel == "sideways":
+        return ideal_kernel(0, length)
+    if kernel == "ideal":
+        return ideal_kernel(delay, length)
+    form = readout_kernel if readout == "optimal" else cascade_kernel
+    return form(delay, order, length)
+
+
 def merit(kernel: Tensor, delay: int) -> float:
     """rho = k[T]^2 / sum k^2 in [0, 1]: the share of the trace's energy on the right moment."""
     return float(kernel[delay].square() / kernel.square().sum())
@@ -107,6 +141,9 @@ def merit(kernel: Tensor, delay: int) -> float:
 @dataclass(frozen=True)
 class Pairing:
     """Which error meets which activity in a stream of B items.
+
+    In carry mode the B items are preceded by earlier ones: rows of M, and `arrival`, are the last
+    E errors, columns of M the last P activities.
 
     Attributes:
         matrix: M, shape (B, B); M[u, s] weighs the error of item u against the activity of item s.
@@ -160,6 +197,7 @@ def pairing(
     kernel: Kernel = "cascade",
     readout: Readout = "last",
     error: ErrorShape = "impulse",
+    carry: bool = False,
 ) -> Pairing:
     """Builds M = D' K for a stream of `length` items, in float64.
 
@@ -174,29 +212,29 @@ def pairing(
             memory at all (the error meets the activity of the moment it arrives at).
         readout: the `last` stage of the cascade, or the `optimal` mixture of all of them.
         error: `impulse`, exactly T steps late, or `smeared` by the cascade's kernel.
+        carry: whether the stream goes on from the batch before: both kernels have their full
+            `support`, and u and s begin as many steps before the batch as they reach back.
     """
-    if kernel == "sideways":
-        trace = ideal_kernel(0, length)
-    elif kernel == "ideal":
-        trace = ideal_kernel(delay, length)
-    elif readout == "optimal":
-        trace = readout_kernel(delay, order, length)
-    else:
-        trace = cascade_kernel(delay, order, length)
     impulse = error == "impulse" or delay == 0
-    late = ideal_kernel(delay, length) if impulse else cascade_kernel(delay, order, length)
-    arrives = _toeplitz(late)
+    shape: Kernel = "ideal" if impulse else "cascade"
+    taps = support(delay, order, kernel) if carry else length
+    late_taps = support(delay, order, shape) if carry else length
+    late = trace_kernel(delay, order, late_taps, shape)
+    memory = trace_kernel(delay, order, taps, kernel, readout)
+    errors = late_taps - 1 if carry else 0
+    past = max(taps - 1, errors) if carry else 0
+    arrives = _toeplitz(late, length, errors)
     return Pairing(
-        matrix=arrives.mT @ _toeplitz(trace),
+        matrix=arrives.mT @ _toeplitz(memory, length, past),
         arrival=arrives.sum(0),
         delay=delay,
         length=length,
-        arrived=max(length - delay, 0) if impulse else None,
+        arrived=max(length + errors - delay, 0) if impulse else None,
     )
 
 
-def _toeplitz(kernel: Tensor) -> Tensor:
-    """K[t, s] = kernel[t - s] for t >= s, else 0; shape (K, K)."""
-    time = torch.arange(len(kernel))
-    lag = time[:, None] - time[None, :]
-    return torch.where(lag >= 0, kernel[lag.clamp(min=0)], 0.0)
+def _toeplitz(kernel: Tensor, length: int, before: int) -> Tensor:
+    """K[t, s] = kernel[t - s], 0 outside the kernel, for 0 <= t < length, -before <= s < length."""
+    lag = torch.arange(length)[:, None] - torch.arange(-before, length)[None, :]
+    inside = (lag >= 0) & (lag < len(kernel))
+    return torch.where(inside, kernel[lag.clamp(0, len(kernel) - 1)], 0.0)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weft.errors import UsageError
+from weft.families.cet.carry import History
 from weft.families.cet.kernel import ErrorShape, Kernel, Pairing, Readout, pairing
 from weft.families.cet.operation import Conv, Dense
 from weft.families.cet.rule import Rule, Site, traced
@@ -23,6 +24,7 @@ class Trace:
     kernel: Kernel = "cascade"
     readout: Readout = "last"
     error: ErrorShape = "impulse"
+    carry: bool = False
 
     @torch.compiler.disable
     def pairing(self, length: int) -> Pairing:
@@ -35,6 +37,7 @@ class Trace:
                 kernel=self.kernel,
                 readout=self.readout,
                 error=self.error,
+                carry=self.carry,
             )
 
 
@@ -68,10 +71,17 @@ class Clock:
     def pairing(self, trace: Trace, rows: int, like: Tensor) -> Pairing:
         """The pairing for a batch of `rows` rows, on the device and in the dtype of `like`.
 
-        Raises: UsageError if the rows are not what was announced.
+        Raises: UsageError if the rows are not what was announced, or the trace carries and only
+            some moments are kept.
         """
         if self._kept is not None:
             times, stream, length = self._kept
+            if trace.carry:
+                raise UsageError(
+                    "carry mode needs every moment of a stream",
+                    where="Clock.keep",
+                    hint="convert(..., carry=False), or keep_all()",
+                )
             if len(times) != rows:
                 raise UsageError(
                     f"a layer got {rows} rows, but {len(times)} time stamps were announced",
@@ -103,6 +113,7 @@ class TracedLinear(nn.Linear):
         trace, rule: what is remembered, and how an update is made of it.
         does: what the layer computes.
         similarity: cosine, centred cosine and gain of the last update, shape (3,).
+        history: what earlier batches left, in carry mode; else None.
     """
 
     clock: Clock
@@ -110,6 +121,7 @@ class TracedLinear(nn.Linear):
     rule: Rule
     does: Dense
     similarity: Tensor
+    history: History | None
 
     def forward(self, x: Tensor) -> Tensor:
         """As the plain layer; when training, backward makes the traced update."""
@@ -130,6 +142,7 @@ class TracedConv2d(nn.Conv2d):
     rule: Rule
     does: Conv
     similarity: Tensor
+    history: History | None
 
     def forward(self, x: Tensor) -> Tensor:
         """As the plain layer; when training, backward makes the traced update."""
@@ -150,13 +163,22 @@ class TracedConv2d(nn.Conv2d):
 
 
 def _traced(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
+    return _update(layer, x) if layer.history is None else _carried(layer, x)
+
+
+@torch.compiler.disable  # its backward pass moves buffers on, which a compiled graph may not
+def _carried(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
+    return _update(layer, x)
+
+
+def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
     clock = layer.clock
     return traced(
         x,
         layer.weight,
         layer.bias,
         clock.pairing(layer.trace, len(x), layer.weight),
-        Site(layer.does, layer.rule, clock.streams),
+        Site(layer.does, layer.rule, clock.streams, layer.history),
         layer.similarity if clock.similarity else None,
     )
 

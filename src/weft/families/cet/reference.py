@@ -5,20 +5,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from weft.errors import UsageError
 from weft.families.cet.conversion import traced_layers
-from weft.families.cet.kernel import cascade_kernel, ideal_kernel, readout_kernel
+from weft.families.cet.kernel import cascade_kernel, ideal_kernel, readout_kernel, support
 from weft.families.cet.layer import Trace, TracedConv2d, TracedLinear
 from weft.families.cet.rule import Gate
 
 
 def kernels(trace: Trace, length: int) -> tuple[Tensor, Tensor]:
     """The kernel of the trace and the kernel by which errors are late, each of `length` taps."""
+    if trace.carry:  # normalised over the taps that hold all their mass, however long the stream
+        taps = support(trace.delay, trace.order)
+        whole = kernels(replace(trace, carry=False), taps)
+        memory, late = (functional.pad(k, (0, max(length - taps, 0)))[:length] for k in whole)
+        return memory, late
     late = ideal_kernel(trace.delay, length)
     if trace.error == "smeared":
         late = cascade_kernel(trace.delay, trace.order, length)
@@ -117,8 +124,12 @@ def use_per_item(model: nn.Module) -> nn.Module:
     One eligibility tensor per item (B O I numbers, B O J P for a convolution) is written down, run
     through the trace over time, and multiplied by the late errors: same gradients, B times the
     work and the memory. Whole streams only; no similarity. `revert` undoes it.
+
+    Raises: UsageError in carry mode.
     """
     for layer in traced_layers(model).values():
+        if layer.history is not None:
+            raise UsageError("the per-item form carries nothing", where="use_per_item")
         layer.__class__ = _PerItemLinear if isinstance(layer, nn.Linear) else _PerItemConv2d
     return model
 

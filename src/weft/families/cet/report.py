@@ -12,7 +12,8 @@ from torch import Tensor
 
 from weft.data.catalog import SETS
 from weft.families.cet.config import Config
-from weft.families.cet.kernel import Kernel, merit, pairing
+from weft.families.cet.kernel import Kernel, merit, pairing, support
+from weft.families.cet.kernel import trace_kernel as memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,9 @@ def kernels(config: Config) -> Named:
     """The kernel of this run among those of the paper's orders and the ideal delay."""
     from matplotlib.figure import Figure
 
-    delay, shown = config.delay, min(config.batch_size, max(3 * config.delay, 12) + 1)
+    delay, shown = config.delay, max(3 * config.delay, 12) + 1
+    if not config.carry:
+        shown = min(config.batch_size, shown)
     figure = Figure(figsize=(6.8, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for number, order in enumerate(sorted({*PAPER_ORDERS, config.order})):
@@ -86,29 +89,31 @@ def pairing_matrix(config: Config) -> Named:
     length = config.batch_size
     matrix = pairing(
         config.delay, config.order, length,
-        kernel=config.kernel, readout=config.readout, error=config.error,
+        kernel=config.kernel, readout=config.readout, error=config.error, carry=config.carry,
     ).matrix  # fmt: skip
     reach = float(matrix.abs().max())
     figure = Figure(figsize=(5.4, 4.3), layout="constrained")
     axes = figure.add_subplot()
     signed = bool(matrix.min() < 0)
+    ends = (-0.5, length - 0.5)
+    first_error, first_activity = (ends[1] - size for size in matrix.shape)
     picture = axes.imshow(
         matrix.numpy(),
+        extent=(first_activity, ends[1], ends[1], first_error),
         cmap="RdBu_r" if signed else "Blues",
         vmin=-reach if signed else 0,
         vmax=reach,
         interpolation="nearest",
     )
-    ends = (-0.5, length - 0.5)
     axes.plot(ends, ends, color="0.45", linewidth=0.8, linestyle=DOTS)
     if config.delay > 0:
         lost = ends[1] - config.delay
         axes.axhspan(lost, ends[1], facecolor="none", edgecolor="0.75", hatch="////", linewidth=0)
         if config.delay > 0.05 * length:
             axes.text(
-                0.02 * length,
+                first_activity + 0.02 * matrix.shape[1],
                 (lost + ends[1]) / 2,
-                "arrives too late",
+                "arrives with a later batch" if config.carry else "arrives too late",
                 color="0.3",
                 va="center",
                 backgroundcolor="w",
@@ -120,6 +125,8 @@ def pairing_matrix(config: Config) -> Named:
         "Weight with which the error of one item (row) is paired with the activity of another "
         "(column). Back-propagation has ones on the dotted diagonal and nothing elsewhere."
     )
+    if config.carry:
+        caption += " Negative time steps are those of batches before."
     return "pairing", caption, figure
 
 
@@ -152,7 +159,7 @@ def trace(config: Config, images: Tensor) -> Named:
         above.plot(time, mine, color="C2", linewidth=width, label=_own_name(config))
     above.plot(
         time[config.delay :],
-        x[: length - config.delay],
+        x[: max(length - config.delay, 0)],
         "o",
         color="0.55",
         markersize=2.6,
@@ -245,8 +252,14 @@ def predictions(config: Config, images: Tensor, labels: Tensor, logits: Tensor) 
 
 
 def trace_kernel(config: Config, order: int, kernel: Kernel) -> Tensor:
-    """k[0..B-1], float64, as the rule of this run would use it for `order` and `kernel`."""
+    """k[0..B-1], float64, as the rule of this run would use it for `order` and `kernel`; all that
+    is not 0, and at least 3 T + 13 taps, in carry mode."""
     length = config.batch_size
+    if config.carry:
+        taps = support(config.delay, order, kernel)
+        kept = memory(config.delay, order, taps, kernel, config.readout)
+        shown = max(3 * config.delay + 13 - taps, 0)
+        return torch.nn.functional.pad(kept, (0, shown))
     pairs = pairing(config.delay, order, length, kernel=kernel, readout=config.readout)
     # The last error to arrive, that of item B-1-T at time B-1, meets item s with weight k[B-1-s].
     return pairs.matrix[length - 1 - config.delay].flip(0)

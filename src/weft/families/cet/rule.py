@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from weft.families.cet.carry import History, latest
 from weft.families.cet.kernel import Pairing
 from weft.families.cet.layout import as_rows, from_rows
 from weft.families.cet.operation import Conv, Dense
@@ -51,11 +52,13 @@ class Rule:
 
 
 class Site(NamedTuple):
-    """The constants of one layer's update: what it computes, its rule, the number S of streams."""
+    """One layer's update: what the layer computes, its rule, the number S of streams, and in
+    carry mode what earlier batches left to it."""
 
     operation: Dense | Conv
     rule: Rule
     streams: int = 1
+    history: History | None = None
 
 
 def traced(
@@ -75,7 +78,7 @@ def traced(
         x: input, shape (R, ...), R = S B rows: stream by stream, in time within a stream.
         weight, bias: of the layer; bias may be None.
         pairing: of the B items of a stream, or of all R rows if it was made for kept items.
-        site: the layer's constants.
+        site: the layer's constants; its history, if any, moves on with each backward pass.
         similarity: buffer of shape (3,) that backward fills with the cosine of the update and the
             true gradient of the errors that arrive, the same cosine after the mean activity is
             taken out of both, and the gain <update, true> / <true, true>; None skips it.
@@ -115,19 +118,27 @@ class _Traced(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, hidden, matrix, arrival = ctx.saved_tensors
-        operation, rule, streams = ctx.site
+        operation, rule, streams, history = ctx.site
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
         delta = operation.open(grad, hidden)
-        arrives = delta if ctx.identity else _arriving(delta, arrival, ctx.arrived, streams)
         grad_x = operation.error_of_input(delta, x, weight) if need_x else None
+        entered, activity = None, x
+        if rule.sparse is not None and not ctx.identity and (need_weight or history is not None):
+            entered = _entered(operation.energy(grad, hidden), rule.sparse, streams)
+        if history is not None:
+            activity, hidden, entered, grad = history.advance(
+                matrix, streams, x, hidden, entered, grad
+            )
+            recent = None if hidden is None else latest(hidden, streams, len(matrix))
+            delta = operation.open(grad, recent)
+        arrives = delta if ctx.identity else _arriving(delta, arrival, ctx.arrived, streams)
         grad_bias = operation.sum_bias(arrives) if need_bias else None
         if not need_weight:
             return grad_x, None, grad_bias, *(None,) * 6
-        weights, stored = None, x if ctx.identity else rule.stored(x)
+        weights, stored = None, x if ctx.identity else rule.stored(activity)
         ungated = hidden is None or rule.gate == "error"
-        if rule.sparse is not None and not ctx.identity:
-            energy = operation.energy(grad, hidden)
-            matrix = matrix * _kept(energy, rule.sparse, streams, matrix)
+        if entered is not None:
+            matrix = matrix * entered.to(matrix.dtype).view(-1, 1, matrix.shape[-1])
         if ctx.identity:
             post, pre = delta, stored
         elif ungated and x[0].numel() < delta[0].numel():
@@ -143,12 +154,13 @@ class _Traced(torch.autograd.Function):
         if ctx.similarity is not None:
             with _full_precision(x.device):
                 mean = _total(x) / len(x)
-                stored_mean = mean if stored is x else _total(stored) / len(x)
+                stored_mean = mean if stored is activity else _total(rule.stored(x)) / len(x)
+                own = x if history is None else latest(activity, streams, len(arrival))
                 moments = operation.moments(
                     grad_weight,
                     (post, pre),
                     (_total(post, weights), stored_mean),
-                    (arrives, x),
+                    (arrives, own),
                     (_total(arrives), mean),
                     weight,
                 )
@@ -167,12 +179,11 @@ def _pair(matrix: Tensor, error: Tensor, arrived: int | None = None) -> Tensor:
     """M' g over the time of each stream, in the memory layout of `error`.
 
     Args:
-        matrix: M, shape (B, B) or (S, B, B).
+        matrix: M, shape (B, B) or (S, B, B); (E, P) or (S, E, P) in carry mode.
         error: g, shape (R, ...).
         arrived: number of leading rows of M that are not zero, if known.
     """
-    length = matrix.shape[-1]
-    streams = as_rows(error).unflatten(0, (-1, length))
+    streams = as_rows(error).unflatten(0, (-1, matrix.shape[-2]))
     mixed = matrix.mT[..., :arrived] @ streams[:, :arrived]
     return from_rows(mixed.flatten(0, 1), error)
 
@@ -197,11 +208,10 @@ def _total(rows: Tensor, weights: Tensor | None = None) -> Tensor:
     return from_rows(as_rows(weighted).sum(0, keepdim=True, dtype=precise), weighted)
 
 
-def _kept(energy: Tensor, least: float, streams: int, matrix: Tensor) -> Tensor:
-    """1 where an item's error is large enough for the trace, shape (R / B, 1, B).
+def _entered(energy: Tensor, least: float, streams: int) -> Tensor:
+    """Whether each item's error is large enough for its activity to enter the trace, shape (R,).
 
     The loss averages over streams, so errors shrink with their number. They are taken back to the
     stream's own mean loss, which does not depend on how streams are split over processes.
     """
-    kept = energy * streams**2 > least
-    return kept.to(matrix.dtype).view(-1, 1, matrix.shape[-1])
+    return energy * streams**2 > least

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from weft.data.source import Batch, DataSpec, Source, Splits
+from weft.errors import DeviceError
 from weft.families.cet import report
 from weft.families.cet.config import Config
 from weft.families.cet.conversion import clock, convert, similarities
@@ -38,8 +40,19 @@ class CetTask(Task[Config]):
         return load_splits(self.config)
 
     def model(self, spec: DataSpec) -> nn.Module:
-        """The chosen network, its dense and convolution layers learning by traces."""
+        """The chosen network, its dense and convolution layers learning by traces.
+
+        Raises:
+            DeviceError: for `carry` on several processes.
+        """
         config = self.config
+        if config.carry and dist.is_initialized() and dist.get_world_size() > 1:
+            raise DeviceError(
+                f"`carry` cannot be shared by {dist.get_world_size()} processes: "
+                "a checkpoint holds the past of one",
+                where="carry",
+                expected="one process, with any number of `streams`",
+            )
         sparse = config.sparse
         if sparse is not None:
             # The engine divides the loss of a part of a batch by the number of parts.
@@ -55,6 +68,7 @@ class CetTask(Task[Config]):
             sparse=sparse,
             threshold=config.threshold,
             binary=config.binary,
+            carry=config.carry,
         )
 
     def network(self, spec: DataSpec) -> nn.Sequential:

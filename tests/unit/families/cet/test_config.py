@@ -34,6 +34,9 @@ def resolve(*words: str) -> Any:
         ({"data": {"n_groups": 3, "interp_factor": 3}}, ("9",)),
         ({"batch_size": 16, "delay": 16}, ("delay", "16")),
         ({"batch_size": 16, "top_quantile": 0.95}, ("top_quantile", "one item")),
+        ({"carry": True, "top_quantile": 0.5}, ("carry", "top_quantile", "all of it")),
+        ({"carry": True, "streams": 2, "engine": {"accumulation": 2}}, ("carry", "accumulation 1")),
+        ({"carry": True, "engine": {"nonfinite": "skip"}}, ("carry", "nonfinite stop")),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(
@@ -42,6 +45,11 @@ def test_combinations_that_cannot_work_are_refused(
     with pytest.raises(ValidationError) as caught:
         config(**values)
     assert all(word in str(caught.value) for word in words)
+
+
+def test_only_a_stream_that_is_carried_on_may_have_a_delay_longer_than_a_batch() -> None:
+    assert not config().carry
+    assert config(batch_size=16, delay=40, carry=True).delay == 40
 
 
 def test_all_bad_combinations_are_named_at_once() -> None:

@@ -1,0 +1,118 @@
+"""Carry mode: what a batch leaves to the next one, so that a stream need not end with its batch."""
+
+# S streams of B items make R rows; E = B + late errors kept, P = B + past steps kept
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from weft.errors import UsageError
+
+
+class Past(NamedTuple):
+    """Earlier batches and the present one, joined in time; rows stream by stream.
+
+    Attributes:
+        x: inputs, shape (S P, ...).
+        hidden: outputs of the ReLU, those of earlier batches as 0 or 1, (S P, ...); None without.
+        entered: whether a step's activity is in the trace, shape (S, P).
+        errors: at the layer's output, shape (S E, ...).
+    """
+
+    x: Tensor
+    hidden: Tensor | None
+    entered: Tensor
+    errors: Tensor
+
+
+class History(nn.Module):
+    """The last steps of a layer's stored activity and gate, and its last errors, of each stream.
+
+    All buffers are empty until the first batch, before which there was nothing: zeros. They go
+    into checkpoints, and take the shapes of the checkpoint they are loaded from.
+
+    Attributes:
+        x: shape (S, P - B, ...).
+        opened: gate of the ReLU, bool, shape (S, P - B, ...); stays empty without a ReLU.
+        entered: bool, shape (S, P - B).
+        errors: shape (S, E - B, ...).
+    """
+
+    x: Tensor
+    opened: Tensor
+    entered: Tensor
+    errors: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("x", "opened", "entered", "errors"):
+            kind = torch.bool if name in ("opened", "entered") else None
+            self.register_buffer(name, torch.empty(0, dtype=kind))
+
+    def advance(
+        self,
+        matrix: Tensor,
+        streams: int,
+        x: Tensor,
+        hidden: Tensor | None,
+        entered: Tensor | None,
+        errors: Tensor,
+    ) -> Past:
+        """Joins the present batch to what earlier ones left, and keeps what the next will need.
+
+        Args:
+            matrix: M of the batch, shape (E, P).
+            streams: S.
+            x, hidden, errors: of the present batch, R rows each.
+            entered: which rows' activity enters the trace, shape (R,); all if None.
+        Raises: UsageError if the batch has other streams or shapes than those before it.
+        """
+        late, past = (size - len(x) // streams for size in matrix.shape)
+        if entered is None:
+            entered = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        every_x, self.x = _join(self.x, x, streams, past)
+        every_entered, self.entered = _join(self.entered, entered, streams, past)
+        every_error, self.errors = _join(self.errors, errors, streams, late)
+        if hidden is not None:
+            hidden, gate = _join(self.opened, hidden, streams, past)
+            self.opened = gate > 0
+        return Past(every_x, hidden, every_entered.view(streams, -1), every_error)
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            saved = state_dict.get(prefix + name)
+            if saved is not None:
+                setattr(self, name, torch.empty_like(saved, device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+
+
+def latest(rows: Tensor, streams: int, steps: int) -> Tensor:
+    """The last `steps` steps of each stream of `rows`, shape (S steps, ...)."""
+    if len(rows) == streams * steps:
+        return rows
+    return rows.unflatten(0, (streams, -1))[:, -steps:].flatten(0, 1)
+
+
+def _join(past: Tensor, rows: Tensor, streams: int, steps: int) -> tuple[Tensor, Tensor]:
+    """`past` and then `rows`, as rows; and the last `steps` of each stream, (S, steps, ...)."""
+    now = rows.unflatten(0, (streams, -1))
+    expected = (streams, steps, *now.shape[2:])
+    if past.numel() == 0:
+        past = now.new_zeros(expected)
+    elif past.shape != expected:
+        raise UsageError(
+            f"a batch leaves {expected} to the next one, but those before it {tuple(past.shape)}",
+            where="carry",
+            expected="streams, delay, order and shapes as in the batches before: "
+            "(streams, steps kept, ...)",
+            hint="convert(model, ...) again begins a new stream",
+        )
+    joined = torch.cat([past.to(now), now], dim=1)
+    kept = joined[:, -steps:].clone(memory_format=torch.contiguous_format)
+    return joined.flatten(0, 1), kept
