@@ -23,7 +23,7 @@ class Layer:
 
     def origin(self, path: KeyPath) -> str:
         """Where the value at `path`, or the nearest key above it, was set."""
-        for length in range(len(path), 0, -1):
+        for length in range(len(path), -1, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
         below = (where for key, where in self.origins.items() if key[: len(path)] == path)

@@ -1,0 +1,214 @@
+"""Figures over many runs: the paper's sweep over noise, and which of three dots are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Named = tuple[str, str, "Figure"]
+"""Name, caption, figure."""
+
+METHODS = ("random", "vicreg", "simclr", "rssm", "idm", "combo", "supervised")
+TITLES = {
+    "random": "random network",
+    "vicreg": "VICReg",
+    "simclr": "SimCLR",
+    "rssm": "reconstruction\n(RSSM)",
+    "idm": "inverse\ndynamics (IDM)",
+    "combo": "combo (ours)",
+    "supervised": "supervised",
+}
+GUESS = 8.9
+"""Pixels by which always guessing the centre misses a uniform dot, sqrt(2 / 12) * 21.8."""
+
+NOISES = ("changing uniform", "changing structured", "fixed uniform", "fixed structured")
+_DOTTED = (0, (1, 1.6))
+_DOTS = ("C1", "C0", "C2")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run, as the figures over many runs need it.
+
+    Attributes:
+        noise: one of `NOISES`.
+        level: brightness of the background.
+        method: the objective.
+        rmse: pixels.
+        dots: pixels, one a dot; empty with a single dot.
+    """
+
+    noise: str
+    level: float
+    method: str
+    rmse: float
+    dots: tuple[float, ...] = ()
+
+
+def results_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> list[Result]:
+    """What a run has to say: one result, or one in each panel if it saw no noise.
+
+    Args:
+        config: of a finished run, as plain values.
+        metrics: its latest ones; those of the test episodes count, where there are some.
+    """
+    split = "test" if "test/rmse_px" in metrics else "val"
+    levels = {
+        "changing": float(config["dataset_noise"]),
+        "fixed": float(config["dataset_static_noise"]),
+    }
+    kind = "structured" if config["dataset_structured_noise"] else "uniform"
+    noises = [f"{place} {kind}" for place, level in levels.items() if level > 0] or NOISES
+    dots = [key for key in metrics if key.startswith(f"{split}/dot_rmse_px_")]
+    return [
+        Result(
+            noise,
+            max(levels.values()),
+            str(config["objective"]),
+            float(metrics[f"{split}/rmse_px"]),
+            tuple(float(metrics[key]) for key in sorted(dots)),
+        )
+        for noise in noises
+    ]
+
+
+def figures(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, float]]]) -> Iterator[Named]:
+    """The figures that finished runs, given as (config, metrics), allow for.
+
+    Runs of different lengths or sizes are drawn together: choose runs that may be compared.
+    """
+    found = [result for config, metrics in runs for result in results_of(config, metrics)]
+    single = [result for result in found if not result.dots]
+    if len({result.level for result in single}) > 1:
+        noisy = {result.noise for result in single if result.level > 0}
+        yield noise_sweep(result for result in single if result.noise in noisy)
+    three = [result for result in found if result.dots and result.noise == NOISES[0]]
+    if three:
+        yield dots_kept(three, GUESS)
+
+
+def noise_sweep(results: Iterable[Result]) -> Named:
+    """The paper's Figure 3: error over brightness, a panel a kind of noise, a line a method.
+
+    Bands are 95 % intervals of the mean over seeds (Student's t).
+    """
+    from matplotlib.figure import Figure
+
+    results = list(results)
+    present = [noise for noise in NOISES if any(r.noise == noise for r in results)]
+    columns = min(2, len(present))
+    rows = -(-len(present) // columns)
+    figure = Figure(figsize=(4.1 * columns + 1.5, 2.9 * rows + 0.2), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    top = max(r.rmse for r in results if math.isfinite(r.rmse))
+    handles: dict[str, Any] = {}
+    for axes, noise in zip(panels.flat, present, strict=False):
+        for number, method in enumerate(METHODS):
+            mine = [r for r in results if (r.noise, r.method) == (noise, method)]
+            levels = sorted({r.level for r in mine})
+            if not levels:
+                continue
+            means, reach = zip(
+                *(_interval([r.rmse for r in mine if r.level == level]) for level in levels),
+                strict=True,
+            )
+            colour = "0.55" if method == "random" else f"C{(number - 1) % 6}"
+            dash = _DOTTED if method in ("random", "supervised") else "-"
+            (handles[method],) = axes.plot(
+                levels, means, color=colour, linestyle=dash, marker="o", markersize=3.6
+            )
+            axes.fill_between(
+                levels,
+                [m - r for m, r in zip(means, reach, strict=True)],
+                [m + r for m, r in zip(means, reach, strict=True)],
+                color=colour,
+                alpha=0.16,
+                linewidth=0,
+            )
+        axes.set_ylim(0, 1.06 * top)
+        _label(axes, f"{noise} noise", "brightness of the background", "")
+    for axes in panels.flat[len(present) :]:
+        axes.set_axis_off()
+    for line in panels:
+        line[0].set_ylabel("RMSE (px)")
+    figure.legend(
+        [handles[m] for m in METHODS if m in handles],
+        [TITLES[m] for m in METHODS if m in handles],
+        loc="outside right center",
+    )
+    seeds = _most_seeds(results)
+    caption = (
+        "Error of the position read out of the rollout (root mean squared Euclidean distance over "
+        f"all frames), mean over up to {seeds} seed{'s' if seeds > 1 else ''}"
+        + (" with 95 % intervals" if seeds > 1 else "")
+        + ". The dot itself has brightness 1."
+    )
+    return "noise_sweep", caption, figure
+
+
+def dots_kept(results: Iterable[Result], guess: float) -> Named:
+    """Which of three dots each method keeps: the error of each dot, mean over seeds.
+
+    Args:
+        results: runs on three dots.
+        guess: error of always guessing the centre, in pixels.
+    """
+    from matplotlib.figure import Figure
+
+    results = [r for r in results if r.dots]
+    methods = [m for m in METHODS if any(r.method == m for r in results)]
+    names = ("dot 1, whose actions are told", "dot 2, moving by itself", "dot 3, staying")
+    figure = Figure(figsize=(1.5 * len(methods) + 2.6, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for dot, name in enumerate(names):
+        means, reach = zip(
+            *(_interval([r.dots[dot] for r in results if r.method == m]) for m in methods),
+            strict=True,
+        )
+        places = [n + 0.27 * (dot - 1) for n in range(len(methods))]
+        bars = axes.bar(places, means, width=0.25, color=_DOTS[dot], yerr=reach, label=name,
+                        error_kw={"elinewidth": 1.0, "ecolor": "0.2"})  # fmt: skip
+        axes.bar_label(bars, [f"{m:.1f}" for m in means], padding=2, fontsize=7.5)
+    axes.axhline(guess, color="0.6", linestyle=_DOTTED, zorder=0, label="always the centre")
+    axes.set_ylim(top=1.18 * guess)
+    axes.set_xticks(range(len(methods)), [TITLES[m] for m in methods])
+    _label(axes, "Which dots are kept", "", "RMSE (px)")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    caption = (
+        "Error of each dot's position read out of the rollout. The model is told the actions of "
+        "dot 1 alone; a bar at the dotted line means that the dot is lost."
+    )
+    return "dots_kept", caption, figure
+
+
+def _label(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+# Student's t at 97.5 % for 1, 2, ... degrees of freedom, and what it tends to.
+_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+_T_LIMIT = 1.96
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % interval (0 for a single value)."""
+    count = len(values)
+    mean = sum(values) / count
+    if count == 1:
+        return mean, 0.0
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
+    factor = _T[count - 2] if count - 2 < len(_T) else _T_LIMIT
+    return mean, factor * deviation / math.sqrt(count)
+
+
+def _most_seeds(results: Sequence[Result]) -> int:
+    settings = [(r.noise, r.level, r.method) for r in results]
+    return max(settings.count(setting) for setting in set(settings))

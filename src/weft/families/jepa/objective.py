@@ -1,0 +1,59 @@
+"""The loss of a batch: a weighted sum of terms of one rollout, in float32."""
+
+# T frames, B batch
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from weft.data.source import Batch
+from weft.families.jepa.config import Config
+from weft.families.jepa.rollout import Rollout
+from weft.families.jepa.terms import TERMS, Setting, weights_of
+
+
+def time_first(batch: Batch, first: int = 0) -> Batch:
+    """The batch with dimensions 0 and 1 swapped, (B, T, …) to (T, B, …), from frame `first` on."""
+    return {name: tensor.transpose(0, 1)[first:] for name, tensor in batch.items()}
+
+
+def weighted_sum(
+    rollout: Rollout, batch: Batch, config: Config, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The objective of a rollout.
+
+    Args:
+        rollout: what the model made of the batch.
+        batch: time first, from the rollout's first frame on.
+        config: the run's config.
+        generator: of terms that draw, such as sigreg's directions.
+    Returns:
+        The scalar loss, and each term before weighting as `loss_<term>`.
+    """
+    with torch.autocast(rollout.e.device.type, enabled=False):
+        weights, at = weights_of(config), Setting(batch, config, generator)
+        terms = {name: TERMS[name](rollout, at) for name in weights}
+        total = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
+    return total, {f"loss_{name}": value.detach() for name, value in terms.items()}
+
+
+def loss(
+    model: nn.Module, batch: Batch, config: Config, generator: torch.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The objective of a batch.
+
+    Args:
+        model: made by `build_model`, in training mode.
+        batch: `image` (B, T, C, S, S), `action` (B, T - 1, 2), `location` (B, T, K, 2).
+        config: the run's config.
+        generator: of everything random in the step.
+    Returns:
+        The scalar loss, and each term before weighting as `loss_<term>`. `random` trains nothing:
+        its loss is 0 with a gradient of 0, and no statistics are gathered.
+    """
+    if not weights_of(config):
+        return 0 * next(model.parameters()).sum(), {}
+    rollout: Rollout = model(batch["image"], batch["action"], generator)
+    burnin: int = model.burnin  # type: ignore[assignment]
+    return weighted_sum(rollout, time_first(batch, burnin - 1), config, generator)

@@ -1,0 +1,54 @@
+"""How codes spread: VICReg's hinge and covariance, and the share that never changes in time."""
+
+# G groups (time steps), N codes of a group, D entries of a code
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+VARIANCE_FLOOR = 1e-4
+
+
+def variance_hinge(z: Tensor) -> Tensor:
+    """Mean over groups and entries of relu(1 - sqrt(var + 1e-4)), var over a group (V of VICReg).
+
+    Args:
+        z: (G, N, D), N >= 2.
+    """
+    return (1 - (z.var(1) + VARIANCE_FLOOR).sqrt()).relu().mean()
+
+
+def covariance(z: Tensor) -> Tensor:
+    """Mean over groups of (1/D) sum_(i != j) C_ij^2, C the covariance of a group (Cv of VICReg).
+
+    C = X^T X / (N - 1) for centred X has the same Frobenius norm as X X^T / (N - 1): with fewer
+    codes than entries that product is the smaller one, and C is never formed.
+
+    Args:
+        z: (G, N, D), N >= 2.
+    """
+    _, codes, width = z.shape
+    x = (z - z.mean(1, keepdim=True)) / (codes - 1) ** 0.5
+    product = x @ x.mT if codes < width else x.mT @ x
+    variance = x.square().sum(1)
+    return (product.square().sum((1, 2)) - variance.square().sum(1)).mean() / width
+
+
+def centred(z: Tensor) -> Tensor:
+    """Codes (T, B, D) less their mean over time, as one group (1, T B, D).
+
+    What a sequence holds all along, its background, is gone; spread must come from what moves.
+    """
+    return (z - z.mean(0)).flatten(0, 1)[None]
+
+
+def var_ratio(z: Tensor) -> Tensor:
+    """tr Var_b(mean_t z_tb) / tr Var_(t,b)(z_tb), in [0, 1]: the share of variance that is static.
+
+    Args:
+        z: (T, B, D).
+    """
+    total = z.flatten(0, 1).var(0, correction=0).sum()
+    # Collapsed codes have no variance to share out.
+    return z.mean(0).var(0, correction=0).sum() / total.clamp(min=torch.finfo(z.dtype).tiny)
