@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weft.families.jepa import conv, reference
-from weft.families.jepa.conv import ShrinkingConv, patches
+from weft.families.jepa.conv import PatchedConv, patches
 from weft.families.jepa.decoder import FrameNorm, UpsampledConv, UpsampledResize
 from weft.families.jepa.dense import Dense, Stepped, linear
 from weft.families.jepa.predictor import Gru
@@ -172,7 +172,7 @@ def test_weight_gradient_by_patches_equals_the_convolutions(
     inputs = [x, weight] + ([offset] if offset is not None else [])
     geometry = (stride, stride), (padding, padding)
     _agree(
-        lambda: conv._PatchedConv.apply(x, weight, offset, *geometry),
+        lambda: conv._ByPatches.apply(x, weight, offset, *geometry),
         lambda: F.conv2d(x, weight, offset, *geometry),
         inputs,
         1e-10,
@@ -185,7 +185,7 @@ def test_weight_gradient_by_patches_equals_the_convolutions(
 
 def test_shrinking_convolution_in_bf16_has_the_gradients_of_float32() -> None:
     torch.manual_seed(0)
-    layer = ShrinkingConv(4, 6, 5, stride=2, padding=2).to(memory_format=torch.channels_last)
+    layer = PatchedConv(4, 6, 5, stride=2, padding=2).to(memory_format=torch.channels_last)
     x = torch.randn(3, 4, 10, 10, requires_grad=True)
     gradients = []
     for bf16 in (False, True):

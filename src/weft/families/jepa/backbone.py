@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from weft.errors import ConfigError
 from weft.families.jepa.config import ModelConfig
-from weft.families.jepa.conv import ShrinkingConv
+from weft.families.jepa.conv import PatchedConv
 from weft.families.jepa.dense import Dense, widened
 from weft.families.jepa.resnet import WIDTHS, resnet18
 
@@ -78,10 +78,10 @@ def _menet5(config: ModelConfig, channels: int, size: int) -> Backbone:
     w, side = config.backbone_width_factor, (size + 3) // 4 // 2
     _require(side > 0, config, "images of at least 5 pixels")
     net = nn.Sequential(
-        ShrinkingConv(channels, 16 * w, 5, stride=2, padding=2),
+        PatchedConv(channels, 16 * w, 5, stride=2, padding=2),
         nn.ReLU(),
         nn.BatchNorm2d(16 * w),
-        ShrinkingConv(16 * w, 32 * w, 5, stride=2, padding=2),
+        PatchedConv(16 * w, 32 * w, 5, stride=2, padding=2),
         nn.ReLU(),
         nn.BatchNorm2d(32 * w),
         nn.Conv2d(32 * w, 32 * w, 3, padding=1),
@@ -108,11 +108,11 @@ def _lenet5(config: ModelConfig, channels: int, size: int) -> Backbone:
     side = ((size - 4) // 2 - 4) // 2
     _require(side > 0, config, "images of at least 16 pixels")
     net = nn.Sequential(
-        ShrinkingConv(channels, 6, 5),
+        PatchedConv(channels, 6, 5),
         nn.BatchNorm2d(6),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        ShrinkingConv(6, 16, 5),
+        PatchedConv(6, 16, 5),
         nn.BatchNorm2d(16),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -131,11 +131,11 @@ def _canonical(config: ModelConfig, channels: int, size: int) -> Backbone:
              "an `embedding_size` of 64 times a square: 64, 256, 576, …")  # fmt: skip
     _require(size >= 18, config, "images of at least 18 pixels")
     net = nn.Sequential(
-        ShrinkingConv(channels, 32, 4, stride=2),
+        PatchedConv(channels, 32, 4, stride=2),
         nn.ReLU(),
-        ShrinkingConv(32, 64, 4, stride=2),
+        PatchedConv(32, 64, 4, stride=2),
         nn.ReLU(),
-        ShrinkingConv(64, 64, 3),
+        PatchedConv(64, 64, 3),
         nn.ReLU(),
         nn.AdaptiveAvgPool2d(side),
         nn.Flatten(),

@@ -67,14 +67,8 @@ class UpsampledResize(nn.Module):
         super().__init__()
         self.weight = nn.Conv2d(channels_in, channels_out, kernel, bias=False).weight
         self.scale, self.kernel, self.after = scale, kernel, after
-        large = scale * before
-        exact = torch.eye(large, dtype=torch.float64)
-        resize = F.interpolate(exact[None], after, mode="linear")[0].t()
-        source = torch.arange(large)[:, None] + torch.arange(kernel) - kernel // 2
-        low = source.div(scale, rounding_mode="floor")[..., None]
-        taken = (low == torch.arange(before)).double()  # (s H, k, H)
-        along = torch.einsum("yp,pah->yha", resize, taken).flatten(1)
-        self.register_buffer("along", along.float(), persistent=False)  # (S, H k)
+        along = _resizing(scale, kernel, before, after).to(self.weight.device)
+        self.register_buffer("along", along, persistent=False)  # (S, H k)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, I, H, H) to (N, C, S, S)."""
@@ -85,6 +79,18 @@ class UpsampledResize(nn.Module):
         thin = linear(rows, self.along)  # (N, H, k, C, S)
         columns = thin.permute(0, 3, 4, 1, 2).flatten(-2)  # (N, C, S, H k)
         return linear(columns, self.along).mT
+
+
+def _resizing(scale: int, kernel: int, before: int, after: int) -> Tensor:
+    """The matrices V_a side by side, (S, H k); in float64 on the CPU until they are done."""
+    large = scale * before
+    exact = torch.eye(large, dtype=torch.float64, device="cpu")
+    resize = F.interpolate(exact[None], after, mode="linear")[0].t()
+    taps = torch.arange(kernel, device="cpu") - kernel // 2
+    source = torch.arange(large, device="cpu")[:, None] + taps
+    low = source.div(scale, rounding_mode="floor")[..., None]
+    taken = (low == torch.arange(before, device="cpu")).double()  # (s H, k, H)
+    return torch.einsum("yp,pah->yha", resize, taken).flatten(1).float()
 
 
 class FrameNorm(nn.BatchNorm2d):
@@ -160,7 +166,8 @@ class ConvDecoder(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """Images (N, C, S, S) of codes (N, F)."""
-        return 20 * self.net(code).tanh()  # type: ignore[no-any-return]
+        with torch.autocast("cpu", enabled=False):  # For the same reason as `UpsampledConv`.
+            return 20 * self.net(widened(code)).tanh()  # type: ignore[no-any-return]
 
 
 def build_decoder(config: ModelConfig, features: int, channels: int, size: int) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from weft.families.jepa.conv import ShrinkingConv
+from weft.families.jepa.conv import PatchedConv
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -21,18 +21,17 @@ class Block(nn.Module):
         super().__init__()
         last = nn.BatchNorm2d(channels_out)
         nn.init.zeros_(last.weight)
-        conv = nn.Conv2d if stride == 1 else ShrinkingConv
         self.residual = nn.Sequential(
-            conv(channels_in, channels_out, 3, stride, padding=1, bias=False),
+            PatchedConv(channels_in, channels_out, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(channels_out),
             nn.ReLU(),
-            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            PatchedConv(channels_out, channels_out, 3, padding=1, bias=False),
             last,
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or channels_in != channels_out:
             self.shortcut = nn.Sequential(
-                conv(channels_in, channels_out, 1, stride, bias=False),
+                PatchedConv(channels_in, channels_out, 1, stride, bias=False),
                 nn.BatchNorm2d(channels_out),
             )
         self.relu = nn.ReLU()
@@ -50,11 +49,12 @@ def resnet18(channels: int, *, small: bool = False) -> nn.Sequential:
         small: a 3x3 stem of stride 1 without pooling, which keeps positions in small images,
             instead of the 7x7 stem of stride 2 and the pooling.
     """
-    if small:
-        layers: list[nn.Module] = [nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)]
-    else:
-        layers = [ShrinkingConv(channels, WIDTHS[0], 7, 2, padding=3, bias=False)]
-    layers += [nn.BatchNorm2d(WIDTHS[0]), nn.ReLU()]
+    kernel, stride = (3, 1) if small else (7, 2)
+    layers: list[nn.Module] = [
+        PatchedConv(channels, WIDTHS[0], kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(WIDTHS[0]),
+        nn.ReLU(),
+    ]
     if not small:
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     before = WIDTHS[0]

@@ -57,7 +57,7 @@ def test_maps_of_features_are_named_where_codes_are_maps(arch: str) -> None:
 
 def test_relu_comes_before_batch_norm() -> None:
     kinds = [type(layer).__name__ for layer in _encoder().net]
-    assert kinds[:3] == ["ShrinkingConv", "ReLU", "BatchNorm2d"]
+    assert kinds[:3] == ["PatchedConv", "ReLU", "BatchNorm2d"]
 
 
 def test_appended_layers_end_without_bias_and_set_the_width() -> None:

@@ -170,3 +170,11 @@ def test_parameters_of_the_published_models() -> None:
     assert counts["vicreg"] == 384_768 + gru
     assert counts["idm"] == counts["vicreg"] + 2 * 1024 + 2
     assert counts["rssm"] == 5_004_064
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_dry_run_builds_every_model_without_memory(name: str) -> None:
+    config = Config(steps=1, objective=name)
+    with torch.device("meta"):
+        model = build_model(config, data_spec(config))
+    assert all(p.device.type == "meta" for p in (*model.parameters(), *model.buffers()))
