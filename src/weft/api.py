@@ -201,6 +201,7 @@ def sweep(
     """
     from weft.reports.html import write_sweep_report
     from weft.reports.plots import save, sweep_plot
+    from weft.run.directory import RunDirectory
     from weft.sweeps.grid import open_plan, outstanding, points, summarise
     from weft.sweeps.pool import run_points
     from weft.sweeps.space import parse
@@ -210,8 +211,13 @@ def sweep(
     recipes = [configure(*point.overrides).recipe for point in points(space)]
     folder = Path(directory or Path("runs") / "sweeps" / recipes[0].replace("/", "-"))
     planned = open_plan(folder, space)
-    todo = outstanding(planned, find_runs(folder))
-    outcomes = run_points(todo, train_point, workers, on_done)
+    place = RunDirectory(folder)
+    place.lock()
+    try:
+        todo = outstanding(planned, find_runs(folder))
+        outcomes = run_points(todo, train_point, workers, on_done)
+    finally:
+        place.unlock()
     done = find_runs(folder)
     table = summarise(planned, done)
     finished = [run for run in done if run.state == "finished"]

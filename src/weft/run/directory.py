@@ -62,7 +62,7 @@ class RunDirectory:
             holder = file.read().strip()
             file.close()
             raise RunError(
-                "another process is writing this run",
+                "another process is writing here",
                 where=str(self.path),
                 expected=f"only one writer; it is {holder or 'unknown'}",
                 hint="wait for it or stop it; `weft runs` shows what runs",

@@ -205,7 +205,7 @@ def test_a_second_writer_is_refused(toy: str, workspace: Path) -> None:
     holder = RunDirectory(done.path)
     holder.lock()
     assert weft.runs()[0].state == "running"
-    with pytest.raises(RunError, match="another process is writing this run"):
+    with pytest.raises(RunError, match="another process is writing here"):
         weft.resume(done.path)
     holder.unlock()
 
