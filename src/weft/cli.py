@@ -297,6 +297,7 @@ def config_schema(
     table: Annotated[
         bool, typer.Option("--table", help="A table of all options instead of JSON schema.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Print the JSON schema of a family's recipes."""
     from weft import families
@@ -304,7 +305,7 @@ def config_schema(
     from weft.config.schema import json_schema, options_table
 
     model = recipe_class(families.find(family))
-    print(options_table(model) if table else json.dumps(json_schema(model), indent=2))
+    _emit(as_json or not table, json_schema(model), lambda: options_table(model))
 
 
 @data_app.command("list")

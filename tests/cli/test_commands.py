@@ -126,6 +126,7 @@ def test_config_show_tells_where_each_value_comes_from(
     code, out, _ = call(capsys, "config", "schema", "cet", "--table")
     assert code == 0
     assert "| `delay` |" in out
+    assert "delay" in as_json(capsys, "config", "schema", "cet")["properties"]
 
 
 def test_recipes_and_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
