@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -56,6 +57,10 @@ def joined() -> Iterator[Ranks]:
     dist.init_process_group(backend)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
+        # A process that leaves while another still talks, or with a DistributedDataParallel that
+        # outlives the group, can abort on its way out.
+        gc.collect()
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
