@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from weft.api import (
         bench,
         configure,
+        doctor,
         dry_run,
         evaluate,
         load,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bench",
     "configure",
+    "doctor",
     "dry_run",
     "evaluate",
     "load",

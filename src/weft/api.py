@@ -52,9 +52,9 @@ def recipes(family: str | None = None) -> list[dict[str, str]]:
 
 def dry_run(*words: str, **overrides: Any) -> dict[str, Any]:
     """What a run would cost - parameters, FLOPs, memory, steps - without training it."""
-    from weft.run.launch import Parts
+    from weft.run import launch
 
-    return Parts.of(configure(*words, **overrides).config).resolved()
+    return launch.dry_run(configure(*words, **overrides))
 
 
 def train(
@@ -202,14 +202,18 @@ def sweep(
     from weft.reports.html import write_sweep_report
     from weft.reports.plots import save, sweep_plot
     from weft.run.directory import RunDirectory
+    from weft.run.parents import find_weights
     from weft.sweeps.grid import open_plan, outstanding, points, summarise
     from weft.sweeps.pool import run_points
     from weft.sweeps.space import parse
 
     space = parse(words)
     # All of them, so that a mistake in any leaves nothing behind.
-    recipes = [configure(*point.overrides).recipe for point in points(space)]
-    folder = Path(directory or Path("runs") / "sweeps" / recipes[0].replace("/", "-"))
+    resolved = [configure(*point.overrides) for point in points(space)]
+    for each in resolved:
+        find_weights(each.config, each.origin)
+    recipe = resolved[0].recipe.replace("/", "-")
+    folder = Path(directory or Path("runs") / "sweeps" / recipe)
     planned = open_plan(folder, space)
     place = RunDirectory(folder)
     place.lock()
@@ -277,6 +281,13 @@ def bench(
     if not found.bench:
         raise UsageError(f"family `{family}` has no benchmark")
     return {"machine": machine(), **measure(resolve(found.bench)(full), full=full, report=show)}
+
+
+def doctor() -> dict[str, Any]:
+    """What this machine has: versions, threads, devices, data sets, extras, and any problems."""
+    from weft.run.doctor import examine
+
+    return examine()
 
 
 def _done(path: Path | None, make_report: bool) -> Run | None:

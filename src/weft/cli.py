@@ -174,8 +174,13 @@ def runs(
 
     def table() -> RenderableType:
         columns = ("run", "state", "step", "seconds", "metrics")
+        columns += ("parents",) if any(row["parents"] for row in values) else ()
         rows = tuple(
-            {**row, "metrics": "  ".join(f"{k} {v:.4g}" for k, v in row["metrics"].items() if v)}
+            {
+                **row,
+                "metrics": "  ".join(f"{k} {v:.4g}" for k, v in row["metrics"].items() if v),
+                "parents": "  ".join(f"{k} {_near(v)}" for k, v in row["parents"].items()),
+            }
             for row in values
         )
         roles = {"state": "status"}
@@ -229,6 +234,29 @@ def recipes(
 
 
 @app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check the environment: versions, threads, devices, data, extras."""
+    from weft import api
+
+    found = api.doctor()
+
+    def text() -> str:
+        rows = {key: found[key] for key in ("weft", "python", "torch")}
+        rows["threads"] = f"{found['threads']} of {found['cores']} cores"
+        rows |= found["devices"]
+        rows |= {f"data {name}": state for name, state in found["data"].items()}
+        for extra, packages in found["extras"].items():
+            missing = [name for name, version in packages.items() if version is None]
+            lack = f"without {', '.join(missing)}: pip install 'weft[{extra}]'"
+            rows[f"extra {extra}"] = lack if missing else "installed"
+        return _pairs(rows)
+
+    _emit(as_json, found, text)
+    if found["problems"]:
+        raise WeftError("; ".join(found["problems"]), hint="mend this before the next run")
+
+
+@app.command()
 def bench(
     family: Annotated[str, typer.Argument(help="Family to measure.")],
     full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
@@ -274,16 +302,22 @@ def config_show(
     from weft import api
     from weft.config.layer import leaves
     from weft.config.yaml import write
+    from weft.run.parents import whereabouts
 
     resolved = api.configure(*words)
-    values = resolved.config.plain()
+    values, parents = resolved.config.plain(), whereabouts(resolved.config)
     if not origin:
-        _emit(as_json, values, lambda: write(values).rstrip())
+        # As comments: what is printed is a file that `weft train` takes.
+        notes = "".join(f"\n# {key}: {where}" for key, where in parents.items())
+        _emit(as_json, values, lambda: write(values).rstrip() + notes)
         return
     rows = {}
     for path in leaves(values):
         value = reduce(lambda node, key: node[key], path, values)
-        rows[".".join(path)] = {"value": value, "origin": resolved.origin(path) or "default"}
+        key = ".".join(path)
+        rows[key] = {"value": value, "origin": resolved.origin(path) or "default"}
+        if key in parents:
+            rows[key]["origin"] += f"; {parents[key]}"
     _emit(
         as_json,
         rows,
@@ -420,7 +454,14 @@ def _run_values(run: Run) -> dict[str, Any]:
         "step": f"{run.status['step']}/{run.status['total_steps']}",
         "seconds": run.status["seconds"],
         "metrics": run.metrics,
+        "parents": {key: pin["file"] for key, pin in run.parents.items()},
     }
+
+
+def _near(file: str) -> str:
+    """The path as seen from here, where it lies below."""
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else file
 
 
 def _emit(as_json: bool, values: Any, text: Callable[[], RenderableType]) -> None:
@@ -452,7 +493,9 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _readable(values: Mapping[str, Any]) -> dict[str, str]:
     shown = {}
     for key, value in values.items():
-        if key.startswith("bytes"):
+        if isinstance(value, Mapping):
+            shown |= {f"{key}.{below}": text for below, text in _readable(value).items()}
+        elif key.startswith("bytes"):
             shown[key] = f"{value / 2**20:,.1f} MiB"
         else:
             shown[key] = f"{value:,}" if isinstance(value, int) else str(value)

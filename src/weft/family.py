@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from weft.config.base import FamilyConfig
 from weft.config.kinds import Kind
+from weft.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +82,49 @@ def resolve(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
+@dataclass(frozen=True)
+class Parent:
+    """An earlier run that a new one starts from.
+
+    Attributes:
+        key: the config key, of type `RunRef`, that names it.
+        file: its checkpoint, or exported weights.
+        sha256: checksum of the file when the new run began.
+        config: what it was trained with.
+        load_weights: reads its model's state, after the checksum was compared.
+    """
+
+    key: str
+    file: Path
+    sha256: str
+    config: FamilyConfig
+    load_weights: Callable[[], dict[str, Tensor]]
+
+    def __str__(self) -> str:
+        return f"{self.key}: starts from {self.file}, sha256 {self.sha256[:12]}…"
+
+    def fill(self, module: nn.Module) -> None:
+        """Copies the weights into `module`, name for name.
+
+        Raises:
+            ConfigError: if their names or shapes differ.
+        """
+        weights, own = self.load_weights(), module.state_dict()
+        there, here = ({k: tuple(v.shape) for k, v in s.items()} for s in (weights, own))
+        differing = [k for k in {**here, **there} if here.get(k) != there.get(k)]
+        if differing:
+            first = differing[0]
+            raise ConfigError(
+                f"the weights of `{self.key}` do not fit this run's model: "
+                f"{len(differing)} of {len(here)} tensors differ",
+                where=str(self.file),
+                expected=f"`{first}` of shape {here.get(first, 'absent')}; the earlier run's is "
+                f"{there.get(first, 'absent')}",
+                hint="give both runs the same model; the earlier run's config.yaml says what it is",
+            )
+        module.load_state_dict(weights)
+
+
 @dataclass
 class Context:
     """Where training stands when a task is called.
@@ -147,6 +191,16 @@ class Task(ABC, Generic[C]):
     @abstractmethod
     def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
         """Metrics of the model in eval mode over all of `source`."""
+
+    def adopt(self, model: nn.Module, parents: Mapping[str, Parent]) -> None:
+        """Takes over the weights of the earlier runs that the config names, by config key.
+
+        Called once, before the first step of a new run, with gradients off; never at resume or
+        evaluation, so whatever the model needs of them must be in its own state. By default a
+        parent fills the whole model.
+        """
+        for parent in parents.values():
+            parent.fill(model)
 
     # Optional. A task that sets `gradients` to a method replaces loss + backward by it: it leaves
     # gradients in `p.grad` (adding to what is there) and returns what `loss` returns.

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from weft.config.base import Adam, Cadence, EvalConfig, FamilyConfig, KindConfig
+from weft.config.runref import RunRef
 from weft.family import Family
 
 
@@ -23,6 +24,7 @@ class ToyConfig(FamilyConfig):
     poison: int = Field(-1, description="Step whose loss is not a number; -1 for none.")
     optim: KindConfig = Field(Adam(lr=1e-2), description="Optimiser.")
     eval: EvalConfig = Field(EvalConfig(every="4 steps"), description="Evaluation.")
+    base: RunRef | None = Field(None, description="Earlier run whose weights it starts from.")
     pause: float = Field(0.0, ge=0, description="Seconds to sleep in each step.")
 
 

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from weft.config.runref import RunRef
 from weft.config.yaml import KeyPath
 from weft.errors import ConfigError, WeftError
 
@@ -190,7 +191,12 @@ def _type_words(annotation: Any) -> str:
         return f"list of {_type_words(arguments[0])}"
     if annotation is type(None):
         return "null"
-    names = {str: "text", bool: "true or false", float: "number"}
+    names = {
+        str: "text",
+        bool: "true or false",
+        float: "number",
+        RunRef: "a run (directory or family/name, @CHECKPOINT if not its best)",
+    }
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 

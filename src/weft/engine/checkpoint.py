@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from weft.atomic import atomic_writer, write_text
 from weft.errors import CheckpointError
 
@@ -95,14 +93,15 @@ class Store:
         path = self.folder / "best"
         return int(path.read_text()) if path.is_file() else None
 
-    def find(self, name: str) -> Path:
-        """The file of checkpoint `best`, `last` or a step number.
+    def find(self, name: str | None = None) -> Path:
+        """The file of checkpoint `best`, `last` or a step number; by default the best if any.
 
         Raises:
             CheckpointError: if there is no such checkpoint.
         """
         steps = self.steps()
         named = {"last": steps[-1] if steps else None, "best": self.best()}
+        name = name or ("last" if named["best"] is None else "best")
         step = named[name] if name in named else int(name) if name.isdigit() else None
         if step in steps:
             return self._path(step)
@@ -110,8 +109,9 @@ class Store:
         raise CheckpointError(
             f"there is no checkpoint `{name}`",
             where=str(self.folder),
-            expected=f"one of {', '.join([*known, *map(str, steps)])}" if steps else "",
-            hint="" if steps else "the run has not saved one yet",
+            expected=f"one of {', '.join([*known, *map(str, steps)])}"
+            if steps
+            else "a run that has saved one",
         )
 
     def _path(self, step: int) -> Path:
@@ -131,6 +131,8 @@ def read(path: Path) -> State:
     Raises:
         CheckpointError: if it is damaged, has no checksum, or is of an unknown format.
     """
+    import torch
+
     sum_path = _sum_path(path)
     if not sum_path.is_file():
         raise CheckpointError("checkpoint without a checksum", where=str(path))
@@ -155,6 +157,8 @@ def read(path: Path) -> State:
 
 
 def _write(path: Path, state: State) -> None:
+    import torch
+
     with atomic_writer(path) as file:
         torch.save(state, file)
         file.flush()

@@ -66,6 +66,7 @@ def write_report(
         ),
         _section("What the model makes", _gallery(_samples(run.path / "figures"))),
         _section("Commands", _commands(run)),
+        _section("Starts from", _pairs(_parents(run.parents))),
         _section("Config", _config(run.config, defaults)),
         '<div class="halves">'
         + _section("Derived from the config", _pairs(_derived(run.resolved)))
@@ -280,6 +281,8 @@ def _same(value: Any, default: Any) -> bool:
 def _derived(resolved: Mapping[str, Any]) -> dict[str, str]:
     shown = {}
     for key, value in resolved.items():
+        if key == "parents":
+            continue
         if key.startswith("bytes_") and isinstance(value, int | float):
             shown[key.removeprefix("bytes_") + " memory"] = f"{value / 2**20:,.1f} MiB"
         elif key.startswith("flops_") and isinstance(value, int | float):
@@ -287,6 +290,10 @@ def _derived(resolved: Mapping[str, Any]) -> dict[str, str]:
         else:
             shown[key.replace("_", " ")] = _number(value)
     return shown
+
+
+def _parents(parents: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {key: f"{pin['file']}, sha256 {pin['sha256'][:12]}…" for key, pin in parents.items()}
 
 
 def _environment(env: Mapping[str, Any]) -> dict[str, str]:

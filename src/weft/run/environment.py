@@ -21,11 +21,11 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "numpy": version("numpy"),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "world_size": int(os.environ.get("WORLD_SIZE", "1")),
         "git": _git(),
         "command": sys.argv,
@@ -51,7 +51,8 @@ def _ask_git(*words: str) -> str | None:
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's name as its maker gives it, where the system tells."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():

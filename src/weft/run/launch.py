@@ -26,10 +26,12 @@ from weft.engine.profile import cost
 from weft.engine.step import Stepper
 from weft.errors import CheckpointError, Interrupted, RunError, UsageError, WeftError
 from weft.families import find
-from weft.family import Context, Family, Task
+from weft.family import Context, Family, Parent, Task
 from weft.run.directory import RunDirectory, create, now
 from weft.run.display import Silent, display
 from weft.run.environment import environment
+from weft.run.export import export, exported_config
+from weft.run.parents import find_parents, kept_parents, recorded
 from weft.run.record import Display, RunRecorder, Sink
 from weft.run.registry import open_run
 
@@ -64,11 +66,19 @@ class Parts:
         """Lengths in steps."""
         return Plan.of(self.config, self.spec.batches_per_epoch)
 
-    def model(self) -> nn.Module:
+    def model(self, parents: Mapping[str, Parent] | None = None) -> nn.Module:
         """The model as the run's seed initialises it: on the CPU first, so that every device
-        starts from the same numbers."""
+        starts from the same numbers.
+
+        Args:
+            parents: earlier runs it starts from; none where a checkpoint is loaded next.
+        """
         torch.default_generator.manual_seed(derive(self.config.seed, "init"))
-        return self.task.model(self.spec).to(self.device)
+        model = self.task.model(self.spec)
+        if parents:
+            with torch.no_grad():
+                self.task.adopt(model, parents)
+        return model.to(self.device)
 
     def data(self) -> Splits:
         """The sources, on the device."""
@@ -93,6 +103,18 @@ class Parts:
         }
 
 
+def dry_run(resolved: Resolved) -> dict[str, Any]:
+    """What a run would cost and where it would start from; nothing is trained or written.
+
+    Raises:
+        WeftError: if the run could not start.
+    """
+    parts = Parts.of(resolved.config)
+    parents = find_parents(resolved.config, resolved.origin)
+    parts.model(parents)
+    return parts.resolved() | recorded(parents)
+
+
 def start(resolved: Resolved, *, show: bool = True, sinks: Sequence[SinkMaker] = ()) -> Path | None:
     """Trains a new run.
 
@@ -111,17 +133,19 @@ def start(resolved: Resolved, *, show: bool = True, sinks: Sequence[SinkMaker] =
     with joined() as ranks:
         parts = Parts.of(resolved.config)
         _check_split(parts, ranks)
-        data, model = parts.data(), parts.model()
         config = resolved.config
+        parents = find_parents(config, resolved.origin)
+        model, data = parts.model(parents), parts.data()
         directory = None
         if ranks.first:
             derived, surroundings = parts.resolved(), environment(parts.device)
+            derived |= recorded(parents)
             directory = create(config.run, config.family, _name(resolved.recipe))
             directory.lock()
             directory.write_yaml("config", config.plain(), f"weft train {resolved.recipe}")
             directory.write_yaml("resolved", derived)
             directory.write_json("env", surroundings)
-            for notice in resolved.notices:
+            for notice in (*resolved.notices, *map(str, parents.values())):
                 directory.note(notice)
         return _run(parts, data, model, ranks, directory, None, resolved.recipe, show, sinks)
 
@@ -138,7 +162,8 @@ def resume(
 
     Raises:
         RunError: if the run is finished, or another process writes it.
-        CheckpointError: if checkpoints exist and none is good, or they are another family's.
+        CheckpointError: if checkpoints exist and none is good, or they are another family's; if
+            there are none yet and a parent's weights are gone or changed.
     """
     with joined() as ranks:
         run = open_run(path)
@@ -154,25 +179,30 @@ def resume(
         directory = RunDirectory(path)
         if ranks.first:
             directory.lock()
-        checkpoint = _store(parts, directory, directory.note).newest()
-        if checkpoint is not None and checkpoint["family"] != config.family:
-            raise CheckpointError(
-                f"the checkpoint belongs to family `{checkpoint['family']}`",
-                where=str(directory.checkpoints),
-                expected=f"family `{config.family}`, as config.yaml says",
+        try:
+            checkpoint = _store(parts, directory, directory.note).newest()
+            if checkpoint is not None and checkpoint["family"] != config.family:
+                raise CheckpointError(
+                    f"the checkpoint belongs to family `{checkpoint['family']}`",
+                    where=str(directory.checkpoints),
+                    expected=f"family `{config.family}`, as config.yaml says",
+                )
+            recipe = str(run.status["recipe"])
+            # A checkpoint holds all weights; before the first one they still are the parents'.
+            parents = kept_parents(run) if checkpoint is None else None
+            return _run(
+                parts,
+                parts.data(),
+                parts.model(parents),
+                ranks,
+                directory if ranks.first else None,
+                checkpoint,
+                recipe,
+                show,
+                sinks,
             )
-        recipe = str(run.status["recipe"])
-        return _run(
-            parts,
-            parts.data(),
-            parts.model(),
-            ranks,
-            directory if ranks.first else None,
-            checkpoint,
-            recipe,
-            show,
-            sinks,
-        )
+        finally:
+            directory.unlock()
 
 
 def changed(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> FamilyConfig:
@@ -207,8 +237,7 @@ def load_model(path: Path, checkpoint: str | None = None) -> tuple[Parts, nn.Mod
     config = validate(run.config, find(run.family), str(path / "config.yaml"))
     parts = Parts.of(config)
     store = _store(parts, RunDirectory(path), warnings.warn)
-    name = checkpoint or ("last" if store.best() is None else "best")
-    state = read(store.find(name))
+    state = read(store.find(checkpoint))
     model = parts.model()
     model.load_state_dict(state["model"])
     return parts, model.eval(), int(state["progress"]["step"])
@@ -305,33 +334,15 @@ def _held_out(parts: Parts, model: nn.Module, data: Splits, step: int) -> dict[s
     return metrics
 
 
-def export(model: nn.Module, config: FamilyConfig, path: Path) -> None:
-    """Writes the weights alone as safetensors, the config as JSON in the file's metadata."""
-    from safetensors.torch import save_model
-
-    temporary = path.with_suffix(".tmp")
-    save_model(model, str(temporary), metadata={"weft": json.dumps(config.plain())})
-    temporary.chmod(0o644)
-    temporary.replace(path)
-
-
 def load_weights(path: Path) -> nn.Module:
     """The model in a `model.safetensors` that `export` wrote, in eval mode.
 
     Raises:
         CheckpointError: if the file is not one of weft's.
     """
-    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_model as load_tensors
 
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read the weights: {error}", where=str(path)) from error
-    if "weft" not in metadata:
-        raise CheckpointError("weft did not write this file", where=str(path))
-    values = json.loads(metadata["weft"])
+    values = exported_config(path)
     config = validate(values, find(str(values["family"])), str(path))
     parts = Parts.of(config)
     model = parts.model()

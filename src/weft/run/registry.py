@@ -59,6 +59,11 @@ class Run:
         """The latest evaluation."""
         return dict(self.status["metrics"])
 
+    @property
+    def parents(self) -> dict[str, dict[str, str]]:
+        """Config key -> `file` and `sha256` of the weights of the earlier run it started from."""
+        return dict(self.resolved.get("parents", {}))
+
     def load_model(self, checkpoint: str | None = None) -> nn.Module:
         """The trained model in eval mode: the best checkpoint if there is one, else the last."""
         from weft.run.launch import load_model
@@ -97,9 +102,10 @@ def open_run(path: Path | str) -> Run:
         raise RunError(f"the run's files cannot be read: {error}", where=str(path)) from error
 
 
-def find_runs(root: Path | str) -> list[Run]:
-    """All runs below `root`, oldest first."""
-    runs = [open_run(path) for path in _run_folders(Path(root))]
+def find_runs(root: Path | str, name: str | None = None) -> list[Run]:
+    """All runs below `root`, or those whose directory has that name, oldest first."""
+    folders = (path for path in _run_folders(Path(root)) if name in (None, path.name))
+    runs = [open_run(path) for path in folders]
     return sorted(runs, key=lambda run: (str(run.status.get("started", "")), str(run.path)))
 
 

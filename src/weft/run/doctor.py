@@ -1,0 +1,76 @@
+"""What weft finds on this machine: versions, devices, data sets and optional packages."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections import defaultdict
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+import torch
+
+from weft.data.catalog import SETS
+from weft.data.fetch import locate
+from weft.errors import WeftError
+from weft.run.environment import cpu_name
+
+_REQUIREMENT = re.compile(r"^([\w.-]+)(?:.*extra\s*==\s*['\"]([\w-]+)['\"])?")
+
+
+def examine() -> dict[str, Any]:
+    """Everything a run would depend on that is not in its config.
+
+    Returns: versions of `weft`, `python`, `torch`; `cores` and `threads`; `devices`, name by
+        device; `data`, what became of looking for each set; `packages` and `extras`, version by
+        package, None where it is not installed; and `problems`, sentences on what must be mended.
+    """
+    packages, extras = _packages()
+    problems = [f"`{name}` is not installed" for name, found in packages.items() if found is None]
+    data = {}
+    for name in SETS:
+        try:
+            data[name] = "here" if locate(name).complete else "not here"
+        except WeftError as error:
+            data[name] = "not looked for"
+            problems.append(f"{error.message} ({error.where})")
+    return {
+        "weft": version("weft"),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "devices": _devices(),
+        "data": data,
+        "packages": packages,
+        "extras": extras,
+        "problems": list(dict.fromkeys(problems)),
+    }
+
+
+def _devices() -> dict[str, str]:
+    found = {"cpu": cpu_name()}
+    for index in range(torch.cuda.device_count()):
+        found[f"cuda:{index}"] = torch.cuda.get_device_name(index)
+    if torch.backends.mps.is_available():
+        found["mps"] = "Apple GPU"
+    return found
+
+
+def _packages() -> tuple[dict[str, str | None], dict[str, dict[str, str | None]]]:
+    """Versions of what weft needs, and of what each extra needs."""
+    needed: dict[str, str | None] = {}
+    extras: dict[str, dict[str, str | None]] = defaultdict(dict)
+    for line in requires("weft") or ():
+        match = _REQUIREMENT.match(line)
+        assert match is not None, line
+        (extras[match[2]] if match[2] else needed)[match[1]] = _version(match[1])
+    return needed, dict(extras)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

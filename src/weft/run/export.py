@@ -1,0 +1,59 @@
+"""Weights alone, as safetensors with the config in the file's metadata."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.config.base import FamilyConfig
+from weft.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_CONFIG = "weft"
+
+
+def export(model: nn.Module, config: FamilyConfig, path: Path) -> None:
+    """Writes the weights and, as JSON in the file's metadata, the config."""
+    from safetensors.torch import save_model
+
+    temporary = path.with_suffix(".tmp")
+    save_model(model, str(temporary), metadata={_CONFIG: json.dumps(config.plain())})
+    temporary.chmod(0o644)
+    temporary.replace(path)
+
+
+def exported_config(path: Path) -> dict[str, Any]:
+    """The plain config in a file that `export` wrote.
+
+    Raises:
+        CheckpointError: if the file is not one of weft's.
+    """
+    values: dict[str, Any] = json.loads(_metadata(path)[_CONFIG])
+    return values
+
+
+def exported_weights(path: Path) -> dict[str, Tensor]:
+    """The model's state in a file that `export` wrote, tensors that share memory under all their
+    names."""
+    from safetensors.torch import load_file
+
+    weights = load_file(path)
+    # The file holds such a tensor once; its other names stand in the metadata.
+    shared = {name: kept for name, kept in _metadata(path).items() if name != _CONFIG}
+    return weights | {name: weights[kept] for name, kept in shared.items()}
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read the weights: {error}", where=str(path)) from error
+    if _CONFIG not in metadata:
+        raise CheckpointError("weft did not write this file", where=str(path))
+    return metadata
