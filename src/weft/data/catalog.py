@@ -1,106 +1,33 @@
-"""The image sets weft knows by name: their files, checksums, mirrors, contents and licences."""
+"""The sets weft knows by name: images here, series and texts in catalogues of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Literal
 
+from weft.data.entry import DataSet as DataSet
+from weft.data.entry import File as File
+from weft.data.entry import Form as Form
+from weft.data.entry import Kind as Kind
+from weft.data.entry import Reader as Reader
+from weft.data.series_catalog import SERIES
+from weft.data.text_catalog import TEXTS
 from weft.errors import UsageError
 
-Reader = Literal["npz", "idx", "cifar-binary", "cifar-parquet"]
 
-
-@dataclass(frozen=True)
-class File:
-    """One file of a set.
-
-    Attributes:
-        path: where it lies below a data folder, also its place in the cache.
-        size: bytes.
-        sha256: checksum, hexadecimal.
-        urls: mirrors, tried in order; none if it cannot be downloaded.
-        packaged: whether it ships inside weft, beside this module.
-    """
-
-    path: str
-    size: int
-    sha256: str
-    urls: tuple[str, ...] = ()
-    packaged: bool = False
-
-    @property
-    def name(self) -> str:
-        """The file's name without folders."""
-        return self.path.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Form:
-    """One way a set is stored, complete in itself.
-
-    Attributes:
-        title: what to call results on it; forms may differ in their pixels.
-        reader: which reader of `weft.data.formats` understands it.
-        splits: split -> the files that hold it, in the order the reader wants them.
-        keep_decoded: whether decoding is slow enough to keep the arrays in the cache.
-    """
-
-    title: str
-    reader: Reader
-    splits: Mapping[str, tuple[File, ...]]
-    keep_decoded: bool = False
-
-    @property
-    def files(self) -> tuple[File, ...]:
-        """Every file once, whichever splits it holds."""
-        return tuple(dict.fromkeys(file for files in self.splits.values() for file in files))
-
-    @property
-    def downloadable(self) -> bool:
-        """Whether every file has a mirror."""
-        return all(file.urls for file in self.files)
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """What is known of a set without opening it; the checksums of its files vouch for it.
-
-    Attributes:
-        name: the word users type.
-        shape: (channels, height, width) of an image.
-        classes: class names, by label.
-        sizes: split -> number of images.
-        class_counts: training images of each class.
-        forms: ways it may be stored, the preferred first.
-        licence, citation: what to respect and whom to cite.
-        refused: file name -> why weft does not read that form of the set.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    sizes: Mapping[str, int]
-    class_counts: tuple[int, ...]
-    forms: tuple[Form, ...]
-    licence: str
-    citation: str
-    refused: Mapping[str, str] = field(default_factory=dict)
-
-
-def find(name: str) -> DataSet:
-    """The set called `name`.
+def find(name: str, kind: Kind | None = None) -> DataSet:
+    """The set called `name`, of images or of series if a `kind` is asked for.
 
     Raises:
         UsageError: there is none; the closest name is suggested.
     """
-    if name in SETS:
+    known = [data_set.name for data_set in SETS.values() if kind in (None, data_set.kind)]
+    if name in known:
         return SETS[name]
-    close = get_close_matches(name, SETS, n=1)
+    close = get_close_matches(name, known, n=1)
     raise UsageError(
-        f"there is no data set `{name}`",
-        expected=f"one of {', '.join(SETS)}, or the path of a file that ends in .npz",
+        f"there is no {'data set' if kind is None else f'set of {kind}'} `{name}`",
+        expected=f"one of {', '.join(known)}, or the path of a file that ends in .npz",
         hint=f"did you mean `{close[0]}`?" if close else "",
     )
 
@@ -291,5 +218,7 @@ SETS: Mapping[str, DataSet] = {
                 "cifar-10-binary.tar.gz has the same pictures without that"
             },
         ),
+        *SERIES,
+        *TEXTS,
     )
 }

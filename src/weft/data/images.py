@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from weft.data import fetch, formats
-from weft.data.catalog import Form
+from weft.data.catalog import Form, find
 from weft.data.decoded import decoded
 from weft.errors import DataError
 
@@ -65,8 +65,12 @@ def image_header(
     """
     if name.endswith(".npz"):
         return _npz_header(_npz_path(name, root))
-    known = fetch.expect(name, root=root, download=download).data_set
-    return ImageHeader(known.shape, len(known.classes), known.sizes, known.class_counts)
+    known = find(name, "images")
+    fetch.expect(name, root=root, download=download)
+    channels, height, width = known.shape
+    return ImageHeader(
+        (channels, height, width), len(known.classes), known.sizes, known.class_counts
+    )
 
 
 def load_images(
@@ -87,6 +91,7 @@ def load_images(
     if name.endswith(".npz"):
         images, labels = formats.read_npz([_npz_path(name, root)], split)
     else:
+        find(name, "images")
         form, paths = fetch.require(name, split, root=root, download=download)
         images, labels = _read(form, paths, split)
     return ImageSet(torch.from_numpy(images), torch.from_numpy(labels))

@@ -13,6 +13,7 @@ from weft.family import Family
 BUILT_IN = {
     "cet": "weft.families.cet",
     "jepa": "weft.families.jepa",
+    "warp": "weft.families.warp",
 }
 
 

@@ -9,32 +9,46 @@ import pytest
 
 from weft.data import catalog
 from weft.data.formats import READERS
+from weft.data.series_catalog import SERIES
+from weft.data.text_catalog import TEXTS
 from weft.errors import UsageError
 
 
 @pytest.mark.parametrize("data_set", catalog.SETS.values(), ids=str)
 def test_facts_of_a_set_agree_with_each_other(data_set: catalog.DataSet) -> None:
     assert catalog.SETS[data_set.name] is data_set
-    assert len(data_set.class_counts) == len(data_set.classes) == 10
-    assert sum(data_set.class_counts) == data_set.sizes["train"]
+    assert len(data_set.class_counts) == len(data_set.classes)
+    if data_set.classes:
+        assert sum(data_set.class_counts) == data_set.sizes["train"]
     assert data_set.licence
     assert data_set.citation
     for form in data_set.forms:
         assert set(form.splits) == set(data_set.sizes)
-        assert form.reader in READERS
+        assert (form.reader in READERS) == (data_set.kind == "images")
+
+
+def test_images_have_ten_classes_and_series_and_texts_are_told_apart_by_their_kind() -> None:
+    images = [one for one in catalog.SETS.values() if one.kind == "images"]
+    assert all(len(one.classes) == 10 and len(one.shape) == 3 for one in images)
+    assert {*catalog.SETS} == {one.name for one in (*images, *SERIES, *TEXTS)}
+    assert all(len(one.shape) == 2 for one in SERIES)
+    assert all(one.shape == () for one in TEXTS)
 
 
 @pytest.mark.parametrize("data_set", catalog.SETS.values(), ids=str)
 def test_checksums_are_sha256_and_no_two_files_share_a_place(data_set: catalog.DataSet) -> None:
-    files = [file for form in data_set.forms for file in form.files]
+    files = {file for form in data_set.forms for file in form.files}
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in files)
     assert len({file.path for file in files}) == len({file.sha256 for file in files}) == len(files)
 
 
-def test_every_set_but_the_packaged_one_can_be_downloaded() -> None:
+def test_every_set_but_the_packaged_ones_and_a_converted_one_can_be_downloaded() -> None:
     for data_set in catalog.SETS.values():
+        if data_set.name == "SelfRegulationSCP1":
+            assert not any(form.downloadable for form in data_set.forms)
+            continue
         packaged = all(file.packaged for file in data_set.forms[0].files)
-        assert packaged == (data_set.name == "digits")
+        assert packaged == (data_set.name in ("digits", "text"))
         assert packaged or any(form.downloadable for form in data_set.forms)
 
 
@@ -51,8 +65,9 @@ def test_an_unlike_name_gets_no_suggestion() -> None:
     assert caught.value.hint == ""
 
 
-def test_the_packaged_digits_match_their_checksum_and_are_small() -> None:
-    [file] = catalog.SETS["digits"].forms[0].files
+@pytest.mark.parametrize("name", ["digits", "text"])
+def test_packaged_sets_match_their_checksum_and_are_small(name: str) -> None:
+    [file] = catalog.SETS[name].forms[0].files
     content = (Path(catalog.__file__).parent / file.path).read_bytes()
     assert hashlib.sha256(content).hexdigest() == file.sha256
     assert len(content) == file.size < 60_000

@@ -1,0 +1,249 @@
+"""Readers of series: UEA/UCR `.ts` files, transformer csv, and both by the name of their set."""
+
+# N series, T steps, d channels
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.data import fetch
+from weft.data.catalog import find
+from weft.errors import DataError
+
+ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+
+
+@dataclass(frozen=True)
+class SeriesSet:
+    """Labelled series of one split.
+
+    Attributes:
+        series: float32 arrays (T_i, d), each of its own length.
+        labels: int64 (N,), numbers of `classes`.
+        classes: class names.
+    """
+
+    series: tuple[NDArray[np.float32], ...]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @property
+    def steps(self) -> int:
+        """Length of the longest series."""
+        return max(len(one) for one in self.series)
+
+    @property
+    def channels(self) -> int:
+        """d."""
+        return int(self.series[0].shape[1])
+
+    @property
+    def ragged(self) -> bool:
+        """Whether lengths differ."""
+        return len({len(one) for one in self.series}) > 1
+
+
+def load_series(
+    name: str, split: str, *, root: str | Path | None = None, download: bool = True
+) -> SeriesSet:
+    """The series of a split of a set of the catalogue, verified against its checksums.
+
+    Args:
+        name: a labelled set of `weft.data.series_catalog`.
+        split: "train" or "test".
+        root: folder to look in before $WEFT_DATA and the cache.
+        download: whether missing files may be downloaded to the cache.
+    Raises:
+        UsageError: there is no such set.
+        DataError: a file is missing, damaged, out of reach or of another form.
+    """
+    find(name, "series")
+    form, [path] = fetch.require(name, split, root=root, download=download)
+    return read_scp1(path, split) if form.reader == "scp1-npz" else read_ts(path)
+
+
+def load_table(
+    name: str, *, root: str | Path | None = None, download: bool = True
+) -> NDArray[np.float32]:
+    """All rows of a transformer set of the catalogue, verified; see `read_ett`."""
+    find(name, "series")
+    _, [path] = fetch.require(name, "train", root=root, download=download)
+    return read_ett(path)
+
+
+def find_file(names: tuple[str, ...], *, root: str | Path | None, expected: str) -> Path:
+    """The first of `names` below a data folder, for files that the catalogue does not know.
+
+    Raises:
+        DataError: none does; every place is listed.
+    """
+    looked = [folder / name for folder in fetch.places(root) for name in names]
+    for path in looked:
+        if path.is_file():
+            return path
+    raise DataError(
+        f"{Path(names[0]).name} is not here",
+        expected=expected,
+        hint="\n".join(
+            (
+                "looked for as",
+                *(f"  {path}" for path in looked),
+                "by hand, put it in one of these places: weft knows no checksum or mirror of it",
+            )
+        ),
+    )
+
+
+def read_ts(path: Path) -> SeriesSet:
+    """A `.ts` file: lines `@key value`, then after `@data` one series a line.
+
+    Channels are separated by `:` and values by `,`; the class comes last.
+
+    Raises:
+        DataError: what is malformed, missing or no number, with its line.
+    """
+    header: dict[str, list[str]] = {}
+    series: list[NDArray[np.float32]] = []
+    labels: list[int] = []
+    with _text(path) as lines:
+        for number, raw in enumerate(lines, start=1):
+            line = raw.strip()
+            if not line or line.startswith("#"):
+                continue
+            if "@data" in header:
+                one, label = _case(line, header, f"{path}:{number}")
+                series.append(one)
+                labels.append(label)
+            elif line.startswith("@"):
+                key, *values = line.split()
+                header[key.lower()] = values
+                if key.lower() == "@data":
+                    _check_header(header, path)
+            else:
+                raise _malformed(f"{path}:{number}", "a line `@key value`, or `@data`", line)
+    if not series:
+        raise _malformed(str(path), "series after a line `@data`", "none")
+    if len({one.shape[1] for one in series}) > 1:
+        found = sorted({one.shape[1] for one in series})
+        raise _malformed(str(path), "as many channels in every series", f"{found}")
+    return SeriesSet(tuple(series), np.array(labels, np.int64), tuple(_classes(header)))
+
+
+def read_scp1(path: Path, split: str) -> SeriesSet:
+    """SelfRegulationSCP1 as npz: `X_<split>` (N, d, T), `y_<split>` (N,) and `classes`.
+
+    Raises:
+        DataError: the file is no such npz file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            values, labels = archive[f"X_{split}"], archive[f"y_{split}"]
+            classes = archive["classes"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        expected = f"an npz file of X_{split}, y_{split} and classes"
+        raise _malformed(str(path), expected, error) from error
+    require_finite(values, path)
+    series = np.ascontiguousarray(values.transpose(0, 2, 1), np.float32)
+    return SeriesSet(tuple(series), labels.astype(np.int64), tuple(map(str, classes)))
+
+
+def read_ett(path: Path) -> NDArray[np.float32]:
+    """A transformer csv, plain or `.gz`: `date` and seven columns; the numbers, (rows, 7).
+
+    Raises:
+        DataError: another header, or a line that is not seven finite numbers.
+    """
+    columns = ["date", *ETT_COLUMNS]
+    with _text(path) as lines:
+        found = lines.readline().strip().split(",")
+        if found != columns:
+            raise _malformed(f"{path}:1", ",".join(columns), ",".join(found))
+        try:
+            rows = np.loadtxt(lines, delimiter=",", usecols=range(1, 8), ndmin=2)
+        except ValueError as error:
+            raise _malformed(str(path), "a date and seven numbers a line", error) from error
+    bad = np.flatnonzero(~np.isfinite(rows).all(1))
+    if len(bad):
+        raise _malformed(f"{path}:{bad[0] + 2}", "finite numbers", rows[bad[0]])
+    return rows.astype(np.float32)
+
+
+def require_finite(values: NDArray[Any], path: Path) -> None:
+    """Refuses values that are not numbers.
+
+    Raises:
+        DataError: naming the index of the first of them.
+    """
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise _malformed(str(path), "finite numbers only", f"{values[index]} at index {index}")
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[TextIO]:
+    """The lines of a text file, decompressed if its name ends in .gz."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as stream:
+            yield stream
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise _malformed(str(path), "a text file", error) from error
+
+
+def _check_header(header: Mapping[str, list[str]], path: Path) -> None:
+    """Refuses forms of `.ts` that hold something else than labelled series on one clock."""
+    if header.get("@timestamps", ["false"])[0].lower() == "true":
+        raise _malformed(str(path), "values without time stamps", "@timeStamps true")
+    if not _classes(header):
+        raise _malformed(str(path), "`@classLabel true` and the class names", "no classes")
+
+
+def _classes(header: Mapping[str, list[str]]) -> list[str]:
+    given = header.get("@classlabel", [])
+    return given[1:] if given and given[0].lower() == "true" else []
+
+
+def _case(
+    line: str, header: Mapping[str, list[str]], where: str
+) -> tuple[NDArray[np.float32], int]:
+    """The series (T, d) and the class of one line."""
+    *channels, label = line.split(":")
+    classes = _classes(header)
+    if label not in classes:
+        raise _malformed(where, f"a class at the end: {', '.join(classes)}", f"`{label[:40]}`")
+    wanted = int(header["@dimensions"][0]) if "@dimensions" in header else None
+    if not channels or (wanted is not None and len(channels) != wanted):
+        raise _malformed(where, f"{wanted or 'some'} channels", f"{len(channels)}")
+    try:
+        values = [np.array(channel.split(","), np.float32) for channel in channels]
+    except ValueError as error:
+        expected = "numbers between commas (`?` marks a missing value, which weft does not fill in)"
+        raise _malformed(where, expected, error) from error
+    lengths = sorted({len(channel) for channel in values})
+    if len(lengths) > 1:
+        raise _malformed(where, "channels of one length", f"lengths {lengths}")
+    series = np.stack(values, 1)
+    if not np.isfinite(series).all():
+        raise _malformed(where, "finite numbers only", "NaN or infinity")
+    return series, classes.index(label)
+
+
+def _malformed(where: str, expected: str, found: object) -> DataError:
+    name = Path(where).name
+    return DataError(
+        f"{name} cannot be read", where=where, expected=expected, hint=f"found: {found}"
+    )

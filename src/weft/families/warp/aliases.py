@@ -1,0 +1,83 @@
+"""The original's keys as keys of weft: old name -> (new key, old value -> new value)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+DATASETS = {
+    "mnist_fashion": "fashion-mnist",
+    "cifar": "cifar10",
+    "dynamics": "lorenz",
+    "lorentz": "lorenz",
+    "lorentz63": "lorenz",
+    "mass_spring_damper": "msd",
+    "lotka_volterra": "lotka",
+    "traffic": "pems08",
+}
+"""The original's words for data sets that weft names otherwise."""
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _choice(yes: Any, no: Any) -> Callable[[Any], Any]:
+    """A flag that became a choice; what is neither true nor false is left for the config."""
+    return lambda value: (yes if value else no) if isinstance(value, bool) else value
+
+
+def _dataset(name: Any) -> Any:
+    return DATASETS.get(name, name) if isinstance(name, str) else name
+
+
+def _datasets(names: Any) -> Any:
+    return [_dataset(name) for name in names] if isinstance(names, list | tuple) else names
+
+
+def _length(steps: Any) -> Any:
+    """-1 stood for the data set's own length."""
+    return None if steps == -1 else steps
+
+
+def _epochs(count: Any) -> Any:
+    """A number of epochs as a cadence."""
+    return f"{count} epochs" if isinstance(count, int) else count
+
+
+def _kind(name: Any) -> dict[str, Any]:
+    return {"kind": name}
+
+
+ALIASES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    # The README's 32 that are not keys of the same name.
+    "dataset": ("data.dataset", _dataset),
+    "data_folder": ("data.root", _same),
+    "full_matrix_A": ("transition", _choice("full", "diag")),
+    "mean_tanh_activation": ("root_final_activation", _choice("tanh", None)),
+    "init_lr": ("optim.lr", _same),
+    "nb_epochs": ("epochs", _same),
+    "print_every": ("log.every", _same),
+    "use_mse_loss": ("loss", _choice("mse", "nll")),
+    "resolution": ("data.resolution", _same),
+    "mini_res_mnist": ("data.downsample_factor", _same),
+    "image_datasets": ("data.image_datasets", _datasets),
+    # Later ones.
+    "data_path": ("data.root", _same),
+    "downsample_factor": ("data.downsample_factor", _same),
+    "normalize": ("data.normalize", _same),
+    "sequence_length": ("data.sequence_length", _length),
+    "seq_length": ("data.sequence_length", _length),
+    "data_dim": ("data.data_dim", _same),
+    "data_size": ("data.data_dim", _same),
+    "inference_start": ("grounding_length", _same),
+    "gradients_lim": ("gradient_lim", _same),
+    "optimizer": ("optim", _kind),
+    "valid_every": ("eval.every", _epochs),
+    "save_every": ("checkpoint.every", _epochs),
+    "on_plateau.factor": ("schedule.factor", _same),
+    "on_plateau.patience": ("schedule.patience", _same),
+    "on_plateau.rtol": ("schedule.rtol", _same),
+    "on_plateau.accum_size": ("schedule.window", _same),
+    "on_plateau.min_scale": ("schedule.min_lr", _same),
+}

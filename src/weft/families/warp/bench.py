@@ -1,0 +1,157 @@
+"""Benchmark: forward and backward of the literal loop, of the fast forms, and of a GRU as large."""
+
+# N batch, T steps, d channels, D weights, H state width of the GRU
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weft.families.warp import forms
+from weft.families.warp.cost import Machine, Problem
+from weft.families.warp.estimate import estimates
+from weft.families.warp.rnn import WeightSpaceRNN
+from weft.metrics.timing import Case, Form
+
+FORCING = 0.5
+"""Share of the steps that are fed the truth where predictions are fed back."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is run.
+
+    Attributes:
+        batch, steps, channels: N, T and d.
+        options: of the `WeightSpaceRNN`.
+        feedback: whether predictions are fed back; otherwise the last step's logits are read.
+    """
+
+    batch: int
+    steps: int
+    channels: int
+    options: dict[str, Any]
+    feedback: bool = False
+
+
+def cases(full: bool) -> Iterator[Case]:
+    """Shapes of the published runs, and smaller ones that fit three minutes on two cores.
+
+    `auto-<form>` is the form that the cost model chooses. The loop takes 3 windows and is left out
+    at EigenWorms' full length, where its graph holds 4 GB; a shorter `worms-1124` has it. The GRU
+    has as many parameters and reads the true sequence at once, which a GRU that feeds back its own
+    predictions could not: the comparison flatters it there.
+
+    Args:
+        full: not needed; the cases say themselves whether they take long.
+    """
+    image = {"uncertain": True, "final": "tanh", "std_lower_bound": 0.01}
+    digit = {"output_size": 0, "classes": 10, "width": 32, "depth": 2}
+    worm = {"output_size": 0, "classes": 5, "width": 128, "depth": 1}
+    spring = {"width": 48}
+    yield _case("mnist-14", Shape(128, 196, 1, image, feedback=True))
+    yield _case("class-784-b16", Shape(16, 784, 1, digit))
+    yield _case("worms-1124", Shape(32, 1124, 6, worm))
+    yield _case("worms-17984", Shape(32, 17984, 6, worm), loop=False, gru=False)
+    yield _case("msd-64", Shape(16, 64, 2, spring, feedback=True))
+    yield _case("mnist-28", Shape(32, 784, 1, image, feedback=True), full=True)
+    yield _case("class-784", Shape(64, 784, 1, digit), full=True)
+    yield _case("msd", Shape(16, 256, 2, spring, feedback=True), full=True)
+
+
+def _case(
+    name: str, shape: Shape, *, loop: bool = True, gru: bool = True, full: bool = False
+) -> Case:
+    problem = _problem(shape)
+    chosen = forms.choose(problem, Machine.of(torch.device("cpu"))).form
+    # Step by step is what the loop does; beside a better form it is measured in feedback alone.
+    able = [
+        form
+        for form in forms.FORMS
+        if not forms.refusal(problem, form) and (form != "sequential" or shape.feedback)
+    ]
+    built: dict[str, Callable[[], Form]] = {
+        f"auto-{form}" if form == chosen else form: partial(_weights, shape, form) for form in able
+    }
+    if not loop:
+        built = {f"auto-{chosen}": built[f"auto-{chosen}"]}
+    if loop:
+        built["loop"] = partial(_weights, shape, "loop", windows=3)
+    if gru:
+        built["gru"] = partial(_gru, shape)
+    return Case(name, built, tuple(form for form in ("loop", "gru") if form in built), full)
+
+
+def _model(shape: Shape, form: str) -> WeightSpaceRNN:
+    return WeightSpaceRNN(
+        shape.channels, length=shape.steps, drive_std=1e-3, form=form, **shape.options
+    )
+
+
+def _problem(shape: Shape) -> Problem:
+    with torch.device("meta"):
+        layer = _model(shape, "auto").layers[0]
+    return Problem.of(
+        layer, shape.batch, shape.steps, feedback=shape.feedback, last=not shape.feedback
+    )
+
+
+def _weights(shape: Shape, form: str, windows: int = 5) -> Form:
+    torch.manual_seed(0)
+    model, x = _model(shape, form), _sequences(shape)
+    force = None
+    if shape.feedback:
+        force = (torch.rand(x.shape[:2]) < FORCING).float()
+
+    def outputs() -> Tensor:
+        out: Tensor = model(x, force=force, last=not shape.feedback)[0]
+        return out
+
+    machine = Machine.of(x.device)
+    flops = min(estimates(_problem(shape), form), key=lambda each: each.seconds(machine)).flops
+    return _form(model, outputs, int(flops), windows)
+
+
+def _peer(shape: Shape) -> nn.ModuleList:
+    """A GRU and its affine map, with as many parameters as the weight-space model."""
+    with torch.device("meta"):
+        model = _model(shape, "auto")
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    outputs = model.head.outputs
+    # 3 H^2 + (3 d + 6 + outputs) H + outputs numbers in all.
+    linear = 3 * shape.channels + 6 + outputs
+    width = round(((linear**2 + 12 * (numbers - outputs)) ** 0.5 - linear) / 6)
+    rnn = nn.GRU(shape.channels, width, batch_first=True)
+    return nn.ModuleList([rnn, nn.Linear(width, outputs)])
+
+
+def _gru(shape: Shape) -> Form:
+    torch.manual_seed(0)
+    model, x = _peer(shape), _sequences(shape)
+    rnn, read = model
+
+    def outputs() -> Tensor:
+        states = rnn(x)[0]
+        out: Tensor = read(states if shape.feedback else states[:, -1:])
+        return out
+
+    products = sum(parameter.numel() for parameter in rnn.parameters() if parameter.dim() == 2)
+    return _form(model, outputs, 6 * shape.batch * shape.steps * products, windows=5)
+
+
+def _sequences(shape: Shape) -> Tensor:
+    steps = torch.randn(shape.batch, shape.steps, shape.channels)
+    return (steps.cumsum(1) / shape.steps**0.5).clamp(-1, 1)
+
+
+def _form(model: nn.Module, outputs: Callable[[], Tensor], flops: int, windows: int) -> Form:
+    def step() -> None:
+        model.zero_grad()
+        outputs().square().mean().backward()
+
+    return Form(step, flops, windows, steps_per_window=1)

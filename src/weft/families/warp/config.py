@@ -1,0 +1,344 @@
+"""Options of a warp run: the recurrence in weight space, its root network, the data, the losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeGuard
+
+from pydantic import AfterValidator, Field, model_validator
+
+from weft.config.base import (
+    AdamW,
+    Cosine,
+    FamilyConfig,
+    KindConfig,
+    NormClip,
+    Plateau,
+    ValueClip,
+)
+from weft.families.warp.sections import UNLABELLED, WITH_TARGET, WarpData
+
+Count = Annotated[int, Field(ge=1)]
+Activation = Literal[
+    "relu", "tanh", "sigmoid", "softplus", "swish", "identity", "sin", "cos"
+]  # fmt: skip
+Form = Literal["auto", "loop", "last_state", "chunked", "history", "sequential", "scan"]
+Criterion = Literal["mse", "mae", "rmse", "nll", "cce", "error_rate", "f1_score"]
+
+
+def _check_loss_steps(count: int) -> int:
+    if count == 0 or count < -1:
+        raise ValueError("expected a number of steps >= 1, or -1 for all")
+    return count
+
+
+class Config(FamilyConfig):
+    """Sequence models whose state is the weight vector of a small network."""
+
+    family: Literal["warp"] = Field("warp", description="Which family trains.")
+    train: bool = Field(
+        True, description="False evaluates the newest run instead; papers/warp/train.py only."
+    )
+    supervision_task: Literal["reconstruction", "classification", "both"] = Field(
+        "reconstruction", description="What is learnt: the sequence, its label, or both."
+    )
+    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm"] = Field(
+        "wsm",
+        description="The weight-space model, or a baseline: GRU, LSTM, a linear recurrence with "
+        "a fixed decoder, a diagonal state-space model.",
+    )
+
+    root: str = Field(
+        "mlp",
+        pattern=r"^(mlp|physics:[A-Za-z][\w-]*)$",
+        description="What the weights are weights of: mlp, or physics:<name> for a formula, "
+        "such as physics:sine and physics:msd.",
+    )
+    mlp_hidden_size: int = Field(24, ge=1, description="Units in a hidden layer of the root.")
+    mlp_depth: int = Field(3, ge=0, description="Hidden layers of the root; 0 is one affine map.")
+    root_activation: Activation = Field("relu", description="Between layers of the root.")
+    root_final_activation: (
+        Activation
+        | Annotated[float, Field(gt=0)]
+        | tuple[float, float, float, float]
+        | None
+    ) = Field(
+        "tanh",
+        description="On the mean: a name (tanh becomes sigmoid under unit_normalise), c for a clip "
+        "to [-c, c], [a, b, alpha, beta] for a learnt alpha tanh((x - b) / a) + beta, or null.",
+    )  # fmt: skip
+    root_output_dim: int | None = Field(
+        None, ge=1, description="Outputs of the root; what loss and data ask for if unset."
+    )
+    input_prev_data: bool = Field(
+        False, description="Whether the root also sees the data of the step before (AR) or of now."
+    )
+    positional_encoding: tuple[Count, Annotated[float, Field(gt=1)]] | None = Field(
+        None, description="[p, c]: p sines and cosines of the step, base c, seen by the root."
+    )
+    include_canonical_coords: bool = Field(
+        False,
+        description="Whether the root sees the pixel's coordinates, and B the change of (t, x, y).",
+    )
+    std_additional_tanh: bool = Field(
+        False, description="Whether a tanh precedes the softplus of the standard deviation."
+    )
+    std_lower_bound: float = Field(0.5, gt=0, description="Smallest standard deviation.")
+
+    rnn_inner_dims: tuple[Count, ...] = Field(
+        (), description="Channels between stacked weight-space layers; empty for one layer."
+    )
+    transition: Literal["full", "diag", "block", "lowrank"] = Field(
+        "full", description="Shape of A: full, diagonal, block-diagonal, or I + U V^T."
+    )
+    transition_block: int = Field(32, ge=1, description="Rows of a block (transition block).")
+    transition_rank: int = Field(16, ge=1, description="Columns of U and V (transition lowrank).")
+    transition_lr: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Learning rate of A as a share of optim.lr. Unset: 1 / (how far a step of 1 "
+        "moves A's spectrum, D for a full A), or 1 under optim.kind reference.",
+    )
+    use_theta_prev: bool = Field(
+        False, description="Whether the weights keep their velocity: v' = A v + B dx."
+    )
+    weights_lim: float | None = Field(
+        None, gt=0, description="Weights are clipped to [-c, c] after each update."
+    )
+    init_state_layers: Literal[0, 1, 2] | None = Field(
+        None,
+        description="Hidden layers of the network that makes the first weights of x_0; null for "
+        "first weights that are themselves learnt.",
+    )
+    noise_theta_init: float = Field(
+        0.0, ge=0, description="Deviation of noise added to the first weights while training."
+    )
+    noise_theta_test: bool = Field(
+        False, description="Whether noise_theta_init also acts at inference, as in the original."
+    )
+    input_init_std: float = Field(
+        0.0, ge=0, description="Deviation of the first entries of B; 1e-2 in the first code."
+    )
+    time_as_channel: bool = Field(False, description="Whether time is a channel of B's input.")
+    conv_embedding: tuple[Count, Count, Literal[0, 1]] | None = Field(
+        None,
+        description="[channels, kernel, causal]: a convolution of the input before the recurrence.",
+    )
+    output_smoothing: bool = Field(
+        False, description="Whether a learnt 3-tap filter runs over the outputs in time."
+    )
+
+    autoregressive: bool = Field(
+        True,
+        description="Whether training feeds predictions back (not in classification).",
+    )
+    stochastic: bool = Field(
+        False, description="Whether a sample of the prediction is fed back, not its mean."
+    )
+    smooth_inference: bool = Field(
+        True, description="Whether inference of a stochastic model feeds back the mean."
+    )
+    drive: Literal["diff", "innovation", "true_diff"] = Field(
+        "diff",
+        description="What moves the weights: the input minus the last one fed, minus the "
+        "prediction of now (first code), or the true difference where the truth is fed.",
+    )
+    target: Literal["same", "next"] = Field(
+        "same",
+        description="Whether the output of step t is scored against x_t, which the step may have "
+        "seen (the original), or against x_(t+1).",
+    )
+    grounding_length: int = Field(
+        15, ge=1, description="True steps L given at inference; metrics count the steps >= L."
+    )
+    autoregressive_inference: bool = Field(
+        True, description="False evaluates the last weights at every time: recall from memory."
+    )
+    form: Form = Field(
+        "auto", description="How the recurrence is computed; never changes what is computed."
+    )
+
+    loss: Literal["mse", "nll"] = Field(
+        "mse", description="Half the squared error, or the Gaussian likelihood of mean and std."
+    )
+    cross_entropy_weight: float = Field(
+        0.01, ge=0, description="Weight of the label's loss in supervision_task both."
+    )
+    train_strategy: Literal["flip_coin", "teacher_forcing", "always_true"] = Field(
+        "flip_coin",
+        description="What is fed in AR training: the truth with probability forcing_prob, a mix "
+        "that drifts from truth to prediction, or the truth.",
+    )
+    forcing_prob: float = Field(
+        0.9, ge=0, le=1, description="Probability that flip_coin feeds the truth at a step."
+    )
+    traj_train_prop: float = Field(
+        1.0, gt=0, le=1, description="Share of the steps trained on, drawn anew; ends always kept."
+    )
+    nb_recons_loss_steps: Annotated[int, AfterValidator(_check_loss_steps)] = Field(
+        -1, description="Steps drawn for the loss, with replacement; -1 for all."
+    )
+    unit_normalise: bool = Field(
+        False, description="Whether data lie in [0, 1] with a sigmoid, not in [-1, 1] with a tanh."
+    )
+    val_criterion: Criterion | None = Field(
+        None, description="Chooses the best model; mse, or error_rate in classification, if unset."
+    )
+    gradient_lim: float | None = Field(
+        None, gt=0, description="Each gradient entry is clipped to [-g, g]: clip.kind value."
+    )
+    lr_decrease_factor: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="schedule.factor of the plateau kinds; no effect on other schedules.",
+    )
+
+    rnn_hidden_size: int = Field(64, ge=1, description="State width of a baseline.")
+    nb_rnn_layers: int = Field(1, ge=1, description="Layers of a baseline.")
+
+    data: WarpData = Field(WarpData(), description="Data.")
+    optim: KindConfig = Field(AdamW(lr=1e-3, beta2=0.99, weight_decay=0), description="Optimiser.")
+    schedule: KindConfig = Field(
+        Cosine(warmup=0.02, min_lr=0.01), description="Learning rate over time."
+    )
+    clip: KindConfig = Field(NormClip(max_norm=1.0), description="Bound on gradients.")
+
+    @property
+    def classifies(self) -> bool:
+        """Whether a label is learnt."""
+        return self.supervision_task != "reconstruction"
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether a sequence is learnt."""
+        return self.supervision_task != "classification"
+
+    @property
+    def feeds_back(self) -> bool:
+        """Whether training runs on the model's own predictions (M2 and M3), not freely (M1)."""
+        return self.reconstructs and self.autoregressive
+
+    @property
+    def criterion(self) -> Criterion:
+        """What chooses the best model; smaller is better except for f1_score."""
+        return self.val_criterion or ("mse" if self.reconstructs else "error_rate")
+
+    @property
+    def mean_activation(self) -> str | float | tuple[float, float, float, float] | None:
+        """`root_final_activation` on the scale of the data."""
+        chosen = self.root_final_activation
+        return "sigmoid" if self.unit_normalise and chosen == "tanh" else chosen
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a reader of the results must know of the protocol, a sentence each."""
+        own_target = self.data.dataset in WITH_TARGET or self.target == "next"
+        copies = self.reconstructs and not self.autoregressive and not own_target
+        looks_ahead = bool(self.conv_embedding and not self.conv_embedding[2])
+        notes = {
+            "the output of step t is scored against x_t, which the step has consumed when the "
+            "truth is fed: target=next is one-step-ahead prediction": (
+                self.feeds_back and self.target == "same"
+            ),
+            "without feedback the model sees the very value it is scored against: training copies, "
+            "target=next predicts": copies,
+            "the convolution looks ahead: outputs depend on later inputs": (
+                self.reconstructs and (looks_ahead or self.output_smoothing)
+            ),
+        }
+        return tuple(note for note, holds in notes.items() if holds)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out_limits(cls, values: Any) -> Any:
+        """Puts `gradient_lim` into `clip` and `lr_decrease_factor` into a schedule that reacts."""
+        if not isinstance(values, dict):
+            return values
+        limit, factor = values.get("gradient_lim"), values.get("lr_decrease_factor")
+        if _is_number(limit) and limit > 0:
+            values = values | {"clip": _clip_of(values.get("clip"), float(limit))}
+        if _is_number(factor) and "schedule" in values:
+            values = values | {"schedule": _schedule_of(values["schedule"], float(factor))}
+        return values
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        broken = [message for message, is_broken in self._rules().items() if is_broken]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self
+
+    def _rules(self) -> Mapping[str, bool]:
+        """Sentence -> whether the config breaks it."""
+        special = bool(self.rnn_inner_dims) or self.use_theta_prev or self.root != "mlp"
+        given = self.val_criterion
+        return {
+            "`train` false evaluates a run that exists: `weft evaluate RUN`, or "
+            "papers/warp/train.py": not self.train,
+            "`stochastic` draws from a mean and a deviation: set `loss` to nll": (
+                self.stochastic and self.loss == "mse"
+            ),
+            "`stochastic` feeds samples back: it needs `autoregressive` true and a "
+            "reconstruction": self.stochastic and not self.feeds_back,
+            "`drive` innovation is the input minus its prediction: it needs `autoregressive` true "
+            "and a reconstruction": self.drive == "innovation" and not self.feeds_back,
+            "`conv_embedding` and `output_smoothing` need all steps at once: set `autoregressive` "
+            "false": bool(self.conv_embedding or self.output_smoothing) and self.feeds_back,
+            f"`form` {self.form} cannot clip weights: set `form` to auto, or `weights_lim` to "
+            "null": self.weights_lim is not None
+            and self.form in ("last_state", "chunked", "history", "scan"),
+            f"`form` {self.form} is for one layer: a stack that feeds back runs as loop": (
+                bool(self.rnn_inner_dims) and self.feeds_back and self.form not in ("auto", "loop")
+            ),
+            f"`form` scan is for a structured `transition`, not {self.transition}": (
+                self.form == "scan" and self.transition == "full"
+            ),
+            f"`form` {self.form} yields the last state only: it needs `supervision_task` "
+            "classification": self.form in ("last_state", "chunked") and self.reconstructs,
+            f"`model_type` {self.model_type} has no weights that move: `root`, `rnn_inner_dims` "
+            "and `use_theta_prev` are wsm's": self.model_type != "wsm" and special,
+            f"`root` {self.root} describes a sequence, not a label: set `supervision_task` to "
+            "reconstruction": self.root != "mlp" and self.classifies,
+            f"`data.dataset` {self.data.dataset} has no labels: set `supervision_task` to "
+            "reconstruction": self.classifies and self.data.dataset in UNLABELLED,
+            f"`include_canonical_coords` needs pixels: add {self.data.dataset} to "
+            "`data.image_datasets` if its steps are": self.include_canonical_coords
+            and self.data.dataset not in self.data.image_datasets,
+            f"`data.dataset` {self.data.dataset} is a collection: name its member in "
+            "`data.subset`": self.data.dataset in ("ett", "uea") and self.data.subset is None,
+            "`val_criterion` nll needs `loss` nll": given == "nll" and self.loss == "mse",
+            f"`val_criterion` {given} does not fit `supervision_task` {self.supervision_task}": (
+                given in ("mse", "mae", "rmse", "nll") and not self.reconstructs
+            )
+            or (given in ("cce", "error_rate", "f1_score") and not self.classifies),
+            "`optim.kind` reference bounds every gradient entry first: set `gradient_lim`, 1e-7 in "
+            "the original": self.optim.kind == "reference" and self.clip.kind != "value",
+        }
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _clip_of(clip: Any, limit: float) -> Any:
+    """The clip that `gradient_lim` asks for, in place of the default."""
+    wanted = ValueClip(limit=limit)
+    known = clip.model_dump() if isinstance(clip, KindConfig) else clip
+    default = Config.model_fields["clip"].default.model_dump()
+    if known not in (None, default, wanted.model_dump()):
+        raise ValueError("`gradient_lim` is clip.kind value: set it or `clip`, not both")
+    return wanted
+
+
+def _schedule_of(schedule: Any, factor: float) -> Any:
+    """The schedule with its factor at a plateau set, if it has one."""
+    known = schedule.model_dump() if isinstance(schedule, KindConfig) else schedule
+    if not isinstance(known, dict) or known.get("kind") not in ("plateau", "literal"):
+        return schedule
+    default = Plateau.model_fields["factor"].default
+    if known.get("factor", default) not in (default, factor):
+        raise ValueError("`lr_decrease_factor` is `schedule.factor`: set one of them")
+    changed = {"factor": factor}
+    if isinstance(schedule, KindConfig):
+        return schedule.model_copy(update=changed)
+    return {**known, **changed}

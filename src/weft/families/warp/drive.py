@@ -1,0 +1,54 @@
+"""What drives the weights of a free run: the differences of data and clock, known in advance."""
+
+# N batch, T steps, d data channels, r clock channels
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def valid_steps(length: Tensor | None, steps: int) -> Tensor | None:
+    """Which steps are data and not front padding, bool (N, T); None if all of them are.
+
+    Args:
+        length: steps of each right-aligned sequence, int64 (N,), or None.
+        steps: T.
+    """
+    if length is None:
+        return None
+    return torch.arange(steps, device=length.device) >= steps - length.unsqueeze(1)
+
+
+def first_data(x: Tensor, length: Tensor | None) -> Tensor:
+    """The first real datum of each sequence of x (N, T, d): (N, d); the last of an empty one."""
+    if length is None:
+        return x[:, 0]
+    place = (x.shape[1] - length).clamp_max(x.shape[1] - 1)
+    return x[torch.arange(len(x), device=x.device), place]
+
+
+def held_front(x: Tensor, length: Tensor | None) -> Tensor:
+    """x (N, T, d) with its first real datum repeated through the front padding."""
+    valid = valid_steps(length, x.shape[1])
+    if valid is None:
+        return x
+    return torch.where(valid.unsqueeze(-1), x, first_data(x, length).unsqueeze(1))
+
+
+def free_drive(x: Tensor, dclock: Tensor, length: Tensor | None = None) -> Tensor:
+    """[dx_t, dclock_t] of each step of a free run; zero up to and with the first real step.
+
+    Args:
+        x: (N, T, d), with its first real datum repeated through the front padding.
+        dclock: (T, r), row 0 zero.
+        length: steps of each right-aligned sequence, int64 (N,), or None if all have T.
+    Returns: (N, T, d + r).
+    """
+    dx = torch.cat([torch.zeros_like(x[:, :1]), x[:, 1:] - x[:, :-1]], 1)
+    ticks = dclock.expand(len(x), *dclock.shape)
+    if length is not None:
+        begun = valid_steps(length - 1, x.shape[1])
+        assert begun is not None
+        ticks = ticks * begun.unsqueeze(-1)
+    return torch.cat([dx, ticks], -1)

@@ -1,0 +1,120 @@
+"""An animation of a model at work: what it makes of the rest while more and more is given."""
+
+# F frames, N sequences, T steps, d channels
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FRAMES = 40
+_PIXELS = 72
+_GAP = 6
+_PAPER, _INK, _EMPTY = (255, 255, 255), (60, 70, 80), (0.80, 0.86, 0.93)
+
+
+def pixel_frames(
+    truth: Tensor,
+    rows: dict[str, Tensor],
+    given: Sequence[int],
+    canvas: tuple[int, int],
+    low: float,
+) -> list[Image]:
+    """Pictures as far as they are given, above what is made of them.
+
+    Args:
+        truth: pixels, (N, T, 1 or 3).
+        rows: name -> pixels at each moment, (F, N, T, 1 or 3).
+        given: how many pixels are given at each of the F moments.
+        canvas: height and width.
+        low: the value drawn black; 1 is white.
+    """
+    frames = []
+    for moment, count in enumerate(given):
+        known = truth.clone()
+        known[:, count:] = float("nan")
+        lines = {"given": known} | {name: values[moment] for name, values in rows.items()}
+        tiles = {name: _tiles(values, canvas, low) for name, values in lines.items()}
+        frames.append(_page(tiles, f"{count} of {truth.shape[1]} pixels given"))
+    return frames
+
+
+def _tiles(pixels: Tensor, canvas: tuple[int, int], low: float) -> list[Image]:
+    from PIL import Image
+
+    height, width = canvas
+    scale = max(1, round(_PIXELS / max(height, width)))
+    shown = ((pixels.detach().float().cpu() - low) / (1 - low)).clamp(0, 1).expand(-1, -1, 3)
+    shown = torch.where(shown.isnan(), torch.tensor(_EMPTY), shown)
+    levels = (shown * 255).round().byte().view(-1, height, width, 3)
+    size = (width * scale, height * scale)
+    return [Image.fromarray(e.numpy()).resize(size, Image.Resampling.NEAREST) for e in levels]
+
+
+def _page(rows: dict[str, list[Image]], title: str) -> Image:
+    from PIL import Image, ImageDraw
+
+    count = len(next(iter(rows.values())))
+    width, height = next(iter(rows.values()))[0].size
+    margin, line = 66, 18
+    size = (margin + count * (width + _GAP), line + len(rows) * (height + _GAP))
+    page = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(page)
+    draw.text((margin, 3), title, _INK)
+    for row, (name, tiles) in enumerate(rows.items()):
+        top = line + row * (height + _GAP)
+        draw.text((6, top + height // 2 - 6), name, _INK)
+        for column, tile in enumerate(tiles):
+            page.paste(tile, (margin + column * (width + _GAP), top))
+    return page
+
+
+def curve_frames(
+    truth: Tensor, mean: Tensor, std: Tensor | None, given: Sequence[int]
+) -> list[Image]:
+    """One sequence as far as it is given, and the forecast from there.
+
+    Args:
+        truth: (T, d).
+        mean: of every step at each moment, (F, T, d).
+        std: of the same, two of which are shaded; None without.
+        given: how many steps are given at each of the F moments.
+    """
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(5.6, 2.9), layout="constrained")
+    axes = figure.add_subplot()
+    truth, mean = truth.detach().cpu(), mean.detach().cpu()
+    channels = min(3, truth.shape[-1])
+    low, high = float(truth[:, :channels].min()), float(truth[:, :channels].max())
+    margin = 0.25 * (high - low) + 1e-6
+    frames = []
+    for moment, count in enumerate(given):
+        axes.clear()
+        for channel in range(channels):
+            colour, rest = f"C{channel}", range(count, len(truth))
+            forecast = mean[moment, count:, channel]
+            axes.plot(truth[:, channel].numpy(), color="0.82", linewidth=1.0)
+            axes.plot(truth[:count, channel].numpy(), color="0.25", linewidth=1.6)
+            axes.plot(rest, forecast.numpy(), color=colour, linewidth=1.5)
+            if std is not None:
+                wide = 2 * std[moment, count:, channel].detach().cpu()
+                below, above = (forecast - wide).numpy(), (forecast + wide).numpy()
+                axes.fill_between(rest, below, above, color=colour, alpha=0.16, linewidth=0)
+        axes.set_ylim(low - margin, high + margin)
+        axes.set_xlim(0, len(truth) - 1)
+        axes.set_xlabel("step")
+        axes.set_title(f"{count} of {len(truth)} steps given")
+        page = io.BytesIO()
+        figure.savefig(page, format="png", dpi=90)
+        page.seek(0)
+        frames.append(Image.open(page).convert("RGB"))
+    return frames

@@ -1,0 +1,142 @@
+"""The model of a run: a weight-space network, or a baseline, built from the config."""
+
+# N batch, T steps, d data channels, D weights, M places
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from weft.errors import ConfigError
+from weft.families.warp.baselines import build_baseline
+from weft.families.warp.config import Config
+from weft.families.warp.frozen import picture_places, query, recall
+from weft.families.warp.head import Prediction
+from weft.families.warp.parts import clock_of, head_of, root_of
+from weft.families.warp.rnn import WeightSpaceRNN
+from weft.families.warp.source import SeriesSpec
+
+__all__ = ["WarpModel", "WeightSpaceRNN", "build_model"]
+
+
+class WarpModel(nn.Module):
+    """A `WeightSpaceRNN` whose outputs have names.
+
+    Args:
+        rnn: the network.
+        feedback: whether it has been trained on its own predictions.
+        lead: how many steps ahead of a datum's own place the root is read for it: 1 where the
+            output of step t, read at t + 1, has been trained on x_t.
+    """
+
+    def __init__(self, rnn: WeightSpaceRNN, *, feedback: bool = False, lead: int = 0) -> None:
+        super().__init__()
+        self.rnn, self.feedback, self.lead = rnn, feedback, lead
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        force: Tensor | None = None,
+        sample: Tensor | None = None,
+        length: Tensor | None = None,
+        position: Tensor | None = None,
+        last: bool = False,
+    ) -> Prediction:
+        """Reads sequences; arguments as for `WeightSpaceRNN.forward`."""
+        out, theta = self.rnn(
+            x, force=force, sample=sample, length=length, position=position, last=last
+        )
+        return self.rnn.head.split(out, theta)
+
+    def recall(self, theta: Tensor, data: Tensor) -> Prediction:
+        """What frozen weights say of every step: memory-based inference.
+
+        Args:
+            theta: after the last step, (N, D).
+            data: the sequence, (N, T, d); only its length counts unless `input_prev_data`.
+        """
+        out = recall(self.rnn, theta, data, feedback=self.feedback)
+        return self.rnn.head.split(out, theta)
+
+    def query(self, theta: Tensor, position: Tensor, *, data: Tensor | None = None) -> Prediction:
+        """What frozen weights say of the data at any place, between the steps too.
+
+        Args:
+            theta: after the last step, (N, D).
+            position: places in steps, whole or not, (M,): 0 is the first datum.
+            data: what the root sees beside the clock, (N, M, d), if `input_prev_data`.
+        Returns: predictions of M places.
+        """
+        out = query(self.rnn, theta, position + self.lead, data=data)
+        return self.rnn.head.split(out, theta)
+
+    def picture(self, theta: Tensor, rows: int, columns: int) -> Prediction:
+        """The picture that frozen weights hold, at any resolution.
+
+        Args:
+            theta: after the last step, (N, D).
+            rows, columns: of the wanted picture; its corner pixels are those of the data.
+        Returns: predictions of rows x columns places, row by row.
+        Raises:
+            ConfigError: if the root is not read at coordinates.
+        """
+        if self.rnn.clock.picture is None:
+            raise ConfigError(
+                "a root that knows the time alone has no values between the rows of a picture",
+                where="include_canonical_coords",
+                expected="a model trained with it; `query` reads this one between steps",
+            )
+        position, coordinates = picture_places(self.rnn.clock, rows, columns, self.lead)
+        out = query(self.rnn, theta, position.to(theta.device), coordinates=coordinates.to(theta))
+        return self.rnn.head.split(out, theta)
+
+
+def build_model(config: Config, spec: SeriesSpec) -> nn.Module:
+    """The model that `config.model_type` names, called as `WarpModel` is.
+
+    Args:
+        config: the run's config.
+        spec: of `weft.families.warp.data.data_spec`.
+    Raises:
+        ConfigError: if config and data do not fit together.
+    """
+    if config.model_type != "wsm":
+        return build_baseline(config, spec)
+    head, clock = head_of(config, spec), clock_of(config, spec)
+    embedding = config.conv_embedding
+    inner = [embedding[0] if embedding else spec.channels, *config.rnn_inner_dims]
+    data = inner[-1] * config.input_prev_data
+    number = {"block": config.transition_block, "lowrank": config.transition_rank}
+    kind = config.transition
+    rnn = WeightSpaceRNN(
+        spec.channels,
+        head.channels,
+        uncertain=head.uncertain,
+        classes=head.classes,
+        final=config.mean_activation if config.reconstructs else None,
+        std_tanh=config.std_additional_tanh,
+        std_lower_bound=config.std_lower_bound,
+        width=config.mlp_hidden_size,
+        depth=config.mlp_depth,
+        nonlinearity=config.root_activation,
+        root=root_of(config, clock.features + data, data, head),
+        inner_sizes=config.rnn_inner_dims,
+        transition=f"{kind}:{number[kind]}" if kind in number else kind,
+        drive=config.drive,
+        input_prev_data=config.input_prev_data,
+        limit=config.weights_lim,
+        second_order=config.use_theta_prev,
+        initial_layers=config.init_state_layers,
+        initial_noise=config.noise_theta_init,
+        noise_in_eval=config.noise_theta_test,
+        drive_std=config.input_init_std,
+        length=clock.length,
+        encoding=clock.encoding,
+        picture=clock.picture,
+        time_as_channel=clock.time_as_channel,
+        embedding=(embedding[0], embedding[1], bool(embedding[2])) if embedding else None,
+        smoothing=config.output_smoothing,
+        form=config.form,
+    )
+    feedback = config.feeds_back
+    return WarpModel(rnn, feedback=feedback, lead=int(feedback and config.target == "same"))

@@ -1,0 +1,145 @@
+"""Losses of weight-space sequence models, and the random choices that training makes for them."""
+
+# N batch, T steps, d channels of a target, n drawn steps, K classes
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+Alignment = Literal["same", "next"]
+Strategy = Literal["flip_coin", "teacher_forcing", "always_true"]
+
+
+def half_squared_error(mean: Tensor, target: Tensor) -> Tensor:
+    """(mean - target)^2 / 2, entry by entry."""
+    return 0.5 * (mean - target).square()
+
+
+def gaussian_nll(mean: Tensor, std: Tensor, target: Tensor) -> Tensor:
+    """log std + ((target - mean) / std)^2 / 2, entry by entry: nats without 0.5 log(2 pi)."""
+    return std.log() + 0.5 * ((target - mean) / std).square()
+
+
+def reconstruction(
+    mean: Tensor,
+    std: Tensor | None,
+    target: Tensor,
+    *,
+    steps: Tensor | None = None,
+    valid: Tensor | None = None,
+) -> Tensor:
+    """Mean loss over sequences, steps and channels: squared error, or likelihood if there is a std.
+
+    Args:
+        mean: predictions, (N, T, d).
+        std: standard deviations, (N, T, d); None for (1/2) mean squared error.
+        target: what `mean` is scored against, (N, T, d).
+        steps: steps that count, (N, n), with repetitions; the same for prediction and target.
+        valid: which steps are data and not padding, bool (N, T); all of them if None.
+    """
+    loss = half_squared_error(mean, target) if std is None else gaussian_nll(mean, std, target)
+    each = loss.mean(-1)
+    if steps is not None:
+        each = each.gather(1, steps)
+        valid = None if valid is None else valid.gather(1, steps)
+    if valid is None:
+        return each.mean()
+    # A sequence whose draw hit padding alone counts for nothing.
+    return (each * valid).sum() / valid.sum().clamp_min(1)
+
+
+def classification(logits: Tensor, label: Tensor) -> Tensor:
+    """Mean cross-entropy, in nats, of the last step's logits (N, K) and labels (N,)."""
+    return F.cross_entropy(logits, label)
+
+
+def aligned(predicted: Tensor, target: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
+    """Predictions and the targets they are scored against.
+
+    `same` scores out_t against x_t, as the original does although the step may have just consumed
+    x_t; `next` scores out_t against x_{t+1}, and the last output against nothing.
+
+    Args:
+        predicted, target: (N, T, ...).
+    Returns: the two, with T or T - 1 steps.
+    """
+    if alignment == "same":
+        return predicted, target
+    return predicted[:, :-1], target[:, 1:]
+
+
+def forcing(
+    strategy: Strategy,
+    probability: float,
+    progress: float,
+    shape: tuple[int, int],
+    generator: Generator | None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Share of the truth in the input of each step of a training batch, (N, T) in [0, 1].
+
+    Args:
+        strategy: `flip_coin` draws one coin a sequence and step; `teacher_forcing` mixes truth and
+            prediction by alpha = 1 - sigmoid(10 (progress - 1/2)); `always_true` feeds the truth.
+        probability: of the truth, for the coin.
+        progress: share of training that is done, in [0, 1].
+        shape: (N, T).
+        generator: stream of the coin, on `device`.
+    """
+    if strategy == "flip_coin":
+        return (torch.rand(shape, generator=generator, device=device) < probability).float()
+    alpha = 1.0
+    if strategy == "teacher_forcing":
+        alpha = 1 - 1 / (1 + math.exp(-10 * (progress - 0.5)))
+    return torch.full(shape, alpha, device=device)
+
+
+def grounding(x: Tensor, context: int | Tensor, length: Tensor | None = None) -> Tensor:
+    """Forcing at inference, (N, T): the truth in the first `context` steps, then predictions.
+
+    Args:
+        x: sequences, (N, T, d).
+        context: L, counted from each sequence's own first step; of each sequence (N,) if a tensor.
+        length: steps of right-aligned sequences, (N,); None if all have T.
+    """
+    batch, steps = x.shape[:2]
+    place = torch.arange(steps, device=x.device).expand(batch, -1)
+    end = context[:, None] if isinstance(context, Tensor) else context
+    start = 0 if length is None else steps - length[:, None]
+    return (place < start + end).to(x.dtype)
+
+
+def kept_steps(
+    length: int, share: float, generator: Generator | None, device: torch.device | str = "cpu"
+) -> Tensor | None:
+    """A random sorted subset of int(share * length) of `length` steps, first and last among them.
+
+    Returns: indices, (max(2, int(share * length)),), or None if every step is kept.
+    """
+    count = max(2, int(share * length))
+    if count >= length:
+        return None
+    inner = torch.randperm(length - 2, generator=generator, device=device)[: count - 2] + 1
+    ends = torch.tensor([0, length - 1], device=device)
+    return torch.cat([ends, inner]).sort().values
+
+
+def drawn_steps(
+    shape: tuple[int, int],
+    count: int,
+    generator: Generator | None,
+    device: torch.device | str = "cpu",
+) -> Tensor | None:
+    """For each of N sequences, `count` of T steps drawn with replacement, (N, count).
+
+    Returns: None if `count` is -1: all steps count.
+    """
+    if count == -1:
+        return None
+    batch, length = shape
+    return torch.randint(length, (batch, count), generator=generator, device=device)

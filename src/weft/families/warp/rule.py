@@ -1,0 +1,40 @@
+"""What is fixed about one layer's recurrence: its mode, what drives it, its bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Drive = Literal["diff", "innovation", "true_diff"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """theta_t = clip(A theta_{t-1} + B [dx_t, dclock_t]), out_t = root(theta_t, z_t).
+
+    A free run (M1), which a call without force is: dx_t = x_t - x_{t-1} with dx_0 = 0, and
+    z_t = [tau_t, x_t if input_prev_data].
+
+    Predictions fed back (M2; M3 with a sample): with the force f_t in [0, 1], which a call gives,
+    xin_t = f_t x_t + (1 - f_t) xhat_t and z_t = [tau_t, xprev_t if input_prev_data]; then
+    xhat_{t+1} = mean(out_t) (+ std(out_t) sample_t) and xprev_{t+1} = xhat_t, from
+    xhat_0 = xprev_0 = x_0.
+
+    Attributes:
+        channels: d, data channels of the layer's input; clock channels follow them in the drive.
+        drive: what dx_t is when predictions are fed back: `diff` xin_t - xprev_t, `innovation`
+            xin_t - xhat_t, `true_diff` xin_t - xin_{t-1} with xin_{-1} = x_0.
+        input_prev_data: whether the root sees data beside the clock.
+        limit: c of clip(., -c, c) on theta; None does not clip. Its gradient is torch.clamp's: it
+            passes where the value before clipping is at most c in size, equality included. That
+            case is common: under A = I and B = 0 a clipped weight meets its bound exactly at the
+            next step, and would never move again if the gradient stopped there.
+        second_order: whether v_t = A v_{t-1} + B [dx_t, dclock_t] with v_{-1} = 0 moves theta, as
+            theta_t = clip(theta_{t-1} + v_t); v itself is never clipped.
+    """
+
+    channels: int
+    drive: Drive = "diff"
+    input_prev_data: bool = False
+    limit: float | None = None
+    second_order: bool = False

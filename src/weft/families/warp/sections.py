@@ -1,0 +1,100 @@
+"""Sections of a warp config: its data, the original's optimiser, the original's schedule."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from weft.config.base import DataConfig, KindConfig, Plateau
+from weft.config.explain import suggest
+
+IMAGE_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "celeba")
+WITH_TARGET = ("lotka", "icl", "pems08")
+"""Data sets whose target is another sequence than the input."""
+UNLABELLED = (
+    "celeba", "msd", "msd-zero", "msd-2", "lotka", "sine", "lorenz", "ett", "icl", "pems08",
+)  # fmt: skip
+DATASETS = (*IMAGE_SETS, "trends", "spirals", "uea", *UNLABELLED[1:])
+"""Words that `data.dataset` knows beside the path of an .npz file."""
+
+
+def _check_dataset(name: str) -> str:
+    if name in DATASETS or name.endswith(".npz"):
+        return name
+    hint = suggest(name, DATASETS, f"known: {', '.join(DATASETS)}")
+    raise ValueError(f"there is no data set `{name}`, and it is no .npz file; {hint}")
+
+
+class Reference(KindConfig):
+    """The original's AdaBelief: `eps_root` is added to the second moment at every step and stays.
+
+    `gradient_lim` bounds the gradients before it, and `schedule.kind: literal` completes the chain.
+    """
+
+    kind: Literal["reference"] = "reference"
+    lr: float = Field(1e-5, gt=0, description="Peak learning rate.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the first moment.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the second moment.")
+    eps: float = Field(1e-16, ge=0, description="Added to the root of the second moment.")
+    eps_root: float = Field(
+        1e-16, ge=0, description="Added to the second moment at every step, and kept in it."
+    )
+
+
+class LiteralPlateau(Plateau):
+    """The original's plateau rule: a mean counts as improved below (1 - rtol) best.
+
+    For negative losses that threshold lies above the best one; `plateau` is the corrected rule.
+    """
+
+    kind: Literal["literal"] = "literal"  # type: ignore[assignment]
+
+
+class WarpData(DataConfig):
+    """Which sequences are learnt, and how they are cut and scaled."""
+
+    dataset: Annotated[str, AfterValidator(_check_dataset)] = Field(
+        "digits",
+        description="digits, mnist, fashion-mnist, cifar10, celeba, trends, spirals, msd, "
+        "msd-zero, msd-2, lotka, sine, lorenz, ett, uea, icl, pems08, or the path of an .npz file.",
+    )
+    subset: str | None = Field(
+        None,
+        description="Member of a collection: h1, h2, m1 or m2 of ett; tiny, small, medium, large "
+        "or huge of sine; a name such as BasicMotions of uea.",
+    )
+    seed: int = Field(
+        0, ge=0, description="Seed of generated sequences and of the split; `seed` changes neither."
+    )
+    train_size: int | None = Field(
+        None, ge=1, description="Training sequences, validation included; all if unset."
+    )
+    test_size: int | None = Field(None, ge=1, description="Test sequences; all if unset.")
+    val_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of the training sequences held out for validation."
+    )
+    normalize: bool = Field(
+        False,
+        description="Whether channels are scaled to [-1, 1] by the training set's extremes "
+        "(images, trends, lotka, ett and pems08 always have their own scale).",
+    )
+    sequence_length: int | None = Field(
+        None, ge=2, description="Steps of a generated or cut sequence; the data set's own if unset."
+    )
+    data_dim: int | None = Field(
+        None, ge=1, description="Inputs n of an icl task; channels kept of other series."
+    )
+    stride: int = Field(1, ge=1, description="Steps between training windows cut from a series.")
+    resolution: tuple[int, int] = Field(
+        (64, 64), description="Height and width to which celeba is resized."
+    )
+    downsample_factor: int = Field(
+        2, ge=1, description="Every n-th pixel of an image is kept: 2 makes 14 x 14 of mnist."
+    )
+    image_datasets: tuple[str, ...] = Field(
+        IMAGE_SETS, description="Data sets whose steps are pixels, and which are drawn as images."
+    )
+    cumsum: Literal["time", "features"] = Field(
+        "time", description="Axis along which icl inputs are cumulated; features is the original's."
+    )

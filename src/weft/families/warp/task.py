@@ -1,0 +1,280 @@
+"""Trains sequence models whose state is a network's weights, and scores what they foretell."""
+
+# N batch, T steps, d channels, L steps of context, D weights
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Generator, Tensor, nn
+
+from weft.data.random import stream
+from weft.data.source import Batch, Source, Splits
+from weft.errors import ConfigError
+from weft.families.warp import gallery, report
+from weft.families.warp.config import Config
+from weft.families.warp.data import data_spec, load_splits
+from weft.families.warp.diagnostics import largest_weight, spectral_radius
+from weft.families.warp.drive import valid_steps
+from weft.families.warp.head import Prediction
+from weft.families.warp.inference import context_of, infer
+from weft.families.warp.metrics import MAXIMISED, Classification, Regression
+from weft.families.warp.model import WarpModel, build_model
+from weft.families.warp.objective import (
+    aligned,
+    classification,
+    drawn_steps,
+    forcing,
+    grounding,
+    kept_steps,
+    reconstruction,
+)
+from weft.families.warp.parts import head_of
+from weft.families.warp.source import SeriesSource, SeriesSpec
+from weft.family import Context, Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+LARGEST_RADIUS = 400
+"""Full transitions of more rows are not scored by their spectral radius, which costs D^3."""
+
+
+class WarpTask(Task[Config]):
+    """Completion, forecasting, classification and regression by moving weights."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        first = config.criterion
+        others = [*["mse", "bpd"] * config.reconstructs, *["accuracy"] * config.classifies]
+        # The config chooses by which metric the best weights are kept.
+        self.headline = tuple(dict.fromkeys([first, *others]))  # type: ignore[misc]
+        self.maximise = first in MAXIMISED  # type: ignore[misc]
+
+    def spec(self) -> SeriesSpec:
+        """Shapes and sizes, from headers only.
+
+        Raises:
+            ConfigError: if no step is left to score, or the root has outputs that no target has.
+        """
+        config, spec = self.config, data_spec(self.config)
+        if not config.reconstructs:
+            return spec
+        context = context_of(self.config, spec)
+        if context >= spec.steps:
+            raise ConfigError(
+                f"{context} true steps are given of sequences that have {spec.steps}",
+                where="grounding_length",
+                expected=f"1 to {spec.steps - 1}",
+            )
+        means = head_of(config, spec).channels
+        if means != spec.outputs:
+            raise ConfigError(
+                f"the root predicts {means} channels, and the target has {spec.outputs}",
+                where="root_output_dim",
+                hint="leave it out: loss and data say how many outputs there must be",
+            )
+        return spec
+
+    def data(self) -> Splits:
+        """Training, validation and test sequences."""
+        return load_splits(self.config)
+
+    def model(self, spec: SeriesSpec) -> nn.Module:  # type: ignore[override]
+        """The weight-space model, or the baseline that stands in for it."""
+        return build_model(self.config, spec)
+
+    def param_groups(self, model: nn.Module) -> Iterable[Mapping[str, Any]]:
+        """A's entries apart from the rest: they learn at `transition_lr` times the rate.
+
+        An optimiser such as Adam moves all D^2 entries of A by the rate, and so its spectrum by up
+        to D times the rate, at each of T steps again.
+        """
+        config, apart = self.config, set[nn.Parameter]()
+        groups: list[Mapping[str, Any]] = []
+        for layer in model.rnn.layers if isinstance(model, WarpModel) else ():
+            entries, share = list(layer.transition.parameters()), config.transition_lr
+            if share is None:
+                share = 1.0 if config.optim.kind == "reference" else 1 / layer.transition.reach
+            groups.append({"params": entries, "lr": config.optim.lr * share})
+            apart |= set(entries)
+        return [{"params": [p for p in model.parameters() if p not in apart]}, *groups]
+
+    def loss(
+        self, model: nn.Module, batch: Batch, ctx: Context
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruction loss over (drawn) steps, cross-entropy of the last step, or both.
+
+        Args:
+            model: made by `model`.
+            batch: `x` (N, T, d), and as the task needs `target` (N, T, d'), `label`, `length` (N,).
+            ctx: where training stands; its streams `coin`, `noise`, `loss_steps` and `kept_steps`
+                draw independently of each other.
+        """
+        config, device = self.config, ctx.device
+        batch, position = _thinned(batch, config.traj_train_prop, _stream(ctx, "kept_steps"))
+        x, length = batch["x"], batch.get("length")
+        shape = (x.shape[0], x.shape[1])
+        force = sample = None
+        if config.feeds_back:
+            coin = _stream(ctx, "coin") if config.train_strategy == "flip_coin" else None
+            force = forcing(
+                config.train_strategy, config.forcing_prob, ctx.progress, shape, coin, device
+            )
+        if config.stochastic:
+            sample = torch.randn(x.shape, generator=_stream(ctx, "noise"), device=device)
+        predicted: Prediction = model(
+            x, force=force, sample=sample, length=length, position=position,
+            last=not config.reconstructs,
+        )  # fmt: skip
+        terms: dict[str, Tensor] = {}
+        if config.reconstructs:
+            count, draws = config.nb_recons_loss_steps, _stream(ctx, "loss_steps")
+            terms["reconstruction"] = self.reconstruction(predicted, batch, count, draws)
+        if predicted.logits is not None:
+            logits = predicted.logits[:, -1]
+            terms["cross_entropy"] = classification(logits, batch["label"])
+            if ctx.log:
+                right = logits.argmax(-1) == batch["label"]
+                terms["accuracy"] = right.float().mean()
+        if ctx.log and isinstance(model, WarpModel):
+            terms["max_theta"] = largest_weight(predicted.theta)
+        return self._total(terms), terms
+
+    def reconstruction(
+        self, predicted: Prediction, batch: Batch, count: int, draws: Generator | None
+    ) -> Tensor:
+        """The loss of predictions over `count` drawn steps of each sequence (-1: all of them)."""
+        target = batch.get("target", batch["x"])
+        mean, std, valid = predicted.mean, predicted.std, _valid(batch)
+        assert mean is not None, "the head of a task that reconstructs has means"
+        how = self.config.target
+        mean, target = aligned(mean, target, how)
+        shape = (mean.shape[0], mean.shape[1])
+        return reconstruction(
+            mean,
+            None if std is None else std[:, : shape[1]],
+            target,
+            steps=drawn_steps(shape, count, draws, mean.device),
+            valid=None if valid is None else valid[:, : shape[1]],
+        )
+
+    def _total(self, terms: dict[str, Tensor]) -> Tensor:
+        if not self.config.reconstructs:
+            return terms["cross_entropy"]
+        if not self.config.classifies:
+            return terms["reconstruction"]
+        return terms["reconstruction"] + self.config.cross_entropy_weight * terms["cross_entropy"]
+
+    def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
+        """Metrics over `source`; those of predictions cover the steps from L on.
+
+        Returns: what `score` does, and for the weight-space model `max_theta`, the largest weight
+            after a last step, and `spectral_radius` of A where it is cheap.
+        """
+        metrics = self.score(model, source, ctx, context_of(self.config, self.spec()))
+        if isinstance(model, WarpModel):
+            largest = max(layer.root.size for layer in model.rnn.layers)
+            if self.config.transition != "full" or largest <= LARGEST_RADIUS:
+                metrics["spectral_radius"] = spectral_radius(model.rnn)
+        return metrics
+
+    def score(
+        self, model: nn.Module, source: Source, ctx: Context, context: int
+    ) -> dict[str, float]:
+        """Metrics over all of `source` when `context` true steps are given.
+
+        Returns:
+            mse, rmse, mae, mape, nll, bpd: of steps >= L; with `_original` in the data's own unit.
+            loss_all_steps: the training loss over all steps, given ones included.
+            accuracy, error_rate, f1_score, cce: of the last step's logits.
+            max_theta: see `evaluate`.
+        """
+        config, spec, source = self.config, self.spec(), cast(SeriesSource, source)
+        predictions = Regression(_unscale(source, spec))
+        labels: Classification | None = None
+        losses, count, largest = 0.0, 0, 0.0
+        # The same noise whenever a model is scored, so that a repeated evaluation repeats.
+        draws = stream(ctx.seed, 0, "inference", device=ctx.device)
+        for batch in source.batches(config.eval.batch_size):
+            predicted = infer(config, spec, model, batch, context, draws)
+            if config.reconstructs:
+                size = len(batch["x"])
+                loss = self.reconstruction(predicted, batch, -1, None)
+                losses, count = losses + size * float(loss), count + size
+                self._add(predictions, predicted, batch, context)
+            if predicted.logits is not None:
+                labels = labels or Classification(predicted.logits.shape[-1])
+                labels.add(predicted.logits[:, -1], batch["label"])
+            largest = max(largest, float(largest_weight(predicted.theta)))
+        metrics = predictions.result() if config.reconstructs else {}
+        if config.reconstructs:
+            metrics["loss_all_steps"] = losses / max(1, count)
+        if labels is not None:
+            metrics |= labels.result()
+        if isinstance(model, WarpModel):
+            metrics["max_theta"] = largest
+        return metrics
+
+    def _add(
+        self, predictions: Regression, predicted: Prediction, batch: Batch, context: int
+    ) -> None:
+        """Counts the steps whose target is one of those from L on; padding lies before them."""
+        config = self.config
+        target = batch.get("target", batch["x"])
+        assert predicted.mean is not None
+        mean, truth = aligned(predicted.mean, target, config.target)
+        std = predicted.std
+        counted = grounding(target, context, batch.get("length")) == 0
+        if config.target == "next":
+            std, counted = None if std is None else std[:, :-1], counted[:, 1:]
+        predictions.add(mean, std, truth, counted)
+
+    def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
+        """Whether the recurrence stayed stable: the largest weight and the radius of A."""
+        yield from report.stability(history)
+
+    def sample(
+        self, model: nn.Module, data: Splits, ctx: Context
+    ) -> Iterator[tuple[str, str, Figure | Sequence[Image]]]:
+        """Completions or classes over time, errors by step and context, A, B, paths of the
+        weights, and what they hold between and during the steps."""
+        source = cast(SeriesSource, data.test or data.val or data.train)
+        with torch.no_grad():
+            yield from gallery.pictures(self, model, source, ctx)
+
+
+def _unscale(source: SeriesSource, spec: SeriesSpec) -> Callable[[Tensor], Tensor] | None:
+    """The way back to the data's own unit; None for pixels and for data left as they are."""
+    scale = source.scale
+    untouched = bool((scale.unit == 1).all() and (scale.centre == 0).all())
+    return None if untouched or spec.canvas is not None else source.unscale
+
+
+def _stream(ctx: Context, name: str) -> Generator | None:
+    """A stream of its own; none where tensors have no content, as in a dry run."""
+    return None if ctx.device.type == "meta" else ctx.generator(name)
+
+
+def _valid(batch: Batch) -> Tensor | None:
+    """Which steps are no padding, bool (N, T); None if all are."""
+    return valid_steps(batch.get("length"), batch["x"].shape[1])
+
+
+def _thinned(batch: Batch, share: float, draws: Generator | None) -> tuple[Batch, Tensor | None]:
+    """The batch at a random subset of its steps, and their places on the clock."""
+    x = batch["x"]
+    steps = x.shape[1]
+    kept = kept_steps(steps, share, draws, x.device)
+    if kept is None:
+        return batch, None
+    thin = {
+        name: values.index_select(1, kept) if name in ("x", "target") else values
+        for name, values in batch.items()
+    }
+    if "length" in batch:
+        thin["length"] = (kept >= steps - batch["length"][:, None]).sum(1)
+    return thin, kept.to(x.dtype)

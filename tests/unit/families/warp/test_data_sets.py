@@ -1,0 +1,444 @@
+"""Each set has the values, shapes and parts that its literature gives it."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from weft.data.images import load_images
+from weft.data.series import SeriesSet, load_series
+from weft.data.source import Source
+from weft.errors import ConfigError, DataError
+from weft.families.warp import archive, trends
+from weft.families.warp.config import Config
+from weft.families.warp.data import data_spec, load_splits
+from weft.families.warp.forecast import windows
+from weft.families.warp.pixels import as_sequence
+from weft.families.warp.source import SeriesSource
+
+REAL_DATA = os.environ.get("WEFT_DATA")
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("WEFT_DATA", raising=False)
+
+
+def config(
+    dataset: str, *, batch_size: int = 1, top: dict[str, Any] | None = None, **data: Any
+) -> Config:
+    tree = {"steps": 1, "batch_size": batch_size, "data": {"dataset": dataset, **data}}
+    return Config.model_validate({**tree, **(top or {})})
+
+
+def everything(source: Source | None) -> dict[str, Tensor]:
+    assert source is not None
+    return next(iter(source.batches(10**6)))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "subset", "sizes", "shape"),
+    [
+        ("msd", None, (18_432, 2_048, 4_096), (256, 2)),
+        ("msd-2", None, (7_373, 819, 2_048), (256, 2)),
+        ("msd-zero", None, (7_373, 819, 2_048), (256, 2)),
+        ("lotka", None, (13_500, 1_500, 3_000), (256, 2)),
+        ("sine", None, (10_000, 1_000, 1_000), (16, 1)),
+        ("sine", "tiny", (1, 1_000, 1_000), (16, 1)),
+        ("sine", "large", (1_000, 1_000, 1_000), (16, 1)),
+        ("lorenz", None, (43, 5, 16), (1_000, 3)),
+        ("trends", None, (432, 48, 120), (60, 1)),
+        ("spirals", None, (900, 100, 1_000), (100, 2)),
+        ("uea", "EigenWorms-shaped", (115, 13, 131), (17_984, 6)),
+        ("uea", "EthanolConcentration-shaped", (235, 26, 263), (1_751, 3)),
+        ("uea", "Heartbeat-shaped-pooled", (287, 61, 61), (405, 61)),
+    ],
+)
+def test_sizes_by_default_are_those_of_the_literature(
+    dataset: str, subset: str | None, sizes: tuple[int, ...], shape: tuple[int, int]
+) -> None:
+    spec = data_spec(config(dataset, subset=subset))
+    assert tuple(spec.sizes.values()) == sizes
+    assert spec.fields["x"].shape == shape
+
+
+def test_pixels_are_the_kept_bytes_row_by_row_between_minus_one_and_one() -> None:
+    splits = load_splits(config("digits", val_share=0, downsample_factor=3))
+    raw = load_images("digits", "test").images
+    x = everything(splits.test)["x"]
+    assert x.shape == (360, 9, 1)
+    expected = raw[:, 0, ::3, ::3].reshape(360, 9, 1) / 127.5 - 1
+    assert torch.allclose(x, expected, atol=1e-6)
+    positive = load_splits(config("digits", downsample_factor=3, top={"unit_normalise": True}))
+    assert torch.allclose(everything(positive.test)["x"], (expected + 1) / 2, atol=1e-6)
+    assert data_spec(config("digits", downsample_factor=3)).canvas == (3, 3)
+
+
+def test_colours_become_channels() -> None:
+    images = torch.arange(24, dtype=torch.uint8).view(1, 3, 2, 4)
+    assert as_sequence(images, 1)[0, 5].tolist() == images[0, :, 1, 1].tolist()
+    assert as_sequence(images, 2)[0].tolist() == [[0, 8, 16], [2, 10, 18]]
+
+
+@pytest.fixture
+def celeba(tmp_path: Path) -> Path:
+    """A folder of five faces: three train, one val, one test; each of one colour."""
+    faces = tmp_path / "celeba/img_align_celeba"
+    faces.mkdir(parents=True)
+    for number in range(5):
+        Image.new("RGB", (6, 10), (number * 20, 0, 255)).save(faces / f"{number}.png")
+    lines = [f"{number}.png {part}" for number, part in enumerate((0, 2, 0, 1, 0))]
+    (tmp_path / "celeba/list_eval_partition.txt").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_celeba_is_resized_and_keeps_its_official_parts(celeba: Path) -> None:
+    settings = config("celeba", root=str(celeba), resolution=(4, 3))
+    spec = data_spec(settings)
+    assert spec.sizes == {"train": 3, "val": 1, "test": 1}
+    assert (spec.fields["x"].shape, spec.canvas) == ((12, 3), (4, 3))
+    assert "label" not in spec.fields
+    splits = load_splits(settings)
+    for source, reds in ((splits.train, (0, 40, 80)), (splits.val, (60,)), (splits.test, (20,))):
+        x = cast(SeriesSource, source).unscale(everything(source)["x"])
+        assert x[:, 0, 0].round().tolist() == list(reds)
+        assert (x[..., 2].round() == 255).all()
+    # A second run reads what was kept, and a set cut to one face decodes no other.
+    (celeba / "celeba/img_align_celeba/4.png").write_bytes(b"")
+    one = load_splits(config("celeba", root=str(celeba), resolution=(4, 3), train_size=1))
+    assert len(one.train) == 1
+    with pytest.raises(DataError, match=r"4\.png cannot be read"):
+        load_splits(settings)
+
+
+def test_celeba_that_is_not_here_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="`celeba` is not here") as caught:
+        data_spec(config("celeba", root=str(tmp_path)))
+    assert str(tmp_path / "celeba/list_eval_partition.txt") in caught.value.hint
+
+
+def test_charts_show_the_pattern_of_their_class() -> None:
+    labels = torch.arange(6).repeat_interleave(200)
+    made = trends.charts(labels, 60, torch.Generator().manual_seed(0))
+    early, late = made[:, :20].mean(1), made[:, 40:].mean(1)
+    change = (late - early).view(6, 200)
+    assert change[:2].abs().max() < 8
+    assert (change[[2, 4]] > 0).all()
+    assert (change[[3, 5]] < 0).all()
+    # The mean change of a trend is 40 mean slopes, of a shift the mean step of 13.75.
+    means = change.mean(1)[[0, 2, 3, 4, 5]].tolist()
+    assert means == pytest.approx([0, 14, -14, 13.75, -13.75], abs=1.2)
+    noise = made[:200] - 30
+    assert noise.abs().max() <= 6
+    assert noise.std() == pytest.approx(6 / math.sqrt(3), rel=0.02)
+    assert made[200:400].std() > 8
+
+
+def test_trends_are_standardised_in_every_time_column_by_the_training_part() -> None:
+    splits = load_splits(config("trends"))
+    train = everything(splits.train)["x"]
+    assert train.mean(0).abs().max() < 1e-5
+    assert train.std(0, unbiased=False).sub(1).abs().max() < 1e-5
+    assert everything(splits.test)["label"].bincount().tolist() == [20] * 6
+
+
+def test_uci_trends_are_split_in_every_class(tmp_path: Path) -> None:
+    table = np.arange(36_000).reshape(600, 60)
+    np.savetxt(tmp_path / "synthetic_control.data", table, fmt="%d")
+    splits = load_splits(config("trends", subset="uci", root=str(tmp_path)))
+    test = everything(splits.test)
+    assert test["label"].bincount().tolist() == [20] * 6
+    raw = cast(SeriesSource, splits.test).unscale(test["x"])
+    assert raw[1, 2, 0].item() == pytest.approx(table[9, 2], rel=1e-5)
+    np.savetxt(tmp_path / "synthetic_control.data", table[:10], fmt="%d")
+    with pytest.raises(DataError, match=r"\(10, 60\)"):
+        load_splits(config("trends", subset="uci", root=str(tmp_path)))
+
+
+def test_sines_start_at_their_phase_and_small_sets_lie_in_large_ones() -> None:
+    large, tiny = (
+        everything(load_splits(config("sine", subset=size)).train)["x"]
+        for size in ("small", "tiny")
+    )
+    assert torch.equal(large[:1], tiny)
+    phase = torch.asin(large[:, 0, 0])
+    assert phase.abs().max() <= math.pi / 6 + 1e-6
+    times = torch.linspace(0, 1, 16)
+    expected = torch.sin(2 * math.pi * times + phase[:, None])
+    assert torch.allclose(large[..., 0], expected, atol=1e-5)
+
+
+def test_springs_start_where_they_should_and_msd_zero_is_msd_2() -> None:
+    sizes = {"train_size": 50, "test_size": 50, "sequence_length": 8}
+    fixed, other, zero = (
+        everything(load_splits(config(name, **sizes)).test)["x"]
+        for name in ("msd", "msd-2", "msd-zero")
+    )
+    assert torch.equal(fixed[:, 0], torch.tensor((1.0, 0.0)).expand(50, 2))
+    shift = other[:, 0] - torch.tensor((1.0, 0.0))
+    assert 0.4 < shift.abs().max() <= 0.5
+    assert torch.equal(other, zero)
+
+
+def test_tested_springs_range_wider_than_learnt_ones() -> None:
+    splits = load_splits(config("msd", train_size=2000, test_size=2000, sequence_length=64))
+    fastest = [everything(s)["x"][..., 1].abs().max() for s in (splits.train, splits.test)]
+    assert 20 < fastest[0] < 30 < fastest[1] < 43
+
+
+def test_lotka_shows_a_beginning_and_asks_for_its_repetition() -> None:
+    splits = load_splits(config("lotka", train_size=40, test_size=4, sequence_length=128))
+    batch = everything(splits.train)
+    low = batch["target"].amin((0, 1))
+    shown = (batch["x"] != low).any(2).sum(1)
+    assert 16 <= shown.min() < shown.max() < 32
+    for x, target, cut in zip(batch["x"], batch["target"], shown.tolist(), strict=True):
+        assert torch.equal(target[:cut], x[:cut])
+        assert (target[cut : cut + 25] == low).all()
+        again = target[cut + 25 : 2 * cut + 25]
+        assert torch.equal(again, x[: len(again)])
+    assert low.tolist() == pytest.approx([-1, -1], abs=1e-6)
+
+
+def test_lorenz_stays_on_its_attractor() -> None:
+    x = everything(
+        load_splits(config("lorenz", train_size=6, test_size=2, sequence_length=200)).train
+    )["x"]
+    assert x[..., 2].min() > 0
+    assert x[..., 2].max() < 50
+    assert x[..., :2].abs().max() < 30
+
+
+def test_regression_can_be_answered_from_its_input_alone() -> None:
+    settings = config("icl", data_dim=3, sequence_length=9, train_size=10, test_size=4)
+    spec = data_spec(settings)
+    assert (spec.channels, spec.outputs, spec.context) == (4, 1, 8)
+    batch = everything(load_splits(settings).train)
+    assert torch.equal(batch["x"][:, :-1, 3:], batch["target"][:, :-1])
+    assert torch.equal(batch["x"][:, -1, 3:], batch["target"][:, -2])
+
+
+def test_windows_are_views_of_the_table() -> None:
+    rows = torch.arange(20.0).view(10, 2)
+    cut = windows(rows, 4, 3)
+    assert cut.shape == (3, 4, 2)
+    assert torch.equal(cut[2], rows[6:10])
+    assert cut.untyped_storage().data_ptr() == rows.untyped_storage().data_ptr()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformer table m2 of the usual length whose entries are row + channel / 10."""
+    rows = np.arange(57_600)[:, None] + np.arange(7) / 10
+    lines = ["date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"]
+    lines += [f"d,{','.join(f'{v:.1f}' for v in row)}" for row in rows]
+    folder = tmp_path_factory.mktemp("ett")
+    (folder / "ETTm2.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_forecasts_cover_val_and_test_rows_once_from_training_extremes(table: Path) -> None:
+    settings = config("ett", subset="m2", root=str(table), stride=1000)
+    assert data_spec(settings).sizes == {"train": 35, "val": 11_425, "test": 11_425}
+    splits = load_splits(settings)
+    val, test = cast(SeriesSource, splits.val), cast(SeriesSource, splits.test)
+    first = val.unscale(val.take(torch.tensor([0]), torch.Generator())["x"])
+    last = test.unscale(test.take(torch.tensor([11_424]), torch.Generator())["x"])
+    assert first[0, 96, 0].item() == pytest.approx(34_560, abs=0.01)
+    assert last[0, -1, 0].item() == pytest.approx(57_599, abs=0.01)
+    train = everything(splits.train)["x"]
+    assert (train.amin().item(), train.amax().item()) == pytest.approx((-1, 1), abs=1e-5)
+    assert "target" not in data_spec(settings).fields
+
+
+def test_a_forecast_that_is_not_fed_back_sees_the_past_alone(table: Path) -> None:
+    top = {"grounding_length": 15, "autoregressive": False}
+    settings = config("ett", subset="m2", root=str(table), stride=5000, top=top)
+    assert (data_spec(settings).outputs, data_spec(settings).context) == (7, 96)
+    batch = everything(load_splits(settings).train)
+    assert torch.equal(batch["x"][:, :96], batch["target"][:, :96])
+    assert torch.equal(batch["x"][:, 96:], batch["x"][:, 95:96].expand(-1, 96, -1))
+
+
+def test_windows_of_another_length_begin_with_grounding_length_steps(table: Path) -> None:
+    top = {"grounding_length": 30, "autoregressive": False}
+    own = {"subset": "m2", "root": str(table), "stride": 5000}
+    settings = config("ett", **own, sequence_length=40, top=top)
+    spec, batch = data_spec(settings), everything(load_splits(settings).train)
+    assert (spec.steps, spec.context, spec.sizes["test"]) == (40, 30, 11_520 + 30 - 40 + 1)
+    assert torch.equal(batch["x"][:, 30:], batch["target"][:, 29:30].expand(-1, 10, -1))
+    with pytest.raises(ConfigError, match="leaves nothing to forecast"):
+        data_spec(config("ett", **own, sequence_length=30, top=top))
+    with pytest.raises(ConfigError, match="longer than a part"):
+        data_spec(config("ett", **own, sequence_length=12_000, top=top))
+
+
+def test_a_table_the_catalogue_does_not_know_is_named_when_it_is_absent(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"ETTm2\.csv is not here") as caught:
+        data_spec(config("ett", subset="m2", root=str(tmp_path)))
+    assert str(tmp_path / "ett/ETTm2.csv.gz") in caught.value.hint
+
+
+def test_traffic_gives_the_past_and_asks_for_the_future(tmp_path: Path) -> None:
+    flow = np.random.default_rng(0).uniform(0, 500, (200, 5, 3))
+    np.savez(tmp_path / "PEMS08.npz", data=flow)
+    settings = config("pems08", root=str(tmp_path))
+    spec = data_spec(settings)
+    assert spec.sizes == {"train": 97, "val": 17, "test": 17}
+    assert (spec.steps, spec.channels, spec.outputs, spec.context) == (24, 5, 5, 12)
+    source = cast(SeriesSource, load_splits(settings).test)
+    batch = everything(source)
+    assert torch.allclose(
+        source.unscale(batch["target"])[3, :, 2].double(),
+        torch.from_numpy(flow[163:187, 2, 0]),
+        atol=1e-3,
+    )
+    assert torch.equal(batch["x"][:, 12:], batch["target"][:, 11:12].expand(-1, 12, -1))
+    flow[0, 0, 0] = np.nan
+    np.savez(tmp_path / "PEMS08.npz", data=flow)
+    with pytest.raises(DataError) as caught:
+        data_spec(settings)
+    assert "(0, 0, 0)" in caught.value.hint
+
+
+def test_series_of_unequal_length_end_together_behind_their_first_value() -> None:
+    long, short = np.arange(8, dtype=np.float32).reshape(4, 2), np.full((2, 2), 5, np.float32)
+    short[1] = 6
+    batch = archive.right_aligned(SeriesSet((long, short), np.array([1, 0]), ("a", "b")), 4)
+    assert batch["x"][0].tolist() == long.tolist()
+    assert batch["x"][1].tolist() == [[5, 5], [5, 5], [5, 5], [6, 6]]
+    assert batch["length"].tolist() == [4, 2]
+    cut = archive.right_aligned(SeriesSet((long, short), np.array([1, 0]), ("a", "b")), 3)
+    assert cut["x"][0].tolist() == long[:3].tolist()
+    assert cut["length"].tolist() == [3, 2]
+
+
+@pytest.fixture
+def ts(tmp_path: Path) -> Path:
+    """A loose archive set `Mine`: ten training and four test series, ragged, of one channel."""
+    for split, size in (("TRAIN", 10), ("TEST", 4)):
+        first = 100 * (split == "TEST")
+        series = [[first + i + t / 10 for t in range(2 + i % 3)] for i in range(size)]
+        lines = [f"{','.join(map(str, values))}:{i % 2}" for i, values in enumerate(series)]
+        head = "@timeStamps false\n@classLabel true 0 1\n@data\n"
+        (tmp_path / f"Mine_{split}.ts").write_text(head + "\n".join(lines))
+    return tmp_path
+
+
+def test_a_loose_archive_set_keeps_its_official_parts(ts: Path) -> None:
+    settings = config("uea", subset="Mine", root=str(ts), val_share=0.2)
+    spec = data_spec(settings)
+    assert spec.sizes == {"train": 8, "val": 2, "test": 4}
+    assert (spec.steps, spec.channels, spec.num_classes, spec.ragged) == (4, 1, 2, True)
+    splits = load_splits(settings)
+    test = everything(splits.test)
+    assert test["x"][:, 0, 0].tolist() == [100, 101, 102, 103]
+    assert test["length"].tolist() == [2, 3, 4, 2]
+    assert everything(splits.val)["label"].bincount().tolist() == [1, 1]
+
+
+def test_pooled_parts_hold_every_series_once(ts: Path) -> None:
+    settings = config("uea", subset="Mine-pooled", root=str(ts))
+    assert data_spec(settings).sizes == {"train": 10, "val": 2, "test": 2}
+    splits = load_splits(settings)
+    first = [everything(s)["x"][:, 0, 0] for s in (splits.train, splits.val, splits.test)]
+    assert [len(part) for part in first] == [10, 2, 2]
+    assert sorted(torch.cat(first).tolist()) == [*range(10), *range(100, 104)]
+    other = load_splits(config("uea", subset="Mine-pooled", root=str(ts), seed=1))
+    assert not torch.equal(everything(other.train)["x"], everything(splits.train)["x"])
+
+
+def test_a_stand_in_has_the_shape_and_its_classes_differ_in_frequency() -> None:
+    settings = config("uea", subset="EigenWorms-shaped", train_size=10, test_size=5,
+                      sequence_length=300, val_share=0)  # fmt: skip
+    batch = everything(load_splits(settings).train)
+    assert batch["x"].shape == (10, 300, 6)
+    power = torch.fft.rfft(batch["x"], dim=1).abs().sum(2)[:, 1:40]
+    strongest = power.argmax(1) + 1
+    assert (strongest - (4 + 16 * batch["label"] / 5)).abs().max() <= 1
+
+
+def test_an_absent_archive_set_is_missed_with_stand_ins_to_use(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"EigenWorms_TRAIN\.ts is not here") as caught:
+        data_spec(config("uea", subset="EigenWorms", root=str(tmp_path)))
+    assert "EigenWorms-shaped" in caught.value.expected
+
+
+@pytest.mark.skipif(not REAL_DATA, reason="WEFT_DATA is not set: no real data sets here")
+def test_japanese_vowels_are_right_aligned_from_the_real_files() -> None:
+    settings = config("uea", subset="JapaneseVowels", root=REAL_DATA, val_share=0)
+    batch = everything(load_splits(settings).train)
+    found = load_series("JapaneseVowels", "train", root=REAL_DATA)
+    assert batch["x"].shape == (270, 29, 12)
+    for row, (one, length) in enumerate(zip(found.series, batch["length"].tolist(), strict=True)):
+        assert len(one) == length
+        assert batch["x"][row, 29 - length :].tolist() == one.tolist()
+        assert (batch["x"][row, : 29 - length] == batch["x"][row, 29 - length]).all()
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> dict[str, np.ndarray]:
+    """Arrays of a user's own file."""
+    rng = np.random.default_rng(0)
+    return {
+        "X_train": rng.normal(size=(10, 5, 2)),
+        "X_test": rng.normal(size=(4, 5, 2)),
+        "y_train": np.arange(10) % 3,
+        "y_test": np.arange(4) % 3,
+        "target_train": rng.normal(size=(10, 5, 1)),
+        "target_test": rng.normal(size=(4, 5, 1)),
+    }
+
+
+def test_a_user_s_file_is_read_as_it_says(tmp_path: Path, mine: dict[str, np.ndarray]) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, **mine)
+    spec = data_spec(config(str(path)))
+    assert spec.sizes == {"train": 9, "val": 1, "test": 4}
+    assert (spec.steps, spec.channels, spec.outputs, spec.num_classes) == (5, 2, 1, 3)
+    batch = everything(load_splits(config(str(path))).test)
+    assert torch.allclose(batch["x"].double(), torch.from_numpy(mine["X_test"]), atol=1e-6)
+    assert torch.allclose(
+        batch["target"].double(), torch.from_numpy(mine["target_test"]), atol=1e-6
+    )
+    assert batch["label"].tolist() == [0, 1, 2, 0]
+    assert data_spec(config("mine.npz", root=str(tmp_path), sequence_length=3)).steps == 3
+
+
+def test_a_user_s_pictures_are_read_as_pictures(tmp_path: Path) -> None:
+    images = np.zeros((6, 4, 4), np.uint8)
+    np.savez(tmp_path / "p.npz", train_images=images, train_labels=np.arange(6) % 2)
+    settings = config(str(tmp_path / "p.npz"), val_share=0.5)
+    assert data_spec(settings).canvas == (2, 2)
+    assert data_spec(settings).sizes == {"train": 3, "val": 3, "test": 0}
+    assert load_splits(settings).test is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X_train": np.zeros((10, 5))},
+        {"X_train": np.full((10, 5, 2), np.nan)},
+        {"y_train": np.zeros(10)},
+        {"y_test": np.zeros(3, int)},
+        {"target_test": np.zeros((4, 6, 1))},
+        {"X_val": np.zeros((2, 5, 2))},
+        {"X_test": np.zeros((4, 6, 2)), "target_test": np.zeros((4, 6, 1))},
+    ],
+)
+def test_a_user_s_file_of_another_form_is_refused(
+    tmp_path: Path, mine: dict[str, np.ndarray], change: dict[str, np.ndarray]
+) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, **{**mine, **change})
+    with pytest.raises(DataError, match=r"mine\.npz cannot be read"):
+        load_splits(config(str(path)))

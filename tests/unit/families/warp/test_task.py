@@ -1,0 +1,269 @@
+"""What the task feeds a model, which steps its metrics count, and what it draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from weft.data.source import Batch
+from weft.errors import ConfigError
+from weft.families.warp import film, task
+from weft.families.warp.config import Config
+from weft.families.warp.head import Prediction
+from weft.families.warp.inference import infer, recalled
+from weft.families.warp.source import SeriesSource, extremes, identity
+from weft.families.warp.task import WarpTask
+from weft.family import Context
+
+SPRINGS = {"dataset": "msd", "sequence_length": 16, "train_size": 20, "test_size": 6}
+SMALL = {"mlp_hidden_size": 4, "mlp_depth": 1, "batch_size": 4}
+
+
+def config(data: dict[str, Any] | None = None, **values: Any) -> Config:
+    return Config(**{"steps": 4, "grounding_length": 4, **SMALL, "data": data or SPRINGS, **values})
+
+
+def context(step: int = 0, *, train: bool = True, log: bool = True) -> Context:
+    return Context(0, step, 10, torch.device("cpu"), train=train, log=log)
+
+
+class Oracle(nn.Module):
+    """Puts out whatever `answer` makes of its input, and remembers what it was given."""
+
+    def __init__(self, answer: Any = None, std: float | None = None) -> None:
+        super().__init__()
+        self.answer, self.std, self.given = answer or (lambda x: x), std, {}
+
+    def forward(self, x: Tensor, **given: Any) -> Prediction:
+        self.given = {"x": x, **given}
+        out = self.answer(x)
+        std = None if self.std is None else torch.full_like(out, self.std)
+        return Prediction(out, std, None, torch.zeros(len(x), 1))
+
+
+def source(x: Tensor, scale: Any = identity, **more: Tensor) -> SeriesSource:
+    return SeriesSource({"x": x, **more}, 4, scale(x))
+
+
+def score(made: WarpTask, model: nn.Module, of: SeriesSource) -> dict[str, float]:
+    with torch.no_grad():
+        return made.evaluate(model, of, context(train=False))
+
+
+def test_metrics_count_the_steps_that_were_not_given() -> None:
+    x = torch.randn(5, 16, 2)
+    early = Oracle(lambda x: x + (torch.arange(16) < 4)[:, None])
+    metrics = score(WarpTask(config()), early, source(x))
+    assert metrics["mse"] == 0
+    assert metrics["loss_all_steps"] == pytest.approx(0.5 * 4 / 16)
+    late = Oracle(lambda x: x + (torch.arange(16) >= 4)[:, None])
+    assert score(WarpTask(config()), late, source(x))["mse"] == pytest.approx(1)
+
+
+def test_target_next_scores_outputs_against_the_step_after_theirs() -> None:
+    x = torch.randn(5, 16, 2)
+    ahead = Oracle(lambda x: torch.cat([x[:, 1:], x[:, :1] + 99], 1))
+    metrics = score(WarpTask(config(target="next")), ahead, source(x))
+    assert metrics["mse"] == 0 and metrics["loss_all_steps"] == 0
+    # The first step counted is x_4, which the output of step 3 foretells.
+    wrong = Oracle(lambda x: ahead.answer(x) + (torch.arange(16) == 3)[:, None])
+    got = score(WarpTask(config(target="next")), wrong, source(x))
+    assert got["mse"] == pytest.approx(1 / 12)
+
+
+def test_the_truth_is_given_for_the_context_only() -> None:
+    model = Oracle()
+    score(WarpTask(config()), model, source(torch.randn(3, 16, 2)))
+    assert model.given["force"].tolist() == [[1.0] * 4 + [0.0] * 12] * 3
+    assert model.given["sample"] is None
+
+
+def test_inference_samples_only_if_it_is_not_smooth() -> None:
+    values = {"stochastic": True, "loss": "nll"}
+    rough, smooth = Oracle(std=0.5), Oracle(std=0.5)
+    of = source(torch.randn(3, 16, 2))
+    score(WarpTask(config(**values, smooth_inference=False)), rough, of)
+    score(WarpTask(config(**values)), smooth, of)
+    assert rough.given["sample"].shape == (3, 16, 2)
+    assert smooth.given["sample"] is None
+
+
+def test_errors_come_in_the_original_unit_too_when_data_were_scaled() -> None:
+    x = 10 * torch.rand(5, 16, 2)
+    off = Oracle(lambda x: x + 0.1)
+    scaled = score(WarpTask(config()), off, source(x, extremes(positive=False)))
+    unit = float(((x.amax((0, 1)) - x.amin((0, 1))) / 2).square().mean().sqrt())
+    assert scaled["mse"] == pytest.approx(0.01, rel=1e-4)
+    assert scaled["rmse_original"] == pytest.approx(0.1 * unit, rel=1e-4)
+    assert "mse_original" not in score(WarpTask(config()), off, source(x))
+
+
+def test_the_streams_of_coin_noise_and_steps_are_independent() -> None:
+    x = torch.randn(6, 16, 2)
+    base = {"forcing_prob": 0.5}
+    plain, thinned, sampled = Oracle(std=1.0), Oracle(std=1.0), Oracle(std=1.0)
+    WarpTask(config(**base)).loss(plain, {"x": x}, context())
+    WarpTask(config(**base, nb_recons_loss_steps=3)).loss(thinned, {"x": x}, context())
+    WarpTask(config(**base, stochastic=True, loss="nll")).loss(sampled, {"x": x}, context())
+    assert torch.equal(plain.given["force"], thinned.given["force"])
+    assert torch.equal(plain.given["force"], sampled.given["force"])
+    WarpTask(config(**base)).loss(thinned, {"x": x}, context(step=1))
+    assert not torch.equal(plain.given["force"], thinned.given["force"])
+
+
+def test_times_travel_with_the_steps_that_are_kept() -> None:
+    model, x = Oracle(), torch.arange(16.0).view(1, 16, 1).repeat(2, 1, 2)
+    length = torch.tensor([16, 10])
+    WarpTask(config(traj_train_prop=0.5)).loss(model, {"x": x, "length": length}, context())
+    position = model.given["position"]
+    assert len(position) == 8
+    assert torch.equal(model.given["x"][0, :, 0], position)
+    assert model.given["length"].tolist() == [8, int((position >= 6).sum())]
+
+
+def test_the_loss_is_that_of_the_predictions() -> None:
+    x = torch.randn(4, 16, 2)
+    loss, terms = WarpTask(config()).loss(Oracle(lambda x: x + 2), {"x": x}, context())
+    assert loss.item() == pytest.approx(2.0)
+    assert terms["reconstruction"] is loss
+
+
+def test_a_target_of_its_own_takes_the_place_of_the_input() -> None:
+    x, target = torch.randn(4, 16, 2), torch.randn(4, 16, 2)
+    batch = {"x": x, "target": target}
+    loss, _ = WarpTask(config()).loss(Oracle(lambda _: target), batch, context())
+    assert loss == 0
+
+
+def test_both_tasks_weigh_the_label_by_its_weight() -> None:
+    data = {"dataset": "spirals", "train_size": 20, "test_size": 8}
+    made = WarpTask(config(data, supervision_task="both", cross_entropy_weight=0.25))
+    model = made.model(made.spec())
+    batch = made.data().train.take(torch.arange(4), torch.Generator())
+    loss, terms = made.loss(model, batch, context())
+    expected = terms["reconstruction"] + 0.25 * terms["cross_entropy"]
+    assert torch.allclose(loss, expected)
+    metrics = score(made, model, made.data().test)
+    assert {"mse", "accuracy", "f1_score", "cce", "max_theta", "spectral_radius"} <= metrics.keys()
+
+
+@pytest.mark.parametrize(
+    ("values", "headline", "maximise"),
+    [
+        ({}, "mse", False),
+        ({"val_criterion": "mae"}, "mae", False),
+        ({"val_criterion": "nll", "loss": "nll"}, "nll", False),
+        ({"supervision_task": "classification"}, "error_rate", False),
+        ({"supervision_task": "classification", "val_criterion": "f1_score"}, "f1_score", True),
+    ],
+)
+def test_the_criterion_leads_the_headline(
+    values: dict[str, Any], headline: str, maximise: bool
+) -> None:
+    data = {"dataset": "spirals", "train_size": 20, "test_size": 8}
+    made = WarpTask(config(data, **values))
+    assert made.headline[0] == headline
+    assert made.maximise is maximise
+    model = made.model(made.spec())
+    assert headline in score(made, model, made.data().test)
+
+
+def test_a_context_that_leaves_nothing_to_score_is_refused() -> None:
+    with pytest.raises(ConfigError, match="16 true steps") as caught:
+        WarpTask(config(grounding_length=16)).spec()
+    assert caught.value.where == "grounding_length"
+
+
+def test_a_root_with_outputs_that_no_target_has_is_refused() -> None:
+    with pytest.raises(ConfigError, match="3 channels"):
+        WarpTask(config(root_output_dim=3)).spec()
+
+
+def test_memory_is_asked_of_the_last_weights_at_every_step() -> None:
+    made = WarpTask(config(autoregressive_inference=False))
+    model = made.model(made.spec()).eval()
+    batch: Batch = {"x": torch.randn(3, 16, 2)}
+    with torch.no_grad():
+        got = infer(made.config, made.spec(), model, batch, 4)
+        whole = model(batch["x"], force=torch.ones(3, 16))
+    place = torch.arange(16.0)
+    assert torch.allclose(got.theta, whole.theta)
+    assert torch.allclose(got.mean[:, 1:-1], model.query(whole.theta, place).mean[:, 1:-1])
+
+
+def test_a_baseline_has_no_weights_to_recall() -> None:
+    made = WarpTask(config(model_type="gru", rnn_hidden_size=4))
+    with pytest.raises(ConfigError, match="only weights"):
+        recalled(made.model(made.spec()), {"x": torch.randn(3, 16, 2)}, feedback=True)
+
+
+@pytest.mark.parametrize("kind", ["wsm", "gru", "linear"])
+def test_a_step_without_content_can_be_costed(kind: str) -> None:
+    draws = {"forcing_prob": 0.5, "nb_recons_loss_steps": 5, "traj_train_prop": 0.5}
+    made = WarpTask(config(model_type=kind, stochastic=True, loss="nll", form="loop", **draws))
+    with torch.device("meta"):
+        model = made.model(made.spec())
+    meta = Context(0, 0, 10, torch.device("meta"), log=False)
+    loss, _ = made.loss(model, {"x": torch.empty(4, 16, 2, device="meta")}, meta)
+    assert loss.is_meta
+
+
+SERIES = {"forecasts", "error_by_step", "contexts", "film"}
+WEIGHTS = {"transition", "drive", "weight_paths"}
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ({}, SERIES | WEIGHTS | {"held"}),
+        ({"model_type": "lstm", "loss": "nll"}, SERIES),
+        ({"target": "next", "input_prev_data": True}, SERIES | WEIGHTS),
+        ({"autoregressive_inference": False}, {"forecasts", "error_by_step", "held"} | WEIGHTS),
+    ],
+)
+def test_the_pictures_fit_the_model(
+    values: dict[str, Any], names: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(film, "FRAMES", 3)
+    made = WarpTask(config(**values))
+    model = made.model(made.spec()).eval()
+    drawn = list(made.sample(model, made.data(), context(train=False)))
+    assert {name for name, _, _ in drawn} == names
+    assert all(caption for _, caption, _ in drawn)
+
+
+def test_pixels_are_drawn_as_pictures_at_a_finer_grid_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(film, "FRAMES", 3)
+    data = {"dataset": "digits", "downsample_factor": 2, "train_size": 40, "test_size": 9}
+    made = WarpTask(config(data, include_canonical_coords=True, loss="nll"))
+    model = made.model(made.spec()).eval()
+    drawn = {name: pic for name, _, pic in made.sample(model, made.data(), context(train=False))}
+    assert {"completions", "held", "film"} <= drawn.keys()
+    assert len(drawn["held"].axes) == 3 * 8  # truth, held, held on a finer grid
+
+
+def test_classes_are_drawn_over_time() -> None:
+    data = {"dataset": "spirals", "train_size": 20, "test_size": 8}
+    made = WarpTask(config(data, supervision_task="classification"))
+    model = made.model(made.spec()).eval()
+    names = [name for name, _, _ in made.sample(model, made.data(), context(train=False))]
+    assert names == ["classes", "transition", "drive", "weight_paths"]
+
+
+def test_the_radius_of_a_large_matrix_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = WarpTask(config())
+    model, data = made.model(made.spec()), made.data()
+    assert score(made, model, data.test)["spectral_radius"] == pytest.approx(1.0)
+    monkeypatch.setattr(task, "LARGEST_RADIUS", 2)
+    assert "spectral_radius" not in score(made, model, data.test)
+
+
+def test_sampled_inference_repeats_whatever_the_step() -> None:
+    made = WarpTask(config(stochastic=True, loss="nll", smooth_inference=False))
+    model, data = made.model(made.spec()).eval(), made.data()
+    with torch.no_grad():
+        once, again = (made.evaluate(model, data.test, context(step)) for step in (0, 7))
+    assert once == again
