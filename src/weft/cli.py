@@ -75,7 +75,7 @@ def train(
 
     if dry_run:
         values = api.dry_run(*words)
-        _emit(as_json, values, lambda: _pairs(_readable(values)))
+        _emit(as_json, values, lambda: _costs(values))
         return
     for notice in api.configure(*words).notices:
         _tell(f"note: {notice}")
@@ -488,6 +488,11 @@ def _pairs(values: Mapping[str, Any]) -> str:
     """Two aligned columns."""
     width = max(map(len, values), default=0)
     return "\n".join(f"{key:<{width}}  {value}" for key, value in values.items())
+
+
+def _costs(values: Mapping[str, Any]) -> str:
+    pairs = _pairs(_readable({key: value for key, value in values.items() if key != "notes"}))
+    return "\n".join([pairs, *values["notes"]])
 
 
 def _readable(values: Mapping[str, Any]) -> dict[str, str]:

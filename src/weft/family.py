@@ -217,6 +217,10 @@ class Task(ABC, Generic[C]):
         """Parameter groups for the optimiser; one group of all trainable parameters by default."""
         return [{"params": [p for p in model.parameters() if p.requires_grad]}]
 
+    def notes(self, model: nn.Module, spec: DataSpec) -> Sequence[str]:
+        """Lines that a dry run adds to the costs: how it would compute, what to know of it."""
+        return ()
+
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """(name, caption, figure) to show in the report, from the rows of metrics.jsonl."""
         return iter(())

@@ -76,5 +76,10 @@ class ToyTask(Task[ToyConfig]):
             total += (model(batch["x"]) - batch["y"]).square().sum()
         return {"loss": float(total) / len(source)}
 
+    def notes(self, model: nn.Module, spec: DataSpec) -> list[str]:
+        return [
+            f"a line of {sum(1 for _ in model.parameters())} parts, {spec.batch_shape[0]} points"
+        ]
+
     def figures(self, history: list[dict[str, Any]]) -> Any:
         return iter(())

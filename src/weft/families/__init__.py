@@ -12,6 +12,7 @@ from weft.family import Family
 
 BUILT_IN = {
     "cet": "weft.families.cet",
+    "feedback": "weft.families.feedback",
     "jepa": "weft.families.jepa",
     "warp": "weft.families.warp",
 }

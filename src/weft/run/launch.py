@@ -104,15 +104,16 @@ class Parts:
 
 
 def dry_run(resolved: Resolved) -> dict[str, Any]:
-    """What a run would cost and where it would start from; nothing is trained or written.
+    """What a run would cost, where it would start from, and under `notes` what its task says of
+    it; nothing is trained or written.
 
     Raises:
         WeftError: if the run could not start.
     """
     parts = Parts.of(resolved.config)
     parents = find_parents(resolved.config, resolved.origin)
-    parts.model(parents)
-    return parts.resolved() | recorded(parents)
+    notes = parts.task.notes(parts.model(parents), parts.spec)
+    return parts.resolved() | recorded(parents) | {"notes": list(notes)}
 
 
 def start(resolved: Resolved, *, show: bool = True, sinks: Sequence[SinkMaker] = ()) -> Path | None:

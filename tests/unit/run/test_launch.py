@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from weft import api as weft
+from weft.cli import main
 from weft.engine.loop import Trainer
 from weft.errors import DeviceError, Interrupted, NonFiniteError, RunError, UsageError
 from weft.run.registry import Run
@@ -44,6 +45,17 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int = signal.SIG
         return original(self, indices, at, log)
 
     monkeypatch.setattr(Trainer, "_step", step_with_signal)
+
+
+def test_a_dry_run_shows_what_the_task_notes(
+    toy: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = "a line of 4 parts, 8 points"
+    assert weft.dry_run("toy/small")["notes"] == [note]
+    assert main(["train", "toy/small", "--dry-run"]) == 0
+    assert capsys.readouterr().out.endswith(f"\n{note}\n")
+    assert main(["train", "toy/small", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [note]
 
 
 def test_a_run_describes_itself(toy: str, workspace: Path) -> None:

@@ -185,8 +185,14 @@ class Baseline(nn.Module):
         return torch.stack(outs, 1), features
 
 
-def build_baseline(config: Config, spec: SeriesSpec) -> Baseline:
-    """The baseline that `config.model_type` names, with the parts its weight-space twin has."""
+def build_baseline(config: Config, spec: SeriesSpec, width: int) -> Baseline:
+    """The baseline that `config.model_type` names, with the parts its weight-space twin has.
+
+    Args:
+        config: the run's config.
+        spec: of the data.
+        width: H.
+    """
     assert config.model_type != "wsm"
     embedding = smoothing = None
     channels = spec.channels
@@ -202,7 +208,7 @@ def build_baseline(config: Config, spec: SeriesSpec) -> Baseline:
         rule_of(config, channels),
         clock_of(config, spec),
         head_of(config, spec),
-        width=config.rnn_hidden_size,
+        width=width,
         layers=config.nb_rnn_layers,
         decoder_width=config.mlp_hidden_size,
         decoder_depth=config.mlp_depth,

@@ -52,7 +52,7 @@ class Config(FamilyConfig):
         "mlp",
         pattern=r"^(mlp|physics:[A-Za-z][\w-]*)$",
         description="What the weights are weights of: mlp, or physics:<name> for a formula, "
-        "such as physics:sine and physics:msd.",
+        "such as physics:sine, physics:msd and physics:oscillator.",
     )
     mlp_hidden_size: int = Field(24, ge=1, description="Units in a hidden layer of the root.")
     mlp_depth: int = Field(3, ge=0, description="Hidden layers of the root; 0 is one affine map.")
@@ -108,6 +108,9 @@ class Config(FamilyConfig):
         None,
         description="Hidden layers of the network that makes the first weights of x_0; null for "
         "first weights that are themselves learnt.",
+    )
+    init_state_bias: bool = Field(
+        True, description="Whether that network has biases; linear without, it is odd in x_0."
     )
     noise_theta_init: float = Field(
         0.0, ge=0, description="Deviation of noise added to the first weights while training."
@@ -193,7 +196,12 @@ class Config(FamilyConfig):
         description="schedule.factor of the plateau kinds; no effect on other schedules.",
     )
 
-    rnn_hidden_size: int = Field(64, ge=1, description="State width of a baseline.")
+    rnn_hidden_size: int | None = Field(
+        None,
+        ge=1,
+        description="State width of a baseline; null for as many parameters as the weight-space "
+        "model of the same options has.",
+    )
     nb_rnn_layers: int = Field(1, ge=1, description="Layers of a baseline.")
 
     data: WarpData = Field(WarpData(), description="Data.")
@@ -268,6 +276,15 @@ class Config(FamilyConfig):
             raise ValueError("; ".join(broken))
         return self
 
+    @property
+    def _sums(self) -> bool:
+        """Whether a recurrence started for it keeps running sums of true data."""
+        return (
+            (self.drive, self.target, self.transition) == ("true_diff", "next", "full")
+            and self.init_state_layers is None
+            and not self.use_theta_prev
+        )
+
     def _rules(self) -> Mapping[str, bool]:
         """Sentence -> whether the config breaks it."""
         special = bool(self.rnn_inner_dims) or self.use_theta_prev or self.root != "mlp"
@@ -297,8 +314,17 @@ class Config(FamilyConfig):
             "classification": self.form in ("last_state", "chunked") and self.reconstructs,
             f"`model_type` {self.model_type} has no weights that move: `root`, `rnn_inner_dims` "
             "and `use_theta_prev` are wsm's": self.model_type != "wsm" and special,
+            f"`model_type` {self.model_type} has no weights to ask afterwards: set "
+            "`autoregressive_inference` to true": (
+                self.model_type != "wsm" and not self.autoregressive_inference
+            ),
             f"`root` {self.root} describes a sequence, not a label: set `supervision_task` to "
             "reconstruction": self.root != "mlp" and self.classifies,
+            "`init_state_bias` false is about the network that makes the first weights: set "
+            "`init_state_layers`": not self.init_state_bias and self.init_state_layers is None,
+            "`root` physics:oscillator sums true differences and foretells the next step: it needs "
+            "`drive` true_diff, `target` next, `transition` full, `init_state_layers` null and "
+            "`use_theta_prev` false": self.root == "physics:oscillator" and not self._sums,
             f"`data.dataset` {self.data.dataset} has no labels: set `supervision_task` to "
             "reconstruction": self.classifies and self.data.dataset in UNLABELLED,
             f"`include_canonical_coords` needs pixels: add {self.data.dataset} to "

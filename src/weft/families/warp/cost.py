@@ -80,7 +80,7 @@ class Problem:
         rank: of a low-rank A, else 0.
         structured: whether A is not a full matrix.
         reading: operations of one evaluation of the root.
-        shared: whether all sequences start from the same weights.
+        starts: different weights that the sequences start from, 1 to N.
         clipped, second_order: of the rule.
         feedback: whether predictions are fed back.
         last: whether only the last step is read.
@@ -97,12 +97,17 @@ class Problem:
     rank: int
     structured: bool
     reading: int
-    shared: bool
+    starts: int
     clipped: bool
     second_order: bool
     feedback: bool
     last: bool
     ragged: bool
+
+    @property
+    def shared(self) -> bool:
+        """Whether all sequences start from the same weights."""
+        return self.starts == 1
 
     @property
     def square(self) -> float:
@@ -117,10 +122,13 @@ class Problem:
         *,
         feedback: bool = False,
         last: bool = False,
-        shared: bool | None = None,
+        starts: int | None = None,
         ragged: bool = False,
     ) -> Problem:
-        """The run of `layer` over N = `batch` sequences of T = `steps` steps."""
+        """The run of `layer` over N = `batch` sequences of T = `steps` steps.
+
+        `starts` is 1 or N, as the layer's theta_0 is free or made of x_0, where it is None.
+        """
         A, size = layer.transition, layer.root.size
         return Problem(
             batch=batch,
@@ -133,7 +141,7 @@ class Problem:
             rank=A.rank if isinstance(A, LowRank) else 0,
             structured=not isinstance(A, Full),
             reading=layer.root.flops if isinstance(layer.root, MlpRoot) else 2 * size,
-            shared=layer.initial.shared if shared is None else shared,
+            starts=starts or (1 if layer.initial.shared else batch),
             clipped=layer.rule.limit is not None,
             second_order=layer.rule.second_order,
             feedback=feedback,

@@ -13,6 +13,8 @@ from weft.families.warp.cost import Machine, Problem, Work
 FLOAT = 4
 CHUNK = 2**25
 """Bytes of the weights of a chunk of steps, which exist at the same time."""
+MEMORY = 2**32
+"""Bytes that a form may store before a slower one that stores less is preferred."""
 DECODE_CALLS = 40
 """Calls of a step that reads an MLP root and goes back through it by hand."""
 GRAPH_CALLS = 120
@@ -51,6 +53,10 @@ class Estimate:
         """Time on `machine`."""
         return sum(part.seconds(machine) for part in self.work)
 
+    def rank(self, machine: Machine) -> tuple[float, float]:
+        """Smaller is better: what it stores beyond `MEMORY`, then its time."""
+        return max(0.0, self.stored - MEMORY), self.seconds(machine)
+
 
 def estimates(problem: Problem, form: str) -> Iterator[Estimate]:
     """What `form` costs, for every choice of its free numbers.
@@ -68,9 +74,7 @@ def estimates(problem: Problem, form: str) -> Iterator[Estimate]:
         yield from (_chunked(problem, level) for level in levels)
     elif form == "history":
         yield from (
-            [_fed_history(problem)]
-            if problem.feedback
-            else (_history(problem, level) for level in levels)
+            (_fed_history if problem.feedback else _history)(problem, level) for level in levels
         )
     elif form == "scan":
         yield _factors(problem) if problem.rank else _doubling(problem)
@@ -208,18 +212,19 @@ def _fed_steps(p: Problem) -> Estimate:
     return Estimate("sequential", 0, 1, tuple(work), kept + FLOAT * 2 * p.numbers)
 
 
-def _fed_history(p: Problem) -> Estimate:
-    """F3: the kernel of the data's channels and the paths of the starts; one step's weights."""
-    starts = 1 if p.shared else p.batch
-    kernel = p.steps * p.size * (p.channels + starts)
-    rows = p.batch * p.steps
+def _fed_history(p: Problem, level: int) -> Estimate:
+    """F3: the kernel of the drives and the paths of the starts; one step's weights."""
+    columns = p.drives + (0 if p.second_order else p.starts)
+    kernel = p.steps * p.size * columns
+    rows, ticks = p.batch * p.steps, p.drives - p.channels
     work = [
-        *_kernel(p, p.channels + starts, 0),
+        *_kernel(p, columns, level),
+        *[_product(3, p.steps, p.steps * ticks, p.size)] * (ticks > 0),
         _product(3 * p.steps, p.batch, p.steps * p.channels / 2, p.size),
         _product(max(1, rows // 1024), p.steps * p.channels / 2, min(rows, 1024), p.size),
         Work(DECODE_CALLS * p.steps, 4 * rows * p.reading, 8 * FLOAT * rows * p.size),
     ]
-    return Estimate("history", 0, 1, tuple(work), FLOAT * (4 * kernel + 2**10 * p.size))
+    return Estimate("history", level, 1, tuple(work), FLOAT * (4 * kernel + 2**10 * p.size))
 
 
 def _loop(p: Problem) -> Estimate:

@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weft.families.warp.config import Config
 from weft.families.warp.cost import Machine, Problem
+from weft.families.warp.diagnostics import parameter_counts
 from weft.families.warp.estimate import estimates
 from weft.families.warp.forms import FORMS, choose, refusal
 from weft.families.warp.layer import Layer
+from weft.families.warp.objective import kept_count
+from weft.families.warp.rnn import WeightSpaceRNN
+from weft.families.warp.source import SeriesSpec
+
+
+def outline(rnn: WeightSpaceRNN, config: Config, spec: SeriesSpec) -> list[str]:
+    """Parameters by part, and `describe` of a run's training step.
+
+    Without data, first weights made of x_0 are taken to differ between all sequences.
+    """
+    counts = parameter_counts(rnn).items()
+    return [
+        f"parameters: {', '.join(f'{part} {count:,}' for part, count in counts)}",
+        *describe(
+            rnn.layers,
+            max(1, spec.batch_shape[0] // config.engine.accumulation),
+            kept_count(spec.steps, config.traj_train_prop),
+            Machine.of(next(rnn.parameters()).device),
+            feedback=config.feeds_back,
+            last=not config.reconstructs and rnn.smoothing is None,
+            noisy=rnn.initial_noise > 0,
+            ragged=spec.ragged,
+            form=config.form,
+        ),
+    ]
 
 
 def describe(
@@ -44,10 +71,11 @@ def describe(
             steps,
             feedback=feedback,
             last=last and layer is layers[-1],
-            shared=layer.initial.shared and not noisy,
+            starts=batch if noisy else None,
             ragged=ragged,
         )
-        lines += explain(problem, machine, form)
+        top = layer is layers[-1]
+        lines += explain(problem, machine, form if top or form == "loop" else "auto")
     return lines
 
 
@@ -70,7 +98,7 @@ def explain(problem: Problem, machine: Machine, form: str = "auto") -> list[str]
         if reason:
             lines.append(f"  {name:<10}   {reason}")
             continue
-        cost = min(estimates(p, name), key=lambda each: each.seconds(machine))
+        cost = min(estimates(p, name), key=lambda each: each.rank(machine))
         numbers = f" steps of 2^{cost.doublings}" if cost.doublings else ""
         numbers += f" chunks of {cost.chunk}" if cost.chunk > 1 else ""
         lines.append(

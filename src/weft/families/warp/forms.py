@@ -19,7 +19,7 @@ from weft.families.warp.lagged import by_history
 from weft.families.warp.last_state import by_chunks, by_lags
 from weft.families.warp.layer import Layer
 from weft.families.warp.reading import read
-from weft.families.warp.rollout import Rolled, rollout
+from weft.families.warp.rollout import Rolled, count_starts, rollout
 from weft.families.warp.scan import by_doubling, by_factors
 from weft.families.warp.states import Reader, step_by_step
 from weft.families.warp.transition import LowRank
@@ -56,7 +56,7 @@ def refusal(problem: Problem, form: str) -> str:
 
 @lru_cache(maxsize=256)
 def choose(problem: Problem, machine: Machine, form: str = "auto") -> Estimate:
-    """The cheapest way to compute `problem`, or the cheapest choice of numbers for `form`.
+    """The best way to compute `problem` by `Estimate.rank`, or the best numbers for `form`.
 
     Raises:
         ConfigError: if `form` cannot compute it.
@@ -71,7 +71,7 @@ def choose(problem: Problem, machine: Machine, form: str = "auto") -> Estimate:
         )
     wanted = fitting if form == "auto" else [form]
     found = [each for name in wanted for each in estimates(problem, name)]
-    return min(found, key=lambda each: each.seconds(machine))
+    return min(found, key=lambda each: each.rank(machine))
 
 
 def free(
@@ -100,9 +100,9 @@ def free(
     """
     x, tau, dclock = (part.to(layer.B.dtype) for part in (x, *ticks))
     theta_0 = layer.start(first_data(x, length), noise)
-    problem = Problem.of(
-        layer, *x.shape[:2], last=last, shared=theta_0.dim() == 1, ragged=length is not None
-    )
+    theta_0 = theta_0[0] if theta_0.dim() == 2 and len(theta_0) == 1 else theta_0
+    starts = 1 if theta_0.dim() == 1 else len(theta_0)
+    problem = Problem.of(layer, *x.shape[:2], last=last, starts=starts, ragged=length is not None)
     plan = choose(problem, Machine.of(x.device), form)
     drive = free_drive(x, dclock, length)
     z = tau.unsqueeze(1)
@@ -135,14 +135,14 @@ def fed_back(
         layer,
         *x.shape[:2],
         feedback=True,
-        shared=layer.initial.shared and noise is None,
+        starts=count_starts(layer, x[:, 0], noise),
         ragged=length is not None,
     )
     plan = choose(problem, Machine.of(x.device), form)
     return rollout(
         layer, head, x, force, ticks,
         sample=sample, noise=noise, length=length,
-        form="history" if plan.form == "history" else "sequential",
+        form="history" if plan.form == "history" else "sequential", doublings=plan.doublings,
     )  # fmt: skip
 
 

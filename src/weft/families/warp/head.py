@@ -113,22 +113,6 @@ class Head(nn.Module):
         raw = torch.tanh(raw) if self.std_tanh else raw
         return F.softplus(raw).clamp_min(self.std_lower_bound)
 
-    @torch.no_grad()
-    def slopes(self, raw: Tensor) -> Tensor:
-        """Derivative of each entry of `forward(raw)` by its raw value, same shape.
-
-        Parameters of a learnable tanh get their gradient from autograd through `forward`.
-        """
-        if self.channels == 0:
-            return torch.ones_like(raw)
-        mean, std, logits = self._columns(raw)
-        columns = [self._mean_slope(mean)]
-        if self.uncertain:
-            columns.append(self._std_slope(std))
-        if self.classes:
-            columns.append(torch.ones_like(logits))
-        return columns[0] if len(columns) == 1 else torch.cat(columns, -1)
-
     def split(self, out: Tensor, theta: Tensor) -> Prediction:
         """The columns of `forward`'s result (..., outputs) by name."""
         mean, std, logits = self._columns(out)
@@ -143,18 +127,3 @@ class Head(nn.Module):
         stds = self.channels if self.uncertain else 0
         mean, std, logits = torch.split(raw, [self.channels, stds, self.classes], -1)
         return mean, std, logits
-
-    def _mean_slope(self, raw: Tensor) -> Tensor:
-        if self.named is not None:
-            return self.named.slope(raw, self.named(raw))
-        if self.bound is not None:
-            return (raw.abs() <= self.bound).to(raw.dtype)
-        if self.dynamic is not None:
-            a, b, alpha, _ = self.dynamic.unbind()
-            return alpha / a * (1 - torch.tanh((raw - b) / a).square())
-        return torch.ones_like(raw)
-
-    def _std_slope(self, raw: Tensor) -> Tensor:
-        inner = torch.tanh(raw) if self.std_tanh else raw
-        slope = torch.sigmoid(inner) * (F.softplus(inner) >= self.std_lower_bound)
-        return slope * (1 - inner.square()) if self.std_tanh else slope

@@ -114,6 +114,11 @@ class _History(Function):
         )  # fmt: skip
 
 
+def mean_lags(steps: int) -> int:
+    """Lags in the product of a step, on average over T = `steps` steps."""
+    return round(sum(_rounded(t + 1) for t in range(steps)) / steps)
+
+
 def _rounded(lags: int) -> int:
     """The next multiple of `LAGS`."""
     return lags + -lags % LAGS

@@ -10,7 +10,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from weft.data.source import Batch
-from weft.errors import ConfigError
 from weft.families.warp.config import Config
 from weft.families.warp.head import Prediction
 from weft.families.warp.model import WarpModel
@@ -54,8 +53,6 @@ def infer(
     Args:
         context: L, true steps given; of each sequence (N,) if a tensor.
         draws: stream of the samples fed back, where inference samples.
-    Raises:
-        ConfigError: if a baseline is to recall.
     """
     x, length = batch["x"], batch.get("length")
     if not config.reconstructs:
@@ -74,17 +71,8 @@ def infer(
 
 
 def recalled(model: nn.Module, batch: Batch, *, feedback: bool) -> Prediction:
-    """What the weights after the last step say of every step; the whole sequence is read first.
-
-    Raises:
-        ConfigError: for a baseline, whose state cannot be read at another step.
-    """
-    if not isinstance(model, WarpModel):
-        raise ConfigError(
-            "only weights can be read at other steps than their own",
-            where="autoregressive_inference",
-            expected="true, or model_type wsm",
-        )
+    """What the weights after the last step say of every step; the whole sequence is read first."""
+    assert isinstance(model, WarpModel), "the config lets no baseline recall"
     x = batch["x"]
     force = torch.ones(x.shape[:2], device=x.device) if feedback else None
     theta = model(x, force=force, length=batch.get("length"), last=True).theta

@@ -49,13 +49,22 @@ class GradualInitial(Initial):
         size: D.
         hidden_layers: 0, 1 or 2; widths int(d/2 + D/2), or int(2d/3 + D/3) and int(d/3 + 2D/3).
         nonlinearity: name of the activation between layers.
+        bias: whether the maps have biases; a linear phi without is odd, phi(-x) = -phi(x).
     Raises:
         ConfigError: if `hidden_layers` is another number.
     """
 
     shared = False
 
-    def __init__(self, channels: int, size: int, hidden_layers: int, nonlinearity: str) -> None:
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        hidden_layers: int,
+        nonlinearity: str,
+        *,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         if hidden_layers not in (0, 1, 2):
             raise ConfigError(
@@ -67,7 +76,7 @@ class GradualInitial(Initial):
         hidden = [((parts - i) * channels + i * size) // parts for i in range(1, parts)]
         widths = [channels, *hidden, size]
         self.activation = activation(nonlinearity)
-        self.maps = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.maps = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairwise(widths))
 
     def forward(self, first: Tensor) -> Tensor:
         """phi(x_0), (N, D)."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from weft.errors import ConfigError
 from weft.families.warp.initial import FreeInitial, GradualInitial, Initial
+from weft.families.warp.law import Dynamics, FormulaRoot
 from weft.families.warp.root import Root
 from weft.families.warp.rule import Rule
-from weft.families.warp.transition import build_transition
+from weft.families.warp.transition import Full, build_transition
 
 
 class Layer(nn.Module):
@@ -22,6 +24,10 @@ class Layer(nn.Module):
         initial_layers: hidden layers of phi; None for a free theta_0.
         nonlinearity: activation of phi.
         drive_std: B starts as N(0, drive_std^2), at 0 exactly by default.
+        initial_bias: whether phi has biases.
+    Raises:
+        ConfigError: if the root brings its own dynamics, and `transition` or `initial_layers` leave
+            no room for them.
     """
 
     def __init__(
@@ -34,6 +40,7 @@ class Layer(nn.Module):
         initial_layers: int | None = None,
         nonlinearity: str = "relu",
         drive_std: float = 0.0,
+        initial_bias: bool = True,
     ) -> None:
         super().__init__()
         self.root, self.rule = root, rule
@@ -44,8 +51,35 @@ class Layer(nn.Module):
         self.initial: Initial = (
             FreeInitial(root)
             if initial_layers is None
-            else GradualInitial(rule.channels, root.size, initial_layers, nonlinearity)
+            else GradualInitial(
+                rule.channels, root.size, initial_layers, nonlinearity, bias=initial_bias
+            )
         )
+        dynamics = root.dynamics() if isinstance(root, FormulaRoot) else None
+        if dynamics is not None:
+            self._adopt(dynamics, initial_layers)
+
+    @torch.no_grad()
+    def _adopt(self, dynamics: Dynamics, initial_layers: int | None) -> None:
+        """Starts A, B and theta_0 = W x_0 where the root's law wants them."""
+        A, B, W = dynamics
+        if not isinstance(self.transition, Full) or initial_layers is not None:
+            raise ConfigError(
+                "this root brings the start of A and of the first weights with it",
+                where="root",
+                expected="transition full and init_state_layers null",
+            )
+        if B.shape[1] != self.rule.channels:
+            raise ConfigError(
+                f"this root is moved by {B.shape[1]} channels, and the data have "
+                f"{self.rule.channels}",
+                where="root",
+            )
+        self.transition.E.copy_(A - torch.eye(len(A)))
+        self.B[:, : B.shape[1]] += B
+        initial = GradualInitial(self.rule.channels, self.root.size, 0, "identity", bias=False)
+        next(initial.parameters()).copy_(W)
+        self.initial = initial
 
     def start(self, first: Tensor, noise: Tensor | None = None) -> Tensor:
         """theta_0: (D,) if all sequences share it, else (N, D).

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError
-from weft.families.warp.baselines import build_baseline
+from weft.families.warp.baselines import build_baseline, equal_width
 from weft.families.warp.config import Config
 from weft.families.warp.frozen import picture_places, query, recall
 from weft.families.warp.head import Prediction
@@ -100,8 +101,18 @@ def build_model(config: Config, spec: SeriesSpec) -> nn.Module:
     Raises:
         ConfigError: if config and data do not fit together.
     """
-    if config.model_type != "wsm":
-        return build_baseline(config, spec)
+    if config.model_type == "wsm":
+        return _weight_space(config, spec)
+    width = config.rnn_hidden_size
+    if width is None:
+        with torch.device("meta"):
+            twin = _weight_space(config, spec)
+        numbers = sum(parameter.numel() for parameter in twin.parameters())
+        width = equal_width(lambda width: build_baseline(config, spec, width), numbers)
+    return build_baseline(config, spec, width)
+
+
+def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
     head, clock = head_of(config, spec), clock_of(config, spec)
     embedding = config.conv_embedding
     inner = [embedding[0] if embedding else spec.channels, *config.rnn_inner_dims]
@@ -127,6 +138,7 @@ def build_model(config: Config, spec: SeriesSpec) -> nn.Module:
         limit=config.weights_lim,
         second_order=config.use_theta_prev,
         initial_layers=config.init_state_layers,
+        initial_bias=config.init_state_bias,
         initial_noise=config.noise_theta_init,
         noise_in_eval=config.noise_theta_test,
         drive_std=config.input_init_std,

@@ -114,15 +114,20 @@ def grounding(x: Tensor, context: int | Tensor, length: Tensor | None = None) ->
     return (place < start + end).to(x.dtype)
 
 
+def kept_count(length: int, share: float) -> int:
+    """How many of `length` steps `kept_steps` keeps."""
+    return min(length, max(2, int(share * length)))
+
+
 def kept_steps(
     length: int, share: float, generator: Generator | None, device: torch.device | str = "cpu"
 ) -> Tensor | None:
     """A random sorted subset of int(share * length) of `length` steps, first and last among them.
 
-    Returns: indices, (max(2, int(share * length)),), or None if every step is kept.
+    Returns: indices, (kept_count(length, share),), or None if every step is kept.
     """
-    count = max(2, int(share * length))
-    if count >= length:
+    count = kept_count(length, share)
+    if count == length:
         return None
     inner = torch.randperm(length - 2, generator=generator, device=device)[: count - 2] + 1
     ends = torch.tensor([0, length - 1], device=device)

@@ -1,10 +1,9 @@
-"""Roots that are formulas: a sine of learnt phase, a mass on a damped spring, and a user's own."""
+"""Roots that are formulas: a sine, a mass on a damped spring, any oscillator, a user's own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 import torch
@@ -13,80 +12,12 @@ from torch.nn import functional as F
 
 from weft.config.explain import suggest
 from weft.errors import ConfigError
+from weft.families.warp.law import FormulaRoot, Law
+from weft.families.warp.oscillator import oscillator
 from weft.families.warp.root import MlpRoot
 
 PREFIX = "physics:"
 ENTRY_POINTS = "weft.warp.roots"
-Formula = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(theta (..., D), tau (..., 1), x (..., channels)) -> (..., outputs), where leading dimensions
-broadcast, and x has no channels unless `input_prev_data`."""
-
-
-@dataclass(frozen=True)
-class Law:
-    """A formula with what must be known to use it as a root.
-
-    Attributes:
-        formula: computes the outputs from weights, time and, if given, data.
-        size: D, weights the formula reads.
-        outputs: channels it returns.
-        fresh: generator -> first weights (D,); zeros if None.
-        flops: floating point operations of one evaluation.
-    """
-
-    formula: Formula
-    size: int
-    outputs: int
-    fresh: Callable[[torch.Generator | None], Tensor] | None = None
-    flops: int = 0
-
-
-@dataclass(frozen=True)
-class FormulaRoot:
-    """A law as a root; deviations, if any, are weights of their own, read as they are.
-
-    Args:
-        law: the formula.
-        inputs: features of z; the first is the time tau.
-        channels: how many of the last features of z are data.
-        deviations: channels with a raw standard deviation, 0 without likelihood.
-    """
-
-    law: Law
-    inputs: int
-    channels: int = 0
-    deviations: int = 0
-
-    @property
-    def size(self) -> int:
-        """D, number of weights."""
-        return self.law.size + self.deviations
-
-    @property
-    def outputs(self) -> int:
-        """Outputs of the formula, then the raw deviations."""
-        return self.law.outputs + self.deviations
-
-    @property
-    def flops(self) -> int:
-        """Floating point operations of one evaluation."""
-        return self.law.flops
-
-    def fresh(self, generator: torch.Generator | None = None) -> Tensor:
-        """First weights, shape (D,), as the law wants them; raw deviations are 0."""
-        law = self.law
-        start = torch.zeros(law.size) if law.fresh is None else law.fresh(generator)
-        return torch.cat([start, torch.zeros(self.deviations)])
-
-    def __call__(self, theta: Tensor, z: Tensor) -> Tensor:
-        """The law at weights theta (..., D) and inputs z (..., inputs): (..., outputs)."""
-        weights = theta[..., : self.law.size]
-        x = z[..., self.inputs - self.channels :]
-        mean = self.law.formula(weights, z[..., :1], x)
-        if not self.deviations:
-            return mean
-        raw = theta[..., self.law.size :].expand(*mean.shape[:-1], self.deviations)
-        return torch.cat([mean, raw], dim=-1)
 
 
 def sine(width: int, depth: int, nonlinearity: str) -> Law:
@@ -199,7 +130,11 @@ def _series(q: Tensor, denominators: Sequence[int]) -> Tensor:
     return total
 
 
-BUILT_IN: dict[str, Callable[[int, int, str], Law]] = {"sine": sine, "msd": msd}
+BUILT_IN: dict[str, Callable[[int, int, str], Law]] = {
+    "sine": sine,
+    "msd": msd,
+    "oscillator": lambda width, depth, nonlinearity: oscillator(),
+}
 _OWN: dict[str, Law] = {}
 
 

@@ -51,6 +51,7 @@ class WeightSpaceRNN(nn.Module):
         limit: bound of the weights; None for none.
         second_order: whether the weights keep their velocity.
         initial_layers: hidden layers of a network that makes theta_0 of x_0; None: theta_0 is free.
+        initial_bias: whether that network has biases.
         initial_noise: deviation of noise added to each sequence's theta_0, as dropout is: in
             training only, drawn from torch's own generator.
         noise_in_eval: whether it is added in eval mode too.
@@ -86,6 +87,7 @@ class WeightSpaceRNN(nn.Module):
         limit: float | None = None,
         second_order: bool = False,
         initial_layers: int | None = None,
+        initial_bias: bool = True,
         initial_noise: float = 0.0,
         noise_in_eval: bool = False,
         drive_std: float = 0.0,
@@ -130,6 +132,7 @@ class WeightSpaceRNN(nn.Module):
                 initial_layers=initial_layers,
                 nonlinearity=nonlinearity,
                 drive_std=drive_std,
+                initial_bias=initial_bias,
             )
             for own, (inputs, _) in zip(roots, sizes, strict=True)
         )

@@ -17,8 +17,10 @@ from weft.families.warp.head import Head
 from weft.families.warp.history import run_history
 from weft.families.warp.lag import response
 from weft.families.warp.layer import Layer
+from weft.families.warp.precision import full_precision
 from weft.families.warp.rule import Rule
 from weft.families.warp.sequential import Motion, run_sequential
+from weft.families.warp.unordered import history_at_once, steps_at_once
 
 Form = Literal["history", "sequential"]
 
@@ -73,7 +75,7 @@ def rollout(
     """
     assert form == "sequential" or allows_history(layer.rule, length)
     dtype = layer.B.dtype
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x.device):
         x = x.to(dtype)
         first = x[:, 0]
         tau, dclock = (clock.to(dtype) for clock in ticks)
@@ -102,7 +104,10 @@ def rollout(
                 second_order=layer.rule.second_order,
                 doublings=doublings,
             )
-            raw, theta = run_history(course, kernel, path, group, known, first, outputs)
+            if x.is_meta:
+                raw, theta = history_at_once(course, layer.root, kernel, path, len(x))
+            else:
+                raw, theta = run_history(course, kernel, path, group, known, first, outputs)
         else:
             theta_0 = layer.start(first, noise).expand(len(x), -1).contiguous()
             motion = Motion(layer.transition, layer.rule.limit, layer.rule.second_order, begun)
@@ -110,9 +115,12 @@ def rollout(
                 # Whatever its place in the batch, a sequence starts with the clock's first row.
                 opens = begun & ~torch.cat([torch.zeros_like(begun[:1]), begun[:-1]])
                 dclock = torch.where(opens, dclock[0], dclock.unsqueeze(1))
-            raw, theta = run_sequential(
-                course, motion, layer.B, theta_0, known, first, dclock, outputs
-            )
+            if x.is_meta:
+                raw, theta = steps_at_once(course, layer.root, motion, layer.B, theta_0)
+            else:
+                raw, theta = run_sequential(
+                    course, motion, layer.B, theta_0, known, first, dclock, outputs
+                )
         return Rolled(head(raw.transpose(0, 1)), theta)
 
 
@@ -122,13 +130,22 @@ def starts(layer: Layer, first: Tensor, noise: Tensor | None) -> tuple[Tensor, T
     Args:
         layer: gives theta_0.
         first: x_0, (N, d); equal ones have equal starts, which are shared if no gradient by x_0
-            is asked for.
+            is asked for and they have content (those of a dry run have none).
         noise: added to theta_0, (N, D): then all starts differ.
     """
     if layer.initial.shared and noise is None:
         return layer.start(first).unsqueeze(0), None
-    if noise is not None or first.requires_grad:  # each x_0 is to get a gradient of its own
+    if noise is not None or first.requires_grad or first.is_meta:
         theta_0 = layer.start(first, noise).expand(len(first), -1)
         return theta_0, torch.arange(len(first), device=first.device)
     different, group = torch.unique(first, dim=0, return_inverse=True)
     return layer.start(different), group
+
+
+def count_starts(layer: Layer, first: Tensor, noise: Tensor | None) -> int:
+    """How many theta_0 `starts` finds different."""
+    if layer.initial.shared and noise is None:
+        return 1
+    if noise is not None or first.requires_grad or first.is_meta:
+        return len(first)
+    return len(torch.unique(first, dim=0))

@@ -126,7 +126,7 @@ class _Sequential(Function):
         steps, count, channels = known.shape
         drives = known.new_empty(steps, count, B.shape[1])
         drives[..., channels:] = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
-        every = _every(motion, steps, theta_0)
+        every = kept_every(motion, steps, theta_0)
         state = State(theta_0, torch.zeros_like(theta_0) if motion.second_order else None)
         kept = []
         for t in range(steps):
@@ -188,7 +188,7 @@ class _Sequential(Function):
         )  # fmt: skip
 
 
-def _every(motion: Motion, steps: int, theta_0: Tensor) -> int:
+def kept_every(motion: Motion, steps: int, theta_0: Tensor) -> int:
     """Each how many steps the state is kept: 1 if all of them fit into `STORED` bytes."""
     weight = theta_0.element_size() * (1 + motion.second_order) + (motion.limit is not None)
     if steps * theta_0.numel() * weight <= STORED:

@@ -11,13 +11,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from weft.data.random import stream
-from weft.data.source import Batch, Source, Splits
+from weft.data.source import Batch, DataSpec, Source, Splits
 from weft.errors import ConfigError
 from weft.families.warp import gallery, report
 from weft.families.warp.config import Config
 from weft.families.warp.data import data_spec, load_splits
 from weft.families.warp.diagnostics import largest_weight, spectral_radius
 from weft.families.warp.drive import valid_steps
+from weft.families.warp.explain import outline
 from weft.families.warp.head import Prediction
 from weft.families.warp.inference import context_of, infer
 from weft.families.warp.metrics import MAXIMISED, Classification, Regression
@@ -49,7 +50,11 @@ class WarpTask(Task[Config]):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         first = config.criterion
-        others = [*["mse", "bpd"] * config.reconstructs, *["accuracy"] * config.classifies]
+        others = [
+            *["mse"] * config.reconstructs,
+            *["bpd"] * (config.reconstructs and config.loss == "nll"),
+            *["accuracy"] * config.classifies,
+        ]
         # The config chooses by which metric the best weights are kept.
         self.headline = tuple(dict.fromkeys([first, *others]))  # type: ignore[misc]
         self.maximise = first in MAXIMISED  # type: ignore[misc]
@@ -232,6 +237,14 @@ class WarpTask(Task[Config]):
         if config.target == "next":
             std, counted = None if std is None else std[:, :-1], counted[:, 1:]
         predictions.add(mean, std, truth, counted)
+
+    def notes(self, model: nn.Module, spec: DataSpec) -> list[str]:
+        """What to know of the results, and of the weight-space model its parts and forms."""
+        config, lines = self.config, list(self.config.cautions)
+        if not isinstance(model, WarpModel):
+            return lines
+        assert isinstance(spec, SeriesSpec)
+        return [*lines, *outline(model.rnn, config, spec)]
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """Whether the recurrence stayed stable: the largest weight and the radius of A."""

@@ -63,6 +63,8 @@ def labelled(**values: Any) -> dict[str, Any]:
         ({"form": "chunked"}, ("`form` chunked", "classification")),
         ({"model_type": "gru", "root": "physics:sine"}, ("`model_type` gru", "`root`")),
         ({"model_type": "lstm", "use_theta_prev": True}, ("`model_type` lstm",)),
+        ({"root": "physics:oscillator", "drive": "true_diff"}, ("`target` next",)),
+        ({"init_state_bias": False}, ("`init_state_bias`", "`init_state_layers`")),
         ({"root": "physics:msd", **labelled()}, ("`root` physics:msd", "reconstruction")),
         ({"data": {"dataset": "sine"}, **labelled()}, ("`data.dataset` sine", "no labels")),
         (

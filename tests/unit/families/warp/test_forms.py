@@ -13,14 +13,16 @@ from weft.families.warp.clock import Clock
 from weft.families.warp.cost import Machine, Problem, Work
 from weft.families.warp.estimate import estimates
 from weft.families.warp.explain import describe, explain
+from weft.families.warp.head import Head
 from weft.families.warp.layer import Layer
+from weft.families.warp.rollout import Rolled, count_starts
 from weft.families.warp.root import MlpRoot
 from weft.families.warp.rule import Rule
 
 MACHINE = Machine(rate=1e11, bandwidth=1e10, cache=1.6e7, cached=3e10, call=1e-5)
 IMAGE = Problem(
     batch=128, steps=196, drives=1, channels=1, size=1298, product=2 * 1298**2,
-    numbers=1298**2, rank=0, structured=False, reading=2496, shared=True, clipped=False,
+    numbers=1298**2, rank=0, structured=False, reading=2496, starts=1, clipped=False,
     second_order=False, feedback=True, last=False, ragged=False,
 )  # fmt: skip
 LABEL = replace(IMAGE, feedback=False, last=True)
@@ -40,9 +42,9 @@ def test_only_steps_in_turn_can_clip() -> None:
 
 def test_the_kernel_of_the_start_needs_one_start() -> None:
     assert able(LABEL) == {"last_state", "chunked", "sequential"}
-    assert able(replace(LABEL, shared=False)) == {"chunked", "sequential"}
+    assert able(replace(LABEL, starts=128)) == {"chunked", "sequential"}
     # A second-order rule moves on from theta_0 without multiplying it.
-    assert "last_state" in able(replace(LABEL, shared=False, second_order=True))
+    assert "last_state" in able(replace(LABEL, starts=128, second_order=True))
 
 
 def test_lengths_of_their_own_forbid_the_history_of_predictions_alone() -> None:
@@ -72,6 +74,52 @@ def test_published_shapes_get_the_forms_they_were_made_for() -> None:
     assert forms.choose(WORMS, MACHINE).form == "chunked"
     few = replace(IMAGE, batch=2, steps=20_000)  # the history is longer than the state is wide
     assert forms.choose(few, MACHINE).form == "sequential"
+
+
+def test_few_starts_are_carried_cheaper_than_many() -> None:
+    phi = replace(IMAGE, size=4898, product=2 * 4898**2, numbers=4898**2, steps=256)
+    one, few, many = (
+        min(each.seconds(MACHINE) for each in estimates(replace(phi, starts=count), "history"))
+        for count in (1, 4, 128)
+    )
+    assert one < few < many
+
+
+def test_a_form_that_would_not_fit_into_memory_is_a_last_resort() -> None:
+    springs = replace(
+        IMAGE, batch=1024, steps=256, drives=2, channels=2, size=4898, product=2 * 4898**2,
+        numbers=4898**2, starts=1024,
+    )  # fmt: skip
+    (turns,) = estimates(springs, "sequential")
+    fastest = min(each.seconds(MACHINE) for each in estimates(springs, "history"))
+    assert fastest < turns.seconds(MACHINE)
+    assert forms.choose(springs, MACHINE) == turns
+    assert forms.choose(replace(springs, starts=1), MACHINE).form == "history"
+
+
+def test_a_long_history_of_predictions_takes_giant_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    def spy(*arguments: object, **named: object) -> Rolled:
+        given.update(named)
+        return Rolled(torch.zeros(1), torch.zeros(1))
+
+    monkeypatch.setattr(forms, "rollout", spy)
+    layer, x = Layer(MlpRoot(1, 1, 24, 3), Rule(1)), torch.zeros(64, 784, 1)
+    ticks = Clock(784).ticks(torch.arange(784.0))
+    plan = forms.choose(Problem.of(layer, 64, 784, feedback=True), Machine.of(x.device))
+    assert (plan.form, plan.doublings > 0) == ("history", True)
+    forms.fed_back(layer, Head(1), x, torch.ones(64, 784), ticks)
+    assert (given["form"], given["doublings"]) == ("history", plan.doublings)
+
+
+def test_equal_first_data_count_as_one_start() -> None:
+    layer = Layer(MlpRoot(1, 2, 3, 1), Rule(2), initial_layers=0)
+    first = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 1.0]])
+    assert count_starts(layer, first, None) == 2
+    assert count_starts(layer, first, torch.zeros(3, layer.root.size)) == 3
+    assert count_starts(layer, first.to("meta"), None) == 3
+    assert count_starts(Layer(MlpRoot(1, 2, 3, 1), Rule(2)), first, None) == 1
 
 
 def test_the_loop_counts_the_products_of_the_literal_recurrence() -> None:

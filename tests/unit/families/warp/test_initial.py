@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from weft.errors import ConfigError
 from weft.families.warp.initial import FreeInitial, GradualInitial
+from weft.families.warp.law import Dynamics, FormulaRoot, Law
 from weft.families.warp.layer import Layer
+from weft.families.warp.oscillator import oscillator
 from weft.families.warp.root import MlpRoot
 from weft.families.warp.rule import Rule
 
@@ -58,3 +62,34 @@ def test_noise_makes_the_start_each_sequence_s_own() -> None:
     noise = torch.randn(3, layer.root.size)
     assert layer.start(first).shape == (layer.root.size,)
     assert torch.equal(layer.start(first, noise), layer.initial(first) + noise)
+
+
+def test_a_linear_network_without_biases_is_odd_and_linear() -> None:
+    phi = GradualInitial(1, 5, 0, "relu", bias=False)
+    x = torch.randn(4, 1)
+    assert torch.equal(phi(-x), -phi(x)) and phi(x).any()
+    assert [name for name, _ in phi.named_parameters()] == ["maps.0.weight"]
+
+
+def test_a_law_may_say_where_the_recurrence_starts() -> None:
+    A, B, W = torch.randn(3, 3), torch.randn(3, 2), torch.randn(3, 2)
+    law = Law(lambda theta, tau, x: theta[..., :2], 3, 2, dynamics=lambda: Dynamics(A, B, W))
+    layer = Layer(FormulaRoot(law, 1, deviations=1), Rule(2), 1)
+    x = torch.randn(5, 2)
+    free = torch.zeros(5, 1)
+    assert torch.allclose(layer.transition.dense()[:3, :3], A)
+    assert torch.equal(layer.transition.dense()[3], torch.tensor([0.0, 0.0, 0.0, 1.0]))
+    assert torch.equal(layer.B, torch.nn.functional.pad(B, (0, 1, 0, 1)))
+    assert torch.allclose(layer.start(x), torch.cat([x @ W.mT, free], 1))
+    assert not layer.initial.shared
+
+
+@pytest.mark.parametrize("option", [{"transition": "diag"}, {"initial_layers": 1}])
+def test_a_law_s_start_needs_room(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="brings the start"):
+        Layer(FormulaRoot(oscillator(), 1), Rule(2), **option)
+
+
+def test_a_law_s_start_needs_its_channels() -> None:
+    with pytest.raises(ConfigError, match="moved by 2 channels, and the data have 3"):
+        Layer(FormulaRoot(oscillator(), 1), Rule(3))

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
+from weft.config.base import Adam
 from weft.data.source import Batch
 from weft.errors import ConfigError
 from weft.families.warp import film, task
 from weft.families.warp.config import Config
 from weft.families.warp.head import Prediction
-from weft.families.warp.inference import infer, recalled
+from weft.families.warp.inference import infer
+from weft.families.warp.sections import Reference
 from weft.families.warp.source import SeriesSource, extremes, identity
 from weft.families.warp.task import WarpTask
 from weft.family import Context
@@ -171,6 +174,61 @@ def test_the_criterion_leads_the_headline(
     assert headline in score(made, model, made.data().test)
 
 
+@pytest.mark.parametrize(("loss", "expected"), [("mse", ("mse",)), ("nll", ("mse", "bpd"))])
+def test_bits_are_a_headline_only_of_a_likelihood(loss: str, expected: tuple[str, ...]) -> None:
+    assert WarpTask(config(loss=loss)).headline == expected
+
+
+def test_the_entries_of_the_transition_learn_at_a_rate_of_their_own() -> None:
+    def rates(**values: Any) -> dict[str, float]:
+        made = WarpTask(config(optim=Adam(lr=0.01), **values))
+        model = made.model(made.spec())
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        return {
+            names[parameter]: group.get("lr", 0.01)
+            for group in made.param_groups(model)
+            for parameter in group["params"]
+        }
+
+    made = WarpTask(config())
+    model = made.model(made.spec())
+    size = model.rnn.layers[0].root.size
+    (entries,) = (name for name, _ in model.named_parameters() if name.endswith("transition.E"))
+    others = {name: 0.01 for name, _ in model.named_parameters() if name != entries}
+    assert rates() == others | {entries: pytest.approx(0.01 / size)}
+    assert rates(transition_lr=0.5) == others | {entries: pytest.approx(0.005)}
+    assert rates(transition="diag").popitem()[1] == pytest.approx(0.01)
+    assert set(rates(model_type="gru", rnn_hidden_size=3).values()) == {0.01}
+
+
+def test_the_original_optimiser_moves_all_parameters_at_one_rate() -> None:
+    made = WarpTask(config(optim=Reference(lr=0.01), gradient_lim=1e-7))
+    model = made.model(made.spec())
+    assert {group.get("lr", 0.01) for group in made.param_groups(model)} == {0.01}
+
+
+def test_a_dry_run_says_how_it_would_compute_and_what_to_beware_of() -> None:
+    made = WarpTask(config(engine={"accumulation": 2}, traj_train_prop=0.5))
+    lines = made.notes(made.model(made.spec()), made.spec())
+    assert lines[: len(made.config.cautions)] == list(made.config.cautions) != []
+    assert any(line.startswith("parameters: root ") for line in lines)
+    assert "recurrence: N=2 T=8 " in "\n".join(lines)
+    assert any(line.startswith("* ") for line in lines)
+    baseline = WarpTask(config(model_type="gru"))
+    assert baseline.notes(baseline.model(baseline.spec()), baseline.spec()) == list(
+        baseline.config.cautions
+    )
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm", "linear", "ssm"])
+def test_a_baseline_has_as_many_parameters_as_the_model_it_stands_in_for(kind: str) -> None:
+    def numbers(**values: Any) -> int:
+        made = WarpTask(config(mlp_hidden_size=8, mlp_depth=2, **values))
+        return sum(p.numel() for p in made.model(made.spec()).parameters())
+
+    assert numbers(model_type=kind) == pytest.approx(numbers(), rel=0.03)
+
+
 def test_a_context_that_leaves_nothing_to_score_is_refused() -> None:
     with pytest.raises(ConfigError, match="16 true steps") as caught:
         WarpTask(config(grounding_length=16)).spec()
@@ -195,9 +253,8 @@ def test_memory_is_asked_of_the_last_weights_at_every_step() -> None:
 
 
 def test_a_baseline_has_no_weights_to_recall() -> None:
-    made = WarpTask(config(model_type="gru", rnn_hidden_size=4))
-    with pytest.raises(ConfigError, match="only weights"):
-        recalled(made.model(made.spec()), {"x": torch.randn(3, 16, 2)}, feedback=True)
+    with pytest.raises(ValidationError, match="no weights to ask afterwards"):
+        config(model_type="gru", autoregressive_inference=False)
 
 
 @pytest.mark.parametrize("kind", ["wsm", "gru", "linear"])

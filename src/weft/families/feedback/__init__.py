@@ -1,0 +1,25 @@
+"""feedback: a masked-diffusion language model, and a network that writes into its weights."""
+
+from __future__ import annotations
+
+from weft.config.kinds import Kind
+from weft.families.feedback.aliases import ALIASES
+from weft.families.feedback.config import Config
+from weft.families.feedback.sections import WarmupCosine
+from weft.family import Family
+
+__all__ = ["FAMILY"]
+
+FAMILY = Family(
+    name="feedback",
+    summary="masked-diffusion language model, adapted by a network that writes LoRA deltas",
+    config=Config,
+    task="weft.families.feedback.task:FeedbackTask",
+    default="text",
+    parallel="items",
+    bench="weft.families.feedback.bench:cases",
+    aliases=ALIASES,
+    schedules={
+        "warmup_cosine": Kind(WarmupCosine, "weft.families.feedback.schedule:WarmupCosineSchedule"),
+    },
+)

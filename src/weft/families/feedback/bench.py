@@ -1,0 +1,158 @@
+"""Benchmark: training steps in the fast form and in the original's, with and without padding."""
+
+# B batch, T positions, V vocabulary, r rank
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from weft.data.source import DataSpec
+from weft.families.feedback import reference
+from weft.families.feedback.config import Config
+from weft.families.feedback.model import LanguageModel, build_model
+from weft.families.feedback.rows import Rows
+from weft.metrics.timing import Case, Form
+
+VOCAB = 50304
+PAD = VOCAB - 1
+LENGTH = 326
+"""Mean length of the longest of 64 chunks of gsm8k, to which a batch is padded."""
+
+LENGTHS = (326, 140, 100, 62)
+"""Four chunks whose mean, 157 tokens, is that of gsm8k."""
+
+ALIKE = (160, 158, 156, 154)
+"""Four chunks with as many tokens together, as a bucket has them."""
+
+Loss = Callable[[LanguageModel, dict[str, Tensor]], Tensor]
+
+
+def cases(full: bool) -> Iterator[Case]:
+    """Whole steps (forward, backward, clip, AdamW) at the original's size, in float32.
+
+    `ff` trains the feedforward network, `fb4` and `fb32` a feedback network of that rank; `b1` and
+    `b4` are the batch size. `weft` computes what `reference` does; `stable` is the default mode,
+    which reads tokens by the frozen embedding. All forms of `text-…` handle the same number of real
+    tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like length
+    or, for `ff`, packed into two rows. The reference, as the original, also runs the unadapted
+    network and takes gradients of the frozen weights.
+
+    Args:
+        full: not needed; the cases say themselves whether they take long.
+    """
+    ff: dict[str, Any] = {"stage": "feedforward"}
+    for size in (1, 4):
+        same = (LENGTH,) * size
+        yield _case(f"ff-b{size}", ff, same, full=size > 1)
+        for rank in (4, 32):
+            yield _case(f"fb{rank}-b{size}", _feedback(rank), same, full=size > 1)
+    yield _text("text-ff", ff)
+    yield _text("text-fb4", _feedback(4))
+
+
+def _feedback(rank: int) -> dict[str, Any]:
+    return {"stage": "feedback", "mode": "compat", "base": "feedback/text", "lora_rank": rank}
+
+
+def _case(name: str, options: dict[str, Any], lengths: tuple[int, ...], *, full: bool) -> Case:
+    forms: dict[str, Callable[[], Form]] = {
+        "weft": partial(_form, _fast, options, _padded(lengths)),
+        "reference": partial(_form, _reference, options, _padded(lengths), windows=3),
+    }
+    if options["stage"] == "feedback":
+        stable = options | {"mode": "stable"}
+        forms["stable"] = partial(_form, _fast, stable, _padded(lengths))
+    return Case(name, forms, ("reference",), full)
+
+
+def _text(name: str, options: dict[str, Any]) -> Case:
+    forms: dict[str, Callable[[], Form]] = {
+        "weft": partial(_form, _fast, options, _padded(ALIKE)),
+        "padded": partial(_form, _fast, options, _padded(LENGTHS)),
+        "reference": partial(_form, _reference, options, _padded(LENGTHS), windows=3),
+    }
+    if options["stage"] == "feedback":
+        forms["stable"] = partial(_form, _fast, options | {"mode": "stable"}, _padded(ALIKE))
+    else:
+        forms["weft"] = partial(_form, _fast, options, _packed(LENGTHS, rows=2))
+    return Case(name, forms, ("reference", "padded"), full=True)
+
+
+def _padded(lengths: tuple[int, ...]) -> dict[str, Tensor]:
+    """One chunk a row."""
+    width = max(lengths)
+    real = torch.arange(width) < torch.tensor(lengths)[:, None]
+    return {"tokens": _tokens(real)}
+
+
+def _packed(lengths: tuple[int, ...], rows: int) -> dict[str, Tensor]:
+    """Chunks one after another, in rows of equal length."""
+    document = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+    position = torch.cat([torch.arange(length) for length in lengths])
+    document, position = document.view(rows, -1), position.view(rows, -1)
+    return {
+        "tokens": _tokens(document >= 0),
+        "document": document - document[:, :1],
+        "position": position,
+    }
+
+
+def _tokens(real: Tensor) -> Tensor:
+    tokens = torch.randint(VOCAB - 2, real.shape, generator=torch.Generator().manual_seed(0))
+    return tokens.masked_fill(~real, PAD)
+
+
+def _fast(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
+    clean, masked = batch["tokens"], batch["masked"]
+    noisy = clean.masked_fill(masked, VOCAB - 2)
+    rows = Rows.of(noisy, PAD, batch.get("document"), batch.get("position"))
+    hits = masked.flatten().nonzero()[:, 0]
+    read = model(noisy, rows).flatten(0, 1)[hits]
+    targets = clean.flatten()[hits]
+    total, _ = model.cross_entropy(read, targets, torch.full(targets.shape, 2.0))
+    return total / clean.numel()
+
+
+def _reference(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
+    clean, masked = batch["tokens"], batch["masked"]
+    noisy = clean.masked_fill(masked, VOCAB - 2)
+    if model.generator is not None:
+        with torch.no_grad():
+            reference.feedforward(model.base, noisy)
+    return reference.loss(model, noisy, clean, masked, torch.tensor(0.5))
+
+
+def _form(loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows: int = 20) -> Form:
+    """A step on a fixed batch of which half the tokens are masked."""
+    tokens = batch["tokens"]
+    config = Config.model_validate({"steps": 1, **options})
+    torch.manual_seed(0)
+    model = build_model(config, DataSpec({}, (len(tokens),), 1, {}, num_classes=VOCAB))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if loss is _reference:
+        model.requires_grad_()
+    coin = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    batch = {**batch, "masked": coin & (tokens != PAD)}
+    optimiser = torch.optim.AdamW(trained, lr=3e-4, weight_decay=0.01, fused=True)
+    model.train()
+
+    def step() -> None:
+        model.zero_grad()
+        loss(model, batch).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+
+    counted = {torch.ops.mkldnn._linear_pointwise: _product_flops}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
+        step()
+    return Form(step, counter.get_total_flops(), windows, steps_per_window=1)
+
+
+def _product_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+    return 2 * x[0] * x[1] * weight[0]

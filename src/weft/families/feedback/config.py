@@ -1,0 +1,228 @@
+"""Options of a feedback run: the stage, what writes into the weights, and the shared sections."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from weft.config.base import AdamW, EngineConfig, FamilyConfig, KindConfig, NormClip
+from weft.config.runref import RunRef
+from weft.families.feedback.sections import (
+    Batching,
+    Diffusion,
+    FeedbackData,
+    FeedbackEval,
+    ModelConfig,
+    WarmupCosine,
+)
+
+Stage = Literal["feedforward", "fine_tune", "static", "feedback"]
+DeltaParts = Literal["none", "static", "dynamic", "static+dynamic"]
+WeightPositions = Literal["none", "after_text", "fixed"]
+
+
+class Config(FamilyConfig):
+    """A masked-diffusion language model, and what adapts it to another text."""
+
+    family: Literal["feedback"] = Field("feedback", description="Which family trains.")
+    batch_size: int = Field(
+        64, ge=1, description="Chunks in a training batch; rows of `data.block_size` when packed."
+    )
+
+    stage: Stage = Field(
+        "feedforward",
+        description="feedforward trains the language model; the others adapt it: fine_tune by its "
+        "own weights, static by a LoRA, feedback by a LoRA that a second network writes.",
+    )
+    base: RunRef | None = Field(
+        None, description="Run whose feedforward weights this one starts from; adapting needs one."
+    )
+    scope: Literal["attn", "all"] = Field(
+        "attn",
+        description="Feedforward weights that fine_tune or `joint` train: q, k, v, o, or all.",
+    )
+    joint: bool = Field(
+        False, description="Whether the feedforward weights in `scope` train beside the deltas."
+    )
+
+    lora_rank: int | None = Field(
+        None, ge=1, description="Rank r of the deltas; static and feedback need one."
+    )
+    mode: Literal["stable", "compat"] = Field(
+        "stable",
+        description="stable: deltas start at 0, are normalised, scaled by a learned gain over "
+        "sqrt(r), and have a static part; compat: as the original, to the bit.",
+    )
+    recurrent: bool = Field(False, description="Whether all feedback blocks share their weights.")
+    feedback_reverse: bool = Field(
+        True, description="Whether feedback writes the last feedforward block first."
+    )
+    feedback_source: Literal["tokens", "hidden", "both"] = Field(
+        "tokens",
+        description="What feedback reads: the noisy tokens, the feedforward model's hidden states "
+        "of a first pass, or both.",
+    )
+    feedback_target: Literal["attn", "attn+mlp", "attn+mlp+gain"] = Field(
+        "attn",
+        description="What deltas change: q, k, v, o; also the MLP; also a gain before the head.",
+    )
+    delta_mode: Literal["auto", "dynamic", "static", "static+dynamic"] = Field(
+        "auto",
+        description="Parts of a delta: written from the input, the same for all inputs, or their "
+        "sum; auto: static+dynamic, or dynamic in mode compat.",
+    )
+    generator: Literal["tokens", "latent", "outer"] = Field(
+        "tokens",
+        description="How rows of the factors come about: a weight token for each; projections of "
+        "`latents` queries; outer products of projected hidden states, summed over positions.",
+    )
+    latents: int = Field(
+        16, ge=1, le=64, description="Queries a block whose outputs generator latent projects."
+    )
+    share_embedding: bool | Literal["auto"] = Field(
+        "auto",
+        description="Whether feedback reads tokens by the feedforward embedding; auto: yes, but "
+        "not in mode compat.",
+    )
+    weight_positions: Literal["auto", "none", "after_text", "fixed"] = Field(
+        "auto",
+        description="Rotary positions of weight tokens: none; T.., which depend on padding; "
+        "`data.block_size`..; auto: none, or after_text in mode compat.",
+    )
+    self_condition: bool = Field(
+        False,
+        description="Whether the last guess's hidden states enter the embedding, through a linear "
+        "map that starts at 0.",
+    )
+
+    data: FeedbackData = Field(FeedbackData(), description="Text.")
+    model: ModelConfig = Field(ModelConfig(), description="Network.")
+    diffusion: Diffusion = Field(Diffusion(), description="Noise and generation.")
+    optim: KindConfig = Field(AdamW(lr=3e-4, weight_decay=0.01), description="Optimiser.")
+    schedule: KindConfig = Field(WarmupCosine(), description="Learning rate over time.")
+    clip: KindConfig = Field(NormClip(max_norm=1.0), description="Bound on gradients.")
+    eval: FeedbackEval = Field(FeedbackEval(), description="Evaluation.")
+    engine: EngineConfig = Field(EngineConfig(nonfinite="skip"), description="Arithmetic.")
+
+    @property
+    def deltas(self) -> DeltaParts:
+        """The parts of a delta that the model has; `none` where only its own weights learn."""
+        if self.stage == "static":
+            return "static"
+        if self.stage != "feedback":
+            return "none"
+        if self.delta_mode != "auto":
+            return self.delta_mode
+        return "dynamic" if self.mode == "compat" else "static+dynamic"
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the input writes deltas, so that there is a feedback network."""
+        return "dynamic" in self.deltas
+
+    @property
+    def batching(self) -> Batching:
+        """How rows are made of chunks."""
+        if self.data.batching != "auto":
+            return self.data.batching
+        return "buckets" if self.dynamic else "packed"
+
+    @property
+    def own_embedding(self) -> bool:
+        """Whether the feedback network has a token embedding of its own."""
+        if self.share_embedding != "auto":
+            return not self.share_embedding
+        return self.mode == "compat"
+
+    @property
+    def rotary_weight_tokens(self) -> WeightPositions:
+        """Rotary positions of the weight tokens."""
+        if self.weight_positions != "auto":
+            return self.weight_positions
+        return "after_text" if self.mode == "compat" else "none"
+
+    @property
+    def num_positions(self) -> int:
+        """Rotary positions that the longest input needs, those of weight tokens included."""
+        if not self.dynamic or self.generator != "tokens" or self.rotary_weight_tokens == "none":
+            return self.data.block_size
+        return self.data.block_size + 8 * (self.lora_rank or 0)
+
+    @property
+    def adapted(self) -> Literal["none", "attn", "all"]:
+        """The feedforward weights that train."""
+        if self.stage == "feedforward":
+            return "all"
+        return self.scope if self.stage == "fine_tune" or self.joint else "none"
+
+    @model_validator(mode="after")
+    def _stage_fits(self) -> Self:
+        rules = {
+            f"`stage` {self.stage} adapts an earlier run: name it as `base`": (
+                self.stage != "feedforward" and self.base is None
+            ),
+            f"`stage` {self.stage} needs `lora_rank`, such as 4": (
+                self.stage in ("static", "feedback") and self.lora_rank is None
+            ),
+            "`joint` trains feedforward weights beside deltas: set `stage` to static or feedback": (
+                self.joint and self.deltas == "none"
+            ),
+            "`data.batching` packed puts several documents into a row, but a delta belongs to one: "
+            "take buckets or padded": self.dynamic and self.batching == "packed",
+            "`generator` outer multiplies hidden states: set `feedback_source` to hidden or both": (
+                self.dynamic and self.generator == "outer" and self.feedback_source == "tokens"
+            ),
+        }
+        return self._check(rules)
+
+    @model_validator(mode="after")
+    def _mode_fits(self) -> Self:
+        compat = self.mode == "compat"
+        rules = {
+            f"`mode` compat has no `{key}` {value}: the original knows {known} alone": (
+                compat and value != known and value != "auto"
+            )
+            for key, value, known in (
+                ("feedback_source", self.feedback_source, "tokens"),
+                ("feedback_target", self.feedback_target, "attn"),
+                ("delta_mode", self.delta_mode, "dynamic"),
+                ("generator", self.generator, "tokens"),
+                ("share_embedding", self.share_embedding, False),
+                ("weight_positions", self.weight_positions, "after_text"),
+                ("self_condition", self.self_condition, False),
+            )
+        }
+        return self._check(rules)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        model, data = self.model, self.data
+        rules = {
+            f"`model.n_embd` {model.n_embd} must be a multiple of 2 x `model.n_head` = "
+            f"{2 * model.n_head}: rotary embedding turns pairs": model.n_embd % (2 * model.n_head)
+            > 0,
+            f"`model.max_seq_length` {model.max_seq_length} must be at least {self.num_positions}: "
+            "`data.block_size`, and 8 x `lora_rank` where weight tokens have positions": (
+                model.max_seq_length < self.num_positions
+            ),
+            "`data.pad_is_text` needs padding: set `data.batching` to padded": (
+                data.pad_is_text and self.batching != "padded"
+            ),
+            "`data.restrict_vocab` has nothing to leave out of bytes: take another `tokenizer`": (
+                data.restrict_vocab and data.tokenizer == "bytes"
+            ),
+            "`data.tokenizer_corpora` matter to tokenizer bpe or `restrict_vocab` alone": (
+                bool(data.tokenizer_corpora) and data.tokenizer != "bpe" and not data.restrict_vocab
+            ),
+            "`eval.exact_match` reads answers of gsm8k: set it to 0 for other data sets": (
+                self.eval.exact_match > 0 and data.dataset != "gsm8k"
+            ),
+        }
+        return self._check(rules)
+
+    def _check(self, rules: dict[str, bool]) -> Self:
+        broken = [message for message, is_broken in rules.items() if is_broken]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self

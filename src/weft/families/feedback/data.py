@@ -1,0 +1,145 @@
+"""The run's text: its tokenizer, what is known of it, and its splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from weft.data import fetch
+from weft.data.source import DataSpec, Field, Splits
+from weft.errors import ConfigError
+from weft.families.feedback import bpe
+from weft.families.feedback.batching import ChunkSource, PackedSource
+from weft.families.feedback.cached import cached, checksum
+from weft.families.feedback.chunks import Chunks, tokenised
+from weft.families.feedback.config import Config
+from weft.families.feedback.corpus import Corpus, open_corpus
+from weft.families.feedback.sections import FeedbackData
+from weft.families.feedback.tokenizer import (
+    NUM_SPECIAL,
+    BpeTokenizer,
+    ByteTokenizer,
+    RestrictedTokenizer,
+    Tokenizer,
+    Vocabulary,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSpec(DataSpec):
+    """What can be known of the text; adds to `DataSpec`, whose `num_classes` is V here:
+
+    Attributes:
+        vocabulary: which ids there are.
+        tokens: real tokens of each split, end-of-text included.
+    """
+
+    vocabulary: Vocabulary
+    tokens: Mapping[str, int]
+
+
+def load_tokenizer(data: FeedbackData) -> Tokenizer:
+    """The tokenizer that `data` asks for; learnt from text the first time, then cached.
+
+    Raises:
+        DataError: a file is missing, damaged or cannot be read.
+        MissingExtra: text must be encoded for it, and `tokenizers` is not installed.
+    """
+    if data.tokenizer == "bytes":
+        return ByteTokenizer()
+    full = _learnt(data) if data.tokenizer == "bpe" else _ranked(data)
+    if not data.restrict_vocab:
+        return full
+    corpora = _vocabulary_corpora(data)
+    key = checksum("restricted", full.key, *sorted(corpus.keys["train"] for corpus in corpora))
+    used = np.concatenate(
+        [np.unique(tokenised(corpus, "train", full).tokens) for corpus in corpora]
+    )
+    return RestrictedTokenizer(full, used[used != full.vocabulary.end_id], key)
+
+
+def data_spec(config: Config) -> TextSpec:
+    """Shapes and sizes of the run's data; text that is not in the cache yet is tokenised for it.
+
+    Raises:
+        ConfigError: an epoch has no whole batch.
+    """
+    tokenizer = load_tokenizer(config.data)
+    sources = _sources(config, tokenizer)
+    train = sources["train"]
+    if not train.batches_per_epoch:
+        raise ConfigError(
+            f"`{config.data.dataset}` does not fill a batch of {config.batch_size}",
+            where="batch_size",
+            expected="at most as many as there are chunks, or packed rows of them",
+            hint=f"there are {len(train):,} chunks, {len(train.chunks.tokens):,} tokens in all",
+        )
+    row = Field((config.data.block_size,), torch.int64)
+    names = ("tokens", "document", "position") if config.batching == "packed" else ("tokens",)
+    return TextSpec(
+        fields=dict.fromkeys(names, row),
+        batch_shape=(config.batch_size,),
+        batches_per_epoch=train.batches_per_epoch,
+        sizes={s: len(sources[s]) if s in sources else 0 for s in ("train", "val", "test")},
+        num_classes=tokenizer.vocabulary.size,
+        vocabulary=tokenizer.vocabulary,
+        tokens={split: len(source.chunks.tokens) for split, source in sources.items()},
+    )
+
+
+def load_splits(config: Config) -> Splits:
+    """The run's sources, on the CPU."""
+    sources = _sources(config, load_tokenizer(config.data))
+    return Splits(sources["train"], sources["val"], sources.get("test"))
+
+
+def _sources(config: Config, tokenizer: Tokenizer) -> dict[str, ChunkSource]:
+    """The source of every split there is."""
+    corpus = open_corpus(config.data.dataset, config.data)
+    return {split: _source(config, corpus, split, tokenizer) for split in corpus.keys}
+
+
+def _source(config: Config, corpus: Corpus, split: str, tokenizer: Tokenizer) -> ChunkSource:
+    data = config.data
+    documents = tokenised(corpus, split, tokenizer)
+    chunks = Chunks.of(documents, data.block_size, tokenizer.vocabulary.pad_id)
+    if config.batching == "padded":
+        return ChunkSource(chunks, config.batch_size)
+    kind = PackedSource if config.batching == "packed" else ChunkSource
+    return kind(chunks, config.batch_size, data.bucket_width, by_length=True)
+
+
+def _vocabulary_corpora(data: FeedbackData) -> list[Corpus]:
+    """The corpora whose training text decides which ids there are."""
+    return [open_corpus(name, data) for name in data.tokenizer_corpora or (data.dataset,)]
+
+
+def _learnt(data: FeedbackData) -> Tokenizer:
+    """Byte pairs learnt from the training text."""
+    corpora = _vocabulary_corpora(data)
+    num_pieces = data.vocab_size - NUM_SPECIAL
+    key = checksum("bpe", num_pieces, *sorted(corpus.keys["train"] for corpus in corpora))
+
+    def texts() -> Iterator[str]:
+        for corpus in corpora:
+            yield from corpus.read("train")
+
+    kept = cached("tokenizers", key, lambda: {"merges": bpe.learn(texts(), num_pieces)})
+    merges = tuple((int(a), int(b)) for a, b in kept["merges"])
+    return BpeTokenizer(bpe.pieces_of(merges), key, merges)
+
+
+def _ranked(data: FeedbackData) -> Tokenizer:
+    """GPT-2's byte pairs, from the rank file."""
+    if data.tokenizer_file is not None:
+        path = Path(data.tokenizer_file).expanduser()
+    else:
+        _, [path] = fetch.require("gpt2-bpe", "ranks", root=data.root, download=data.download)
+    pieces = bpe.read_ranks(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return BpeTokenizer(pieces, checksum("ranks", digest))

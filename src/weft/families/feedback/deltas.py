@@ -1,0 +1,167 @@
+"""Low-rank changes of weights: their factors, and the two ways to multiply by them."""
+
+# B batch, T positions, L blocks, r rank, z matrices that read the same input, I inputs, O outputs
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from weft.families.feedback.dense import linear
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Delta W_m = B_m^T A_m of z stacked matrices that read the same input.
+
+    Attributes:
+        A: (B, z r, I), or (z r, I) if it is the same for all samples.
+        B: (B, z r, O), or (z r, O); any scale is in it.
+        count: z.
+    """
+
+    A: Tensor
+    B: Tensor
+    count: int = 1
+
+    @property
+    def rank(self) -> int:
+        """r."""
+        return self.A.shape[-2] // self.count
+
+    def dense(self) -> Tensor:
+        """The stacked deltas, (B, z O, I) or (z O, I)."""
+        down = self.A.unflatten(-2, (self.count, self.rank))
+        up = self.B.unflatten(-2, (self.count, self.rank))
+        stacked: Tensor = (up.transpose(-1, -2) @ down).flatten(-3, -2)
+        return stacked
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Factors:
+        """The same with both factors changed."""
+        return replace(self, A=change(self.A), B=change(self.B))
+
+
+@dataclass(frozen=True)
+class BlockDeltas:
+    """The deltas of one block; None where a matrix stays as it is.
+
+    Attributes:
+        qkv: of Wq, Wk, Wv, stacked.
+        out: of Wo.
+        up, down: of W1 and W2.
+    """
+
+    qkv: Factors | None = None
+    out: Factors | None = None
+    up: Factors | None = None
+    down: Factors | None = None
+
+    def items(self) -> Iterator[tuple[str, Factors]]:
+        """Name and factors of what changes."""
+        for field in fields(self):
+            factors = getattr(self, field.name)
+            if factors is not None:
+                yield field.name, factors
+
+
+@dataclass(frozen=True)
+class Deltas:
+    """The deltas of all blocks, lowest first.
+
+    Attributes:
+        blocks: one for each feedforward block.
+        gain: g of the final norm's output h (1 + g), (B, C) or (C,); None: 0.
+    """
+
+    blocks: tuple[BlockDeltas, ...]
+    gain: Tensor | None = None
+
+    def rolled(self, shift: int = 1) -> Deltas:
+        """Every sample gets the deltas of the one `shift` before it; shared ones stay.
+
+        The difference that this makes to the loss is what truly depends on the input.
+        """
+
+        def roll(x: Tensor) -> Tensor:
+            return x.roll(shift, 0)
+
+        blocks = tuple(
+            BlockDeltas(**{n: f.map(roll) if f.A.dim() == 3 else f for n, f in block.items()})
+            for block in self.blocks
+        )
+        gain = self.gain
+        return Deltas(blocks, roll(gain) if gain is not None and gain.dim() == 2 else gain)
+
+    def norms(self) -> dict[str, Tensor]:
+        """Root mean square of each block's deltas over samples and entries, matrix -> (L,)."""
+        names = [name for name, _ in self.blocks[0].items()]
+        return {
+            name: torch.stack([_rms(getattr(block, name)) for block in self.blocks])
+            for name in names
+        }
+
+
+def adapted_linear(x: Tensor, weight: Tensor, factors: Factors | None) -> Tensor:
+    """x (W + B^T A)^T, with the deltas of each sample.
+
+    Args:
+        x: (B, T, I).
+        weight: W, (z O, I).
+        factors: None: no delta.
+    Returns: (B, T, z O).
+    """
+    if factors is None:
+        return linear(x, weight)
+    if prefers_factors(factors, x.shape[-2]):
+        return _by_factors(x, weight, factors)
+    changed = weight + factors.dense()
+    return linear(x, changed) if changed.dim() == 2 else torch.bmm(x, changed.transpose(1, 2))
+
+
+def prefers_factors(factors: Factors, length: int) -> bool:
+    """Whether (x A^T) B costs a training step no more than x (W + B^T A)^T.
+
+    Beyond the product with W, a sample's matrix costs 6 T r (I + O) operations by its factors;
+    otherwise 6 r I O for the delta and 2 T I O for its gradient. The same form is taken where
+    nothing learns, so that the numbers agree. A delta that all samples share goes by its factors.
+    """
+    if factors.A.dim() == 2:
+        return True
+    inputs, outputs = factors.A.shape[-1], factors.B.shape[-1]
+    by_factors = 6 * length * factors.rank * (inputs + outputs)
+    return by_factors <= (6 * factors.rank + 2 * length) * inputs * outputs
+
+
+def _by_factors(x: Tensor, weight: Tensor, factors: Factors) -> Tensor:
+    plain = linear(x, weight)
+    if factors.A.dim() == 2:
+        codes = linear(x, factors.A)
+    else:
+        codes = torch.bmm(x, factors.A.transpose(1, 2))
+    parts = zip(
+        plain.chunk(factors.count, -1),
+        codes.chunk(factors.count, -1),
+        factors.B.chunk(factors.count, -2),
+        strict=True,
+    )
+    return torch.cat([_add(y, code, up) for y, code, up in parts], -1)
+
+
+def _add(y: Tensor, code: Tensor, up: Tensor) -> Tensor:
+    """y + code B, where B may be each sample's own."""
+    if up.dim() == 2:
+        return y + linear(code, up.t())
+    return torch.baddbmm(y, code, up)
+
+
+def _rms(factors: Factors) -> Tensor:
+    """Root mean square of the entries of B^T A without forming it: tr(A A^T B B^T) / (I O)."""
+    down = factors.A.unflatten(-2, (factors.count, factors.rank))
+    up = factors.B.unflatten(-2, (factors.count, factors.rank))
+    grams = (down @ down.transpose(-1, -2)) * (up @ up.transpose(-1, -2))
+    squares = grams.sum((-1, -2)) / (down.shape[-1] * up.shape[-1])
+    rms: Tensor = squares.mean().sqrt()
+    return rms

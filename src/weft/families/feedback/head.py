@@ -1,0 +1,116 @@
+"""Cross-entropy at the masked positions, whose logits exist a few thousand positions at a time."""
+
+# N masked positions, C width, V vocabulary
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from weft.families.feedback.dense import product
+
+
+class _Parts(NamedTuple):
+    """What one pass over the positions gives; gradients are of the weighted sum."""
+
+    nats: Tensor
+    grad_hidden: Tensor | None
+    grad_table: Tensor | None
+
+
+def cross_entropy(
+    hidden: Tensor, table: Tensor, targets: Tensor, weight: Tensor, chunk: int | None
+) -> tuple[Tensor, Tensor]:
+    """sum_i w_i CE_i with logits = hidden table^T, and the CE_i.
+
+    The weights enter here, and not afterwards, because then the gradients can be taken while the
+    logits are at hand: three products in all, and never more than chunk x V numbers.
+
+    Args:
+        hidden: (N, C); N may be 0.
+        table: the head, tied to the token embedding, (V, C). Its gradient is computed only if it
+            is wanted.
+        targets: int64 (N,).
+        weight: w, constants, (N,).
+        chunk: positions whose logits exist at once; None: all.
+    Returns: the sum, a differentiable scalar, and CE in nats, constants, (N,); in float32 or wider.
+    """
+    if not torch.is_grad_enabled():
+        hidden, table = hidden.detach(), table.detach()
+    total, nats = _WeightedSum.apply(hidden, table, targets, weight, chunk or max(1, len(hidden)))
+    return total, nats
+
+
+class _WeightedSum(torch.autograd.Function):
+    """The weighted sum, whose gradients are ready when it is."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, table: Tensor, targets: Tensor, weight: Tensor, chunk: int
+    ) -> tuple[Tensor, Tensor]:
+        parts = _walk(hidden, table, targets, weight, chunk, ctx.needs_input_grad[:2])
+        ctx.save_for_backward(parts.grad_hidden, parts.grad_table)
+        ctx.mark_non_differentiable(parts.nats)
+        return (parts.nats * weight).sum(), parts.nats
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, table = ctx.saved_tensors
+        return (
+            None if hidden is None else hidden * grad.to(hidden.dtype),
+            None if table is None else table * grad.to(table.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _walk(
+    hidden: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    chunk: int,
+    wanted: tuple[bool, bool],
+) -> _Parts:
+    """Chunk by chunk: logits, softmax, and from it the gradients that are `wanted`."""
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    low = _autocast_dtype(hidden)
+    vectors = table if low is None else table.to(low)
+    nats = torch.empty(len(hidden), dtype=wide, device=hidden.device)
+    grad_hidden = torch.empty_like(hidden) if wanted[0] else None
+    grad_table: Tensor | None = None
+    for start in range(0, len(hidden), chunk):
+        part = slice(start, start + chunk)
+        h = hidden[part] if low is None else hidden[part].to(low)
+        chosen = targets[part, None]
+        logits = product(h, vectors).to(wide)
+        of_target = logits.gather(1, chosen)
+        top = logits.amax(1, keepdim=True)
+        share = logits.sub_(top).exp_()
+        total = share.sum(1, keepdim=True)
+        nats[part] = (total.log() + top - of_target)[:, 0]
+        if not any(wanted):
+            continue
+        scale = weight[part, None].to(wide)
+        slope = share.mul_(scale / total).scatter_add_(1, chosen, -scale).to(h.dtype)
+        if grad_hidden is not None:
+            grad_hidden[part] = product(slope, vectors.t())
+        if wanted[1]:
+            step = product(slope.t(), h.t()).to(table.dtype)
+            grad_table = step if grad_table is None else grad_table.add_(step)
+    if wanted[1] and grad_table is None:
+        grad_table = torch.zeros_like(table)
+    return _Parts(nats, grad_hidden, grad_table)
+
+
+def _autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """The dtype that autocast computes products in, if it is on; `meta` knows no autocast."""
+    kind = x.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)

@@ -1,0 +1,69 @@
+"""The bound on the negative log-likelihood of a token, and its standard error over chunks."""
+
+# B rows, T positions of a row, C width, N masked positions of a batch, V vocabulary, M chunks
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from weft.families.feedback.noise import Noised, positions
+
+#: (read (N, C), targets (N,), weight (N,)) -> weighted sum of cross-entropies, and each of them
+Head = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def bound(head: Head, read: Tensor, noised: Noised, count: Tensor | int) -> tuple[Tensor, Tensor]:
+    """NELBO = (1/count) sum_{i masked} CE_i / p_i, the loss of LLaDA (Nie et al. 2025, Eq. 3).
+
+    Its expectation over t and masks bounds the negative log-likelihood of a token from above.
+    Without a masked position it is 0.
+
+    Args:
+        head: cross-entropies of what it reads.
+        read: hidden states of the noisy tokens, (B, T, C).
+        noised: the batch.
+        count: positions the mean is over: those of real text, or padding too.
+    Returns: nats a token, a scalar, and nats at the masked positions, constants, (N,).
+    """
+    at = positions(noised.masked)
+    total, nats = head(
+        read.flatten(0, 1).index_select(0, at),
+        noised.clean.flatten().index_select(0, at),
+        noised.weight.flatten().index_select(0, at),
+    )
+    return total / count, nats
+
+
+def row_sums(values: Tensor, masked: Tensor) -> Tensor:
+    """Sums over each row of values that belong to masked positions.
+
+    Args:
+        values: (N,), in the order of `tensor[masked]`.
+        masked: bool (B, T) with N true entries.
+    Returns: (B,), dtype of `values`.
+    """
+    row = masked.nonzero()[:, 0]
+    return values.new_zeros(len(masked)).index_add_(0, row, values)
+
+
+def ratio(sums: Tensor, counts: Tensor) -> tuple[float, float]:
+    """A mean over tokens and its standard error, chunks being drawn independently.
+
+    The tokens of a chunk depend on each other, so chunks are what varies: with R the ratio,
+    se^2 = M/(M-1) sum_i (s_i - R n_i)^2 / (sum_i n_i)^2 (Cochran 1977, section 6.4).
+
+    Args:
+        sums: s_i, sum of a quantity over the tokens of each chunk, (M,).
+        counts: n_i, tokens of each chunk, (M,).
+    Returns: R = sum_i s_i / sum_i n_i, and se; the error of a single chunk is infinite.
+    """
+    sums, counts = sums.double(), counts.double()
+    total = counts.sum()
+    mean = sums.sum() / total
+    chunks = len(sums)
+    if chunks < 2:
+        return float(mean), float("inf")
+    spread = (sums - mean * counts).square().sum() * chunks / (chunks - 1)
+    return float(mean), float(spread.sqrt() / total)

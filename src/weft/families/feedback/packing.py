@@ -1,0 +1,38 @@
+"""Packs chunks into rows of a fixed length, with little left over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Rows of chunk numbers whose lengths add up to at most `capacity`.
+
+    Chunks are taken in the order given; each goes into the fullest row that has room for it (best
+    fit). Long chunks first leave the least room unused.
+
+    Args:
+        lengths: of the chunks, in [1, capacity].
+        capacity: tokens of a row.
+    """
+    rows: list[list[int]] = []
+    with_room: list[list[int]] = [[] for _ in range(capacity + 1)]
+    # Bit r is set where a row has room for r more tokens: the lowest bit from `length` on is the
+    # fullest row that fits.
+    occupied = 0
+    for number, length in enumerate(lengths):
+        fitting = occupied >> length
+        if fitting:
+            room = length + (fitting & -fitting).bit_length() - 1
+            row = with_room[room].pop()
+            if not with_room[room]:
+                occupied ^= 1 << room
+        else:
+            room, row = capacity, len(rows)
+            rows.append([])
+        rows[row].append(number)
+        left = room - length
+        with_room[left].append(row)
+        if left:
+            occupied |= 1 << left
+    return rows

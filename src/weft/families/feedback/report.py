@@ -1,0 +1,177 @@
+"""Figures of feedback: the bound over training and by noise level, deltas, generated texts."""
+
+# L blocks, Z adapted matrices of a block, K noise levels
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Named = tuple[str, str, "Figure"]
+"""Name, caption, figure."""
+
+METRICS = {"adapted": "loss", "base": "base_loss", "shuffled": "shuffled_loss"}
+STYLES = {"adapted": ("C0", "-"), "base": ("0.45", "--"), "shuffled": ("C1", ":")}
+LABELS = {"adapted": "model", "base": "base", "shuffled": "another input's deltas"}
+_COLUMNS = 96
+_LINE = 0.145
+# Beyond Cyrillic the font has gaps, and a missing glyph is a warning.
+_LAST_GLYPH, _MISSING = "\u04ff", "\N{WHITE SQUARE}"
+
+
+@dataclass(frozen=True)
+class Story:
+    """A text that was begun, and how it was ended.
+
+    Attributes:
+        context: what was given.
+        truth: how it went on.
+        endings: form of the model -> what it generated.
+    """
+
+    context: str
+    truth: str
+    endings: Mapping[str, str]
+
+
+def bound_over_training(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]:
+    """The held-out bound of the adapted model beside that of its base; nothing without a base."""
+    from matplotlib.figure import Figure
+
+    for split in ("val", "test"):
+        rows = [row for row in history if f"{split}/base_loss" in row]
+        if not rows:
+            continue
+        figure = Figure(figsize=(6.8, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        steps = [row["step"] for row in rows]
+        for form, key in METRICS.items():
+            if f"{split}/{key}" in rows[-1]:
+                _line(axes, steps, [row[f"{split}/{key}"] for row in rows], form)
+        axes.set(xlabel="step", ylabel="nats a token", title="Bound on held-out text")
+        axes.legend(loc="upper right")
+        caption = (
+            "NELBO a real token, always under the same masks. Base: the feedforward model before "
+            "adaptation. Another input's deltas: each text read with the weights written for "
+            "another; what lies between that line and the model's depends on the input."
+        )
+        yield "bound", caption, figure
+
+
+def by_level(nats: Mapping[str, Sequence[float]], hits: Mapping[str, Sequence[float]]) -> Named:
+    """Cross-entropy and accuracy at masked positions, by noise level.
+
+    Args:
+        nats: form of the model -> nats a masked token, one for each of K levels.
+        hits: form of the model -> share of masked tokens whose likeliest id is right.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, 3.2), layout="constrained")
+    for axes, values, label in zip(
+        figure.subplots(1, 2), (nats, hits), ("nats a masked token", "accuracy"), strict=True
+    ):
+        for form, line in values.items():
+            _line(axes, [(level + 0.5) / len(line) for level in range(len(line))], line, form)
+        axes.set(xlabel="noise time t", ylabel=label, xlim=(0, 1))
+    figure.axes[0].legend(loc="best")
+    caption = (
+        "What is known of a hidden token, by how much else is hidden: at time t about a share t "
+        "of the tokens is [MASK]. Left: cross-entropy; right: how often the likeliest id is right."
+    )
+    return "levels", caption, figure
+
+
+def delta_sizes(relative: Tensor, varying: Tensor, names: Sequence[str]) -> Named:
+    """How large deltas are, and how much of them depends on the input.
+
+    Args:
+        relative: Frobenius norm of the mean delta over that of the weight, (L, Z).
+        varying: share of the deltas' squared norm that differs between inputs, (L, Z), in [0, 1].
+        names: of the Z matrices.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, 0.34 * len(relative) + 1.9), layout="constrained")
+    titles = ("size of the mean delta / weight", "share that differs between inputs")
+    for axes, values, title, top in zip(
+        figure.subplots(1, 2), (relative, varying), titles, (None, 1.0), strict=True
+    ):
+        _heat(axes, values, names, top)
+        axes.set_title(title, fontsize=9)
+    caption = (
+        "Deltas over some held-out texts. Left: Frobenius norm of their mean, relative to the "
+        "weight they are added to. Right: squared distance from that mean as a share of the "
+        "squared norm; 0 means that every input gets the same delta."
+    )
+    return "deltas", caption, figure
+
+
+def texts(stories: Sequence[Story]) -> Named:
+    """Texts that were begun, their true end and the generated ones."""
+    from matplotlib.figure import Figure
+
+    lines: list[tuple[str, str, bool]] = []
+    for story in stories:
+        lines += [*_wrapped("given", story.context, "0.45"), *_wrapped("true", story.truth, "C2")]
+        for form, ending in story.endings.items():
+            lines += _wrapped(LABELS[form], ending, STYLES[form][0])
+        lines.append(("", "0", False))
+    figure = Figure(figsize=(8.6, _LINE * len(lines) + 0.1))
+    for number, (line, color, bold) in enumerate(lines):
+        figure.text(
+            0.01,
+            1 - (number + 1) / (len(lines) + 1),
+            line,
+            color=color,
+            fontsize=7.5,
+            family="monospace",
+            fontweight="bold" if bold else "normal",
+            parse_math=False,
+        )
+    caption = (
+        "Held-out chunks: the given beginning, how they really go on, and what the model makes of "
+        "the same number of tokens, unmasked in a few steps, the surest first."
+    )
+    return "texts", caption, figure
+
+
+def _line(axes: Axes, x: Sequence[float], y: Sequence[float], form: str) -> None:
+    color, style = STYLES[form]
+    axes.plot(x, y, style, color=color, marker="o", markersize=3, label=LABELS[form])
+
+
+def _wrapped(name: str, text: str, color: str) -> list[tuple[str, str, bool]]:
+    """A heading, and `text` as lines that fit and that the font can draw."""
+    drawn = [
+        "".join(c if c.isprintable() and c <= _LAST_GLYPH else _MISSING for c in line)
+        for line in text.expandtabs(2).splitlines()
+    ]
+    body = [part for line in drawn for part in textwrap.wrap(line, _COLUMNS) or [""]]
+    return [(name, color, True), *(("  " + line, color, False) for line in body)]
+
+
+def _heat(axes: Axes, values: Tensor, names: Sequence[str], top: float | None) -> None:
+    picture = axes.imshow(values.numpy(), cmap="Blues", vmin=0, vmax=top, aspect="auto")
+    half = (top or float(values.max())) / 2
+    for (block, matrix), value in zip(
+        torch.cartesian_prod(*map(torch.arange, values.shape)).tolist(),
+        values.flatten().tolist(),
+        strict=True,
+    ):
+        color = "w" if value > half else "0.2"
+        axes.text(matrix, block, f"{value:.2g}", color=color, ha="center", va="center", fontsize=8)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(values)), [str(block) for block in range(len(values))])
+    axes.set_ylabel("block")
+    axes.grid(visible=False)
+    axes.figure.colorbar(picture, ax=axes)

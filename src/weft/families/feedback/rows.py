@@ -1,0 +1,116 @@
+"""Which positions of a batch hold text, where they stand, and which of them see each other."""
+
+# B rows, T positions, n weight tokens, d entries of a head
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BASE = 10000.0
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which positions see each other, in the form attention takes it.
+
+    Attributes:
+        mask: bool, True where a query sees a key; broadcasts to (B, heads, T, T). None: all do.
+        lengths: tokens of the pieces that the B·T positions are cut into, each of which sees itself
+            alone; stands in for `mask`.
+    """
+
+    mask: Tensor | None = None
+    lengths: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a batch says of its positions.
+
+    Attributes:
+        real: (B, T) bool, text as against padding; None where all of it is text.
+        document: (B, T) int64, the document inside the row, -1 on padding; None where a row is one.
+        position: (B, T) int64, the place inside the document; None: 0 … T-1 in every row.
+    """
+
+    real: Tensor | None = None
+    document: Tensor | None = None
+    position: Tensor | None = None
+
+    @staticmethod
+    def of(
+        tokens: Tensor,
+        pad: int | None,
+        document: Tensor | None = None,
+        position: Tensor | None = None,
+    ) -> Rows:
+        """The rows of `tokens` (B, T).
+
+        Args:
+            tokens: int64; noisy ones do as well, since padding is not noised.
+            pad: id of padding, or None if padding counts as text.
+            document, position: (B, T), of packed rows.
+        """
+        real = None if pad is None else tokens != pad
+        # A look at the values is free on a CPU; elsewhere it would wait for the device.
+        if real is not None and real.device.type == "cpu" and bool(real.all()):
+            real = None
+        return Rows(real, document, position)
+
+    def sight(self) -> Sight:
+        """Text sees the text of its own document; padding sees whatever is cheapest.
+
+        Packed rows on a CPU are cut into documents: at T = 512 with three documents a row, that
+        takes a ninth of the time of attention under a mask (5.6 against 51 ms for B = 1).
+        """
+        if self.document is None:
+            return Sight() if self.real is None else Sight(self.real[:, None, None, :])
+        if self.document.device.type != "cpu" or torch.compiler.is_compiling():
+            return Sight((self.document[:, :, None] == self.document[:, None, :])[:, None])
+        rows = torch.arange(len(self.document))[:, None] * (self.document.shape[1] + 1)
+        _, counts = torch.unique_consecutive(rows + self.document, return_counts=True)
+        return Sight(lengths=tuple(counts.tolist()))
+
+    def sight_of_weights(self, count: int) -> Sight:
+        """The sight of `count` weight tokens that follow the text: they see it and each other."""
+        if self.real is None:
+            return Sight()
+        seen = torch.nn.functional.pad(self.real, (0, count), value=True)
+        return Sight(seen[:, None, None, :])
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over the text of each row of x (B, T, C): (B, C)."""
+        if self.real is None:
+            return x.mean(1)
+        share = self.real.to(x.dtype)
+        return (x * share[:, :, None]).sum(1) / share.sum(1, keepdim=True).clamp_min(1)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """Rotary embedding: the pair (i, i + d/2) at position s is turned by s / 10000^(2i/d).
+
+    Attributes:
+        cos: (..., T, 1, d).
+        sin: the same, its first half negative.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    @staticmethod
+    def of(position: Tensor, dim: int, dtype: torch.dtype) -> Rotation:
+        """Turns for `position` (..., T), with heads of `dim` entries, in float32 or wider."""
+        dtype = torch.promote_types(dtype, torch.float32)
+        exponent = torch.arange(0, dim, 2, device=position.device, dtype=dtype) / dim
+        angle = position.to(dtype)[..., None, None] * BASE**-exponent
+        cos, sin = angle.cos(), angle.sin()
+        return Rotation(torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Turns x (B, T, heads, d)."""
+        turned = torch.addcmul(x * self.cos, x.roll(x.shape[-1] // 2, -1), self.sin)
+        return turned.to(x.dtype)

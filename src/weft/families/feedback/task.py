@@ -1,0 +1,172 @@
+"""Trains a masked-diffusion language model, or what adapts one, and scores it on fixed masks."""
+
+# B rows, T positions of a row, C width, L blocks
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from weft.data.random import stream
+from weft.data.source import Batch, DataSpec, Source, Splits
+from weft.families.feedback import report
+from weft.families.feedback.config import Config
+from weft.families.feedback.data import data_spec, load_splits, load_tokenizer
+from weft.families.feedback.evaluation import score
+from weft.families.feedback.gallery import delta_sizes, stories
+from weft.families.feedback.generation import exact_match
+from weft.families.feedback.lineage import inherit, keep_origin
+from weft.families.feedback.model import LanguageModel, build_model
+from weft.families.feedback.noise import Noised, cut, noise, random_length
+from weft.families.feedback.objective import bound
+from weft.families.feedback.rows import Rows
+from weft.families.feedback.tokenizer import Tokenizer
+from weft.family import Context, Parent, Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN_CHUNKS = 64
+
+
+class FeedbackTask(Task[Config]):
+    """Masked diffusion on text: a base, its fine-tuning, a LoRA, or a network that writes one."""
+
+    headline = ("loss",)
+    maximise = False
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Text to ids and back."""
+        return load_tokenizer(self.config.data)
+
+    @property
+    def _pad(self) -> int | None:
+        """The id that is no text; None where padding counts as text."""
+        return None if self.config.data.pad_is_text else self.tokenizer.vocabulary.pad_id
+
+    def spec(self) -> DataSpec:
+        """Shapes and sizes."""
+        return data_spec(self.config)
+
+    def data(self) -> Splits:
+        """Rows of tokens to train on, and single chunks to score on."""
+        return load_splits(self.config)
+
+    def model(self, spec: DataSpec) -> nn.Module:
+        """The language model of the run's stage, with a copy of its base if that will change."""
+        model = build_model(self.config, spec)
+        keep_origin(model, self.config)
+        return model
+
+    def adopt(self, model: nn.Module, parents: Mapping[str, Parent]) -> None:
+        """Takes the feedforward weights of the base.
+
+        Raises:
+            ConfigError: if the base is another network, or reads other tokens.
+        """
+        inherit(cast(LanguageModel, model), self.config, parents["base"])
+
+    def loss(
+        self, model: nn.Module, batch: Batch, ctx: Context
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The bound on the negative log-likelihood in nats a token; if logged, sizes of deltas.
+
+        Args:
+            model: made by `model`.
+            batch: `tokens` (B, T), and `document`, `position` (B, T) where rows are packed.
+            ctx: where training stands.
+        """
+        model = cast(LanguageModel, model)
+        noised, rows = self._noised(batch, ctx)
+        previous = self._first_guess(model, noised, rows, ctx)
+        read = model(noised.tokens, rows, previous=previous)
+        loss, _ = bound(model.cross_entropy, read, noised, noised.text.sum())
+        if not ctx.log or model.writer is None:
+            return loss, {}
+        with torch.no_grad():
+            deltas = model.deltas(noised.tokens, rows, previous=previous)
+            assert deltas is not None
+            sizes = {name: rms.mean() for name, rms in deltas.norms().items()}
+        return loss, {f"delta_rms/{name}": size for name, size in sizes.items()}
+
+    def _noised(self, batch: Batch, ctx: Context) -> tuple[Noised, Rows]:
+        """The batch under fresh noise, now and then with shortened chunks."""
+        diffusion, vocabulary = self.config.diffusion, self.tokenizer.vocabulary
+        # Tensors without content, whose cost alone is asked for, have no generators.
+        generator = None if batch["tokens"].is_meta else ctx.generator("noise")
+        length = random_length(
+            batch["tokens"].shape[1],
+            0.0 if generator is None else diffusion.random_length,
+            stream(ctx.seed, ctx.step, "random length", ctx.rank),
+        )
+        if length is not None:
+            batch = cut(batch, length, vocabulary.pad_id)
+        tokens = batch["tokens"]
+        text = (
+            torch.ones_like(tokens, dtype=torch.bool) if self._pad is None else tokens != self._pad
+        )
+        noised = noise(
+            batch,
+            text,
+            vocabulary.mask_id,
+            generator,
+            eps=diffusion.eps,
+            stratified=diffusion.stratified,
+        )
+        rows = Rows.of(noised.tokens, self._pad, batch.get("document"), batch.get("position"))
+        return noised, rows
+
+    def _first_guess(
+        self, model: LanguageModel, noised: Noised, rows: Rows, ctx: Context
+    ) -> Tensor | None:
+        """For a model with self-conditioning: its own guess in every other step, else zeros."""
+        if model.condition is None:
+            return None
+        if float(torch.rand((), generator=stream(ctx.seed, ctx.step, "guess"))) < 0.5:
+            with torch.no_grad():
+                guess: Tensor = model(noised.tokens, rows)
+            return guess
+        # Not None: several processes must have a gradient for the same parameters.
+        return torch.zeros(
+            *noised.tokens.shape, model.base.size.n_embd, device=noised.tokens.device
+        )
+
+    def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
+        """Metrics of `Scores.metrics`, and with `eval.exact_match` those of `exact_match`."""
+        model = cast(LanguageModel, model)
+        metrics = score(model, source, self.config, self.tokenizer.vocabulary).metrics()
+        if self.config.eval.exact_match:
+            generator = ctx.generator("exact match")
+            metrics |= exact_match(model, self.config, self.tokenizer, source, generator)
+        return metrics
+
+    def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
+        """The bound beside that of the base, over training."""
+        yield from report.bound_over_training(history)
+
+    def sample(
+        self, model: nn.Module, data: Splits, ctx: Context
+    ) -> Iterator[tuple[str, str, Figure]]:
+        """Texts that model and base complete, scores by noise level, and sizes of deltas."""
+        model = cast(LanguageModel, model)
+        source = data.val or data.test or data.train
+        with torch.no_grad():
+            told = stories(model, self.config, self.tokenizer, source, ctx.generator("sample"))
+            some = self.config.model_copy(
+                update={"eval": self.config.eval.model_copy(update={"chunks": _SHOWN_CHUNKS})}
+            )
+            scores = score(model, source, some, self.tokenizer.vocabulary)
+            sizes = delta_sizes(model, self.config, self.tokenizer.vocabulary, source)
+        yield report.texts(told)
+        levels = {form: tally.by_level() for form, tally in scores.tallies.items()}
+        yield report.by_level(
+            {form: nats for form, (nats, _) in levels.items()},
+            {form: hits for form, (_, hits) in levels.items()},
+        )
+        if sizes is not None:
+            yield report.delta_sizes(*sizes)

@@ -1,0 +1,342 @@
+"""What a run of feedback trains, takes over, keeps and scores."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from weft import api, families
+from weft.config.load import load
+from weft.data.random import stream
+from weft.engine.loop import Trainer
+from weft.engine.profile import _cost
+from weft.errors import ConfigError, Interrupted
+from weft.families.feedback.evaluation import score
+from weft.families.feedback.model import LanguageModel
+from weft.families.feedback.noise import fixed_noise
+from weft.families.feedback.rows import Rows
+from weft.families.feedback.task import FeedbackTask
+from weft.family import Context
+from weft.run.registry import Run
+
+TINY = (
+    "feedback/text", "model.n_layer=2", "model.n_head=2", "model.n_embd=16", "data.block_size=32",
+    "batch_size=4", "steps=3", "eval.chunks=11", "eval.levels=2", "eval.batch_size=5",
+    "eval.every=3 steps", "checkpoint.every=2 steps", "log.every=1", "log.tensorboard=false",
+    "optim.lr=1e-2", "schedule.kind=constant", "diffusion.generation_steps=3",
+)  # fmt: skip
+FEEDBACK = ("stage=feedback", "lora_rank=2", "feedback_source=hidden", "generator=latent",
+            "latents=2")  # fmt: skip
+PADDED = ("data.batching=padded", "data.block_size=128", "eval.chunks=5", "eval.levels=1")
+COMPAT = ("stage=feedback", "lora_rank=2", "mode=compat")
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(families.BUILT_IN, "feedback", "weft.families.feedback")
+    families._modules.cache_clear()
+    families.find.cache_clear()
+    yield
+    monkeypatch.undo()
+    families._modules.cache_clear()
+    families.find.cache_clear()
+
+
+def task_of(*words: str) -> FeedbackTask:
+    config = load([*TINY, *words], families).config
+    return cast(FeedbackTask, families.find("feedback").load_task(config))
+
+
+def built(*words: str) -> tuple[FeedbackTask, LanguageModel]:
+    """A task and its model as initialised, in eval mode."""
+    task = task_of(*words)
+    torch.manual_seed(0)
+    return task, cast(LanguageModel, task.model(task.spec())).eval()
+
+
+def context(step: int = 0) -> Context:
+    return Context(0, step, 10, torch.device("cpu"))
+
+
+def train(*words: str, **values: Any) -> Run:
+    run = api.train(*TINY, *words, report=False, **values)
+    assert run is not None
+    return run
+
+
+def weights(run: Run) -> dict[str, Tensor]:
+    return run.load_model("last").state_dict()
+
+
+@torch.no_grad()
+def evaluated(task: FeedbackTask, model: LanguageModel) -> dict[str, float]:
+    return task.evaluate(model, task.data().val, context())  # type: ignore[arg-type]
+
+
+def test_scores_do_not_depend_on_the_batch_size() -> None:
+    task, model = built()
+    other = task_of("eval.batch_size=3")
+    first, second = evaluated(task, model), evaluated(other, model)
+    del first["loss_padded"], second["loss_padded"]
+    assert first == pytest.approx(second, rel=1e-5)
+
+
+def test_the_loss_is_the_weighted_sum_over_real_tokens_and_loss_padded_over_all_places() -> None:
+    task, model = built(*PADDED)
+    vocabulary = task.tokenizer.vocabulary
+    tokens = next(task.data().val.batches(5))["tokens"]  # type: ignore[union-attr]
+    real = tokens != vocabulary.pad_id
+    assert not real.all()
+    [noised] = fixed_noise(tokens, real, 0, vocabulary.mask_id, eps=1e-3, levels=1)
+    with torch.no_grad():
+        read = model(noised.tokens, Rows.of(noised.tokens, vocabulary.pad_id))
+        nats = -model.logits(read).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+    total = float((nats * noised.weight)[noised.masked].sum())
+    metrics = evaluated(task, model)
+    assert metrics["loss"] == pytest.approx(total / int(real.sum()), rel=1e-5)
+    assert metrics["loss_padded"] == pytest.approx(total / tokens.numel(), rel=1e-5)
+
+
+def test_padding_that_counts_as_text_is_noised_and_counted_in_loss_padded_alone() -> None:
+    task, model = built(*PADDED, "data.pad_is_text=true")
+    vocabulary = task.tokenizer.vocabulary
+    tokens = next(task.data().val.batches(5))["tokens"]  # type: ignore[union-attr]
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    [noised] = fixed_noise(tokens, everywhere, 0, vocabulary.mask_id, eps=1e-3, levels=1)
+    assert noised.masked[tokens == vocabulary.pad_id].any()
+    with torch.no_grad():
+        read = model(noised.tokens, Rows())
+        nats = -model.logits(read).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+    weighted = (nats * noised.weight).where(noised.masked, 0)
+    real = tokens != vocabulary.pad_id
+    metrics = evaluated(task, model)
+    assert metrics["loss_padded"] == pytest.approx(float(weighted.mean()), rel=1e-5)
+    assert metrics["loss"] == pytest.approx(float(weighted[real].sum() / real.sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("batching", ["packed", "buckets", "padded"])
+def test_a_uniform_model_trains_at_the_log_of_the_vocabulary(batching: str) -> None:
+    task, model = built(f"data.batching={batching}", "batch_size=8", "diffusion.random_length=0")
+    with torch.no_grad():
+        model.base.table.zero_()
+    source = task.data().train
+    losses = []
+    for step, indices in enumerate(source.plan(0, 0)[:30] * 4):
+        batch = source.take(indices, stream(0, 0, "data"))
+        losses.append(task.loss(model, batch, context(step))[0].detach())
+    mean, error = torch.stack(losses).mean(), torch.stack(losses).std() / len(losses) ** 0.5
+    rows = task.spec().num_classes
+    assert abs(float(mean) - float(torch.tensor(float(rows)).log())) < 3 * float(error)
+
+
+def test_a_batch_without_a_masked_token_has_no_loss_and_does_not_crash() -> None:
+    task, model = built("diffusion.random_length=1.0", "data.batching=padded", "batch_size=1")
+    source, empty = task.data().train, 0
+    model.train()
+    tokens = source.take(source.plan(0, 0)[0], stream(0, 0, "data"))["tokens"]
+    for step in range(40):
+        batch = {"tokens": tokens[:, :1]}
+        loss, _ = task.loss(model, batch, context(step))
+        loss.backward()
+        empty += loss.item() == 0.0
+    assert empty > 5
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_a_stable_feedback_model_starts_at_exactly_the_loss_of_its_base(workspace: Path) -> None:
+    base = train()
+    run = train(*FEEDBACK, f"base={base.path}", "optim.lr=1e-30")
+    assert run.metrics["val/base_loss"] == pytest.approx(base.metrics["val/loss"], rel=1e-6)
+    assert run.metrics["val/gain"] == pytest.approx(0.0, abs=1e-6)
+    assert run.metrics["val/input_gain"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_feedforward_weights_are_untouched_by_feedback_training(workspace: Path) -> None:
+    base = train()
+    before = weights(base)
+    for name, words in (
+        ("stable", FEEDBACK),
+        ("compat", COMPAT),
+        ("static", ("stage=static", "lora_rank=2")),
+    ):
+        run = train(*words, f"base={base.path}", f"run.name={name}")
+        after = weights(run)
+        assert all(torch.equal(after[key], before[key]) for key in before), name
+        assert run.metrics["val/gain"] != 0.0
+
+
+def test_fine_tuning_attention_changes_q_k_v_o_and_keeps_the_base_beside(workspace: Path) -> None:
+    base = train()
+    before = weights(base)
+    run = train("stage=fine_tune", f"base={base.path}", "run.name=tuned")
+    after = weights(run)
+    changed = {key for key in before if not torch.equal(after[key], before[key])}
+    assert changed == {f"base.blocks.{n}.{part}" for n in range(2) for part in ("qkv", "out")}
+    for key in before:
+        assert torch.equal(after[key.replace("base.", "origin.", 1)], before[key])
+    assert run.metrics["val/base_loss"] == pytest.approx(base.metrics["val/loss"], rel=1e-6)
+    assert run.metrics["val/loss"] < run.metrics["val/base_loss"]
+
+
+def test_a_fine_tuned_run_can_be_a_base_and_its_base_is_then_the_tuned_one(
+    workspace: Path,
+) -> None:
+    tuned = train("stage=fine_tune", f"base={train().path}", "run.name=tuned")
+    run = train(*FEEDBACK, f"base={tuned.path}", "run.name=child")
+    assert run.metrics["val/base_loss"] == pytest.approx(tuned.metrics["val/loss"], rel=1e-6)
+
+
+def test_joint_training_moves_both_and_compares_with_the_frozen_base(workspace: Path) -> None:
+    base = train()
+    run = train(*FEEDBACK, "joint=true", "scope=all", f"base={base.path}", "run.name=joint")
+    after, before = weights(run), weights(base)
+    assert not torch.equal(after["base.table"], before["base.table"])
+    assert torch.equal(after["origin.table"], before["base.table"])
+    assert run.metrics["val/base_loss"] == pytest.approx(base.metrics["val/loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("child", "words"),
+    [
+        ("model.n_head=1", ("attention heads", "1")),
+        ("data.tokenizer=bpe", ("tokens", "bpe 384", "bytes")),
+        ("model.n_embd=32", ("do not fit", "base.table")),
+    ],
+)
+def test_a_base_that_does_not_fit_is_refused_by_name(
+    child: str, words: tuple[str, ...], workspace: Path
+) -> None:
+    if "bpe" in child:
+        pytest.importorskip("tokenizers")
+    base = train()
+    with pytest.raises(ConfigError) as caught:
+        train(*FEEDBACK, child, "data.vocab_size=384", f"base={base.path}", "run.name=child")
+    for word in words:
+        assert word in str(caught.value)
+    assert not (workspace / "runs/feedback/child").exists()
+
+
+def test_weights_that_work_with_deltas_are_no_base(workspace: Path) -> None:
+    adapted = train(*FEEDBACK, f"base={train().path}", "run.name=adapted")
+    with pytest.raises(ConfigError, match="stage feedback"):
+        train(*FEEDBACK, f"base={adapted.path}", "run.name=child")
+
+
+def test_the_shuffle_test_sees_what_depends_on_the_input_and_nothing_else() -> None:
+    task, model = built(*COMPAT, "base=x")
+    assert model.writer is not None and model.generator is not None
+    with torch.no_grad():
+        for parameter in model.generator.parameters():
+            parameter.mul_(8)
+    dependent = evaluated(task, model)
+    assert abs(dependent["input_gain"]) > 1e-4
+    assert dependent["shuffled_loss"] != dependent["loss"]
+    task, model = built(*FEEDBACK, "base=x")
+    assert model.writer is not None and model.generator is not None
+    with torch.no_grad():
+        for parameter in model.generator.parameters():
+            parameter.zero_()
+        for parameter in model.writer.static_B.values():
+            parameter.normal_()
+    same = evaluated(task, model)
+    assert same["input_gain"] == 0.0
+    assert abs(same["gain"]) > 1e-4
+
+
+def test_a_chunk_without_another_in_its_batch_is_left_out_of_the_shuffle_test() -> None:
+    task, model = built(*COMPAT, "base=x")
+    with torch.no_grad():
+        val = task.data().val
+        assert val is not None
+        scores = score(model, val, task.config, task.tokenizer.vocabulary)
+    assert scores.partners.tolist() == [True] * 10 + [False]
+
+
+def test_a_static_model_has_no_shuffle_test_and_a_feedforward_one_no_base() -> None:
+    task, model = built("stage=static", "lora_rank=2", "base=x")
+    assert "shuffled_loss" not in evaluated(task, model)
+    task, model = built()
+    assert "base_loss" not in evaluated(task, model)
+
+
+def test_self_conditioning_starts_at_the_model_without_it() -> None:
+    plain, with_guess = built(), built("self_condition=true")
+    with_guess[1].load_state_dict(plain[1].state_dict(), strict=False)
+    assert evaluated(*with_guess) == pytest.approx(evaluated(*plain), rel=1e-6)
+    with torch.no_grad():
+        cast(Tensor, with_guess[1].condition).normal_()
+    assert evaluated(*with_guess)["loss"] != evaluated(*plain)["loss"]
+
+
+def test_every_trained_parameter_gets_a_gradient_whether_or_not_a_guess_is_seen() -> None:
+    task, model = built("self_condition=true", "diffusion.random_length=0")
+    source = task.data().train
+    batch = source.take(source.plan(0, 0)[0], stream(0, 0, "data"))
+    model.train()
+    seen = set()
+    for step in range(8):
+        model.zero_grad()
+        task.loss(model, batch, context(step))[0].backward()
+        assert all(p.grad is not None for p in model.parameters())
+        seen.add(bool(cast(Tensor, cast(Tensor, model.condition).grad).any()))
+    assert seen == {False, True}
+
+
+@pytest.mark.parametrize("words", [FEEDBACK, (*FEEDBACK, "self_condition=true")])
+def test_stop_and_resume_equals_straight_run(
+    words: tuple[str, ...], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*words, f"base={train('run.name=base').path}", "model.dropout=0.1")
+    straight = train(*words, "run.name=straight")
+    original = Trainer._step
+
+    def interrupted(self: Trainer, indices: Tensor, step: int, log: bool) -> Any:
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, indices, step, log)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+    with pytest.raises(Interrupted):
+        train(*words, **{"run.dir": "stopped"})
+    monkeypatch.setattr(Trainer, "_step", original)
+    resumed = api.resume("stopped", report=False)
+    assert resumed is not None
+    for name, tensor in weights(straight).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+    assert resumed.metrics == straight.metrics
+
+
+@pytest.mark.parametrize("words", [(), FEEDBACK, COMPAT, (*FEEDBACK, "joint=true")])
+def test_the_cost_of_a_step_needs_no_content(words: tuple[str, ...]) -> None:
+    task = task_of(*words, *(("base=x",) if words else ()))
+    spend = _cost(task, task.spec(), task.config, torch.device("meta"))
+    assert spend.flops_per_step > 0
+    assert spend.parameters == sum(
+        p.numel() for p in task.model(task.spec()).parameters() if p.requires_grad
+    )
+
+
+def test_figures_show_texts_levels_deltas_and_the_bound(workspace: Path) -> None:
+    run = train(*FEEDBACK, f"base={train().path}", "run.name=child")
+    assert {path.stem for path in api.sample(run.path)} == {"texts", "levels", "deltas"}
+    page = api.report(run.path).read_text()
+    assert "NELBO a real token" in page
+
+
+@pytest.mark.skipif("WEFT_DATA" not in os.environ, reason="gsm8k: WEFT_DATA is not set")
+def test_exact_match_asks_problems_of_gsm8k_and_a_perfect_model_gets_them_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ("data.dataset=gsm8k", "data.block_size=512", "eval.exact_match=4", "eval.chunks=2")
+    task, model = built(*words)
+    assert evaluated(task, model)["exact_match"] == 0.0
+    monkeypatch.setattr("weft.families.feedback.generation.complete", lambda *parts, **_: parts[3])
+    assert evaluated(task, model)["exact_match"] == 1.0
