@@ -13,6 +13,7 @@ from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import preset, preset_names
 from weft.errors import Interrupted, RunError, UsageError
+from weft.family import resolve
 from weft.run.registry import Run, find_runs, open_run
 
 if TYPE_CHECKING:
@@ -133,13 +134,19 @@ def sample(path: Path | str, checkpoint: str | None = None) -> list[Path]:
 
 
 def report(path: Path | str) -> Path:
-    """Writes the run's report.html, one self-contained page, and gives its path."""
+    """Writes report.html, one self-contained page, and gives its path.
+
+    Args:
+        path: a run's directory, or a folder of runs: a sweep's, or one above several.
+    """
     from weft.config.load import validate
     from weft.config.recipe import plain_defaults
     from weft.reports.html import write_report
     from weft.reports.plots import curves, save, style
     from weft.run.directory import RunDirectory
 
+    if not (Path(path) / "status.json").is_file() and find_runs(path):
+        return _overview(Path(path))[2]
     run = open_run(path)
     history, family = run.history(), families.find(run.family)
     task = family.load_task(validate(run.config, family, str(run.path / "config.yaml")))
@@ -174,12 +181,14 @@ class Sweep:
         directory: where its runs lie, with sweep.yaml and report.html.
         table: mean and standard error over seeds of every setting.
         outcomes: how each point that was tried ended.
+        pictures: the plot, and what the family draws of many runs.
         page: its report.
     """
 
     directory: Path
     table: Table
     outcomes: list[Outcome]
+    pictures: list[Path]
     page: Path
 
 
@@ -199,11 +208,9 @@ def sweep(
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
     """
-    from weft.reports.html import write_sweep_report
-    from weft.reports.plots import save, sweep_plot
     from weft.run.directory import RunDirectory
     from weft.run.parents import find_weights
-    from weft.sweeps.grid import open_plan, outstanding, points, summarise
+    from weft.sweeps.grid import open_plan, outstanding, points
     from weft.sweeps.pool import run_points
     from weft.sweeps.space import parse
 
@@ -222,22 +229,41 @@ def sweep(
         outcomes = run_points(todo, train_point, workers, on_done)
     finally:
         place.unlock()
-    done = find_runs(folder)
-    table = summarise(planned, done)
-    finished = [run for run in done if run.state == "finished"]
     if any(outcome.state == "stopped" for outcome in outcomes):
         raise Interrupted("SIGINT", str(folder), again="the same sweep command goes on with it")
-    if not finished:
+    if not any(run.state == "finished" for run in find_runs(folder)):
         raise RunError(
             "no run of the sweep finished",
             where=str(folder),
             hint="\n".join(outcome.error for outcome in outcomes[:1]),
         )
-    chosen = metric or _headline(finished[0])
-    figure = sweep_plot(table, chosen)
-    save(figure, folder / "sweep.png")
-    page = write_sweep_report(folder, table, figure, done)
-    return Sweep(folder, table, outcomes, page)
+    table, pictures, page = _overview(folder, metric)
+    assert table is not None
+    return Sweep(folder, table, outcomes, pictures, page)
+
+
+def _overview(folder: Path, metric: str | None = None) -> tuple[Table | None, list[Path], Path]:
+    """A folder's runs together: their table if they are a sweep, pictures, and the page of both."""
+    from weft.reports.html import write_overview
+    from weft.reports.plots import save, style, sweep_plot
+    from weft.sweeps.grid import read_plan, summarise
+
+    found, planned = find_runs(folder), read_plan(folder)
+    finished = [run for run in found if run.state == "finished"]
+    table = summarise(planned, found) if planned else None
+    figures: list[Picture] = []
+    with style():
+        if table and finished:
+            shown = sweep_plot(table, metric or _headline(finished[0]))
+            figures.append(("sweep", table.note, shown))
+        for name in dict.fromkeys(run.family for run in finished):
+            if drawing := families.find(name).comparison:
+                mine = [(run.config, run.metrics) for run in finished if run.family == name]
+                figures += resolve(drawing)(mine)
+    for name, _, figure in figures:
+        save(figure, folder / f"{name}.png")
+    page = write_overview(folder, found, figures, table)
+    return table, [folder / f"{name}.png" for name, _, _ in figures], page
 
 
 def train_point(words: tuple[str, ...]) -> dict[str, Any]:

@@ -142,13 +142,15 @@ def sweep(
     failed = [o for o in result.outcomes if o.state != "done"]
     values = {
         "directory": str(result.directory),
+        "pictures": [str(path) for path in result.pictures],
         "report": str(result.page),
         "table": table_json(result.table),
         "failed": [o.point.name for o in failed],
     }
     _emit(as_json, values, lambda: rich_table(result.table))
     if not as_json:
-        print(f"plot    {result.directory / 'sweep.png'}\nreport  {result.page}")
+        print(*(f"plot    {path}" for path in result.pictures), sep="\n")
+        print(f"report  {result.page}")
     if failed:
         raise WeftError(
             f"{len(failed)} of {len(result.outcomes)} runs did not finish",
@@ -193,10 +195,13 @@ def runs(
 
 @app.command()
 def report(
-    run: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.")],
+    run: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN|FOLDER...", help="Runs, or folders of runs to show together."),
+    ],
     as_json: Json = False,
 ) -> None:
-    """Write a run's report, one self-contained HTML page."""
+    """Write the report of a run, a sweep or a folder of runs, one self-contained HTML page."""
     from weft import api
 
     pages = [str(api.report(path)) for path in run]

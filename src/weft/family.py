@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
+    from weft.config.presets import Preset
     from weft.data.source import Batch, DataSpec, Source, Splits
 
 C = TypeVar("C", bound=FamilyConfig)
@@ -41,6 +42,8 @@ class Family:
         table: "module:function" giving further presets by name, for families that ship a table of
             them rather than a file each; or "".
         bench: "module:function" giving the benchmark cases, or "" if there are none.
+        comparison: "module:function" that draws many runs together, for the page of a sweep: from
+            (config, metrics) of finished runs it yields (name, caption, Figure); or "".
         aliases: old key -> (new key, converter of the value).
         optimisers, schedules, clips: kinds this family adds to the engine's own.
     """
@@ -53,6 +56,7 @@ class Family:
     parallel: Parallel = "items"
     table: str = ""
     bench: str = ""
+    comparison: str = ""
     aliases: Mapping[str, tuple[str, Converter]] = field(default_factory=dict)
     optimisers: Mapping[str, Kind] = field(default_factory=dict)
     schedules: Mapping[str, Kind] = field(default_factory=dict)
@@ -65,9 +69,9 @@ class Family:
         return Path(str(module.__file__)).parent
 
     @property
-    def generated(self) -> Mapping[str, Mapping[str, Any]]:
+    def generated(self) -> Mapping[str, Preset]:
         """Presets that are rows of a table, by name."""
-        presets: Mapping[str, Mapping[str, Any]] = resolve(self.table)() if self.table else {}
+        presets: Mapping[str, Preset] = resolve(self.table)() if self.table else {}
         return presets
 
     def load_task(self, config: FamilyConfig) -> Task[Any]:

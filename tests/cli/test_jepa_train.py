@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from weft import api, families
-from weft.adapters import jepa_figures, jepa_probes
+from weft import api
+from weft.adapters import jepa_probes
 from weft.adapters.jepa_train import main, read_configs
 from weft.config.yaml import read_file, write
 from weft.errors import UsageError
@@ -32,18 +31,6 @@ SHORT = [
                  "model.backbone_width_factor=1")
     for word in ("--set", pair)
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def jepa(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The family, whether or not the house lists it yet."""
-    monkeypatch.setitem(families.BUILT_IN, "jepa", "weft.families.jepa")
-    families._modules.cache_clear()
-    families.find.cache_clear()
-    yield
-    monkeypatch.undo()
-    families._modules.cache_clear()
-    families.find.cache_clear()
 
 
 def arguments(command: str) -> list[str]:
@@ -107,6 +94,17 @@ def test_the_second_command_trains_a_published_config_that_is_no_file(
     assert list(run.glob("*.ckpt")) == []
 
 
+def test_supervised_weights_are_scored_again_by_their_own_read_out(workspace: Path) -> None:
+    config = ["--configs", "sweep_fixed_uniform.(1).supervised.best.yaml", *SHORT]
+    assert main([*config, "--values", "output_path=floor"]) == 0
+    weights = "load_checkpoint_path=floor/epoch=0_sample_step=8.ckpt"
+    assert main([*config, "--values", "output_path=again", weights]) == 0
+    once, again = (
+        json.loads(Path(name, "probe_metrics.json").read_text()) for name in ("floor", "again")
+    )
+    assert again["rmse_px"] == pytest.approx(once["rmse_px"], rel=1e-5)
+
+
 def test_exported_files_work_like_the_configs_they_stand_for(workspace: Path) -> None:
     export(Path("reproduce_configs"))
     assert main([*arguments(REPRODUCE), *SHORT, "--values", "vicreg.base_lr=0.5"]) == 0
@@ -164,24 +162,15 @@ def test_both_probes_are_compared_on_a_run(
 ) -> None:
     train("one")
     assert jepa_probes.main(["runs/jepa/one", "--size", "16", "--epochs", "2"]) == 0
-    exact, published = capsys.readouterr().out.splitlines()
+    exact, published, both = capsys.readouterr().out.splitlines()
     assert exact.startswith("closed_form") and published.startswith("published")
+    assert "of the published" in both and "times faster" in both
     assert jepa_probes.main(["runs/jepa/two"]) == 1
 
 
-def test_a_sweep_over_noise_draws_the_paper_s_figure(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train("weak", noise="fixed_uniform", noise_level=0.5)
-    train("strong", noise="fixed_uniform", noise_level=2.0)
-    train("three", dataset_type="Multiple")
-    assert jepa_figures.main(["runs", "--out", "drawn"]) == 0
-    assert capsys.readouterr().out.split() == ["drawn/noise_sweep.png", "drawn/dots_kept.png"]
-    assert Path("drawn/noise_sweep.png").stat().st_size > 10_000
-
-
-def test_figures_need_runs_that_allow_for_them(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert jepa_figures.main(["."]) == 1
-    assert "make no figure" in capsys.readouterr().err
+def test_a_sweep_over_noise_draws_the_paper_s_figure(workspace: Path) -> None:
+    short = SHORT[1::2]
+    words = (*short, "noise=fixed_uniform", "noise_level=0.5,2")
+    sweep = api.sweep("jepa/clean", *words, directory="runs/noise", workers=1)
+    assert (sweep.directory / "noise_sweep.png").stat().st_size > 10_000
+    assert "brightness" in sweep.page.read_text(encoding="utf-8")

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from weft.families.jepa import conv, reference
 from weft.families.jepa.conv import PatchedConv, patches
-from weft.families.jepa.decoder import FrameNorm, UpsampledConv, UpsampledResize
-from weft.families.jepa.dense import Dense, Stepped, linear
+from weft.families.jepa.dense import Dense, linear
+from weft.families.jepa.loop import Stepped
 from weft.families.jepa.predictor import Gru
+from weft.families.jepa.upsampling import UpsampledConv, UpsampledResize
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 Dtypes = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -163,8 +164,9 @@ def test_forward_model_in_bf16_stays_near_float32() -> None:
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(5, 2, 2), (4, 2, 0), (1, 2, 0)])
 @pytest.mark.parametrize("bias", [False, True])
-def test_weight_gradient_by_patches_equals_the_convolutions(
-    bias: bool, kernel: int, stride: int, padding: int
+@pytest.mark.parametrize("by_patches", [False, True])
+def test_gradients_by_products_equal_the_convolutions(
+    by_patches: bool, bias: bool, kernel: int, stride: int, padding: int
 ) -> None:
     torch.manual_seed(0)
     x, weight = _random(2, 3, 9, 8), _random(4, 3, kernel, kernel)
@@ -172,7 +174,7 @@ def test_weight_gradient_by_patches_equals_the_convolutions(
     inputs = [x, weight] + ([offset] if offset is not None else [])
     geometry = (stride, stride), (padding, padding)
     _agree(
-        lambda: conv._ByPatches.apply(x, weight, offset, *geometry),
+        lambda: conv._Convolution.apply(x, weight, offset, geometry, by_patches),
         lambda: F.conv2d(x, weight, offset, *geometry),
         inputs,
         1e-10,
@@ -198,33 +200,21 @@ def test_shrinking_convolution_in_bf16_has_the_gradients_of_float32() -> None:
         torch.testing.assert_close(rough, exact, rtol=0, atol=2e-2 * scale)
 
 
-@pytest.mark.parametrize(("scale", "kernel"), [(2, 3), (3, 5), (3, 3), (2, 5)])
-def test_one_transposed_convolution_equals_upsampling_and_convolving(
-    scale: int, kernel: int
-) -> None:
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_boxes_after_the_convolution_equal_upsampling_before_it(scale: int) -> None:
     torch.manual_seed(0)
-    layer = UpsampledConv(3, 2, scale, kernel).double()
+    layer = UpsampledConv(3, 2, scale).double()
     x = _random(2, 3, 4, 5)
     _agree(lambda: layer(x), lambda: reference.plain(layer, x), [x, *layer.parameters()], 1e-10)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("before", "after"), [(6, 10), (18, 28), (4, 30)])
-def test_matrices_along_the_axes_equal_convolving_and_resizing(before: int, after: int) -> None:
+def test_a_matrix_along_each_axis_equals_convolving_and_resizing(
+    before: int, after: int, channels: int
+) -> None:
     torch.manual_seed(0)
-    layer = UpsampledResize(3, 2, scale=3, kernel=5, before=before, after=after).double()
+    layer = UpsampledResize(3, channels, scale=3, before=before, after=after).double()
     x = _random(2, 3, before, before)
-    # The matrices are kept in float32.
+    # The matrix is kept in float32.
     _agree(lambda: layer(x), lambda: reference.plain(layer, x), [x, *layer.parameters()], 1e-7)
-
-
-def test_frames_normalised_together_equal_frames_normalised_one_by_one() -> None:
-    torch.manual_seed(0)
-    together, alone = FrameNorm(3), nn.BatchNorm2d(3)
-    x = torch.randn(4, 2, 3, 5, 5)
-    together.frames = 4
-    out = together(x.flatten(0, 1)).unflatten(0, (4, 2))
-    torch.testing.assert_close(out, torch.stack([alone(frame) for frame in x]))
-    torch.testing.assert_close(together.running_var, alone.running_var)
-    together.eval()
-    alone.eval()
-    torch.testing.assert_close(together(x[0]), alone(x[0]))

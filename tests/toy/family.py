@@ -40,6 +40,7 @@ FAMILY = Family(
     config=ToyConfig,
     task="tests.toy.task:ToyTask",
     default="small",
+    comparison="tests.toy.comparison:figures",
     aliases={
         "old_width": ("width", lambda value: value + 1),
         "lr": ("optim.lr", lambda value: value),

@@ -138,7 +138,9 @@ def _evaluate(old: dict[str, Any], extra: Sequence[str]) -> None:
 
     path = Path(str(old.pop("load_checkpoint_path")))
     output = old.pop("output_path", None)
-    old.pop("eval_only")
+    if not old.get("probing_cfg.full_finetune"):
+        # With `full_finetune` it names the objective `supervised`, alone it would name `random`.
+        old.pop("eval_only")
     if not path.is_file():
         raise UsageError(f"there is no file `{path}`", where="load_checkpoint_path")
     values = _changed(_over_original(old), extra)

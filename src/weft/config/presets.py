@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os.path import isfile
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ class Preset:
     Attributes:
         values: what it sets.
         lines: line of each key in its file; empty for a row of a table.
-        about: first line of the file's opening comment.
+        about: what it is, in one line; of a file the first line of its opening comment.
     """
 
-    values: dict[str, Any]
-    lines: Mapping[KeyPath, int]
+    values: Mapping[str, Any]
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
     about: str = ""
 
 
@@ -49,7 +49,7 @@ def preset(family: Owner, name: str) -> Preset:
         comment = path.read_text().partition("\n")[0].lstrip("# ").strip()
         return Preset(*read_file(path), comment)
     if name in family.generated:
-        return Preset(dict(family.generated[name]), {})
+        return family.generated[name]
     names = preset_names(family)
     raise UsageError(
         f"family `{family.name}` has no preset `{name}`",
@@ -76,8 +76,8 @@ def base_layer(word: str, registry: Registry, notices: list[str]) -> tuple[str, 
     return recipe, _labelled({**chosen.values, "family": name}, chosen.lines, f"preset {recipe}")
 
 
-def _labelled(values: dict[str, Any], lines: Mapping[KeyPath, int], label: str) -> Layer:
-    return Layer(values, {(): label, **{key: f"{label}:{n}" for key, n in lines.items()}})
+def _labelled(values: Mapping[str, Any], lines: Mapping[KeyPath, int], label: str) -> Layer:
+    return Layer(dict(values), {(): label, **{key: f"{label}:{n}" for key, n in lines.items()}})
 
 
 def _recipe(word: str, registry: Registry, notices: list[str]) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import cache, reduce
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, Field, create_model
 
 from weft.config.base import FamilyConfig
 from weft.config.kinds import Kind, Kinds, kinds
+
+if TYPE_CHECKING:
+    from weft.config.presets import Preset
 
 _UNIONS = ("optim", "schedule", "clip")
 
@@ -40,7 +43,7 @@ class Owner(Protocol):
         ...
 
     @property
-    def generated(self) -> Mapping[str, Mapping[str, Any]]:
+    def generated(self) -> Mapping[str, Preset]:
         """Presets that are rows of a table."""
         ...
 

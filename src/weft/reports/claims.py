@@ -31,7 +31,8 @@ class Claim:
         config: dotted key -> value that a run must have to be compared.
         published: the paper's number.
         note: what a reader must know to compare them, or "".
-        tolerance: half a unit of the last published digit, in the metric's unit.
+        tolerance: half a unit of the last published digit, or half the width of a band whose
+            middle is `published`; in the metric's unit.
     """
 
     id: str
@@ -94,8 +95,8 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     the newest; never those with the best result. Of runs with the same seed the newest counts.
 
     Verdict: `met` if |ours - published| <= tolerance, i.e. our mean rounds to the published
-    number; `below` or `above` otherwise; `not run` if no finished run matches. The standard
-    error is printed for the reader and does not soften the verdict.
+    number or lies in the band; `below` or `above` otherwise; `not run` if no finished run
+    matches. The standard error is printed for the reader and does not soften the verdict.
     """
     finished = [run for run in runs if run.state == "finished"]
     rows: list[Mapping[str, Cell]] = []
@@ -120,7 +121,10 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             if len(settings) > 1:
                 several.append(claim.id)
         rows.append(row)
-    note = "met: our mean lies within half a unit of the last published digit"
+    note = (
+        "met: our mean lies within the claim's tolerance of the published number, "
+        "which is half a unit of its last digit, or half a band around it"
+    )
     if several:
         note += (
             f"; runs of several lengths or settings match {', '.join(several)}: "
@@ -150,7 +154,7 @@ def _ours(claim: Claim, runs: list[Run]) -> dict[str, Cell]:
     used = list(by_seed.values())
     ours = mean_of([float(run.metrics[claim.metric]) for run in used])
     difference = ours.value - claim.published
-    # 1e-9: a mean of exactly half a unit counts, whatever its binary form.
+    # 1e-9: a mean at the very edge counts, whatever its binary form.
     verdict = (
         "met"
         if abs(difference) <= claim.tolerance + 1e-9

@@ -77,35 +77,43 @@ def write_report(
     return _write(run.path / "report.html", f"{run.name}: {run.family}", parts)
 
 
-def write_sweep_report(directory: Path, table: Table, figure: Figure, runs: Sequence[Run]) -> Path:
-    """Writes the sweep's `report.html` and gives its path.
+def write_overview(
+    directory: Path, runs: Sequence[Run], figures: Iterable[Named], table: Table | None = None
+) -> Path:
+    """Writes the `report.html` of a folder of runs, such as a sweep's, and gives its path.
 
     Args:
-        directory: the sweep's directory.
-        table: its summary, one row a setting.
-        figure: its plot.
-        runs: its runs, in any state.
+        directory: the folder.
+        runs: those below it, in any state.
+        figures: what they show together, in the order to show them.
+        table: a sweep's summary, one row a setting.
     """
     states = [run.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     recipes = dict.fromkeys(str(run.status.get("recipe", "")) for run in runs)
     seconds = sum(float(run.status.get("seconds") or 0) for run in runs)
     tone = "good" if set(states) == {"finished"} else "busy"
+    what, title = "Sweep" if table else "Runs", directory.resolve().name
     parts = [
-        f'<header><p class="eyebrow">Sweep of {_e(", ".join(recipes))}</p>'
-        f'<div class="title"><h1>{_e(directory.name)}</h1>'
+        f'<header><p class="eyebrow">{what} of {_e(", ".join(recipes))}</p>'
+        f'<div class="title"><h1>{_e(title)}</h1>'
         f'<span class="badge {tone}">{_e(counts)}</span></div>'
         f'<p class="lead">{len(runs)} runs, {_e(format_seconds(seconds))} of training in all.</p>'
         "</header>",
-        _section("Result", _gallery([_drawn(0, "sweep", table.note, figure)])),
+        _section(
+            "Result",
+            _gallery([_drawn(number, *figure) for number, figure in enumerate(figures)]),
+        ),
         *(_section(shown.title or "Table", _card(_table(shown))) for shown in _views(table)),
         _section("Runs", _card(_run_list(directory, runs))),
     ]
-    return _write(directory / "report.html", directory.name, parts)
+    return _write(directory / "report.html", title, parts)
 
 
-def _views(table: Table) -> list[Table]:
+def _views(table: Table | None) -> list[Table]:
     """Two axes make a square for each metric; otherwise the table stays as it is."""
+    if table is None:
+        return []
     if len(table.with_role("axis")) != 2:
         return [table]
     return [pivot(table, column.key) for column in table.with_role("value")]
@@ -333,9 +341,9 @@ def _log(path: Path) -> str:
 def _run_list(directory: Path, runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
-        name = _e(run.name)
-        if (run.path / "report.html").is_file() and run.path.parent == directory:
-            name = f'<a href="{_e(run.name)}/report.html">{name}</a>'
+        name = _e(run.path.relative_to(directory).as_posix())
+        if (run.path / "report.html").is_file():
+            name = f'<a href="{name}/report.html">{name}</a>'
         metrics = ", ".join(f"{key} {_number(value)}" for key, value in run.metrics.items())
         message = str(run.status.get("message") or "")
         rows.append(

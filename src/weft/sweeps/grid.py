@@ -115,6 +115,12 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
     return points(space, directory)
 
 
+def read_plan(directory: Path) -> list[Point]:
+    """The points of the sweep in `directory`; none if there is no sweep in it."""
+    plan = directory / PLAN
+    return points(_read(plan)[0], directory) if plan.is_file() else []
+
+
 def outstanding(planned: Sequence[Point], runs: Iterable[Run]) -> list[Point]:
     """The points without a finished run: to be started, or resumed where a run exists."""
     finished = {run.path.name for run in runs if run.state == "finished"}

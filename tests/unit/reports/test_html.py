@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.unit.reports.runs import CONFIG, run
-from weft.reports.html import write_report, write_sweep_report
+from weft.reports.html import write_overview, write_report
 from weft.reports.plots import Named, curves, save, style, sweep_plot
 from weft.reports.tables import Column, Mean, Table
 from weft.run.directory import RunDirectory
@@ -258,6 +258,10 @@ def sweep_table(*axes: str) -> Table:
     )
 
 
+def plot(table: Table) -> list[Named]:
+    return [("sweep", table.note, sweep_plot(table, "test/accuracy"))]
+
+
 def test_a_sweep_page_has_plot_table_and_runs(tmp_path: Path) -> None:
     runs = [
         run(tmp_path / "delay=5,seed=0"),
@@ -267,7 +271,7 @@ def test_a_sweep_page_has_plot_table_and_runs(tmp_path: Path) -> None:
         each.path.mkdir()
     (runs[0].path / "report.html").touch()
     table = sweep_table("delay")
-    path = write_sweep_report(tmp_path, table, sweep_plot(table, "test/accuracy"), runs)
+    path = write_overview(tmp_path, runs, plot(table), table)
     page = Page(path.read_text(encoding="utf-8"))
     assert path == tmp_path / "report.html"
     assert "1 finished, 1 failed" in page.text and "5 min 22 s" in page.text
@@ -279,5 +283,5 @@ def test_a_sweep_page_has_plot_table_and_runs(tmp_path: Path) -> None:
 
 def test_two_axes_are_shown_as_a_square(tmp_path: Path) -> None:
     table = sweep_table("delay", "order")
-    path = write_sweep_report(tmp_path, table, sweep_plot(table, "test/accuracy"), [])
+    path = write_overview(tmp_path, [], plot(table), table)
     assert "delay order 2 5 0.981 ± 0.002" in Page(path.read_text(encoding="utf-8")).text

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from weft.config.kinds import Kind
 from weft.families.jepa.aliases import ALIASES
-from weft.families.jepa.config import Clean, Config, Lars, Published
+from weft.families.jepa.config import Config
+from weft.families.jepa.sections import Clean, Lars, Published
 from weft.family import Family
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ FAMILY = Family(
     parallel="none",
     table="weft.families.jepa.table:presets",
     bench="weft.families.jepa.bench:cases",
+    comparison="weft.families.jepa.comparison:figures",
     aliases=ALIASES,
     optimisers={"lars": Kind(Lars, "weft.families.jepa.lars:lars")},
     schedules={

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError
-from weft.families.jepa.config import ModelConfig
-from weft.families.jepa.conv import PatchedConv
+from weft.families.jepa.conv import Convolution, PatchedConv
 from weft.families.jepa.dense import Dense, widened
+from weft.families.jepa.norm import run
 from weft.families.jepa.resnet import WIDTHS, resnet18
+from weft.families.jepa.sections import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _menet5(config: ModelConfig, channels: int, size: int) -> Backbone:
         PatchedConv(16 * w, 32 * w, 5, stride=2, padding=2),
         nn.ReLU(),
         nn.BatchNorm2d(32 * w),
-        nn.Conv2d(32 * w, 32 * w, 3, padding=1),
+        Convolution(32 * w, 32 * w, 3, padding=1),
         nn.ReLU(),
         nn.BatchNorm2d(32 * w),
         nn.AvgPool2d(2),
@@ -204,11 +205,16 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Codes (T, B, D), float32, of images (B, T, C, S, S)."""
-        frames = image.transpose(0, 1)
-        if self.frame_difference:
-            frames = torch.cat((frames, difference(frames)), dim=2)
-        codes: Tensor = self.net(frames.flatten(0, 1))
+        frames = self.frames(image)
+        codes = run(self.net, frames.flatten(0, 1))
         return widened(codes).unflatten(0, frames.shape[:2])
+
+    def frames(self, image: Tensor) -> Tensor:
+        """What the network sees of images (B, T, C, S, S), time first."""
+        frames = image.transpose(0, 1)
+        if not self.frame_difference:
+            return frames
+        return torch.cat((frames, difference(frames)), dim=2)
 
 
 def difference(frames: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from weft.data.source import Batch
 from weft.families.jepa import objective, reference
 from weft.families.jepa.bench_data import data_cases
-from weft.families.jepa.config import Config, Lars
+from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
 from weft.families.jepa.lars import lars
 from weft.families.jepa.model import build_model
+from weft.families.jepa.sections import Lars
 from weft.metrics.timing import Case, Form
 
 Loss = Callable[[nn.Module, Batch, Config, torch.Generator], tuple[Tensor, dict[str, Tensor]]]

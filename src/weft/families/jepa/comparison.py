@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ GUESS = 8.9
 """Pixels by which always guessing the centre misses a uniform dot, sqrt(2 / 12) * 21.8."""
 
 NOISES = ("changing uniform", "changing structured", "fixed uniform", "fixed structured")
+_REPEATS = ("seed", "run", "log", "checkpoint", "eval", "engine", "data")
+"""What may differ between runs of one setting."""
+
 _DOTTED = (0, (1, 1.6))
 _DOTS = ("C1", "C0", "C2")
 
@@ -42,6 +46,8 @@ class Result:
         method: the objective.
         rmse: pixels.
         dots: pixels, one a dot; empty with a single dot.
+        setting: the same for runs that differ in their seed alone.
+        validation: pixels, on the sequences that settings are chosen by.
     """
 
     noise: str
@@ -49,6 +55,8 @@ class Result:
     method: str
     rmse: float
     dots: tuple[float, ...] = ()
+    setting: str = ""
+    validation: float = math.inf
 
 
 def results_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> list[Result]:
@@ -66,13 +74,18 @@ def results_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> list[
     kind = "structured" if config["dataset_structured_noise"] else "uniform"
     noises = [f"{place} {kind}" for place, level in levels.items() if level > 0] or NOISES
     dots = [key for key in metrics if key.startswith(f"{split}/dot_rmse_px_")]
+    setting = json.dumps(
+        {key: value for key, value in config.items() if key not in _REPEATS}, default=str
+    )
     return [
         Result(
             noise,
             max(levels.values()),
             str(config["objective"]),
-            float(metrics[f"{split}/rmse_px"]),
-            tuple(float(metrics[key]) for key in sorted(dots)),
+            _pixels(metrics[f"{split}/rmse_px"]),
+            tuple(_pixels(metrics[key]) for key in sorted(dots)),
+            setting,
+            _pixels(metrics.get("val/rmse_px")),
         )
         for noise in noises
     ]
@@ -81,9 +94,10 @@ def results_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> list[
 def figures(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, float]]]) -> Iterator[Named]:
     """The figures that finished runs, given as (config, metrics), allow for.
 
-    Runs of different lengths or sizes are drawn together: choose runs that may be compared.
+    Of several settings of a method, such as its learning rates, one is drawn: that with the most
+    seeds, and among those the one with the least error on the validation sequences.
     """
-    found = [result for config, metrics in runs for result in results_of(config, metrics)]
+    found = chosen(result for config, metrics in runs for result in results_of(config, metrics))
     single = [result for result in found if not result.dots]
     if len({result.level for result in single}) > 1:
         noisy = {result.noise for result in single if result.level > 0}
@@ -91,6 +105,19 @@ def figures(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, float]]]) -> It
     three = [result for result in found if result.dots and result.noise == NOISES[0]]
     if three:
         yield dots_kept(three, GUESS)
+
+
+def chosen(results: Iterable[Result]) -> list[Result]:
+    """The results of one setting for each method, noise, level and number of dots."""
+    settings: dict[tuple[Any, ...], dict[str, list[Result]]] = {}
+    for r in results:
+        place = settings.setdefault((r.noise, r.level, r.method, len(r.dots)), {})
+        place.setdefault(r.setting, []).append(r)
+
+    def rank(runs: list[Result]) -> tuple[int, float]:
+        return -len(runs), sum(r.validation for r in runs) / len(runs)
+
+    return [r for rivals in settings.values() for r in min(rivals.values(), key=rank)]
 
 
 def noise_sweep(results: Iterable[Result]) -> Named:
@@ -147,7 +174,7 @@ def noise_sweep(results: Iterable[Result]) -> Named:
         "Error of the position read out of the rollout (root mean squared Euclidean distance over "
         f"all frames), mean over up to {seeds} seed{'s' if seeds > 1 else ''}"
         + (" with 95 % intervals" if seeds > 1 else "")
-        + ". The dot itself has brightness 1."
+        + ". The dot itself has brightness 1. Settings of a method were chosen by validation."
     )
     return "noise_sweep", caption, figure
 
@@ -207,6 +234,11 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
     factor = _T[count - 2] if count - 2 < len(_T) else _T_LIMIT
     return mean, factor * deviation / math.sqrt(count)
+
+
+def _pixels(value: float | None) -> float:
+    """A metric, of which the log writes null where it is no number."""
+    return math.inf if value is None else float(value)
 
 
 def _most_seeds(results: Sequence[Result]) -> int:

@@ -1,6 +1,6 @@
-"""Dense layers for CPUs: products by oneDNN, and one weight gradient for all steps of a loop."""
+"""Dense layers for CPUs, with every product by oneDNN."""
 
-# R rows, I inputs, O outputs, T steps of a loop
+# R rows, I inputs, O outputs
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def widened(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def has_onednn(x: Tensor) -> bool:
+    """Whether oneDNN's own products may be called for a tensor that lies where x does."""
+    present = x.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return present and not torch.compiler.is_compiling()
+
+
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x weight^T + bias, without gradient, by the fastest kernel of the CPU.
 
@@ -30,7 +36,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         bias: (O,) or None.
     Returns: (R, O).
     """
-    if x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+    if x.dtype == torch.float32 and has_onednn(x):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(
             _gapless(x), _gapless(weight), bias, "none", [], ""
         )
@@ -57,20 +63,55 @@ class _Linear(torch.autograd.Function):
     """x weight^T + bias with all three products of a training step by `product`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, known: Tensor | None
+    ) -> Tensor:
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
-        return product(x, weight, bias)
+        return product(x, weight, bias) if known is None else known.view_as(known)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        wants_x, wants_weight, wants_bias, _ = ctx.needs_input_grad
+        if grad is None:
+            # Zeros for the parameters, as an optimiser tells them from no gradient at all.
+            return (
+                None,
+                torch.zeros_like(weight) if wants_weight else None,
+                weight.new_zeros(len(weight)) if wants_bias else None,
+                None,
+            )
         return (
             product(grad, weight.t()) if wants_x else None,
             product(grad.t(), x.t()) if wants_weight else None,
             grad.sum(0) if wants_bias else None,
+            None,
         )
+
+
+class _Quiet(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor | None:
+        return grad if grad.any() else None
+
+
+def quiet(x: Tensor) -> Tensor:
+    """The same tensor, behind which a gradient of zeros costs nothing.
+
+    No product is made of it, and the layers of `linear` still get their zeros. On a GPU, where
+    asking for its value would stall, and in compiled code, nothing is asked.
+    """
+    if _plain(x):
+        return x
+    passed: Tensor = _Quiet.apply(x)
+    return passed
 
 
 def _plain(x: Tensor) -> bool:
@@ -83,102 +124,30 @@ def _plain(x: Tensor) -> bool:
     )
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, known: Tensor | None = None
+) -> Tensor:
     """`torch.nn.functional.linear`, faster on CPUs; differentiable once.
 
     Args:
         x: (..., I).
         weight: (O, I).
         bias: (O,) or None.
+        known: the output, where it was computed before without a gradient.
     Returns: (..., O).
     """
     if _plain(x):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
-    out: Tensor = _Linear.apply(rows, weight, bias)
+    if known is not None:
+        known = known.flatten(0, -2)
+    out: Tensor = _Linear.apply(rows, weight, bias, known)
     return out.view(*x.shape[:-1], len(weight))
 
 
 class Dense(nn.Linear):
     """`torch.nn.Linear` with the same parameters and initial values, faster on CPUs."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x (..., I) to (..., O)."""
-        return linear(x, self.weight, self.bias)
-
-
-class _Frozen(torch.autograd.Function):
-    """x weight^T + bias whose gradient reaches x alone."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(weight)
-        return product(x, weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None]:
-        (weight,) = ctx.saved_tensors
-        return product(grad, weight.t()), None, None
-
-
-class _Tap(torch.autograd.Function):
-    """Zeros (T, R, O) to add to the steps' outputs; their gradient gives that of the weights."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, bias: Tensor | None, inputs: list[Tensor], shape: tuple[int, int]
-    ) -> Tensor:
-        ctx.inputs = inputs
-        return weight.new_zeros(()).expand(*shape, len(weight))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        rows = grad.flatten(0, 1)
-        low = ctx.inputs[0].dtype
-        # A step that was not run has a zero gradient and no input.
-        x = torch.cat(ctx.inputs)
-        weight = product(rows[: len(x)].to(low).t(), x.t()).to(grad.dtype)
-        return weight, rows.sum(0) if ctx.needs_input_grad[1] else None, None, None
-
-
-class Stepped:
-    """A dense layer inside one loop over time, with one product for its whole weight gradient.
-
-    Backpropagation through a loop adds up T weight gradients of O x I numbers each, which costs
-    more memory traffic than the steps themselves when a batch is small. Here a step passes the
-    gradient to its input only, and the gradients of all outputs meet in one product at the end.
-
-    Args:
-        weight: (O, I).
-        bias: (O,) or None.
-        steps: T, an upper bound of the calls that follow.
-        rows: R, rows of every call.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, steps: int, rows: int) -> None:
-        self.weight, self.bias = weight, bias
-        self.plain = weight.device.type != "cpu" or torch.compiler.is_compiling()
-        self.inputs: list[Tensor] = []
-        self.taps: tuple[Tensor, ...] = ()
-        autocast = torch.is_autocast_enabled("cpu")
-        self.low = torch.get_autocast_dtype("cpu") if autocast else weight.dtype
-        self.constant = weight.detach().to(self.low).contiguous()
-        self.offset = None if bias is None else bias.detach().to(self.low)
-        if torch.is_grad_enabled() and weight.requires_grad and not self.plain:
-            taps: Tensor = _Tap.apply(weight, bias, self.inputs, (steps, rows))
-            self.taps = taps.unbind()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The layer's output (R, O) for x (R, I), in float32 also under autocast."""
-        if self.plain:
-            return widened(F.linear(x, self.weight, self.bias))
-        low = x.to(self.low)
-        out: Tensor = _Frozen.apply(low, self.constant, self.offset)
-        out = widened(out)
-        if not self.taps:
-            return out
-        out = out + self.taps[len(self.inputs)]
-        self.inputs.append(low.detach())
-        return out
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Maps x (..., I) to (..., O); `known` as of `linear`."""
+        return linear(x, self.weight, self.bias, known=known)

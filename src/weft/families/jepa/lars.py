@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from weft.families.jepa.config import Lars as LarsConfig
+from weft.families.jepa.sections import Lars as LarsConfig
 
 Groups = Iterable[Mapping[str, Any]]
 

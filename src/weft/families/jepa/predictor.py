@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from weft.errors import ConfigError
 from weft.families.jepa.backbone import widths_of
-from weft.families.jepa.config import ModelConfig
-from weft.families.jepa.dense import Dense, Stepped, linear, widened
+from weft.families.jepa.dense import Dense, linear, widened
+from weft.families.jepa.gru import gru
+from weft.families.jepa.sections import ModelConfig
 
 ACTION_DIM = 2
 
@@ -24,22 +25,6 @@ class Predictor(nn.Module):
     action (R - 1 + T, B, 2) holds the actions from the first of them on. Returns the T codes
     after the last true one, (T, B, D).
     """
-
-
-def gru_cell(gates_x: Tensor, gates_h: Tensor, h: Tensor) -> Tensor:
-    """One step of a GRU (Cho et al. 2014, in torch's form).
-
-    r, z = sigmoid(x + h); n = tanh(x + r * h); h' = n + z * (h - n).
-
-    Args:
-        gates_x, gates_h: what input and state contribute to r, z and n, (B, 3 D).
-        h: state, (B, D).
-    """
-    dim = h.shape[-1]
-    x_rz, x_n = gates_x.split((2 * dim, dim), dim=-1)
-    h_rz, h_n = gates_h.split((2 * dim, dim), dim=-1)
-    r, z = (x_rz + h_rz).sigmoid().chunk(2, dim=-1)
-    return torch.lerp(torch.addcmul(x_n, r, h_n).tanh(), h, z)
 
 
 class Gru(Predictor):
@@ -61,19 +46,9 @@ class Gru(Predictor):
             every_layer = h.expand(self.gru.num_layers, -1, -1).contiguous()
             return widened(self.gru(action, every_layer)[0])
         x = action
-        for layer in range(self.gru.num_layers):
-            x = self._layer(layer, x, h)
+        for weight_x, weight_h, bias_x, bias_h in self.gru.all_weights:
+            x = gru(widened(linear(x, weight_x, bias_x)), h, weight_h, bias_h)
         return x
-
-    def _layer(self, layer: int, x: Tensor, h: Tensor) -> Tensor:
-        weight_x, weight_h, bias_x, bias_h = self.gru.all_weights[layer]
-        gates_x = widened(linear(x, weight_x, bias_x))
-        recurrent = Stepped(weight_h, bias_h, steps=len(x), rows=len(h))
-        states = []
-        for gates in gates_x.unbind():
-            h = gru_cell(gates, recurrent(h), h)
-            states.append(h)
-        return torch.stack(states)
 
 
 class BurninGru(Predictor):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weft.data.source import Batch
-from weft.families.jepa.backbone import difference
+from weft.families.jepa.backbone import Encoder
 from weft.families.jepa.config import Config
-from weft.families.jepa.decoder import FrameNorm, MenetDecoder, UpsampledConv, UpsampledResize
+from weft.families.jepa.conv import Convolution
+from weft.families.jepa.decoder import MenetDecoder
 from weft.families.jepa.dense import Dense
 from weft.families.jepa.model import JepaModel
 from weft.families.jepa.objective import time_first
@@ -22,6 +23,7 @@ from weft.families.jepa.reference_terms import terms
 from weft.families.jepa.rollout import Gaussian, Rollout
 from weft.families.jepa.rssm import RssmModel
 from weft.families.jepa.terms import Setting, weights_of
+from weft.families.jepa.upsampling import UpsampledConv, UpsampledResize
 
 
 def plain(net: nn.Module, x: Tensor) -> Tensor:
@@ -32,23 +34,22 @@ def plain(net: nn.Module, x: Tensor) -> Tensor:
         return x
     if isinstance(net, Dense):
         return F.linear(x, net.weight, net.bias)
-    if isinstance(net, UpsampledConv | UpsampledResize):
+    if isinstance(net, Convolution):
+        return F.conv2d(x, net.weight, net.bias, net.stride, net.padding)
+    if isinstance(net, UpsampledConv):
         large = F.interpolate(x, scale_factor=float(net.scale), mode="nearest")
         x = F.conv2d(large, net.weight, padding=net.kernel // 2)
-        return x if isinstance(net, UpsampledConv) else F.interpolate(x, net.after, mode="bilinear")
-    if isinstance(net, FrameNorm):
-        net.frames = 1
+        resized = isinstance(net, UpsampledResize)
+        return F.interpolate(x, net.after, mode="bilinear") if resized else x
     out: Tensor = net(x)
     return out
 
 
 def encode(model: nn.Module, image: Tensor) -> Tensor:
     """Codes (T, B, D) of images (B, T, C, S, S)."""
-    encoder: nn.Module = model.encoder  # type: ignore[assignment]
-    frames = image.transpose(0, 1)
-    if encoder.frame_difference:
-        frames = torch.cat((frames, difference(frames)), dim=2)
-    assert isinstance(encoder.net, nn.Module)
+    encoder = model.encoder
+    assert isinstance(encoder, Encoder)
+    frames = encoder.frames(image)
     return plain(encoder.net, frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
 

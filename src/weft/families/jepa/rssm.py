@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weft.families.jepa.backbone import Encoder
-from weft.families.jepa.config import Rssm
 from weft.families.jepa.decoder import decode
-from weft.families.jepa.dense import Dense, Stepped, linear, widened
-from weft.families.jepa.predictor import ACTION_DIM, gru_cell
+from weft.families.jepa.dense import Dense, linear, quiet, widened
+from weft.families.jepa.gru import Recurrence, gru_cell
+from weft.families.jepa.loop import Stepped
+from weft.families.jepa.predictor import ACTION_DIM
 from weft.families.jepa.rollout import Gaussian, Rollout, read_actions
+from weft.families.jepa.sections import Rssm
 
 
 class RssmModel(nn.Module):
@@ -63,7 +63,7 @@ class RssmModel(nn.Module):
 
     def prior(self, belief: Tensor) -> Gaussian:
         """The state expected at beliefs (…, D)."""
-        return self._gaussian(self.prior_mean(belief), self.prior_std(belief))
+        return self.gaussian(self.prior_mean(belief), self.prior_std(belief))
 
     def rollout(self, e_0: Tensor, action: Tensor) -> Tensor:
         """Beliefs without seeing any frame but the first: the probe reads this.
@@ -97,10 +97,18 @@ class RssmModel(nn.Module):
         """
         e = self.encode(image)
         noise = torch.randn((2, *e.shape), generator=generator, device=e.device, dtype=e.dtype)
-        beliefs, states = self._filter(e, action.transpose(0, 1), noise[0])
+        # What compilers make of the fast form's loop need not be right (torch 2.13).
+        fast = self.compat and not torch.compiler.is_compiling()
+        run = self._filter_published if fast else self._filter
+        beliefs, states, posterior = run(e, action.transpose(0, 1), noise[0])
         prior = self.prior(beliefs)
         if self.compat:
-            states = (prior.mean + prior.std * noise[1]).detach()
+            states = self._sample(prior, noise[1])
+            # What is left of their gradient is the divergence's: zero below the free nats, and a
+            # mean over entries stays there.
+            prior, posterior = (
+                Gaussian(*map(quiet, (of.mean, of.std))) for of in (prior, posterior)
+            )
         frames = len(e) if self.compat else 1
         return Rollout(
             e,
@@ -110,91 +118,94 @@ class RssmModel(nn.Module):
             action_rollout=read_actions(self.action_head, beliefs, e),
             pixels=decode(self.decoder, torch.cat((states, beliefs), dim=-1), frames=frames),
             prior=prior,
-            posterior=self.posterior(e, beliefs),
+            posterior=posterior,
         )
 
-    def posterior(self, code: Tensor, belief: Tensor) -> Gaussian:
-        """The state after seeing frames of code (…, D) at beliefs (…, D)."""
-        hidden = self.posterior_hidden(torch.cat((code, belief), dim=-1)).relu()
-        to_mean, to_std = hidden.chunk(2, dim=-1)
-        return self._gaussian(self.posterior_mean(to_mean), self.posterior_std(to_std))
+    def _filter(self, e: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Gaussian]:
+        """Beliefs (T, B, D), the states fed on (T, B, D), and the states after seeing a frame."""
+        enter, gates_x, from_action = self._inputs(action)
+        gates_h = Stepped(self.cell.weight_hh, self.cell.bias_hh, len(action), e.shape[1])
+        see = _Seeing(self, e)
+        beliefs, seen = [e[0]], [see(e[0])]
+        fed_on = [self._sample(self.prior(e[0]) if self.compat else seen[0], noise[0])]
+        for a, noise_t in zip(from_action, noise[1:], strict=True):
+            x = (enter(fed_on[-1]) + a).relu()
+            beliefs.append(gru_cell(gates_x(x), gates_h(beliefs[-1]), beliefs[-1]))
+            seen.append(see(beliefs[-1]))
+            fed_on.append(self._sample(seen[-1], noise_t))
+        mean, std = (torch.stack(of) for of in zip(*((s.mean, s.std) for s in seen), strict=True))
+        return torch.stack(beliefs), torch.stack(fed_on), Gaussian(mean, std)
 
-    def _filter(self, e: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Beliefs and the states fed on, (T, B, D)."""
-        enter_z, enter_a = self.enter.weight.split((self.dim, ACTION_DIM), dim=1)
-        from_action = widened(linear(action, enter_a, self.enter.bias)).unbind()
-        enter, gates_x, gates_h = (
-            Stepped(weight, bias, steps=len(action), rows=e.shape[1])
-            for weight, bias in (
-                (enter_z, None),
-                (self.cell.weight_ih, self.cell.bias_ih),
-                (self.cell.weight_hh, self.cell.bias_hh),
-            )
+    def _filter_published(
+        self, e: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Gaussian]:
+        """The same for states without a gradient, which are known inputs of a GRU once sampled.
+
+        The loop keeps no graph. Then each layer is told all its inputs and outputs at once.
+        """
+        cell, codes = self.cell, e.detach()
+        with torch.no_grad():
+            enter, gates_x, from_action = self._inputs(action)
+            made = Recurrence(codes[0], cell.weight_hh, cell.bias_hh, len(action))
+            see = _Seeing(self, codes)
+            see(codes[0])
+            states, entered, gates = [self._sample(self.prior(codes[0]), noise[0])], [], []
+            for a, noise_t in zip(from_action, noise[1:], strict=True):
+                entered.append(enter(states[-1]) + a)
+                gates.append(gates_x(entered[-1].relu()))
+                states.append(self._sample(see(made.step(gates[-1])), noise_t))
+        fed_on = torch.stack(states)
+        x = self.enter(torch.cat((fed_on[:-1], action), dim=-1), known=torch.stack(entered)).relu()
+        gates_of_x = widened(linear(x, cell.weight_ih, cell.bias_ih, known=torch.stack(gates)))
+        states_of_gru = made.join(gates_of_x, e[0], cell.weight_hh, cell.bias_hh)
+        beliefs = torch.cat((e[:1], states_of_gru))
+        hidden, mean, std = (torch.stack(each) for each in zip(*see.made, strict=True))
+        both = torch.cat((e, beliefs), dim=-1)
+        to_mean, to_std = self.posterior_hidden(both, known=hidden).relu().chunk(2, dim=-1)
+        posterior = self.gaussian(
+            self.posterior_mean(to_mean, known=mean), self.posterior_std(to_std, known=std)
         )
-        # Samples without a gradient need no record of how they were made.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.compat):
-            sample = self._sampler(e, noise)
-        belief = e[0]
-        beliefs, states = [belief], [sample(0, belief)]
-        for t, a in enumerate(from_action, start=1):
-            x = (enter(states[-1]) + a).relu()
-            belief = gru_cell(gates_x(x), gates_h(belief), belief)
-            beliefs.append(belief)
-            states.append(sample(t, belief))
-        return torch.stack(beliefs), torch.stack(states)
+        return beliefs, fed_on, posterior
 
-    def _sampler(self, e: Tensor, noise: Tensor) -> Callable[[int, Tensor], Tensor]:
-        """The state (B, D) to feed on at frame t and a belief (B, D)."""
-        frames, rows, _ = e.shape
-        from_e, from_b = self.posterior_hidden.weight.chunk(2, dim=1)
-        seen = widened(linear(e, from_e, self.posterior_hidden.bias)).unbind()
-        hidden, mean, std = (
-            Stepped(weight, bias, steps=frames, rows=rows)
-            for weight, bias in (
-                (from_b, None),
-                (self.posterior_mean.weight, self.posterior_mean.bias),
-                (self.posterior_std.weight, self.posterior_std.bias),
-            )
-        )
+    def _sample(self, state: Gaussian, noise: Tensor) -> Tensor:
+        sample = torch.addcmul(state.mean, state.std, noise)
+        return sample.detach() if self.compat else sample
 
-        def sample(t: int, belief: Tensor) -> Tensor:
-            if self.compat and t == 0:
-                state = self.prior(belief)
-            else:
-                to_mean, to_std = (hidden(belief) + seen[t]).relu().chunk(2, dim=-1)
-                state = self._gaussian(mean(to_mean), std(to_std))
-            return state.mean + state.std * noise[t]
+    def _inputs(self, action: Tensor) -> tuple[Stepped, Stepped, tuple[Tensor, ...]]:
+        """Layers from a state to W z and on to the gates, and W a + bias of each action."""
+        steps, rows, _ = action.shape
+        of_state, of_action = self.enter.weight.split((self.dim, ACTION_DIM), dim=1)
+        from_action = widened(linear(action, of_action, self.enter.bias)).unbind()
+        enter = Stepped(of_state, None, steps, rows)
+        return enter, Stepped(self.cell.weight_ih, self.cell.bias_ih, steps, rows), from_action
 
-        def detached(t: int, belief: Tensor) -> Tensor:
-            with torch.no_grad():
-                return sample(t, belief)
-
-        return detached if self.compat else sample
-
-    def _gaussian(self, mean: Tensor, std: Tensor) -> Gaussian:
+    def gaussian(self, mean: Tensor, std: Tensor) -> Gaussian:
+        """The distribution that two layers' outputs (…, D) stand for."""
         return Gaussian(widened(mean).relu(), F.softplus(widened(std).relu()) + self.min_var)
 
 
-def kl(p: Gaussian, q: Gaussian) -> Tensor:
-    """KL(p || q) of each entry in nats, (T, B, D)."""
-    ratio = (p.std / q.std).square()
-    return 0.5 * (ratio + ((p.mean - q.mean) / q.std).square() - 1 - ratio.log())
+class _Seeing:
+    """The state after seeing a frame, called for one frame after the other with the belief.
 
-
-def kl_loss(prior: Gaussian, posterior: Gaussian, config: Rssm) -> Tensor:
-    """Mean over frames 1 to T - 1 of max(KL, free_nats).
-
-    `compat`: KL(prior || posterior), mean over entries. Otherwise the KL is summed over entries,
-    and `kl_balance` of its gradient moves the prior, the rest the posterior (Hafner et al. 2021).
+    Attributes:
+        made: of each frame what the layers made: hidden (B, 2 D), mean and deviation (B, D).
     """
-    if config.compat:
-        each = kl(prior, posterior)[1:].mean((1, 2))
-        return each.clamp(min=config.free_nats).mean()
-    moves_prior = kl(_detach(posterior), prior)[1:].sum(-1).mean(-1)
-    moves_posterior = kl(posterior, _detach(prior))[1:].sum(-1).mean(-1)
-    each = config.kl_balance * moves_prior + (1 - config.kl_balance) * moves_posterior
-    return each.clamp(min=config.free_nats).mean()
 
+    def __init__(self, model: RssmModel, e: Tensor) -> None:
+        frames, rows, _ = e.shape
+        from_e, from_b = model.posterior_hidden.weight.chunk(2, dim=1)
+        self.from_e = widened(linear(e, from_e, model.posterior_hidden.bias)).unbind()
+        self.from_b = Stepped(from_b, None, frames, rows)
+        self.mean, self.std = (
+            Stepped(layer.weight, layer.bias, frames, rows)
+            for layer in (model.posterior_mean, model.posterior_std)
+        )
+        self.gaussian = model.gaussian
+        self.made: list[tuple[Tensor, Tensor, Tensor]] = []
 
-def _detach(of: Gaussian) -> Gaussian:
-    return Gaussian(of.mean.detach(), of.std.detach())
+    def __call__(self, belief: Tensor) -> Gaussian:
+        hidden = self.from_b(belief) + self.from_e[len(self.made)]
+        to_mean, to_std = hidden.relu().chunk(2, dim=-1)
+        mean, std = self.mean(to_mean), self.std(to_std)
+        self.made.append((hidden, mean, std))
+        return self.gaussian(mean, std)

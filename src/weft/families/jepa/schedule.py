@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from weft.families.jepa.config import Clean, Published
+from weft.families.jepa.sections import Clean, Published
 
 
 class CleanSchedule:

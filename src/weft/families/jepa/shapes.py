@@ -81,8 +81,8 @@ def follow(config: Config) -> Iterator[tuple[str, list[Stop]]]:
             _stop("frames", frames.flatten(0, 1), "all frames in one batch of T B images"),
         ],
     )
-    layers: list[Stop] = []
-    with _watched(model.encoder.net, layers), torch.no_grad():
+    with torch.no_grad():
+        layers = list(_layers(model.encoder.net, model.encoder.frames(batch["image"])))
         rollout = model(batch["image"], batch["action"])
     yield f"backbone ({config.model.arch})", layers
     yield (
@@ -120,22 +120,12 @@ def _loss(config: Config, rollout: Any, batch: dict[str, Tensor]) -> Iterator[St
     yield _stop("loss", total, "their weighted sum")
 
 
-class _watched:
-    """Notes the output shape of every layer of `net` while inside."""
-
-    def __init__(self, net: nn.Sequential, layers: list[Stop]) -> None:
-        self.net, self.layers = net, layers
-
-    def __enter__(self) -> None:
-        self.handles = [layer.register_forward_hook(self._note) for layer in self.net]
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def _note(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        words = layer.extra_repr().partition(", eps")[0]
-        self.layers.append(_stop(_kind(layer), output, words))
+def _layers(net: nn.Sequential, frames: Tensor) -> Iterator[Stop]:
+    """What each layer makes of frames (T, B, C, S, S)."""
+    x = frames.flatten(0, 1)
+    for layer in net:
+        x = layer(x)
+        yield _stop(_kind(layer), x, layer.extra_repr().partition(", eps")[0])
 
 
 def _kind(layer: nn.Module) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from weft.config.presets import Preset
 from weft.config.yaml import read_scalar, write
 from weft.families.jepa.original import nested, translate
 
@@ -28,11 +29,11 @@ def published() -> Mapping[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-class Presets(Mapping[str, dict[str, Any]]):
+class Presets(Mapping[str, Preset]):
     """The same configs as presets of weft, by name; each is translated when asked for."""
 
-    def __getitem__(self, name: str) -> dict[str, Any]:
-        return translate(published()[name], name)
+    def __getitem__(self, name: str) -> Preset:
+        return Preset(translate(published()[name], name), about=about(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(published())
@@ -41,7 +42,7 @@ class Presets(Mapping[str, dict[str, Any]]):
         return len(published())
 
 
-def presets() -> Mapping[str, dict[str, Any]]:
+def presets() -> Mapping[str, Preset]:
     """The 144 presets."""
     return Presets()
 
@@ -50,9 +51,10 @@ def export(folder: Path) -> list[Path]:
     """Writes every preset as a file `weft train` reads, and gives their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, values in presets().items():
+    for name, preset in presets().items():
         path = folder / f"{name}.yaml"
-        path.write_text(f"# {about(name)}\n#\n#   weft train 'jepa/{name}'\n" + write(values))
+        head = f"# {preset.about}\n#\n#   weft train 'jepa/{name}'\n"
+        path.write_text(head + write(preset.values))
         paths.append(path)
     return paths
 

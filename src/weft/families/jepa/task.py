@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from weft.data.random import derive, stream
 from weft.data.source import Batch, DataSpec, Source, Splits
 from weft.families.jepa import report
-from weft.families.jepa.config import Config, Lars
+from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec, load_splits, probe_source
 from weft.families.jepa.diagnostics import diagnose
 from weft.families.jepa.dots import DotsSource
@@ -26,6 +26,7 @@ from weft.families.jepa.preview import draw_frames
 from weft.families.jepa.probe import Pair, Readout, fit_adam, fit_closed_form, squared_errors
 from weft.families.jepa.rollout import Rollout
 from weft.families.jepa.rssm import RssmModel
+from weft.families.jepa.sections import Lars
 from weft.family import Context, Task
 
 if TYPE_CHECKING:

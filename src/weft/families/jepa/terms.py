@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from weft.data.source import Batch
 from weft.families.jepa.config import Config
 from weft.families.jepa.contrast import nt_xent, within_infonce
+from weft.families.jepa.divergence import kl_loss
 from weft.families.jepa.rollout import Rollout
-from weft.families.jepa.rssm import kl_loss
 from weft.families.jepa.sigreg import random_directions, sigreg
 from weft.families.jepa.spread import centred, covariance, var_ratio, variance_hinge
 

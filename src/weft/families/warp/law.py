@@ -93,7 +93,8 @@ class FormulaRoot:
         if self.law.dynamics is None:
             return None
         asked, more = self.law.dynamics(), self.deviations
-        transition = torch.block_diag(asked.transition, torch.eye(more))
+        transition = torch.eye(self.size)
+        transition[: self.law.size, : self.law.size] = asked.transition
         below = (0, 0, 0, more)
         return Dynamics(transition, F.pad(asked.drive, below), F.pad(asked.first, below))
 

@@ -58,14 +58,15 @@ def _dynamics() -> Dynamics:
 
 def _next_state(theta: Tensor, tau: Tensor, x: Tensor) -> Tensor:
     # In float64: sums of a few hundred steps leave little of fp32 in their near-singular products.
-    weights = theta.double().unflatten(-1, (-1, 2)).mT
-    y, S, P = weights[..., 0], *weights[..., 1:].chunk(2, -1)
+    count = len(MEMORIES)
+    pairs = theta.double().view(*theta.shape[:-1], 1 + 2 * count, 2).mT
+    y, S, P = pairs[..., 0], pairs[..., 1 : 1 + count], pairs[..., 1 + count :]
     square = S @ S.mT
     own = torch.diagonal(square, dim1=-2, dim2=-1)
     change = P @ S.mT @ _inverse(square + torch.diag_embed(RIDGE * own + FLOOR))
     moved = y + (change @ y.unsqueeze(-1)).squeeze(-1)
     out = moved / _radius(change).clamp_min(1).unsqueeze(-1)
-    return torch.broadcast_tensors(out.to(theta.dtype), tau)[0]
+    return out.to(theta.dtype) + torch.zeros_like(tau)
 
 
 def _inverse(matrix: Tensor) -> Tensor:

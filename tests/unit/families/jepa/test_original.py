@@ -13,8 +13,9 @@ from weft.config.recipe import defaults_of
 from weft.config.yaml import read_file, write
 from weft.errors import ConfigError
 from weft.families.jepa.aliases import ALIASES
-from weft.families.jepa.config import Config, Lars
+from weft.families.jepa.config import Config
 from weft.families.jepa.original import DEFAULTS, flat, translate
+from weft.families.jepa.sections import Lars
 from weft.families.jepa.table import TABLE, about, export, main, presets, published
 
 README = "sweep_fixed_uniform.(1.25).vicreg.best"
@@ -74,7 +75,7 @@ def test_every_cell_of_the_table_reaches_its_preset() -> None:
     seen = dict.fromkeys(places, 0)
     for row in rows:
         stem = f"sweep_{row['noise_kind']}_{row['structure']}.({row['coefficient']})"
-        preset = flat(presets()[f"{stem}.{row['method']}.best"])
+        preset = flat(presets()[f"{stem}.{row['method']}.best"].values)
         for old, new in places.items():
             overruled = old == "dataset_batch_size" and row["probing_cfg.batch_size"]
             if row[old] and not overruled:
@@ -84,7 +85,7 @@ def test_every_cell_of_the_table_reaches_its_preset() -> None:
 
 
 def test_the_readme_s_preset_in_full() -> None:
-    preset = flat(presets()[README])
+    preset = flat(presets()[README].values)
     expected = {
         "objective": "vicreg", "batch_size": 32, "epochs": 100, "seed": 1,
         "dataset_static_noise": 1.25, "dataset_noise": 0.0, "dataset_normalize": True,
@@ -100,7 +101,7 @@ def test_the_readme_s_preset_in_full() -> None:
 
 
 def test_supervised_rows_train_as_their_probe_did() -> None:
-    leaky = flat(presets()["sweep_fixed_uniform.(1.25).supervised.best"])
+    leaky = flat(presets()["sweep_fixed_uniform.(1.25).supervised.best"].values)
     expected = {"objective": "supervised", "supervised.backgrounds": "test", "epochs": 200,
                 "batch_size": 64, "optim.kind": "adam", "schedule.kind": "constant",
                 "model.embedding_size": 64, "model.backbone_width_factor": 3,
@@ -110,7 +111,7 @@ def test_supervised_rows_train_as_their_probe_did() -> None:
 
 
 def test_rssm_rows_keep_the_published_behaviour() -> None:
-    preset = flat(presets()["sweep_fixed_uniform.(1).rssm.best"])
+    preset = flat(presets()["sweep_fixed_uniform.(1).rssm.best"].values)
     expected = {"rssm.compat": True, "clip.kind": "norm", "clip.max_norm": 1000.0,
                 "optim.kind": "adam", "optim.eps": 1e-8, "schedule.kind": "constant"}  # fmt: skip
     assert {key: preset[key] for key in expected} == expected
@@ -169,7 +170,7 @@ def test_mistakes_are_listed_together_and_named() -> None:
 def test_exported_files_hold_the_presets(tmp_path: Path) -> None:
     assert len(export(tmp_path / "reproduce_configs")) == 144
     values, _ = read_file(tmp_path / "reproduce_configs" / f"{README}.yaml")
-    assert values == presets()[README]
+    assert values == presets()[README].values
     assert main([]) == 2
 
 
@@ -185,7 +186,7 @@ def test_aliases_lead_to_real_keys_from_real_keys() -> None:
 def test_a_published_row_keeps_its_blanks_as_the_original_s_defaults() -> None:
     name = "sweep_fixed_uniform.(1.25).supervised.best"
     assert "embedding_size" not in published()[name]["simclr"]
-    assert flat(presets()[name])["model.embedding_size"] == 64
+    assert flat(presets()[name].values)["model.embedding_size"] == 64
 
 
 def test_noise_in_one_word_stands_for_three_keys() -> None:

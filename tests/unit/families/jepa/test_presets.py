@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,8 +22,8 @@ SMALL = ("batch_size=4", "dataset_size=64", "norm_batches=2", "val_dataset_size=
          "probe.batch_size=null", "engine.device=cpu")  # fmt: skip
 
 
-def step(recipe: str, *words: str) -> dict[str, torch.Tensor]:
-    """The scalars of the recipe's first step, and what it moved, as `moved`."""
+def step(recipe: str, *words: str, count: int = 1) -> dict[str, torch.Tensor]:
+    """The scalars of the last of `count` steps on one batch, and what they moved, as `moved`."""
     parts = Parts.of(api.configure(f"jepa/{recipe}", *SMALL, *words).config)
     config, source, model = parts.config, parts.data().train, parts.model()
     kinds = {s: kind_of(parts.family, s, getattr(config, s).kind)
@@ -31,7 +32,8 @@ def step(recipe: str, *words: str) -> dict[str, torch.Tensor]:
     total = parts.plan.total_steps
     stepper = Stepper(parts.task, model, config, kinds, total, Ranks(), parts.device)
     batch = source.take(source.plan(config.seed, 0)[0], stream(config.seed, 0, "data"))
-    scalars = stepper([batch], replace(parts.context(0), train=True))
+    for number in range(count):
+        scalars = stepper([batch], replace(parts.context(number), train=True))
     moved = sum(
         (p.detach() - b).abs().sum() for p, b in zip(model.parameters(), before, strict=True)
     )
@@ -50,19 +52,30 @@ def test_a_preset_takes_a_finite_step_that_moves_it(recipe: str) -> None:
 
 
 def test_the_original_s_defaults_train_and_their_preset_says_what_they_are() -> None:
-    scalars = step("original")
-    assert all(bool(torch.isfinite(value)) for value in scalars.values())
-    assert scalars["moved"] > 0
+    first, last = (step("original", "optim.base_lr=2", count=count) for count in (1, 5))
+    assert all(bool(torch.isfinite(value)) for value in last.values())
+    assert last["moved"] > first["moved"] > 0
+    assert last["loss"] < first["loss"]
     ours = flat(api.configure("jepa/original").config.plain())
     wanted = flat(translate({"model_type": "VICReg"}))
     assert {key: ours[key] for key in wanted} == wanted
 
 
-def test_ten_epochs_work_with_either_schedule() -> None:
-    small = ("epochs=10", "model.embedding_size=8", "model.backbone_width_factor=1")
-    for kind in ("clean", "published"):
-        scalars = step("clean", *small, f"schedule.kind={kind}")
-        assert scalars["moved"] > 0
+@pytest.mark.parametrize("kind", ["clean", "published"])
+def test_ten_epochs_train_to_their_end(kind: str, workspace: Path) -> None:
+    small = ("model.embedding_size=8", "model.backbone_width_factor=1", "dataset_size=8",
+             "log.tensorboard=false", "log.every=1", f"schedule.kind={kind}")  # fmt: skip
+    run = api.train("jepa/clean", "steps=null", "epochs=10", *SMALL[:1], *SMALL[2:], *small)
+    assert run is not None
+    assert run.state == "finished"
+    assert run.status["step"] == run.status["total_steps"] == 20
+    rates = [row["opt/lr"] for row in run.history() if "opt/lr" in row]
+    assert max(rates) > rates[-1] > 0
+
+
+def test_each_preset_is_listed_with_a_line_of_its_own() -> None:
+    lines = [row["about"] for row in api.recipes("jepa")]
+    assert len(set(lines)) == len(lines) >= 144
 
 
 @pytest.mark.slow

@@ -10,7 +10,15 @@ import torch
 from matplotlib.figure import Figure
 
 from weft.families.jepa import report
-from weft.families.jepa.comparison import GUESS, NOISES, Result, figures, noise_sweep, results_of
+from weft.families.jepa.comparison import (
+    GUESS,
+    NOISES,
+    Result,
+    chosen,
+    figures,
+    noise_sweep,
+    results_of,
+)
 
 
 def drawn(figure: Figure) -> str:
@@ -70,9 +78,12 @@ def test_a_noiseless_run_stands_in_every_panel_and_a_noisy_one_in_its_own() -> N
     config = {"dataset_noise": 0.0, "dataset_static_noise": 0.0,
               "dataset_structured_noise": False, "objective": "idm"}  # fmt: skip
     metrics = {"val/rmse_px": 9.0, "test/rmse_px": 1.5}
-    assert results_of(config, metrics) == [Result(noise, 0.0, "idm", 1.5) for noise in NOISES]
+    found = results_of(config, metrics)
+    assert [r.noise for r in found] == list(NOISES)
+    assert {(r.level, r.method, r.rmse, r.validation) for r in found} == {(0.0, "idm", 1.5, 9.0)}
     noisy = config | {"dataset_static_noise": 2.0, "dataset_structured_noise": True}
-    assert results_of(noisy, metrics) == [Result("fixed structured", 2.0, "idm", 1.5)]
+    [result] = results_of(noisy, metrics)
+    assert (result.noise, result.level, result.rmse) == ("fixed structured", 2.0, 1.5)
     three = results_of(config, metrics | {"test/dot_rmse_px_2": 2.0, "test/dot_rmse_px_1": 1.0})
     assert three[0].dots == (1.0, 2.0)
 
@@ -87,6 +98,19 @@ def test_the_noise_sweep_draws_means_and_their_95_percent_intervals() -> None:
     # Student's t for two degrees of freedom; the standard deviation of 1, 2, 3 is 1.
     assert band.max() == pytest.approx(2 + 4.30 / math.sqrt(3), abs=1e-3)
     assert "3 seeds with 95 % intervals" in caption
+
+
+def test_the_setting_drawn_is_the_one_with_most_seeds_and_least_validation_error() -> None:
+    def run(lr: float, seed: int, val: float | None, test: float) -> list[Result]:
+        config = {"dataset_noise": 1.0, "dataset_static_noise": 0.0, "objective": "idm",
+                  "dataset_structured_noise": False, "seed": seed, "optim": {"lr": lr}}  # fmt: skip
+        return results_of(config, {"val/rmse_px": val, "test/rmse_px": test})
+
+    lucky = run(3.0, 0, 0.5, 0.4)
+    worse = run(1.0, 0, 2.0, 1.0) + run(1.0, 1, 2.2, 1.2)
+    better = run(2.0, 0, 1.9, 1.7) + run(2.0, 1, 1.8, 1.9)
+    broken = run(4.0, 0, 1.0, 1.0) + run(4.0, 1, None, 9.0)
+    assert [r.rmse for r in chosen(lucky + worse + better + broken)] == [1.7, 1.9]
 
 
 def test_runs_make_the_figures_they_allow_for() -> None:

@@ -1,0 +1,78 @@
+"""Runs shown together: a sweep's page, a folder's page, and what the family draws of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from weft import api
+from weft.cli import main
+from weft.sweeps import pool
+from weft.sweeps.grid import Point
+from weft.sweeps.pool import Outcome, Train
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The points of a sweep run here, where the toy family is known."""
+
+    def run_points(
+        points: Sequence[Point],
+        train: Train,
+        workers: int | None = None,
+        on_done: Callable[[Outcome], None] | None = None,
+    ) -> list[Outcome]:
+        return [Outcome(point, "done", train(point.overrides)) for point in points]
+
+    monkeypatch.setattr(pool, "run_points", run_points)
+
+
+def sweep(toy: str, *words: str, folder: str) -> api.Sweep:
+    return api.sweep(toy, "steps=2", "log.tensorboard=false", *words, directory=folder)
+
+
+def test_a_sweep_s_page_shows_what_the_family_draws_of_its_runs(toy: str, workspace: Path) -> None:
+    result = sweep(toy, "width=2,4", "seed=0..1", folder="grid")
+    assert result.pictures == [Path("grid/sweep.png"), Path("grid/loss_over_width.png")]
+    assert all(path.stat().st_size > 2_000 for path in result.pictures)
+    page = result.page.read_text()
+    assert "Loss of 4 runs over their width." in page
+    assert page.index("mean ± standard error") < page.index("Loss of 4 runs")
+
+
+def test_a_family_draws_nothing_of_runs_that_do_not_allow_for_it(toy: str, workspace: Path) -> None:
+    result = sweep(toy, "noise=0,1", folder="grid")
+    assert result.pictures == [Path("grid/sweep.png")]
+
+
+def test_a_folder_above_several_sweeps_and_runs_shows_all_of_them_together(
+    toy: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep(toy, "width=2,4", folder="all/narrow")
+    sweep(toy, "width=8,16", folder="all/wide")
+    api.train(toy, "steps=2", "width=32", "run.dir=all/alone", "log.tensorboard=false")
+    assert main(["report", "all", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"reports": ["all/report.html"]}
+    page = Path("all/report.html").read_text()
+    assert "Loss of 5 runs over their width." in page
+    assert "narrow/width=2" in page
+    assert '<a href="alone/report.html">alone</a>' in page
+    assert Path("all/loss_over_width.png").is_file()
+    assert not Path("all/sweep.png").exists()
+
+
+def test_a_sweep_s_page_can_be_written_anew(toy: str, workspace: Path) -> None:
+    result = sweep(toy, "width=2,4", folder="grid")
+    before = result.page.read_text()
+    result.page.unlink()
+    assert api.report("grid").read_text() == before
+
+
+def test_a_folder_without_runs_is_no_run(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "."]) == 1
+    assert "this is not a run" in capsys.readouterr().err
