@@ -16,6 +16,7 @@ from weft.errors import DataError
 from weft.families.feedback.cached import checksum
 from weft.families.feedback.sections import FeedbackData
 
+_TENTH = 0.1
 _BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)*\n")
 
 
@@ -42,12 +43,13 @@ class _Known:
     parse: Callable[[str, Path], list[str]]
 
 
-def open_corpus(name: str, data: FeedbackData) -> Corpus:
+def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus:
     """The corpus that `data.dataset` or an entry of `data.tokenizer_corpora` names.
 
     Args:
         name: text, gsm8k, wikitext, or the path of a text file, also below a data folder.
-        data: where to look, and what share of text is held out.
+        data: where to look, and what share of the training documents is held out.
+        whole: whether a published training text stays whole, which makes it the same for all runs.
     Raises:
         DataError: files are missing and will not be downloaded.
     """
@@ -55,7 +57,7 @@ def open_corpus(name: str, data: FeedbackData) -> Corpus:
         path = _find(name, data)
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return _held_out(lambda: paragraphs(_text(path), path), digest, data.held_out)
+        return _held_out(lambda: paragraphs(_text(path), path), digest, data.held_out or _TENTH)
     known = KNOWN[name]
     location = fetch.expect(known.name, root=data.root, download=data.download)
     digests = {s: location.form.splits[file][0].sha256 for s, file in known.files.items()}
@@ -65,9 +67,17 @@ def open_corpus(name: str, data: FeedbackData) -> Corpus:
         _, [path] = fetch.require(known.name, file, root=data.root, download=data.download)
         return known.parse(_text(path), path)
 
-    if "val" not in digests:
-        return _held_out(lambda: read("train"), digests["train"], data.held_out)
-    return Corpus({split: checksum(name, digest) for split, digest in digests.items()}, read)
+    keys = {split: checksum(name, digest) for split, digest in digests.items()}
+    if "val" in keys and (whole or data.held_out is None):
+        return Corpus(keys, read)
+    own = _held_out(lambda: read("train"), digests["train"], data.held_out or _TENTH)
+    if "val" not in keys:
+        return own
+    last = "test" if "test" in keys else "val"
+    return Corpus(
+        {**own.keys, "test": keys[last]},
+        lambda split: read(last) if split == "test" else own.read(split),
+    )
 
 
 def problems(text: str, path: Path) -> list[str]:
@@ -103,7 +113,7 @@ def paragraphs(text: str, path: Path) -> list[str]:
 
 KNOWN: Mapping[str, _Known] = {
     "text": _Known("text", {"train": "train"}, paragraphs),
-    # As the original has it, the test problems are held out; there are no others.
+    # As the original has it, the test problems are validated on; no others are held out.
     "gsm8k": _Known("gsm8k", {"train": "train", "val": "test"}, problems),
     "wikitext": _Known("wikitext-2", {"train": "train", "val": "val", "test": "test"}, lines),
 }

@@ -115,8 +115,9 @@ def _source(config: Config, corpus: Corpus, split: str, tokenizer: Tokenizer) ->
 
 
 def _vocabulary_corpora(data: FeedbackData) -> list[Corpus]:
-    """The corpora whose training text decides which ids there are."""
-    return [open_corpus(name, data) for name in data.tokenizer_corpora or (data.dataset,)]
+    """The corpora whose training text decides which ids there are, also those of a base."""
+    names = data.tokenizer_corpora or (data.dataset,)
+    return [open_corpus(name, data, whole=True) for name in names]
 
 
 def _learnt(data: FeedbackData) -> Tokenizer:

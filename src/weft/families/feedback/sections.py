@@ -20,11 +20,13 @@ class FeedbackData(DataConfig):
         min_length=1,
         description="text (ships with weft), gsm8k, wikitext, or the path of a UTF-8 text file.",
     )
-    held_out: float = Field(
-        0.1,
+    held_out: float | None = Field(
+        None,
         gt=0,
         lt=1,
-        description="Share of the documents of text or of a text file that is held out.",
+        description="Share of the training documents held out to validate on; what was published "
+        "as held out is then the test set. Unset: the published validation text (of gsm8k the test "
+        "problems, as in the original), or a tenth where there is none.",
     )
     tokenizer: Tokenizer = Field(
         "bytes",

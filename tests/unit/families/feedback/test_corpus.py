@@ -136,3 +136,18 @@ def test_real_sets_have_the_documents_that_are_known_of_them(
         assert all(one[0] == " " and one[-2:] == " \n" for one in documents["train"])
     else:
         assert all(re.search(r"\n#### -?[\d,.]+$", one) for one in documents["val"])
+
+
+@pytest.mark.skipif("WEFT_DATA" not in os.environ, reason="needs WEFT_DATA, the real data sets")
+def test_gsm8k_validates_on_its_test_problems_unless_training_problems_are_held_out() -> None:
+    published = open_corpus("gsm8k", FeedbackData())
+    split = open_corpus("gsm8k", FeedbackData(held_out=0.1))
+    assert [len(published.read(name)) for name in published.keys] == [7473, 1319]
+    assert {name: len(split.read(name)) for name in split.keys} == {
+        "train": 6726,
+        "val": 747,
+        "test": 1319,
+    }
+    assert split.read("test") == published.read("val")
+    assert sorted(split.read("train") + split.read("val")) == sorted(published.read("train"))
+    assert open_corpus("gsm8k", FeedbackData(held_out=0.1), whole=True).keys == published.keys

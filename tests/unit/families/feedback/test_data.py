@@ -81,7 +81,7 @@ def test_a_warm_cache_needs_neither_the_text_nor_the_extra(monkeypatch: pytest.M
     cold = data_spec(config)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
 
-    def unread(name: str, data: FeedbackData) -> Corpus:
+    def unread(name: str, data: FeedbackData, **_: bool) -> Corpus:
         def read(split: str) -> list[str]:
             raise AssertionError(f"{split} was read")
 
@@ -97,7 +97,7 @@ def test_pairs_are_learnt_from_the_training_split_alone(monkeypatch: pytest.Monk
     pytest.importorskip("tokenizers")
     read = []
 
-    def watched(name: str, data: FeedbackData) -> Corpus:
+    def watched(name: str, data: FeedbackData, **_: bool) -> Corpus:
         found = open_corpus(name, data)
         return Corpus(found.keys, lambda split: read.append(split) or found.read(split))
 
