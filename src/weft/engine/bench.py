@@ -62,17 +62,23 @@ def machine() -> dict[str, Any]:
 
 def _measure(case: Case, report: Callable[[str], None]) -> list[dict[str, Any]]:
     """Builds and warms up one form after the other, which shows the memory of each, then times
-    them in turns, so that a slow moment of the machine falls on all of them."""
+    them in turns, so that a slow moment of the machine falls on all of them.
+
+    Freed memory is given back before each warm-up step: the allocator keeps it resident, and the
+    next step may not fit where the last one was.
+    """
     forms: dict[str, Form] = {}
     peaks: dict[str, float] = {}
     for name, build in case.forms.items():
         report(f"{case.name}/{name}")
-        gc.collect()
         before = _reset_peak()
         forms[name] = build()
+        highest = _peak_bytes()
         for _ in range(_WARM_UP):
+            _reset_peak()
             forms[name].step()
-        peaks[name] = (_peak_bytes() - before) / 2**20
+            highest = max(highest, _peak_bytes())
+        peaks[name] = (highest - before) / 2**20
     times: dict[str, list[float]] = {name: [] for name in forms}
     for window in range(max(form.windows for form in forms.values())):
         for name, form in forms.items():
@@ -103,10 +109,11 @@ def _timed(action: Callable[[], object], times: int = 1) -> float:
 
 
 def _reset_peak() -> int:
-    """Gives freed memory back, restarts the kernel's peak meter; resident bytes now.
+    """Gives unused memory back, restarts the kernel's peak meter; resident bytes now.
 
     The meter is Linux's; elsewhere the peak is that of the whole process and reads too high.
     """
+    gc.collect()
     if not Path("/proc/self/clear_refs").exists():
         return 0
     ctypes.CDLL(None).malloc_trim(0)

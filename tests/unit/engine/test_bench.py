@@ -2,36 +2,73 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from itertools import chain, repeat
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import Tensor
 
-from weft.engine.bench import measure
+from weft.engine import bench
 from weft.metrics.timing import Case, Form
 
-
-def _sleeper(seconds: float, mib: int) -> Form:
-    def step() -> None:
-        time.sleep(seconds)
-        torch.ones(mib << 18).sum()
-
-    return Form(step, flops=7, windows=3, steps_per_window=1)
+metered = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="only Linux can restart its peak meter"
+)
 
 
-def test_times_memory_and_ratios_are_those_of_the_work() -> None:
-    forms = {"fast": lambda: _sleeper(0.002, 32), "slow": lambda: _sleeper(0.2, 1)}
-    result = measure([Case("nap", forms, ("slow",))], full=False)
+def _form(step: Callable[[], object]) -> Callable[[], Form]:
+    return lambda: Form(step, flops=7, windows=3, steps_per_window=2)
+
+
+def _peaks(**steps: Callable[[], object]) -> dict[str, float]:
+    case = Case("memory", {name: _form(step) for name, step in steps.items()}, ())
+    return {row["form"]: row["peak_mib"] for row in bench.measure([case], full=False)["cases"]}
+
+
+def test_times_and_ratios_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def work(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: now))
+    forms = {"fast": _form(lambda: work(0.125)), "slow": _form(lambda: work(0.5))}
+    result = bench.measure([Case("nap", forms, ("slow",))], full=False)
     fast, slow = result["cases"]
     assert (fast["case"], fast["form"], fast["flops"], fast["windows"]) == ("nap", "fast", 7, 3)
-    assert 2 <= fast["median_ms"] < slow["median_ms"]
-    assert slow["median_ms"] >= 200
-    assert fast["peak_mib"] == pytest.approx(32, abs=16)
-    assert slow["peak_mib"] < 16
-    assert result["ratios"] == {"nap/fast:slow": fast["median_ms"] / slow["median_ms"]}
+    assert (fast["median_ms"], slow["median_ms"]) == (125, 500)
+    assert (fast["iqr_ms"], slow["iqr_ms"]) == (0, 0)
+    assert result["ratios"] == {"nap/fast:slow": 0.25}
+
+
+@metered
+def test_peak_memory_is_that_of_each_form() -> None:
+    peaks = _peaks(
+        large=lambda: torch.ones(64 << 18).sum(),  # 64 MiB of float32
+        small=lambda: torch.ones(1 << 18).sum(),
+    )
+    assert 48 < peaks["large"] < 96
+    assert peaks["small"] < 24
+
+
+@metered
+def test_memory_freed_by_an_earlier_step_does_not_count() -> None:
+    # The small tensor that stays keeps the second block from growing where the first one was.
+    sizes = chain([16, 20], repeat(1))
+    kept: list[Tensor] = []
+
+    def step() -> None:
+        block = torch.ones(next(sizes) << 18)
+        kept.append(block[:4096].clone())
+
+    assert 16 < _peaks(growing=step)["growing"] < 28
 
 
 def test_slow_cases_wait_for_full() -> None:
-    case = Case("long", {"only": lambda: _sleeper(0, 1)}, (), full=True)
-    assert measure([case], full=False)["cases"] == []
-    assert len(measure([case], full=True)["cases"]) == 1
+    case = Case("long", {"only": _form(lambda: None)}, (), full=True)
+    assert bench.measure([case], full=False)["cases"] == []
+    assert len(bench.measure([case], full=True)["cases"]) == 1
