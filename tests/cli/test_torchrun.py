@@ -53,3 +53,21 @@ def test_streams_that_cannot_be_shared_are_refused_before_anything_is_written(
     assert done.returncode != 0
     assert "1 streams cannot be shared evenly by 2 process(es)" in done.stderr
     assert list(workspace.iterdir()) == []
+
+
+def test_deltas_are_learnt_by_two_processes_as_well_as_by_one(workspace: Path) -> None:
+    small = ("model.n_layer=1", "model.n_head=2", "model.n_embd=16", "data.block_size=32",
+             "batch_size=8", "eval.chunks=32", "eval.levels=2", "eval.every=20 steps",
+             "log.tensorboard=false", "engine.threads=1")  # fmt: skip
+    api.train("feedback/text", *small, "steps=1", report=False, **{"run.dir": "base"})
+    words = ("feedback/text-feedback", *small, "steps=20", "base=base", "joint=true", "scope=all",
+             "optim.lr=1e-2")  # fmt: skip
+    done = torchrun(*words, "run.dir=two")
+    assert done.returncode == 0, done.stderr
+    one = api.train(*words, report=False, **{"run.dir": "one"})
+    assert one is not None
+    two = api.runs("two")[0]
+    # Each rank draws its own noise, so that the runs agree in what they learn, not in digits.
+    assert one.metrics["val/gain"] > 0.1
+    assert two.metrics["val/gain"] == pytest.approx(one.metrics["val/gain"], rel=0.2)
+    assert two.metrics["val/base_loss"] == one.metrics["val/base_loss"]
