@@ -48,7 +48,8 @@ class Scores:
                 of the padded batches: what the original reports.
             accuracy_level_<k>, nats_level_<k>: share of masked tokens guessed right, and nats a
                 masked token, at noise level k of K, counted from 0.
-            base_loss: of the model before adaptation; gain, gain_se: base_loss - loss, paired;
+            base_loss, base_loss_padded: of the model before adaptation.
+            gain, gain_se: base_loss - loss, paired.
             rel_change: (loss - base_loss) / base_loss.
             shuffled_loss: with another chunk's deltas; input_gain, input_gain_se: shuffled_loss -
                 loss, paired: what truly depends on the input.
@@ -63,6 +64,8 @@ class Scores:
         if "base" in self.tallies:
             base = self.tallies["base"].sums
             metrics["base_loss"], _ = ratio(base, self.counts)
+            padded = (float(base.sum()) + self.tallies["base"].padding) / self.positions
+            metrics["base_loss_padded"] = padded
             metrics["gain"], metrics["gain_se"] = ratio(base - adapted.sums, self.counts)
             metrics["rel_change"] = -metrics["gain"] / metrics["base_loss"]
         if "shuffled" in self.tallies:

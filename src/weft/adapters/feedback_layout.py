@@ -1,0 +1,174 @@
+"""Leaves the feedback original's files in a run's folder, while weft's own are written."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weft.run.directory import RunDirectory
+
+_CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What files are called and which there are.
+
+    Attributes:
+        dataset: the active data set, part of the names of checkpoints.
+        log: beside weft's log.txt.
+        table: the losses of every epoch.
+        column: name of the adapted model's loss in the table; "" if none is adapted.
+        epochs: checkpoints at multiples of this many epochs have names; None if none has.
+        best: whether the best one has.
+    """
+
+    dataset: str
+    log: str
+    table: str
+    column: str
+    epochs: int | None
+    best: bool
+
+
+class OriginalLayout:
+    """Writes the original's table, and its names of checkpoints as links to weft's files.
+
+    All of it follows from metrics.jsonl and the folder of checkpoints, so nothing is written
+    twice, or lost, when a run was killed and goes on.
+
+    Args:
+        directory: the run.
+        names: of the files.
+    """
+
+    def __init__(self, directory: RunDirectory, names: Names) -> None:
+        from weft.engine.checkpoint import Store
+        from weft.run.registry import open_run
+
+        self.directory, self.names = directory, names
+        self.store = Store(directory.checkpoints)
+        self.epoch = int(open_run(directory.path).resolved["batches_per_epoch"])
+        if names.log != "log.txt":
+            _link(directory.path / names.log, "log.txt")
+        self._name_checkpoints()
+        self._write_table()
+
+    def on_row(self, step: int, values: Mapping[str, float]) -> None:
+        """Names the checkpoints there are by now; writes down an epoch that was validated."""
+        self._name_checkpoints()
+        if "val/loss_padded" in values:
+            for row in self._write_table()[-2:]:
+                cells = zip(_columns(self.names.column), row, strict=True)
+                self.directory.note("  ".join(f"{name} {value}" for name, value in cells if value))
+
+    def on_end(self, directory: RunDirectory, state: str) -> None:
+        """Names the last checkpoints."""
+        self._name_checkpoints()
+
+    def _name_checkpoints(self) -> None:
+        names, steps = self.names, self.store.steps()
+        if names.epochs is not None and steps:
+            for step in steps:
+                epoch, rest = divmod(step, self.epoch)
+                if rest == 0 and epoch % names.epochs == 0:
+                    self._name(f"epoch_ckpt_{names.dataset}_{epoch}.pt", step)
+            self._name(f"epoch_ckpt_{names.dataset}.pt", steps[-1])
+        best = self.store.best()
+        if names.best and best in steps:
+            self._name(f"best_ckpt_{names.dataset}.pt", best)
+
+    def _write_table(self) -> list[list[str]]:
+        from weft.atomic import write_text
+        from weft.run.registry import open_run
+
+        path, names = self.directory.path, self.names
+        rows = epochs(open_run(path).history(), adapted=bool(names.column))
+        lines = [_columns(names.column), *rows]
+        write_text(path / names.table, "".join(",".join(row) + "\n" for row in lines))
+        return rows
+
+    def _name(self, name: str, step: int | None) -> None:
+        file = self.store.find(str(step))
+        _link(self.directory.path / name, f"{file.parent.name}/{file.name}")
+
+
+def keep_sources(path: Path, name: str, config: Path) -> None:
+    """Copies what a run was started with into its folder, unless copies are there.
+
+    Args:
+        path: the folder.
+        name: of the script; copied only if it is what runs.
+        config: the config.json.
+    """
+    copies = {kept_config(path): config}
+    script = Path(sys.argv[0])
+    if script.stem == name:
+        copies[path / script.name] = script
+    for copy, source in copies.items():
+        if source.is_file() and not copy.exists():
+            copy.write_bytes(source.read_bytes())
+
+
+def kept_config(path: Path) -> Path:
+    """The copy of config.json in a run's folder."""
+    return path / _CONFIG
+
+
+def epochs(history: Iterable[Mapping[str, Any]], *, adapted: bool) -> list[list[str]]:
+    """The rows of the table: mean training loss up to a validation, and what that found.
+
+    Losses are `loss_padded`. Training does not run the model as it was before adaptation, so
+    there `loss` and `rel_change` are empty; so is what no logged step tells.
+
+    Args:
+        history: rows of metrics.jsonl.
+        adapted: whether the model is compared with what it was.
+    """
+    rows: list[list[str]] = []
+    losses: list[float] = []
+    lr = ""
+    for row in history:
+        if "train/loss" in row:
+            losses.append(_number(row["train/loss"]))
+            lr = f"{row['opt/lr']:.6g}"
+        if "val/loss_padded" not in row:
+            continue
+        epoch = f"{row['epoch']:g}"
+        loss = _number(row["val/loss_padded"])
+        mean = f"{sum(losses) / len(losses):.6f}" if losses else ""
+        if adapted:
+            base = _number(row["val/base_loss_padded"])
+            change = f"{(loss - base) / abs(base):.6f}"
+            rows.append(["train", epoch, "", mean, "", lr])
+            rows.append(["val", epoch, f"{base:.6f}", f"{loss:.6f}", change, lr])
+        else:
+            rows.append(["train", epoch, mean, lr])
+            rows.append(["val", epoch, f"{loss:.6f}", lr])
+        losses = []
+    return rows
+
+
+def _columns(column: str) -> list[str]:
+    changes = [column, "rel_change"] if column else []
+    return ["type", "epoch", "loss", *changes, "lr"]
+
+
+def _number(value: float | None) -> float:
+    """A value of metrics.jsonl, where null is what JSON has for NaN."""
+    return math.nan if value is None else value
+
+
+def _link(path: Path, target: str) -> None:
+    """Makes `path` a link to `target`, in one step."""
+    if path.is_symlink() and os.readlink(path) == target:
+        return
+    temporary = path.with_name(f".{path.name}.link")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)
