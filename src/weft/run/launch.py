@@ -312,15 +312,24 @@ def _finish(
     progress: Progress,
 ) -> None:
     """Takes the best weights if something was held out to choose by, tests them once, exports."""
-    if data.val is not None and store.best() is not None:
+    best = store.best()
+    if data.val is not None and best is not None:
         model.load_state_dict(read(store.find("best"))["model"])
-        progress.metrics.update(_held_out(parts, model, data, store.best() or 0))
+        # The last step always counts: if it is the best, the loop has just validated it.
+        splits = ("test",) if best == progress.step else ("val", "test")
+        progress.metrics.update(_held_out(parts, model, data, best, splits))
     export(model, parts.config, directory.weights)
 
 
-def _held_out(parts: Parts, model: nn.Module, data: Splits, step: int) -> dict[str, float]:
+def _held_out(
+    parts: Parts,
+    model: nn.Module,
+    data: Splits,
+    step: int,
+    splits: Sequence[str] = ("val", "test"),
+) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    for split in ("val", "test"):
+    for split in splits:
         if getattr(data, split) is not None:
             metrics |= evaluate_split(
                 parts.task,
