@@ -6,8 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from weft import families
+from weft import api, families
+
+# The same examples every time, and no limit in seconds: a busy machine fails no test.
+settings.register_profile(
+    "weft", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("weft")
 
 
 @pytest.fixture
@@ -20,6 +27,13 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.undo()
     families._modules.cache_clear()
     families.find.cache_clear()
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end without figures and pages, which take ten times as long as tiny training does."""
+    monkeypatch.setattr(api, "sample", lambda path: [])
+    monkeypatch.setattr(api, "report", lambda path: path)
 
 
 @pytest.fixture

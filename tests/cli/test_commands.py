@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from weft import api
 from weft.cli import main
 
 SHORT = ("steps=6", "hidden_dim=8", "log.tensorboard=false", "log.every=2")
@@ -40,7 +41,7 @@ def test_three_mistakes_at_once_exit_2_and_no_directory(
 
 
 def test_train_evaluate_sample_report_runs_reproduce(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = as_json(capsys, "train", "cet/digits", *SHORT, "--quiet")
     run = trained["run"]
@@ -55,6 +56,7 @@ def test_train_evaluate_sample_report_runs_reproduce(
     assert as_json(capsys, "runs", "--state", "crashed") == []
     verdicts = {row["verdict"] for row in as_json(capsys, "reproduce", "cet")["rows"]}
     assert verdicts == {"not run"}
+    monkeypatch.setattr(api, "sample", lambda path: [])  # its pictures were drawn above
     code, out, _ = call(capsys, "train", "cet/digits", *SHORT, "--quiet")
     assert code == 0
     assert "test/accuracy" in out
@@ -135,7 +137,9 @@ def test_recipes_and_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None
     assert as_json(capsys, "data", "check", "digits") == {"digits.npz": "ok"}
 
 
-def test_old_names_are_announced_once(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_old_names_are_announced_once(
+    workspace: Path, without_pictures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _, err = call(capsys, "train", "cet/digits", "ssm_degree=3", *SHORT, "--quiet")
     assert code == 0
     assert err.count("`ssm_degree` is now `order` (command line, override 1)") == 1

@@ -78,7 +78,7 @@ def test_the_first_command_merges_files_and_values_and_leaves_what_the_original_
 
 
 def test_the_second_command_trains_a_published_config_that_is_no_file(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
+    workspace: Path, without_pictures: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments(REPRODUCE), *SHORT]) == 0
     assert "taking the published config sweep_fixed_uniform.(1.25).vicreg.best" in (
@@ -94,8 +94,11 @@ def test_the_second_command_trains_a_published_config_that_is_no_file(
     assert list(run.glob("*.ckpt")) == []
 
 
-def test_supervised_weights_are_scored_again_by_their_own_read_out(workspace: Path) -> None:
-    config = ["--configs", "sweep_fixed_uniform.(1).supervised.best.yaml", *SHORT]
+def test_supervised_weights_are_scored_again_by_their_own_read_out(
+    workspace: Path, without_pictures: None
+) -> None:
+    small = ["--set", "model.backbone_mlp=16", "--set", "model.rnn_layers=1"]
+    config = ["--configs", "sweep_fixed_uniform.(1).supervised.best.yaml", *SHORT, *small]
     assert main([*config, "--values", "output_path=floor"]) == 0
     weights = "load_checkpoint_path=floor/epoch=0_sample_step=8.ckpt"
     assert main([*config, "--values", "output_path=again", weights]) == 0
@@ -105,7 +108,9 @@ def test_supervised_weights_are_scored_again_by_their_own_read_out(workspace: Pa
     assert again["rmse_px"] == pytest.approx(once["rmse_px"], rel=1e-5)
 
 
-def test_exported_files_work_like_the_configs_they_stand_for(workspace: Path) -> None:
+def test_exported_files_work_like_the_configs_they_stand_for(
+    workspace: Path, without_pictures: None
+) -> None:
     export(Path("reproduce_configs"))
     assert main([*arguments(REPRODUCE), *SHORT, "--values", "vicreg.base_lr=0.5"]) == 0
     config, _ = read_file(Path("runs/jepa/sweep_fixed_uniform.(1.25).vicreg.best/config.yaml"))

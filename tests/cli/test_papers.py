@@ -75,7 +75,11 @@ def arguments(block: str) -> list[str]:
 
 @pytest.mark.parametrize(("block", "layers"), [(MNIST, 3), (CIFAR, 5)])
 def test_behavioural_commands_leave_the_promised_file(
-    block: str, layers: int, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    block: str,
+    layers: int,
+    workspace: Path,
+    without_pictures: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The same commands, on the digits that ship with weft and with W&B's network switched off.
     monkeypatch.setenv("WANDB_MODE", "disabled")
@@ -104,11 +108,13 @@ BASE = ["--batch_size=32", "--training_steps=2", "--ssm_degree=1", "--delay_fact
         "--hidden_dim=8"]  # fmt: skip
 
 
-def test_an_empty_norm_and_a_stray_blank_are_accepted(workspace: Path) -> None:
+def test_an_empty_norm_and_a_stray_blank_are_accepted(
+    workspace: Path, without_pictures: None
+) -> None:
     assert main([*BASE, "--norm_op=", " "]) == 0
 
 
-def test_several_seeds_write_a_file_each(workspace: Path) -> None:
+def test_several_seeds_write_a_file_each(workspace: Path, without_pictures: None) -> None:
     assert main([*BASE, "--seeds=2", "--seed=3"]) == 0
     files = sorted(p.name for p in Path("results/f").glob("*.pt"))
     assert files == ["r_seed3.pt", "r_seed4.pt"]

@@ -12,6 +12,21 @@ from weft import families
 
 SOURCE = families.find("cet").home
 
+SESSION = """
+from pathlib import Path
+from weft import api
+from weft.cli import main
+
+assert main(["recipes"]) == 0
+short = ["steps=4", "hidden_dim=8", "log.tensorboard=false", "--quiet"]
+assert main(["train", "twin/digits", *short]) == 0
+print("-- trained --")
+status = Path("runs/twin/digits/status.json")
+status.write_text(status.read_text().replace('"finished"', '"interrupted"'))
+api.sample = lambda path: []  # the page was drawn above
+assert main(["resume", "runs/twin/digits", "--quiet"]) == 0
+"""
+
 
 def test_a_copied_family_trains_resumes_and_is_listed(tmp_path: Path) -> None:
     package = tmp_path / "site" / "weft_twin"
@@ -26,18 +41,13 @@ def test_a_copied_family_trains_resumes_and_is_listed(tmp_path: Path) -> None:
     (metadata / "entry_points.txt").write_text("[weft.families]\ntwin = weft_twin:FAMILY\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
 
-    def weft(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "weft", *words],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "twin/digits" in weft("recipes")
-    short = ("steps=4", "hidden_dim=8", "log.tensorboard=false")
-    weft("train", "twin/digits", *short, "--quiet")
-    run = tmp_path / "runs" / "twin" / "digits"
-    status = run / "status.json"
-    status.write_text(status.read_text().replace('"finished"', '"interrupted"'))
-    assert "test/accuracy" in weft("resume", str(run), "--quiet")
+    script = tmp_path / "session.py"
+    script.write_text(SESSION)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    listed, resumed = done.stdout.split("-- trained --")
+    assert "twin/digits" in listed
+    assert "test/accuracy" in resumed

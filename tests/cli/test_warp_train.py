@@ -64,13 +64,6 @@ def folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return workspace
 
 
-@pytest.fixture
-def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out what takes the longest."""
-    monkeypatch.setattr(api, "sample", lambda path: [])
-    monkeypatch.setattr(api, "report", lambda path: path)
-
-
 def the_run() -> Path:
     (run,) = Path("runs/digits").iterdir()
     return run

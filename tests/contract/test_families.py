@@ -28,7 +28,7 @@ RECIPES = [
     if preset not in families.find(name).generated
 ]
 DEFAULTS = [f"{name}/{families.find(name).default}" for name in families.names()]
-SHORT = ("steps=6", "checkpoint.every=4 steps", "eval.every=3 steps", "log.every=1",
+SHORT = ("steps=6", "checkpoint.every=4 steps", "eval.every=6 steps", "log.every=1",
          "log.tensorboard=false")  # fmt: skip
 
 
@@ -54,6 +54,15 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     for name in a:
         assert torch.equal(a[name], b[name]), name
+
+
+@pytest.fixture(scope="module")
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of `request.param`, which no test changes."""
+    return train(request.param, **{"run.dir": str(tmp_path_factory.mktemp("run") / "straight")})
+
+
+trained = pytest.mark.parametrize("run", DEFAULTS, indirect=True, scope="module")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -104,16 +113,17 @@ def test_the_plan_is_a_pure_function_that_matches_the_spec(recipe: str) -> None:
         assert batch[name].dtype == field.dtype
 
 
-@pytest.mark.parametrize("recipe", DEFAULTS)
-def test_same_seed_same_run(recipe: str, workspace: Path) -> None:
-    assert_same(weights(train(recipe)), weights(train(recipe)))
+@trained
+def test_same_seed_same_run(run: Run, workspace: Path) -> None:
+    again = train(f"{run.family}/{families.find(run.family).default}")
+    assert_same(weights(run), weights(again))
+    assert again.metrics == run.metrics
 
 
-@pytest.mark.parametrize("recipe", DEFAULTS)
+@trained
 def test_stop_and_resume_equals_straight_run(
-    recipe: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = train(recipe)
     original = Trainer._step
 
     def interrupted(self: Trainer, indices: torch.Tensor, step: int, log: bool) -> Any:
@@ -123,25 +133,23 @@ def test_stop_and_resume_equals_straight_run(
 
     monkeypatch.setattr(Trainer, "_step", interrupted)
     with pytest.raises(Interrupted):
-        train(recipe, **{"run.dir": "stopped"})
+        train(f"{run.family}/{families.find(run.family).default}", **{"run.dir": "stopped"})
     monkeypatch.setattr(Trainer, "_step", original)
     resumed = api.resume("stopped", report=False)
     assert resumed is not None
-    assert_same(weights(straight), weights(resumed))
-    assert resumed.metrics == straight.metrics
+    assert_same(weights(run), weights(resumed))
+    assert resumed.metrics == run.metrics
 
 
-@pytest.mark.parametrize("recipe", DEFAULTS)
-def test_evaluation_changes_no_state_and_repeats(recipe: str, workspace: Path) -> None:
-    run = train(recipe)
+@trained
+def test_evaluation_changes_no_state_and_repeats(run: Run) -> None:
     before = weights(run)
     assert api.evaluate(run.path) == api.evaluate(run.path) == run.metrics
     assert_same(before, weights(run))
 
 
-@pytest.mark.parametrize("recipe", DEFAULTS)
-def test_samples_and_report_are_drawn(recipe: str, workspace: Path) -> None:
-    run = train(recipe)
+@trained
+def test_samples_and_report_are_drawn(run: Run) -> None:
     pictures = api.sample(run.path)
     assert pictures
     assert all(p.stat().st_size > 2_000 for p in pictures)
@@ -151,9 +159,8 @@ def test_samples_and_report_are_drawn(recipe: str, workspace: Path) -> None:
     assert 'src="http' not in page and 'href="http' not in page
 
 
-@pytest.mark.parametrize("recipe", DEFAULTS)
-def test_export_loads_and_agrees(recipe: str, workspace: Path) -> None:
-    run = train(recipe)
+@trained
+def test_export_loads_and_agrees(run: Run) -> None:
     exported = api.load(run.path / "model.safetensors").state_dict()
     assert_same(exported, api.load(run.path).state_dict())
 

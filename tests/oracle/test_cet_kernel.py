@@ -52,7 +52,7 @@ def test_exponential_trace_sums_to_one_and_only_falls(delay: int) -> None:
 
 
 @given(delay=st.integers(1, 40), order=st.integers(2, 12), length=st.integers(2, 64))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_cascade_is_the_binned_gamma_density(delay: int, order: int, length: int) -> None:
     rate = (order - 1) / (delay - 0.5)
     mass = [erlang(order, rate * t) - erlang(order, rate * max(t - 1, 0)) for t in range(length)]
@@ -126,7 +126,7 @@ def test_a_delay_beyond_the_window_leaves_finite_kernels_and_no_pairs() -> None:
     kernel=st.sampled_from(["cascade", "ideal", "sideways"]),
     readout=st.sampled_from(["last", "optimal"]), error=st.sampled_from(["impulse", "smeared"]),
 )  # fmt: skip
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pairing_is_the_sum_over_arrival_times(  # type: ignore[no-untyped-def]
     delay: int, order: int, length: int, kernel, readout, error
 ) -> None:

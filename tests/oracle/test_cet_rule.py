@@ -119,7 +119,7 @@ stores = st.sampled_from([{}, {"threshold": 0.4}, {"binary": 0.2}])
 
 
 @given(trace=traces, store=stores, length=st.integers(1, 8), relu=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_dense_update_is_the_triple_loop(
     trace: dict[str, Any], store: dict[str, float], length: int, relu: bool
 ) -> None:
@@ -148,7 +148,7 @@ def test_dense_update_is_the_triple_loop(
         ]
     ),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_conv_update_is_the_triple_loop(
     trace: dict[str, Any], store: dict[str, float], length: int, geometry: dict[str, Any]
 ) -> None:

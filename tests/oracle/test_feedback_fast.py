@@ -1,16 +1,14 @@
-"""Fast forms against plain ones: packing, padding, read-out, application, merging, products."""
+"""Fast forms against plain ones: packing, padding, read-out, application, merging."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from weft.families.feedback.adapt import Writer, matrices, merge
 from weft.families.feedback.attention import Block, Size, attend
 from weft.families.feedback.deltas import Factors, adapted_linear, prefers_factors
-from weft.families.feedback.dense import linear
 from weft.families.feedback.model import Feedforward
 from weft.families.feedback.rows import Rotation, Rows, Sight
 
@@ -163,28 +161,3 @@ def test_shared_deltas_by_factors_equal_merging_them() -> None:
     merged, _ = base(tokens, Rows())
     torch.testing.assert_close(applied, merged, **TIGHT)
     assert not torch.allclose(plain, merged)
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_linear_equals_torchs(dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(2, 5, 9, dtype=dtype)[:, ::2].requires_grad_()
-    weight = torch.randn(14, 9, dtype=dtype).requires_grad_()
-    for part in (weight, weight[4:], weight[::2]):
-        ours, theirs = linear(x, part), F.linear(x, part)
-        rtol = 1e-10 if dtype == torch.float64 else 1e-5
-        torch.testing.assert_close(ours, theirs, rtol=rtol, atol=rtol)
-        pairs = (torch.autograd.grad(y.sin().sum(), (x, weight)) for y in (ours, theirs))
-        for a, b in zip(*pairs, strict=True):
-            torch.testing.assert_close(a, b, rtol=rtol, atol=10 * rtol)
-
-
-def test_linear_computes_no_gradient_of_a_frozen_weight() -> None:
-    x, weight = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4)
-    linear(x, weight).sum().backward()
-    assert weight.grad is None and x.grad is not None
-
-
-def test_linear_passes_gradcheck() -> None:
-    x, weight = (torch.randn(3, 4, dtype=torch.float64).requires_grad_() for _ in range(2))
-    assert torch.autograd.gradcheck(linear, (x, weight))

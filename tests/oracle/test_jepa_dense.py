@@ -1,4 +1,4 @@
-"""Fast layers against torch's own: values, gradients, slices, bf16."""
+"""Fast loops and convolutions against torch's own: values, gradients, bf16."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from weft.families.jepa import conv, reference
 from weft.families.jepa.conv import PatchedConv, patches
-from weft.families.jepa.dense import Dense, linear
 from weft.families.jepa.loop import Stepped
 from weft.families.jepa.predictor import Gru
 from weft.families.jepa.upsampling import UpsampledConv, UpsampledResize
@@ -39,52 +38,6 @@ def _agree(
     for ours, theirs in pairs:
         scale = max(1.0, theirs.abs().max().item())
         torch.testing.assert_close(ours, theirs, rtol=0, atol=10 * tolerance * scale)
-
-
-@Dtypes
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (4,)])
-def test_dense_equals_linear(shape: tuple[int, ...], bias: bool, dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    layer = Dense(4, 5, bias=bias, dtype=dtype)
-    x = _random(*shape, dtype=dtype)
-    inputs = [x, *layer.parameters()]
-    _agree(
-        lambda: layer(x), lambda: F.linear(x, layer.weight, layer.bias), inputs, TOLERANCE[dtype]
-    )
-
-
-@Dtypes
-@pytest.mark.parametrize(("rows", "width"), [(0, 4), (3, 0)])
-def test_dense_takes_empty_inputs(rows: int, width: int, dtype: torch.dtype) -> None:
-    x, weight = torch.randn(rows, width, dtype=dtype), _random(5, width, dtype=dtype)
-    bias = _random(5, dtype=dtype)
-    out = linear(x, weight, bias)
-    torch.testing.assert_close(out, F.linear(x, weight, bias))
-    of_weight, of_bias = torch.autograd.grad(out.sum(), (weight, bias))
-    torch.testing.assert_close(of_weight, torch.zeros_like(weight))
-    torch.testing.assert_close(of_bias, torch.full_like(bias, rows))
-
-
-@Dtypes
-def test_dense_takes_slices_and_transposes(dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    whole, x = _random(6, 9, dtype=dtype), _random(4, 7, dtype=dtype)
-    slices = [
-        (x[:, 2:6], whole[:, 3:7]),
-        (x.t()[2:], whole[:, ::3][:, :1].expand(-1, 4)),
-        (x[::2, :6], whole.t()[:, :]),
-    ]
-    for a, b in slices:
-        _agree(
-            lambda a=a, b=b: linear(a, b), lambda a=a, b=b: F.linear(a, b), [x, whole],
-            TOLERANCE[dtype],
-        )  # fmt: skip
-
-
-def test_dense_passes_gradcheck() -> None:
-    torch.manual_seed(0)
-    assert torch.autograd.gradcheck(linear, (_random(3, 4), _random(2, 4), _random(2)))
 
 
 def _loop(layer: Callable[[Tensor], Tensor], x: Tensor, steps: int) -> Tensor:

@@ -49,19 +49,24 @@ def test_nothing_heavy_is_imported_by(code: str) -> None:
 
 
 def _seconds(*words: str) -> float:
-    """CPU seconds of `weft WORDS`, user and system; the best of three on a shared machine."""
-    best = float("inf")
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "weft", *words], capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return best
+    """CPU seconds of `python WORDS`, user and system."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def test_help_takes_less_than_0_3_cpu_seconds() -> None:
-    assert _seconds("--help") < 0.3
-
-
-def test_config_show_takes_less_than_0_6_cpu_seconds() -> None:
-    assert _seconds("config", "show", "cet/digits") < 0.6
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        (("--help",), 3.0),  # 1.0 when written, 0.1 s
+        (("config", "show", "cet/digits"), 7.0),  # 3.2 when written, 0.31 s
+    ],
+)
+def test_start_up_costs_at_most_so_many_times_the_import_of_asyncio(
+    words: tuple[str, ...], limit: float
+) -> None:
+    # CPU time, beside that of other imports in the same moments: a slow machine slows both.
+    pairs = [(_seconds("-m", "weft", *words), _seconds("-c", "import asyncio")) for _ in range(3)]
+    ours, yardstick = (min(times) for times in zip(*pairs, strict=True))
+    assert ours < limit * yardstick

@@ -22,7 +22,7 @@ def _source(count: int = 10, batch_size: int = 3) -> TensorSource:
     seed=st.integers(0, 5),
     epoch=st.integers(0, 5),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_plan_is_a_permutation_in_whole_batches(
     count: int, batch_size: int, seed: int, epoch: int
 ) -> None:

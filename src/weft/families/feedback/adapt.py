@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from weft.families.feedback.attention import Block, Size, normal
 from weft.families.feedback.deltas import BlockDeltas, Deltas, Factors
-from weft.families.feedback.dense import linear
+from weft.nn.dense import linear
 
 if TYPE_CHECKING:
     from weft.families.feedback.model import Feedforward

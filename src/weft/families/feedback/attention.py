@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weft.families.feedback.deltas import BlockDeltas, adapted_linear
-from weft.families.feedback.dense import linear
 from weft.families.feedback.dropout import dropout
 from weft.families.feedback.rows import Rotation, Sight
+from weft.nn.dense import linear
 
 
 @dataclass(frozen=True)

@@ -148,11 +148,6 @@ def _form(loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
 
-    counted = {torch.ops.mkldnn._linear_pointwise: _product_flops}
-    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
+    with FlopCounterMode(display=False) as counter:
         step()
     return Form(step, counter.get_total_flops(), windows, steps_per_window=1)
-
-
-def _product_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
-    return 2 * x[0] * x[1] * weight[0]

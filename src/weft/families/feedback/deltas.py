@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from weft.families.feedback.dense import linear
+from weft.nn.dense import linear
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from weft.data.source import Source
 from weft.families.feedback.config import Config
-from weft.families.feedback.dense import linear
 from weft.families.feedback.exact_match import prompt_length, same_answer
 from weft.families.feedback.lineage import origin_of
 from weft.families.feedback.model import LanguageModel
@@ -20,6 +19,7 @@ from weft.families.feedback.rows import Rows
 from weft.families.feedback.sampling import Predict, unmask
 from weft.families.feedback.sections import FeedbackEval
 from weft.families.feedback.tokenizer import Tokenizer, Vocabulary
+from weft.nn.dense import linear
 
 
 def adapted_predictor(model: LanguageModel, rows: Rows) -> Predict:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from weft.families.feedback.dense import product
+from weft.nn.dense import product
 
 
 class _Parts(NamedTuple):

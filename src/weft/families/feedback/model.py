@@ -12,11 +12,11 @@ from weft.families.feedback.adapt import Writer, matrices, train_only
 from weft.families.feedback.attention import Block, Size, norm, normal
 from weft.families.feedback.config import Config
 from weft.families.feedback.deltas import Deltas
-from weft.families.feedback.dense import linear
 from weft.families.feedback.dropout import dropout
 from weft.families.feedback.generator import Generator, Seen, build_generator
 from weft.families.feedback.head import cross_entropy
 from weft.families.feedback.rows import Rotation, Rows
+from weft.nn.dense import linear
 
 
 class Feedforward(nn.Module):

@@ -7,9 +7,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.families.feedback.dense import product
 from weft.families.feedback.noise import Noised
 from weft.families.feedback.objective import row_sums
+from weft.nn.dense import linear
 
 _CHUNK = 4096
 
@@ -25,7 +25,7 @@ def guess(read: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
     """
     nats, hits = [], []
     for part, wanted in zip(read.split(_CHUNK), targets.split(_CHUNK), strict=True):
-        logits = product(part, table)
+        logits = linear(part, table)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         nats.append(torch.nn.functional.cross_entropy(logits, wanted, reduction="none"))
         hits.append(logits.argmax(-1) == wanted)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from weft.errors import ConfigError
 from weft.families.jepa.conv import Convolution, PatchedConv
-from weft.families.jepa.dense import Dense, widened
 from weft.families.jepa.norm import run
+from weft.families.jepa.precision import widened
 from weft.families.jepa.resnet import WIDTHS, resnet18
 from weft.families.jepa.sections import ModelConfig
+from weft.nn.dense import Dense
 
 
 @dataclass(frozen=True)

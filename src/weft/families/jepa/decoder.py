@@ -7,10 +7,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from weft.families.jepa.dense import Dense, widened
 from weft.families.jepa.norm import run
+from weft.families.jepa.precision import widened
 from weft.families.jepa.sections import ModelConfig
 from weft.families.jepa.upsampling import UpsampledConv, UpsampledResize
+from weft.nn.dense import Dense
 
 
 class MenetDecoder(nn.Module):

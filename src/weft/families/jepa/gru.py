@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from weft.families.jepa.dense import product
 from weft.families.jepa.loop import Constant
+from weft.nn.dense import product
 
 
 def gru_cell(gates_x: Tensor, gates_h: Tensor, h: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from weft.families.jepa.dense import has_onednn, product, widened
+from weft.families.jepa.precision import widened
+from weft.nn.dense import has_onednn, product
 
 _LAID_OUT = (torch.float32, torch.bfloat16)
 

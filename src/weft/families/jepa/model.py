@@ -11,12 +11,13 @@ from weft.data.source import DataSpec
 from weft.families.jepa.backbone import Encoder, stack, widths_of
 from weft.families.jepa.config import Config
 from weft.families.jepa.decoder import build_decoder, decode
-from weft.families.jepa.dense import Dense, widened
+from weft.families.jepa.precision import widened
 from weft.families.jepa.predictor import ACTION_DIM, build_predictor
 from weft.families.jepa.rollout import Rollout, read_actions
 from weft.families.jepa.rssm import RssmModel
 from weft.families.jepa.sections import ModelConfig
 from weft.families.jepa.terms import weights_of
+from weft.nn.dense import Dense
 
 
 class JepaModel(nn.Module):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from weft.errors import ConfigError
 from weft.families.jepa.backbone import widths_of
-from weft.families.jepa.dense import Dense, linear, widened
 from weft.families.jepa.gru import gru
+from weft.families.jepa.precision import widened
 from weft.families.jepa.sections import ModelConfig
+from weft.nn.dense import Dense, linear
 
 ACTION_DIM = 2
 

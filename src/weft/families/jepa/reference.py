@@ -15,7 +15,6 @@ from weft.families.jepa.backbone import Encoder
 from weft.families.jepa.config import Config
 from weft.families.jepa.conv import Convolution
 from weft.families.jepa.decoder import MenetDecoder
-from weft.families.jepa.dense import Dense
 from weft.families.jepa.model import JepaModel
 from weft.families.jepa.objective import time_first
 from weft.families.jepa.predictor import Gru
@@ -24,6 +23,7 @@ from weft.families.jepa.rollout import Gaussian, Rollout
 from weft.families.jepa.rssm import RssmModel
 from weft.families.jepa.terms import Setting, weights_of
 from weft.families.jepa.upsampling import UpsampledConv, UpsampledResize
+from weft.nn.dense import Dense
 
 
 def plain(net: nn.Module, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from weft.families.jepa.dense import widened
+from weft.families.jepa.precision import widened
 
 
 @dataclass(frozen=True)

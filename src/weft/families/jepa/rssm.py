@@ -10,12 +10,13 @@ from torch.nn import functional as F
 
 from weft.families.jepa.backbone import Encoder
 from weft.families.jepa.decoder import decode
-from weft.families.jepa.dense import Dense, linear, quiet, widened
 from weft.families.jepa.gru import Recurrence, gru_cell
 from weft.families.jepa.loop import Stepped
+from weft.families.jepa.precision import widened
 from weft.families.jepa.predictor import ACTION_DIM
 from weft.families.jepa.rollout import Gaussian, Rollout, read_actions
 from weft.families.jepa.sections import Rssm
+from weft.nn.dense import Dense, linear, quiet
 
 
 class RssmModel(nn.Module):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from weft.families.jepa.dense import product, widened
+from weft.families.jepa.precision import widened
+from weft.nn.dense import product
 
 
 class UpsampledConv(nn.Module):

@@ -10,9 +10,6 @@ DATASETS = {
     "cifar": "cifar10",
     "dynamics": "lorenz",
     "lorentz": "lorenz",
-    "lorentz63": "lorenz",
-    "mass_spring_damper": "msd",
-    "lotka_volterra": "lotka",
     "traffic": "pems08",
 }
 """The original's words for data sets that weft names otherwise."""
@@ -33,11 +30,6 @@ def _dataset(name: Any) -> Any:
 
 def _datasets(names: Any) -> Any:
     return [_dataset(name) for name in names] if isinstance(names, list | tuple) else names
-
-
-def _length(steps: Any) -> Any:
-    """-1 stood for the data set's own length."""
-    return None if steps == -1 else steps
 
 
 def _epochs(count: Any) -> Any:
@@ -66,10 +58,8 @@ ALIASES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "data_path": ("data.root", _same),
     "downsample_factor": ("data.downsample_factor", _same),
     "normalize": ("data.normalize", _same),
-    "sequence_length": ("data.sequence_length", _length),
-    "seq_length": ("data.sequence_length", _length),
+    "sequence_length": ("data.sequence_length", _same),
     "data_dim": ("data.data_dim", _same),
-    "data_size": ("data.data_dim", _same),
     "inference_start": ("grounding_length", _same),
     "gradients_lim": ("gradient_lim", _same),
     "optimizer": ("optim", _kind),

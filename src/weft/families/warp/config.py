@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeGuard
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from weft.config.base import (
-    AdamW,
-    Cosine,
-    FamilyConfig,
-    KindConfig,
-    NormClip,
-    Plateau,
-    ValueClip,
-)
-from weft.families.warp.sections import UNLABELLED, WITH_TARGET, WarpData
+from weft.config.base import AdamW, Cosine, FamilyConfig, KindConfig, NormClip
+from weft.families.warp import limits, rules
+from weft.families.warp.sections import WarpData
 
 Count = Annotated[int, Field(ge=1)]
 Activation = Literal[
@@ -240,131 +232,15 @@ class Config(FamilyConfig):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What a reader of the results must know of the protocol, a sentence each."""
-        own_target = self.data.dataset in WITH_TARGET or self.target == "next"
-        copies = self.reconstructs and not self.autoregressive and not own_target
-        looks_ahead = bool(self.conv_embedding and not self.conv_embedding[2])
-        notes = {
-            "the output of step t is scored against x_t, which the step has consumed when the "
-            "truth is fed: target=next is one-step-ahead prediction": (
-                self.feeds_back and self.target == "same"
-            ),
-            "without feedback the model sees the very value it is scored against: training copies, "
-            "target=next predicts": copies,
-            "the convolution looks ahead: outputs depend on later inputs": (
-                self.reconstructs and (looks_ahead or self.output_smoothing)
-            ),
-        }
-        return tuple(note for note, holds in notes.items() if holds)
+        return rules.cautions(self)
 
     @model_validator(mode="before")
     @classmethod
     def _spell_out_limits(cls, values: Any) -> Any:
-        """Puts `gradient_lim` into `clip` and `lr_decrease_factor` into a schedule that reacts."""
-        if not isinstance(values, dict):
-            return values
-        limit, factor = values.get("gradient_lim"), values.get("lr_decrease_factor")
-        if _is_number(limit) and limit > 0:
-            values = values | {"clip": _clip_of(values.get("clip"), float(limit))}
-        if _is_number(factor) and "schedule" in values:
-            values = values | {"schedule": _schedule_of(values["schedule"], float(factor))}
-        return values
+        return limits.spelt_out(values, cls.model_fields["clip"].default)
 
     @model_validator(mode="after")
     def _options_fit(self) -> Self:
-        broken = [message for message, is_broken in self._rules().items() if is_broken]
-        if broken:
+        if broken := rules.broken(self):
             raise ValueError("; ".join(broken))
         return self
-
-    @property
-    def _sums(self) -> bool:
-        """Whether a recurrence started for it keeps running sums of true data."""
-        return (
-            (self.drive, self.target, self.transition) == ("true_diff", "next", "full")
-            and self.init_state_layers is None
-            and not self.use_theta_prev
-        )
-
-    def _rules(self) -> Mapping[str, bool]:
-        """Sentence -> whether the config breaks it."""
-        special = bool(self.rnn_inner_dims) or self.use_theta_prev or self.root != "mlp"
-        given = self.val_criterion
-        return {
-            "`train` false evaluates a run that exists: `weft evaluate RUN`, or "
-            "papers/warp/train.py": not self.train,
-            "`stochastic` draws from a mean and a deviation: set `loss` to nll": (
-                self.stochastic and self.loss == "mse"
-            ),
-            "`stochastic` feeds samples back: it needs `autoregressive` true and a "
-            "reconstruction": self.stochastic and not self.feeds_back,
-            "`drive` innovation is the input minus its prediction: it needs `autoregressive` true "
-            "and a reconstruction": self.drive == "innovation" and not self.feeds_back,
-            "`conv_embedding` and `output_smoothing` need all steps at once: set `autoregressive` "
-            "false": bool(self.conv_embedding or self.output_smoothing) and self.feeds_back,
-            f"`form` {self.form} cannot clip weights: set `form` to auto, or `weights_lim` to "
-            "null": self.weights_lim is not None
-            and self.form in ("last_state", "chunked", "history", "scan"),
-            f"`form` {self.form} is for one layer: a stack that feeds back runs as loop": (
-                bool(self.rnn_inner_dims) and self.feeds_back and self.form not in ("auto", "loop")
-            ),
-            f"`form` scan is for a structured `transition`, not {self.transition}": (
-                self.form == "scan" and self.transition == "full"
-            ),
-            f"`form` {self.form} yields the last state only: it needs `supervision_task` "
-            "classification": self.form in ("last_state", "chunked") and self.reconstructs,
-            f"`model_type` {self.model_type} has no weights that move: `root`, `rnn_inner_dims` "
-            "and `use_theta_prev` are wsm's": self.model_type != "wsm" and special,
-            f"`model_type` {self.model_type} has no weights to ask afterwards: set "
-            "`autoregressive_inference` to true": (
-                self.model_type != "wsm" and not self.autoregressive_inference
-            ),
-            f"`root` {self.root} describes a sequence, not a label: set `supervision_task` to "
-            "reconstruction": self.root != "mlp" and self.classifies,
-            "`init_state_bias` false is about the network that makes the first weights: set "
-            "`init_state_layers`": not self.init_state_bias and self.init_state_layers is None,
-            "`root` physics:oscillator sums true differences and foretells the next step: it needs "
-            "`drive` true_diff, `target` next, `transition` full, `init_state_layers` null and "
-            "`use_theta_prev` false": self.root == "physics:oscillator" and not self._sums,
-            f"`data.dataset` {self.data.dataset} has no labels: set `supervision_task` to "
-            "reconstruction": self.classifies and self.data.dataset in UNLABELLED,
-            f"`include_canonical_coords` needs pixels: add {self.data.dataset} to "
-            "`data.image_datasets` if its steps are": self.include_canonical_coords
-            and self.data.dataset not in self.data.image_datasets,
-            f"`data.dataset` {self.data.dataset} is a collection: name its member in "
-            "`data.subset`": self.data.dataset in ("ett", "uea") and self.data.subset is None,
-            "`val_criterion` nll needs `loss` nll": given == "nll" and self.loss == "mse",
-            f"`val_criterion` {given} does not fit `supervision_task` {self.supervision_task}": (
-                given in ("mse", "mae", "rmse", "nll") and not self.reconstructs
-            )
-            or (given in ("cce", "error_rate", "f1_score") and not self.classifies),
-            "`optim.kind` reference bounds every gradient entry first: set `gradient_lim`, 1e-7 in "
-            "the original": self.optim.kind == "reference" and self.clip.kind != "value",
-        }
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _clip_of(clip: Any, limit: float) -> Any:
-    """The clip that `gradient_lim` asks for, in place of the default."""
-    wanted = ValueClip(limit=limit)
-    known = clip.model_dump() if isinstance(clip, KindConfig) else clip
-    default = Config.model_fields["clip"].default.model_dump()
-    if known not in (None, default, wanted.model_dump()):
-        raise ValueError("`gradient_lim` is clip.kind value: set it or `clip`, not both")
-    return wanted
-
-
-def _schedule_of(schedule: Any, factor: float) -> Any:
-    """The schedule with its factor at a plateau set, if it has one."""
-    known = schedule.model_dump() if isinstance(schedule, KindConfig) else schedule
-    if not isinstance(known, dict) or known.get("kind") not in ("plateau", "literal"):
-        return schedule
-    default = Plateau.model_fields["factor"].default
-    if known.get("factor", default) not in (default, factor):
-        raise ValueError("`lr_decrease_factor` is `schedule.factor`: set one of them")
-    changed = {"factor": factor}
-    if isinstance(schedule, KindConfig):
-        return schedule.model_copy(update=changed)
-    return {**known, **changed}

@@ -20,7 +20,7 @@ Ranges = Mapping[str, tuple[float, float]]
 SINE_SIZES = {"tiny": 1, "small": 10, "medium": 100, "large": 1_000, "huge": 10_000}
 
 _STEPS = {"sine": 16, "lorenz": 1_000, "msd": 256, "msd-zero": 256, "msd-2": 256, "lotka": 256}
-# MSD-Zero is what the original's configuration of that name reads: the set msd-2.
+# MSD-Zero has no published generator: ours is msd-2, whose starts are random.
 _SIZES = {
     "msd": {"train": 20_480, "test": 4_096},
     "msd-zero": {"train": 8_192, "test": 2_048},

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from weft.families.warp.feedback import Adjoint, Course, Track
-from weft.families.warp.product import product
+from weft.nn.dense import product
 
 ROWS = 1024
 """Rows (steps times sequences) that one product for the gradient of the kernel sums over."""

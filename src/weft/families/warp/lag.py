@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from weft.families.warp.kernel import lag_kernel
-from weft.families.warp.multiply import multiply
 from weft.families.warp.power import FullPower, Power, first_power
 from weft.families.warp.transition import Full, Transition
+from weft.nn.dense import linear
 
 
 def response(
@@ -47,7 +47,7 @@ def response(
         still = lags[1:, channels + ticks :]
     kernel, clock = lags[:-1, :channels], lags[:-1, channels : channels + ticks]
     if ticks:
-        pushed = multiply(_shifted(dclock), clock.flatten(0, 1).mT)
+        pushed = linear(_shifted(dclock), clock.flatten(0, 1).mT)
         still = still + pushed.unsqueeze(1)
     return kernel, still
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from weft.families.warp.kernel import lag_kernel
-from weft.families.warp.multiply import multiply
 from weft.families.warp.power import first_power
 from weft.families.warp.states import Reader, recomputed
 from weft.families.warp.transition import Transition
+from weft.nn.dense import linear
 
 
 def by_history(
@@ -60,7 +60,7 @@ def by_history(
     ) -> tuple[Tensor, Tensor]:
         rows = backwards[:, steps - end : steps + end - begin - 1].unfold(1, end, 1).flip(1)
         rows = rows.permute(1, 0, 3, 2).flatten(2)  # (C, N, lags m)
-        states = multiply(rows.flatten(0, 1), kernel[: end * channels].mT).unflatten(
+        states = linear(rows.flatten(0, 1), kernel[: end * channels].mT).unflatten(
             0, rows.shape[:2]
         )
         if second_order:

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from weft.families.warp.kernel import lag_kernel
-from weft.families.warp.multiply import multiply
 from weft.families.warp.power import Power, powers
 from weft.families.warp.recurrence import recur
 from weft.families.warp.transition import Transition
+from weft.nn.dense import linear
 
 
 def by_lags(
@@ -45,7 +45,7 @@ def by_lags(
         lags[:, steps, channels] = 1
     else:
         lags[torch.arange(len(lags), device=lags.device), length, channels] = 1
-    return multiply(lags.flatten(1), kernel.flatten(0, 1).mT)
+    return linear(lags.flatten(1), kernel.flatten(0, 1).mT)
 
 
 def by_chunks(
@@ -79,7 +79,7 @@ def by_chunks(
         kernel = torch.cat([kernel, power(kernel)])  # Row k m + c: lag k of channel c.
     padded = F.pad(drive, (0, 0, chunks * size - steps, 0))
     lags = padded.unflatten(1, (chunks, size)).flip(2).transpose(0, 1).flatten(2)
-    moved = multiply(lags.flatten(0, 1), kernel.mT).unflatten(0, (chunks, batch))
+    moved = linear(lags.flatten(0, 1), kernel.mT).unflatten(0, (chunks, batch))
     late = steps if length is None else length
     entry = _enter(ladder, theta_0, late % size, batch)
     if length is None and steps % size == 0:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.warp.multiply import multiply
 from weft.families.warp.transition import Block, Diagonal, Full, LowRank, Transition
+from weft.nn.dense import linear
 
 
 class Power(ABC):
@@ -55,21 +55,21 @@ class FullPower(Power):
     def change(self, rows: Tensor) -> Tensor:
         """E x."""
         (E,) = self.tensors
-        return multiply(rows, E)
+        return linear(rows, E)
 
     def transpose(self, rows: Tensor) -> Tensor:
         """x + E' x."""
         (E,) = self.tensors
-        return rows + multiply(rows, E.mT)
+        return rows + linear(rows, E.mT)
 
     def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """sum_n errors_n rows_n'."""
-        return (multiply(errors.mT, rows.mT),)
+        return (linear(errors.mT, rows.mT),)
 
     def squared(self) -> FullPower:
         """2E + E E."""
         (E,) = self.tensors
-        return FullPower(torch.add(multiply(E, E.mT), E, alpha=2))
+        return FullPower(torch.add(linear(E, E.mT), E, alpha=2))
 
 
 class DiagonalPower(Power):

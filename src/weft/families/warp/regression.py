@@ -14,7 +14,7 @@ from weft.families.warp.config import Config
 from weft.families.warp.source import Header, Parts
 
 _SIZES = {"train": 10_000, "test": 1_000}
-_STEPS, _INPUTS = 36, 2
+_STEPS, _INPUTS = 17, 4
 
 
 def pairs(
@@ -45,7 +45,7 @@ def pairs(
 
 
 def header(config: Config) -> Header:
-    """36 pairs of two inputs; every pair but the query is context."""
+    """16 pairs of four inputs and a query by default; every pair but the query is context."""
     data = config.data
     steps = data.sequence_length or _STEPS
     sizes = {

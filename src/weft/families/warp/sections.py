@@ -62,7 +62,8 @@ class WarpData(DataConfig):
     subset: str | None = Field(
         None,
         description="Member of a collection: h1, h2, m1 or m2 of ett; tiny, small, medium, large "
-        "or huge of sine; a name such as BasicMotions of uea.",
+        "or huge of sine; uci of trends, for UCI's file; of uea NAME such as BasicMotions, "
+        "NAME-pooled (both halves, split 70/15/15) or NAME-shaped (invented data of its size).",
     )
     seed: int = Field(
         0, ge=0, description="Seed of generated sequences and of the split; `seed` changes neither."

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from weft.families.warp.carry import carry, carry_back, gradients
 from weft.families.warp.feedback import Adjoint, Course, Track
-from weft.families.warp.product import carry, carry_back, gradients
 from weft.families.warp.transition import Transition
 
 ROWS = 2048

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from weft.families.warp.multiply import multiply
 from weft.families.warp.power import DiagonalPower, first_power
 from weft.families.warp.recurrence import recur
 from weft.families.warp.transition import Transition
+from weft.nn.dense import linear
 
 
 class Reader(NamedTuple):
@@ -89,7 +89,7 @@ def step_by_step(
 
 def push(u: Tensor, B: Tensor) -> Tensor:
     """B u of each step and sequence: (C, N, m) to (C, N, D)."""
-    return multiply(u.flatten(0, 1), B).unflatten(0, u.shape[:2])
+    return linear(u.flatten(0, 1), B).unflatten(0, u.shape[:2])
 
 
 def recomputed(part: Callable[..., Any], *args: object) -> Any:

@@ -35,7 +35,7 @@ def test_a_soft_target_is_hit_by_its_likeliest_class() -> None:
     assert correct(logits, torch.tensor([[0.4, 0.6], [0.9, 0.1]])).tolist() == [True, True]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 64), st.floats(0, 0.99), st.integers(0, 2**31))
 def test_kept_are_the_losses_from_the_interpolated_quantile_upwards(
     length: int, quantile: float, seed: int

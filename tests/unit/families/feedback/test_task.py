@@ -38,16 +38,18 @@ PADDED = ("data.batching=padded", "data.block_size=128", "eval.chunks=5", "eval.
 COMPAT = ("stage=feedback", "lora_rank=2", "mode=compat")
 
 
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(families.BUILT_IN, "feedback", "weft.families.feedback")
-    families._modules.cache_clear()
-    families.find.cache_clear()
-    yield
-    monkeypatch.undo()
-    families._modules.cache_clear()
-    families.find.cache_clear()
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tokenised texts are kept from one test to the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WEFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def base(_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A trained base model, which no test changes."""
+    return train(**{"run.dir": str(tmp_path_factory.mktemp("base") / "run")})
 
 
 def task_of(*words: str) -> FeedbackTask:
@@ -151,16 +153,16 @@ def test_a_batch_without_a_masked_token_has_no_loss_and_does_not_crash() -> None
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_a_stable_feedback_model_starts_at_exactly_the_loss_of_its_base(workspace: Path) -> None:
-    base = train()
+def test_a_stable_feedback_model_starts_at_exactly_the_loss_of_its_base(
+    base: Run, workspace: Path
+) -> None:
     run = train(*FEEDBACK, f"base={base.path}", "optim.lr=1e-30")
     assert run.metrics["val/base_loss"] == pytest.approx(base.metrics["val/loss"], rel=1e-6)
     assert run.metrics["val/gain"] == pytest.approx(0.0, abs=1e-6)
     assert run.metrics["val/input_gain"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_feedforward_weights_are_untouched_by_feedback_training(workspace: Path) -> None:
-    base = train()
+def test_feedforward_weights_are_untouched_by_feedback_training(base: Run, workspace: Path) -> None:
     before = weights(base)
     for name, words in (
         ("stable", FEEDBACK),
@@ -173,8 +175,9 @@ def test_feedforward_weights_are_untouched_by_feedback_training(workspace: Path)
         assert run.metrics["val/gain"] != 0.0
 
 
-def test_fine_tuning_attention_changes_q_k_v_o_and_keeps_the_base_beside(workspace: Path) -> None:
-    base = train()
+def test_fine_tuning_attention_changes_q_k_v_o_and_keeps_the_base_beside(
+    base: Run, workspace: Path
+) -> None:
     before = weights(base)
     run = train("stage=fine_tune", f"base={base.path}", "run.name=tuned")
     after = weights(run)
@@ -187,15 +190,16 @@ def test_fine_tuning_attention_changes_q_k_v_o_and_keeps_the_base_beside(workspa
 
 
 def test_a_fine_tuned_run_can_be_a_base_and_its_base_is_then_the_tuned_one(
-    workspace: Path,
+    base: Run, workspace: Path
 ) -> None:
-    tuned = train("stage=fine_tune", f"base={train().path}", "run.name=tuned")
+    tuned = train("stage=fine_tune", f"base={base.path}", "run.name=tuned")
     run = train(*FEEDBACK, f"base={tuned.path}", "run.name=child")
     assert run.metrics["val/base_loss"] == pytest.approx(tuned.metrics["val/loss"], rel=1e-6)
 
 
-def test_joint_training_moves_both_and_compares_with_the_frozen_base(workspace: Path) -> None:
-    base = train()
+def test_joint_training_moves_both_and_compares_with_the_frozen_base(
+    base: Run, workspace: Path
+) -> None:
     run = train(*FEEDBACK, "joint=true", "scope=all", f"base={base.path}", "run.name=joint")
     after, before = weights(run), weights(base)
     assert not torch.equal(after["base.table"], before["base.table"])
@@ -212,11 +216,10 @@ def test_joint_training_moves_both_and_compares_with_the_frozen_base(workspace: 
     ],
 )
 def test_a_base_that_does_not_fit_is_refused_by_name(
-    child: str, words: tuple[str, ...], workspace: Path
+    child: str, words: tuple[str, ...], base: Run, workspace: Path
 ) -> None:
     if "bpe" in child:
         pytest.importorskip("tokenizers")
-    base = train()
     with pytest.raises(ConfigError) as caught:
         train(*FEEDBACK, child, "data.vocab_size=384", f"base={base.path}", "run.name=child")
     for word in words:
@@ -224,8 +227,8 @@ def test_a_base_that_does_not_fit_is_refused_by_name(
     assert not (workspace / "runs/feedback/child").exists()
 
 
-def test_weights_that_work_with_deltas_are_no_base(workspace: Path) -> None:
-    adapted = train(*FEEDBACK, f"base={train().path}", "run.name=adapted")
+def test_weights_that_work_with_deltas_are_no_base(base: Run, workspace: Path) -> None:
+    adapted = train(*FEEDBACK, f"base={base.path}", "run.name=adapted")
     with pytest.raises(ConfigError, match="stage feedback"):
         train(*FEEDBACK, f"base={adapted.path}", "run.name=child")
 
@@ -292,9 +295,9 @@ def test_every_trained_parameter_gets_a_gradient_whether_or_not_a_guess_is_seen(
 
 @pytest.mark.parametrize("words", [FEEDBACK, (*FEEDBACK, "self_condition=true")])
 def test_stop_and_resume_equals_straight_run(
-    words: tuple[str, ...], workspace: Path, monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], base: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (*words, f"base={train('run.name=base').path}", "model.dropout=0.1")
+    words = (*words, f"base={base.path}", "model.dropout=0.1")
     straight = train(*words, "run.name=straight")
     original = Trainer._step
 
@@ -324,8 +327,8 @@ def test_the_cost_of_a_step_needs_no_content(words: tuple[str, ...]) -> None:
     )
 
 
-def test_figures_show_texts_levels_deltas_and_the_bound(workspace: Path) -> None:
-    run = train(*FEEDBACK, f"base={train().path}", "run.name=child")
+def test_figures_show_texts_levels_deltas_and_the_bound(base: Run, workspace: Path) -> None:
+    run = train(*FEEDBACK, f"base={base.path}", "run.name=child")
     assert {path.stem for path in api.sample(run.path)} == {"texts", "levels", "deltas"}
     page = api.report(run.path).read_text()
     assert "NELBO a real token" in page

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.data import primer
@@ -172,7 +172,6 @@ def test_special_ids_and_torn_characters_can_be_shown() -> None:
     assert tokenizer.decode(ids) == "A[MASK]\ufffdB"
 
 
-@settings(deadline=None)
 @given(anything)
 def test_an_encoding_equals_the_one_by_hand(learnt: BpeTokenizer, text: str) -> None:
     ranks = {piece: rank for rank, piece in enumerate(learnt.pieces)}

@@ -64,7 +64,8 @@ def test_the_original_s_defaults_train_and_their_preset_says_what_they_are() -> 
 @pytest.mark.parametrize("kind", ["clean", "published"])
 def test_ten_epochs_train_to_their_end(kind: str, workspace: Path) -> None:
     small = ("model.embedding_size=8", "model.backbone_width_factor=1", "dataset_size=8",
-             "log.tensorboard=false", "log.every=1", f"schedule.kind={kind}")  # fmt: skip
+             "probe.size=8", "log.tensorboard=false", "log.every=1",
+             f"schedule.kind={kind}")  # fmt: skip
     run = api.train("jepa/clean", "steps=null", "epochs=10", *SMALL[:1], *SMALL[2:], *small)
     assert run is not None
     assert run.state == "finished"

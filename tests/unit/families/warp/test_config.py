@@ -206,6 +206,9 @@ def test_cautions_say_what_a_protocol_gives_away() -> None:
     causal = config(autoregressive=False, conv_embedding=(4, 3, 1), target="next")
     assert causal.cautions == ()
     assert config(autoregressive=False, data={"dataset": "icl"}).cautions == ()
+    assert config(data={"dataset": "icl"}).cautions == ()
+    # Not fed back, the input of a forecast ends where the forecast begins.
+    assert config(autoregressive=False, data={"dataset": "ett", "subset": "h1"}).cautions == ()
     assert config(**labelled()).cautions == ()
 
 

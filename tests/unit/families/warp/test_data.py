@@ -136,7 +136,7 @@ def test_sources_move_with_their_scale_and_scale_any_shape_of_indices() -> None:
     moved = source.to(torch.device("meta"))
     assert moved.scale.unit.device.type == "meta"
     batch = source.take(torch.tensor([[0, 1], [2, 3]]), torch.Generator())
-    assert batch["x"].shape == (2, 2, 16, 3)
+    assert batch["x"].shape == (2, 2, 16, 5)
     assert batch["target"].shape == (2, 2, 16, 1)
     assert torch.equal(batch["x"][1, 0], source.take(torch.tensor([2]), torch.Generator())["x"][0])
 

@@ -1,4 +1,4 @@
-"""Dense layers for CPUs, with every product by oneDNN."""
+"""Matrix products and dense layers at the full rate of any CPU."""
 
 # R rows, I inputs, O outputs
 
@@ -12,23 +12,27 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
 
+_PRESENT = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
-def widened(x: Tensor) -> Tensor:
-    """x in float32 if it came out of autocast in less; the same tensor otherwise."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+if _PRESENT:
+
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+    def _product_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+        """What `weft train --dry-run` and the benchmarks count."""
+        return 2 * x[0] * x[1] * weight[0]
 
 
 def has_onednn(x: Tensor) -> bool:
     """Whether oneDNN's own products may be called for a tensor that lies where x does."""
-    present = x.device.type == "cpu" and torch.backends.mkldnn.is_available()
-    return present and not torch.compiler.is_compiling()
+    return _PRESENT and x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x weight^T + bias, without gradient, by the fastest kernel of the CPU.
+    """x weight^T + bias, without gradient, by the fastest kernel of the device.
 
-    torch gives float32 products to MKL, which runs at half rate on an AMD core; oneDNN does not
-    (measured on an EPYC, one thread, 272 x 512 x 1536: 88 against 223 GFLOP/s).
+    torch gives float32 products to MKL, which runs at half rate on an AMD core; oneDNN does not.
+    Measured on an EPYC, one thread, in GFLOP/s: 272 x 512 x 1536 88 against 223, 1304 x 256 x
+    1024 103 against 229, 128 x 100 x 1298 90 against 182. All else goes to torch.
 
     Args:
         x: (R, I), any strides.
@@ -36,7 +40,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         bias: (O,) or None.
     Returns: (R, O).
     """
-    if x.dtype == torch.float32 and has_onednn(x):
+    if x.dtype == torch.float32 and x.numel() > 0 and has_onednn(x):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(
             _gapless(x), _gapless(weight), bias, "none", [], ""
         )
@@ -45,18 +49,45 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out if bias is None else out + bias
 
 
-if torch.backends.mkldnn.is_available():
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, known: Tensor | None = None
+) -> Tensor:
+    """`torch.nn.functional.linear`, faster on CPUs; differentiable once.
 
-    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
-    def _product_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
-        """What `weft train --dry-run` and the benchmark count."""
-        return 2 * x[0] * x[1] * weight[0]
+    Args:
+        x: (..., I).
+        weight: (O, I); no gradient is computed for it where it is frozen.
+        bias: (O,) or None.
+        known: the output, where it was computed before without a gradient.
+    Returns: (..., O).
+    """
+    if _plain(x):
+        return F.linear(x, weight, bias)
+    rows = x.reshape(-1, x.shape[-1])
+    if known is not None:
+        known = known.flatten(0, -2)
+    out: Tensor = _Linear.apply(rows, weight, bias, known)
+    return out.view(*x.shape[:-1], len(weight))
 
 
-def _gapless(matrix: Tensor) -> Tensor:
-    """The matrix, copied if it is a slice: oneDNN takes a thousand times as long over gaps."""
-    dense = matrix.is_contiguous() or matrix.t().is_contiguous()
-    return matrix if dense else matrix.contiguous()
+class Dense(nn.Linear):
+    """`torch.nn.Linear` with the same parameters and initial values, faster on CPUs."""
+
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Maps x (..., I) to (..., O); `known` as of `linear`."""
+        return linear(x, self.weight, self.bias, known=known)
+
+
+def quiet(x: Tensor) -> Tensor:
+    """The same tensor, behind which a gradient of zeros costs nothing.
+
+    No product is made of it, and the layers of `linear` still get their zeros. On a GPU, where
+    asking for its value would stall, and in compiled code, nothing is asked.
+    """
+    if _plain(x):
+        return x
+    passed: Tensor = _Quiet.apply(x)
+    return passed
 
 
 class _Linear(torch.autograd.Function):
@@ -102,18 +133,6 @@ class _Quiet(torch.autograd.Function):
         return grad if grad.any() else None
 
 
-def quiet(x: Tensor) -> Tensor:
-    """The same tensor, behind which a gradient of zeros costs nothing.
-
-    No product is made of it, and the layers of `linear` still get their zeros. On a GPU, where
-    asking for its value would stall, and in compiled code, nothing is asked.
-    """
-    if _plain(x):
-        return x
-    passed: Tensor = _Quiet.apply(x)
-    return passed
-
-
 def _plain(x: Tensor) -> bool:
     """Whether torch's own layer is the better one: on a GPU, in bf16, compiled, or empty."""
     return (
@@ -124,30 +143,7 @@ def _plain(x: Tensor) -> bool:
     )
 
 
-def linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, known: Tensor | None = None
-) -> Tensor:
-    """`torch.nn.functional.linear`, faster on CPUs; differentiable once.
-
-    Args:
-        x: (..., I).
-        weight: (O, I).
-        bias: (O,) or None.
-        known: the output, where it was computed before without a gradient.
-    Returns: (..., O).
-    """
-    if _plain(x):
-        return F.linear(x, weight, bias)
-    rows = x.reshape(-1, x.shape[-1])
-    if known is not None:
-        known = known.flatten(0, -2)
-    out: Tensor = _Linear.apply(rows, weight, bias, known)
-    return out.view(*x.shape[:-1], len(weight))
-
-
-class Dense(nn.Linear):
-    """`torch.nn.Linear` with the same parameters and initial values, faster on CPUs."""
-
-    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
-        """Maps x (..., I) to (..., O); `known` as of `linear`."""
-        return linear(x, self.weight, self.bias, known=known)
+def _gapless(matrix: Tensor) -> Tensor:
+    """The matrix, copied if it is a slice: oneDNN takes a thousand times as long over gaps."""
+    dense = matrix.is_contiguous() or matrix.t().is_contiguous()
+    return matrix if dense else matrix.contiguous()

@@ -1,0 +1,90 @@
+"""The command line: each command parses its words, calls the api, and prints."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from weft.cli import config, data, installation, listing, training
+from weft.cli.output import tell
+from weft.errors import WeftError
+
+app = typer.Typer(
+    help="A workbench for neural systems that keep what they know in unusual places.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Show a recipe's config or its schema.", no_args_is_help=True)
+data_app = typer.Typer(help="List, fetch and verify data sets.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(data_app, name="data")
+
+for command in (
+    training.train,
+    training.resume,
+    training.evaluate,
+    training.sample,
+    training.sweep,
+    listing.runs,
+    listing.report,
+    listing.reproduce,
+    installation.recipes,
+    installation.doctor,
+    installation.bench,
+):
+    app.command()(command)
+config_app.command("show")(config.show)
+config_app.command("schema")(config.schema)
+data_app.command("list")(data.list_sets)
+data_app.command("get")(data.get)
+data_app.command("check")(data.check)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    """Options that stand before the command."""
+    _Debug.on = debug
+
+
+class _Debug:
+    """Whether errors show their traceback; set once per call of `main`."""
+
+    on = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and gives its exit code: 0, 1 failure, 2 usage, 130/143 interrupted."""
+    try:
+        app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
+    except TyperException as error:
+        # Also raised, without a message, to show help when no command is given.
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        if message:
+            tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
+        return 2
+    except WeftError as error:
+        if _Debug.on:
+            traceback.print_exc()
+        tell(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        tell("interrupted")
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        traceback.print_exc()
+        tell(
+            f"error: {type(error).__name__}: {error}\n  this is a mistake in weft; please report it"
+        )
+        return 1
+    return 0

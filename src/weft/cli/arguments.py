@@ -1,0 +1,22 @@
+"""The arguments that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RECIPE|FILE... [KEY=VALUE ...]",
+        help="Recipes and files, merged left to right, then overrides.",
+    ),
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
+Checkpoint = Annotated[
+    str | None, typer.Option(help="`best`, `last` or a step; best where there is one.")
+]
+Root = Annotated[Path, typer.Option(help="Folder that is searched for runs.")]

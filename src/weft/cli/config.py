@@ -1,0 +1,62 @@
+"""`weft config`: a recipe's resolved values and where they come from, and its schema."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from weft.cli.arguments import Json, Words
+from weft.cli.output import emit, pairs
+
+
+def show(
+    words: Words,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Say where each value came from.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the resolved config."""
+    from functools import reduce
+
+    from weft import api
+    from weft.config.layer import leaves
+    from weft.config.yaml import write
+    from weft.run.parents import whereabouts
+
+    resolved = api.configure(*words)
+    values, parents = resolved.config.plain(), whereabouts(resolved.config)
+    if not origin:
+        # As comments: what is printed is a file that `weft train` takes.
+        notes = "".join(f"\n# {key}: {where}" for key, where in parents.items())
+        emit(as_json, values, lambda: write(values).rstrip() + notes)
+        return
+    rows = {}
+    for path in leaves(values):
+        value = reduce(lambda node, key: node[key], path, values)
+        key = ".".join(path)
+        rows[key] = {"value": value, "origin": resolved.origin(path) or "default"}
+        if key in parents:
+            rows[key]["origin"] += f"; {parents[key]}"
+    emit(
+        as_json,
+        rows,
+        lambda: pairs({k: f"{r['value']}   ({r['origin']})" for k, r in rows.items()}),
+    )
+
+
+def schema(
+    family: Annotated[str, typer.Argument(help="Family whose recipes the schema describes.")],
+    table: Annotated[
+        bool, typer.Option("--table", help="A table of all options instead of JSON schema.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the JSON schema of a family's recipes."""
+    from weft import families
+    from weft.config.recipe import recipe_class
+    from weft.config.schema import json_schema, options_table
+
+    model = recipe_class(families.find(family))
+    emit(as_json or not table, json_schema(model), lambda: options_table(model))

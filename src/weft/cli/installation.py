@@ -1,0 +1,79 @@
+"""Commands about this installation: recipes, doctor, bench."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from weft.cli.arguments import Json
+from weft.cli.output import emit, pairs, tell
+from weft.errors import WeftError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def recipes(
+    family: Annotated[str | None, typer.Argument(help="Only this family.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what can be trained."""
+    from weft import api
+
+    rows = api.recipes(family)
+    emit(as_json, rows, lambda: pairs({row["recipe"]: row["about"] for row in rows}))
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check the environment: versions, threads, devices, data, extras."""
+    from weft import api
+
+    found = api.doctor()
+
+    def text() -> str:
+        rows = {key: found[key] for key in ("weft", "python", "torch")}
+        rows["threads"] = f"{found['threads']} of {found['cores']} cores"
+        rows |= found["devices"]
+        rows |= {f"data {name}": state for name, state in found["data"].items()}
+        for extra, packages in found["extras"].items():
+            missing = [name for name, version in packages.items() if version is None]
+            lack = f"without {', '.join(missing)}: pip install 'weft[{extra}]'"
+            rows[f"extra {extra}"] = lack if missing else "installed"
+        return pairs(rows)
+
+    emit(as_json, found, text)
+    if found["problems"]:
+        raise WeftError("; ".join(found["problems"]), hint="mend this before the next run")
+
+
+def bench(
+    family: Annotated[str, typer.Argument(help="Family to measure.")],
+    full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Time fast forms against references and peers."""
+    from weft import api
+    from weft.reports.tables import Column, Table, rich_table
+
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    result = api.bench(family, full=full, show=lambda name: tell(f"measuring {name}"))
+
+    def table() -> RenderableType:
+        from rich.console import Group
+
+        keys = ("case", "form", "median_ms", "iqr_ms", "windows", "peak_mib", "flops")
+        columns = tuple(Column(k, role="text" if k in ("case", "form") else "value") for k in keys)
+        ratios = tuple({"ratio": k, "value": v} for k, v in result["ratios"].items())
+        ratio_columns = (Column("ratio", role="text"), Column("value", title="time over time"))
+        return Group(
+            rich_table(Table(columns, tuple(result["cases"]))),
+            rich_table(Table(ratio_columns, ratios, note=json.dumps(result["machine"]))),
+        )
+
+    emit(as_json, result, table)

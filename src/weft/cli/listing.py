@@ -1,0 +1,100 @@
+"""Commands that show finished runs: runs, report, reproduce."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weft.cli.arguments import Json, Root
+from weft.cli.output import emit
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from weft.run.registry import Run
+
+
+def runs(
+    root: Root = Path("runs"),
+    family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List runs."""
+    from weft import api
+    from weft.reports.tables import Column, Table, rich_table
+
+    found = [
+        run for run in api.runs(root) if family in (None, run.family) and state in (None, run.state)
+    ]
+    values = [run_values(run) for run in found]
+
+    def table() -> RenderableType:
+        columns = ("run", "state", "step", "seconds", "metrics")
+        columns += ("parents",) if any(row["parents"] for row in values) else ()
+        rows = tuple(
+            {
+                **row,
+                "metrics": "  ".join(f"{k} {v:.4g}" for k, v in row["metrics"].items() if v),
+                "parents": "  ".join(f"{k} {_near(v)}" for k, v in row["parents"].items()),
+            }
+            for row in values
+        )
+        roles = {"state": "status"}
+        return rich_table(
+            Table(tuple(Column(c, role=roles.get(c, "text")) for c in columns), rows)  # type: ignore[arg-type]
+        )
+
+    emit(as_json, values, table if values else lambda: f"no runs below {root}")
+
+
+def report(
+    run: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN|FOLDER...", help="Runs, or folders of runs to show together."),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write the report of a run, a sweep or a folder of runs, one self-contained HTML page."""
+    from weft import api
+
+    pages = [str(api.report(path)) for path in run]
+    emit(as_json, {"reports": pages}, lambda: "\n".join(pages))
+
+
+def reproduce(
+    family: Annotated[str, typer.Argument(help="Family whose paper is compared with.")],
+    root: Root = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Print a paper's numbers beside those of finished runs that match them."""
+    from weft import api
+    from weft.reports.tables import as_json as table_json
+    from weft.reports.tables import rich_table
+
+    table = api.reproduce(family, root)
+    # What a terminal has room for; --json has all of it.
+    shown = ("where", "published", "ours", "seeds", "steps", "seconds", "verdict")
+    narrow = replace(table, columns=tuple(c for c in table.columns if c.key in shown))
+    emit(as_json, table_json(table), lambda: rich_table(narrow))
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """What `--json` says of a run."""
+    return {
+        "run": str(run.path),
+        "state": run.state,
+        "step": f"{run.status['step']}/{run.status['total_steps']}",
+        "seconds": run.status["seconds"],
+        "metrics": run.metrics,
+        "parents": {key: pin["file"] for key, pin in run.parents.items()},
+    }
+
+
+def _near(file: str) -> str:
+    """The path as seen from here, where it lies below."""
+    path, here = Path(file), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else file

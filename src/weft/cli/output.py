@@ -1,0 +1,51 @@
+"""What commands print: JSON for machines, aligned text and tables for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def emit(as_json: bool, values: Any, text: Callable[[], RenderableType]) -> None:
+    """Prints `values` as JSON, or the text that `text` makes of them."""
+    if as_json:
+        print(json.dumps(values, indent=2, default=str))
+        return
+    shown = text()
+    if isinstance(shown, str):
+        print(shown)
+        return
+    from rich.console import Console
+
+    console = Console()
+    # A file has no edge at which to break a table's lines.
+    (console if console.is_terminal else Console(width=160)).print(shown)
+
+
+def tell(text: str) -> None:
+    """Prints to stderr, where it does not mix with results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def pairs(values: Mapping[str, Any]) -> str:
+    """Two aligned columns."""
+    width = max(map(len, values), default=0)
+    return "\n".join(f"{key:<{width}}  {value}" for key, value in values.items())
+
+
+def readable(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as people read them; those of a mapping below are named `key.below`."""
+    shown = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            shown |= {f"{key}.{below}": text for below, text in readable(value).items()}
+        elif key.startswith("bytes"):
+            shown[key] = f"{value / 2**20:,.1f} MiB"
+        else:
+            shown[key] = f"{value:,}" if isinstance(value, int) else str(value)
+    return shown

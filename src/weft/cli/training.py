@@ -1,0 +1,135 @@
+"""Commands that train and use runs: train, resume, evaluate, sample, sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weft.cli.arguments import Checkpoint, Json, RunPath, Words
+from weft.cli.listing import run_values
+from weft.cli.output import emit, pairs, readable, tell
+from weft.errors import WeftError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from weft.run.registry import Run
+
+
+def train(
+    words: Words,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Resolve and cost the run, train nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a new run."""
+    from weft import api
+
+    if dry_run:
+        values = api.dry_run(*words)
+        emit(as_json, values, lambda: _costs(values))
+        return
+    for notice in api.configure(*words).notices:
+        tell(f"note: {notice}")
+    _show_run(api.train(*words, show=not quiet), as_json)
+
+
+def resume(
+    run: RunPath,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to log, engine or checkpoint."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run exactly where its newest good checkpoint left it."""
+    from weft import api
+
+    _show_run(api.resume(run, *(words or ()), show=not quiet), as_json)
+
+
+def evaluate(run: RunPath, checkpoint: Checkpoint = None, as_json: Json = False) -> None:
+    """Recompute the metrics of a run's checkpoint."""
+    from weft import api
+
+    metrics = api.evaluate(run, checkpoint)
+    emit(as_json, metrics, lambda: pairs({k: f"{v:.4f}" for k, v in metrics.items()}))
+
+
+def sample(run: RunPath, checkpoint: Checkpoint = None, as_json: Json = False) -> None:
+    """Draw what the trained model makes into the run's figures."""
+    from weft import api
+
+    files = [str(path) for path in api.sample(run, checkpoint)]
+    emit(as_json, {"figures": files}, lambda: "\n".join(files))
+
+
+def sweep(
+    words: Words,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="The sweep's directory; the same continues it.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at a time; one per core or GPU.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric of the plot.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2."""
+    from weft import api
+    from weft.reports.tables import as_json as table_json
+    from weft.reports.tables import rich_table
+    from weft.sweeps.pool import Outcome
+
+    def on_done(outcome: Outcome) -> None:
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in (outcome.result or {}).items())
+        tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
+
+    result = api.sweep(*words, directory=directory, workers=workers, metric=metric, on_done=on_done)
+    failed = [o for o in result.outcomes if o.state != "done"]
+    values = {
+        "directory": str(result.directory),
+        "pictures": [str(path) for path in result.pictures],
+        "report": str(result.page),
+        "table": table_json(result.table),
+        "failed": [o.point.name for o in failed],
+    }
+    emit(as_json, values, lambda: rich_table(result.table))
+    if not as_json:
+        print(*(f"plot    {path}" for path in result.pictures), sep="\n")
+        print(f"report  {result.page}")
+    if failed:
+        raise WeftError(
+            f"{len(failed)} of {len(result.outcomes)} runs did not finish",
+            hint="the same command again tries them once more",
+        )
+
+
+def _show_run(run: Run | None, as_json: bool) -> None:
+    if run is None:
+        return
+    values = run_values(run)
+
+    def text() -> RenderableType:
+        from rich.console import Group
+
+        from weft.reports.tables import Column, Table, rich_table
+
+        rows = tuple({"metric": k, "value": v} for k, v in run.metrics.items())
+        table = Table((Column("metric", role="text"), Column("value")), rows, title=values["run"])
+        page = run.path / "report.html"
+        places = [f"run     {run.path}"] + ([f"report  {page}"] if page.is_file() else [])
+        return Group(rich_table(table), *places)
+
+    emit(as_json, values, text)
+
+
+def _costs(values: Mapping[str, Any]) -> str:
+    costs = {key: value for key, value in values.items() if key != "notes"}
+    return "\n".join([pairs(readable(costs)), *values["notes"]])
