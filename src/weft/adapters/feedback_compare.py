@@ -39,6 +39,9 @@ ARMS: Mapping[str, tuple[str, ...]] = {
 }
 """What is compared: what each sets beyond the recipe that all share."""
 
+OWN_RATES: Mapping[str, tuple[str, ...]] = {"original": ("3e-4",)}
+"""Arms whose rate is not looked for: raw deltas are unstable far above the rate they came with."""
+
 STEPS, FLOPS = "steps", "FLOPs"
 _JUDGE = "val/loss"
 
@@ -52,7 +55,8 @@ class Study:
         base: those of the base.
         arms: keys of `ARMS`.
         control: the arm that the others' losses are compared with.
-        rates: learning rates; each arm takes its best on the first seed's validation text.
+        rates: learning rates; each arm not in `OWN_RATES` takes its best on the first seed's
+            validation text.
         seeds: one base and one run of each arm for each.
         folder: where the runs lie.
     """
@@ -64,6 +68,10 @@ class Study:
     rates: tuple[str, ...]
     seeds: tuple[int, ...]
     folder: Path
+
+    def rates_of(self, arm: str) -> tuple[str, ...]:
+        """The rates among which an arm's is chosen."""
+        return OWN_RATES.get(arm, self.rates)
 
     def base_point(self, seed: int) -> Point:
         """The base of a seed."""
@@ -175,10 +183,9 @@ def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None
         search = [
             study.point(arm, rate, steps, study.seeds[0])
             for arm in study.arms
-            for rate in study.rates
+            for rate in study.rates_of(arm)
         ]
-        if len(study.rates) > 1:
-            _train(study, search, workers, on_done)
+        _train(study, search, workers, on_done)
         legs = list(_legs(study, steps, _finished(study), api.dry_run))
         points = {point.name: point for leg in legs for point in leg.points}
         _train(study, list(points.values()), workers, on_done)
@@ -262,7 +269,7 @@ def _legs(
             run = runs.get(study.point(arm, rate, steps, first).name)
             return float("inf") if run is None else run.metrics[_JUDGE]
 
-        rates[arm] = min(study.rates, key=judged)
+        rates[arm] = min(study.rates_of(arm), key=judged)
         spend = dry_run(*study.words, *ARMS[arm], f"base={home}")["flops_per_step"]
         lengths[arm] = {STEPS: steps, FLOPS: max(1, round(budget / spend))}
     for kind in (STEPS, FLOPS):
