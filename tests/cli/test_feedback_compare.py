@@ -70,4 +70,8 @@ def test_mistakes_are_told_before_anything_is_trained(
     assert "not among the arms" in capsys.readouterr().err
     assert feedback_compare.main([*asked[:2], "lora_rank=0", *asked[3:]]) == 2
     assert "lora_rank" in capsys.readouterr().err
+    assert feedback_compare.main([*asked, "--rates", "1e-3", "fast"]) == 2
+    assert "`optim.lr` = fast" in capsys.readouterr().err
+    assert feedback_compare.main([*asked, "--seeds", "0"]) == 2
+    assert "--seeds" in capsys.readouterr().err
     assert not Path("cmp").exists()

@@ -125,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     try:
         study = Study(
-            words=tuple(flags.words) or ("feedback/cpu-gsm8k",),
+            words=tuple(flags.words),
             base=tuple(flags.base),
             arms=tuple(dict.fromkeys(flags.arms)),
             control=flags.control,
@@ -200,8 +200,13 @@ def _check(study: Study) -> int:
     """Steps of the recipe; every setting is validated, and nothing else is done."""
     from weft import api
 
-    for words in (study.base, *((*study.words, *ARMS[arm]) for arm in study.arms)):
-        api.configure(*words, **({} if words is study.base else {"base": "a base"}))
+    if not study.seeds:
+        raise UsageError("without a seed nothing is trained", where="--seeds", expected="1 or more")
+    api.configure(*study.base)
+    for arm in study.arms:
+        api.configure(*study.words, *ARMS[arm], base="a base")
+    for rate in study.rates:
+        api.configure(*study.words, f"optim.lr={rate}", base="a base")
     whole = api.configure(*study.words, base="a base").config
     if whole.steps is None:
         raise UsageError(
@@ -323,8 +328,8 @@ def summarise(study: Study, legs: Sequence[Leg], runs: Mapping[str, Run]) -> Tab
             Column("input_gain", "shuffled - loss"),
         ),
         rows=tuple(rows),
-        note="nats a token, same masks for all; mean ± standard error over n seeds, "
-        "each with its own base; differences are paired",
+        note="nats a token, same masks for all; mean ± standard error over n seeds, each with its "
+        "own base; differences are paired; rates were chosen on validation text at equal steps",
     )
 
 
@@ -377,8 +382,20 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("feedback_compare", description=__doc__, allow_abbrev=False)
-    parser.add_argument("words", nargs="*", metavar="WORD", help="recipe and key=value of all arms")
+    parser = argparse.ArgumentParser(
+        "feedback_compare",
+        description=f"{__doc__} The same command goes on where it was stopped; it leaves runs, "
+        "controls.md, controls.png and report.html in --dir.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "words",
+        nargs="*",
+        default=["feedback/cpu-gsm8k"],
+        metavar="WORD",
+        help="recipe and key=value of all arms",
+    )
     parser.add_argument(
         "--base", nargs="+", default=["feedback/cpu-wikitext"], metavar="WORD", help="of the base"
     )
@@ -387,10 +404,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control", choices=ARMS, default="static", metavar="ARM",
                         help="the arm to compare with")  # fmt: skip
     parser.add_argument("--rates", nargs="+", default=["1e-3", "3e-3"], metavar="LR",
-                        help="learning rates to choose from")  # fmt: skip
+                        help="learning rates to choose from, on the first seed")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="bases, and runs an arm")
     parser.add_argument("--workers", type=int, default=None, metavar="N", help="runs at a time")
-    parser.add_argument("--dir", type=Path, default=Path("runs/feedback-compare"), metavar="DIR")
+    parser.add_argument("--dir", type=Path, default=Path("runs/feedback-compare"), metavar="DIR",
+                        help="where the runs lie")  # fmt: skip
     return parser
 
 

@@ -40,23 +40,28 @@ class Config(FamilyConfig):
     )
     scope: Literal["attn", "all"] = Field(
         "attn",
-        description="Feedforward weights that fine_tune or `joint` train: q, k, v, o, or all.",
+        description="Feedforward weights that fine_tune or `joint` train: q, k, v, o, or all; "
+        "without effect elsewhere.",
     )
     joint: bool = Field(
         False, description="Whether the feedforward weights in `scope` train beside the deltas."
     )
 
     lora_rank: int | None = Field(
-        None, ge=1, description="Rank r of the deltas; static and feedback need one."
+        None,
+        ge=1,
+        description="Rank r of the deltas; static and feedback need one, without effect elsewhere.",
     )
     mode: Literal["stable", "compat"] = Field(
         "stable",
         description="stable: deltas start at 0, are normalised, scaled by a learned gain over "
-        "sqrt(r), and have a static part; compat: as the original, to the bit.",
+        "sqrt(r), and have a static part; compat: feedback as the original's, to the bit.",
     )
     recurrent: bool = Field(False, description="Whether all feedback blocks share their weights.")
     feedback_reverse: bool = Field(
-        True, description="Whether feedback writes the last feedforward block first."
+        True,
+        description="Whether feedback writes the last feedforward block first; generator outer "
+        "writes all at once.",
     )
     feedback_source: Literal["tokens", "hidden", "both"] = Field(
         "tokens",
@@ -82,8 +87,8 @@ class Config(FamilyConfig):
     )
     share_embedding: bool | Literal["auto"] = Field(
         "auto",
-        description="Whether feedback reads tokens by the feedforward embedding; auto: yes, but "
-        "not in mode compat.",
+        description="Whether feedback reads tokens (if it does) by the feedforward embedding; "
+        "auto: yes, but not in mode compat.",
     )
     weight_positions: Literal["auto", "none", "after_text", "fixed"] = Field(
         "auto",
@@ -145,9 +150,12 @@ class Config(FamilyConfig):
     @property
     def num_positions(self) -> int:
         """Rotary positions that the longest input needs, those of weight tokens included."""
-        if not self.dynamic or self.generator != "tokens" or self.rotary_weight_tokens == "none":
+        if not self.dynamic or self.rotary_weight_tokens == "none":
             return self.data.block_size
-        return self.data.block_size + 8 * (self.lora_rank or 0)
+        matrices = 6 if "mlp" in self.feedback_target else 4
+        rows = 2 * matrices * (self.lora_rank or 0)
+        count = {"tokens": rows, "latent": self.latents, "outer": 0}[self.generator]
+        return self.data.block_size + count
 
     @property
     def adapted(self) -> Literal["none", "attn", "all"]:
@@ -203,7 +211,7 @@ class Config(FamilyConfig):
             f"{2 * model.n_head}: rotary embedding turns pairs": model.n_embd % (2 * model.n_head)
             > 0,
             f"`model.max_seq_length` {model.max_seq_length} must be at least {self.num_positions}: "
-            "`data.block_size`, and 8 x `lora_rank` where weight tokens have positions": (
+            "`data.block_size`, and the weight tokens of a block where they have positions": (
                 model.max_seq_length < self.num_positions
             ),
             "`data.pad_is_text` needs padding: set `data.batching` to padded": (

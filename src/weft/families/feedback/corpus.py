@@ -14,9 +14,8 @@ from pathlib import Path
 from weft.data import fetch
 from weft.errors import DataError
 from weft.families.feedback.cached import checksum
-from weft.families.feedback.sections import FeedbackData
+from weft.families.feedback.sections import TENTH, FeedbackData
 
-_TENTH = 0.1
 _BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)*\n")
 
 
@@ -57,7 +56,7 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
         path = _find(name, data)
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return _held_out(lambda: paragraphs(_text(path), path), digest, data.held_out or _TENTH)
+        return _held_out(lambda: paragraphs(_text(path), path), digest, data.held_out or TENTH)
     known = KNOWN[name]
     location = fetch.expect(known.name, root=data.root, download=data.download)
     digests = {s: location.form.splits[file][0].sha256 for s, file in known.files.items()}
@@ -70,7 +69,7 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
     keys = {split: checksum(name, digest) for split, digest in digests.items()}
     if "val" in keys and (whole or data.held_out is None):
         return Corpus(keys, read)
-    own = _held_out(lambda: read("train"), digests["train"], data.held_out or _TENTH)
+    own = _held_out(lambda: read("train"), digests["train"], data.held_out or TENTH)
     if "val" not in keys:
         return own
     last = "test" if "test" in keys else "val"

@@ -52,7 +52,7 @@ class Scores:
             gain, gain_se: base_loss - loss, paired.
             rel_change: (loss - base_loss) / base_loss.
             shuffled_loss: with another chunk's deltas; input_gain, input_gain_se: shuffled_loss -
-                loss, paired: what truly depends on the input.
+                loss, paired: what truly depends on the input. Not of batches of one chunk each.
         """
         adapted = self.tallies["adapted"]
         loss, error = ratio(adapted.sums, self.counts)
@@ -68,7 +68,7 @@ class Scores:
             metrics["base_loss_padded"] = padded
             metrics["gain"], metrics["gain_se"] = ratio(base - adapted.sums, self.counts)
             metrics["rel_change"] = -metrics["gain"] / metrics["base_loss"]
-        if "shuffled" in self.tallies:
+        if "shuffled" in self.tallies and bool(self.partners.any()):
             shuffled, kept = self.tallies["shuffled"].sums, self.partners
             metrics["shuffled_loss"], _ = ratio(shuffled, self.counts)
             difference = (shuffled - adapted.sums)[kept]

@@ -10,6 +10,8 @@ from weft.config.base import Cadence, DataConfig, EvalConfig, KindConfig, Sectio
 
 Tokenizer = Literal["bytes", "bpe", "gpt2"]
 Batching = Literal["packed", "buckets", "padded"]
+TENTH = 0.1
+"""Share held out of text without a published split, unless `held_out` says otherwise."""
 
 
 class FeedbackData(DataConfig):
@@ -76,6 +78,9 @@ class FeedbackData(DataConfig):
         if learnt or self.restrict_vocab:
             corpora = sorted(self.tokenizer_corpora or (self.dataset,))
             words += ["restricted to" if self.restrict_vocab else "learnt from", *corpora]
+            if not {"gsm8k", "wikitext"}.issuperset(corpora):
+                # Of text without a published split, what is held out is not learnt from.
+                words.append(f"but {self.held_out or TENTH:g} of it")
         return " ".join(words)
 
 

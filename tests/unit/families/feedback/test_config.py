@@ -15,7 +15,7 @@ from weft.config.presets import preset_names
 from weft.families.feedback import FAMILY
 from weft.families.feedback.config import Config
 from weft.families.feedback.schedule import WarmupCosineSchedule
-from weft.families.feedback.sections import WarmupCosine
+from weft.families.feedback.sections import FeedbackData, WarmupCosine
 from weft.reports.claims import load_claims
 
 ADAPT: dict[str, Any] = {"stage": "feedback", "base": "runs/a", "lora_rank": 4}
@@ -100,6 +100,20 @@ def test_rows_are_packed_unless_the_input_writes_deltas() -> None:
     assert config(stage="static", base="runs/a", lora_rank=4).batching == "packed"
     assert config(**ADAPT).batching == "buckets"
     assert config(**ADAPT, data={"batching": "padded"}).batching == "padded"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "tells"), [("text", True), ("notes.txt", True), ("gsm8k", False)]
+)
+def test_learnt_tokens_depend_on_the_share_held_out_of_text_without_a_published_split(
+    dataset: str, tells: bool
+) -> None:
+    tenth, fifth = (
+        FeedbackData(dataset=dataset, tokenizer="bpe", held_out=share) for share in (None, 0.2)
+    )
+    assert (tenth.identity != fifth.identity) == tells
+    # A fine distinction where nothing is learnt from the text.
+    assert FeedbackData(dataset=dataset, held_out=0.2).identity == "bytes"
 
 
 def test_a_static_delta_is_the_same_model_under_both_of_its_names() -> None:

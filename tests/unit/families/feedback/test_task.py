@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -261,6 +262,13 @@ def test_a_chunk_without_another_in_its_batch_is_left_out_of_the_shuffle_test() 
         assert val is not None
         scores = score(model, val, task.config, task.tokenizer.vocabulary)
     assert scores.partners.tolist() == [True] * 10 + [False]
+
+
+def test_where_no_chunk_has_another_in_its_batch_nothing_is_said_of_shuffling() -> None:
+    task, model = built(*COMPAT, "base=x", "eval.batch_size=1", "eval.chunks=2")
+    metrics = evaluated(task, model)
+    assert "gain" in metrics and all(map(math.isfinite, metrics.values()))
+    assert not any("shuffled" in name or "input_gain" in name for name in metrics)
 
 
 def test_a_static_model_has_no_shuffle_test_and_a_feedforward_one_no_base() -> None:
