@@ -150,5 +150,6 @@ def _numbered(base: Path, name: str) -> Path:
 
 
 def now() -> str:
-    """The present in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """The present in UTC, to the millisecond: runs are put in order by it."""
+    stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return stamp.replace("+00:00", "Z")
