@@ -113,7 +113,8 @@ def evaluate(path: Path | str, checkpoint: str | None = None) -> dict[str, float
 
 def sample(path: Path | str, checkpoint: str | None = None) -> list[Path]:
     """Draws what the trained model makes into the run's figures/ and lists the files."""
-    from weft.reports.plots import save, save_animation, style
+    from weft.reports.images import save, save_animation
+    from weft.reports.style import style
     from weft.run.directory import RunDirectory
     from weft.run.launch import load_model
 
@@ -141,8 +142,10 @@ def report(path: Path | str) -> Path:
     """
     from weft.config.load import validate
     from weft.config.recipe import plain_defaults
+    from weft.reports.curves import curves
     from weft.reports.html import write_report
-    from weft.reports.plots import curves, save, style
+    from weft.reports.images import save
+    from weft.reports.style import style
     from weft.run.directory import RunDirectory
 
     if not (Path(path) / "status.json").is_file() and find_runs(path):
@@ -245,7 +248,9 @@ def sweep(
 def _overview(folder: Path, metric: str | None = None) -> tuple[Table | None, list[Path], Path]:
     """A folder's runs together: their table if they are a sweep, pictures, and the page of both."""
     from weft.reports.html import write_overview
-    from weft.reports.plots import save, style, sweep_plot
+    from weft.reports.images import save
+    from weft.reports.style import style
+    from weft.reports.sweep_plot import sweep_plot
     from weft.sweeps.grid import read_plan, summarise
 
     found, planned = find_runs(folder), read_plan(folder)

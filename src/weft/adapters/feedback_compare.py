@@ -337,7 +337,8 @@ def _write(study: Study, table: Table) -> None:
     """Leaves table and figure on the page of the folder."""
     from weft.atomic import write_text
     from weft.reports.html import write_overview
-    from weft.reports.plots import save, style
+    from weft.reports.images import save
+    from weft.reports.style import style
     from weft.reports.tables import markdown
     from weft.run.registry import find_runs
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.atomic import write_text
-from weft.reports.plots import PALETTE, PALETTE_DARK, Named, png, svg
+from weft.reports.images import Named, png, svg
+from weft.reports.style import PALETTE, PALETTE_DARK
 from weft.reports.tables import (
     Table,
     format_number,

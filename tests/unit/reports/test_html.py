@@ -12,8 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.unit.reports.runs import CONFIG, run
+from weft.reports.curves import curves
 from weft.reports.html import write_overview, write_report
-from weft.reports.plots import Named, curves, save, style, sweep_plot
+from weft.reports.images import Named, save
+from weft.reports.style import style
+from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Column, Mean, Table
 from weft.run.directory import RunDirectory
 from weft.run.registry import Run

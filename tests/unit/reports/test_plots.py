@@ -18,20 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from weft.reports.plots import (
-    PALETTE,
-    PALETTE_DARK,
-    PAPER,
-    _label_ends,
-    _smooth,
-    _spread,
-    _thin,
-    curves,
-    save,
-    style,
-    svg,
-    sweep_plot,
-)
+from weft.reports.curves import _smooth, _thin, curves
+from weft.reports.images import save, save_animation, svg
+from weft.reports.labels import _spread, label_ends
+from weft.reports.style import PALETTE, PALETTE_DARK, PAPER, style
+from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Column, Mean, Table
 
 # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
@@ -235,7 +226,7 @@ def test_labels_that_do_not_touch_stay_where_the_lines_end() -> None:
     axes.plot([0, 1], [0, 1])
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 2)
-    _label_ends(axes, [(1.0, "one", "k")])
+    label_ends(axes, [(1.0, "one", "k")])
     assert axes.texts[0].xy == pytest.approx((1.0, 0.5))
 
 
@@ -347,8 +338,6 @@ def test_no_pyplot_is_needed() -> None:
 
 def test_an_animation_is_a_gif_of_all_its_frames(tmp_path: Path) -> None:
     from PIL import Image
-
-    from weft.reports.plots import save_animation
 
     frames = [Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in (0, 100, 200)]
     save_animation(frames, tmp_path / "a.gif", milliseconds=70)

@@ -1,0 +1,179 @@
+"""The curves of a run: one figure for each quantity it logged."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from weft.reports.images import Named
+from weft.reports.labels import head, label_ends
+from weft.reports.style import DASHES, PALETTE, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[Any]
+
+_SPLITS = ("train", "val", "test")
+_CLOCKS = ("step", "epoch", "seconds")
+_MOST_POINTS = 1200
+"""Points drawn of one curve; a longer one is thinned to the extremes of equal stretches."""
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> list[Named]:
+    """A figure for each quantity in `metrics.jsonl`, over steps; train, val and test together.
+
+    Args:
+        history: the rows; where a step occurs twice (a resumed run) the later row counts.
+    """
+    figures = []
+    with style():
+        for group, series in _groups(history).items():
+            name = re.sub(r"[^\w.-]+", "-", group)
+            figures.append((name, *_curve_figure(group, series)))
+    return figures
+
+
+@dataclass(frozen=True)
+class _Series:
+    """One line of a curve figure: `y` over `x`, x strictly rising."""
+
+    member: str
+    split: str
+    x: Numbers
+    y: Numbers
+
+
+def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
+    """The series of each figure: one quantity, or a family such as `similarity_w1`, `_w2`, …"""
+    import numpy as np
+
+    columns: dict[str, dict[int, float]] = {}
+    for row in history:
+        for key, value in row.items():
+            if key not in _CLOCKS and (value is None or isinstance(value, int | float)):
+                number = math.nan if value is None else float(value)
+                columns.setdefault(key, {})[int(row["step"])] = number
+    families = _families(columns)
+    groups: dict[str, list[_Series]] = {}
+    for key, values in columns.items():
+        steps = sorted(values)
+        y = np.array([values[step] for step in steps])
+        if not np.isfinite(y).any():
+            continue
+        split, quantity = _split(key)
+        group, member = families.get(quantity, (quantity, ""))
+        groups.setdefault(group, []).append(_Series(member, split, np.array(steps), y))
+    for series in groups.values():
+        series.sort(key=lambda s: _SPLITS.index(s.split) if s.split else 0)
+    last = ("opt", "time")
+    return dict(sorted(groups.items(), key=lambda item: item[0].partition("/")[0] in last))
+
+
+def _families(keys: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Quantity -> (family, member) where several share a stem: `sim/w1`, `loss_kl`, `time/step`."""
+    quantities = dict.fromkeys(_split(key)[1] for key in keys)
+    families: dict[str, dict[str, str]] = {}
+    for quantity in quantities:
+        stem, _, member = re.sub(r"[_/]([^_/]*)$", r"\0\1", quantity).partition("\0")
+        # Optimiser scalars share a prefix but no unit.
+        if member and stem != "opt":
+            families.setdefault(stem, {})[quantity] = member
+    return {
+        quantity: (f"{stem} terms" if stem in quantities else stem, member)
+        for stem, members in families.items()
+        if len(members) > 1
+        for quantity, member in members.items()
+    }
+
+
+def _split(key: str) -> tuple[str, str]:
+    """`val/loss` as (`val`, `loss`); other keys belong to no split."""
+    head, _, rest = key.partition("/")
+    return (head, rest) if head in _SPLITS and rest else ("", key)
+
+
+def _curve_figure(group: str, series: list[_Series]) -> tuple[str, Figure]:
+    """The caption and the figure of one quantity."""
+    import numpy as np
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    figure = Figure()
+    axes = figure.add_subplot()
+    head(axes, group.replace("_", " "), "")
+    one_split = len({line.split for line in series}) == 1
+    one_member = len({line.member for line in series}) == 1
+    ends, smoothed = [], 0
+    for number, line in enumerate(series):
+        place = _SPLITS.index(line.split) if one_member and line.split else number
+        colour, dash = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
+        y, width = _smooth(line.y)
+        if width:
+            axes.plot(*_thin(line.x, line.y), color=colour, alpha=0.28, linewidth=0.8)
+            smoothed = max(smoothed, width * int(np.median(np.diff(line.x))))
+        marker = "o" if line.x.size <= 40 else ""
+        axes.plot(*_thin(line.x, y), dash, color=colour, marker=marker, markersize=3.2)
+        final = float(y[np.isfinite(y)][-1])
+        split = "" if one_split and not (one_member and line.split) else line.split
+        words = [word for word in (split, line.member, f"{final:.4g}") if word]
+        ends.append((final, "  ".join(words), colour))
+    first, last = min(s.x[0] for s in series), max(s.x[-1] for s in series)
+    axes.set_xlim(min(first, 0) if last > first else first - 1, max(last, first + 1))
+    if _falls_far(series):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    label_ends(axes, ends)
+    caption = "Numbers at the right say where each line ends."
+    if smoothed:
+        caption += f" Faint: as logged; strong: smoothed over about {smoothed:,} steps."
+    return caption, figure
+
+
+def _smooth(y: Numbers) -> tuple[Numbers, int]:
+    """A Gaussian average without lag, and its width in points; 0 where `y` needs none."""
+    import numpy as np
+
+    good = np.isfinite(y)
+    if good.sum() < 40:
+        return y, 0
+    rises = np.sign(np.diff(y[good]))
+    if np.mean(rises[1:] != rises[:-1]) < 0.25:
+        return y, 0
+    sigma = y.size / 60
+    reach = math.ceil(3 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    # Dividing by the smoothed weights keeps gaps and both ends unbiased.
+    total = np.convolve(np.where(good, y, 0.0), kernel, mode="full")[reach : reach + y.size]
+    weight = np.convolve(good.astype(float), kernel, mode="full")[reach : reach + y.size]
+    return np.where(good, total / np.maximum(weight, 1e-12), np.nan), round(2 * sigma)
+
+
+def _thin(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
+    """At most `_MOST_POINTS` points that keep the lowest and highest of every stretch."""
+    import numpy as np
+
+    if x.size <= _MOST_POINTS:
+        return x, y
+    kept = {0, x.size - 1}
+    for part in np.array_split(np.arange(x.size), _MOST_POINTS // 2):
+        values = y[part]
+        if np.isfinite(values).any():
+            kept |= {int(part[np.nanargmin(values)]), int(part[np.nanargmax(values)])}
+    chosen = np.array(sorted(kept))
+    return x[chosen], y[chosen]
+
+
+def _falls_far(series: list[_Series]) -> bool:
+    """Whether all lines are positive and one falls by 1.5 decades: then a log scale reads best."""
+    import numpy as np
+
+    lines = [s.y[np.isfinite(s.y)] for s in series]
+    return all((y > 0).all() for y in lines) and any(y[0] > 10**1.5 * y[-1] for y in lines)
