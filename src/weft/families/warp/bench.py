@@ -42,10 +42,10 @@ class Shape:
 def cases(full: bool) -> Iterator[Case]:
     """Shapes of the published runs, and smaller ones that fit three minutes on two cores.
 
-    `auto-<form>` is the form that the cost model chooses. The loop takes 3 windows and is left out
-    at EigenWorms' full length, where its graph holds 4 GB; a shorter `worms-1124` has it. The GRU
-    has as many parameters and reads the true sequence at once, which a GRU that feeds back its own
-    predictions could not: the comparison flatters it there.
+    `auto-<form>` is the form that the cost model chooses, over 20 windows; slower ones take 3 to 5.
+    The loop is left out at EigenWorms' full length, where its graph holds 4 GB; a shorter
+    `worms-1124` has it. The GRU has as many parameters and reads the true sequence at once, which a
+    GRU that feeds back its own predictions could not: the comparison flatters it there.
 
     Args:
         full: not needed; the cases say themselves whether they take long.
@@ -76,12 +76,15 @@ def _case(
         if not forms.refusal(problem, form) and (form != "sequential" or shape.feedback)
     ]
     built: dict[str, Callable[[], Form]] = {
-        f"auto-{form}" if form == chosen else form: partial(_weights, shape, form) for form in able
+        f"auto-{form}" if form == chosen else form: partial(
+            _weights, shape, form, windows=20 if form == chosen else 5
+        )
+        for form in able
     }
     if not loop:
         built = {f"auto-{chosen}": built[f"auto-{chosen}"]}
     if loop:
-        built["loop"] = partial(_weights, shape, "loop", windows=3)
+        built["loop"] = partial(_weights, shape, "loop")
     if gru:
         built["gru"] = partial(_gru, shape)
     return Case(name, built, tuple(form for form in ("loop", "gru") if form in built), full)
@@ -101,7 +104,7 @@ def _problem(shape: Shape) -> Problem:
     )
 
 
-def _weights(shape: Shape, form: str, windows: int = 5) -> Form:
+def _weights(shape: Shape, form: str, windows: int = 3) -> Form:
     torch.manual_seed(0)
     model, x = _model(shape, form), _sequences(shape)
     force = None
@@ -141,7 +144,7 @@ def _gru(shape: Shape) -> Form:
         return out
 
     products = sum(parameter.numel() for parameter in rnn.parameters() if parameter.dim() == 2)
-    return _form(model, outputs, 6 * shape.batch * shape.steps * products, windows=5)
+    return _form(model, outputs, 6 * shape.batch * shape.steps * products, windows=3)
 
 
 def _sequences(shape: Shape) -> Tensor:
