@@ -81,15 +81,32 @@ class _RectifiedNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         r, weight, mean, scale = ctx.saved_tensors
+        if len(mean) == 1:
+            return *_of_frame(grad, r, weight, mean[0], scale[0], ctx.eps), None, None
         of_x = torch.empty_like(r)
         of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(weight)
         for r_t, grad_t, of_x_t, mean_t, scale_t in zip(
             *(whole.chunk(len(mean)) for whole in (r, grad, of_x)), mean, scale, strict=True
         ):
-            of_r, of_weight_t, of_bias_t = _aten.native_batch_norm_backward(
-                grad_t, r_t, weight, None, None, mean_t, scale_t, True, ctx.eps, (True,) * 3
-            )
-            _aten.threshold_backward.grad_input(of_r, r_t, 0, grad_input=of_x_t)
-            of_weight += of_weight_t
-            of_bias += of_bias_t
+            part = _of_frame(grad_t, r_t, weight, mean_t, scale_t, ctx.eps, of_x_t)
+            of_weight += part[1]
+            of_bias += part[2]
         return of_x, of_weight, of_bias, None, None
+
+
+def _of_frame(
+    grad: Tensor,
+    r: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    eps: float,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, which is written to `out` if there is one, of weight and of bias."""
+    of_r, of_weight, of_bias = _aten.native_batch_norm_backward(
+        grad, r, weight, None, None, mean, scale, True, eps, (True,) * 3
+    )
+    of_x = of_r if out is None else out
+    _aten.threshold_backward.grad_input(of_r, r, 0, grad_input=of_x)
+    return of_x, of_weight, of_bias
