@@ -122,7 +122,9 @@ def _show_run(run: Run | None, as_json: bool) -> None:
         from weft.reports.tables import Column, Table, rich_table
 
         rows = tuple({"metric": k, "value": v} for k, v in run.metrics.items())
-        table = Table((Column("metric", role="text"), Column("value")), rows, title=values["run"])
+        # Each row is a quantity of its own, so the numbers share no decimals.
+        columns = Column("metric", role="text"), Column("value", role="text")
+        table = Table(columns, rows, title=values["run"])
         page = run.path / "report.html"
         places = [f"run     {run.path}"] + ([f"report  {page}"] if page.is_file() else [])
         return Group(rich_table(table), *places)
