@@ -40,7 +40,7 @@ class Shape:
 
 
 def cases(full: bool) -> Iterator[Case]:
-    """Shapes of the published runs, and smaller ones that fit three minutes on two cores.
+    """Shapes of the published runs, and smaller ones for a few minutes on two cores.
 
     `auto-<form>` is the form that the cost model chooses, over 20 windows; slower ones take 3 to 5.
     The loop is left out at EigenWorms' full length, where its graph holds 4 GB; a shorter
