@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from weft import api, families
+from weft import families
+from weft.reports import page
+from weft.run import samples
 
 # The same examples every time, and no limit in seconds: a busy machine fails no test.
 settings.register_profile(
@@ -32,8 +34,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end without figures and pages, which take ten times as long as tiny training does."""
-    monkeypatch.setattr(api, "sample", lambda path: [])
-    monkeypatch.setattr(api, "report", lambda path: path)
+    monkeypatch.setattr(samples, "draw", lambda trained: [])
+    monkeypatch.setattr(page, "write_page", lambda run, task=None: run.path)
 
 
 @pytest.fixture

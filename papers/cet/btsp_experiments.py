@@ -1,5 +1,5 @@
 """Behavioural timescales, with the command line of the paper's script."""
 
-from weft.adapters.btsp_experiments import main
+from weft.papers.cet.btsp_experiments import main
 
 raise SystemExit(main())

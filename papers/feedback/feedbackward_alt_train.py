@@ -1,5 +1,5 @@
 """The feedback model: writes deltas into a trained feedforward model."""
 
-from weft.adapters.feedback_train import main
+from weft.papers.feedback.train import main
 
 raise SystemExit(main("feedbackward_alt_train"))

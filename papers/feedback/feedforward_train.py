@@ -1,5 +1,5 @@
 """The feedforward model: a masked-diffusion language model."""
 
-from weft.adapters.feedback_train import main
+from weft.papers.feedback.train import main
 
 raise SystemExit(main("feedforward_train"))

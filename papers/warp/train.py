@@ -1,5 +1,5 @@
 """Weight-space models: edit config.yaml, run this script."""
 
-from weft.adapters.warp_train import main
+from weft.papers.warp.train import main
 
 raise SystemExit(main())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from weft.lazy import lazy
 
 if TYPE_CHECKING:
     from weft.api import (
@@ -39,11 +41,4 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Loads the verbs when first used: `import weft` alone imports neither torch nor pydantic."""
-    if name not in __all__:
-        raise AttributeError(f"module `weft` has no attribute `{name}`")
-    from importlib import import_module
-
-    return getattr(import_module("weft.api"), name)
+__getattr__ = lazy(__name__, dict.fromkeys(__all__, "weft.api"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,15 @@ from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import preset, preset_names
 from weft.errors import Interrupted, RunError, UsageError
-from weft.family import resolve
 from weft.run.registry import Run, find_runs, open_run
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import nn
 
     from weft.reports.tables import Table
-    from weft.run.launch import SinkMaker
+    from weft.run.model import Trained
+    from weft.run.recorder import SinkMaker
     from weft.sweeps.pool import Outcome
-
-Picture = tuple[str, str, "Figure"]
 
 
 def configure(*words: str, **overrides: Any) -> Resolved:
@@ -53,9 +50,9 @@ def recipes(family: str | None = None) -> list[dict[str, str]]:
 
 def dry_run(*words: str, **overrides: Any) -> dict[str, Any]:
     """What a run would cost - parameters, FLOPs, memory, steps - without training it."""
-    from weft.run import launch
+    from weft.run import start
 
-    return launch.dry_run(configure(*words, **overrides))
+    return start.dry_run(configure(*words, **overrides))
 
 
 def train(
@@ -77,9 +74,10 @@ def train(
     Returns:
         The finished run; None on all processes but the first under torchrun.
     """
-    from weft.run.launch import start
+    from weft.run.recorder import Followers
+    from weft.run.start import start
 
-    return _done(start(configure(*words, **overrides), show=show, sinks=sinks), report)
+    return _done(start(configure(*words, **overrides), Followers(show, sinks)), report)
 
 
 def resume(
@@ -97,41 +95,24 @@ def resume(
         show, report, sinks: as for `train`.
     """
     from weft.config.yaml import read_value
-    from weft.run import launch
+    from weft.run.recorder import Followers
+    from weft.run.resume import resume
 
     pairs = [word.partition("=") for word in words]
     changes = {key: read_value(text, "command line") for key, _, text in pairs}
-    return _done(launch.resume(Path(path), changes, show=show, sinks=sinks), report)
+    return _done(resume(Path(path), changes, Followers(show, sinks)), report)
 
 
 def evaluate(path: Path | str, checkpoint: str | None = None) -> dict[str, float]:
     """Metrics of a run's `best`, `last` or numbered checkpoint on every held-out split."""
-    from weft.run import launch
-
-    return launch.evaluate(Path(path), checkpoint)
+    return open_run(path).load(checkpoint).metrics()
 
 
 def sample(path: Path | str, checkpoint: str | None = None) -> list[Path]:
     """Draws what the trained model makes into the run's figures/ and lists the files."""
-    from weft.reports.images import save, save_animation
-    from weft.reports.style import style
-    from weft.run.directory import RunDirectory
-    from weft.run.launch import load_model
+    from weft.run.samples import draw
 
-    parts, model, step = load_model(Path(path), checkpoint)
-    folder = RunDirectory(Path(path)).figures
-    folder.mkdir(exist_ok=True)
-    index = []
-    with style():
-        for name, caption, picture in parts.task.sample(model, parts.data(), parts.context(step)):
-            file = f"{name}.{'gif' if isinstance(picture, Sequence) else 'png'}"
-            if isinstance(picture, Sequence):
-                save_animation(picture, folder / file)
-            else:
-                save(picture, folder / file)
-            index.append({"file": file, "name": name, "caption": caption})
-    RunDirectory(folder).write_json("index", {"step": step, "figures": index})
-    return [folder / entry["file"] for entry in index]
+    return draw(open_run(path).load(checkpoint))
 
 
 def report(path: Path | str) -> Path:
@@ -140,27 +121,13 @@ def report(path: Path | str) -> Path:
     Args:
         path: a run's directory, or a folder of runs: a sweep's, or one above several.
     """
-    from weft.config.load import validate
-    from weft.config.recipe import plain_defaults
-    from weft.reports.curves import curves
-    from weft.reports.html import write_report
-    from weft.reports.images import save
-    from weft.reports.style import style
-    from weft.run.directory import RunDirectory
+    from weft.reports.overview import write_overview_of
+    from weft.reports.page import write_page
+    from weft.sweeps.grid import table_of
 
-    if not (Path(path) / "status.json").is_file() and find_runs(path):
-        return _overview(Path(path))[2]
-    run = open_run(path)
-    history, family = run.history(), families.find(run.family)
-    task = family.load_task(validate(run.config, family, str(run.path / "config.yaml")))
-    folder = RunDirectory(run.path).figures
-    folder.mkdir(exist_ok=True)
-    with style():
-        own = list(task.figures(history))
-        for name, _, figure in own:
-            save(figure, folder / f"{name}.png")
-        figures = [*curves([_engine_scalars(row) for row in history]), *own]
-    return write_report(run, figures, defaults=plain_defaults(family))
+    if not (Path(path) / "status.json").is_file() and (found := find_runs(path)):
+        return write_overview_of(Path(path), found, table_of(Path(path), found)).page
+    return write_page(open_run(path))
 
 
 def runs(root: Path | str = "runs") -> list[Run]:
@@ -170,7 +137,7 @@ def runs(root: Path | str = "runs") -> list[Run]:
 
 def load(path: Path | str) -> nn.Module:
     """The trained model in a run's directory or in an exported model.safetensors, in eval mode."""
-    from weft.run.launch import load_weights
+    from weft.run.model import load_weights
 
     path = Path(path)
     return open_run(path).load_model() if path.is_dir() else load_weights(path)
@@ -211,9 +178,10 @@ def sweep(
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
     """
+    from weft.reports.overview import write_overview_of
     from weft.run.directory import RunDirectory
     from weft.run.parents import find_weights
-    from weft.sweeps.grid import open_plan, outstanding, points
+    from weft.sweeps.grid import open_plan, outstanding, points, table_of
     from weft.sweeps.pool import run_points
     from weft.sweeps.space import parse
 
@@ -240,35 +208,11 @@ def sweep(
             where=str(folder),
             hint="\n".join(outcome.error for outcome in outcomes[:1]),
         )
-    table, pictures, page = _overview(folder, metric)
+    found = find_runs(folder)
+    table = table_of(folder, found)
     assert table is not None
-    return Sweep(folder, table, outcomes, pictures, page)
-
-
-def _overview(folder: Path, metric: str | None = None) -> tuple[Table | None, list[Path], Path]:
-    """A folder's runs together: their table if they are a sweep, pictures, and the page of both."""
-    from weft.reports.html import write_overview
-    from weft.reports.images import save
-    from weft.reports.style import style
-    from weft.reports.sweep_plot import sweep_plot
-    from weft.sweeps.grid import read_plan, summarise
-
-    found, planned = find_runs(folder), read_plan(folder)
-    finished = [run for run in found if run.state == "finished"]
-    table = summarise(planned, found) if planned else None
-    figures: list[Picture] = []
-    with style():
-        if table and finished:
-            shown = sweep_plot(table, metric or _headline(finished[0]))
-            figures.append(("sweep", table.note, shown))
-        for name in dict.fromkeys(run.family for run in finished):
-            if drawing := families.find(name).comparison:
-                mine = [(run.config, run.metrics) for run in finished if run.family == name]
-                figures += resolve(drawing)(mine)
-    for name, _, figure in figures:
-        save(figure, folder / f"{name}.png")
-    page = write_overview(folder, found, figures, table)
-    return table, [folder / f"{name}.png" for name, _, _ in figures], page
+    overview = write_overview_of(folder, found, table, metric)
+    return Sweep(folder, table, outcomes, overview.pictures, overview.page)
 
 
 def train_point(words: tuple[str, ...]) -> dict[str, Any]:
@@ -305,8 +249,8 @@ def bench(
     Raises:
         UsageError: if the family has no benchmark.
     """
+    from weft.config.family import resolve
     from weft.engine.bench import machine, measure
-    from weft.family import resolve
 
     found = families.find(family)
     if not found.bench:
@@ -321,25 +265,14 @@ def doctor() -> dict[str, Any]:
     return examine()
 
 
-def _done(path: Path | None, make_report: bool) -> Run | None:
-    if path is None:
+def _done(trained: Trained | None, make_report: bool) -> Run | None:
+    if trained is None:
         return None
+    run = open_run(trained.directory.path)
     if make_report:
-        sample(path)
-        report(path)
-    return open_run(path)
+        from weft.reports.page import write_page
+        from weft.run.samples import draw
 
-
-def _engine_scalars(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without the family's own diagnostics: those are the family's to draw."""
-    own = ("train/", "val/", "test/", "opt/", "time/")
-    return {k: v for k, v in row.items() if k.startswith(own) or "/" not in k}
-
-
-def _headline(run: Run) -> str:
-    """The first headline metric the run has, on the test set if it was used."""
-    for name in run.status["headline"]:
-        for split in ("test", "val"):
-            if f"{split}/{name}" in run.metrics:
-                return f"{split}/{name}"
-    return next(iter(run.metrics))
+        draw(trained)
+        write_page(run, trained.parts.task)
+    return run

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from weft import api
-from weft.adapters import feedback_compare
 from weft.run.registry import find_runs, open_run
+from weft.studies import feedback_controls as feedback_compare
 
 SIZES = ["batch_size=2", "model.n_layer=1", "model.n_embd=8", "model.n_head=1",
          "data.block_size=32", "eval.chunks=4", "eval.levels=2"]  # fmt: skip

@@ -21,14 +21,14 @@ import torch
 
 import weft
 from weft import api
-from weft.adapters import feedback_runs
-from weft.adapters.feedback_flags import boolean
-from weft.adapters.feedback_layout import epochs
-from weft.adapters.feedback_train import main
 from weft.engine.checkpoint import read
 from weft.families.feedback.task import FeedbackTask
-from weft.family import Context
+from weft.papers.feedback import runs as feedback_runs
+from weft.papers.feedback.flags import boolean
+from weft.papers.feedback.layout import epochs
+from weft.papers.feedback.train import main
 from weft.run.registry import Run
+from weft.task.context import Context
 
 PAPER = Path(__file__).parents[2] / "papers" / "feedback"
 # The README's commands.
@@ -333,7 +333,7 @@ def test_a_run_goes_on_as_it_began_and_as_nothing_else(
 # Killed at the worst moment: an epoch's validation is written down, its checkpoint is not.
 KILLED = """
 import os, signal, sys
-from weft.adapters.feedback_train import main
+from weft.papers.feedback.train import main
 from weft.engine.checkpoint import Store
 
 save = Store.save

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from weft import api
-from weft.adapters.feedback_config import DEFAULTS, IDLE, OldConfig
-from weft.adapters.feedback_flags import SCRIPTS
-from weft.adapters.feedback_train import RECIPE, main
 from weft.config.layer import leaves
 from weft.errors import ConfigError, UsageError
+from weft.papers.feedback.config_file import DEFAULTS, IDLE, OldConfig
+from weft.papers.feedback.flags import SCRIPTS
+from weft.papers.feedback.train import RECIPE, main
 
 PAPER = Path(__file__).parents[2] / "papers" / "feedback"
 SHIPPED = json.loads((PAPER / "config.json").read_text())

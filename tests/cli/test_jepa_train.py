@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from weft import api
-from weft.adapters import jepa_probes
-from weft.adapters.jepa_train import main, read_configs
 from weft.config.yaml import read_file, write
 from weft.errors import UsageError
-from weft.families.jepa.table import export
+from weft.families.jepa.options.table import export
+from weft.papers.jepa.train import main, read_configs
+from weft.studies import jepa_probes
 
 TRAIN = (
     "python train.py --configs <1 or more paths to .yaml files> --values wandb=True "

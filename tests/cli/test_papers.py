@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from weft.adapters.btsp_experiments import main
+from weft.papers.cet.btsp_experiments import main
 
 # The README's two behavioural blocks, tabs and all.
 CIFAR = r"""
@@ -173,7 +173,7 @@ FLAGS = {
 @pytest.mark.parametrize("flag", FLAGS)
 def test_every_flag_reaches_its_key(flag: str) -> None:
     from weft import api
-    from weft.adapters.btsp_experiments import _parser, to_config
+    from weft.papers.cet.btsp_experiments import _parser, to_config
 
     key, expected = FLAGS[flag]
     base = [word for word in BASE if not (flag == "--order=4" and "degree" in word)]
@@ -187,7 +187,7 @@ def test_every_flag_reaches_its_key(flag: str) -> None:
 
 @pytest.mark.parametrize("flag", ["--effective_batch=7", "--theta_threshold=0.5", "--harmonics=3"])
 def test_flags_documented_as_no_ops_change_nothing(flag: str) -> None:
-    from weft.adapters.btsp_experiments import _parser, to_config
+    from weft.papers.cet.btsp_experiments import _parser, to_config
 
     parser = _parser()
     assert to_config(parser.parse_args([*BASE, flag]), 0) == to_config(parser.parse_args(BASE), 0)

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from weft import api
-from weft.adapters import warp_contexts
 from weft.errors import UsageError
-from weft.run.launch import load_model
 from weft.run.registry import open_run
+from weft.studies import warp_contexts
 
 SHORT = {
     "steps": 2, "batch_size": 8, "data.train_size": 40, "data.test_size": 8, "mlp_hidden_size": 3,
@@ -32,8 +31,7 @@ def test_a_run_s_own_context_gives_its_own_test_metrics(workspace: Path) -> None
     test = open_run(run).status["metrics"]
     assert (kind, context) == ("wsm", 16)
     assert found == {key: pytest.approx(test[f"test/{key}"]) for key in ("mse", "bpd")}
-    parts, _, _ = load_model(run)
-    source = parts.data().test
+    source = open_run(run).load().data.test
     assert source is not None
     x = next(source.batches(8))["x"].double()
     last, mean = x[:, 15:16], x[:, :16].mean(1, keepdim=True)

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 
 import weft
 from weft import api, families
-from weft.adapters import warp_train
-from weft.adapters.warp_train import OriginalLayout, main
 from weft.config.yaml import read_file
 from weft.engine.checkpoint import Store
+from weft.papers.warp import train as warp_train
+from weft.papers.warp.train import OriginalLayout, main
 from weft.run.directory import RunDirectory
 
 PAPER = Path(__file__).parents[2] / "papers" / "warp"

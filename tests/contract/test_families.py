@@ -12,13 +12,12 @@ import torch
 
 from weft import api, families
 from weft.config.presets import preset_names
-from weft.config.recipe import kind_of
 from weft.data.random import stream
-from weft.engine.device import Ranks
 from weft.engine.loop import Trainer
+from weft.engine.parts import Parts
+from weft.engine.profile import resolved as derived
 from weft.engine.step import Stepper
 from weft.errors import DataError, Interrupted, MissingExtra
-from weft.run.launch import Parts
 from weft.run.registry import Run
 
 RECIPES = [
@@ -35,7 +34,8 @@ SHORT = ("steps=6", "checkpoint.every=4 steps", "eval.every=6 steps", "log.every
 def parts_of(recipe: str, *words: str) -> Parts:
     """The recipe's parts, or a skip where its data are not on this machine."""
     try:
-        return Parts.of(api.configure(recipe, "data.download=false", *words).config)
+        config = api.configure(recipe, "data.download=false", *words).config
+        return Parts.of(families.find(config.family), config)
     except (DataError, MissingExtra) as error:
         pytest.skip(error.message)
 
@@ -68,7 +68,7 @@ trained = pytest.mark.parametrize("run", DEFAULTS, indirect=True, scope="module"
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_preset_builds_and_states_its_cost(recipe: str) -> None:
     parts = parts_of(recipe)
-    resolved = parts.resolved()
+    resolved = derived(parts)
     trained = [p for p in parts.model().parameters() if p.requires_grad]
     assert resolved["parameters"] == sum(p.numel() for p in trained)
     assert resolved["flops_per_step"] > 0
@@ -88,10 +88,7 @@ def test_every_preset_opens_with_what_it_is_and_its_command(recipe: str) -> None
 @pytest.mark.parametrize("recipe", DEFAULTS)
 def test_steps_on_one_batch_lower_its_loss(recipe: str) -> None:
     parts = parts_of(recipe, "schedule.kind=constant", "optim.kind=adam", "optim.lr=1e-3")
-    config, data, model = parts.config, parts.data(), parts.model()
-    kinds = {s: kind_of(parts.family, s, getattr(config, s).kind)
-             for s in ("optim", "schedule", "clip")}  # fmt: skip
-    stepper = Stepper(parts.task, model, config, kinds, 30, Ranks(), parts.device)
+    data, stepper = parts.data(), Stepper(parts, parts.model())
     batch = data.train.take(data.train.plan(0, 0)[0], stream(0, 0, "data"))
     losses = []
     for _ in range(30):

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from weft import api
-from weft.config.recipe import kind_of
-from weft.engine.device import Ranks
+from weft import api, families
 from weft.engine.loop import Progress, Trainer
+from weft.engine.parts import Parts
 from weft.engine.step import Stepper
-from weft.run.launch import Parts
 
 ALWAYS = (
     "engine.device=cpu", "engine.threads=1", "engine.compile=false", "engine.precision=fp32",
@@ -45,14 +43,10 @@ class _Losses:
 def first_losses(recipe: str, words: Sequence[str], steps: int) -> list[float]:
     """Losses of the first `steps` steps of the recipe, through the loop that `weft train` runs."""
     config = api.configure(recipe, *ALWAYS, *words).config
-    parts = Parts.of(config)
-    data, model = parts.data(), parts.model()
-    plan = replace(parts.plan, eval_every=_NEVER, save_every=_NEVER)
-    kinds = {s: kind_of(parts.family, s, getattr(config, s).kind)
-             for s in ("optim", "schedule", "clip")}  # fmt: skip
-    stepper = Stepper(parts.task, model, config, kinds, plan.total_steps, Ranks(), parts.device)
-    kept = _Losses(steps)
-    trainer = Trainer(parts.task, config, data, stepper, plan, parts.device, Ranks(), None, kept)
+    parts = Parts.of(families.find(config.family), config)
+    parts = replace(parts, plan=replace(parts.plan, eval_every=_NEVER, save_every=_NEVER))
+    kept, stepper = _Losses(steps), Stepper(parts, parts.model())
+    trainer = Trainer(parts, parts.data(), stepper, None, kept)
     with suppress(_Enough):
         trainer.train(Progress())
     return kept.values

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
+from tests.golden.losses import ALWAYS, first_losses
 from weft import api, families
 from weft.config.presets import preset_names
+from weft.engine.parts import Parts
+from weft.engine.profile import cost
 from weft.errors import WeftError
 from weft.run.environment import cpu_name
-from weft.run.launch import Parts
-
-from tests.golden.losses import ALWAYS, first_losses
 
 FOLDER = Path(__file__).parent
 STEPS, BUDGET = 20, 40e9
@@ -53,7 +53,7 @@ def cut(recipe: str) -> tuple[list[str], int]:
 
 def _cost(recipe: str, *words: str) -> tuple[int, int]:
     config = api.configure(recipe, *ALWAYS, *words).config
-    return int(Parts.of(config).resolved()["flops_per_step"]), config.batch_size
+    return cost(Parts.of(families.find(config.family), config)).flops_per_step, config.batch_size
 
 
 def record(recipe: str) -> Mapping[str, Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from weft import families
-from weft.config.presets import preset_names
-from weft.errors import DataError, MissingExtra
 
 from tests.golden.losses import first_losses
 from tests.golden.record import machine, recorded
+from weft import families
+from weft.config.presets import preset_names
+from weft.errors import DataError, MissingExtra
 
 QUICK_SECONDS = 2.0
 ELSEWHERE = 2e-2

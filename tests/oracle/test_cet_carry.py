@@ -24,11 +24,11 @@ from weft.data.source import DataSpec, Field
 from weft.engine.loop import Trainer
 from weft.errors import DeviceError, Interrupted, UsageError
 from weft.families.cet.config import Config
-from weft.families.cet.conversion import clock, convert, revert, similarities, traced_layers
-from weft.families.cet.kernel import support
-from weft.families.cet.layer import TracedConv2d
 from weft.families.cet.reference import literal_conv_update, literal_update, use_per_item
 from weft.families.cet.task import CetTask
+from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
+from weft.families.cet.trace.kernel import support
+from weft.families.cet.trace.traced import TracedConv2d
 
 GATES = ("trace", "both", "error")
 EXACT = {"rtol": 1e-10, "atol": 1e-10}

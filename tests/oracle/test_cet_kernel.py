@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weft.families.cet.kernel import (
+from weft.families.cet.trace.kernel import (
     cascade_kernel,
     ideal_kernel,
     merit,

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.families.cet import operation
-from weft.families.cet import similarity as agreement
-from weft.families.cet.conversion import clock, convert, revert, similarities, traced_layers
-from weft.families.cet.layer import TracedConv2d
 from weft.families.cet.reference import literal_conv_update, literal_update, use_per_item
-from weft.families.cet.rule import Rule
+from weft.families.cet.trace import operation
+from weft.families.cet.trace import similarity as agreement
+from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
+from weft.families.cet.trace.rule import Rule
+from weft.families.cet.trace.traced import TracedConv2d
 
 GATES = ("trace", "both", "error")
 EXACT = {"rtol": 1e-10, "atol": 1e-10}

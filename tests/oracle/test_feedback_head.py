@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.feedback import head
-from weft.families.feedback.head import cross_entropy
+from weft.families.feedback.nets import logits as head
+from weft.families.feedback.nets.logits import cross_entropy
 
 
 def _case(count: int = 7, dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:

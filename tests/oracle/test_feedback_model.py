@@ -12,7 +12,7 @@ from weft.data.source import DataSpec
 from weft.families.feedback import reference
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model
-from weft.families.feedback.rows import Rows
+from weft.families.feedback.nets.rows import Rows
 
 MODES = list(itertools.product((False, True), (False, True)))
 VOCAB, PAD, MASK = 23, 22, 21

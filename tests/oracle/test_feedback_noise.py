@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.feedback.head import cross_entropy
-from weft.families.feedback.noise import Noised, fixed_noise, mask_probability, noise
+from weft.families.feedback.nets.logits import cross_entropy
+from weft.families.feedback.noise.process import Noised, fixed_noise, mask_probability, noise
 from weft.families.feedback.objective import bound, ratio, row_sums
 
 MASK, EPS = 500, 1e-3

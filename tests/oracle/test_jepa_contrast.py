@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from weft.families.jepa import reference_terms
-from weft.families.jepa.contrast import nt_xent, within_infonce
+from weft.families.jepa.reference import written_out as reference_terms
+from weft.families.jepa.terms.contrast import nt_xent, within_infonce
 
 FRAMES, BATCH, WIDTH = 4, 5, 7
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.jepa import conv, reference
-from weft.families.jepa.conv import PatchedConv, patches
-from weft.families.jepa.loop import Stepped
-from weft.families.jepa.predictor import Gru
-from weft.families.jepa.upsampling import UpsampledConv, UpsampledResize
+from weft.families.jepa.nets import conv
+from weft.families.jepa.nets.conv import PatchedConv, patches
+from weft.families.jepa.nets.loop import Stepped
+from weft.families.jepa.nets.predictor import Gru
+from weft.families.jepa.nets.upsampling import UpsampledConv, UpsampledResize
+from weft.families.jepa.reference import frame_by_frame as reference
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 Dtypes = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

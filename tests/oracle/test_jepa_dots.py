@@ -12,11 +12,12 @@ from PIL import Image
 from scipy import special, stats
 from torch import Tensor
 
-from weft.families.jepa import reference_data, render
-from weft.families.jepa.backgrounds import grey
-from weft.families.jepa.dots import DotsSource
-from weft.families.jepa.motion import Motion, Walk, von_mises_quantiles
-from weft.families.jepa.scene import ONE_DOT, THREE_DOTS, Norm, Scene
+from weft.families.jepa.reference import episodes as reference_data
+from weft.families.jepa.sets import render
+from weft.families.jepa.sets.backgrounds import grey
+from weft.families.jepa.sets.dots import DotsSource
+from weft.families.jepa.sets.motion import Motion, Walk, von_mises_quantiles
+from weft.families.jepa.sets.scene import ONE_DOT, THREE_DOTS, Norm, Scene
 
 LOW, HIGH = 2.6, 24.4
 PEAK = 1 / (2 * math.pi * 1.3**2)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.jepa.lars import Lars, lars
-from weft.families.jepa.schedule import CleanSchedule, PublishedSchedule
-from weft.families.jepa.sections import Clean, Published
-from weft.families.jepa.sections import Lars as LarsConfig
+from weft.families.jepa.optim.lars import Lars, lars
+from weft.families.jepa.optim.warmup import CleanSchedule, PublishedSchedule
+from weft.families.jepa.options.sections import Clean, Published
+from weft.families.jepa.options.sections import Lars as LarsConfig
 
 LR, MOMENTUM, DECAY, ETA = 0.3, 0.9, 1e-2, 1e-3
 

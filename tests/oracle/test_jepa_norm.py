@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weft.families.jepa.norm import rectified_norm, run
+from weft.families.jepa.nets.norm import rectified_norm, run
 
 
 def _one_by_one(x: Tensor, norm: nn.BatchNorm2d, frames: int) -> Tensor:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from weft.data.source import Batch
-from weft.families.jepa import objective, reference
+from weft.families.jepa import objective
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
 from weft.families.jepa.model import build_model
-from weft.families.jepa.reference_terms import terms
-from weft.families.jepa.rollout import Rollout
-from weft.families.jepa.terms import TERMS, Setting
+from weft.families.jepa.reference import frame_by_frame as reference
+from weft.families.jepa.reference.written_out import terms
+from weft.families.jepa.terms.registry import TERMS, Setting
+from weft.families.jepa.terms.rollout import Rollout
 
 ALL_TERMS = {
     "forward": 0.3, "idm": 2.0, "idm_enc": 1.0, "within_infonce": 1.0, "var_ratio": 0.3,

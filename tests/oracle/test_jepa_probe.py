@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.jepa.probe import (
+from weft.families.jepa.score.probe import (
     NormalEquations,
     Probe,
     closed_form,

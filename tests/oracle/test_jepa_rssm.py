@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from weft.data.source import Batch
-from weft.families.jepa import objective, reference
+from weft.families.jepa import objective
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
-from weft.families.jepa.divergence import kl, kl_loss
 from weft.families.jepa.model import build_model
-from weft.families.jepa.rollout import Gaussian
-from weft.families.jepa.rssm import RssmModel
-from weft.families.jepa.sections import Rssm
+from weft.families.jepa.nets.rssm import RssmModel
+from weft.families.jepa.options.sections import Rssm
+from weft.families.jepa.reference import frame_by_frame as reference
+from weft.families.jepa.terms.divergence import kl, kl_loss
+from weft.families.jepa.terms.rollout import Gaussian
 
 FRAMES, BATCH, DIM = 4, 3, 8
 POSTERIOR = ("posterior_hidden", "posterior_mean", "posterior_std")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from weft.families.jepa import reference_terms
-from weft.families.jepa.sigreg import HIGHEST, random_directions, sigreg
+from weft.families.jepa.reference import written_out as reference_terms
+from weft.families.jepa.terms.sigreg import HIGHEST, random_directions, sigreg
 
 LINES, KNOTS = 3, 17
 

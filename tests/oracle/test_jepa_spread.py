@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.jepa import reference_terms
-from weft.families.jepa.spread import centred, covariance, var_ratio, variance_hinge
+from weft.families.jepa.reference import written_out as reference_terms
+from weft.families.jepa.terms.spread import centred, covariance, var_ratio, variance_hinge
 
 FRAMES = 5
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.warp.activation import ACTIVATIONS
-from weft.families.warp.decode import Decoder, GraphDecoder, MlpDecoder, decoder
-from weft.families.warp.root import MlpRoot
+from weft.families.warp.cell.activation import ACTIVATIONS
+from weft.families.warp.cell.root import MlpRoot
+from weft.families.warp.forms.decode import Decoder, GraphDecoder, MlpDecoder, decoder
 
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-13}
 

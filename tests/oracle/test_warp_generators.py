@@ -9,9 +9,9 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from torch import Tensor
 
-from weft.families.warp.dynamics import lorenz63, lotka_volterra, mass_spring, repeat_copy
-from weft.families.warp.regression import pairs
-from weft.families.warp.spirals import spirals
+from weft.families.warp.sets.dynamics import lorenz63, lotka_volterra, mass_spring, repeat_copy
+from weft.families.warp.sets.regression import pairs
+from weft.families.warp.sets.spirals import spirals
 
 
 def uniform(*shape: int, seed: int = 0) -> Tensor:

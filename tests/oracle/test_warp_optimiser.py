@@ -11,9 +11,9 @@ import torch
 from weft.config.base import Plateau, ValueClip
 from weft.engine.clip import ValueClipping
 from weft.engine.schedule import PlateauSchedule
-from weft.families.warp.adabelief import AdaBelief, reference
-from weft.families.warp.plateau import LiteralSchedule
-from weft.families.warp.sections import LiteralPlateau, Reference
+from weft.families.warp.optim.adabelief import AdaBelief, reference
+from weft.families.warp.optim.plateau import LiteralSchedule
+from weft.families.warp.options.sections import LiteralPlateau, Reference
 
 LR = 1e-5
 RULE: dict[str, Any] = {"factor": 0.5, "patience": 2, "window": 2, "rtol": 1e-2, "min_lr": 0.1}

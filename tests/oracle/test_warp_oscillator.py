@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.warp.dynamics import mass_spring
-from weft.families.warp.law import FormulaRoot
-from weft.families.warp.oscillator import MEMORIES, oscillator
+from weft.families.warp.cell.formula import FormulaRoot
+from weft.families.warp.cell.oscillator import MEMORIES, oscillator
 from weft.families.warp.rnn import WeightSpaceRNN
+from weft.families.warp.sets.dynamics import mass_spring
 
 
 def network(**options: Any) -> WeightSpaceRNN:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.linalg import expm
 
-from weft.families.warp.physics import SCALES, mass_spring_damper, motion, physics_root
+from weft.families.warp.cell.physics import SCALES, mass_spring_damper, motion, physics_root
 
 ROOT = {"width": 8, "depth": 1, "nonlinearity": "tanh", "channels": 0, "deviations": 0}
 

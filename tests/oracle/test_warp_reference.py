@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from weft.families.warp import reference
-from weft.families.warp.clock import Clock
-from weft.families.warp.head import Head
-from weft.families.warp.layer import Layer
-from weft.families.warp.root import MlpRoot
-from weft.families.warp.rule import Drive, Rule
+from weft.families.warp.cell.clock import Clock
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.outputs import Head
+from weft.families.warp.cell.recurrence_rule import Drive, Rule
+from weft.families.warp.cell.root import MlpRoot
 
 CHANNELS, STEPS, BATCH = 2, 7, 3
 CLOCK = Clock(length=STEPS, encoding=(2, 10.0), time_as_channel=True)

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.warp import history, sequential
-from weft.families.warp.clock import Clock, Ticks
-from weft.families.warp.drive import held_front
-from weft.families.warp.head import Final, Head
-from weft.families.warp.layer import Layer
-from weft.families.warp.physics import FormulaRoot, sine
+from weft.families.warp.cell.clock import Clock, Ticks
+from weft.families.warp.cell.drive import held_front
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.outputs import Final, Head
+from weft.families.warp.cell.physics import FormulaRoot, sine
+from weft.families.warp.cell.recurrence_rule import Drive, Rule
+from weft.families.warp.cell.root import MlpRoot
+from weft.families.warp.forms import history, sequential
+from weft.families.warp.forms.autoregressive import Form, rollout, starts
 from weft.families.warp.reference import autoregress
-from weft.families.warp.rollout import Form, rollout, starts
-from weft.families.warp.root import MlpRoot
-from weft.families.warp.rule import Drive, Rule
 
 # N = 5 sequences, T = 13 steps, d = 2 channels
 N, T, D = 5, 13, 2

@@ -10,17 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.warp import forms, reference
-from weft.families.warp.clock import Clock, Ticks
-from weft.families.warp.cost import Problem
-from weft.families.warp.drive import held_front
-from weft.families.warp.kernel import lag_kernel
-from weft.families.warp.last_state import by_chunks, by_lags
-from weft.families.warp.layer import Layer
-from weft.families.warp.power import first_power
-from weft.families.warp.root import MlpRoot
-from weft.families.warp.rule import Rule
-from weft.families.warp.transition import build_transition
+from weft.families.warp import reference
+from weft.families.warp.cell.clock import Clock, Ticks
+from weft.families.warp.cell.drive import held_front
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.recurrence_rule import Rule
+from weft.families.warp.cell.root import MlpRoot
+from weft.families.warp.cell.transition import build_transition
+from weft.families.warp.forms import choose as forms
+from weft.families.warp.forms.cost import Problem
+from weft.families.warp.forms.lag_kernel import lag_kernel
+from weft.families.warp.forms.last_state import by_chunks, by_lags
+from weft.families.warp.forms.power import first_power
 
 KINDS = ("full", "diag", "block:5", "lowrank:3")
 RULES = {
@@ -75,7 +76,7 @@ def assert_same(
 def test_every_form_that_can_compute_a_free_run_equals_the_loop(
     kind: str, rule: str, lengths: str, initial_layers: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weft.families.warp.estimate.CHUNK", 8 * 4 * 25 * 5)  # several chunks
+    monkeypatch.setattr("weft.families.warp.forms.estimate.CHUNK", 8 * 4 * 25 * 5)  # several chunks
     forms.choose.cache_clear()
     layer, length = make_layer(RULES[rule], kind, initial_layers), LENGTHS[lengths]
     x, ticks = make_inputs(13)

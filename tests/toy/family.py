@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from weft.config.base import Adam, Cadence, EvalConfig, FamilyConfig, KindConfig
+from weft.config.family import Family
 from weft.config.runref import RunRef
-from weft.family import Family
 
 
 class ToyConfig(FamilyConfig):
@@ -20,7 +20,6 @@ class ToyConfig(FamilyConfig):
     noise: float = Field(0.0, ge=0, description="Noise added to the inputs of a step.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout.")
     validate_on: Literal["val", "test"] = Field("val", description="Held-out split.")
-    own_gradients: bool = Field(False, description="Whether the task computes gradients itself.")
     poison: int = Field(-1, description="Step whose loss is not a number; -1 for none.")
     optim: KindConfig = Field(Adam(lr=1e-2), description="Optimiser.")
     eval: EvalConfig = Field(EvalConfig(every="4 steps"), description="Evaluation.")

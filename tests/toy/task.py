@@ -10,19 +10,13 @@ from torch import Tensor, nn
 
 from tests.toy.family import ToyConfig
 from weft.data.source import Batch, DataSpec, Field, Source, Splits, TensorSource
-from weft.family import Context, Task
+from weft.task.context import Context
+from weft.task.task import Task
 
 ITEMS, HELD_OUT = 45, 16
 
 
-class ToyTask(Task[ToyConfig]):
-    headline = ("loss",)
-
-    def __init__(self, config: ToyConfig) -> None:
-        super().__init__(config)
-        if config.own_gradients:
-            self.gradients = self._gradients
-
+class ToyTask(Task[ToyConfig, nn.Module, TensorSource]):
     def spec(self) -> DataSpec:
         size = self.config.batch_size
         sizes = {"train": ITEMS, "val": 0, "test": HELD_OUT}
@@ -31,7 +25,7 @@ class ToyTask(Task[ToyConfig]):
         fields = {"x": Field((3,)), "y": Field((1,))}
         return DataSpec(fields, (size,), ITEMS // size, sizes)
 
-    def data(self) -> Splits:
+    def data(self) -> Splits[TensorSource]:
         generator = torch.Generator().manual_seed(1)
 
         def source(count: int) -> TensorSource:
@@ -54,21 +48,12 @@ class ToyTask(Task[ToyConfig]):
         time.sleep(self.config.pause)
         x = batch["x"]
         if self.config.noise:
-            noise = torch.randn(x.shape, generator=ctx.generator("noise"))
+            noise = torch.randn(x.shape, generator=ctx.generator("noise"), device=x.device)
             x = x + self.config.noise * noise
         loss = (model(x) - batch["y"]).square().mean()
         if ctx.step == self.config.poison:
             loss = loss * float("nan")
         return loss, {"double": 2 * loss.detach()}
-
-    def _gradients(
-        self, model: nn.Module, batch: Batch, ctx: Context
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        loss, terms = self.loss(model, batch, ctx)
-        weights = list(model.parameters())
-        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-            weight.grad = gradient if weight.grad is None else weight.grad + gradient
-        return loss.detach(), terms
 
     def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
         total = torch.zeros(())

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from weft.config.base import FamilyConfig
 from weft.config.explain import explain
+from weft.config.family import Family, Registry
 from weft.config.layer import Layer, leaves
 from weft.config.presets import base_layer
-from weft.config.recipe import Owner, Registry, defaults_of, recipe_class
+from weft.config.recipe import defaults_of, recipe_class
 from weft.config.yaml import KeyPath, read_value
 from weft.errors import ConfigError, UsageError, WeftError
 
@@ -100,7 +101,7 @@ def load(
     )
 
 
-def validate(values: Mapping[str, Any], family: Owner, where: str) -> FamilyConfig:
+def validate(values: Mapping[str, Any], family: Family, where: str) -> FamilyConfig:
     """A config from a complete tree, such as a run's `config.yaml`."""
     recipe = recipe_class(family)
     try:
@@ -113,7 +114,7 @@ def _is_override(word: str) -> bool:
     return bool(_OVERRIDE.match(word)) and not isfile(word)
 
 
-def _translate(layer: Layer, family: Owner, notices: list[str]) -> Layer:
+def _translate(layer: Layer, family: Family, notices: list[str]) -> Layer:
     """Replaces the family's old key names by the new ones, each keeping its origin."""
     if not (family.aliases and layer.values):
         return layer

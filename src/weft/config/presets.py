@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from os.path import isfile
 from pathlib import Path
 from typing import Any
 
 from weft.config.explain import suggest
+from weft.config.family import Family, Preset, Registry
 from weft.config.layer import Layer
-from weft.config.recipe import Owner, Registry
 from weft.config.yaml import KeyPath, read_file
 from weft.errors import ConfigError, UsageError
 
 _FILE_ENDINGS = (".yaml", ".yml", ".json")
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A named starting point: a file of the family, or a row of a table it ships.
-
-    Attributes:
-        values: what it sets.
-        lines: line of each key in its file; empty for a row of a table.
-        about: what it is, in one line; of a file the first line of its opening comment.
-    """
-
-    values: Mapping[str, Any]
-    lines: Mapping[KeyPath, int] = field(default_factory=dict)
-    about: str = ""
-
-
-def preset_names(family: Owner) -> list[str]:
+def preset_names(family: Family) -> list[str]:
     """The family's presets: files first, then those it generates."""
     files = sorted(path.stem for path in (family.home / "presets").glob("*.yaml"))
     return [*files, *family.generated]
 
 
-def preset(family: Owner, name: str) -> Preset:
+def preset(family: Family, name: str) -> Preset:
     """The family's preset called `name`.
 
     Raises:

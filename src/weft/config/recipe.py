@@ -2,82 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import cache, reduce
 from operator import or_
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
 from weft.config.base import FamilyConfig
+from weft.config.family import Family
 from weft.config.kinds import Kind, Kinds, kinds
 
-if TYPE_CHECKING:
-    from weft.config.presets import Preset
-
 _UNIONS = ("optim", "schedule", "clip")
-
-
-class Owner(Protocol):
-    """What the loader needs to know of a family."""
-
-    @property
-    def name(self) -> str:
-        """The word users type."""
-        ...
-
-    @property
-    def config(self) -> type[FamilyConfig]:
-        """Its config class."""
-        ...
-
-    @property
-    def default(self) -> str:
-        """Its preset when none is named."""
-        ...
-
-    @property
-    def home(self) -> Path:
-        """Its folder."""
-        ...
-
-    @property
-    def generated(self) -> Mapping[str, Preset]:
-        """Presets that are rows of a table."""
-        ...
-
-    @property
-    def aliases(self) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
-        """Old key -> new key and converter."""
-        ...
-
-    @property
-    def optimisers(self) -> Mapping[str, Kind]:
-        """Kinds of `optim` it adds."""
-        ...
-
-    @property
-    def schedules(self) -> Mapping[str, Kind]:
-        """Kinds of `schedule` it adds."""
-        ...
-
-    @property
-    def clips(self) -> Mapping[str, Kind]:
-        """Kinds of `clip` it adds."""
-        ...
-
-
-class Registry(Protocol):
-    """Where families are found by name."""
-
-    def names(self) -> list[str]:
-        """All families."""
-        ...
-
-    def find(self, name: str) -> Owner:
-        """One of them."""
-        ...
 
 
 @cache
@@ -97,19 +32,15 @@ def _recipe_class(
     return created
 
 
-def recipe_class(family: Owner) -> type[FamilyConfig]:
+def recipe_class(family: Family) -> type[FamilyConfig]:
     """The family's config class with its unions of optimisers, schedules and clips closed."""
-    added = (family.optimisers, family.schedules, family.clips)
-    extra = tuple(
-        (section, tuple(mapping.items())) for section, mapping in zip(_UNIONS, added, strict=True)
-    )
+    extra = tuple((section, tuple(family.kinds.get(section, {}).items())) for section in _UNIONS)
     return _recipe_class(family.name, family.config, extra)
 
 
-def kind_of(family: Owner, section: str, tag: str) -> Kind:
+def kind_of(family: Family, section: str, tag: str) -> Kind:
     """The chosen branch of `optim`, `schedule` or `clip`."""
-    added = dict(zip(_UNIONS, (family.optimisers, family.schedules, family.clips), strict=True))
-    return {**kinds(section), **added[section]}[tag]
+    return {**kinds(section), **family.kinds.get(section, {})}[tag]
 
 
 def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
@@ -123,7 +54,7 @@ def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
     return values
 
 
-def plain_defaults(family: Owner) -> dict[str, Any]:
+def plain_defaults(family: Family) -> dict[str, Any]:
     """What a config of the family holds where nobody set anything, as plain values."""
     recipe = recipe_class(family)
     config = recipe.model_construct(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from weft.data.catalog import DataSet, File, Form, find
+from weft.data.catalog.images import DataSet, File, Form, find
 from weft.errors import DataError
 
 #: called with (file name, bytes so far, bytes in all) while a file is downloaded

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.data.entry import Reader
+from weft.data.catalog.entry import Reader
 from weft.errors import DataError, MissingExtra
 
 #: images uint8 (N, C, H, W) and labels int64 (N,)

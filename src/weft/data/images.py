@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from weft.data import fetch, formats
-from weft.data.catalog import Form, find
+from weft.data.catalog.images import Form, find
 from weft.data.decoded import decoded
 from weft.errors import DataError
 
@@ -56,7 +56,7 @@ def image_header(
     """What the set `name` holds, for named sets without opening a file.
 
     Args:
-        name: a set of `weft.data.catalog`, or the path of an npz file.
+        name: a set of the catalogue, or the path of an npz file.
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether `load_images` will be allowed to download what is missing.
     Raises:
@@ -79,7 +79,7 @@ def load_images(
     """The images and labels of a split, verified against the set's checksums.
 
     Args:
-        name: a set of `weft.data.catalog`, or the path of an npz file (see `formats.read_npz`).
+        name: a set of the catalogue, or the path of an npz file (see `formats.read_npz`).
         split: "train" or "test"; an npz file may also hold "val".
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether missing files may be downloaded to the cache.

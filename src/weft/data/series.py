@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.data import fetch
-from weft.data.catalog import find
+from weft.data.catalog.images import find
 from weft.errors import DataError
 
 ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
@@ -62,7 +62,7 @@ def load_series(
     """The series of a split of a set of the catalogue, verified against its checksums.
 
     Args:
-        name: a labelled set of `weft.data.series_catalog`.
+        name: a labelled set of `weft.data.catalog.series`.
         split: "train" or "test".
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether missing files may be downloaded to the cache.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -70,15 +70,23 @@ class Source(Protocol):
         """The same source with its tensors on `device`."""
 
 
+S = TypeVar("S", bound=Source)
+
+
 @dataclass(frozen=True)
-class Splits:
+class Splits(Generic[S]):
     """The sources of a run; `val` is None where nothing is held out."""
 
-    train: Source
-    val: Source | None
-    test: Source | None
+    train: S
+    val: S | None
+    test: S | None
 
-    def to(self, device: torch.device) -> Splits:
+    @property
+    def shown(self) -> S:
+        """What pictures show: the test set, else the validation set, else the training set."""
+        return self.test or self.val or self.train
+
+    def to(self, device: torch.device) -> Splits[S]:
         """All sources on `device`."""
         return Splits(
             self.train.to(device),

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from weft.engine.device import prepare_cpu
-from weft.metrics.timing import Case, Form
+from weft.task.bench import Case, Form
 
 _WARM_UP = 2
 

@@ -13,9 +13,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from weft.config.base import EngineConfig
+from weft.config.family import Parallel
 from weft.data.random import derive
 from weft.errors import DeviceError
-from weft.family import Parallel
 
 
 @dataclass(frozen=True)

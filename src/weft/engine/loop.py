@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from weft.config.base import FamilyConfig, cadence_in_steps
 from weft.data.random import stream
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store
-from weft.engine.device import Ranks, float_buffers, precision, seed_step, shares
+from weft.engine.device import float_buffers, precision, seed_step, shares
+from weft.engine.parts import Parts
 from weft.engine.step import Scalars, Stepper
-from weft.family import Context, Task
+from weft.task.context import Context
 
 
 class Recorder(Protocol):
@@ -44,46 +44,15 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the loop needs to know of time: lengths in steps."""
-
-    total_steps: int
-    batches_per_epoch: int
-    log_every: int
-    eval_every: int
-    save_every: int
-
-    @staticmethod
-    def of(config: FamilyConfig, batches_per_epoch: int) -> Plan:
-        """All lengths of `config` in optimiser steps."""
-        total = config.steps or max(1, round((config.epochs or 0.0) * batches_per_epoch))
-        return Plan(
-            total,
-            batches_per_epoch,
-            config.log.every,
-            cadence_in_steps(config.eval.every, batches_per_epoch),
-            cadence_in_steps(config.checkpoint.every, batches_per_epoch),
-        )
-
-    def due(self, every: int, done: int) -> bool:
-        """Whether something done every `every` steps, and at the end, is due."""
-        return done % every == 0 or done == self.total_steps
-
-
-@dataclass(frozen=True)
 class Trainer:
     """Everything one run needs, put together by its caller.
 
     `store` and `recorder` are None on all processes but the first.
     """
 
-    task: Task[Any]
-    config: FamilyConfig
-    data: Splits
+    parts: Parts
+    data: Splits[Any]
     stepper: Stepper
-    plan: Plan
-    device: torch.device
-    ranks: Ranks
     store: Store | None
     recorder: Recorder | None
 
@@ -93,7 +62,7 @@ class Trainer:
         Returns:
             "finished", or the name of the signal that interrupted the run after a saved step.
         """
-        plan, config = self.plan, self.config
+        plan, config = self.parts.plan, self.parts.config
         batches: Sequence[Tensor] = ()
         planned: int | None = None
         window = Window()
@@ -122,22 +91,21 @@ class Trainer:
         return "finished"
 
     def _step(self, indices: Tensor, step: int, log: bool) -> Scalars:
-        rank = self.ranks.rank
-        seed_step(self.config.seed, step, rank, self.device)
-        ctx = self.context(step, train=True, log=log)
-        draws = stream(self.config.seed, step, "data", rank, device=self.device)
-        parts = shares(indices, self.config.engine.accumulation, self.ranks)
-        batches = [self.data.train.take(part.to(self.device), draws) for part in parts]
-        scalars = self.stepper(batches, ctx)
-        return {**scalars, **self.task.scalars(self.stepper.model)} if log else scalars
+        config, device, ranks = self.parts.config, self.parts.device, self.parts.ranks
+        seed_step(config.seed, step, ranks.rank, device)
+        draws = stream(config.seed, step, "data", ranks.rank, device=device)
+        shared = shares(indices, config.engine.accumulation, ranks)
+        batches = [self.data.train.take(part.to(device), draws) for part in shared]
+        scalars = self.stepper(batches, self._context(step, log=log))
+        return {**scalars, **self.parts.task.scalars(self.stepper.model)} if log else scalars
 
     def _log(self, progress: Progress, scalars: Scalars, window: Window) -> None:
         """Fetches the scalars in one transfer and writes a row."""
         names = list(scalars)
         stacked = torch.stack([scalars[name].float().reshape(()) for name in names])
-        self.ranks.average([stacked])
+        self.parts.ranks.average([stacked])
         values = dict(zip(names, stacked.tolist(), strict=True))
-        self.stepper.check_skips(scalars, self.context(progress.step - 1, train=True))
+        self.stepper.check_skips(scalars, self._context(progress.step - 1))
         norm = values.pop("grad_norm")
         row = {f"train/{name}" if "/" not in name else name: v for name, v in values.items()}
         row["opt/lr"] = self.stepper.optimiser.param_groups[0]["lr"]
@@ -149,47 +117,36 @@ class Trainer:
 
     def _evaluate(self, progress: Progress) -> bool:
         """Evaluates, and says whether a held-out metric is the best so far."""
-        self.ranks.average(float_buffers(self.stepper.model))
+        parts, model = self.parts, self.stepper.model
+        parts.ranks.average(float_buffers(model))
         split = "val" if self.data.val is not None else "test"
         improved = False
         if self.recorder is not None:
             self.recorder.alive(progress.step)
-            metrics = evaluate(
-                self.task,
-                self.stepper.model,
-                self.data,
-                split,
-                self.config,
-                self.device,
-                progress.step,
-                self.plan.total_steps,
-            )
+            metrics = evaluate(parts, model, self.data, split, progress.step)
             progress.metrics.update(metrics)
             if split == "val":
-                value = metrics[f"val/{self.task.headline[0]}"]
-                improved = self._better(value, progress.best_value)
+                selects = parts.task.metrics[0]
+                value = metrics[f"val/{selects.name}"]
+                improved = selects.improves(value, progress.best_value)
                 if improved:
                     progress.best_value, progress.best_step = value, progress.step
             self._row(progress, metrics)
-        return self.ranks.any(improved)
-
-    def _better(self, value: float, best: float | None) -> bool:
-        if best is None:
-            return True
-        return value > best if self.task.maximise else value < best
+        return parts.ranks.any(improved)
 
     def _interrupted(self, stop: Stop, log: bool) -> bool:
         """Whether to stop; several processes agree on it when they log."""
-        if self.ranks.world == 1:
+        ranks = self.parts.ranks
+        if ranks.world == 1:
             return stop.name is not None
-        return self.ranks.any(stop.name is not None) if log else False
+        return ranks.any(stop.name is not None) if log else False
 
     def _save(self, progress: Progress, best: bool) -> None:
-        self.ranks.average(float_buffers(self.stepper.model))
+        self.parts.ranks.average(float_buffers(self.stepper.model))
         if self.store is None:
             return
         state = {
-            "family": self.config.family,
+            "family": self.parts.config.family,
             "progress": vars(progress),
             "torch": str(torch.__version__),
             **self.stepper.state(),
@@ -198,44 +155,34 @@ class Trainer:
 
     def _row(self, progress: Progress, values: Mapping[str, float]) -> None:
         assert self.recorder is not None
-        epoch = progress.step / self.plan.batches_per_epoch
+        epoch = progress.step / self.parts.plan.batches_per_epoch
         self.recorder.row(progress.step, epoch, progress.seconds, values)
 
-    def context(self, step: int, *, train: bool, log: bool = True) -> Context:
-        """Where training stands, for the task."""
-        return Context(
-            self.config.seed,
-            step,
-            self.plan.total_steps,
-            self.device,
-            train=train,
-            rank=self.ranks.rank,
-            log=log,
-        )
+    def _context(self, step: int, *, log: bool = True) -> Context:
+        return self.parts.context(step, log=log, rank=self.parts.ranks.rank)
 
 
 def evaluate(
-    task: Task[Any],
-    model: nn.Module,
-    data: Splits,
-    split: str,
-    config: FamilyConfig,
-    device: torch.device,
-    step: int,
-    total_steps: int,
+    parts: Parts, model: nn.Module, data: Splits[Any], split: str, step: int
 ) -> dict[str, float]:
     """Metrics of `model` on one split, named `split/metric`; leaves the model's mode as it was."""
-    source = getattr(data, split)
-    seed_step(config.seed, step, 1 << 20, device)
-    ctx = Context(config.seed, step, total_steps, device, train=False)
+    with at_rest(parts, model, step) as ctx:
+        metrics = parts.task.evaluate(model, getattr(data, split), ctx)
+    return {f"{split}/{name}": value for name, value in metrics.items()}
+
+
+@contextmanager
+def at_rest(parts: Parts, model: nn.Module, step: int) -> Iterator[Context]:
+    """Evaluation and sampling happen inside: eval mode, no gradients, the run's precision, and
+    random streams of their own, so that they change no training."""
+    seed_step(parts.config.seed, step, 1 << 20, parts.device)
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), precision(config.engine, device):
-            metrics = task.evaluate(model, source, ctx)
+        with torch.no_grad(), precision(parts.config.engine, parts.device):
+            yield parts.context(step)
     finally:
         model.train(was_training)
-    return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
 class Window:

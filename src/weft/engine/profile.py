@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.config.base import FamilyConfig
-from weft.data.source import Batch, DataSpec
-from weft.family import Context, Task
+from weft.data.source import Batch
+from weft.engine.parts import Parts
+from weft.task.context import Context
+
+SCHEMA = 1
+"""Version of the layout of a run's files."""
 
 # Bytes of optimiser state for each byte of weights: Adam keeps two moments.
 _STATES = {"adam": 2, "adamw": 2, "sgd": 0}
@@ -36,36 +39,56 @@ class Cost:
     bytes_activations: int
 
 
-def cost(task: Task[Any], spec: DataSpec, config: FamilyConfig) -> Cost:
-    """Costs one training step on tensors without content; real zeros where shapes depend on
-    values."""
+def cost(parts: Parts) -> Cost:
+    """Costs one training step on tensors without content; on real zeros where some operation has
+    no form for those, or asks for a value."""
     try:
-        return _cost(task, spec, config, torch.device("meta"))
-    except (NotImplementedError, RuntimeError):
-        return _cost(task, spec, config, torch.device("cpu"))
+        return _cost(parts, torch.device("meta"))
+    except (NotImplementedError, RuntimeError) as error:
+        if not _needs_values(error):
+            raise
+    return _cost(parts, torch.device("cpu"))
 
 
-def _cost(task: Task[Any], spec: DataSpec, config: FamilyConfig, device: torch.device) -> Cost:
+def resolved(parts: Parts) -> dict[str, Any]:
+    """Lengths, sizes and costs: derived once and stored with the run."""
+    plan = parts.plan
+    return {
+        "schema": SCHEMA,
+        "total_steps": plan.total_steps,
+        "batches_per_epoch": plan.batches_per_epoch,
+        "eval_every": plan.eval_every,
+        "save_every": plan.save_every,
+        **{f"{split}_items": size for split, size in parts.spec.sizes.items()},
+        "device": str(parts.device),
+        **asdict(cost(parts)),
+    }
+
+
+def _needs_values(error: Exception) -> bool:
+    """Whether torch refused for want of content: a missing kernel, or a value that is asked for."""
+    said = str(error)
+    return isinstance(error, NotImplementedError) or "meta tensor" in said or "'Meta'" in said
+
+
+def _cost(parts: Parts, device: torch.device) -> Cost:
+    task, spec, config = parts.task, parts.spec, parts.config
     with device:
         model = task.model(spec)
-    parts = config.engine.accumulation
-    batch: Batch = {k: v[: max(1, len(v) // parts)] for k, v in spec.example(device).items()}
+    split = config.engine.accumulation
+    batch: Batch = {k: v[: max(1, len(v) // split)] for k, v in spec.example(device).items()}
     ctx = Context(config.seed, 0, 1, device, log=False)
     weights = [p for p in model.parameters() if p.requires_grad]
-    if task.gradients is None:
-        task.loss(model, batch, ctx)  # What a model computes once and keeps is no part of a step.
+    task.loss(model, batch, ctx)  # What a model computes once and keeps is no part of a step.
     saved = _SavedBytes(model)
     with FlopCounterMode(display=False) as counter:
-        if task.gradients is not None:
-            task.gradients(model, batch, ctx)
-        else:
-            with saved_tensors_hooks(saved.pack, lambda tensor: tensor):
-                loss, _ = task.loss(model, batch, ctx)
-            torch.autograd.backward(loss)
+        with saved_tensors_hooks(saved.pack, lambda tensor: tensor):
+            loss, _ = task.loss(model, batch, ctx)
+        torch.autograd.backward(loss)
     size = sum(p.numel() * p.element_size() for p in weights)
     return Cost(
         parameters=sum(p.numel() for p in weights),
-        flops_per_step=counter.get_total_flops() * parts,
+        flops_per_step=counter.get_total_flops() * split,
         bytes_weights=size * (2 + _STATES.get(config.optim.kind, 2)),
         bytes_activations=saved.total,
     )

@@ -1,4 +1,4 @@
-"""One optimiser step: loss or the family's own gradients, clip, guard, update."""
+"""One optimiser step: loss, gradients, clip, guard, update."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from weft.config.base import FamilyConfig
-from weft.config.kinds import Kind
+from weft.config.family import resolve
 from weft.data.source import Batch
-from weft.engine.device import Ranks, precision
+from weft.engine.device import precision
+from weft.engine.parts import Parts
 from weft.engine.schedule import Schedule
 from weft.errors import NonFiniteError
-from weft.family import Context, Task, resolve
+from weft.task.context import Context
+from weft.task.task import Task
 
 Scalars = dict[str, Tensor]
 
@@ -24,7 +25,7 @@ Scalars = dict[str, Tensor]
 class LossModule(nn.Module):
     """A task's loss as a module, so that DistributedDataParallel sees all of it."""
 
-    def __init__(self, task: Task[Any], model: nn.Module) -> None:
+    def __init__(self, task: Task[Any, Any, Any], model: nn.Module) -> None:
         super().__init__()
         self.task, self.model = task, model
 
@@ -37,38 +38,27 @@ class Stepper:
     """Holds what changes from step to step: weights, optimiser, schedule.
 
     Args:
-        task: the family's task.
+        parts: of the run.
         model: the bare model, on its device.
-        config: the run's config.
-        kinds: chosen branches of `optim`, `schedule` and `clip`.
-        total_steps: length of the run.
-        ranks: the processes that share each batch.
     """
 
-    def __init__(
-        self,
-        task: Task[Any],
-        model: nn.Module,
-        config: FamilyConfig,
-        kinds: Mapping[str, Kind],
-        total_steps: int,
-        ranks: Ranks,
-        device: torch.device,
-    ) -> None:
-        self.task, self.model, self.config, self.ranks = task, model, config, ranks
-        self.device = device
+    def __init__(self, parts: Parts, model: nn.Module) -> None:
+        config = parts.config
+        self.task, self.model, self.config, self.ranks = parts.task, model, config, parts.ranks
+        self.device = parts.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimiser: torch.optim.Optimizer = resolve(kinds["optim"].build)(
-            config.optim, task.param_groups(model)
+        self.optimiser: torch.optim.Optimizer = resolve(parts.kind("optim").build)(
+            config.optim, parts.task.param_groups(model)
         )
         self.peaks = [float(group["lr"]) for group in self.optimiser.param_groups]
-        self.schedule: Schedule = resolve(kinds["schedule"].build)(config.schedule, total_steps)
-        self.clip = resolve(kinds["clip"].build)(config.clip)
-        self.skips = torch.zeros((), device=device)
-        self.loss_module: nn.Module = LossModule(task, model)
+        build_schedule = resolve(parts.kind("schedule").build)
+        self.schedule: Schedule = build_schedule(config.schedule, parts.plan.total_steps)
+        self.clip = resolve(parts.kind("clip").build)(config.clip)
+        self.skips = torch.zeros((), device=self.device)
+        self.loss_module: nn.Module = LossModule(parts.task, model)
         if config.engine.compile:
             model.compile()
-        if ranks.world > 1 and task.gradients is None:
+        if parts.ranks.world > 1:
             self.loss_module = DistributedDataParallel(self.loss_module, broadcast_buffers=False)
 
     def __call__(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
@@ -88,7 +78,6 @@ class Stepper:
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
         self._update(scalars, norm, ctx)
-        self.task.after_step(self.model, ctx)
         if self.schedule.reacts:
             self.schedule.observe(float(scalars["loss"]))
         return {**scalars, "grad_norm": norm}
@@ -98,20 +87,11 @@ class Stepper:
         for number, batch in enumerate(batches):
             with self._without_sync(last=number == len(batches) - 1):
                 with precision(self.config.engine, self.device):
-                    if self.task.gradients is not None:
-                        loss, terms = self.task.gradients(self.model, batch, ctx)
-                    else:
-                        loss, terms = self.loss_module(batch, ctx)
-                if self.task.gradients is None:
-                    torch.autograd.backward(loss / len(batches) if len(batches) > 1 else loss)
+                    loss, terms = self.loss_module(batch, ctx)
+                torch.autograd.backward(loss / len(batches) if len(batches) > 1 else loss)
             for name, value in {"loss": loss, **terms}.items():
                 part = value.detach() / len(batches)
                 total[name] = total[name] + part if name in total else part
-        if self.task.gradients is not None:
-            own = [p.grad for p in self.parameters if p.grad is not None]
-            if len(batches) > 1:
-                torch._foreach_div_(own, float(len(batches)))
-            self.ranks.average(own)
         return total
 
     def _without_sync(self, *, last: bool) -> AbstractContextManager[object]:

@@ -7,8 +7,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from weft.config.explain import suggest
+from weft.config.family import Family
 from weft.errors import UsageError
-from weft.family import Family
 
 BUILT_IN = {
     "cet": "weft.families.cet",

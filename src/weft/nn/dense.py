@@ -14,6 +14,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 _PRESENT = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
+_HAS_BF16 = _PRESENT and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
 if _PRESENT:
 
     @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
@@ -22,9 +24,13 @@ if _PRESENT:
         return 2 * x[0] * x[1] * weight[0]
 
 
-def has_onednn(x: Tensor) -> bool:
-    """Whether oneDNN's own products may be called for a tensor that lies where x does."""
-    return _PRESENT and x.device.type == "cpu" and not torch.compiler.is_compiling()
+def has_onednn(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether oneDNN's own products may be called in `dtype` where x lies.
+
+    Its bf16 kernels ask for AVX-512 or better, and fail elsewhere.
+    """
+    here = _PRESENT and x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return here and (dtype == torch.float32 or (dtype == torch.bfloat16 and _HAS_BF16))
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weft.reports.images import Named
-from weft.reports.labels import head, label_ends
-from weft.reports.style import DASHES, PALETTE, style
+from weft.plots.images import Named
+from weft.plots.labels import head, label_ends
+from weft.plots.style import DASHES, PALETTE, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.atomic import write_text
-from weft.reports.images import Named, png, svg
-from weft.reports.style import PALETTE, PALETTE_DARK
+from weft.plots.images import Named, png, svg
+from weft.plots.style import PALETTE, PALETTE_DARK
 from weft.reports.tables import (
     Table,
     format_number,
@@ -149,7 +149,7 @@ def _head(run: Run) -> str:
 def _tiles(run: Run) -> str:
     """Headline numbers: the metrics that the family names first, then what they cost."""
     status, metrics = run.status, run.metrics
-    wanted = [f"{split}/{name}" for name in status.get("headline", ()) for split in ("test", "val")]
+    wanted = [f"{split}/{metric.name}" for metric in run.declared for split in ("test", "val")]
     names = [name for name in wanted if name in metrics]
     names += [name for name in metrics if name not in names]
     tiles = [(name.replace("/", " "), _number(metrics[name]), "") for name in names[:4]]

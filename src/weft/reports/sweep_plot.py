@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from weft.reports.labels import head, label_ends, plain
-from weft.reports.style import DASHES, INK, MARKERS, MUTED, PALETTE, style
+from weft.plots.labels import head, label_ends, plain
+from weft.plots.style import DASHES, INK, MARKERS, MUTED, PALETTE, style
 from weft.reports.tables import Mean, Table, format_number
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from weft.config.runref import RunRef, run_refs
 from weft.engine.checkpoint import Store, read
 from weft.errors import CheckpointError, ConfigError, RunError
 from weft.families import find
-from weft.family import Parent
 from weft.run.directory import RunDirectory
 from weft.run.export import exported_config, exported_weights
 from weft.run.registry import Run, find_runs, open_run
+from weft.task.parent import Parent
 
 if TYPE_CHECKING:
     from torch import Tensor

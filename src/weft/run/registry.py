@@ -13,9 +13,12 @@ from weft.config.yaml import read_file
 from weft.errors import RunError
 from weft.run.directory import RunDirectory
 from weft.run.record import read_lines
+from weft.task.metric import Metric, declared
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from weft.run.model import Trained
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,20 @@ class Run:
         """Config key -> `file` and `sha256` of the weights of the earlier run it started from."""
         return dict(self.resolved.get("parents", {}))
 
+    @property
+    def declared(self) -> tuple[Metric, ...]:
+        """What its task measures, most important first; none in runs of before they were kept."""
+        return declared(self.status.get("declared", ()))
+
+    def load(self, checkpoint: str | None = None) -> Trained:
+        """The trained model with its parts and data: the best checkpoint if any, else the last."""
+        from weft.run.model import load
+
+        return load(self.path, self.config, checkpoint)
+
     def load_model(self, checkpoint: str | None = None) -> nn.Module:
         """The trained model in eval mode: the best checkpoint if there is one, else the last."""
-        from weft.run.launch import load_model
-
-        return load_model(self.path, checkpoint)[1]
+        return self.load(checkpoint).model
 
     def history(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl."""

@@ -127,6 +127,12 @@ def outstanding(planned: Sequence[Point], runs: Iterable[Run]) -> list[Point]:
     return [point for point in planned if point.name not in finished]
 
 
+def table_of(directory: Path, runs: Iterable[Run]) -> Table | None:
+    """The table of the sweep in `directory`, or None if there is none."""
+    planned = read_plan(directory)
+    return summarise(planned, runs) if planned else None
+
+
 def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[str] = ()) -> Table:
     """Mean and standard error over seeds of the finished runs, one row a setting.
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from weft.data import catalog
+from weft.data.catalog import images as catalog
+from weft.data.catalog.series import SERIES
+from weft.data.catalog.texts import TEXTS
 from weft.data.formats import READERS
-from weft.data.series_catalog import SERIES
-from weft.data.text_catalog import TEXTS
 from weft.errors import UsageError
 
 

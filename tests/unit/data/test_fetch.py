@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from weft.data import catalog, fetch
-from weft.data.catalog import DataSet, File, Form
+from weft.data import fetch
+from weft.data.catalog import images as catalog
+from weft.data.catalog.images import DataSet, File, Form
 from weft.errors import DataError
 
 CONTENT = {"train": b"images to learn from", "test": b"images to be tested on"}

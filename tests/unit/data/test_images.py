@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from weft.data import catalog, decoded, formats
+from weft.data import decoded, formats
+from weft.data.catalog import images as catalog
 from weft.data.images import ImageHeader, ImageSet, image_header, load_images
 from weft.errors import DataError
 

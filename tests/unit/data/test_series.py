@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weft.data import catalog, fetch, series
+from weft.data import fetch, series
+from weft.data.catalog import images as catalog
 from weft.data.images import image_header
 from weft.data.series import load_series, load_table, read_ett, read_scp1, read_ts
 from weft.errors import DataError, UsageError

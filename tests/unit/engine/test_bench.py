@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from weft.engine import bench
-from weft.metrics.timing import Case, Form
+from weft.task.bench import Case, Form
 
 metered = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="only Linux can restart its peak meter"

@@ -42,7 +42,10 @@ def run(
             "total_steps": steps,
             "started": "2026-11-20T14:03:11Z",
             "seconds": 161.2,
-            "headline": ["accuracy", "loss"],
+            "declared": [
+                {"name": "accuracy", "better": "higher", "unit": "", "about": ""},
+                {"name": "loss", "better": "lower", "unit": "nats", "about": ""},
+            ],
             "metrics": metrics or {"test/loss": 0.0587, "test/accuracy": 0.9742},
             "best": None,
             "message": "",

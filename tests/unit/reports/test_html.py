@@ -12,10 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.unit.reports.runs import CONFIG, run
+from weft.plots.images import Named, save
+from weft.plots.style import style
 from weft.reports.curves import curves
 from weft.reports.html import write_overview, write_report
-from weft.reports.images import Named, save
-from weft.reports.style import style
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Column, Mean, Table
 from weft.run.directory import RunDirectory
@@ -212,7 +212,11 @@ def test_everything_from_outside_is_escaped(tmp_path: Path) -> None:
     evil = run(
         tmp_path,
         metrics={EVIL: 1.0},
-        status={"recipe": EVIL, "message": EVIL, "headline": [EVIL]},
+        status={
+            "recipe": EVIL,
+            "message": EVIL,
+            "declared": [{"name": EVIL, "better": "lower", "unit": EVIL, "about": EVIL}],
+        },
         resolved={EVIL: EVIL},
         env={
             EVIL: EVIL,

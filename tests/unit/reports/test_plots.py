@@ -18,10 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from weft.plots.images import save, save_animation, svg
+from weft.plots.labels import _spread, label_ends
+from weft.plots.style import PALETTE, PALETTE_DARK, PAPER, style
 from weft.reports.curves import _smooth, _thin, curves
-from weft.reports.images import save, save_animation, svg
-from weft.reports.labels import _spread, label_ends
-from weft.reports.style import PALETTE, PALETTE_DARK, PAPER, style
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Column, Mean, Table
 

@@ -170,14 +170,6 @@ def test_accumulation_changes_nothing_but_memory(toy: str, workspace: Path) -> N
         run("engine.accumulation=3")
 
 
-def test_a_task_with_gradients_of_its_own_equals_backpropagation(toy: str, workspace: Path) -> None:
-    plain, own = run(), run("own_gradients=true")
-    assert same(plain, own)
-    accumulated = run("own_gradients=true", "engine.accumulation=2")
-    for a, b in zip(weights(plain), weights(accumulated), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-
-
 def test_bf16_keeps_fp32_master_weights(toy: str, workspace: Path) -> None:
     done = run("engine.precision=bf16")
     assert all(w.dtype == torch.float32 for w in weights(done))

@@ -19,8 +19,8 @@ from weft.cli import main
 from weft.config.runref import RunRef
 from weft.engine.checkpoint import read
 from weft.engine.loop import Trainer
-from weft.family import Parent
 from weft.run.registry import Run
+from weft.task.parent import Parent
 
 QUIET = ("log.tensorboard=false", "log.every=1")
 PARENT = Path("runs/toy/small")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from weft.families.cet.aliases import ALIASES
+from weft.config.family import Family
 from weft.families.cet.config import Config
-from weft.family import Family
+from weft.families.cet.options.aliases import ALIASES
+from weft.lazy import lazy
 
 if TYPE_CHECKING:
-    from weft.families.cet.conversion import convert, revert
+    from weft.families.cet.trace.conversion import convert, revert
 
 __all__ = ["FAMILY", "convert", "revert"]
 
@@ -24,11 +25,4 @@ FAMILY = Family(
     aliases=ALIASES,
 )
 
-
-def __getattr__(name: str) -> Any:
-    """`convert` and `revert`, imported (and torch with them) when first asked for."""
-    if name in ("convert", "revert"):
-        from importlib import import_module
-
-        return getattr(import_module("weft.families.cet.conversion"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, {"convert": ".trace.conversion", "revert": ".trace.conversion"})

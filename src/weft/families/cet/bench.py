@@ -14,8 +14,8 @@ from weft.families.cet.config import Config
 from weft.families.cet.objective import cross_entropy
 from weft.families.cet.reference import use_per_item
 from weft.families.cet.task import CetTask
-from weft.family import Context
-from weft.metrics.timing import Case, Form
+from weft.task.bench import Case, Form
+from weft.task.context import Context
 
 Shape = tuple[int, int, int]
 CLASSES = 10

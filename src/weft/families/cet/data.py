@@ -12,7 +12,7 @@ from weft.data.random import derive
 from weft.data.source import DataSpec, Field, Splits
 from weft.errors import ConfigError
 from weft.families.cet.config import Config
-from weft.families.cet.stream import Norm, StreamSource
+from weft.families.cet.sets.stream import Norm, StreamSource
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2023, 0.1994, 0.2010)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weft.errors import UsageError
-from weft.families.cet.conversion import traced_layers
-from weft.families.cet.kernel import cascade_kernel, ideal_kernel, readout_kernel, support
-from weft.families.cet.layer import Trace, TracedConv2d, TracedLinear
-from weft.families.cet.rule import Gate
+from weft.families.cet.trace.conversion import traced_layers
+from weft.families.cet.trace.kernel import cascade_kernel, ideal_kernel, readout_kernel, support
+from weft.families.cet.trace.rule import Gate
+from weft.families.cet.trace.traced import Trace, TracedConv2d, TracedLinear
 
 
 def kernels(trace: Trace, length: int) -> tuple[Tensor, Tensor]:

@@ -13,29 +13,36 @@ from torch import Tensor, nn
 
 from weft.data.source import Batch, DataSpec, Source, Splits
 from weft.errors import DeviceError
-from weft.families.cet import report
 from weft.families.cet.config import Config
-from weft.families.cet.conversion import clock, convert, similarities
 from weft.families.cet.data import data_spec, load_splits
+from weft.families.cet.figures import report
 from weft.families.cet.model import cnn, frozen_statistics, mlp, set_streams
 from weft.families.cet.objective import correct, cross_entropy, largest
-from weft.family import Context, Task
+from weft.families.cet.trace.conversion import clock, convert, similarities
+from weft.task.context import Context
+from weft.task.metric import Metric
+from weft.task.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class CetTask(Task[Config]):
+class CetTask(Task[Config, nn.Module, Source]):
     """Learning under delayed credit with cascading eligibility traces."""
 
-    headline = ("accuracy", "loss")
-    maximise = True
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Accuracy selects; the loss stands beside it."""
+        return (
+            Metric("accuracy", "higher", about="Share of items whose class is told right."),
+            Metric("loss", "lower", "nats", "Mean cross-entropy of an item."),
+        )
 
     def spec(self) -> DataSpec:
         """Shapes and sizes, from headers only."""
         return data_spec(self.config)
 
-    def data(self) -> Splits:
+    def data(self) -> Splits[Source]:
         """Streams of the training set, and the items to evaluate on."""
         return load_splits(self.config)
 
@@ -150,15 +157,14 @@ class CetTask(Task[Config]):
             yield report.similarity(history)
 
     def sample(
-        self, model: nn.Module, data: Splits, ctx: Context
+        self, model: nn.Module, data: Splits[Source], ctx: Context
     ) -> Iterator[tuple[str, str, Figure]]:
         """Kernel, pairing matrix, a trace driven by a stream of images, and predictions."""
         yield report.kernels(self.config)
         yield report.pairing_matrix(self.config)
         stream = data.train.take(data.train.plan(ctx.seed, 0)[0][:1], ctx.generator("sample"))
         yield report.trace(self.config, stream["image"][0])
-        shown = data.test or data.val or data.train
-        batch = next(iter(shown.batches(report.PICTURES)))
+        batch = next(iter(data.shown.batches(report.PICTURES)))
         yield report.predictions(self.config, batch["image"], batch["label"], model(batch["image"]))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from weft.config.family import Family
 from weft.config.kinds import Kind
-from weft.families.feedback.aliases import ALIASES
 from weft.families.feedback.config import Config
-from weft.families.feedback.sections import WarmupCosine
-from weft.family import Family
+from weft.families.feedback.options.aliases import ALIASES
+from weft.families.feedback.options.sections import WarmupCosine
 
 __all__ = ["FAMILY"]
 
@@ -19,7 +19,11 @@ FAMILY = Family(
     parallel="items",
     bench="weft.families.feedback.bench:cases",
     aliases=ALIASES,
-    schedules={
-        "warmup_cosine": Kind(WarmupCosine, "weft.families.feedback.schedule:WarmupCosineSchedule"),
+    kinds={
+        "schedule": {
+            "warmup_cosine": Kind(
+                WarmupCosine, "weft.families.feedback.optim.warmup_cosine:WarmupCosineSchedule"
+            ),
+        },
     },
 )

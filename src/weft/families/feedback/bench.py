@@ -16,8 +16,8 @@ from weft.data.source import DataSpec
 from weft.families.feedback import reference
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model
-from weft.families.feedback.rows import Rows
-from weft.metrics.timing import Case, Form
+from weft.families.feedback.nets.rows import Rows
+from weft.task.bench import Case, Form
 
 VOCAB = 50304
 PAD = VOCAB - 1

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from weft.config.base import AdamW, EngineConfig, FamilyConfig, KindConfig, NormClip
 from weft.config.runref import RunRef
-from weft.families.feedback.sections import (
+from weft.families.feedback.options.sections import (
     Batching,
     Diffusion,
     FeedbackData,

@@ -13,14 +13,14 @@ import torch
 from weft.data import fetch
 from weft.data.source import DataSpec, Field, Splits
 from weft.errors import ConfigError
-from weft.families.feedback import bpe
-from weft.families.feedback.batching import ChunkSource, PackedSource
-from weft.families.feedback.cached import cached, checksum
-from weft.families.feedback.chunks import Chunks, tokenised
 from weft.families.feedback.config import Config
-from weft.families.feedback.corpus import Corpus, open_corpus
-from weft.families.feedback.sections import FeedbackData
-from weft.families.feedback.tokenizer import (
+from weft.families.feedback.options.sections import FeedbackData
+from weft.families.feedback.sets import bpe
+from weft.families.feedback.sets.batching import ChunkSource, PackedSource
+from weft.families.feedback.sets.cached import cached, checksum
+from weft.families.feedback.sets.chunks import Chunks, tokenised
+from weft.families.feedback.sets.corpus import Corpus, open_corpus
+from weft.families.feedback.sets.tokenizer import (
     NUM_SPECIAL,
     BpeTokenizer,
     ByteTokenizer,

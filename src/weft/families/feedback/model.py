@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from weft.data.source import DataSpec
-from weft.families.feedback.adapt import Writer, matrices, train_only
-from weft.families.feedback.attention import Block, Size, norm, normal
 from weft.families.feedback.config import Config
-from weft.families.feedback.deltas import Deltas
-from weft.families.feedback.dropout import dropout
-from weft.families.feedback.generator import Generator, Seen, build_generator
-from weft.families.feedback.head import cross_entropy
-from weft.families.feedback.rows import Rotation, Rows
+from weft.families.feedback.nets.adapt import Writer, matrices, train_only
+from weft.families.feedback.nets.attention import Block, Size, norm, normal
+from weft.families.feedback.nets.deltas import Deltas
+from weft.families.feedback.nets.dropout import dropout
+from weft.families.feedback.nets.generator import Generator, Seen, build_generator
+from weft.families.feedback.nets.logits import cross_entropy
+from weft.families.feedback.nets.rows import Rotation, Rows
 from weft.nn.dense import linear
 
 

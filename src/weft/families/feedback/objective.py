@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from weft.families.feedback.noise import Noised, positions
+from weft.families.feedback.noise.process import Noised, positions
 
 #: (read (N, C), targets (N,), weight (N,)) -> weighted sum of cross-entropies, and each of them
 Head = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]

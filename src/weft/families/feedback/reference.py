@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.feedback.attention import Block, Size
-from weft.families.feedback.generator import TokenGenerator
 from weft.families.feedback.model import Feedforward, LanguageModel
+from weft.families.feedback.nets.attention import Block, Size
+from weft.families.feedback.nets.generator import TokenGenerator
 
 Weights = dict[str, Tensor]
 """Wq, Wk, Wv, Wo, W1, W2 as q, k, v, o, 1, 2: (O, I), or (B, O, I) if each sample has its own."""

@@ -6,38 +6,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.data.random import stream
 from weft.data.source import Batch, DataSpec, Source, Splits
-from weft.families.feedback import report
 from weft.families.feedback.config import Config
 from weft.families.feedback.data import data_spec, load_splits, load_tokenizer
-from weft.families.feedback.evaluation import score
-from weft.families.feedback.gallery import delta_sizes, stories
-from weft.families.feedback.generation import exact_match
-from weft.families.feedback.lineage import inherit, keep_origin
+from weft.families.feedback.figures import report
+from weft.families.feedback.figures.gallery import delta_sizes, stories
 from weft.families.feedback.model import LanguageModel, build_model
-from weft.families.feedback.noise import Noised, cut, noise, random_length
+from weft.families.feedback.nets.rows import Rows
+from weft.families.feedback.noise.process import Noised, cut, noise, random_length
 from weft.families.feedback.objective import bound
-from weft.families.feedback.rows import Rows
-from weft.families.feedback.tokenizer import Tokenizer
-from weft.family import Context, Parent, Task
+from weft.families.feedback.score.evaluation import score
+from weft.families.feedback.score.generation import exact_match
+from weft.families.feedback.score.lineage import inherit, keep_origin
+from weft.families.feedback.sets.tokenizer import Tokenizer
+from weft.task.context import Context
+from weft.task.metric import Metric
+from weft.task.parent import Parent
+from weft.task.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN_CHUNKS = 64
+METRICS = (
+    Metric("loss", "lower", "nats", "Bound on the negative log-likelihood of a token of text."),
+    Metric(
+        "loss_padded", "lower", "nats", "The same over all places, padding too: the original's."
+    ),
+    Metric("exact_match", "higher", about="Share of problems completed with the right number."),
+    Metric("base_loss", "lower", "nats", "The bound before adaptation."),
+    Metric("base_loss_padded", "lower", "nats", "`loss_padded` before adaptation."),
+    Metric("gain", "higher", "nats", "base_loss - loss."),
+    Metric("rel_change", "lower", about="(loss - base_loss) / base_loss."),
+    Metric("shuffled_loss", "lower", "nats", "The bound with another chunk's deltas."),
+    Metric("input_gain", "higher", "nats", "shuffled_loss - loss: what depends on the input."),
+    Metric("accuracy_level_*", "higher", about="Masked tokens guessed right at a noise level."),
+    Metric("nats_level_*", "lower", "nats", "Nats a masked token at a noise level."),
+    Metric("*_se", "lower", about="Standard error of the metric it is named for."),
+)
 
 
-class FeedbackTask(Task[Config]):
+class FeedbackTask(Task[Config, LanguageModel, Source]):
     """Masked diffusion on text: a base, its fine-tuning, a LoRA, or a network that writes one."""
 
-    headline = ("loss",)
-    maximise = False
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The bound selects; what it is made of and compared with follows."""
+        return METRICS
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -53,26 +74,26 @@ class FeedbackTask(Task[Config]):
         """Shapes and sizes."""
         return data_spec(self.config)
 
-    def data(self) -> Splits:
+    def data(self) -> Splits[Source]:
         """Rows of tokens to train on, and single chunks to score on."""
         return load_splits(self.config)
 
-    def model(self, spec: DataSpec) -> nn.Module:
+    def model(self, spec: DataSpec) -> LanguageModel:
         """The language model of the run's stage, with a copy of its base if that will change."""
         model = build_model(self.config, spec)
         keep_origin(model, self.config)
         return model
 
-    def adopt(self, model: nn.Module, parents: Mapping[str, Parent]) -> None:
+    def adopt(self, model: LanguageModel, parents: Mapping[str, Parent]) -> None:
         """Takes the feedforward weights of the base.
 
         Raises:
             ConfigError: if the base is another network, or reads other tokens.
         """
-        inherit(cast(LanguageModel, model), self.config, parents["base"])
+        inherit(model, self.config, parents["base"])
 
     def loss(
-        self, model: nn.Module, batch: Batch, ctx: Context
+        self, model: LanguageModel, batch: Batch, ctx: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The bound on the negative log-likelihood in nats a token; if logged, sizes of deltas.
 
@@ -81,7 +102,6 @@ class FeedbackTask(Task[Config]):
             batch: `tokens` (B, T), and `document`, `position` (B, T) where rows are packed.
             ctx: where training stands.
         """
-        model = cast(LanguageModel, model)
         noised, rows = self._noised(batch, ctx)
         previous = self._first_guess(model, noised, rows, ctx)
         read = model(noised.tokens, rows, previous=previous)
@@ -97,8 +117,7 @@ class FeedbackTask(Task[Config]):
     def _noised(self, batch: Batch, ctx: Context) -> tuple[Noised, Rows]:
         """The batch under fresh noise, now and then with shortened chunks."""
         diffusion, vocabulary = self.config.diffusion, self.tokenizer.vocabulary
-        # Tensors without content, whose cost alone is asked for, have no generators.
-        generator = None if batch["tokens"].is_meta else ctx.generator("noise")
+        generator = ctx.generator("noise")
         length = random_length(
             batch["tokens"].shape[1],
             0.0 if generator is None else diffusion.random_length,
@@ -136,9 +155,8 @@ class FeedbackTask(Task[Config]):
             *noised.tokens.shape, model.base.size.n_embd, device=noised.tokens.device
         )
 
-    def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
+    def evaluate(self, model: LanguageModel, source: Source, ctx: Context) -> dict[str, float]:
         """Metrics of `Scores.metrics`, and with `eval.exact_match` those of `exact_match`."""
-        model = cast(LanguageModel, model)
         metrics = score(model, source, self.config, self.tokenizer.vocabulary).metrics()
         if self.config.eval.exact_match:
             generator = ctx.generator("exact match")
@@ -150,18 +168,16 @@ class FeedbackTask(Task[Config]):
         yield from report.bound_over_training(history)
 
     def sample(
-        self, model: nn.Module, data: Splits, ctx: Context
+        self, model: LanguageModel, data: Splits[Source], ctx: Context
     ) -> Iterator[tuple[str, str, Figure]]:
         """Texts that model and base complete, scores by noise level, and sizes of deltas."""
-        model = cast(LanguageModel, model)
-        source = data.val or data.test or data.train
-        with torch.no_grad():
-            told = stories(model, self.config, self.tokenizer, source, ctx.generator("sample"))
-            some = self.config.model_copy(
-                update={"eval": self.config.eval.model_copy(update={"chunks": _SHOWN_CHUNKS})}
-            )
-            scores = score(model, source, some, self.tokenizer.vocabulary)
-            sizes = delta_sizes(model, self.config, self.tokenizer.vocabulary, source)
+        source = data.shown
+        told = stories(model, self.config, self.tokenizer, source, ctx.generator("sample"))
+        some = self.config.model_copy(
+            update={"eval": self.config.eval.model_copy(update={"chunks": _SHOWN_CHUNKS})}
+        )
+        scores = score(model, source, some, self.tokenizer.vocabulary)
+        sizes = delta_sizes(model, self.config, self.tokenizer.vocabulary, source)
         yield report.texts(told)
         levels = {form: tally.by_level() for form, tally in scores.tallies.items()}
         yield report.by_level(

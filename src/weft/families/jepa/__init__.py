@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from weft.config.family import Family
 from weft.config.kinds import Kind
-from weft.families.jepa.aliases import ALIASES
 from weft.families.jepa.config import Config
-from weft.families.jepa.sections import Clean, Lars, Published
-from weft.family import Family
+from weft.families.jepa.options.aliases import ALIASES
+from weft.families.jepa.options.sections import Clean, Lars, Published
+from weft.lazy import lazy
 
 if TYPE_CHECKING:
-    from weft.families.jepa.dots import MovingDots
+    from weft.families.jepa.sets.dots import MovingDots
 
 __all__ = ["FAMILY", "MovingDots"]
 
@@ -23,22 +24,17 @@ FAMILY = Family(
     default="clean",
     # VICReg's spread and covariances and SimCLR's negatives are functions of the whole batch.
     parallel="none",
-    table="weft.families.jepa.table:presets",
-    bench="weft.families.jepa.bench:cases",
-    comparison="weft.families.jepa.comparison:figures",
+    table="weft.families.jepa.options.table:presets",
+    bench="weft.families.jepa.bench.steps:cases",
+    comparison="weft.families.jepa.figures.comparison:figures",
     aliases=ALIASES,
-    optimisers={"lars": Kind(Lars, "weft.families.jepa.lars:lars")},
-    schedules={
-        "clean": Kind(Clean, "weft.families.jepa.schedule:CleanSchedule"),
-        "published": Kind(Published, "weft.families.jepa.schedule:PublishedSchedule"),
+    kinds={
+        "optim": {"lars": Kind(Lars, "weft.families.jepa.optim.lars:lars")},
+        "schedule": {
+            "clean": Kind(Clean, "weft.families.jepa.optim.warmup:CleanSchedule"),
+            "published": Kind(Published, "weft.families.jepa.optim.warmup:PublishedSchedule"),
+        },
     },
 )
 
-
-def __getattr__(name: str) -> Any:
-    """`MovingDots`, imported (and torch with it) when first asked for."""
-    if name == "MovingDots":
-        from weft.families.jepa.dots import MovingDots
-
-        return MovingDots
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, {"MovingDots": ".sets.dots"})

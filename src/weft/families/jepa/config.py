@@ -7,7 +7,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from weft.config.base import Cadence, EvalConfig, FamilyConfig, KindConfig, LogConfig
-from weft.families.jepa.sections import (
+from weft.families.jepa.options.sections import (
     Clean,
     Combo,
     Idm,

@@ -9,10 +9,10 @@ from torch import Tensor
 from weft.data.images import image_header
 from weft.data.random import derive
 from weft.data.source import DataSpec, Field, Splits
-from weft.families.jepa.backgrounds import load_backgrounds
 from weft.families.jepa.config import Config
-from weft.families.jepa.dots import DotsSource
-from weft.families.jepa.scene import ONE_DOT, THREE_DOTS, Scene
+from weft.families.jepa.sets.backgrounds import load_backgrounds
+from weft.families.jepa.sets.dots import DotsSource
+from weft.families.jepa.sets.scene import ONE_DOT, THREE_DOTS, Scene
 
 _PICTURES = "cifar10"
 

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from weft.data.source import DataSpec
-from weft.families.jepa.backbone import Encoder, stack, widths_of
 from weft.families.jepa.config import Config
-from weft.families.jepa.decoder import build_decoder, decode
-from weft.families.jepa.precision import widened
-from weft.families.jepa.predictor import ACTION_DIM, build_predictor
-from weft.families.jepa.rollout import Rollout, read_actions
-from weft.families.jepa.rssm import RssmModel
-from weft.families.jepa.sections import ModelConfig
-from weft.families.jepa.terms import weights_of
+from weft.families.jepa.nets.backbone import Encoder, stack, widths_of
+from weft.families.jepa.nets.decoder import build_decoder, decode
+from weft.families.jepa.nets.predictor import ACTION_DIM, build_predictor
+from weft.families.jepa.nets.rssm import RssmModel
+from weft.families.jepa.options.sections import ModelConfig
+from weft.families.jepa.terms.registry import weights_of
+from weft.families.jepa.terms.rollout import Rollout, read_actions
 from weft.nn.dense import Dense
+from weft.nn.precision import widened
 
 
 class JepaModel(nn.Module):
@@ -114,7 +114,7 @@ class JepaModel(nn.Module):
         return widened(flat).unflatten(-1, (-1, 2))
 
 
-def build_model(config: Config, spec: DataSpec) -> nn.Module:
+def build_model(config: Config, spec: DataSpec) -> JepaModel | RssmModel:
     """The model of `config.objective`: a `JepaModel`, or an `RssmModel` with the same interface.
 
     Args:

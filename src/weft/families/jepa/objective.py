@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from weft.data.source import Batch
 from weft.families.jepa.config import Config
-from weft.families.jepa.rollout import Rollout
-from weft.families.jepa.terms import TERMS, Setting, weights_of
+from weft.families.jepa.terms.registry import TERMS, Setting, weights_of
+from weft.families.jepa.terms.rollout import Rollout
+from weft.nn.precision import full_precision
 
 
 def time_first(batch: Batch, first: int = 0) -> Batch:
@@ -31,7 +32,7 @@ def weighted_sum(
     Returns:
         The scalar loss, and each term before weighting as `loss_<term>`.
     """
-    with torch.autocast(rollout.e.device.type, enabled=False):
+    with full_precision(rollout.e.device):
         weights, at = weights_of(config), Setting(batch, config, generator)
         terms = {name: TERMS[name](rollout, at) for name in weights}
         total = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()

@@ -6,28 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from weft.data.random import derive, stream
-from weft.data.source import Batch, DataSpec, Source, Splits
-from weft.families.jepa import report
+from weft.data.source import Batch, DataSpec, Splits
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec, load_splits, probe_source
-from weft.families.jepa.diagnostics import diagnose
-from weft.families.jepa.dots import DotsSource
+from weft.families.jepa.figures import report
+from weft.families.jepa.figures.preview import draw_frames
 from weft.families.jepa.model import JepaModel, build_model
+from weft.families.jepa.nets.rssm import RssmModel
 from weft.families.jepa.objective import loss as objective
 from weft.families.jepa.objective import time_first, weighted_sum
-from weft.families.jepa.planning import carry_out, plan_actions
-from weft.families.jepa.preview import draw_frames
-from weft.families.jepa.probe import Pair, Readout, fit_adam, fit_closed_form, squared_errors
-from weft.families.jepa.rollout import Rollout
-from weft.families.jepa.rssm import RssmModel
-from weft.families.jepa.sections import Lars
-from weft.family import Context, Task
+from weft.families.jepa.options.sections import Lars
+from weft.families.jepa.score.diagnostics import diagnose
+from weft.families.jepa.score.planning import carry_out, plan_actions
+from weft.families.jepa.score.probe import Pair, Readout, fit_adam, fit_closed_form, squared_errors
+from weft.families.jepa.sets.dots import DotsSource
+from weft.families.jepa.terms.rollout import Rollout
+from weft.task.context import Context
+from weft.task.metric import Metric
+from weft.task.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,27 +37,40 @@ if TYPE_CHECKING:
 
 Model = JepaModel | RssmModel
 POWERS = tuple(2**n for n in range(10))
+METRICS = tuple(
+    Metric(name, "lower", "px", about)
+    for name, about in {
+        "rmse_px": "Error of positions read out of rollouts, over all frames and dots.",
+        "enc_rmse_px": "Error of positions read out of the encoder's code of the first frame.",
+        "dot_rmse_px_*": "Error of one dot, counted from 1, over all frames.",
+        "step_rmse_px_*": "Error of one frame, counted from 0, over all dots.",
+        "batch_norm_rmse_px": "Error under batch statistics, as the original scored.",
+        "mpc_miss_px": "Distance between a goal and where the actions planned for it lead.",
+    }.items()
+)
 
 
-class JepaTask(Task[Config]):
+class JepaTask(Task[Config, Model, DotsSource]):
     """Six objectives on moving dots, scored by the same read-out."""
 
-    headline = ("rmse_px",)
-    maximise = False
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Errors of positions in pixels; that over all frames and dots selects."""
+        return METRICS
 
     def spec(self) -> DataSpec:
         """Shapes and sizes, from headers only."""
         return data_spec(self.config)
 
-    def data(self) -> Splits:
+    def data(self) -> Splits[DotsSource]:
         """Training episodes, and two fixed sets of episodes to score on."""
         return load_splits(self.config)
 
-    def model(self, spec: DataSpec) -> nn.Module:
+    def model(self, spec: DataSpec) -> Model:
         """Encoder, forward model and the heads of the objective."""
         return build_model(self.config, spec)
 
-    def param_groups(self, model: nn.Module) -> Iterable[Mapping[str, Any]]:
+    def param_groups(self, model: Model) -> Iterable[Mapping[str, Any]]:
         """One group, whose rate grows with the batch under LARS and is 0 for `random`."""
         group: dict[str, Any] = {"params": [p for p in model.parameters() if p.requires_grad]}
         if self.config.objective == "random":
@@ -64,9 +79,7 @@ class JepaTask(Task[Config]):
             group["lr"] = self.config.optim.base_lr * self.config.batch_size / 256
         return [group]
 
-    def loss(
-        self, model: nn.Module, batch: Batch, ctx: Context
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: Model, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """The objective, its terms, and on logged steps what the codes look like.
 
         Args:
@@ -79,13 +92,13 @@ class JepaTask(Task[Config]):
         if config.objective == "random":
             return objective(model, batch, config, generator)
         rollout: Rollout = model(batch["image"], batch["action"], generator)
-        timed = time_first(batch, cast(Model, model).burnin - 1)
+        timed = time_first(batch, model.burnin - 1)
         total, terms = weighted_sum(rollout, timed, config, generator)
         if ctx.log and config.diagnostics != "off":
             terms |= diagnose(_codes(rollout), each_step=config.diagnostics == "full")
         return total, terms
 
-    def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
+    def evaluate(self, model: Model, source: DotsSource, ctx: Context) -> dict[str, float]:
         """Errors of the positions read out of rollouts over `source`, in pixels.
 
         Every error is the root of a mean squared *Euclidean* distance, x and y together.
@@ -99,7 +112,6 @@ class JepaTask(Task[Config]):
                 scored; only for `supervised`.
             mpc_miss_px: between the goal and where planned actions lead; only with `probe.mpc`.
         """
-        model, source = cast(Model, model), cast(DotsSource, source)
         readout, first = self.readouts(model, source)
         metrics = self._errors(readout, first, model, source)
         if self.config.objective == "supervised":
@@ -126,7 +138,7 @@ class JepaTask(Task[Config]):
             starts = ((c[:1], p[:1]) for c, p in self._fresh(model, learnt, probe.epochs_enc))
             first = fit_adam(starts, probe.lr, probe.prober_arch)
         if self.config.objective == "supervised":
-            return _positions(cast(JepaModel, model)), first
+            return _positions(model), first
         return every, first
 
     def squared_errors(
@@ -197,25 +209,24 @@ class JepaTask(Task[Config]):
         yield from report.error_over_training(history)
 
     def sample(
-        self, model: nn.Module, data: Splits, ctx: Context
+        self, model: Model, data: Splits[DotsSource], ctx: Context
     ) -> Iterator[tuple[str, str, Figure | Sequence[Image]]]:
         """Rollouts beside the truth, as paths and as film, the error of each frame, and what the
         model learns from, as an animation."""
-        model, source = cast(Model, model), cast(DotsSource, data.test)
-        with torch.no_grad():
-            readout, first = self.readouts(model, source)
-            batch = _on(model, next(source.batches(report.EPISODES)))
-            [(codes, location)] = self._pairs(model, [batch])
-            episodes = report.Episodes(
-                batch["image"][:, model.burnin - 1 :],
-                source.norm.pixels(location.transpose(0, 1)),
-                source.norm.pixels(readout(codes).transpose(0, 1)),
-                source.scene.low,
-                source.scene.high,
-            )
-            decoded = model(batch["image"], batch["action"], ctx.generator("sample")).pixels
-            readers = (readout, first, _centre(source))
-            errors, of_first, guess = self.squared_errors(readers, model, source)
+        source = data.shown
+        readout, first = self.readouts(model, source)
+        batch = _on(model, next(source.batches(report.EPISODES)))
+        [(codes, location)] = self._pairs(model, [batch])
+        episodes = report.Episodes(
+            batch["image"][:, model.burnin - 1 :],
+            source.norm.pixels(location.transpose(0, 1)),
+            source.norm.pixels(readout(codes).transpose(0, 1)),
+            source.scene.low,
+            source.scene.high,
+        )
+        decoded = model(batch["image"], batch["action"], ctx.generator("sample")).pixels
+        readers = (readout, first, _centre(source))
+        errors, of_first, guess = self.squared_errors(readers, model, source)
         yield report.rollouts(episodes)
         yield report.film(episodes)
         yield report.error_over_time(
@@ -225,7 +236,7 @@ class JepaTask(Task[Config]):
         )
         if decoded is not None:
             yield report.reconstructions(episodes.image[0], decoded[:, 0])
-        yield _preview(cast(DotsSource, data.train))
+        yield _preview(data.train)
 
 
 def _codes(rollout: Rollout) -> dict[str, Tensor]:
@@ -246,9 +257,9 @@ def _root(squared: Tensor, source: DotsSource) -> float:
     return float(squared.sqrt()) * source.norm.location_scale
 
 
-def _positions(model: JepaModel) -> Readout:
+def _positions(model: Model) -> Readout:
     """The read-out that was trained with the networks."""
-    head = model.position_head
+    head = model.position_head if isinstance(model, JepaModel) else None
     assert head is not None, "the objective `supervised` has a term that needs it"
     return lambda codes: head(codes).float().unflatten(-1, (-1, 2))
 

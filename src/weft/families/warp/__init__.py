@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from weft.config.family import Family
 from weft.config.kinds import Kind
-from weft.families.warp.aliases import ALIASES
 from weft.families.warp.config import Config
-from weft.families.warp.sections import LiteralPlateau, Reference
-from weft.family import Family
+from weft.families.warp.options.aliases import ALIASES
+from weft.families.warp.options.sections import LiteralPlateau, Reference
+from weft.lazy import lazy
 
 if TYPE_CHECKING:
     from weft.families.warp.model import WeightSpaceRNN
@@ -25,17 +26,12 @@ FAMILY = Family(
     parallel="items",
     bench="weft.families.warp.bench:cases",
     aliases=ALIASES,
-    optimisers={"reference": Kind(Reference, "weft.families.warp.adabelief:reference")},
-    schedules={"literal": Kind(LiteralPlateau, "weft.families.warp.plateau:LiteralSchedule")},
+    kinds={
+        "optim": {"reference": Kind(Reference, "weft.families.warp.optim.adabelief:reference")},
+        "schedule": {
+            "literal": Kind(LiteralPlateau, "weft.families.warp.optim.plateau:LiteralSchedule")
+        },
+    },
 )
 
-_LAZY = {"WeightSpaceRNN": "model", "Stream": "streaming"}
-
-
-def __getattr__(name: str) -> Any:
-    """`WeightSpaceRNN` and `Stream`, imported (and torch with them) when first asked for."""
-    if name in _LAZY:
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy(__name__, {"WeightSpaceRNN": ".model", "Stream": ".streaming"})

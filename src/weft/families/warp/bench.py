@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weft.families.warp import forms
-from weft.families.warp.cost import Machine, Problem
-from weft.families.warp.estimate import estimates
+from weft.families.warp.forms import choose as forms
+from weft.families.warp.forms.cost import Machine, Problem
+from weft.families.warp.forms.estimate import estimates
 from weft.families.warp.rnn import WeightSpaceRNN
-from weft.metrics.timing import Case, Form
+from weft.task.bench import Case, Form
 
 FORCING = 0.5
 """Share of the steps that are fed the truth where predictions are fed back."""

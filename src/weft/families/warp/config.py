@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from weft.config.base import AdamW, Cosine, FamilyConfig, KindConfig, NormClip
-from weft.families.warp import limits, rules
-from weft.families.warp.sections import WarpData
+from weft.families.warp.options import bounds as limits
+from weft.families.warp.options import rules
+from weft.families.warp.options.sections import WarpData
 
 Count = Annotated[int, Field(ge=1)]
 Activation = Literal[

@@ -12,7 +12,8 @@ from torch import Tensor
 from weft.data.random import derive
 from weft.data.source import Batch, Field, Splits
 from weft.errors import ConfigError
-from weft.families.warp import (
+from weft.families.warp.config import Config
+from weft.families.warp.sets import (
     archive,
     arrays,
     dynamics,
@@ -23,8 +24,7 @@ from weft.families.warp import (
     traffic,
     trends,
 )
-from weft.families.warp.config import Config
-from weft.families.warp.source import Header, Parts, SeriesSource, SeriesSpec
+from weft.families.warp.sets.source import Header, Parts, SeriesSource, SeriesSpec
 
 
 class Room(Protocol):

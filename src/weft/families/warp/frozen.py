@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from weft.errors import ConfigError, DataError
-from weft.families.warp.clock import Clock
+from weft.families.warp.cell.clock import Clock
 from weft.families.warp.rnn import WeightSpaceRNN
 
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError
-from weft.families.warp.baselines import build_baseline, equal_width
+from weft.families.warp.baselines.models import Baseline, build_baseline, equal_width
+from weft.families.warp.cell.outputs import Prediction
+from weft.families.warp.cell.parts import clock_of, head_of, root_of
 from weft.families.warp.config import Config
 from weft.families.warp.frozen import picture_places, query, recall
-from weft.families.warp.head import Prediction
-from weft.families.warp.parts import clock_of, head_of, root_of
 from weft.families.warp.rnn import WeightSpaceRNN
-from weft.families.warp.source import SeriesSpec
+from weft.families.warp.sets.source import SeriesSpec
 
 __all__ = ["WarpModel", "WeightSpaceRNN", "build_model"]
 
@@ -92,7 +92,7 @@ class WarpModel(nn.Module):
         return self.rnn.head.split(out, theta)
 
 
-def build_model(config: Config, spec: SeriesSpec) -> nn.Module:
+def build_model(config: Config, spec: SeriesSpec) -> WarpModel | Baseline:
     """The model that `config.model_type` names, called as `WarpModel` is.
 
     Args:

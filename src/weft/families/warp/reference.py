@@ -10,9 +10,9 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from weft.families.warp.clock import Ticks
-from weft.families.warp.head import Head
-from weft.families.warp.layer import Layer
+from weft.families.warp.cell.clock import Ticks
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.outputs import Head
 
 
 class Run(NamedTuple):

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError
-from weft.families.warp import forms, reference
-from weft.families.warp.clock import Clock, Ticks
-from weft.families.warp.conv import Embedding, Smoothing
-from weft.families.warp.drive import held_front
-from weft.families.warp.head import Final, Head
-from weft.families.warp.layer import Layer
-from weft.families.warp.precision import full_precision
-from weft.families.warp.root import MlpRoot, Root
-from weft.families.warp.rule import Drive, Rule
-from weft.families.warp.shapes import check_shapes
+from weft.families.warp import reference
+from weft.families.warp.cell.clock import Clock, Ticks
+from weft.families.warp.cell.drive import held_front
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.outputs import Final, Head
+from weft.families.warp.cell.recurrence_rule import Drive, Rule
+from weft.families.warp.cell.root import MlpRoot, Root
+from weft.families.warp.cell.shapes import check_shapes
+from weft.families.warp.cell.time_conv import Embedding, Smoothing
+from weft.families.warp.forms import choose as forms
+from weft.nn.precision import full_precision
 
 
 class WeightSpaceRNN(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from weft.errors import ConfigError, DataError
-from weft.families.warp.clock import Ticks
+from weft.families.warp.cell.clock import Ticks
 from weft.families.warp.model import WarpModel
 from weft.families.warp.reference import Carry, Feedback, begin, feedback_step, free_step, read
 from weft.families.warp.rnn import WeightSpaceRNN

@@ -5,23 +5,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor, nn
 
 from weft.data.random import stream
-from weft.data.source import Batch, DataSpec, Source, Splits
+from weft.data.source import Batch, Splits
 from weft.errors import ConfigError
-from weft.families.warp import gallery, report
+from weft.families.warp.baselines.models import Baseline
+from weft.families.warp.cell.drive import valid_steps
+from weft.families.warp.cell.outputs import Prediction
+from weft.families.warp.cell.parts import head_of
 from weft.families.warp.config import Config
 from weft.families.warp.data import data_spec, load_splits
-from weft.families.warp.diagnostics import largest_weight, spectral_radius
-from weft.families.warp.drive import valid_steps
-from weft.families.warp.explain import outline
-from weft.families.warp.head import Prediction
-from weft.families.warp.inference import context_of, infer
-from weft.families.warp.metrics import MAXIMISED, Classification, Regression
+from weft.families.warp.figures import gallery, report
 from weft.families.warp.model import WarpModel, build_model
 from weft.families.warp.objective import (
     aligned,
@@ -32,32 +30,39 @@ from weft.families.warp.objective import (
     kept_steps,
     reconstruction,
 )
-from weft.families.warp.parts import head_of
-from weft.families.warp.source import SeriesSource, SeriesSpec
-from weft.family import Context, Task
+from weft.families.warp.score.inference import context_of, infer
+from weft.families.warp.score.metrics import METRICS, Classification, Regression, without
+from weft.families.warp.score.outline import outline
+from weft.families.warp.score.stability import largest_weight, spectral_radius
+from weft.families.warp.sets.source import SeriesSource, SeriesSpec
+from weft.task.context import Context
+from weft.task.metric import Metric
+from weft.task.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
+Model = WarpModel | Baseline
+
 LARGEST_RADIUS = 400
 """Full transitions of more rows are not scored by their spectral radius, which costs D^3."""
 
 
-class WarpTask(Task[Config]):
+class WarpTask(Task[Config, Model, SeriesSource]):
     """Completion, forecasting, classification and regression by moving weights."""
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        first = config.criterion
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All that the task can be scored by; the one that the config names leads."""
+        config = self.config
         others = [
             *["mse"] * config.reconstructs,
             *["bpd"] * (config.reconstructs and config.loss == "nll"),
             *["accuracy"] * config.classifies,
         ]
-        # The config chooses by which metric the best weights are kept.
-        self.headline = tuple(dict.fromkeys([first, *others]))  # type: ignore[misc]
-        self.maximise = first in MAXIMISED  # type: ignore[misc]
+        leading = dict.fromkeys([config.criterion, *others])
+        return (*(METRICS[name] for name in leading), *without(leading))
 
     def spec(self) -> SeriesSpec:
         """Shapes and sizes, from headers only.
@@ -84,15 +89,15 @@ class WarpTask(Task[Config]):
             )
         return spec
 
-    def data(self) -> Splits:
+    def data(self) -> Splits[SeriesSource]:
         """Training, validation and test sequences."""
         return load_splits(self.config)
 
-    def model(self, spec: SeriesSpec) -> nn.Module:  # type: ignore[override]
+    def model(self, spec: SeriesSpec) -> Model:
         """The weight-space model, or the baseline that stands in for it."""
         return build_model(self.config, spec)
 
-    def param_groups(self, model: nn.Module) -> Iterable[Mapping[str, Any]]:
+    def param_groups(self, model: Model) -> Iterable[Mapping[str, Any]]:
         """A's entries apart from the rest: they learn at `transition_lr` times the rate.
 
         An optimiser such as Adam moves all D^2 entries of A by the rate, and so its spectrum by up
@@ -108,9 +113,7 @@ class WarpTask(Task[Config]):
             apart |= set(entries)
         return [{"params": [p for p in model.parameters() if p not in apart]}, *groups]
 
-    def loss(
-        self, model: nn.Module, batch: Batch, ctx: Context
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: Model, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction loss over (drawn) steps, cross-entropy of the last step, or both.
 
         Args:
@@ -120,24 +123,24 @@ class WarpTask(Task[Config]):
                 draw independently of each other.
         """
         config, device = self.config, ctx.device
-        batch, position = _thinned(batch, config.traj_train_prop, _stream(ctx, "kept_steps"))
+        batch, position = _thinned(batch, config.traj_train_prop, ctx.generator("kept_steps"))
         x, length = batch["x"], batch.get("length")
         shape = (x.shape[0], x.shape[1])
         force = sample = None
         if config.feeds_back:
-            coin = _stream(ctx, "coin") if config.train_strategy == "flip_coin" else None
+            coin = ctx.generator("coin") if config.train_strategy == "flip_coin" else None
             force = forcing(
                 config.train_strategy, config.forcing_prob, ctx.progress, shape, coin, device
             )
         if config.stochastic:
-            sample = torch.randn(x.shape, generator=_stream(ctx, "noise"), device=device)
+            sample = torch.randn(x.shape, generator=ctx.generator("noise"), device=device)
         predicted: Prediction = model(
             x, force=force, sample=sample, length=length, position=position,
             last=not config.reconstructs,
         )  # fmt: skip
         terms: dict[str, Tensor] = {}
         if config.reconstructs:
-            count, draws = config.nb_recons_loss_steps, _stream(ctx, "loss_steps")
+            count, draws = config.nb_recons_loss_steps, ctx.generator("loss_steps")
             terms["reconstruction"] = self.reconstruction(predicted, batch, count, draws)
         if predicted.logits is not None:
             logits = predicted.logits[:, -1]
@@ -174,7 +177,7 @@ class WarpTask(Task[Config]):
             return terms["reconstruction"]
         return terms["reconstruction"] + self.config.cross_entropy_weight * terms["cross_entropy"]
 
-    def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
+    def evaluate(self, model: Model, source: SeriesSource, ctx: Context) -> dict[str, float]:
         """Metrics over `source`; those of predictions cover the steps from L on.
 
         Returns: what `score` does, and for the weight-space model `max_theta`, the largest weight
@@ -188,7 +191,7 @@ class WarpTask(Task[Config]):
         return metrics
 
     def score(
-        self, model: nn.Module, source: Source, ctx: Context, context: int
+        self, model: Model, source: SeriesSource, ctx: Context, context: int
     ) -> dict[str, float]:
         """Metrics over all of `source` when `context` true steps are given.
 
@@ -198,7 +201,7 @@ class WarpTask(Task[Config]):
             accuracy, error_rate, f1_score, cce: of the last step's logits.
             max_theta: see `evaluate`.
         """
-        config, spec, source = self.config, self.spec(), cast(SeriesSource, source)
+        config, spec = self.config, self.spec()
         predictions = Regression(_unscale(source, spec))
         labels: Classification | None = None
         losses, count, largest = 0.0, 0, 0.0
@@ -238,12 +241,11 @@ class WarpTask(Task[Config]):
             std, counted = None if std is None else std[:, :-1], counted[:, 1:]
         predictions.add(mean, std, truth, counted)
 
-    def notes(self, model: nn.Module, spec: DataSpec) -> list[str]:
+    def notes(self, model: Model, spec: SeriesSpec) -> list[str]:
         """What to know of the results, and of the weight-space model its parts and forms."""
         config, lines = self.config, list(self.config.cautions)
         if not isinstance(model, WarpModel):
             return lines
-        assert isinstance(spec, SeriesSpec)
         return [*lines, *outline(model.rnn, config, spec)]
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
@@ -251,13 +253,11 @@ class WarpTask(Task[Config]):
         yield from report.stability(history)
 
     def sample(
-        self, model: nn.Module, data: Splits, ctx: Context
+        self, model: Model, data: Splits[SeriesSource], ctx: Context
     ) -> Iterator[tuple[str, str, Figure | Sequence[Image]]]:
         """Completions or classes over time, errors by step and context, A, B, paths of the
         weights, and what they hold between and during the steps."""
-        source = cast(SeriesSource, data.test or data.val or data.train)
-        with torch.no_grad():
-            yield from gallery.pictures(self, model, source, ctx)
+        yield from gallery.pictures(self, model, data.shown, ctx)
 
 
 def _unscale(source: SeriesSource, spec: SeriesSpec) -> Callable[[Tensor], Tensor] | None:
@@ -265,11 +265,6 @@ def _unscale(source: SeriesSource, spec: SeriesSpec) -> Callable[[Tensor], Tenso
     scale = source.scale
     untouched = bool((scale.unit == 1).all() and (scale.centre == 0).all())
     return None if untouched or spec.canvas is not None else source.unscale
-
-
-def _stream(ctx: Context, name: str) -> Generator | None:
-    """A stream of its own; none where tensors have no content, as in a dry run."""
-    return None if ctx.device.type == "meta" else ctx.generator(name)
 
 
 def _valid(batch: Batch) -> Tensor | None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weft.errors import UsageError
-from weft.families.cet.conversion import clock, convert, revert, similarities, traced_layers
-from weft.families.cet.layer import Absorbed, TracedConv2d, TracedLinear
+from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
+from weft.families.cet.trace.traced import Absorbed, TracedConv2d, TracedLinear
 
 
 def cnn() -> nn.Sequential:

@@ -23,7 +23,7 @@ from weft.families.cet.data import (
     load_splits,
     normalisation,
 )
-from weft.families.cet.stream import Norm, StreamSource, blend_weights
+from weft.families.cet.sets.stream import Norm, StreamSource, blend_weights
 
 COUNTS = (30, 44, 37)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from weft.families.cet.pool import Pool
+from weft.families.cet.trace.pool import Pool
 
 POOLS = [
     Pool((2, 2), (2, 2)),

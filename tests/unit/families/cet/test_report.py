@@ -9,11 +9,11 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from weft.families.cet import report
 from weft.families.cet.config import Config
-from weft.families.cet.kernel import cascade_kernel
+from weft.families.cet.figures import report
 from weft.families.cet.task import CetTask
-from weft.family import Context
+from weft.families.cet.trace.kernel import cascade_kernel
+from weft.task.context import Context
 
 MEASURES = ({"sim": 0.5, "sim_centred": 0.2, "gain": 0.9}, {"sim": None, "gain": 1.1})
 HISTORY = [

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from weft.data.source import Batch, DataSpec, Field
 from weft.families.cet.config import CetData, Config
 from weft.families.cet.objective import cross_entropy, largest
-from weft.families.cet.stream import Norm, StreamSource
+from weft.families.cet.sets.stream import Norm, StreamSource
 from weft.families.cet.task import CetTask
-from weft.family import Context
+from weft.task.context import Context
 
 SHAPE, CLASSES, LENGTH = (1, 16, 16), 4, 12
 

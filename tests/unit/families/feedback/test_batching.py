@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.data.source import Batch
-from weft.families.feedback.batching import ChunkSource, PackedSource
-from weft.families.feedback.chunks import Chunks, Documents
-from weft.families.feedback.packing import pack
+from weft.families.feedback.sets.batching import ChunkSource, PackedSource
+from weft.families.feedback.sets.chunks import Chunks, Documents
+from weft.families.feedback.sets.packing import pack
 
 PAD = 9_999
 BLOCK = 24

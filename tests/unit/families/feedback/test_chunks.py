@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.families.feedback.chunks import Chunks, Documents, tokenised
-from weft.families.feedback.corpus import Corpus
-from weft.families.feedback.tokenizer import ByteTokenizer, Ids
+from weft.families.feedback.sets.chunks import Chunks, Documents, tokenised
+from weft.families.feedback.sets.corpus import Corpus
+from weft.families.feedback.sets.tokenizer import ByteTokenizer, Ids
 
 PAD = 258
 

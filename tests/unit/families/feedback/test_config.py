@@ -14,8 +14,8 @@ from weft.config.load import load
 from weft.config.presets import preset_names
 from weft.families.feedback import FAMILY
 from weft.families.feedback.config import Config
-from weft.families.feedback.schedule import WarmupCosineSchedule
-from weft.families.feedback.sections import FeedbackData, WarmupCosine
+from weft.families.feedback.optim.warmup_cosine import WarmupCosineSchedule
+from weft.families.feedback.options.sections import FeedbackData, WarmupCosine
 from weft.reports.claims import load_claims
 
 ADAPT: dict[str, Any] = {"stage": "feedback", "base": "runs/a", "lora_rank": 4}

@@ -11,9 +11,9 @@ import pytest
 
 from weft.data import primer
 from weft.errors import DataError
-from weft.families.feedback import corpus
-from weft.families.feedback.corpus import Corpus, open_corpus
-from weft.families.feedback.sections import FeedbackData
+from weft.families.feedback.options.sections import FeedbackData
+from weft.families.feedback.sets import corpus
+from weft.families.feedback.sets.corpus import Corpus, open_corpus
 
 HERE = Path("some.txt")
 

@@ -12,11 +12,11 @@ import torch
 
 from weft.errors import ConfigError, MissingExtra
 from weft.families.feedback import data as feedback_data
-from weft.families.feedback.chunks import tokenised
 from weft.families.feedback.config import Config
-from weft.families.feedback.corpus import Corpus, open_corpus
 from weft.families.feedback.data import TextSpec, data_spec, load_splits, load_tokenizer
-from weft.families.feedback.sections import FeedbackData
+from weft.families.feedback.options.sections import FeedbackData
+from weft.families.feedback.sets.chunks import tokenised
+from weft.families.feedback.sets.corpus import Corpus, open_corpus
 
 real = pytest.mark.skipif("WEFT_DATA" not in os.environ, reason="no real data sets here")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.families.feedback.exact_match import final_number, prompt_length, same_answer
+from weft.families.feedback.score.exact_match import final_number, prompt_length, same_answer
 
 
 @pytest.mark.parametrize(

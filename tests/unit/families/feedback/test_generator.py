@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.families.feedback.attention import Size, norm
-from weft.families.feedback.feedbackward import Feedbackward
-from weft.families.feedback.generator import (
+from weft.families.feedback.nets.attention import Size, norm
+from weft.families.feedback.nets.feedbackward import Feedbackward
+from weft.families.feedback.nets.generator import (
     Generator,
     LatentGenerator,
     OuterGenerator,
@@ -17,7 +17,7 @@ from weft.families.feedback.generator import (
     Seen,
     TokenGenerator,
 )
-from weft.families.feedback.rows import Rotation, Rows
+from weft.families.feedback.nets.rows import Rotation, Rows
 
 SIZE = Size(vocab_size=11, n_layer=3, n_head=2, n_embd=8)
 MATRICES = 4

@@ -11,10 +11,10 @@ from torch import Tensor
 from weft.data.source import DataSpec
 from weft.errors import ConfigError
 from weft.families.feedback.config import Config
-from weft.families.feedback.dropout import dropout
 from weft.families.feedback.model import LanguageModel, build_model
-from weft.families.feedback.rows import Rows
-from weft.family import Parent
+from weft.families.feedback.nets.dropout import dropout
+from weft.families.feedback.nets.rows import Rows
+from weft.task.parent import Parent
 
 VOCAB, PAD = 13, 12
 NETWORK = {"n_layer": 2, "n_head": 2, "n_embd": 8, "dropout": 0.0}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.feedback.noise import (
+from weft.families.feedback.noise.process import (
     apply_mask,
     cut,
     document_times,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.feedback.head import cross_entropy
-from weft.families.feedback.noise import Noised
+from weft.families.feedback.nets.logits import cross_entropy
+from weft.families.feedback.noise.process import Noised
 from weft.families.feedback.objective import bound, ratio, row_sums
 
 

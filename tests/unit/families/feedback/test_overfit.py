@@ -11,10 +11,10 @@ from torch import Tensor
 from weft.data.source import DataSpec
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model
-from weft.families.feedback.noise import Noised, fixed_noise, noise
+from weft.families.feedback.nets.rows import Rows
+from weft.families.feedback.noise.process import Noised, fixed_noise, noise
 from weft.families.feedback.objective import bound
-from weft.families.feedback.rows import Rows
-from weft.families.feedback.tokenizer import Vocabulary
+from weft.families.feedback.sets.tokenizer import Vocabulary
 
 WORDS = Vocabulary(256)
 LENGTH, STEPS = 128, 200

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.feedback.sampling import still_masked, unmask
+from weft.families.feedback.noise.sampling import still_masked, unmask
 
 V, MASK = 12, 10
 ALLOWED = torch.arange(V) < 10

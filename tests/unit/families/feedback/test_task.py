@@ -19,13 +19,13 @@ from weft.data.random import stream
 from weft.engine.loop import Trainer
 from weft.engine.profile import _cost
 from weft.errors import ConfigError, Interrupted
-from weft.families.feedback.evaluation import score
 from weft.families.feedback.model import LanguageModel
-from weft.families.feedback.noise import fixed_noise
-from weft.families.feedback.rows import Rows
+from weft.families.feedback.nets.rows import Rows
+from weft.families.feedback.noise.process import fixed_noise
+from weft.families.feedback.score.evaluation import score
 from weft.families.feedback.task import FeedbackTask
-from weft.family import Context
 from weft.run.registry import Run
+from weft.task.context import Context
 
 TINY = (
     "feedback/text", "model.n_layer=2", "model.n_head=2", "model.n_embd=16", "data.block_size=32",
@@ -349,5 +349,7 @@ def test_exact_match_asks_problems_of_gsm8k_and_a_perfect_model_gets_them_right(
     words = ("data.dataset=gsm8k", "data.block_size=512", "eval.exact_match=4", "eval.chunks=2")
     task, model = built(*words)
     assert evaluated(task, model)["exact_match"] == 0.0
-    monkeypatch.setattr("weft.families.feedback.generation.complete", lambda *parts, **_: parts[3])
+    monkeypatch.setattr(
+        "weft.families.feedback.score.generation.complete", lambda *parts, **_: parts[3]
+    )
     assert evaluated(task, model)["exact_match"] == 1.0

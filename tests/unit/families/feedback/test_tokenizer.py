@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from weft.data import primer
 from weft.errors import DataError, MissingExtra
-from weft.families.feedback import bpe
-from weft.families.feedback.tokenizer import (
+from weft.families.feedback.sets import bpe
+from weft.families.feedback.sets.tokenizer import (
     BpeTokenizer,
     ByteTokenizer,
     RestrictedTokenizer,

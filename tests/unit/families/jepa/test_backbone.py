@@ -9,8 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from weft.errors import ConfigError
-from weft.families.jepa.backbone import Encoder, build_backbone, difference
-from weft.families.jepa.sections import ModelConfig
+from weft.families.jepa.nets.backbone import Encoder, build_backbone, difference
+from weft.families.jepa.options.sections import ModelConfig
 
 DIMS = {
     "menet5": 64, "resnet18": 512, "resnet18ID": 512, "lenet5": 128, "canonical": 64, "mlp": 64,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from weft.data.images import load_images
 from weft.errors import DataError
-from weft.families.jepa.backgrounds import grey, load_backgrounds
+from weft.families.jepa.sets.backgrounds import grey, load_backgrounds
 
 
 def pillow(image: torch.Tensor, size: int) -> torch.Tensor:

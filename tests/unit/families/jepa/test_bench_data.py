@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from weft.families.jepa.bench_data import data_cases
-from weft.metrics.timing import Case
+from weft.families.jepa.bench.batches import data_cases
+from weft.task.bench import Case
 
 
 @pytest.mark.parametrize("case", [c for c in data_cases() if not c.full], ids=lambda c: c.name)

@@ -11,11 +11,11 @@ import torch
 
 from weft.data.random import stream
 from weft.errors import DataError
-from weft.families.jepa.backgrounds import load_backgrounds
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec, load_splits, probe_source
-from weft.families.jepa.dots import DotsSource
-from weft.families.jepa.scene import Scene
+from weft.families.jepa.sets.backgrounds import load_backgrounds
+from weft.families.jepa.sets.dots import DotsSource
+from weft.families.jepa.sets.scene import Scene
 
 
 def config(**values: Any) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from weft.families.jepa.diagnostics import describe, diagnose
+from weft.families.jepa.score.diagnostics import describe, diagnose
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 9)])

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from weft.data.random import derive, stream
 from weft.errors import ConfigError
-from weft.families.jepa.dots import DotsSource, MovingDots
-from weft.families.jepa.scene import THREE_DOTS, Scene
+from weft.families.jepa.sets.dots import DotsSource, MovingDots
+from weft.families.jepa.sets.scene import THREE_DOTS, Scene
 
 KINDS = {
     "clean": Scene(num_frames=4),

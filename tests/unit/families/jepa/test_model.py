@@ -12,8 +12,8 @@ from weft.families.jepa import objective
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
 from weft.families.jepa.model import JepaModel, build_model
-from weft.families.jepa.rssm import RssmModel
-from weft.families.jepa.terms import weights_of
+from weft.families.jepa.nets.rssm import RssmModel
+from weft.families.jepa.terms.registry import weights_of
 
 BATCH, FRAMES, DIM = 3, 4, 16
 OBJECTIVES = ("vicreg", "simclr", "rssm", "idm", "supervised", "random", "combo")

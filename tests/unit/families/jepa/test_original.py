@@ -12,11 +12,11 @@ from weft import api
 from weft.config.recipe import defaults_of
 from weft.config.yaml import read_file, write
 from weft.errors import ConfigError
-from weft.families.jepa.aliases import ALIASES
 from weft.families.jepa.config import Config
-from weft.families.jepa.original import DEFAULTS, flat, translate
-from weft.families.jepa.sections import Lars
-from weft.families.jepa.table import TABLE, about, export, main, presets, published
+from weft.families.jepa.options.aliases import ALIASES
+from weft.families.jepa.options.original import DEFAULTS, flat, translate
+from weft.families.jepa.options.sections import Lars
+from weft.families.jepa.options.table import TABLE, about, export, main, presets, published
 
 README = "sweep_fixed_uniform.(1.25).vicreg.best"
 

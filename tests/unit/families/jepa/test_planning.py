@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.families.jepa.planning import carry_out, plan_actions
+from weft.families.jepa.score.planning import carry_out, plan_actions
 
 
 def rollout(start: Tensor, actions: Tensor) -> Tensor:

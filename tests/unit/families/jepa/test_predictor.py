@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from weft.errors import ConfigError
-from weft.families.jepa.predictor import Predictor, build_predictor
-from weft.families.jepa.sections import ModelConfig
+from weft.families.jepa.nets.predictor import Predictor, build_predictor
+from weft.families.jepa.options.sections import ModelConfig
 
 MAP = (3, 2, 2)
 DIM, BATCH, STEPS = 12, 3, 5

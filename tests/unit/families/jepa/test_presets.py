@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from weft import api
-from weft.config.recipe import kind_of
 from weft.data.random import stream
-from weft.engine.device import Ranks
+from weft.engine.parts import Parts
 from weft.engine.step import Stepper
-from weft.families.jepa.original import flat, translate
-from weft.families.jepa.table import presets
-from weft.run.launch import Parts
+from weft.families.jepa import FAMILY
+from weft.families.jepa.options.original import flat, translate
+from weft.families.jepa.options.table import presets
 
 SMALL = ("batch_size=4", "dataset_size=64", "norm_batches=2", "val_dataset_size=8",
          "probe.batch_size=null", "engine.device=cpu")  # fmt: skip
@@ -24,16 +22,14 @@ SMALL = ("batch_size=4", "dataset_size=64", "norm_batches=2", "val_dataset_size=
 
 def step(recipe: str, *words: str, count: int = 1) -> dict[str, torch.Tensor]:
     """The scalars of the last of `count` steps on one batch, and what they moved, as `moved`."""
-    parts = Parts.of(api.configure(f"jepa/{recipe}", *SMALL, *words).config)
-    config, source, model = parts.config, parts.data().train, parts.model()
-    kinds = {s: kind_of(parts.family, s, getattr(config, s).kind)
-             for s in ("optim", "schedule", "clip")}  # fmt: skip
+    config = api.configure(f"jepa/{recipe}", *SMALL, *words).config
+    parts = Parts.of(FAMILY, config)
+    source, model = parts.data().train, parts.model()
     before = [p.detach().clone() for p in model.parameters()]
-    total = parts.plan.total_steps
-    stepper = Stepper(parts.task, model, config, kinds, total, Ranks(), parts.device)
+    stepper = Stepper(parts, model)
     batch = source.take(source.plan(config.seed, 0)[0], stream(config.seed, 0, "data"))
     for number in range(count):
-        scalars = stepper([batch], replace(parts.context(number), train=True))
+        scalars = stepper([batch], parts.context(number))
     moved = sum(
         (p.detach() - b).abs().sum() for p, b in zip(model.parameters(), before, strict=True)
     )

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from weft.families.jepa.dots import DotsSource
-from weft.families.jepa.preview import draw_frames, save_preview
-from weft.families.jepa.scene import THREE_DOTS, Scene
+from weft.families.jepa.figures.preview import draw_frames, save_preview
+from weft.families.jepa.sets.dots import DotsSource
+from weft.families.jepa.sets.scene import THREE_DOTS, Scene
 
 RED, GREEN = (255, 80, 80), (80, 220, 80)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from weft.families.jepa import report
-from weft.families.jepa.comparison import (
+from weft.families.jepa.figures import report
+from weft.families.jepa.figures.comparison import (
     GUESS,
     NOISES,
     Result,

@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from weft import api
-from weft.config.recipe import kind_of
 from weft.data.random import stream
 from weft.data.source import Splits
-from weft.engine.device import Ranks
 from weft.engine.loop import evaluate
+from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.errors import ConfigError, DeviceError
-from weft.families.jepa.dots import DotsSource
+from weft.families.jepa import FAMILY
+from weft.families.jepa.sets.dots import DotsSource
 from weft.families.jepa.task import JepaTask, batch_statistics
-from weft.run.launch import Parts
 
 TINY = ("model.embedding_size=8", "batch_size=4", "dataset_size=64", "val_dataset_size=40",
         "norm_batches=2", "probe.size=40", "probe.batch_size=20", "eval.batch_size=16",
@@ -29,11 +28,11 @@ TINY = ("model.embedding_size=8", "batch_size=4", "dataset_size=64", "val_datase
 
 
 def parts_of(*words: str, **values: Any) -> Parts:
-    return Parts.of(api.configure("jepa/clean", *TINY, *words, **values).config)
+    return Parts.of(FAMILY, api.configure("jepa/clean", *TINY, *words, **values).config)
 
 
 def metrics(parts: Parts, data: Splits, model: nn.Module) -> dict[str, float]:
-    return evaluate(parts.task, model, data, "test", parts.config, parts.device, 0, 1)
+    return evaluate(parts, model, data, "test", 0)
 
 
 class Seer(nn.Module):
@@ -147,12 +146,9 @@ def test_batch_statistics_are_used_and_leave_the_running_ones_alone() -> None:
 
 
 def step_once(parts: Parts) -> tuple[Stepper, dict[str, Tensor]]:
-    config, data, model = parts.config, parts.data(), parts.model()
-    kinds = {s: kind_of(parts.family, s, getattr(config, s).kind)
-             for s in ("optim", "schedule", "clip")}  # fmt: skip
-    stepper = Stepper(parts.task, model, config, kinds, 2, Ranks(), parts.device)
+    data, stepper = parts.data(), Stepper(parts, parts.model())
     batch = data.train.take(data.train.plan(0, 0)[0], stream(0, 0, "data"))
-    return stepper, stepper([batch], replace(parts.context(0), train=True))
+    return stepper, stepper([batch], parts.context(0))
 
 
 def test_the_rate_of_lars_grows_with_the_batch() -> None:

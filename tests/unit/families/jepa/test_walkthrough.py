@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from weft.families.jepa.aliases import ALIASES
-from weft.families.jepa.shapes import main
+from weft.families.jepa.options.aliases import ALIASES
+from weft.studies.jepa_tour import main
 
 PAGE = (Path(__file__).parents[4] / "docs" / "jepa-walkthrough.md").read_text()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from weft.config.family import resolve
 from weft.config.recipe import kind_of
 from weft.families.warp import FAMILY
-from weft.families.warp.adabelief import AdaBelief
-from weft.families.warp.plateau import LiteralSchedule
-from weft.families.warp.sections import LiteralPlateau, Reference
-from weft.family import resolve
+from weft.families.warp.optim.adabelief import AdaBelief
+from weft.families.warp.optim.plateau import LiteralSchedule
+from weft.families.warp.options.sections import LiteralPlateau, Reference
 
 
 def test_the_kinds_build_what_their_names_say() -> None:

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.warp.baselines import Baseline, equal_width
-from weft.families.warp.cells import stepwise
-from weft.families.warp.clock import Clock
-from weft.families.warp.head import Head
-from weft.families.warp.rule import Rule
-from weft.families.warp.ssm import DiagonalLayer
+from weft.families.warp.baselines.cells import stepwise
+from weft.families.warp.baselines.models import Baseline, equal_width
+from weft.families.warp.baselines.ssm import DiagonalLayer
+from weft.families.warp.cell.clock import Clock
+from weft.families.warp.cell.outputs import Head
+from weft.families.warp.cell.recurrence_rule import Rule
 
 KINDS = ("gru", "lstm", "linear", "ssm")
 STEPS = 9

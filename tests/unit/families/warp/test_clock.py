@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from weft.errors import ConfigError, DataError
-from weft.families.warp.clock import Clock
+from weft.families.warp.cell.clock import Clock
 
 STEPS = torch.arange(6.0)
 

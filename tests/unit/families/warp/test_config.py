@@ -15,9 +15,9 @@ from weft.config.base import Cosine, NormClip, Plateau, ValueClip
 from weft.config.load import load, validate
 from weft.errors import ConfigError
 from weft.families.warp import FAMILY
-from weft.families.warp.aliases import ALIASES
 from weft.families.warp.config import Config
-from weft.families.warp.sections import DATASETS, LiteralPlateau, Reference, WarpData
+from weft.families.warp.options.aliases import ALIASES
+from weft.families.warp.options.sections import DATASETS, LiteralPlateau, Reference, WarpData
 
 PRESETS = sorted(path.stem for path in (FAMILY.home / "presets").glob("*.yaml"))
 

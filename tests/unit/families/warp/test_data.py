@@ -14,7 +14,7 @@ from weft.data.source import Source, Splits
 from weft.errors import ConfigError
 from weft.families.warp.config import Config
 from weft.families.warp.data import data_spec, load_splits
-from weft.families.warp.source import Scale, SeriesSource, extremes
+from weft.families.warp.sets.source import Scale, SeriesSource, extremes
 
 SETS = ("digits", "trends", "spirals", "msd", "msd-zero", "msd-2", "lotka", "sine", "lorenz", "icl")
 

@@ -17,12 +17,12 @@ from weft.data.images import load_images
 from weft.data.series import SeriesSet, load_series
 from weft.data.source import Source
 from weft.errors import ConfigError, DataError
-from weft.families.warp import archive, trends
 from weft.families.warp.config import Config
 from weft.families.warp.data import data_spec, load_splits
-from weft.families.warp.forecast import windows
-from weft.families.warp.pixels import as_sequence
-from weft.families.warp.source import SeriesSource
+from weft.families.warp.sets import archive, trends
+from weft.families.warp.sets.forecast import windows
+from weft.families.warp.sets.pixels import as_sequence
+from weft.families.warp.sets.source import SeriesSource
 
 REAL_DATA = os.environ.get("WEFT_DATA")
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from weft.errors import ConfigError
-from weft.families.warp import forms
-from weft.families.warp.clock import Clock
-from weft.families.warp.cost import Machine, Problem, Work
-from weft.families.warp.estimate import estimates
-from weft.families.warp.explain import describe, explain
-from weft.families.warp.head import Head
-from weft.families.warp.layer import Layer
-from weft.families.warp.rollout import Rolled, count_starts
-from weft.families.warp.root import MlpRoot
-from weft.families.warp.rule import Rule
+from weft.families.warp.cell.clock import Clock
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.outputs import Head
+from weft.families.warp.cell.recurrence_rule import Rule
+from weft.families.warp.cell.root import MlpRoot
+from weft.families.warp.forms import choose as forms
+from weft.families.warp.forms.autoregressive import Rolled, count_starts
+from weft.families.warp.forms.cost import Machine, Problem, Work
+from weft.families.warp.forms.estimate import estimates
+from weft.families.warp.score.outline import describe, explain
 
 MACHINE = Machine(rate=1e11, bandwidth=1e10, cache=1.6e7, cached=3e10, call=1e-5)
 IMAGE = Problem(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from weft.errors import ConfigError
-from weft.families.warp.head import Head
+from weft.families.warp.cell.outputs import Head
 
 HEADS: list[dict[str, Any]] = [
     {"channels": 2},

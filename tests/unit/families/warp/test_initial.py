@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from weft.errors import ConfigError
-from weft.families.warp.initial import FreeInitial, GradualInitial
-from weft.families.warp.law import Dynamics, FormulaRoot, Law
-from weft.families.warp.layer import Layer
-from weft.families.warp.oscillator import oscillator
-from weft.families.warp.root import MlpRoot
-from weft.families.warp.rule import Rule
+from weft.families.warp.cell.formula import Dynamics, FormulaRoot, Law
+from weft.families.warp.cell.initial import FreeInitial, GradualInitial
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.oscillator import oscillator
+from weft.families.warp.cell.recurrence_rule import Rule
+from weft.families.warp.cell.root import MlpRoot
 
 
 def test_free_weights_start_as_a_fresh_root_and_are_shared() -> None:

@@ -8,7 +8,7 @@ import statistics
 import pytest
 import torch
 
-from weft.families.warp.metrics import Classification, Regression
+from weft.families.warp.score.metrics import Classification, Regression
 
 
 def predictions(count: int = 7) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

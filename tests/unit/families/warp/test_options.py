@@ -14,9 +14,9 @@ from weft.config.load import load
 from weft.data.random import stream
 from weft.errors import ConfigError, DataError
 from weft.families.warp.config import Config
-from weft.families.warp.sections import WarpData
+from weft.families.warp.options.sections import WarpData
 from weft.families.warp.task import WarpTask
-from weft.family import Context
+from weft.task.context import Context
 
 BASE = (
     "warp/digits", "mlp_hidden_size=3", "mlp_depth=1", "batch_size=8", "data.train_size=40",

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from weft.errors import ConfigError
-from weft.families.warp import physics
-from weft.families.warp.law import FormulaRoot, Law
-from weft.families.warp.physics import physics_root, register_root
-from weft.families.warp.root import MlpRoot
+from weft.families.warp.cell import physics
+from weft.families.warp.cell.formula import FormulaRoot, Law
+from weft.families.warp.cell.physics import physics_root, register_root
+from weft.families.warp.cell.root import MlpRoot
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from weft.families.warp import canvas, film, portrait, report
-from weft.families.warp.report import Forecast
+from weft.families.warp.figures import canvas, film, portrait, report
+from weft.families.warp.figures.report import Forecast
 
 
 def forecast(channels: int = 1, steps: int = 16, *, uncertain: bool = True) -> Forecast:

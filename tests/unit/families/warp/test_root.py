@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from weft.errors import ConfigError
-from weft.families.warp.activation import ACTIVATIONS, activation
-from weft.families.warp.root import MlpRoot
+from weft.families.warp.cell.activation import ACTIVATIONS, activation
+from weft.families.warp.cell.root import MlpRoot
 
 
 def test_a_root_is_the_torch_network_with_the_same_weights() -> None:

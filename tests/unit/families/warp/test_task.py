@@ -12,14 +12,15 @@ from torch import Tensor, nn
 from weft.config.base import Adam
 from weft.data.source import Batch
 from weft.errors import ConfigError
-from weft.families.warp import film, task
+from weft.families.warp import task
+from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.config import Config
-from weft.families.warp.head import Prediction
-from weft.families.warp.inference import infer
-from weft.families.warp.sections import Reference
-from weft.families.warp.source import SeriesSource, extremes, identity
+from weft.families.warp.figures import film
+from weft.families.warp.options.sections import Reference
+from weft.families.warp.score.inference import infer
+from weft.families.warp.sets.source import SeriesSource, extremes, identity
 from weft.families.warp.task import WarpTask
-from weft.family import Context
+from weft.task.context import Context
 
 SPRINGS = {"dataset": "msd", "sequence_length": 16, "train_size": 20, "test_size": 6}
 SMALL = {"mlp_hidden_size": 4, "mlp_depth": 1, "batch_size": 4}
@@ -30,7 +31,7 @@ def config(data: dict[str, Any] | None = None, **values: Any) -> Config:
 
 
 def context(step: int = 0, *, train: bool = True, log: bool = True) -> Context:
-    return Context(0, step, 10, torch.device("cpu"), train=train, log=log)
+    return Context(0, step, 10, torch.device("cpu"), log=log)
 
 
 class Oracle(nn.Module):
@@ -168,15 +169,16 @@ def test_the_criterion_leads_the_headline(
 ) -> None:
     data = {"dataset": "spirals", "train_size": 20, "test_size": 8}
     made = WarpTask(config(data, **values))
-    assert made.headline[0] == headline
-    assert made.maximise is maximise
+    assert made.metrics[0].name == headline
+    assert (made.metrics[0].better == "higher") is maximise
     model = made.model(made.spec())
     assert headline in score(made, model, made.data().test)
 
 
 @pytest.mark.parametrize(("loss", "expected"), [("mse", ("mse",)), ("nll", ("mse", "bpd"))])
 def test_bits_are_a_headline_only_of_a_likelihood(loss: str, expected: tuple[str, ...]) -> None:
-    assert WarpTask(config(loss=loss)).headline == expected
+    names = [metric.name for metric in WarpTask(config(loss=loss)).metrics]
+    assert tuple(names[: len(expected)]) == expected
 
 
 def test_the_entries_of_the_transition_learn_at_a_rate_of_their_own() -> None:

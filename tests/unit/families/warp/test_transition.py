@@ -7,11 +7,11 @@ import torch
 
 from weft.errors import ConfigError
 from weft.families.warp import reference
-from weft.families.warp.clock import Clock
-from weft.families.warp.layer import Layer
-from weft.families.warp.root import MlpRoot
-from weft.families.warp.rule import Rule
-from weft.families.warp.transition import Transition, build_transition
+from weft.families.warp.cell.clock import Clock
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.recurrence_rule import Rule
+from weft.families.warp.cell.root import MlpRoot
+from weft.families.warp.cell.transition import Transition, build_transition
 
 SIZE = 7
 KINDS = ["full", "diag", "block:3", "block:100", "lowrank:2"]

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.families.warp.clock import Clock
-from weft.families.warp.head import Head
-from weft.families.warp.layer import Layer
-from weft.families.warp.rollout import Form, rollout
-from weft.families.warp.root import MlpRoot
-from weft.families.warp.rule import Rule
+from weft.families.warp.cell.clock import Clock
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.cell.outputs import Head
+from weft.families.warp.cell.recurrence_rule import Rule
+from weft.families.warp.cell.root import MlpRoot
+from weft.families.warp.forms.autoregressive import Form, rollout
 
 N, T, D_IN, WIDTH = 4, 48, 2, 6
 

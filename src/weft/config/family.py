@@ -1,0 +1,98 @@
+"""What is known of a family before it trains: a `Family` to find it by, its presets; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from weft.config.base import FamilyConfig
+from weft.config.kinds import Kind
+from weft.config.yaml import KeyPath
+
+Parallel = Literal["items", "streams", "none"]
+Converter = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named starting point: a file of the family, or a row of a table it ships.
+
+    Attributes:
+        values: what it sets.
+        lines: line of each key in its file; empty for a row of a table.
+        about: what it is, in one line; of a file the first line of its opening comment.
+    """
+
+    values: Mapping[str, Any]
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family as the registry, the config loader and the command line see it; imports no torch.
+
+    Args:
+        name: the word users type, e.g. `cet`.
+        summary: one sentence for `weft recipes`.
+        config: the family's config class.
+        task: "module:Class" of its `Task`, imported when something trains.
+        default: preset used when a recipe names none, e.g. `digits`.
+        parallel: what torchrun and accumulation may split along dimension 0 of an index batch:
+            `items`, `streams` (whole streams in time), or `none`.
+        table: "module:function" giving further presets by name, for families that ship a table of
+            them rather than a file each; or "".
+        bench: "module:function" giving the benchmark cases, or "" if there are none.
+        comparison: "module:function" that draws many runs together, for the page of a sweep: from
+            (config, metrics) of finished runs it yields (name, caption, Figure); or "".
+        aliases: old key -> (new key, converter of the value).
+        kinds: section -> tag -> kinds this family adds to the engine's own, as in
+            `{"optim": {"lars": Kind(Lars, "module:lars")}}`.
+        studies: name -> "module:main" of a study that `weft study NAME` runs.
+    """
+
+    name: str
+    summary: str
+    config: type[FamilyConfig]
+    task: str
+    default: str
+    parallel: Parallel = "items"
+    table: str = ""
+    bench: str = ""
+    comparison: str = ""
+    aliases: Mapping[str, tuple[str, Converter]] = field(default_factory=dict)
+    kinds: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
+    studies: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """The family's folder: presets/, claims.yaml and README.md lie in it."""
+        module = import_module(self.config.__module__)
+        return Path(str(module.__file__)).parent
+
+    @property
+    def generated(self) -> Mapping[str, Preset]:
+        """Presets that are rows of a table, by name."""
+        presets: Mapping[str, Preset] = resolve(self.table)() if self.table else {}
+        return presets
+
+
+def resolve(path: str) -> Any:
+    """The object that "package.module:name" names; names come from code, never from a config."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
+
+class Registry(Protocol):
+    """Where families are found by name."""
+
+    def names(self) -> list[str]:
+        """All families."""
+        ...
+
+    def find(self, name: str) -> Family:
+        """One of them."""
+        ...

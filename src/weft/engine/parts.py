@@ -1,0 +1,116 @@
+"""A family put to work: config, task, data spec, device, processes, lengths; built once a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from weft.config.base import FamilyConfig, cadence_in_steps
+from weft.config.family import Family
+from weft.config.kinds import Kind
+from weft.config.recipe import kind_of
+from weft.data.random import derive
+from weft.data.source import DataSpec, Splits
+from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu
+from weft.task.context import Context
+from weft.task.parent import Parent
+from weft.task.task import Task, load_task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop needs to know of time: lengths in steps."""
+
+    total_steps: int
+    batches_per_epoch: int
+    log_every: int
+    eval_every: int
+    save_every: int
+
+    @staticmethod
+    def of(config: FamilyConfig, batches_per_epoch: int) -> Plan:
+        """All lengths of `config` in optimiser steps."""
+        total = config.steps or max(1, round((config.epochs or 0.0) * batches_per_epoch))
+        return Plan(
+            total,
+            batches_per_epoch,
+            config.log.every,
+            cadence_in_steps(config.eval.every, batches_per_epoch),
+            cadence_in_steps(config.checkpoint.every, batches_per_epoch),
+        )
+
+    def due(self, every: int, done: int) -> bool:
+        """Whether something done every `every` steps, and at the end, is due."""
+        return done % every == 0 or done == self.total_steps
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What training, evaluation and sampling share.
+
+    Attributes:
+        family: who trains.
+        config: of the run.
+        task: the family's, for this config.
+        spec: of the data, from headers.
+        device: where the model lives.
+        ranks: this process among those that share each batch.
+        plan: lengths in steps.
+    """
+
+    family: Family
+    config: FamilyConfig
+    task: Task[Any, Any, Any]
+    spec: DataSpec
+    device: torch.device
+    ranks: Ranks
+    plan: Plan
+
+    @staticmethod
+    def of(family: Family, config: FamilyConfig, ranks: Ranks | None = None) -> Parts:
+        """Chooses the device and reads the data's headers.
+
+        Raises:
+            DeviceError: if the device is absent, or the batch cannot be split as asked.
+        """
+        prepare_cpu(config.engine.threads)
+        device = choose_device(config.engine)
+        task = load_task(family, config)
+        spec = task.spec()
+        ranks = ranks or Ranks()
+        parts_of_batch = config.engine.accumulation
+        check_split(family.parallel, spec.batch_shape[0], parts_of_batch, ranks)
+        plan = Plan.of(config, spec.batches_per_epoch)
+        return Parts(family, config, task, spec, device, ranks, plan)
+
+    def model(self, parents: Mapping[str, Parent] | None = None) -> nn.Module:
+        """The model as the run's seed initialises it: on the CPU first, so that every device
+        starts from the same numbers.
+
+        Args:
+            parents: earlier runs it starts from; none where a checkpoint is loaded next.
+        """
+        torch.default_generator.manual_seed(derive(self.config.seed, "init"))
+        model: nn.Module = self.task.model(self.spec)
+        if parents:
+            with torch.no_grad():
+                self.task.adopt(model, parents)
+        return model.to(self.device)
+
+    def data(self) -> Splits[Any]:
+        """The sources, on the device."""
+        return self.task.data().to(self.device)
+
+    def context(self, step: int, *, log: bool = True, rank: int = 0) -> Context:
+        """Where a run stands at `step`, for the task."""
+        return Context(
+            self.config.seed, step, self.plan.total_steps, self.device, rank=rank, log=log
+        )
+
+    def kind(self, section: str) -> Kind:
+        """The chosen branch of `optim`, `schedule` or `clip`."""
+        return kind_of(self.family, section, getattr(self.config, section).kind)

@@ -1,0 +1,210 @@
+"""The traced update: a backward pass whose weight gradient pairs a trace with a late error.
+
+The error handed down is exact. Only the weight gradient differs from back-propagation:
+dW = A' x with A = gate * (M' g), M the pairing matrix, primes transposing (cet.md section 2).
+"""
+
+# S streams of B items make R rows (stream by stream, in time within a stream)
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from weft.families.cet.trace.carry import History, latest
+from weft.families.cet.trace.kernel import Pairing
+from weft.families.cet.trace.layout import as_rows, from_rows
+from weft.families.cet.trace.operation import Conv, Dense
+from weft.families.cet.trace.similarity import similarity
+from weft.nn.precision import full_precision
+
+Gate = Literal["trace", "both", "error"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a synapse remembers, and where the derivative of the ReLU sits.
+
+    Attributes:
+        gate: the derivative multiplies the activity in the `trace`, the `error`, or `both`.
+        sparse: items whose error at the ReLU's output (that of the stream's mean loss) has a sum of
+            squares of at most this are left out of the trace; None keeps all.
+        threshold: the trace stores x where abs(x) >= threshold and 0 elsewhere; None stores x.
+        binary: the trace stores 1 where x >= binary and 0 elsewhere; None stores x.
+    """
+
+    gate: Gate = "both"
+    sparse: float | None = None
+    threshold: float | None = None
+    binary: float | None = None
+
+    def stored(self, x: Tensor) -> Tensor:
+        """What the trace takes in of the activity `x`."""
+        if self.binary is not None:
+            return (x >= self.binary).to(x.dtype)
+        if self.threshold is not None:
+            return x * (x.abs() >= self.threshold)
+        return x
+
+
+class Site(NamedTuple):
+    """One layer's update: what the layer computes, its rule, the number S of streams, and in
+    carry mode what earlier batches left to it."""
+
+    operation: Dense | Conv
+    rule: Rule
+    streams: int = 1
+    history: History | None = None
+
+
+def traced(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    pairing: Pairing,
+    site: Site,
+    similarity: Tensor | None = None,
+) -> Tensor:
+    """The output of `site.operation`; its weight gradient will follow `site.rule` and `pairing`.
+
+    The bias gradient is the sum of the errors that arrive; a pairing that is the identity gives
+    plain back-propagation, whatever the rule.
+
+    Args:
+        x: input, shape (R, ...), R = S B rows: stream by stream, in time within a stream.
+        weight, bias: of the layer; bias may be None.
+        pairing: of the B items of a stream, or of all R rows if it was made for kept items.
+        site: the layer's constants; its history, if any, moves on with each backward pass.
+        similarity: buffer of shape (3,) that backward fills with the cosine of the update and the
+            true gradient of the errors that arrive, the same cosine after the mean activity is
+            taken out of both, and the gain <update, true> / <true, true>; None skips it.
+    """
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+        x, weight = x.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    out: Tensor = _Traced.apply(
+        x, weight, bias, pairing.matrix.to(x.dtype), pairing.arrival.to(x.dtype),
+        pairing.arrived, pairing.is_identity, site, similarity,
+    )  # fmt: skip
+    return out
+
+
+class _Traced(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        matrix: Tensor,
+        arrival: Tensor,
+        arrived: int | None,
+        identity: bool,
+        site: Site,
+        similarity: Tensor | None,
+    ) -> Tensor:
+        out, hidden = site.operation.forward(x, weight, bias)
+        ctx.save_for_backward(x, weight, hidden, matrix, arrival)
+        ctx.arrived, ctx.identity, ctx.site, ctx.similarity = arrived, identity, site, similarity
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, hidden, matrix, arrival = ctx.saved_tensors
+        operation, rule, streams, history = ctx.site
+        need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
+        delta = operation.open(grad, hidden)
+        grad_x = operation.error_of_input(delta, x, weight) if need_x else None
+        entered, activity = None, x
+        if rule.sparse is not None and not ctx.identity and (need_weight or history is not None):
+            entered = _entered(operation.energy(grad, hidden), rule.sparse, streams)
+        if history is not None:
+            activity, hidden, entered, grad = history.advance(
+                matrix, streams, x, hidden, entered, grad
+            )
+            recent = None if hidden is None else latest(hidden, streams, len(matrix))
+            delta = operation.open(grad, recent)
+        arrives = delta if ctx.identity else _arriving(delta, arrival, ctx.arrived, streams)
+        grad_bias = operation.sum_bias(arrives) if need_bias else None
+        if not need_weight:
+            return grad_x, None, grad_bias, *(None,) * 6
+        weights, stored = None, x if ctx.identity else rule.stored(activity)
+        ungated = hidden is None or rule.gate == "error"
+        if entered is not None:
+            matrix = matrix * entered.to(matrix.dtype).view(-1, 1, matrix.shape[-1])
+        if ctx.identity:
+            post, pre = delta, stored
+        elif ungated and x[0].numel() < delta[0].numel():
+            post, pre = delta, _pair(matrix.mT, stored)  # the product runs on the smaller side
+            weights = matrix.sum(-1)
+        elif ungated or rule.gate == "both":
+            post, pre = _pair(matrix, delta, ctx.arrived), stored
+            if not ungated:
+                post = torch.ops.aten.threshold_backward(post, hidden, 0)
+        else:
+            post, pre = operation.open(_pair(matrix, grad, ctx.arrived), hidden), stored
+        grad_weight = operation.correlate(post, pre, weight)
+        if ctx.similarity is not None:
+            with full_precision(x.device):
+                mean = _total(x) / len(x)
+                stored_mean = mean if stored is activity else _total(rule.stored(x)) / len(x)
+                own = x if history is None else latest(activity, streams, len(arrival))
+                moments = operation.moments(
+                    grad_weight,
+                    (post, pre),
+                    (_total(post, weights), stored_mean),
+                    (arrives, own),
+                    (_total(arrives), mean),
+                    weight,
+                )
+            ctx.similarity.copy_(similarity(moments))
+        return grad_x, grad_weight, grad_bias, *(None,) * 6
+
+
+def _pair(matrix: Tensor, error: Tensor, arrived: int | None = None) -> Tensor:
+    """M' g over the time of each stream, in the memory layout of `error`.
+
+    Args:
+        matrix: M, shape (B, B) or (S, B, B); (E, P) or (S, E, P) in carry mode.
+        error: g, shape (R, ...).
+        arrived: number of leading rows of M that are not zero, if known.
+    """
+    streams = as_rows(error).unflatten(0, (-1, matrix.shape[-2]))
+    mixed = matrix.mT[..., :arrived] @ streams[:, :arrived]
+    return from_rows(mixed.flatten(0, 1), error)
+
+
+def _arriving(delta: Tensor, arrival: Tensor, arrived: int | None, streams: int) -> Tensor:
+    """`delta` weighted by how much of it arrives; only the leading rows if the rest is lost."""
+    if arrived is not None and streams == 1:
+        return delta[:arrived]
+    return _weighted(delta, arrival)
+
+
+def _weighted(rows: Tensor, weights: Tensor) -> Tensor:
+    """`rows` (R, ...) times weights of moments (B,), or of moments of each stream (S, B)."""
+    every = weights.expand(len(rows) // weights.shape[-1], -1).reshape(-1)
+    return rows * every.view(-1, *[1] * (rows.dim() - 1))
+
+
+def _total(rows: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Weighted sum over rows, as one row, in float32 at least."""
+    weighted = rows if weights is None else _weighted(rows, weights)
+    precise = torch.promote_types(rows.dtype, torch.float32)
+    return from_rows(as_rows(weighted).sum(0, keepdim=True, dtype=precise), weighted)
+
+
+def _entered(energy: Tensor, least: float, streams: int) -> Tensor:
+    """Whether each item's error is large enough for its activity to enter the trace, shape (R,).
+
+    The loss averages over streams, so errors shrink with their number. They are taken back to the
+    stream's own mean loss, which does not depend on how streams are split over processes.
+    """
+    return energy * streams**2 > least

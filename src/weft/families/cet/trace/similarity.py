@@ -1,0 +1,85 @@
+"""How well an update agrees with the true gradient, as it is and without the mean activity.
+
+Activities are positive, so every update, however bad, shares with the true gradient a large part
+that is due to their mean: the plain cosine flatters (cet.md section 5), the centred one does not.
+"""
+
+# U update, V true gradient, both (O, I); R rows of errors and inputs; a dash ' transposes
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.nn.precision import widened
+
+Factors = tuple[Tensor, Tensor]
+"""Errors (rows, O) and inputs (rows, I) that stand for their product, errors' inputs."""
+
+BLOCK = 2**16
+"""Entries of V made at once: a quarter of a megabyte stays in the cache of a core."""
+
+
+def similarity(moments: Tensor) -> Tensor:
+    """Cosine, centred cosine and gain <U, V> / <V, V>, shape (3,); NaN where a vector is zero.
+
+    Args:
+        moments: <U, U>, <U, V>, <V, V>, in row 0 as they are, in row 1 centred.
+    """
+    uu, uv, vv = moments.unbind(1)
+    return torch.cat([uv / (uu.sqrt() * vv.sqrt()), uv[:1] / vv[:1]])
+
+
+def moments(update: Tensor, update_mean: Tensor, true: Tensor, true_mean: Tensor) -> Tensor:
+    """<U, U>, <U, V>, <V, V>, as they are and less the parts due to the mean; shape (2, 3).
+
+    Args: four tensors of one shape: U, its mean part, V, its mean part.
+    """
+    u, v = widened(update), widened(true)
+    products = []
+    for left, right in ((u, v), (u - update_mean, v - true_mean)):
+        left, right = left.flatten(), right.flatten()
+        products += [left @ left, left @ right, right @ right]
+    return torch.stack(products).view(2, 3)
+
+
+def moments_by_blocks(
+    update: Tensor, update_mean: Factors, true: Factors, true_mean: Factors
+) -> Tensor:
+    """As `moments`, for V and the mean parts given by factors; V never exists as a whole."""
+    height = max(1, BLOCK // update.shape[1])
+    factors = (update_mean, true, true_mean)
+    columns = zip(*(errors.split(height, dim=1) for errors, _ in factors), strict=True)
+    total = 0
+    for rows, parts in zip(update.split(height), columns, strict=True):
+        mean, full, mean_of_true = (
+            part.mT @ inputs for part, (_, inputs) in zip(parts, factors, strict=True)
+        )
+        total = total + moments(rows, mean, full, mean_of_true)
+    return total
+
+
+def moments_by_rows(post: Tensor, errors: Tensor, x: Tensor, mean: Tensor) -> Tensor:
+    """As `moments`, for U = post' x and V = errors' x[:n], from products of rows with rows.
+
+    <A' x, D' y> is the sum over all pairs of rows of <a, d> <x, y>: nothing as large as U is made,
+    which is the cheap way while rows are few, and accurate: inputs are centred before any product.
+
+    Args:
+        post: shape (R, O).
+        errors: shape (n, O), n <= R.
+        x: inputs, shape (R, I).
+        mean: of the inputs, shape (1, I).
+    """
+    post, errors, x = (widened(tensor) for tensor in (post, errors, x))
+    centred = x - mean
+    on_mean = centred @ mean.mT
+    centred_pairs = centred @ centred.mT
+    whole_pairs = centred_pairs + (on_mean + on_mean.mT + mean @ mean.mT)
+    outputs = (post @ post.mT, post @ errors.mT, errors @ errors.mT)
+    products = [
+        (pairs * inputs[: len(pairs), : pairs.shape[1]]).sum()
+        for inputs in (whole_pairs, centred_pairs)
+        for pairs in outputs
+    ]
+    return torch.stack(products).view(2, 3)

@@ -1,0 +1,147 @@
+"""The transformer block: attention and an MLP, both pre-norm and without biases."""
+
+# B batch, T positions, C width, H heads, d = C / H, n weight tokens
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from weft.families.feedback.nets.deltas import BlockDeltas, adapted_linear
+from weft.families.feedback.nets.dropout import dropout
+from weft.families.feedback.nets.rows import Rotation, Sight
+from weft.nn.dense import linear
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of a transformer.
+
+    Attributes:
+        vocab_size: V, rows of the token table.
+        n_layer, n_head, n_embd: L, H and C.
+        dropout: share dropped of the embedding, of attention and of each sub-block's output.
+    """
+
+    vocab_size: int
+    n_layer: int
+    n_head: int
+    n_embd: int
+    dropout: float = 0.0
+
+
+def norm(x: Tensor) -> Tensor:
+    """Layer norm without weight and bias."""
+    return F.layer_norm(x, x.shape[-1:], eps=1e-5)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, p: float = 0.0) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v, with a share p of the softmax dropped.
+
+    Args:
+        q: (B, T, H, d).
+        k, v: (B, S, H, d).
+        sight: which keys a query sees.
+    Returns: (B, T, H d).
+    """
+    if sight.lengths is None:
+        out = _attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), sight.mask, p)
+        return out.transpose(1, 2).flatten(2)
+    cut = [x.flatten(0, 1).transpose(0, 1)[None].split(sight.lengths, 2) for x in (q, k, v)]
+    pieces = [_attend(a, b, c, None, p) for a, b, c in zip(*cut, strict=True)]
+    return torch.cat(pieces, 2)[0].transpose(0, 1).reshape(*q.shape[:2], -1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
+    """Attention of (B, H, T, d) to (B, H, S, d)."""
+    if p == 0 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
+    # With dropout torch has no fused form for CPUs either, and draws its bits slowly.
+    score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        score = score.masked_fill(~mask, -torch.inf)
+    return dropout(score.softmax(-1), p, True) @ v
+
+
+class Block(nn.Module):
+    """x += Wo Attn(LN x); x += W2 GELU(W1 LN x), with exact GELU and 4C hidden units.
+
+    Weights start from N(0, 0.02); Wo and W2 from N(0, 0.02 / sqrt(2 L)).
+    """
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        width = size.n_embd
+        self.heads, self.p = size.n_head, size.dropout
+        thin = 0.02 / (2 * size.n_layer) ** 0.5
+        self.qkv = normal(3 * width, width)
+        self.out = normal(width, width, std=thin)
+        self.up = normal(4 * width, width)
+        self.down = normal(width, 4 * width, std=thin)
+
+    @property
+    def p_now(self) -> float:
+        """Share dropped in the present mode."""
+        return self.p if self.training else 0.0
+
+    def forward(
+        self, x: Tensor, turn: Rotation, sight: Sight, deltas: BlockDeltas | None = None
+    ) -> Tensor:
+        """Maps x (B, T, C) to the same shape."""
+        changed = deltas or BlockDeltas()
+        qkv = adapted_linear(norm(x), self.qkv, changed.qkv).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.unbind(2)
+        seen = attend(turn(q), turn(k), v, sight, self.p_now)
+        x = x + self.drop(adapted_linear(seen, self.out, changed.out))
+        return x + self.drop(self.mlp(x, changed))
+
+    def read(
+        self,
+        x: Tensor,
+        tokens: Tensor,
+        turn: Rotation,
+        turn_tokens: Rotation | None,
+        sight: Sight,
+    ) -> Tensor:
+        """What the block makes of `tokens` when they follow x: its last n outputs, exactly.
+
+        Only they are queries; the outputs of x are not computed. Their own q, k and v are the same
+        for all samples.
+
+        Args:
+            x: (B, T, C).
+            tokens: (n, C).
+            turn: of x.
+            turn_tokens: of the tokens; None: they have no position.
+            sight: what they see of T + n keys.
+        Returns: (B, n, C).
+        """
+        batch, _, width = x.shape
+        own = linear(norm(tokens), self.qkv).view(1, len(tokens), 3, self.heads, -1)
+        q, k_own, v_own = own.unbind(2)
+        if turn_tokens is not None:
+            q, k_own = turn_tokens(q), turn_tokens(k_own)
+        k, v = linear(norm(x), self.qkv[width:]).unflatten(-1, (2, self.heads, -1)).unbind(2)
+        keys = torch.cat((turn(k), k_own.expand(batch, -1, -1, -1)), 1)
+        values = torch.cat((v, v_own.expand(batch, -1, -1, -1)), 1)
+        seen = attend(q.expand(batch, -1, -1, -1), keys, values, sight, self.p_now)
+        out = tokens + self.drop(linear(seen, self.out))
+        return out + self.drop(self.mlp(out))
+
+    def mlp(self, x: Tensor, changed: BlockDeltas | None = None) -> Tensor:
+        """W2 GELU(W1 LN x), (…, C)."""
+        changed = changed or BlockDeltas()
+        hidden = F.gelu(adapted_linear(norm(x), self.up, changed.up))
+        return adapted_linear(hidden, self.down, changed.down)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """x with the block's dropout."""
+        return dropout(x, self.p, self.training)
+
+
+def normal(*shape: int, std: float = 0.02) -> nn.Parameter:
+    """A parameter drawn from N(0, std)."""
+    return nn.Parameter(torch.randn(*shape) * std)

@@ -1,0 +1,244 @@
+"""What a generator reads, and three ways from there to the rows of the factors."""
+
+# B batch, T positions, C width, V vocabulary, L blocks, r rank, M matrices of a block, k latents
+# n = 2 M r rows of a block, in the order A, B, A, B, … of its matrices
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from weft.families.feedback.config import Config
+from weft.families.feedback.nets.attention import Size, norm, normal
+from weft.families.feedback.nets.dropout import dropout
+from weft.families.feedback.nets.feedbackward import Feedbackward
+from weft.families.feedback.nets.rows import Rotation, Rows
+from weft.nn.dense import linear
+
+Written = tuple[list[Tensor], Tensor]
+"""Rows (B, n, C) for each feedforward block, lowest first, and a summary of the text (B, C)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What there is to read.
+
+    Attributes:
+        tokens: noisy tokens, int64 (B, T).
+        table: the feedforward network's token embedding, (V, C).
+        stream: its residual stream before each block and after the last, L + 1 of (B, T, C); empty
+            for a generator that does not read it.
+        rows, turn: where text lies, and the turns of its positions.
+    """
+
+    tokens: Tensor
+    table: Tensor
+    stream: tuple[Tensor, ...]
+    rows: Rows
+    turn: Rotation
+
+
+class Generator(nn.Module, ABC):
+    """Writes rows from the input.
+
+    Attributes:
+        reads_states: whether it needs `Seen.stream`.
+    """
+
+    reads_states: bool
+
+    @abstractmethod
+    def forward(self, seen: Seen) -> Written:
+        """The rows, and a summary."""
+
+
+class Reader(nn.Module):
+    """The text as a feedback network sees it: tokens, hidden states, or both.
+
+    Tokens are embedded by a table of its own or by the feedforward network's. Hidden states pass a
+    layer norm and a linear map: the last one joins the embedding, and the one before block j joins
+    x where block j is written for.
+
+    Args:
+        size: of the network.
+        tokens, states: what is read.
+        own_table: whether tokens are embedded by a table of its own.
+        shared_map: whether all blocks' hidden states pass the same map.
+    """
+
+    def __init__(
+        self, size: Size, *, tokens: bool, states: bool, own_table: bool, shared_map: bool
+    ) -> None:
+        super().__init__()
+        width = size.n_embd
+        self.p, self.tokens = size.dropout, tokens
+        self.table = normal(size.vocab_size, width) if tokens and own_table else None
+        self.last = normal(width, width) if states else None
+        layers = 1 if shared_map else size.n_layer
+        self.maps = nn.ParameterList(normal(width, width) for _ in range(layers if states else 0))
+
+    def forward(self, seen: Seen) -> tuple[Tensor, list[Tensor] | None]:
+        """The embedded text (B, T, C), and what joins it for each block, or None."""
+        parts = []
+        if self.tokens:
+            table = seen.table if self.table is None else self.table
+            parts.append(F.embedding(seen.tokens, table))
+        if self.last is None:
+            return dropout(parts[0], self.p, self.training), None
+        *before, last = (norm(state) for state in seen.stream)
+        parts.append(linear(last, self.last))
+        maps = list(self.maps) * (len(before) // len(self.maps))
+        added = [linear(state, each) for state, each in zip(before, maps, strict=True)]
+        return dropout(sum(parts[1:], parts[0]), self.p, self.training), added
+
+
+class TokenGenerator(Generator):
+    """A weight token for each row: the original's generator.
+
+    Args:
+        reader: what is read.
+        network: with n tokens.
+    """
+
+    def __init__(self, reader: Reader, network: Feedbackward) -> None:
+        super().__init__()
+        self.reader, self.network = reader, network
+        self.reads_states = reader.last is not None
+
+    def forward(self, seen: Seen) -> Written:
+        """The outputs at the weight tokens."""
+        x, added = self.reader(seen)
+        rows, last = self.network(x, seen.rows, seen.turn, added)
+        return rows, seen.rows.mean(norm(last))
+
+
+class LatentGenerator(Generator):
+    """k queries a block; a map that all blocks and matrices share makes rows of what they read.
+
+    For side s of a block's 2 M matrix sides, u_s = GELU((LN z + e_s + e_layer) W^T), (k, C), and
+    its r rows are mix_s u_s. What grows with r is only `mix`, (2 M, r, k).
+
+    Args:
+        reader: what is read.
+        network: with k tokens.
+        size: of the network.
+        matrices: M.
+        rank: r.
+    """
+
+    def __init__(
+        self, reader: Reader, network: Feedbackward, size: Size, matrices: int, rank: int
+    ) -> None:
+        super().__init__()
+        self.reader, self.network = reader, network
+        self.reads_states = reader.last is not None
+        latents = len(network.block(0).table)
+        self.side = normal(2 * matrices, size.n_embd)
+        self.layer = normal(size.n_layer, size.n_embd)
+        self.map = normal(size.n_embd, size.n_embd, std=size.n_embd**-0.5)
+        self.mix = normal(2 * matrices, rank, latents, std=latents**-0.5)
+
+    def forward(self, seen: Seen) -> Written:
+        """Mixtures of mapped latents."""
+        x, added = self.reader(seen)
+        read, last = self.network(x, seen.rows, seen.turn, added)
+        rows = [self._rows(z, layer) for z, layer in zip(read, self.layer, strict=True)]
+        return rows, seen.rows.mean(norm(last))
+
+    def _rows(self, z: Tensor, layer: Tensor) -> Tensor:
+        """Rows (B, n, C) of latents (B, k, C)."""
+        sides = norm(z)[:, None] + self.side[:, None] + layer
+        return torch.matmul(self.mix, F.gelu(linear(sides, self.map))).flatten(1, 2)
+
+
+class OuterGenerator(Generator):
+    """Outer products of hidden states with projections of themselves, summed over the text.
+
+    With a the layer norm of the stream before a block and b of that after it, the M r rows of A are
+    mean_t (P a_t) a_t^T and those of B mean_t (Q b_t) b_t^T. The cost is linear in T C r.
+
+    Args:
+        size: of the network.
+        matrices: M.
+        rank: r.
+        shared: whether all blocks share P and Q.
+        tokens: whether the normed token embedding is added to a and b.
+    """
+
+    reads_states = True
+
+    def __init__(self, size: Size, matrices: int, rank: int, *, shared: bool, tokens: bool) -> None:
+        super().__init__()
+        layers = 1 if shared else size.n_layer
+        self.rank, self.tokens = rank, tokens
+        shape = (layers, matrices * rank, size.n_embd)
+        self.before = normal(*shape, std=size.n_embd**-0.5)
+        self.after = normal(*shape, std=size.n_embd**-0.5)
+
+    def forward(self, seen: Seen) -> Written:
+        """Sums over the text, projections first."""
+        states = [norm(state) for state in seen.stream]
+        if self.tokens:
+            embedded = norm(F.embedding(seen.tokens, seen.table))
+            states = [state + embedded for state in states]
+        layers = range(len(states) - 1)
+        rows = [
+            self._rows(states[layer], states[layer + 1], layer % len(self.before), seen.rows)
+            for layer in layers
+        ]
+        return rows, seen.rows.mean(states[-1])
+
+    def _rows(self, before: Tensor, after: Tensor, layer: int, rows: Rows) -> Tensor:
+        """Rows (B, n, C), A and B of each matrix in turn."""
+        down = self._products(before, self.before[layer], rows)
+        up = self._products(after, self.after[layer], rows)
+        sides = [x.unflatten(1, (-1, self.rank)) for x in (down, up)]
+        return torch.stack(sides, 2).flatten(1, 3)
+
+    @staticmethod
+    def _products(x: Tensor, projection: Tensor, rows: Rows) -> Tensor:
+        """mean_t (P x_t) x_t^T, (B, M r, C)."""
+        code = linear(x, projection)
+        if rows.real is None:
+            return code.transpose(1, 2) @ x / x.shape[1]
+        share = rows.real.to(x.dtype)
+        share = share / share.sum(1, keepdim=True).clamp_min(1)
+        return (code * share[:, :, None]).transpose(1, 2) @ x
+
+
+def build_generator(config: Config, size: Size, matrices: int) -> Generator:
+    """The generator that `config` describes.
+
+    Args:
+        config: the run's config.
+        size: of the networks.
+        matrices: M, those that deltas change in a block.
+    """
+    rank, source = config.lora_rank, config.feedback_source
+    assert rank is not None
+    tokens, states = source != "hidden", source != "tokens"
+    if config.generator == "outer":
+        return OuterGenerator(size, matrices, rank, shared=config.recurrent, tokens=tokens)
+    reader = Reader(
+        size,
+        tokens=tokens,
+        states=states,
+        own_table=config.own_embedding,
+        shared_map=config.recurrent,
+    )
+    latent = config.generator == "latent"
+    first = {"none": None, "after_text": "text", "fixed": config.data.block_size}
+    network = Feedbackward(
+        size,
+        config.latents if latent else 2 * matrices * rank,
+        recurrent=config.recurrent,
+        reverse=config.feedback_reverse,
+        first_position=first[config.rotary_weight_tokens],
+    )
+    if latent:
+        return LatentGenerator(reader, network, size, matrices, rank)
+    return TokenGenerator(reader, network)

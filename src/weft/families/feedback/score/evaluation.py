@@ -1,0 +1,159 @@
+"""Scores a model, its base and its shuffled deltas on the same fixed masks."""
+
+# B rows of a batch, T positions, M chunks of a split, K noise levels
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from weft.data.source import Batch, Source
+from weft.families.feedback.config import Config
+from weft.families.feedback.model import LanguageModel
+from weft.families.feedback.nets.rows import Rows
+from weft.families.feedback.noise.process import fixed_noise
+from weft.families.feedback.objective import ratio
+from weft.families.feedback.score.lineage import origin_of
+from weft.families.feedback.score.tally import Tally, guess
+from weft.families.feedback.sets.tokenizer import Vocabulary
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class Scores:
+    """What the forms of a model say of a split.
+
+    Attributes:
+        tallies: `adapted`, and where there are `base` and `shuffled`.
+        counts: tokens of text of each chunk, float64 (M,).
+        partners: whether a chunk was read with another one's deltas under `shuffled`, bool (M,).
+        positions: places in the padded batches, those of padding included.
+    """
+
+    tallies: dict[str, Tally]
+    counts: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    partners: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    positions: int = 0
+
+    def metrics(self) -> Metrics:
+        """Nats a token unless a name says otherwise.
+
+        Returns:
+            loss, loss_se: bound a token of real text, and its standard error over chunks.
+            loss_padded: the same sum, and that of padding where padding is noised, over all places
+                of the padded batches: what the original reports.
+            accuracy_level_<k>, nats_level_<k>: share of masked tokens guessed right, and nats a
+                masked token, at noise level k of K, counted from 0.
+            base_loss, base_loss_padded: of the model before adaptation.
+            gain, gain_se: base_loss - loss, paired.
+            rel_change: (loss - base_loss) / base_loss.
+            shuffled_loss: with another chunk's deltas; input_gain, input_gain_se: shuffled_loss -
+                loss, paired: what truly depends on the input. Not of batches of one chunk each.
+        """
+        adapted = self.tallies["adapted"]
+        loss, error = ratio(adapted.sums, self.counts)
+        padded = (float(adapted.sums.sum()) + adapted.padding) / self.positions
+        metrics = {"loss": loss, "loss_se": error, "loss_padded": padded}
+        nats, hits = adapted.by_level()
+        metrics |= {f"accuracy_level_{level}": value for level, value in enumerate(hits)}
+        metrics |= {f"nats_level_{level}": value for level, value in enumerate(nats)}
+        if "base" in self.tallies:
+            base = self.tallies["base"].sums
+            metrics["base_loss"], _ = ratio(base, self.counts)
+            padded = (float(base.sum()) + self.tallies["base"].padding) / self.positions
+            metrics["base_loss_padded"] = padded
+            metrics["gain"], metrics["gain_se"] = ratio(base - adapted.sums, self.counts)
+            metrics["rel_change"] = -metrics["gain"] / metrics["base_loss"]
+        if "shuffled" in self.tallies and bool(self.partners.any()):
+            shuffled, kept = self.tallies["shuffled"].sums, self.partners
+            metrics["shuffled_loss"], _ = ratio(shuffled, self.counts)
+            difference = (shuffled - adapted.sums)[kept]
+            gain, error = ratio(difference, self.counts[kept])
+            metrics["input_gain"], metrics["input_gain_se"] = gain, error
+        return metrics
+
+
+def score(model: LanguageModel, source: Source, config: Config, vocabulary: Vocabulary) -> Scores:
+    """Scores every form of `model` on the first `eval.chunks` chunks of `source`.
+
+    All forms read the same noisy tokens, which depend on a chunk's number alone.
+
+    Args:
+        model: in eval mode.
+        source: gives single chunks in order, padded to the longest of a batch.
+        config: the run's.
+        vocabulary: which ids are [MASK] and [PAD].
+    """
+    levels = config.eval.levels
+    forms = ["adapted"]
+    forms += ["base"] * (config.stage != "feedforward") + ["shuffled"] * config.dynamic
+    scores = Scores({form: Tally(levels) for form in forms})
+    counts, partners = [], []
+    first = 0
+    for batch in chunks(source, config.eval.batch_size, config.eval.chunks):
+        tokens = batch["tokens"].to(model.base.table.device)
+        real = tokens != vocabulary.pad_id
+        text = torch.ones_like(real) if config.data.pad_is_text else real
+        pad = None if config.data.pad_is_text else vocabulary.pad_id
+        for level, noised in enumerate(
+            fixed_noise(
+                tokens,
+                text,
+                first,
+                vocabulary.mask_id,
+                eps=config.diffusion.eps,
+                levels=levels,
+            )
+        ):
+            rows = Rows.of(noised.tokens, pad)
+            targets = noised.clean[noised.masked]
+            for form, read, table in readings(model, noised.tokens, rows, forms):
+                nats, hits = guess(read[noised.masked], table, targets)
+                scores.tallies[form].add(level, noised, real, nats, hits)
+        counts.append(real.sum(1))
+        partners.append(torch.full((len(tokens),), len(tokens) > 1))
+        scores.positions += tokens.numel()
+        first += len(tokens)
+    scores.counts = torch.cat(counts).cpu().double()
+    scores.partners = torch.cat(partners)
+    return scores
+
+
+def readings(
+    model: LanguageModel, tokens: Tensor, rows: Rows, forms: list[str]
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """What each form of the model makes of noisy tokens.
+
+    A model with self-conditioning sees its own first guess; its base does not.
+
+    Args:
+        tokens: int64 (B, T).
+        rows: where text lies.
+        forms: of `adapted`, `base`, `shuffled`.
+    Yields: the form, what its head reads, (B, T, C), and the head, (V, C).
+    """
+    table = model.base.table
+    previous = model(tokens, rows) if model.condition is not None else None
+    deltas = model.deltas(tokens, rows, previous=previous)
+    yield "adapted", model(tokens, rows, previous=previous, deltas=deltas), table
+    if "base" in forms:
+        origin = origin_of(model)
+        yield "base", origin(tokens, rows)[0], origin.table
+    if "shuffled" in forms:
+        assert deltas is not None
+        read = model(tokens, rows, previous=previous, deltas=deltas.rolled())
+        yield "shuffled", read, table
+
+
+def chunks(source: Source, size: int, limit: int | None) -> Iterator[Batch]:
+    """The first `limit` chunks of `source`, `size` at a time; all of them without a limit."""
+    left = len(source) if limit is None else limit
+    for batch in source.batches(size):
+        yield {name: tensor[:left] for name, tensor in batch.items()}
+        left -= len(batch["tokens"])
+        if left <= 0:
+            return

@@ -1,0 +1,139 @@
+"""Text that a model completes, and how often it completes GSM8K with the right number."""
+
+# B rows, T positions, N masked positions, V vocabulary
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from weft.data.source import Source
+from weft.families.feedback.config import Config
+from weft.families.feedback.model import LanguageModel
+from weft.families.feedback.nets.rows import Rows
+from weft.families.feedback.noise.sampling import Predict, unmask
+from weft.families.feedback.options.sections import FeedbackEval
+from weft.families.feedback.score.exact_match import prompt_length, same_answer
+from weft.families.feedback.score.lineage import origin_of
+from weft.families.feedback.sets.tokenizer import Tokenizer, Vocabulary
+from weft.nn.dense import linear
+
+
+def adapted_predictor(model: LanguageModel, rows: Rows) -> Predict:
+    """The model as it is; deltas are written anew at every step, from what stands there now.
+
+    With self-conditioning a step sees the guess of the step before it, so it takes no more passes.
+    """
+    previous: Tensor | None = None
+
+    def predict(tokens: Tensor, masked: Tensor) -> Tensor:
+        nonlocal previous
+        read = model(tokens, rows, previous=previous)
+        previous = read if model.condition is not None else None
+        return model.logits(read[masked])
+
+    return predict
+
+
+def base_predictor(model: LanguageModel, rows: Rows) -> Predict:
+    """The feedforward network as it was before adaptation."""
+    origin = origin_of(model)
+
+    def predict(tokens: Tensor, masked: Tensor) -> Tensor:
+        return linear(origin(tokens, rows)[0][masked], origin.table)
+
+    return predict
+
+
+def complete(
+    model: LanguageModel,
+    config: Config,
+    vocabulary: Vocabulary,
+    clean: Tensor,
+    masked: Tensor,
+    generator: torch.Generator,
+    *,
+    adapted: bool = True,
+) -> Tensor:
+    """Rows whose masked positions the model has filled.
+
+    Args:
+        model: in eval mode.
+        config: says how many steps, and the temperature.
+        vocabulary: only ids of text, and end-of-text, are generated.
+        clean: int64 (B, T), padded with [PAD].
+        masked: what to fill, bool (B, T).
+        generator: draws tokens, if there is a temperature.
+        adapted: whether by the model, or by its base.
+    Returns: int64 (B, T).
+    """
+    tokens = clean.masked_fill(masked, vocabulary.mask_id)
+    rows = Rows.of(tokens, None if config.data.pad_is_text else vocabulary.pad_id)
+    predict = adapted_predictor(model, rows) if adapted else base_predictor(model, rows)
+    diffusion = config.diffusion
+    allowed = torch.arange(vocabulary.size, device=tokens.device) <= vocabulary.end_id
+    return unmask(
+        predict,
+        tokens,
+        masked,
+        allowed,
+        diffusion.generation_steps,
+        temperature=diffusion.temperature,
+        generator=generator,
+    )
+
+
+def exact_match(
+    model: LanguageModel,
+    config: Config,
+    tokenizer: Tokenizer,
+    source: Source,
+    generator: torch.Generator,
+) -> dict[str, float]:
+    """How often a generated answer ends in the right number.
+
+    The model is given the question and the number of tokens of the true answer, which it fills.
+
+    Args:
+        model, config, generator: as for `complete`.
+        tokenizer: of the run.
+        source: chunks of gsm8k; the first `eval.exact_match` whole problems are asked.
+    Returns: `exact_match`, a share, and `exact_match_se`; nothing if no problem is whole.
+    """
+    device = model.base.table.device
+    right, asked = 0, 0
+    for tokens, prompts in problems(source, tokenizer, config.eval):
+        tokens = tokens.to(device)
+        place = torch.arange(tokens.shape[1], device=device)
+        after = place >= torch.tensor(prompts, device=device)[:, None]
+        masked = after & (tokens != tokenizer.vocabulary.pad_id)
+        filled = complete(model, config, tokenizer.vocabulary, tokens, masked, generator)
+        for made, true in zip(filled.tolist(), tokens.tolist(), strict=True):
+            right += same_answer(tokenizer.decode(made), tokenizer.decode(true))
+            asked += 1
+    if not asked:
+        return {}
+    share = right / asked
+    return {"exact_match": share, "exact_match_se": math.sqrt(share * (1 - share) / asked)}
+
+
+def problems(
+    source: Source, tokenizer: Tokenizer, config: FeedbackEval
+) -> Iterator[tuple[Tensor, list[int]]]:
+    """Rows that hold a whole problem, with the tokens of each one's question and label."""
+    left = config.exact_match
+    for batch in source.batches(config.batch_size):
+        prompts: dict[int, int] = {}
+        for row, ids in enumerate(batch["tokens"].tolist()):
+            kept = [number for number in ids if number != tokenizer.vocabulary.pad_id]
+            length = prompt_length(kept, tokenizer.decode)
+            if length is not None and len(prompts) < left:
+                prompts[row] = length
+        if prompts:
+            yield batch["tokens"][list(prompts)], list(prompts.values())
+        left -= len(prompts)
+        if left <= 0:
+            return

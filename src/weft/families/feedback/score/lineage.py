@@ -1,0 +1,72 @@
+"""What a run takes over from its base, and what it keeps of it to be compared with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from torch import Tensor
+
+from weft.errors import ConfigError
+from weft.families.feedback.config import Config
+from weft.families.feedback.model import Feedforward, LanguageModel
+from weft.task.parent import Parent
+
+_ORIGIN = "origin"
+
+
+def keep_origin(model: LanguageModel, config: Config) -> None:
+    """Gives `model` a frozen copy of its feedforward network, if adapting will change that."""
+    if config.stage != "feedforward" and config.adapted != "none":
+        origin = Feedforward(model.base.size)
+        origin.load_state_dict(model.base.state_dict())
+        model.add_module(_ORIGIN, origin.requires_grad_(False))
+
+
+def origin_of(model: LanguageModel) -> Feedforward:
+    """The feedforward network as it was before adaptation."""
+    kept = dict(model.named_children()).get(_ORIGIN, model.base)
+    return cast(Feedforward, kept)
+
+
+def inherit(model: LanguageModel, config: Config, parent: Parent) -> None:
+    """Fills the feedforward network of `model`, and its copy, with the weights of `parent`.
+
+    Raises:
+        ConfigError: if the parent's weights work only with deltas, or it reads other tokens, or
+            its network is another.
+    """
+    base = parent.config
+    assert isinstance(base, Config), "a parent is of the same family"
+    _check(config, base, parent)
+
+    def without_copy() -> dict[str, Tensor]:
+        weights = parent.load_weights()
+        return {k: v for k, v in weights.items() if not k.startswith(f"{_ORIGIN}.")}
+
+    part = replace(parent, load_weights=without_copy)
+    part.fill(model.inherited(condition=base.self_condition))
+    origin = origin_of(model)
+    if origin is not model.base:
+        origin.load_state_dict(model.base.state_dict())
+
+
+def _check(config: Config, base: Config, parent: Parent) -> None:
+    """Compares what shapes do not show."""
+    if base.deltas != "none":
+        raise ConfigError(
+            f"`{parent.key}` is a run of stage {base.stage}, whose weights work with its deltas",
+            where=str(parent.file),
+            expected="a run of stage feedforward or fine_tune",
+        )
+    for what, mine, its in (
+        ("its tokens are others", config.data.identity, base.data.identity),
+        ("its attention heads are others", config.model.n_head, base.model.n_head),
+    ):
+        if mine != its:
+            raise ConfigError(
+                f"`{parent.key}` does not fit: {what}",
+                where=str(parent.file),
+                expected=f"{mine}; the earlier run has {its}",
+                hint="the earlier run's config.yaml says what it was trained with",
+            )

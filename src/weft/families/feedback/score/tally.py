@@ -1,0 +1,88 @@
+"""Adds up what one form of the model says of the masked tokens of held-out chunks."""
+
+# B rows of a batch, T positions, M chunks of a split, N masked positions of a batch, K noise levels
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.families.feedback.noise.process import Noised
+from weft.families.feedback.objective import row_sums
+from weft.nn.dense import linear
+from weft.nn.precision import widened
+
+_CHUNK = 4096
+
+
+def guess(read: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each position in nats, and whether its likeliest id is right.
+
+    Args:
+        read: what the head reads, (N, C).
+        table: the head, (V, C).
+        targets: int64 (N,).
+    Returns: float32 or wider (N,), and bool (N,).
+    """
+    nats, hits = [], []
+    for part, wanted in zip(read.split(_CHUNK), targets.split(_CHUNK), strict=True):
+        logits = linear(part, table)
+        logits = widened(logits)
+        nats.append(torch.nn.functional.cross_entropy(logits, wanted, reduction="none"))
+        hits.append(logits.argmax(-1) == wanted)
+    return torch.cat(nats), torch.cat(hits)
+
+
+class Tally:
+    """Sums over a split, kept on the device until they are asked for.
+
+    Args:
+        levels: K.
+    """
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+        self._rows: list[Tensor] = []
+        self._padding: list[Tensor] = []
+        self._by_level: list[list[Tensor]] = [[] for _ in range(levels)]
+
+    def add(self, level: int, noised: Noised, real: Tensor, nats: Tensor, hits: Tensor) -> None:
+        """Takes in one batch at one level; levels of a batch follow each other from 0 on.
+
+        Args:
+            level: which of the K.
+            noised: the batch, (B, T).
+            real: text as against padding, bool (B, T); padding may be masked too.
+            nats: cross-entropy at masked positions, (N,).
+            hits: whether the likeliest id is right there, bool (N,).
+        """
+        at_text = real[noised.masked].to(nats.dtype)
+        bound = nats * noised.weight[noised.masked] / self.levels
+        rows = row_sums(bound * at_text, noised.masked)
+        if level == 0:
+            self._rows.append(rows)
+        else:
+            self._rows[-1] = self._rows[-1] + rows
+        self._padding.append((bound * (1 - at_text)).sum())
+        parts = ((nats * at_text).sum(), (hits * at_text).sum(), at_text.sum())
+        self._by_level[level].append(torch.stack(parts))
+
+    @property
+    def sums(self) -> Tensor:
+        """Bound of each chunk in nats, summed over its text, float64 (M,) on the CPU."""
+        return torch.cat(self._rows).cpu().double()
+
+    @property
+    def padding(self) -> float:
+        """Bound of all padding in nats; 0 where padding is not noised."""
+        return float(torch.stack(self._padding).cpu().double().sum())
+
+    def by_level(self) -> tuple[list[float], list[float]]:
+        """Nats a masked token and share of right ones, one of each for every level.
+
+        A level without a masked token has 0 of both.
+        """
+        sums = torch.stack([torch.stack(parts).sum(0) for parts in self._by_level]).cpu().double()
+        nats, hits, masked = sums.unbind(1)
+        masked = masked.clamp(min=1)
+        return (nats / masked).tolist(), (hits / masked).tolist()

@@ -1,0 +1,115 @@
+"""Tokenised documents, kept in the cache, and the chunks of at most `block_size` tokens in them."""
+
+# N tokens, D documents, M chunks, B rows, T positions of a row
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from weft.families.feedback.sets.cached import Arrays, cached, checksum
+from weft.families.feedback.sets.corpus import Corpus
+from weft.families.feedback.sets.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Tokens of documents, one after another, each closed by end-of-text.
+
+    Attributes:
+        tokens: int32 (N,).
+        lengths: tokens of each document, int64 (D,).
+    """
+
+    tokens: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+
+    def chunk_lengths(self, block_size: int) -> NDArray[np.int64]:
+        """Tokens of each chunk (M,): `block_size` but for the last of a document."""
+        per_document = -(-self.lengths // block_size)
+        chunks = np.full(per_document.sum(), block_size, np.int64)
+        chunks[per_document.cumsum() - 1] = self.lengths - (per_document - 1) * block_size
+        return chunks
+
+
+def tokenised(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Documents:
+    """The documents of a split as tokens, from the cache if they have been there before.
+
+    Raises:
+        DataError: a file is missing, damaged or cannot be read.
+        MissingExtra: the text was not tokenised before, and `tokenizers` is not installed.
+    """
+
+    vocabulary = tokenizer.vocabulary
+
+    def make() -> Arrays:
+        end = np.array([vocabulary.end_id], np.int32)
+        ids = [np.append(one, end) for one in tokenizer.encode(corpus.read(split))]
+        tokens = np.concatenate(ids) if ids else end[:0]
+        return {
+            # Two bytes a token do for all but very large vocabularies.
+            "tokens": tokens.astype(np.min_scalar_type(vocabulary.end_id)),
+            "lengths": np.array([len(one) for one in ids], np.int64),
+        }
+
+    kept = cached("tokens", checksum("tokens", corpus.keys[split], tokenizer.key), make)
+    return Documents(kept["tokens"].astype(np.int32), kept["lengths"])
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Chunks on a device; they never reach over the end of a document.
+
+    Attributes:
+        tokens: of all chunks, one after another, int32 (N,).
+        start, length: where each chunk begins and how many tokens it has, int64 (M,).
+        sizes: `length` on the CPU, where batches are planned.
+        block_size: most tokens a chunk may have.
+        pad_id: what fills rows up.
+    """
+
+    tokens: Tensor
+    start: Tensor
+    length: Tensor
+    sizes: Tensor
+    block_size: int
+    pad_id: int
+
+    @staticmethod
+    def of(documents: Documents, block_size: int, pad_id: int) -> Chunks:
+        """The documents cut into chunks, on the CPU."""
+        length = torch.from_numpy(documents.chunk_lengths(block_size))
+        start = length.cumsum(0) - length
+        return Chunks(torch.from_numpy(documents.tokens), start, length, length, block_size, pad_id)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def to(self, device: torch.device) -> Chunks:
+        """The same chunks on `device`."""
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            start=self.start.to(device),
+            length=self.length.to(device),
+        )
+
+    def rows(self, numbers: Tensor, width: int) -> Tensor:
+        """One chunk a row, filled up with [PAD].
+
+        Args:
+            numbers: of the chunks, int64 (B,).
+            width: T, at least the longest chunk's tokens.
+        Returns: tokens, int64 (B, T).
+        """
+        position = torch.arange(width, device=self.tokens.device)
+        return self.at(self.start[numbers, None] + position, position < self.length[numbers, None])
+
+    def at(self, places: Tensor, inside: Tensor) -> Tensor:
+        """The tokens at `places` where `inside`, else [PAD]; int64, the shape of both."""
+        found = self.tokens[places.clamp(max=len(self.tokens) - 1)].long()
+        return found.masked_fill(~inside, self.pad_id)

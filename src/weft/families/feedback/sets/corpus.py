@@ -1,0 +1,169 @@
+"""Documents by the name of a data set: GSM8K, WikiText-2, the text that ships, a user's file."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from weft.data import fetch
+from weft.errors import DataError
+from weft.families.feedback.options.sections import TENTH, FeedbackData
+from weft.families.feedback.sets.cached import checksum
+
+_BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)*\n")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The documents of a data set, not yet read.
+
+    Attributes:
+        keys: split ("train", "val" and, of some sets, "test") -> checksum of all that its
+            documents depend on.
+        read: the documents of a split.
+    """
+
+    keys: Mapping[str, str]
+    read: Callable[[str], list[str]]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A set of the catalogue: its name there, the file of each split, and how to read one."""
+
+    name: str
+    files: Mapping[str, str]
+    parse: Callable[[str, Path], list[str]]
+
+
+def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus:
+    """The corpus that `data.dataset` or an entry of `data.tokenizer_corpora` names.
+
+    Args:
+        name: text, gsm8k, wikitext, or the path of a text file, also below a data folder.
+        data: where to look, and what share of the training documents is held out.
+        whole: whether a published training text stays whole, which makes it the same for all runs.
+    Raises:
+        DataError: files are missing and will not be downloaded.
+    """
+    if name not in KNOWN:
+        path = _find(name, data)
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return _held_out(lambda: paragraphs(_text(path), path), digest, data.held_out or TENTH)
+    known = KNOWN[name]
+    location = fetch.expect(known.name, root=data.root, download=data.download)
+    digests = {s: location.form.splits[file][0].sha256 for s, file in known.files.items()}
+
+    def read(split: str) -> list[str]:
+        file = known.files[split]
+        _, [path] = fetch.require(known.name, file, root=data.root, download=data.download)
+        return known.parse(_text(path), path)
+
+    keys = {split: checksum(name, digest) for split, digest in digests.items()}
+    if "val" in keys and (whole or data.held_out is None):
+        return Corpus(keys, read)
+    own = _held_out(lambda: read("train"), digests["train"], data.held_out or TENTH)
+    if "val" not in keys:
+        return own
+    last = "test" if "test" in keys else "val"
+    return Corpus(
+        {**own.keys, "test": keys[last]},
+        lambda split: read(last) if split == "test" else own.read(split),
+    )
+
+
+def problems(text: str, path: Path) -> list[str]:
+    """GSM8K: a JSON object a line; its question and answer, each after its label.
+
+    Raises:
+        DataError: a line is no object with texts `question` and `answer`.
+    """
+    documents = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            problem = json.loads(line)
+            question, answer = problem["question"], problem["answer"]
+        except (ValueError, KeyError, TypeError) as error:
+            expected = "a JSON object with `question` and `answer` on each line"
+            raise _unreadable(f"{path}:{number}", expected, line[:60]) from error
+        documents.append(f"Question: {question}\nAnswer: {answer}")
+    return documents
+
+
+def lines(text: str, path: Path) -> list[str]:
+    """WikiText: every line that is not blank, with its leading space and its newline."""
+    return [f"{line}\n" for line in text.split("\n") if line.strip()]
+
+
+def paragraphs(text: str, path: Path) -> list[str]:
+    """Plain text: what stands between blank lines."""
+    parts = _BLANK_LINES.split(text.replace("\r\n", "\n"))
+    return [part.strip("\n") for part in parts if part.strip()]
+
+
+KNOWN: Mapping[str, _Known] = {
+    "text": _Known("text", {"train": "train"}, paragraphs),
+    # As the original has it, the test problems are validated on; no others are held out.
+    "gsm8k": _Known("gsm8k", {"train": "train", "val": "test"}, problems),
+    "wikitext": _Known("wikitext-2", {"train": "train", "val": "val", "test": "test"}, lines),
+}
+
+
+def _held_out(read: Callable[[], list[str]], digest: str, share: float) -> Corpus:
+    """The corpus whose held-out documents are spread evenly over the file."""
+
+    def split_up(split: str) -> list[str]:
+        documents = read()
+        if len(documents) < 2:
+            raise DataError(
+                f"there are {len(documents)} documents, and one is to be held out",
+                expected="documents with blank lines between them",
+            )
+        count = min(max(1, round(share * len(documents))), len(documents) - 1)
+        held = {(2 * i + 1) * len(documents) // (2 * count) for i in range(count)}
+        return [one for i, one in enumerate(documents) if (i in held) == (split == "val")]
+
+    return Corpus({s: checksum("held-out", digest, repr(share), s) for s in ("train", "val")},
+                  split_up)  # fmt: skip
+
+
+def _find(name: str, data: FeedbackData) -> Path:
+    """Where the text file `name` lies: as given, or below one of the data folders."""
+    given = Path(name).expanduser()
+    looked = dict.fromkeys([given, *(folder / given for folder in fetch.places(data.root))])
+    for path in looked:
+        if path.is_file():
+            return path
+    raise DataError(
+        f"there is no data set or file `{name}`",
+        where="data.dataset",
+        expected=f"one of {', '.join(KNOWN)}, or the path of a UTF-8 text file",
+        hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
+    )
+
+
+def _text(path: Path) -> str:
+    """The text of a file, decompressed if its name ends in .gz."""
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return content.decode()
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise _unreadable(str(path), "text in UTF-8", str(error)) from error
+
+
+def _unreadable(where: str, expected: str, found: str) -> DataError:
+    name = Path(where).name
+    return DataError(
+        f"{name} cannot be read", where=where, expected=expected, hint=f"found: {found}"
+    )

@@ -1,0 +1,160 @@
+"""Text to token ids and back: bytes, byte-pair encodings, and either without ids it never uses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.families.feedback.sets import bpe
+
+Ids = NDArray[np.int32]
+
+NUM_SPECIAL = 3
+_ROUND = 128
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Which ids there are: pieces of text, end-of-text, [MASK], [PAD], then ids never used.
+
+    Args:
+        num_pieces: pieces of text, numbered from 0.
+    """
+
+    num_pieces: int
+
+    @property
+    def end_id(self) -> int:
+        """End-of-text, the last id that a text may hold."""
+        return self.num_pieces
+
+    @property
+    def mask_id(self) -> int:
+        """[MASK]; this id and those above it are never generated."""
+        return self.num_pieces + 1
+
+    @property
+    def pad_id(self) -> int:
+        """[PAD]."""
+        return self.num_pieces + 2
+
+    @property
+    def size(self) -> int:
+        """V, rows of the embedding: all ids, rounded up to a multiple of 128."""
+        return -(-(self.num_pieces + NUM_SPECIAL) // _ROUND) * _ROUND
+
+
+class Tokenizer(ABC):
+    """Text to ids and back.
+
+    Attributes:
+        pieces: the bytes of each id.
+        key: checksum of everything its ids depend on.
+    """
+
+    pieces: tuple[bytes, ...]
+    key: str
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Which ids there are."""
+        return Vocabulary(len(self.pieces))
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text, int32, without end-of-text.
+
+        Raises:
+            MissingExtra: an encoding needs `tokenizers`, and it is not installed.
+        """
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`: [MASK] as itself, other special ids as nothing.
+
+        Bytes that are no UTF-8, as where a character is cut in two, become U+FFFD.
+        """
+        mask, count = self.vocabulary.mask_id, len(self.pieces)
+        parts = (
+            self.pieces[number] if number < count else b"[MASK]" if number == mask else b""
+            for number in map(int, ids)
+        )
+        return b"".join(parts).decode(errors="replace")
+
+
+class ByteTokenizer(Tokenizer):
+    """The bytes of UTF-8 as ids."""
+
+    pieces = tuple(bytes([value]) for value in range(256))
+    key = "bytes"
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """The bytes of each text."""
+        return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
+
+
+@dataclass(frozen=True, eq=False)
+class BpeTokenizer(Tokenizer):
+    """Byte-level byte-pair encoding with GPT-2's way of splitting text into words.
+
+    Args:
+        pieces, key: see `Tokenizer`.
+        merges: pairs of pieces, by id, in the order in which they are joined; if None, a piece's
+            id is its rank, and they follow from the pieces.
+    """
+
+    pieces: tuple[bytes, ...]
+    key: str
+    merges: tuple[bpe.Merge, ...] | None = None
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text."""
+        encoded = self._engine.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, np.int32) for one in encoded]
+
+    @cached_property
+    def _engine(self) -> Any:
+        merges = bpe.merges_of(self.pieces) if self.merges is None else self.merges
+        return bpe.engine(self.pieces, merges)
+
+
+class RestrictedTokenizer(Tokenizer):
+    """Another tokenizer with some of its ids alone; a piece that is left out is spelt in bytes.
+
+    Args:
+        full: the other tokenizer; all 256 bytes are among its pieces.
+        used: ids of `full` that are kept, beside those of the bytes.
+        key: checksum of everything its ids depend on.
+    """
+
+    def __init__(self, full: Tokenizer, used: NDArray[np.integer], key: str) -> None:
+        single = [number for number, piece in enumerate(full.pieces) if len(piece) == 1]
+        kept = np.union1d(used, single)
+        self.full, self.key = full, key
+        self.pieces = tuple(full.pieces[number] for number in kept)
+        self._renamed = np.full(len(full.pieces), -1, np.int32)
+        self._renamed[kept] = np.arange(len(kept), dtype=np.int32)
+        self._byte = np.empty(256, np.int32)
+        self._byte[[full.pieces[number][0] for number in single]] = self._renamed[single]
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text."""
+        return [self._restrict(ids) for ids in self.full.encode(texts)]
+
+    def _restrict(self, ids: Ids) -> Ids:
+        renamed = self._renamed[ids]
+        missing = np.flatnonzero(renamed < 0)
+        if not len(missing):
+            return renamed
+        parts: list[Ids] = []
+        done = 0
+        for place in missing.tolist():
+            spelt = np.frombuffer(self.full.pieces[ids[place]], np.uint8)
+            parts += [renamed[done:place], self._byte[spelt]]
+            done = place + 1
+        return np.concatenate([*parts, renamed[done:]])

@@ -1,0 +1,106 @@
+"""An animated preview of the moving dots: frames, true positions, and the actions to come."""
+
+# T frames, K dots, C channels, S pixels along a side
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from weft.data.random import stream
+from weft.families.jepa.sets.dots import DotsSource
+
+# Of dot 1, 2, 3: the channels a frame of three dots is shown in.
+_COLOURS = ((255, 80, 80), (80, 220, 80), (100, 140, 255))
+_TEXT = (230, 230, 230)
+_LINE_HEIGHT = 12
+_MARGIN = 4
+
+
+def draw_frames(
+    image: Tensor, location: Tensor, action: Tensor, *, scale: int = 8
+) -> list[Image.Image]:
+    """The frames of an episode, each with a ring about every dot, its next action as a line from
+    the ring's centre, and both in numbers below.
+
+    Args:
+        image: brightness in any units, (T, C, S, S); three channels are shown as colours, one as
+            grey, the darkest pixel of the episode black and its brightest white.
+        location: (x, y) in pixels, (T, K, 2).
+        action: in pixels, (T - 1, K, 2); lines may cross walls, which stop the dot.
+        scale: screen pixels to a pixel.
+    """
+    low, high = image.amin(), image.amax()
+    levels = ((image - low) * (255 / (high - low).clamp_min(1e-12))).round().byte()
+    colours = levels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().cpu()
+    places, moves = location.tolist(), action.tolist()
+    return [
+        _draw_frame(colours[t], t, places[t], moves[t] if t < len(moves) else None, scale)
+        for t in range(len(colours))
+    ]
+
+
+def _draw_frame(
+    pixels: Tensor,
+    time: int,
+    places: list[list[float]],
+    moves: list[list[float]] | None,
+    scale: int,
+) -> Image.Image:
+    """One frame: `pixels` (S, S, 3) enlarged, a ring and a line a dot, and a line of text a dot."""
+    side = pixels.shape[0] * scale
+    picture = Image.new("RGB", (side, side + _LINE_HEIGHT * len(places) + _MARGIN))
+    enlarged = Image.fromarray(pixels.numpy()).resize((side, side), Image.Resampling.NEAREST)
+    picture.paste(enlarged)
+    draw = ImageDraw.Draw(picture)
+    for dot, (x, y) in enumerate(places):
+        colour = _COLOURS[dot % len(_COLOURS)]
+        # A coordinate is the centre of its pixel, which is `scale` screen pixels wide.
+        centre = ((x + 0.5) * scale, (y + 0.5) * scale)
+        draw.circle(centre, 2.6 * scale, outline=colour)
+        text = f"t {time:2d}   p {x:4.1f} {y:4.1f}"
+        if moves is not None:
+            dx, dy = moves[dot]
+            draw.line([centre, (centre[0] + dx * scale, centre[1] + dy * scale)], colour, 2)
+            text += f"   a {dx:+.1f} {dy:+.1f}"
+        draw.text((_MARGIN, side + _LINE_HEIGHT * dot), text, _TEXT)
+    return picture
+
+
+def save_preview(
+    path: Path | str,
+    source: DotsSource,
+    *,
+    episodes: int = 4,
+    seed: int = 0,
+    frame_ms: int = 250,
+) -> None:
+    """Writes episodes of `source`, side by side, as an animated GIF.
+
+    Args:
+        path: the file to write; its folder is made.
+        source: the moving dots.
+        episodes: how many to show.
+        seed: which ones.
+        frame_ms: how long a frame stays, in milliseconds.
+    """
+    one = source.plan(seed, 0)[0][:episodes]
+    batch = source.episodes(one, stream(seed, 0, "preview", device=source.device))
+    place, move = source.norm.pixels(batch["location"]), batch["action"] * source.norm.action_scale
+    columns = [
+        draw_frames(batch["image"][i], place[i], move[i]) for i in range(len(batch["image"]))
+    ]
+    joined = [_side_by_side(row) for row in zip(*columns, strict=True)]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    joined[0].save(path, save_all=True, append_images=joined[1:], duration=frame_ms, loop=0)
+
+
+def _side_by_side(pictures: tuple[Image.Image, ...]) -> Image.Image:
+    """Pictures of one size in a row, a margin between them."""
+    width, height = pictures[0].size
+    row = Image.new("RGB", (len(pictures) * (width + _MARGIN) - _MARGIN, height), (60, 60, 60))
+    for place, picture in enumerate(pictures):
+        row.paste(picture, (place * (width + _MARGIN), 0))
+    return row

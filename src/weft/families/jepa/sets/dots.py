@@ -1,0 +1,261 @@
+"""The moving dots: episodes made on the device, as a source of batches and as an iterable."""
+
+# B batch, T frames, K dots, C channels, S pixels along a side, N pictures, n backgrounds
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, islice
+
+import torch
+from torch import Tensor
+
+from weft.data.random import derive, stream
+from weft.data.source import Batch
+from weft.errors import ConfigError
+from weft.families.jepa.sets import render
+from weft.families.jepa.sets.motion import Motion
+from weft.families.jepa.sets.scene import Norm, Scene
+
+_DEFAULT = Scene()
+# `batches` draws blocks of this many episodes, so that they are the same at whatever size served.
+_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class DotsSource:
+    """Episodes made on demand: a batch is a pure function of its indices and generator.
+
+    Args:
+        scene: what an episode shows.
+        motion: the scene's walks as tensors.
+        norm: the units of the batches.
+        backgrounds: grey pictures, uint8 (N, S, S), or None for uniform noise.
+        batch_size: episodes in a training batch.
+        size: episodes in an epoch, and in the fixed stream of `batches`.
+        seed: of the fixed stream.
+    """
+
+    scene: Scene
+    motion: Motion
+    norm: Norm
+    backgrounds: Tensor | None
+    batch_size: int
+    size: int
+    seed: int
+
+    @staticmethod
+    def of(
+        scene: Scene = _DEFAULT,
+        backgrounds: Tensor | None = None,
+        *,
+        batch_size: int = 64,
+        size: int = 10000,
+        seed: int = 0,
+        norm_batches: int = 100,
+    ) -> DotsSource:
+        """A source whose pixels and locations have unit variance.
+
+        Args:
+            scene, backgrounds, batch_size, size, seed: as in the class.
+            norm_batches: batches over which the pixels' mean and deviation are averaged; 0 leaves
+                everything in raw units, brightness and pixels.
+        Raises:
+            ConfigError: an epoch has no whole batch, or the pictures are not of the scene's size.
+        """
+        if batch_size > size:
+            raise ConfigError(f"a batch of {batch_size} is more than the {size} episodes there are")
+        if backgrounds is not None and backgrounds.shape[1:] != (scene.size, scene.size):
+            raise ConfigError(
+                f"backgrounds have the shape {tuple(backgrounds.shape)}",
+                expected=f"(N, {scene.size}, {scene.size}), as large as a frame",
+            )
+        motion = Motion.of(scene.walks, scene.low, scene.high)
+        norm = Norm.raw(scene.num_dots)
+        source = DotsSource(scene, motion, norm, backgrounds, batch_size, size, seed)
+        return replace(source, norm=_measure(source, norm_batches)) if norm_batches else source
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+        return self.norm.image_centre.device
+
+    def __len__(self) -> int:
+        return self.size
+
+    def plan(self, seed: int, epoch: int) -> Sequence[Tensor]:
+        """The epoch's batches, int64 (B, n) each: the numbers of every episode's backgrounds.
+
+        Epochs deal on from one endless row of shuffles, so that no picture comes again before all
+        have been shown. Without pictures an episode has a number of its own.
+        """
+        used = self.size // self.batch_size * self.batch_size
+        return torch.split(self._deal(seed, epoch * used, used), self.batch_size)
+
+    def _deal(self, seed: int, first: int, amount: int) -> Tensor:
+        """Background numbers (amount, n) of the episodes from `first` on, counted over epochs."""
+        each = self.scene.fixed_backgrounds + self.scene.changing_backgrounds
+        if self.backgrounds is None or each == 0:
+            return torch.arange(first, first + amount)[:, None]
+        size = len(self.backgrounds)
+        start, stop = first * each, (first + amount) * each
+        shuffles = [
+            torch.randperm(
+                size, generator=torch.Generator().manual_seed(derive(seed, number, "backgrounds"))
+            )
+            for number in range(start // size, (stop - 1) // size + 1)
+        ]
+        return torch.cat(shuffles)[start % size :][: stop - start].view(amount, each)
+
+    def take(self, indices: Tensor, generator: torch.Generator) -> Batch:
+        """Fresh episodes in front of the backgrounds numbered `indices` (B, n).
+
+        Returns: `image` (B, T, C, S, S); `action` (B, T - 1, 2), dot 1's alone; `location`
+            (B, T, K, 2); positions and actions as (x, y), all float32 in the units of `norm`.
+        """
+        batch = self.episodes(indices, generator)
+        return {**batch, "action": batch["action"][:, :, 0]}
+
+    def episodes(self, indices: Tensor, generator: torch.Generator) -> Batch:
+        """The batch of `take` with the actions of all dots, (B, T - 1, K, 2)."""
+        scene = self.scene
+        draws = self._uniform(
+            (len(indices), scene.num_dots, self.motion.num_draws(scene.num_frames)), generator
+        )
+        positions, actions = self.motion(draws)
+        profile = render.profiles(positions, scene.size, scene.std)
+        return {
+            "image": self._image(profile, indices, generator),
+            "action": actions / self.norm.action_scale,
+            "location": self.norm.location(positions),
+        }
+
+    def _image(self, profile: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Frames (B, T, C, S, S) of dots with the profiles (B, T, K, 2, S), which it consumes."""
+        scene = self.scene
+        unit: float | Tensor = render.peak(scene.std)
+        if scene.unit == "batch":
+            unit = render.brightest(profile).view(-1, 1, 1)
+        # The units of the batch are worked into what is small, so that pixels are touched once.
+        scale = self.norm.image_scale.view(-1, 1, 1)
+        profile[..., 1, :] /= scale.squeeze(-1)
+        ground = -self.norm.image_centre.view(-1, 1, 1) / scale
+        fixed, changing = indices.tensor_split([scene.fixed_backgrounds], dim=1)
+        if scene.fixed_noise > 0:
+            noise = self._noise(fixed, 1, generator)
+            ground = noise.mul_(scene.fixed_noise * unit / scale).add_(ground)
+            if scene.speed > 0:
+                ground = render.roll(ground, scene.num_frames, scene.speed)
+        if scene.changing_noise > 0:
+            noise = self._noise(changing, scene.num_frames, generator)
+            ground = noise.mul_(scene.changing_noise * unit / scale).add_(ground)
+        paint = render.paint_sum if scene.merge else render.paint
+        return paint(profile, ground)
+
+    def _noise(self, numbers: Tensor, num_frames: int, generator: torch.Generator) -> Tensor:
+        """Fresh backgrounds in [0, 1], (B, num_frames, K, S, S): those numbered, or uniform."""
+        scene = self.scene
+        shape = (len(numbers), num_frames, scene.num_dots, scene.size, scene.size)
+        if self.backgrounds is None:
+            return self._uniform(shape, generator)
+        chosen = self.backgrounds.index_select(0, numbers.flatten().to(self.device))
+        return chosen.view(shape).float().div_(255)
+
+    def _uniform(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Uniform numbers in [0, 1), drawn where the generator lives."""
+        draws = torch.rand(shape, generator=generator, device=generator.device)
+        return draws.to(self.device)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """A fixed stream of `len(self)` episodes, `size` at a time, the same on every device."""
+        numbers = self._deal(self.seed, 0, self.size)
+        blocks = (
+            self.take(indices, stream(self.seed, block, "episodes"))
+            for block, indices in enumerate(numbers.split(_BLOCK))
+        )
+        return _regroup(blocks, size)
+
+    def to(self, device: torch.device) -> DotsSource:
+        """The same source with its tensors on `device`."""
+        return replace(
+            self,
+            motion=self.motion.to(device),
+            norm=self.norm.to(device),
+            backgrounds=None if self.backgrounds is None else self.backgrounds.to(device),
+        )
+
+
+class MovingDots:
+    """Moving dots for anyone's model: an endless iterable of fresh batches.
+
+    Each batch holds `image` (B, T, C, S, S), `action` (B, T - 1, K, 2) and `location`
+    (B, T, K, 2), float32; iterating again gives the same batches again.
+
+    Args:
+        scene: what an episode shows.
+        backgrounds: grey pictures, uint8 (N, S, S), such as those of `load_backgrounds`, or None
+            for uniform noise.
+        batch_size: B.
+        seed: of the stream.
+        device: where batches are made.
+        normalise: whether values have unit variance (`source.norm` says how); else they are
+            brightness and pixels.
+    """
+
+    def __init__(
+        self,
+        scene: Scene = _DEFAULT,
+        backgrounds: Tensor | None = None,
+        *,
+        batch_size: int = 64,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        normalise: bool = True,
+    ) -> None:
+        self.seed = seed
+        self.source = DotsSource.of(
+            scene,
+            backgrounds,
+            batch_size=batch_size,
+            size=_BLOCK * batch_size,
+            seed=seed,
+            norm_batches=100 if normalise else 0,
+        ).to(torch.device(device))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return _endless(self.source, self.seed)
+
+
+def _endless(source: DotsSource, seed: int) -> Iterator[Batch]:
+    """Fresh batches for ever, a pure function of `seed`."""
+    plans = (indices for epoch in count() for indices in source.plan(seed, epoch))
+    for step, indices in enumerate(plans):
+        yield source.episodes(indices, stream(seed, step, "data", device=source.device))
+
+
+def _measure(source: DotsSource, num_batches: int) -> Norm:
+    """Units of unit variance: means and deviations of batches of `source`, averaged."""
+    apart = replace(source, scene=replace(source.scene, merge=False))
+    seed = derive(source.seed, "normalisation")
+    moments = [
+        torch.stack(torch.std_mean(batch["image"], dim=(0, 1, 3, 4)))
+        for batch in islice(_endless(apart, seed), num_batches)
+    ]
+    std, mean = torch.stack(moments).mean(0)
+    return Norm.unit_variance(source.scene, mean, std)
+
+
+def _regroup(blocks: Iterator[Batch], size: int) -> Iterator[Batch]:
+    """The items of `blocks` in order, `size` at a time, the last batch shorter."""
+    waiting: Batch = {}
+    for block in blocks:
+        waiting = {
+            name: torch.cat([waiting[name], tensor]) if waiting else tensor
+            for name, tensor in block.items()
+        }
+        while len(waiting["image"]) >= size:
+            yield {name: tensor[:size] for name, tensor in waiting.items()}
+            waiting = {name: tensor[size:] for name, tensor in waiting.items()}
+    if waiting and len(waiting["image"]):
+        yield waiting

@@ -1,0 +1,121 @@
+"""What a root knows of the place it is read at: time, positional encoding, picture coordinates."""
+
+# T steps, q features of a place, r clock channels of the drive
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from weft.errors import ConfigError, DataError
+from weft.families.warp.cell.recurrence_rule import Drive
+
+
+class Ticks(NamedTuple):
+    """The clock of a sequence.
+
+    Attributes:
+        tau: where the root is read at each step, (T, q).
+        dclock: clock channels of the drive, (T, r); row 0 drives the first real step.
+    """
+
+    tau: Tensor
+    dclock: Tensor
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Features of a position k = 0, 1, ...: [k / (length - 1), encoding, x, y].
+
+    Args:
+        length: positions that make up the time from 0 to 1.
+        encoding: (p, c): p columns sin(k / c^(i/p)), cos(k / c^(i/p)) for even i; None for none.
+        picture: (rows, columns) of a picture read row by row, whose normalised coordinates
+            x = column / (columns - 1) and y = row / (rows - 1) become features; None for none.
+        time_as_channel: whether the difference of time drives the weights; with a picture, the
+            differences of (time, x, y) always do.
+    """
+
+    length: int
+    encoding: tuple[int, float] | None = None
+    picture: tuple[int, int] | None = None
+    time_as_channel: bool = False
+
+    def __post_init__(self) -> None:
+        if self.encoding is not None and (self.encoding[0] < 2 or self.encoding[0] % 2):
+            raise ConfigError(
+                f"a positional encoding has pairs of columns, not {self.encoding[0]}",
+                where="positional_encoding",
+                expected="an even number of columns, 2 or more",
+            )
+
+    @property
+    def features(self) -> int:
+        """Q, features of a position."""
+        encoding = 0 if self.encoding is None else self.encoding[0]
+        return 1 + encoding + (0 if self.picture is None else 2)
+
+    @property
+    def channels(self) -> int:
+        """R, clock channels of the drive."""
+        return int(self.time_as_channel) if self.picture is None else 3
+
+    def times(self, position: Tensor) -> Tensor:
+        """k / (length - 1), shape of `position`."""
+        return position / max(1, self.length - 1)
+
+    def coordinates(self, position: Tensor) -> Tensor:
+        """(x, y) of positions in the picture, shape (..., 2)."""
+        assert self.picture is not None
+        rows, columns = self.picture
+        row = torch.floor(position / columns)
+        x = (position - row * columns) / max(1, columns - 1)
+        return torch.stack([x, row / max(1, rows - 1)], -1)
+
+    def read(self, position: Tensor, coordinates: Tensor | None = None) -> Tensor:
+        """The features of positions, whole or fractional.
+
+        Args:
+            position: any shape (...).
+            coordinates: (x, y) to use instead of those of the position, (..., 2).
+        Returns: (..., q).
+        """
+        columns = [self.times(position).unsqueeze(-1)]
+        if self.encoding is not None:
+            count, base = self.encoding
+            even = torch.arange(0, count, 2, device=position.device, dtype=position.dtype)
+            angle = position.unsqueeze(-1) / base ** (even / count)
+            columns.append(torch.stack([angle.sin(), angle.cos()], -1).flatten(-2))
+        if self.picture is not None:
+            columns.append(self.coordinates(position) if coordinates is None else coordinates)
+        return torch.cat(columns, -1)
+
+    def channel(self, position: Tensor) -> Tensor:
+        """The values whose differences drive the weights, (..., r)."""
+        if self.channels == 0:
+            return position.new_empty(*position.shape, 0)
+        time = self.times(position).unsqueeze(-1)
+        return time if self.picture is None else torch.cat([time, self.coordinates(position)], -1)
+
+    def ticks(self, position: Tensor, drive: Drive | None = None) -> Ticks:
+        """The clock of a sequence.
+
+        A free run reads the root at its own position. One that feeds back predictions reads it at
+        2 k_t - k_{t-1}, the next position on an even grid, where k_{-1} = k_0 (so that the first
+        step looks at itself) or, for `innovation`, k_{-1} = -k_1.
+
+        Args:
+            position: k of each step, rising, (T,).
+            drive: of a run that feeds back predictions; None for a free run.
+        """
+        if len(position) == 0:
+            raise DataError("a sequence has no steps", expected="one step or more")
+        before = position[:1]
+        if drive == "innovation":
+            before = -position[1:2] if len(position) > 1 else position[:1] - 1
+        previous = torch.cat([before, position[:-1]])
+        where = position if drive is None else 2 * position - previous
+        return Ticks(self.read(where), self.channel(position) - self.channel(previous))

@@ -1,0 +1,52 @@
+"""Reading the root at many weights at once, with its gradient by hand: no slices of weights."""
+
+# M rows (steps times sequences), D weights, i inputs of the root, o raw outputs
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from weft.families.warp.cell.root import Root
+from weft.families.warp.forms.decode import Decoder, decoder
+
+
+def read(root: Root, theta: Tensor, z: Tensor) -> Tensor:
+    """root(theta; z), as `Root.__call__` gives it.
+
+    Under autograd each slice of theta that is a layer's weight would get a gradient as large as
+    theta; written by hand there is one.
+
+    Args:
+        root: what is read.
+        theta: (..., D).
+        z: (..., i), broadcast against theta's leading dimensions.
+    Returns: (..., o).
+    """
+    shape = theta.shape[:-1]
+    places = z.expand(*shape, z.shape[-1]).flatten(0, -2)
+    flat: Tensor = _Reading.apply(decoder(root), theta.reshape(-1, theta.shape[-1]), places)
+    return flat.unflatten(0, shape)
+
+
+class _Reading(Function):
+    @staticmethod
+    def forward(ctx: Any, decode: Decoder, theta: Tensor, z: Tensor) -> Tensor:
+        out, tape = decode.forward(theta, z)
+        ctx.decode = decode
+        ctx.save_for_backward(theta, z, *tape)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
+        theta, z, *tape = ctx.saved_tensors
+        by_theta = torch.empty_like(theta)
+        by_z = ctx.decode.backward(
+            theta, z, tuple(tape), error.contiguous(), by_theta, ctx.needs_input_grad[2]
+        )
+        return None, by_theta, by_z

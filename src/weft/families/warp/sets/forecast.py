@@ -1,0 +1,154 @@
+"""Forecasting windows cut from the electricity-transformer tables (ETT)."""
+
+# R rows, W windows, T steps, d channels
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from weft.data import fetch
+from weft.data.catalog import images as catalog
+from weft.data.series import find_file, load_table, read_ett
+from weft.errors import ConfigError
+from weft.families.warp.config import Config
+from weft.families.warp.sets.source import Header, Parts, extremes
+
+_STEPS = 192
+_CHANNELS = 7
+#: member -> rows of the usual split, 12 + 4 + 4 months
+_ROWS = {
+    "h1": (8_640, 2_880, 2_880),
+    "h2": (8_640, 2_880, 2_880),
+    "m1": (34_560, 11_520, 11_520),
+    "m2": (34_560, 11_520, 11_520),
+}
+
+
+def windows(rows: Tensor, steps: int, stride: int = 1) -> Tensor:
+    """All windows of `steps` rows of (R, d), `stride` apart, as a view (W, T, d)."""
+    return rows.unfold(0, steps, stride).transpose(1, 2)
+
+
+def window(config: Config, usual: int) -> tuple[int, int]:
+    """Steps of a window, and how many of them are given before the forecast begins.
+
+    Without `data.sequence_length` it is the literature's problem: half of the `usual` steps are
+    given. With it, the first `grounding_length` are.
+
+    Raises:
+        ConfigError: nothing is left to forecast.
+    """
+    steps = config.data.sequence_length
+    if steps is None:
+        return usual, usual // 2
+    if config.grounding_length >= steps:
+        raise ConfigError(
+            f"`grounding_length` {config.grounding_length} leaves nothing to forecast",
+            where="grounding_length",
+            expected=f"grounding_length < {steps}, the steps of a window",
+        )
+    return steps, config.grounding_length
+
+
+def count_windows(config: Config, steps: int, rows: Mapping[str, int]) -> dict[str, int]:
+    """Split -> windows of `steps` in its rows; only training windows are `data.stride` apart.
+
+    Raises:
+        ConfigError: they are longer than a split.
+    """
+    shortest = min(rows.values())
+    if steps > shortest:
+        raise ConfigError(
+            f"windows of {steps} steps are longer than a part of `{config.data.dataset}`",
+            where="data.sequence_length",
+            expected=f"sequence_length <= {shortest}",
+        )
+    return {split: (size - steps) // stride(config, split) + 1 for split, size in rows.items()}
+
+
+def stride(config: Config, split: str) -> int:
+    """Steps from one window to the next."""
+    return config.data.stride if split == "train" else 1
+
+
+def header(config: Config) -> Header:
+    """Windows of 96 steps of context and 96 to forecast, in the usual parts of the table.
+
+    Raises:
+        ConfigError: `data.subset` names no table, or windows do not fit.
+        DataError: the file is missing and will not be downloaded.
+    """
+    data = config.data
+    if data.subset not in _ROWS:
+        raise ConfigError(
+            f"there is no ETT{data.subset or ''}",
+            where="data.subset",
+            expected=f"one of {', '.join(_ROWS)}",
+        )
+    if _name(config) in catalog.SETS:
+        fetch.expect(_name(config), root=data.root, download=data.download)
+    else:
+        _loose(config)
+    steps, context = window(config, _STEPS)
+    rows = {split: stop - start for split, (start, stop) in _parts(config, context).items()}
+    return Header(
+        steps,
+        _CHANNELS,
+        count_windows(config, steps, rows),
+        outputs=None if config.feeds_back else _CHANNELS,
+        context=context,
+    )
+
+
+def load(config: Config) -> Parts:
+    """The windows, as views of the table; every channel is scaled by its training extremes.
+
+    Where the model does not feed its forecasts back, the input holds the context only: it would
+    see what it is to forecast.
+    """
+    data, name = config.data, _name(config)
+    if name in catalog.SETS:
+        table = load_table(name, root=data.root, download=data.download)
+    else:
+        table = read_ett(_loose(config))
+    rows = torch.from_numpy(table)
+    steps, context = window(config, _STEPS)
+    made = {
+        split: {"x": windows(rows[start:stop], steps, stride(config, split))}
+        for split, (start, stop) in _parts(config, context).items()
+    }
+    return Parts(
+        made["train"],
+        made["test"],
+        made["val"],
+        extremes(positive=config.unit_normalise),
+        past=None if config.feeds_back else context,
+    )
+
+
+def _name(config: Config) -> str:
+    return f"ETT{config.data.subset}"
+
+
+def _loose(config: Config) -> Path:
+    """The file of a table that the catalogue does not know."""
+    name = _name(config)
+    return find_file(
+        (f"ett/{name}.csv", f"ett/{name}.csv.gz", f"{name}.csv", f"{name}.csv.gz"),
+        root=config.data.root,
+        expected=f"{name}.csv of https://github.com/zhouhaoyi/ETDataset",
+    )
+
+
+def _parts(config: Config, context: int) -> dict[str, tuple[int, int]]:
+    """Split -> its rows; val and test reach back so that every row of theirs can be forecast."""
+    train, val, test = _ROWS[str(config.data.subset)]
+    return {
+        "train": (0, train),
+        "val": (train - context, train + val),
+        "test": (train + val - context, train + val + test),
+    }

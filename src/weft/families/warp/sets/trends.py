@@ -1,0 +1,111 @@
+"""Synthetic control charts in six classes, made here or read from UCI's file."""
+
+# N sequences, T steps
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from weft.data.random import derive
+from weft.data.series import find_file, require_finite
+from weft.data.source import Batch
+from weft.errors import DataError
+from weft.families.warp.config import Config
+from weft.families.warp.sets.source import Header, Parts, Scale
+
+CLASSES = ("normal", "cyclic", "up trend", "down trend", "up shift", "down shift")
+
+_SIZES = {"train": 480, "test": 120}
+_STEPS = 60
+_FILE, _ROWS = "synthetic_control.data", 600
+
+
+def charts(labels: Tensor, steps: int, generator: torch.Generator) -> Tensor:
+    """Charts y(t) = 30 + 2r + pattern, r ~ U(-3, 3), by Alcock & Manolopoulos (1999).
+
+    Patterns: none; a sin(2 pi t / P) with a, P ~ U(10, 15); +-g t with g ~ U(.2, .5); a step of
+    +-x, x ~ U(7.5, 20), from a time U(T/3, 2T/3) on.
+
+    Args:
+        labels: numbers of `CLASSES`, int64 (N,).
+        steps: T.
+    Returns: float64 (N, T).
+    """
+
+    def uniform(low: float, high: float, width: int = 1) -> Tensor:
+        draws = torch.rand(len(labels), width, generator=generator, dtype=torch.float64)
+        return low + (high - low) * draws
+
+    times = torch.arange(steps, dtype=torch.float64)
+    noise = uniform(-3, 3, steps)
+    wave = uniform(10, 15) * torch.sin(2 * torch.pi * times / uniform(10, 15))
+    slope = uniform(0.2, 0.5) * times
+    step = uniform(7.5, 20) * (times >= uniform(steps / 3, 2 * steps / 3))
+    patterns = torch.stack((torch.zeros_like(wave), wave, slope, -slope, step, -step))
+    return 30 + 2 * noise + patterns[labels, torch.arange(len(labels))]
+
+
+def standardise(raw: Tensor) -> Scale:
+    """Mean 0 and deviation 1 in every time column of (N, T, d), as in the original."""
+    values = raw.double()
+    spread = values.std(0, unbiased=False)
+    unit = torch.where(spread > 0, spread, 1.0)
+    return Scale(values.mean(0).float(), unit.float())
+
+
+def header(config: Config) -> Header:
+    """600 charts of 60 steps by default, a fifth of them for testing."""
+    data = config.data
+    if data.subset == "uci":
+        return Header(data.sequence_length or _STEPS, 1, dict(_SIZES), num_classes=len(CLASSES))
+    sizes = {
+        "train": data.train_size or _SIZES["train"],
+        "test": data.test_size or _SIZES["test"],
+    }
+    return Header(data.sequence_length or _STEPS, 1, sizes, num_classes=len(CLASSES))
+
+
+def load(config: Config) -> Parts:
+    """Makes the charts, classes in turn; or reads UCI's with `data.subset` uci."""
+    if config.data.subset == "uci":
+        return _read(config)
+    about = header(config)
+    made: dict[str, Batch] = {}
+    for split, size in about.sizes.items():
+        generator = torch.Generator().manual_seed(derive(config.data.seed, "trends", split))
+        labels = torch.arange(size) % len(CLASSES)
+        x = charts(labels, about.steps, generator).float()
+        made[split] = {"x": x[..., None], "label": labels}
+    return Parts(made["train"], made["test"], fit=standardise)
+
+
+def _read(config: Config) -> Parts:
+    """UCI's 600 charts; the same fifth of every class is for testing, whatever the seed.
+
+    Raises:
+        DataError: the file is not here, or not that file.
+    """
+    path = find_file(
+        (f"trends/{_FILE}", _FILE),
+        root=config.data.root,
+        expected="UCI's Synthetic Control Chart Time Series: 600 lines of 60 numbers",
+    )
+    try:
+        rows = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
+        raise DataError(
+            f"{path.name} cannot be read", where=str(path), expected="600 lines of 60 numbers",
+            hint=f"found: {error}",
+        ) from error  # fmt: skip
+    if rows.shape != (_ROWS, _STEPS):
+        raise DataError(
+            f"{path.name} has the shape {rows.shape}", where=str(path), expected="(600, 60)"
+        )
+    require_finite(rows, path)
+    x = torch.from_numpy(rows).float()[:, : header(config).steps, None]
+    labels = torch.arange(_ROWS) // (_ROWS // len(CLASSES))
+    test = torch.arange(_ROWS) % 5 == 4
+    train = {"x": x[~test], "label": labels[~test]}
+    return Parts(train, {"x": x[test], "label": labels[test]}, fit=standardise)

@@ -1,0 +1,237 @@
+"""The command line of the JEPA paper's `train.py`: `--configs FILE... --values KEY=VALUE...`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.config.explain import suggest
+from weft.config.yaml import read_file, read_value
+from weft.errors import UsageError, WeftError
+from weft.families.jepa.options.original import flat, translate
+from weft.families.jepa.options.table import published
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from weft.engine.parts import Parts
+
+USAGE = "train.py --configs FILE [FILE ...] --values KEY=VALUE [KEY=VALUE ...]"
+RESULTS = "probe_metrics.json"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trains (or evaluates) a config of the original, later files and values winning.
+
+    Writes to `output_path`, if that is given, what the original did: `config.yaml`, checkpoints
+    `epoch=E_sample_step=N.ckpt`, the probe's errors under their old names in
+    `probe_metrics.json`; and beside them what every run of weft has.
+
+    Returns: the exit code.
+    """
+    words = [word for word in (sys.argv[1:] if argv is None else argv) if word.strip()]
+    flags = _parser().parse_args(words)
+    try:
+        old, files = read_configs(flags.configs, flags.values)
+        if not old.get("run_name") and flags.configs:
+            old["run_name"] = Path(flags.configs[-1]).stem
+        if old.get("eval_only") and old.get("load_checkpoint_path"):
+            _evaluate(old, flags.set)
+        else:
+            _train(old, files, flags.set)
+    except WeftError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def read_configs(paths: Sequence[str], values: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The original's keys that files and `key=value` words set, dotted, and files in weft's own.
+
+    A path that leads nowhere stands for the published config its file is named for.
+
+    Raises:
+        UsageError: for a path without a file or published config, or a word without `=`.
+    """
+    old: dict[str, Any] = {}
+    own: list[str] = []
+    for path in paths:
+        if not Path(path).is_file():
+            old |= flat(_published(path))
+        elif "family" in (content := read_file(Path(path))[0]):
+            own.append(path)
+        else:
+            old |= flat(content)
+    for word in values:
+        key, sign, text = word.partition("=")
+        if not sign:
+            raise UsageError(f"`{word}` sets nothing", where="--values", expected="key=value")
+        old[key] = read_value(text, f"--values {word}")
+    return old, own
+
+
+def _published(path: str) -> Mapping[str, Any]:
+    name = Path(path).stem
+    if name not in published():
+        raise UsageError(
+            f"there is no file `{path}`",
+            where="--configs",
+            hint=suggest(name, list(published()), "`weft recipes` lists the published configs"),
+        )
+    print(f"note: there is no file `{path}`; taking the published config {name}", file=sys.stderr)
+    return published()[name]
+
+
+def _train(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
+    from weft import api
+    from weft.papers.jepa.epochs import EpochCheckpoints
+
+    if old.get("load_checkpoint_path"):
+        raise UsageError(
+            "training does not start from the weights of another run",
+            where="load_checkpoint_path",
+            hint="`weft resume RUN` goes on with a run; eval_only=True scores its weights",
+        )
+    words = files or ["jepa/original"]
+    values = _changed(old if files else _over_original(old), extra)
+    sinks = [lambda directory: EpochCheckpoints(directory.path)] if old.get("output_path") else []
+    run = api.train(*words, show=True, sinks=sinks, **values)
+    if run is not None:
+        results = _score(run.path)
+        _write(run.path / RESULTS, results)
+        print(f"{run.path}  rmse {results['rmse_px']:.3f} px")
+
+
+def _over_original(old: Mapping[str, Any]) -> dict[str, Any]:
+    """The config as values over the preset of the original's defaults, every key of it set."""
+    return {key: value for key, value in translate(old, "train.py").items() if key != "family"}
+
+
+def _changed(values: Mapping[str, Any], extra: Sequence[str]) -> dict[str, Any]:
+    """The values with the `--set` words over them."""
+    changes = {}
+    for word in extra:
+        key, _, text = word.partition("=")
+        changes[key] = read_value(text, f"--set {word}")
+    # Of the two ways to give a run's length the last one counts.
+    length = {"steps": "epochs", "epochs": "steps"}
+    dropped = {other: None for key, other in length.items() if key in changes}
+    return {**values, **dropped, **changes}
+
+
+def _score(path: Path) -> dict[str, float]:
+    from weft.run.registry import open_run
+
+    run = open_run(path).load()
+    return _results(run.parts, run.model, run.step)
+
+
+def _evaluate(old: dict[str, Any], extra: Sequence[str]) -> None:
+    """Scores the weights of a checkpoint that an earlier call left behind."""
+    import torch
+
+    from weft import api, families
+    from weft.engine.parts import Parts
+
+    path = Path(str(old.pop("load_checkpoint_path")))
+    output = old.pop("output_path", None)
+    if not old.get("probing_cfg.full_finetune"):
+        # With `full_finetune` it names the objective `supervised`, alone it would name `random`.
+        old.pop("eval_only")
+    if not path.is_file():
+        raise UsageError(f"there is no file `{path}`", where="load_checkpoint_path")
+    values = _changed(_over_original(old), extra)
+    parts = Parts.of(families.find("jepa"), api.configure("jepa/original", **values).config)
+    model = parts.model()
+    saved = torch.load(path, map_location=parts.device, weights_only=True)
+    try:
+        model.load_state_dict(saved["model_state_dict"])
+    except (KeyError, RuntimeError) as error:
+        raise UsageError(
+            f"`{path}` does not hold the weights of this config",
+            where="load_checkpoint_path",
+            hint=str(error).partition("\n")[0],
+        ) from error
+    results = _results(parts, model.eval(), 0)
+    if output:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        _write(Path(output) / RESULTS, results)
+    print(f"{path}  rmse {results['rmse_px']:.3f} px")
+
+
+def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
+    """The probe's errors under the original's names, in its normalised units, and in pixels."""
+    import torch
+
+    from weft.families.jepa.sets.dots import DotsSource
+    from weft.families.jepa.task import JepaTask
+
+    task, source = parts.task, parts.data().test
+    assert isinstance(task, JepaTask)
+    assert isinstance(source, DotsSource)
+    with torch.no_grad():
+        readout, first = task.readouts(model, source)
+        errors, of_first = task.squared_errors([readout, first], model, source)
+    losses: dict[str, Tensor] = {
+        "avg_eval_loss": errors.mean(),
+        "avg_eval_enc_loss": of_first[0].mean(),
+        **{f"eval/loss_{k}": error for k, error in enumerate(errors.mean(0))},
+        **{
+            f"eval/loss_{t}_{k}": error
+            for t, row in enumerate(errors)
+            for k, error in enumerate(row)
+        },
+    }
+    named = {
+        key: value
+        for name, loss in losses.items()
+        for key, value in ((name, float(loss)), (f"{name}_rmse", float(loss.sqrt())))
+    }
+    scale = source.norm.location_scale
+    epoch = step / parts.spec.batches_per_epoch
+    samples = step * parts.spec.batch_shape[0]
+    return {"rmse_px": named["avg_eval_loss_rmse"] * scale, **named, "epoch": epoch,
+            "sample_step": samples}  # fmt: skip
+
+
+def _write(path: Path, values: Mapping[str, float]) -> None:
+    import json
+
+    from weft.atomic import write_text
+
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "train.py",
+        usage=USAGE,
+        description="World models of moving dots; every key of the original's configs.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--configs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="files, later ones win",
+    )
+    add(
+        "--values",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="such as vicreg.base_lr=42",
+    )
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of weft's config")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

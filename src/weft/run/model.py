@@ -1,0 +1,90 @@
+"""A run's model with trained weights, and what can be asked of it: metrics, and the bare module."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from weft.config.load import validate
+from weft.data.source import Splits
+from weft.engine.checkpoint import read
+from weft.engine.loop import evaluate
+from weft.engine.parts import Parts
+from weft.families import find
+from weft.run.directory import RunDirectory
+from weft.run.export import exported_config
+from weft.run.recorder import store_of
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its weights, and all that evaluating and sampling it takes.
+
+    Attributes:
+        directory: of the run.
+        parts: the run's family at work.
+        model: in eval mode.
+        step: optimiser steps behind its weights.
+        loaded: its sources, where they are in memory already.
+    """
+
+    directory: RunDirectory
+    parts: Parts
+    model: nn.Module
+    step: int
+    loaded: Splits[Any] | None = None
+
+    @cached_property
+    def data(self) -> Splits[Any]:
+        """The run's sources, loaded when first asked for."""
+        return self.loaded or self.parts.data()
+
+    def metrics(self, splits: Sequence[str] = ("val", "test")) -> dict[str, float]:
+        """Metrics on the splits there are, by the code the loop uses."""
+        found: dict[str, float] = {}
+        for split in splits:
+            if getattr(self.data, split) is not None:
+                found |= evaluate(self.parts, self.model, self.data, split, self.step)
+        return found
+
+
+def load(path: Path, values: Mapping[str, Any], checkpoint: str | None = None) -> Trained:
+    """The model of the run in `path` with the weights of a checkpoint.
+
+    Args:
+        path: the run's directory.
+        values: its config, plain.
+        checkpoint: `best`, `last` or a step; by default the best where there is one.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint, or it is damaged.
+    """
+    family = find(str(values["family"]))
+    parts = Parts.of(family, validate(values, family, str(path / "config.yaml")))
+    directory = RunDirectory(path)
+    state = read(store_of(parts, directory, warnings.warn).find(checkpoint))
+    model = parts.model()
+    model.load_state_dict(state["model"])
+    return Trained(directory, parts, model.eval(), int(state["progress"]["step"]))
+
+
+def load_weights(path: Path) -> nn.Module:
+    """The model in a `model.safetensors` that `export` wrote, in eval mode.
+
+    Raises:
+        CheckpointError: if the file is not one of weft's.
+    """
+    from safetensors.torch import load_model as load_tensors
+
+    values = exported_config(path)
+    family = find(str(values["family"]))
+    parts = Parts.of(family, validate(values, family, str(path)))
+    model = parts.model()
+    load_tensors(model, str(path), device=str(parts.device))
+    return model.eval()

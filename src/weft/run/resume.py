@@ -1,0 +1,95 @@
+"""Goes on with a run exactly where its newest good checkpoint left it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from weft.config.base import FamilyConfig
+from weft.config.load import validate
+from weft.config.yaml import KeyPath
+from weft.engine.device import joined
+from weft.engine.parts import Parts
+from weft.errors import CheckpointError, RunError, UsageError
+from weft.families import find
+from weft.run.directory import RunDirectory
+from weft.run.model import Trained
+from weft.run.parents import kept_parents
+from weft.run.recorder import Followers, store_of
+from weft.run.registry import open_run
+from weft.run.session import Session
+
+# Sections that may change when a run is resumed: none of them changes what is computed.
+_FREE = ("log", "engine", "checkpoint")
+
+
+def resume(path: Path, overrides: Mapping[str, Any], followers: Followers) -> Trained | None:
+    """Goes on with a run.
+
+    Args:
+        path: the run's directory.
+        overrides: changes below `log`, `engine` and `checkpoint`, by dotted key.
+        followers: who follows the run.
+
+    Returns:
+        The trained model; None on all processes but the first of several.
+
+    Raises:
+        RunError: if the run is finished, or another process writes it.
+        CheckpointError: if checkpoints exist and none is good, or they are another family's; if
+            there are none yet and a parent's weights are gone or changed.
+        Interrupted: if a signal stopped the run after its state was saved.
+    """
+    with joined() as ranks:
+        run = open_run(path)
+        if run.status["state"] == "finished":
+            raise RunError(
+                "the run is finished",
+                where=str(path),
+                hint=f"`weft evaluate {path}` recomputes its metrics; a longer run is a new one",
+            )
+        config = changed(run.config, overrides, str(path / "config.yaml"))
+        parts = Parts.of(find(config.family), config, ranks)
+        directory = RunDirectory(path)
+        if ranks.first:
+            directory.lock()
+        try:
+            checkpoint = store_of(parts, directory, directory.note).newest()
+            if checkpoint is not None and checkpoint["family"] != config.family:
+                raise CheckpointError(
+                    f"the checkpoint belongs to family `{checkpoint['family']}`",
+                    where=str(directory.checkpoints),
+                    expected=f"family `{config.family}`, as config.yaml says",
+                )
+            # A checkpoint holds all weights; before the first one they still are the parents'.
+            parents = kept_parents(run) if checkpoint is None else None
+            mine = directory if ranks.first else None
+            model, data = parts.model(parents), parts.data()
+            session = Session(parts, model, data, mine, str(run.status["recipe"]), followers)
+            return session.run(checkpoint)
+        finally:
+            directory.unlock()
+
+
+def changed(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> FamilyConfig:
+    """A run's config with changes to sections that do not alter what is computed.
+
+    Raises:
+        UsageError: if another section would change.
+    """
+    tree = json.loads(json.dumps(values))
+    for key, value in overrides.items():
+        path: KeyPath = tuple(key.split("."))
+        if path[0] not in _FREE or len(path) < 2:
+            raise UsageError(
+                f"`{key}` cannot change when a run goes on",
+                expected=f"a key below {', '.join(_FREE)}",
+                hint="anything else would make it another run: use `weft train`",
+            )
+        node = tree
+        for part in path[:-1]:
+            node = node.setdefault(part, {})
+        node[path[-1]] = value
+    return validate(tree, find(str(tree["family"])), where)

@@ -1,0 +1,69 @@
+"""Starts a new run, or says what it would cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from weft.config.load import Resolved
+from weft.engine.device import joined
+from weft.engine.parts import Parts
+from weft.engine.profile import resolved as derived
+from weft.families import find
+from weft.run.directory import create
+from weft.run.environment import environment
+from weft.run.model import Trained
+from weft.run.parents import find_parents, recorded
+from weft.run.recorder import Followers
+from weft.run.session import Session
+
+
+def dry_run(asked: Resolved) -> dict[str, Any]:
+    """What a run would cost, where it would start from, and under `notes` what its task says of
+    it; nothing is trained or written.
+
+    Raises:
+        WeftError: if the run could not start.
+    """
+    parts = Parts.of(find(asked.config.family), asked.config)
+    parents = find_parents(asked.config, asked.origin)
+    notes = parts.task.notes(parts.model(parents), parts.spec)
+    return derived(parts) | recorded(parents) | {"notes": list(notes)}
+
+
+def start(asked: Resolved, followers: Followers) -> Trained | None:
+    """Trains a new run.
+
+    Args:
+        asked: the config and where it came from.
+        followers: who follows the run.
+
+    Returns:
+        The trained model; None on all processes but the first of several.
+
+    Raises:
+        WeftError: before anything is written if the request cannot be carried out.
+        Interrupted: if a signal stopped the run after its state was saved.
+    """
+    with joined() as ranks:
+        config = asked.config
+        parts = Parts.of(find(config.family), config, ranks)
+        parents = find_parents(config, asked.origin)
+        model, data = parts.model(parents), parts.data()
+        directory = None
+        if ranks.first:
+            values, surroundings = derived(parts) | recorded(parents), environment(parts.device)
+            directory = create(config.run, config.family, _name(asked.recipe))
+            directory.lock()
+            directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
+            directory.write_yaml("resolved", values)
+            directory.write_json("env", surroundings)
+            for notice in (*asked.notices, *map(str, parents.values())):
+                directory.note(notice)
+        return Session(parts, model, data, directory, asked.recipe, followers).run()
+
+
+def _name(recipe: str) -> str:
+    """Name of the run: the last recipe's preset, or the file's stem."""
+    last = recipe.split()[-1]
+    return Path(last).stem if last.endswith((".yaml", ".yml", ".json")) else last.split("/")[-1]

@@ -1,0 +1,68 @@
+"""Compares the exact probe with the published one on a run's frozen network: error and time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from weft.errors import WeftError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m weft.studies.jepa_probes RUN [--size N] [--epochs E]`; the exit code."""
+    parser = argparse.ArgumentParser("jepa_probes", description=__doc__)
+    parser.add_argument("run", type=Path, help="a run's directory")
+    parser.add_argument("--size", type=int, default=10000, help="sequences in a pass")
+    parser.add_argument("--epochs", type=int, default=30, help="passes of the published probe")
+    flags = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    try:
+        found = []
+        for kind, rmse, seconds in compare(flags.run, flags.size, flags.epochs):
+            print(f"{kind:<12} {rmse:8.4f} px {seconds:9.2f} s", flush=True)
+            found.append((rmse, seconds))
+        (exact, fast), (published, slow) = found
+        ratio = exact / published
+        print(f"exact error {ratio:.3f} of the published; {slow / fast:.1f} times faster")
+    except WeftError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, float]]:
+    """Kind of probe, error on the test episodes in pixels, and seconds to fit it.
+
+    Args:
+        path: a run of jepa.
+        size: sequences in a pass; the exact probe makes one.
+        epochs: passes of the published probe.
+    """
+    import torch
+
+    from weft.families.jepa.config import Config
+    from weft.families.jepa.sets.dots import DotsSource
+    from weft.families.jepa.task import JepaTask, Model
+    from weft.run.registry import open_run
+
+    run = open_run(path).load()
+    config, model, source = run.parts.config, run.model, run.data.test
+    assert isinstance(config, Config)
+    assert isinstance(source, DotsSource)
+    assert isinstance(model, Model)
+    for kind in ("closed_form", "published"):
+        probe = {"kind": kind, "size": size, "epochs": epochs, "epochs_enc": 1}
+        chosen = config.model_copy(update={"probe": config.probe.model_copy(update=probe)})
+        task = JepaTask(chosen)
+        with torch.no_grad():
+            started = time.perf_counter()
+            readout, _ = task.readouts(model, source)
+            seconds = time.perf_counter() - started
+            [errors] = task.squared_errors([readout], model, source)
+        yield kind, float(errors.mean().sqrt()) * source.norm.location_scale, seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Where training stands when a task is called, and the random streams it draws from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from weft.data.random import stream
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where training stands when a task is called.
+
+    Attributes:
+        seed: the run's seed.
+        step: optimiser steps done so far, 0 at the first call.
+        total_steps: optimiser steps of the whole run.
+        device: where the model and the batch live.
+        rank: which of several processes this is.
+        log: whether this step's scalars will be recorded; diagnostics may be skipped otherwise.
+    """
+
+    seed: int
+    step: int
+    total_steps: int
+    device: torch.device
+    rank: int = 0
+    log: bool = True
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, in [0, 1]."""
+        return self.step / max(1, self.total_steps)
+
+    def generator(self, name: str) -> torch.Generator | None:
+        """A random stream of its own for `name`, a pure function of (seed, step, name, rank).
+
+        None where tensors have no content, as in a dry run: torch's functions take that too.
+        """
+        if self.device.type == "meta":
+            return None
+        return stream(self.seed, self.step, name, self.rank, device=self.device)

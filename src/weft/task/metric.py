@@ -1,0 +1,55 @@
+"""A metric as everyone knows it: its name, which way is better, its unit, and what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a task measures, declared once for loop, tables, claims, plots and pages.
+
+    Args:
+        name: as `evaluate` returns it; `step_rmse_px_*` stands for all that begin so.
+        better: which way it improves.
+        unit: such as `px` or `nats`; "" for shares and numbers without one.
+        about: one sentence that says what it is.
+    """
+
+    name: str
+    better: Literal["lower", "higher"]
+    unit: str = ""
+    about: str = ""
+
+    def covers(self, name: str) -> bool:
+        """Whether it is this metric that is called `name`, with or without a split before it."""
+        head, _, rest = name.partition("/")
+        return fnmatchcase(rest if head in SPLITS and rest else name, self.name)
+
+    def improves(self, value: float, on: float | None) -> bool:
+        """Whether `value` is better than `on`; a tie is not, and what is no number never is."""
+        if math.isnan(value):
+            return False
+        if on is None or math.isnan(on):
+            return True
+        return value < on if self.better == "lower" else value > on
+
+    def plain(self) -> dict[str, str]:
+        """As it stands in a run's status.json."""
+        return asdict(self)
+
+
+def declared(entries: Iterable[Mapping[str, Any]]) -> tuple[Metric, ...]:
+    """The metrics that a status.json lists."""
+    return tuple(Metric(**entry) for entry in entries)
+
+
+def find(metrics: Iterable[Metric], name: str) -> Metric | None:
+    """The first of `metrics` that is called `name`, or None."""
+    return next((metric for metric in metrics if metric.covers(name)), None)

@@ -1,0 +1,108 @@
+"""What the engine asks of a family that trains: data, model, loss, metrics, and a few more."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from weft.config.base import FamilyConfig
+from weft.config.family import Family, resolve
+from weft.task.context import Context as Context
+from weft.task.metric import Metric as Metric
+from weft.task.parent import Parent as Parent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    from weft.data.source import Batch, DataSpec, Source, Splits
+
+    Picture = tuple[str, str, Figure | Sequence[Image]]
+    """Name (of a file, without suffix), caption, and a figure or the frames of an animation."""
+
+C = TypeVar("C", bound=FamilyConfig)
+M = TypeVar("M", bound="nn.Module")
+S = TypeVar("S", bound="Source")
+
+
+class Task(ABC, Generic[C, M, S]):
+    """Joins a family's data, model and objective; one instance a run, no state but its config.
+
+    Typed in its config `C`, its model `M` and its sources `S`.
+    """
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What `evaluate` may return, most important first; the first selects the best weights."""
+        return (Metric("loss", "lower", about="The training loss, on held-out items."),)
+
+    @abstractmethod
+    def spec(self) -> DataSpec:
+        """Shapes, dtypes, class count and batches per epoch, from headers only."""
+
+    @abstractmethod
+    def data(self) -> Splits[S]:
+        """Loads the train, val and test sources."""
+
+    @abstractmethod
+    def model(self, spec: Any) -> M:
+        """Builds the model under the caller's device context and seed; no input or output.
+
+        Args:
+            spec: what `spec` returned.
+        """
+
+    @abstractmethod
+    def loss(self, model: M, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar loss of a batch, and scalars to log, all still on the device."""
+
+    @abstractmethod
+    def evaluate(self, model: M, source: S, ctx: Context) -> dict[str, float]:
+        """Metrics over all of `source`; the model is in eval mode, gradients are off."""
+
+    # All below is optional.
+
+    def adopt(self, model: M, parents: Mapping[str, Parent]) -> None:
+        """Takes over the weights of the earlier runs that the config names, by config key.
+
+        Called once, before the first step of a new run, with gradients off; never at resume or
+        evaluation, so whatever the model needs of them must be in its own state. By default a
+        parent fills the whole model.
+        """
+        for parent in parents.values():
+            parent.fill(model)
+
+    def scalars(self, model: M) -> dict[str, Tensor]:
+        """Diagnostics left behind by the backward pass, read when a step is logged."""
+        return {}
+
+    def param_groups(self, model: M) -> Iterable[Mapping[str, Any]]:
+        """Parameter groups for the optimiser; one group of all trainable parameters by default."""
+        return [{"params": [p for p in model.parameters() if p.requires_grad]}]
+
+    def notes(self, model: M, spec: Any) -> Sequence[str]:
+        """Lines that a dry run adds to the costs: how it would compute, what to know of it."""
+        return ()
+
+    def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
+        """(name, caption, figure) to show in the report, from the rows of metrics.jsonl."""
+        return iter(())
+
+    def sample(self, model: M, data: Splits[S], ctx: Context) -> Iterator[Picture]:
+        """(name, caption, picture) of what the trained model makes, for `weft sample`.
+
+        As for `evaluate`, the model is in eval mode and gradients are off; `data.shown` is the
+        source to show. Figures get the house style.
+        """
+        return iter(())
+
+
+def load_task(family: Family, config: FamilyConfig) -> Task[Any, Any, Any]:
+    """Imports the family's task class, and torch with it, and builds the task for `config`."""
+    task: Task[Any, Any, Any] = resolve(family.task)(config)
+    return task
