@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import weft
-from weft import api
 from weft.cli import main
 from weft.reports.tables import format_number
+from weft.run import samples
 
 SHORT = ("steps=6", "hidden_dim=8", "log.tensorboard=false", "log.every=2")
 
@@ -59,7 +59,7 @@ def test_train_evaluate_sample_report_runs_reproduce(
     assert as_json(capsys, "runs", "--state", "crashed") == []
     verdicts = {row["verdict"] for row in as_json(capsys, "reproduce", "cet")["rows"]}
     assert verdicts == {"not run"}
-    monkeypatch.setattr(api, "sample", lambda path: [])  # its pictures were drawn above
+    monkeypatch.setattr(samples, "draw", lambda trained: [])  # its pictures were drawn above
     code, out, _ = call(capsys, "train", "cet/digits", *SHORT, "--quiet")
     assert code == 0
     for metric, value in weft.runs("runs/cet/digits-2")[0].metrics.items():

@@ -22,11 +22,13 @@ import torch
 import weft
 from weft import api
 from weft.engine.checkpoint import read
-from weft.families.feedback.task import FeedbackTask
+from weft.engine.step import Stepper
 from weft.papers.feedback import runs as feedback_runs
 from weft.papers.feedback.flags import boolean
 from weft.papers.feedback.layout import epochs
 from weft.papers.feedback.train import main
+from weft.reports import page
+from weft.run import samples
 from weft.run.registry import Run
 from weft.task.context import Context
 
@@ -102,8 +104,8 @@ def folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("mine.txt").write_text(TEXT)
     monkeypatch.setenv("WEFT_CACHE", str(workspace / "cache"))
     monkeypatch.setattr(sys, "argv", ["pytest"])
-    monkeypatch.setattr(api, "sample", lambda path: [])
-    monkeypatch.setattr(api, "report", lambda path: path)
+    monkeypatch.setattr(samples, "draw", lambda trained: [])
+    monkeypatch.setattr(page, "write_page", lambda run, task=None: run.path)
     return workspace
 
 
@@ -127,12 +129,16 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Has the next run interrupted after its step of that number."""
     awaited: list[int] = []
 
-    def after_step(task: FeedbackTask, model: object, ctx: Context) -> None:
+    step = Stepper.__call__
+
+    def watched(self: Stepper, batches: Any, ctx: Context) -> Any:
+        scalars = step(self, batches, ctx)
         if awaited == [ctx.step + 1]:
             awaited.clear()
             os.kill(os.getpid(), signal.SIGTERM)
+        return scalars
 
-    monkeypatch.setattr(FeedbackTask, "after_step", after_step)
+    monkeypatch.setattr(Stepper, "__call__", watched)
     return awaited.append
 
 

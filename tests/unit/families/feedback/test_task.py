@@ -17,8 +17,10 @@ from weft import api, families
 from weft.config.load import load
 from weft.data.random import stream
 from weft.engine.loop import Trainer
+from weft.engine.parts import Parts
 from weft.engine.profile import _cost
 from weft.errors import ConfigError, Interrupted
+from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel
 from weft.families.feedback.nets.rows import Rows
 from weft.families.feedback.noise.process import fixed_noise
@@ -55,7 +57,7 @@ def base(_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def task_of(*words: str) -> FeedbackTask:
     config = load([*TINY, *words], families).config
-    return cast(FeedbackTask, families.find("feedback").load_task(config))
+    return FeedbackTask(cast(Config, config))
 
 
 def built(*words: str) -> tuple[FeedbackTask, LanguageModel]:
@@ -328,7 +330,7 @@ def test_stop_and_resume_equals_straight_run(
 @pytest.mark.parametrize("words", [(), FEEDBACK, COMPAT, (*FEEDBACK, "joint=true")])
 def test_the_cost_of_a_step_needs_no_content(words: tuple[str, ...]) -> None:
     task = task_of(*words, *(("base=x",) if words else ()))
-    spend = _cost(task, task.spec(), task.config, torch.device("meta"))
+    spend = _cost(Parts.of(families.find("feedback"), task.config), torch.device("meta"))
     assert spend.flops_per_step > 0
     assert spend.parameters == sum(
         p.numel() for p in task.model(task.spec()).parameters() if p.requires_grad

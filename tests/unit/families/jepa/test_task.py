@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +179,7 @@ def test_diagnostics_are_left_out_where_nothing_is_logged_or_asked_for() -> None
     parts = parts_of()
     data, model = parts.data(), parts.model()
     batch = data.train.take(data.train.plan(0, 0)[0], stream(0, 0, "data"))
-    silent = replace(parts.context(0), train=True, log=False)
+    silent = parts.context(0, log=False)
     _, terms = parts.task.loss(model, batch, silent)
     assert set(terms) == {"loss_forward", "loss_std", "loss_cov"}
     off = parts_of("diagnostics=off")
@@ -202,7 +201,7 @@ def test_the_probe_s_episodes_are_its_own_and_stay_the_same(monkeypatch: Any) ->
 
     monkeypatch.setattr(JepaTask, "_pairs", watched)
     for step in (0, 5):
-        evaluate(parts.task, model, data, "test", parts.config, parts.device, step, 9)
+        evaluate(parts, model, data, "test", step)
     half = len(seen) // 2
     assert all(torch.equal(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
     learnt, scored = torch.cat(seen[:2], 1), torch.cat(seen[2:half], 1)
@@ -220,7 +219,8 @@ def test_samples_show_paths_film_error_and_what_is_decoded(
 ) -> None:
     parts = parts_of(*words)
     model, data = parts.model().eval(), parts.data()
-    found = {name for name, _, _ in parts.task.sample(model, data, parts.context(1))}
+    with torch.no_grad():
+        found = {name for name, _, _ in parts.task.sample(model, data, parts.context(1))}
     assert found == {"rollouts", "film", "error_over_time", "episode"} | extra
 
 

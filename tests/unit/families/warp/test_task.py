@@ -30,7 +30,7 @@ def config(data: dict[str, Any] | None = None, **values: Any) -> Config:
     return Config(**{"steps": 4, "grounding_length": 4, **SMALL, "data": data or SPRINGS, **values})
 
 
-def context(step: int = 0, *, train: bool = True, log: bool = True) -> Context:
+def context(step: int = 0, *, log: bool = True) -> Context:
     return Context(0, step, 10, torch.device("cpu"), log=log)
 
 
@@ -54,7 +54,7 @@ def source(x: Tensor, scale: Any = identity, **more: Tensor) -> SeriesSource:
 
 def score(made: WarpTask, model: nn.Module, of: SeriesSource) -> dict[str, float]:
     with torch.no_grad():
-        return made.evaluate(model, of, context(train=False))
+        return made.evaluate(model, of, context())
 
 
 def test_metrics_count_the_steps_that_were_not_given() -> None:
@@ -289,7 +289,8 @@ def test_the_pictures_fit_the_model(
     monkeypatch.setattr(film, "FRAMES", 3)
     made = WarpTask(config(**values))
     model = made.model(made.spec()).eval()
-    drawn = list(made.sample(model, made.data(), context(train=False)))
+    with torch.no_grad():
+        drawn = list(made.sample(model, made.data(), context()))
     assert {name for name, _, _ in drawn} == names
     assert all(caption for _, caption, _ in drawn)
 
@@ -299,7 +300,8 @@ def test_pixels_are_drawn_as_pictures_at_a_finer_grid_too(monkeypatch: pytest.Mo
     data = {"dataset": "digits", "downsample_factor": 2, "train_size": 40, "test_size": 9}
     made = WarpTask(config(data, include_canonical_coords=True, loss="nll"))
     model = made.model(made.spec()).eval()
-    drawn = {name: pic for name, _, pic in made.sample(model, made.data(), context(train=False))}
+    with torch.no_grad():
+        drawn = {name: pic for name, _, pic in made.sample(model, made.data(), context())}
     assert {"completions", "held", "film"} <= drawn.keys()
     assert len(drawn["held"].axes) == 3 * 8  # truth, held, held on a finer grid
 
@@ -308,7 +310,8 @@ def test_classes_are_drawn_over_time() -> None:
     data = {"dataset": "spirals", "train_size": 20, "test_size": 8}
     made = WarpTask(config(data, supervision_task="classification"))
     model = made.model(made.spec()).eval()
-    names = [name for name, _, _ in made.sample(model, made.data(), context(train=False))]
+    with torch.no_grad():
+        names = [name for name, _, _ in made.sample(model, made.data(), context())]
     assert names == ["classes", "transition", "drive", "weight_paths"]
 
 
