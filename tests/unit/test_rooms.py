@@ -21,26 +21,14 @@ from weft.task.task import Task, load_task
 MOST_MODULES = 20
 
 FURNITURE = frozenset(
-    ["__init__", "bench", "config", "data", "model", "objective", "reference", "report", "task"]
-    + ["aliases", "sections", "gallery"]
+    ("__init__", "aliases", "bench", "config", "data", "gallery", "model", "objective")
+    + ("reference", "report", "sections", "task")
 )
 """Modules that families may both have: each stands for one concern, the same everywhere."""
 
 ROOMS = frozenset(
-    [
-        "options",
-        "optim",
-        "sets",
-        "nets",
-        "forms",
-        "terms",
-        "score",
-        "figures",
-        "reference",
-        "bench",
-        "presets",
-    ]
-    + ["trace", "cell", "baselines", "noise", "transition"]
+    ("options", "optim", "sets", "nets", "forms", "terms", "score", "figures", "reference")
+    + ("bench", "presets", "trace", "cell", "baselines", "noise", "transition")
 )
 """Folders of a family: those of every family, then those of what only some have."""
 
