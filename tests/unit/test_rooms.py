@@ -21,14 +21,13 @@ from weft.task.task import Task, load_task
 MOST_MODULES = 20
 
 FURNITURE = frozenset(
-    ("__init__", "aliases", "bench", "config", "data", "gallery", "model", "objective")
-    + ("reference", "report", "sections", "task")
+    "__init__ aliases bench config data gallery model objective reference report sections task".split()
 )
 """Modules that families may both have: each stands for one concern, the same everywhere."""
 
 ROOMS = frozenset(
-    ("options", "optim", "sets", "nets", "forms", "terms", "score", "figures", "reference")
-    + ("bench", "presets", "trace", "cell", "baselines", "noise", "transition")
+    "bench figures forms nets optim options presets reference score sets terms "
+    "baselines cell noise trace transition".split()
 )
 """Folders of a family: those of every family, then those of what only some have."""
 
