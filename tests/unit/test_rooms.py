@@ -20,15 +20,16 @@ from weft.task.task import Task, load_task
 
 MOST_MODULES = 20
 
-FURNITURE = frozenset(
-    "__init__ aliases bench config data gallery model objective reference report sections task".split()
-)
+FURNITURE = {
+    "__init__", "aliases", "bench", "config", "data", "gallery", "model", "objective", "reference",
+    "report", "sections", "task",
+}  # fmt: skip
 """Modules that families may both have: each stands for one concern, the same everywhere."""
 
-ROOMS = frozenset(
-    "bench figures forms nets optim options presets reference score sets terms "
-    "baselines cell noise trace transition".split()
-)
+ROOMS = {
+    "bench", "figures", "forms", "nets", "optim", "options", "presets", "reference", "score", "sets",
+    "terms", "baselines", "cell", "noise", "trace", "transition",
+}  # fmt: skip
 """Folders of a family: those of every family, then those of what only some have."""
 
 
