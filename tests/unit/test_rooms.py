@@ -27,8 +27,8 @@ FURNITURE = {
 """Modules that families may both have: each stands for one concern, the same everywhere."""
 
 ROOMS = {
-    "bench", "figures", "forms", "nets", "optim", "options", "presets", "reference", "score", "sets",
-    "terms", "baselines", "cell", "noise", "trace", "transition",
+    "bench", "figures", "forms", "nets", "optim", "options", "presets", "reference", "score",
+    "sets", "terms", "baselines", "cell", "noise", "trace", "transition",
 }  # fmt: skip
 """Folders of a family: those of every family, then those of what only some have."""
 
