@@ -13,6 +13,7 @@ from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import clock_of, head_of, root_of
 from weft.families.warp.config import Config
 from weft.families.warp.frozen import picture_places, query, recall
+from weft.families.warp.options.transitions import spelt
 from weft.families.warp.rnn import WeightSpaceRNN
 from weft.families.warp.sets.source import SeriesSpec
 
@@ -117,8 +118,6 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
     embedding = config.conv_embedding
     inner = [embedding[0] if embedding else spec.channels, *config.rnn_inner_dims]
     data = inner[-1] * config.input_prev_data
-    number = {"block": config.transition_block, "lowrank": config.transition_rank}
-    kind = config.transition
     rnn = WeightSpaceRNN(
         spec.channels,
         head.channels,
@@ -132,7 +131,7 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
         nonlinearity=config.root_activation,
         root=root_of(config, clock.features + data, data, head),
         inner_sizes=config.rnn_inner_dims,
-        transition=f"{kind}:{number[kind]}" if kind in number else kind,
+        transition=spelt(config, config.transition),
         drive=config.drive,
         input_prev_data=config.input_prev_data,
         limit=config.weights_lim,

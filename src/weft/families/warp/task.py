@@ -33,7 +33,7 @@ from weft.families.warp.objective import (
 from weft.families.warp.score.inference import context_of, infer
 from weft.families.warp.score.metrics import METRICS, Classification, Regression, without
 from weft.families.warp.score.outline import outline
-from weft.families.warp.score.stability import largest_weight, spectral_radius
+from weft.families.warp.score.stability import largest_weight, radius_is_cheap, spectral_radius
 from weft.families.warp.sets.source import SeriesSource, SeriesSpec
 from weft.task.context import Context
 from weft.task.metric import Metric
@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Model = WarpModel | Baseline
-
-LARGEST_RADIUS = 400
-"""Full transitions of more rows are not scored by their spectral radius, which costs D^3."""
 
 
 class WarpTask(Task[Config, Model, SeriesSource]):
@@ -104,12 +101,13 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         to D times the rate, at each of T steps again.
         """
         config, apart = self.config, set[nn.Parameter]()
+        rate = float(config.optim.model_dump()["lr"])
         groups: list[Mapping[str, Any]] = []
         for layer in model.rnn.layers if isinstance(model, WarpModel) else ():
             entries, share = list(layer.transition.parameters()), config.transition_lr
             if share is None:
                 share = 1.0 if config.optim.kind == "reference" else 1 / layer.transition.reach
-            groups.append({"params": entries, "lr": config.optim.lr * share})
+            groups.append({"params": entries, "lr": rate * share})
             apart |= set(entries)
         return [{"params": [p for p in model.parameters() if p not in apart]}, *groups]
 
@@ -184,10 +182,8 @@ class WarpTask(Task[Config, Model, SeriesSource]):
             after a last step, and `spectral_radius` of A where it is cheap.
         """
         metrics = self.score(model, source, ctx, context_of(self.config, self.spec()))
-        if isinstance(model, WarpModel):
-            largest = max(layer.root.size for layer in model.rnn.layers)
-            if self.config.transition != "full" or largest <= LARGEST_RADIUS:
-                metrics["spectral_radius"] = spectral_radius(model.rnn)
+        if isinstance(model, WarpModel) and radius_is_cheap(model.rnn):
+            metrics["spectral_radius"] = spectral_radius(model.rnn)
         return metrics
 
     def score(

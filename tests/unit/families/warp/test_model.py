@@ -16,7 +16,6 @@ from weft.errors import ConfigError, DataError
 from weft.families.warp import WeightSpaceRNN
 from weft.families.warp.cell.drive import free_drive, held_front, valid_steps
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.cell.transition import Block
 from weft.families.warp.config import Config
 from weft.families.warp.frozen import query, recall
 from weft.families.warp.model import WarpModel, build_model
@@ -27,6 +26,7 @@ from weft.families.warp.score.stability import (
     trajectory,
 )
 from weft.families.warp.sets.source import SeriesSpec
+from weft.families.warp.transition.block import Block
 
 N, T, D_IN = 3, 11, 2
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
