@@ -63,6 +63,7 @@ def scores(
     import torch
 
     from weft.families.warp.score.inference import context_of, mode_of
+    from weft.families.warp.score.scoring import score
     from weft.families.warp.sets.source import SeriesSource
     from weft.families.warp.task import WarpTask
     from weft.run.registry import open_run
@@ -83,7 +84,7 @@ def scores(
         if not 0 < context < spec.steps:
             raise UsageError(f"a context of {context} steps: there are {spec.steps}, some to score")
         with torch.no_grad():
-            found = task.score(model, source, run.parts.context(run.step), context)
+            found = score(task.config, spec, model, source, run.parts.context(run.step), context)
         name: str = task.config.model_type
         yield name, context, {key: value for key, value in found.items() if key in ("mse", "bpd")}
         for name, guess in guesses(truth[:, :context], spec.steps - context, period):

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from weft.config.base import AdamW, Cosine, FamilyConfig, KindConfig, NormClip
+from weft.config.base import AdamW, Cosine, KindConfig, NormClip
 from weft.families.warp.options import bounds as limits
 from weft.families.warp.options import rules
 from weft.families.warp.options.sections import WarpData
+from weft.families.warp.options.transitions import SHAPES, KindName, TransitionOptions
 
 Count = Annotated[int, Field(ge=1)]
 Activation = Literal[
@@ -25,7 +26,7 @@ def _check_loss_steps(count: int) -> int:
     return count
 
 
-class Config(FamilyConfig):
+class Config(TransitionOptions):
     """Sequence models whose state is the weight vector of a small network."""
 
     family: Literal["warp"] = Field("warp", description="Which family trains.")
@@ -81,11 +82,7 @@ class Config(FamilyConfig):
     rnn_inner_dims: tuple[Count, ...] = Field(
         (), description="Channels between stacked weight-space layers; empty for one layer."
     )
-    transition: Literal["full", "diag", "block", "lowrank"] = Field(
-        "full", description="Shape of A: full, diagonal, block-diagonal, or I + U V^T."
-    )
-    transition_block: int = Field(32, ge=1, description="Rows of a block (transition block).")
-    transition_rank: int = Field(16, ge=1, description="Columns of U and V (transition lowrank).")
+    transition: KindName = Field("full", description=f"Shape of A: {SHAPES}.")
     transition_lr: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description="Learning rate of A as a share of optim.lr. Unset: 1 / (how far a step of 1 "

@@ -11,6 +11,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from weft.data.source import Batch
+from weft.families.warp.cell.drive import valid_steps
+from weft.families.warp.cell.outputs import Prediction
+
 Alignment = Literal["same", "next"]
 Strategy = Literal["flip_coin", "teacher_forcing", "always_true"]
 
@@ -56,6 +60,36 @@ def reconstruction(
 def classification(logits: Tensor, label: Tensor) -> Tensor:
     """Mean cross-entropy, in nats, of the last step's logits (N, K) and labels (N,)."""
     return F.cross_entropy(logits, label)
+
+
+def prediction_loss(
+    predicted: Prediction,
+    batch: Batch,
+    alignment: Alignment,
+    count: int = -1,
+    draws: Generator | None = None,
+) -> Tensor:
+    """The reconstruction loss of what was predicted for a batch.
+
+    Args:
+        predicted: of every step.
+        batch: `x` (N, T, d), `target` where it is another sequence, `length` (N,) where it differs.
+        alignment: see `aligned`.
+        count: steps of each sequence that are drawn for the loss; -1 for all of them.
+        draws: the stream they are drawn from.
+    """
+    mean, std, length = predicted.mean, predicted.std, batch.get("length")
+    assert mean is not None, "the head of a task that reconstructs has means"
+    valid = valid_steps(length, batch["x"].shape[1])
+    mean, target = aligned(mean, batch.get("target", batch["x"]), alignment)
+    shape = (mean.shape[0], mean.shape[1])
+    return reconstruction(
+        mean,
+        None if std is None else std[:, : shape[1]],
+        target,
+        steps=drawn_steps(shape, count, draws, mean.device),
+        valid=None if valid is None else valid[:, : shape[1]],
+    )
 
 
 def aligned(predicted: Tensor, target: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
@@ -132,6 +166,22 @@ def kept_steps(
     inner = torch.randperm(length - 2, generator=generator, device=device)[: count - 2] + 1
     ends = torch.tensor([0, length - 1], device=device)
     return torch.cat([ends, inner]).sort().values
+
+
+def thinned(batch: Batch, share: float, generator: Generator | None) -> tuple[Batch, Tensor | None]:
+    """The batch at the steps of `kept_steps`, and their places on the clock, (n,); None for all."""
+    x = batch["x"]
+    steps = x.shape[1]
+    kept = kept_steps(steps, share, generator, x.device)
+    if kept is None:
+        return batch, None
+    thin = {
+        name: values.index_select(1, kept) if name in ("x", "target") else values
+        for name, values in batch.items()
+    }
+    if "length" in batch:
+        thin["length"] = (kept >= steps - batch["length"][:, None]).sum(1)
+    return thin, kept.to(x.dtype)
 
 
 def drawn_steps(

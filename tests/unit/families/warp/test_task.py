@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from weft.config.base import Adam
 from weft.data.source import Batch
 from weft.errors import ConfigError
-from weft.families.warp import task
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.config import Config
 from weft.families.warp.figures import film
@@ -20,6 +19,7 @@ from weft.families.warp.options.sections import Reference
 from weft.families.warp.score.inference import infer
 from weft.families.warp.sets.source import SeriesSource, extremes, identity
 from weft.families.warp.task import WarpTask
+from weft.families.warp.transition import full
 from weft.task.context import Context
 
 SPRINGS = {"dataset": "msd", "sequence_length": 16, "train_size": 20, "test_size": 6}
@@ -319,7 +319,7 @@ def test_the_radius_of_a_large_matrix_is_left_out(monkeypatch: pytest.MonkeyPatc
     made = WarpTask(config())
     model, data = made.model(made.spec()), made.data()
     assert score(made, model, data.test)["spectral_radius"] == pytest.approx(1.0)
-    monkeypatch.setattr(task, "LARGEST_RADIUS", 2)
+    monkeypatch.setattr(full, "LARGEST_RADIUS", 2)
     assert "spectral_radius" not in score(made, model, data.test)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from weft.errors import ConfigError
 from weft.families.warp import reference
@@ -11,10 +12,14 @@ from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.cell.transition import Transition, build_transition
+from weft.families.warp.options.transitions import KINDS, TransitionKind
+from weft.families.warp.rnn import WeightSpaceRNN
+from weft.families.warp.transition.base import Transition
+from weft.families.warp.transition.build import build_transition
+from weft.families.warp.transition.diag import DiagonalPower
 
 SIZE = 7
-KINDS = ["full", "diag", "block:3", "block:100", "lowrank:2"]
+SPELT = ["full", "diag", "block:3", "block:100", "lowrank:2"]
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}
 
 
@@ -27,12 +32,12 @@ def _random(kind: str) -> Transition:
     return transition
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SPELT)
 def test_a_new_transition_is_the_identity_exactly(kind: str) -> None:
     assert torch.equal(build_transition(kind, SIZE).dense(), torch.eye(SIZE))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SPELT)
 def test_products_are_those_of_the_dense_matrix(kind: str) -> None:
     transition, rows = _random(kind), torch.randn(4, 3, SIZE, dtype=torch.float64)
     dense = transition.dense()
@@ -40,7 +45,7 @@ def test_products_are_those_of_the_dense_matrix(kind: str) -> None:
     torch.testing.assert_close(transition.transpose(rows), rows @ dense, **TIGHT)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SPELT)
 def test_gradients_are_those_of_autograd(kind: str) -> None:
     transition = _random(kind)
     g, theta = torch.randn(2, 5, SIZE, dtype=torch.float64)
@@ -50,11 +55,67 @@ def test_gradients_are_those_of_autograd(kind: str) -> None:
         torch.testing.assert_close(ours, theirs, **TIGHT)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SPELT)
 def test_the_spectral_radius_is_that_of_the_dense_matrix(kind: str) -> None:
     transition = _random(kind)
     dense = torch.linalg.eigvals(transition.dense()).abs().max()
     assert transition.spectral_radius() == pytest.approx(dense.item(), rel=1e-10)
+
+
+def test_every_kind_of_the_config_is_among_those_tested() -> None:
+    assert {kind.partition(":")[0] for kind in SPELT} == set(KINDS)
+
+
+class Scalar(Transition):
+    """A = (1 + e) I: a kind that weft does not have."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.E = nn.Parameter(torch.zeros(()))
+
+    def forward(self, theta: Tensor) -> Tensor:
+        """theta + e theta."""
+        return theta + self.E * theta
+
+    transpose = forward
+
+    def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        """de."""
+        return ((errors * rows).sum(),)
+
+    def power(self) -> DiagonalPower:
+        """As a diagonal."""
+        return DiagonalPower(self.E.expand(self.size))
+
+    @property
+    def reach(self) -> float:
+        """One eigenvalue."""
+        return 1.0
+
+    @property
+    def flops(self) -> int:
+        """2 D."""
+        return 2 * self.size
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+def test_a_kind_of_one_s_own_is_a_class_and_a_line(
+    feedback: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "scalar", TransitionKind("scalar", f"{__name__}:Scalar"))
+    torch.manual_seed(0)
+    rnn = WeightSpaceRNN(2, width=3, depth=1, transition="scalar", drive_std=0.3).double()
+    torch.nn.init.constant_(rnn.layers[0].transition.E, -0.1)
+    x = torch.randn(3, 6, 2, dtype=torch.float64)
+    force = (torch.arange(6) < 2).expand(3, -1) if feedback else None
+    slopes = []
+    for form in ("loop", "sequential", "history", *([] if feedback else ["scan"])):
+        rnn.form = form
+        rnn.zero_grad()
+        rnn(x, force=force)[0].square().sum().backward()
+        slopes.append(rnn.layers[0].transition.E.grad)
+    for slope in slopes:
+        torch.testing.assert_close(slope, slopes[0], rtol=1e-10, atol=1e-12)
 
 
 def test_blocks_are_zero_outside_and_their_padding_never_learns() -> None:

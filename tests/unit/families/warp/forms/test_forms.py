@@ -13,8 +13,8 @@ from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Head
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.forms import choose as forms
 from weft.families.warp.forms.autoregressive import Rolled, count_starts
+from weft.families.warp.forms.choose import FORMS, choose, fed_back, free, refusal
 from weft.families.warp.forms.cost import Machine, Problem, Work
 from weft.families.warp.forms.estimate import estimates
 from weft.families.warp.score.outline import describe, explain
@@ -32,7 +32,7 @@ WORMS = replace(
 
 
 def able(problem: Problem) -> set[str]:
-    return {form for form in forms.FORMS if not forms.refusal(problem, form)}
+    return {form for form in FORMS if not refusal(problem, form)}
 
 
 def test_only_steps_in_turn_can_clip() -> None:
@@ -62,18 +62,18 @@ def test_a_structured_transition_is_scanned_in_free_runs_alone() -> None:
 
 def test_the_cheapest_form_is_chosen_and_no_other() -> None:
     for problem in (IMAGE, LABEL, WORMS, replace(IMAGE, feedback=False)):
-        chosen = forms.choose(problem, MACHINE)
+        chosen = choose(problem, MACHINE)
         for form in able(problem):
             least = min(each.seconds(MACHINE) for each in estimates(problem, form))
             assert chosen.seconds(MACHINE) <= least
 
 
 def test_published_shapes_get_the_forms_they_were_made_for() -> None:
-    assert forms.choose(IMAGE, MACHINE).form == "history"
-    assert forms.choose(LABEL, MACHINE).form == "last_state"
-    assert forms.choose(WORMS, MACHINE).form == "chunked"
+    assert choose(IMAGE, MACHINE).form == "history"
+    assert choose(LABEL, MACHINE).form == "last_state"
+    assert choose(WORMS, MACHINE).form == "chunked"
     few = replace(IMAGE, batch=2, steps=20_000)  # the history is longer than the state is wide
-    assert forms.choose(few, MACHINE).form == "sequential"
+    assert choose(few, MACHINE).form == "sequential"
 
 
 def test_few_starts_are_carried_cheaper_than_many() -> None:
@@ -93,8 +93,8 @@ def test_a_form_that_would_not_fit_into_memory_is_a_last_resort() -> None:
     (turns,) = estimates(springs, "sequential")
     fastest = min(each.seconds(MACHINE) for each in estimates(springs, "history"))
     assert fastest < turns.seconds(MACHINE)
-    assert forms.choose(springs, MACHINE) == turns
-    assert forms.choose(replace(springs, starts=1), MACHINE).form == "history"
+    assert choose(springs, MACHINE) == turns
+    assert choose(replace(springs, starts=1), MACHINE).form == "history"
 
 
 def test_a_long_history_of_predictions_takes_giant_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,12 +104,12 @@ def test_a_long_history_of_predictions_takes_giant_steps(monkeypatch: pytest.Mon
         given.update(named)
         return Rolled(torch.zeros(1), torch.zeros(1))
 
-    monkeypatch.setattr(forms, "rollout", spy)
+    monkeypatch.setattr("weft.families.warp.forms.choose.rollout", spy)
     layer, x = Layer(MlpRoot(1, 1, 24, 3), Rule(1)), torch.zeros(64, 784, 1)
     ticks = Clock(784).ticks(torch.arange(784.0))
-    plan = forms.choose(Problem.of(layer, 64, 784, feedback=True), Machine.of(x.device))
+    plan = choose(Problem.of(layer, 64, 784, feedback=True), Machine.of(x.device))
     assert (plan.form, plan.doublings > 0) == ("history", True)
-    forms.fed_back(layer, Head(1), x, torch.ones(64, 784), ticks)
+    fed_back(layer, Head(1), x, torch.ones(64, 784), ticks)
     assert (given["form"], given["doublings"]) == ("history", plan.doublings)
 
 
@@ -145,7 +145,7 @@ def test_work_is_bound_by_arithmetic_memory_or_calls() -> None:
 
 def test_each_form_is_explained_and_the_chosen_one_is_marked() -> None:
     lines = explain(WORMS, MACHINE)
-    assert [line[2:].split()[0] for line in lines[1:]] == [*forms.FORMS, "loop"]
+    assert [line[2:].split()[0] for line in lines[1:]] == [*FORMS, "loop"]
     assert [line for line in lines if line.startswith("*")] == [
         line for line in lines if line.startswith("* chunked")
     ]
@@ -171,7 +171,7 @@ def test_a_form_that_cannot_compute_a_run_is_refused(form: str) -> None:
     layer = Layer(MlpRoot(1, 2, 3, 1), Rule(2, limit=0.5))
     ticks = Clock(5).ticks(torch.arange(5.0))
     with pytest.raises(ConfigError, match=f"`{form}`.*") as error:
-        forms.free(layer, torch.randn(2, 5, 2), ticks, form=form)
+        free(layer, torch.randn(2, 5, 2), ticks, form=form)
     assert "sequential" in error.value.expected
 
 
@@ -198,7 +198,7 @@ def test_only_a_chunk_of_the_weights_exists_at_a_time(form: str) -> None:
 
     ticks = Clock(steps).ticks(torch.arange(float(steps)))
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        out, _ = forms.free(layer, torch.randn(batch, steps, 1), ticks, form=form)
+        out, _ = free(layer, torch.randn(batch, steps, 1), ticks, form=form)
     stored = sum({each.data_ptr(): each.nbytes() for each in kept}.values())
     assert out.requires_grad
     assert stored < 4 * batch * steps * layer.root.size / 4
