@@ -6,9 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from weft.config.base import Adam, Cadence, EvalConfig, FamilyConfig, KindConfig
+from weft.config.base import FamilyConfig
+from weft.config.cadence import Cadence
 from weft.config.family import Family
 from weft.config.runref import RunRef
+from weft.config.section import KindConfig
+from weft.config.sections import Adam, EvalConfig
 
 
 class ToyConfig(FamilyConfig):

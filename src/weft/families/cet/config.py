@@ -7,16 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from weft.config.base import (
-    Cadence,
-    Cosine,
-    DataConfig,
-    EvalConfig,
-    FamilyConfig,
-    KindConfig,
-    NormClip,
-    Sgd,
-)
+from weft.config.base import FamilyConfig
+from weft.config.cadence import Cadence
+from weft.config.section import KindConfig
+from weft.config.sections import Cosine, DataConfig, EvalConfig, NormClip, Sgd
 
 
 class CetData(DataConfig):

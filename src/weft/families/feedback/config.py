@@ -6,8 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from weft.config.base import AdamW, EngineConfig, FamilyConfig, KindConfig, NormClip
+from weft.config.base import FamilyConfig
 from weft.config.runref import RunRef
+from weft.config.section import KindConfig
+from weft.config.sections import AdamW, EngineConfig, NormClip
 from weft.families.feedback.options.sections import (
     Batching,
     Diffusion,

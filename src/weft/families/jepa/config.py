@@ -6,7 +6,10 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from weft.config.base import Cadence, EvalConfig, FamilyConfig, KindConfig, LogConfig
+from weft.config.base import FamilyConfig
+from weft.config.cadence import Cadence
+from weft.config.section import KindConfig
+from weft.config.sections import EvalConfig, LogConfig
 from weft.families.jepa.options.sections import (
     Clean,
     Combo,

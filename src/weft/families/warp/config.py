@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from weft.config.base import AdamW, Cosine, FamilyConfig, KindConfig, NormClip
+from weft.config.base import FamilyConfig
+from weft.config.section import KindConfig
+from weft.config.sections import AdamW, Cosine, NormClip
 from weft.families.warp.options import bounds as limits
 from weft.families.warp.options import rules
 from weft.families.warp.options.sections import WarpData

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from weft.config.base import KindConfig, Plateau, ValueClip
+from weft.config.section import KindConfig
+from weft.config.sections import Plateau, ValueClip
 
 
 def spelt_out(values: Any, default_clip: KindConfig) -> Any:

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from weft.config.base import DataConfig, KindConfig, Plateau
 from weft.config.explain import suggest
+from weft.config.section import KindConfig
+from weft.config.sections import DataConfig, Plateau
 
 IMAGE_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "celeba")
 WITH_TARGET = ("lotka", "icl", "pems08")
