@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from weft.config.rule import Rule, hold
 from weft.config.section import KindConfig, Section
 from weft.config.sections import (
     AdamW,
@@ -40,10 +42,27 @@ class FamilyConfig(Section):
     engine: EngineConfig = Field(EngineConfig(), description="Arithmetic.")
     run: RunSection = Field(RunSection(), description="Run directory.")
 
+    def rules(self) -> Iterator[Rule]:
+        """What options must not be together; a family's config overrides this with its own rules.
+
+        Each states every key that its outcome depends on. All broken ones are told at once, with
+        where their keys were set.
+        """
+        yield from ()
+
+    def all_rules(self) -> Iterator[Rule]:
+        """The rules of every run, then the family's own."""
+        yield Rule(
+            ("steps", "epochs"),
+            (self.steps is None) == (self.epochs is None),
+            "a run's length is exactly one of `steps` and `epochs`",
+            "set one of them, and leave out the other",
+        )
+        yield from self.rules()
+
     @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give the run's length as exactly one of `steps` and `epochs`")
+    def _rules_hold(self) -> Self:
+        hold(self.all_rules(), type(self).__name__)
         return self
 
     def plain(self) -> dict[str, Any]:

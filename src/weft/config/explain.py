@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from weft.config.rule import BROKEN
 from weft.config.runref import RunRef
 from weft.config.yaml import KeyPath
 from weft.errors import ConfigError, WeftError
 
-Origin = Callable[[KeyPath], str]
+Origin = Callable[..., str]
+"""Where the values at the given key paths were set."""
+Problem = Mapping[str, Any]
+"""One of the errors that pydantic lists."""
 
 
 def explain(
-    error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], origin: Origin
+    problems: Iterable[Problem], model: type[BaseModel], values: Mapping[str, Any], origin: Origin
 ) -> list[WeftError]:
-    """One readable error for each mistake pydantic found, in the order of the config."""
-    return [_explain_one(dict(problem), model, values, origin) for problem in error.errors()]
+    """One readable error for each mistake pydantic found, in the same order."""
+    return [_explain_one(problem, model, values, origin) for problem in problems]
 
 
 def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
@@ -88,9 +92,13 @@ def section_at(
 
 
 def _explain_one(
-    problem: dict[str, Any], model: type[BaseModel], values: Mapping[str, Any], origin: Origin
+    problem: Problem, model: type[BaseModel], values: Mapping[str, Any], origin: Origin
 ) -> WeftError:
-    path = _strip_tags(tuple(str(part) for part in problem["loc"]), model, values)
+    if problem["type"] == BROKEN:
+        rule = problem["ctx"]
+        where = origin(*(tuple(key.split(".")) for key in rule["keys"]))
+        return ConfigError(rule["says"], where=where, hint=rule["hint"])
+    path = key_path(problem, model, values)
     dotted, where = ".".join(path), origin(path)
     section = section_at(model, path[:-1], values) if path else model
     if problem["type"] == "extra_forbidden" and section is not None:
@@ -148,10 +156,10 @@ def _unknown_key(
     return ConfigError(f"unknown key `{dotted}`", where=where, hint="\n".join(lines))
 
 
-def _strip_tags(loc: KeyPath, model: type[BaseModel], values: Mapping[str, Any]) -> KeyPath:
-    """Pydantic's location without the union tags, so that keys read as the user wrote them."""
+def key_path(problem: Problem, model: type[BaseModel], values: Mapping[str, Any]) -> KeyPath:
+    """Where pydantic found a problem, without union tags: the key as the user wrote it."""
     path: KeyPath = ()
-    for part in loc:
+    for part in map(str, problem["loc"]):
         tags = [tag_of(branch) for branch in _branches(model, path, values)]
         if len(tags) > 1 and part in tags:
             continue

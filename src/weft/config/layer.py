@@ -21,13 +21,17 @@ class Layer:
         nested = nest(key, value)
         _merge(self, nested, (), lambda _: origin)
 
-    def origin(self, path: KeyPath) -> str:
-        """Where the value at `path`, or the nearest key above it, was set."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self.origins:
-                return self.origins[path[:length]]
-        below = (where for key, where in self.origins.items() if key[: len(path)] == path)
-        return next(below, "") if path else ""
+    def origin(self, *paths: KeyPath) -> str:
+        """Where the values at `paths` were set, what was set last first; "" for defaults."""
+        setters = {self._setter(path) for path in paths}
+        found = (self.origins[key] for key in reversed(self.origins) if key in setters)
+        return "; ".join(dict.fromkeys(found))
+
+    def _setter(self, path: KeyPath) -> KeyPath | None:
+        """The key that set the value at `path`: itself, the nearest above, the last set below."""
+        above = (path[:length] for length in range(len(path), -1, -1))
+        below = (key for key in reversed(self.origins) if path and key[: len(path)] == path)
+        return next((key for key in (*above, *below) if key in self.origins), None)
 
     def lay(self, layer: Layer) -> None:
         """Merges `layer` over this one; whoever sets `steps` takes back `epochs` and vice versa."""
@@ -48,6 +52,7 @@ def _merge(
         here = (*path, key)
         if not isinstance(value, Mapping):
             into[key] = list(value) if isinstance(value, list) else value
+            target.origins.pop(here, None)  # What was set last stands last.
             target.origins[here] = origin(here)
             continue
         old = into.get(key)
