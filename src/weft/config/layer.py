@@ -11,7 +11,12 @@ from weft.config.yaml import KeyPath
 
 @dataclass
 class Layer:
-    """Plain nested values, and where each key was set; layers merge onto one another."""
+    """Plain nested values, and where each key was set; layers merge onto one another.
+
+    Attributes:
+        values: the values.
+        origins: key path -> where it was set; keys of the layer laid last come first.
+    """
 
     values: dict[str, Any]
     origins: dict[KeyPath, str] = field(default_factory=dict)
@@ -22,15 +27,15 @@ class Layer:
         _merge(self, nested, (), lambda _: origin)
 
     def origin(self, *paths: KeyPath) -> str:
-        """Where the values at `paths` were set, what was set last first; "" for defaults."""
+        """Where the values at `paths` were set, the layer laid last first; "" for defaults."""
         setters = {self._setter(path) for path in paths}
-        found = (self.origins[key] for key in reversed(self.origins) if key in setters)
+        found = (where for key, where in self.origins.items() if key in setters)
         return "; ".join(dict.fromkeys(found))
 
     def _setter(self, path: KeyPath) -> KeyPath | None:
-        """The key that set the value at `path`: itself, the nearest above, the last set below."""
+        """The key that set the value at `path`: itself, the nearest above, or the first below."""
         above = (path[:length] for length in range(len(path), -1, -1))
-        below = (key for key in reversed(self.origins) if path and key[: len(path)] == path)
+        below = (key for key in self.origins if path and key[: len(path)] == path)
         return next((key for key in (*above, *below) if key in self.origins), None)
 
     def lay(self, layer: Layer) -> None:
@@ -39,6 +44,8 @@ class Layer:
             if layer.values.get(one) is not None and layer.values.get(other) is None:
                 self.values[other] = None
         _merge(self, layer.values, (), layer.origin)
+        laid = [path for path in leaves(layer.values) if path in self.origins]
+        self.origins = {path: self.origins[path] for path in laid} | self.origins
 
 
 def _merge(
@@ -52,7 +59,6 @@ def _merge(
         here = (*path, key)
         if not isinstance(value, Mapping):
             into[key] = list(value) if isinstance(value, list) else value
-            target.origins.pop(here, None)  # What was set last stands last.
             target.origins[here] = origin(here)
             continue
         old = into.get(key)
