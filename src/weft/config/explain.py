@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from weft.config.rule import BROKEN
 from weft.config.runref import RunRef
@@ -35,20 +36,17 @@ def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
     return f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else otherwise
 
 
-def describe(info: FieldInfo) -> str:
-    """A field in brief: `int >= 1, default 64: hidden width`."""
-    return f"{expected(info)}, {about('', info)}"
-
-
 def expected(info: FieldInfo) -> str:
-    """Type and range of a field, as in `int >= 1` or `one of mlp, cnn`."""
-    words = _type_words(info.annotation)
-    limits = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
-    for meta in info.metadata:
-        for kind, sign in limits.items():
-            if isinstance(meta, kind):
-                words += f" {sign} {getattr(meta, kind.__name__.lower())}"
-    return words
+    """Type and range of a field, as in `int >= 1 or null` or `one of mlp, cnn`."""
+    words, null, _ = _type_words(info.annotation).partition(" or null")
+    signs = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+    limits = [
+        f"{sign} {getattr(meta, kind.__name__.lower())}"
+        for meta in info.metadata
+        for kind, sign in signs.items()
+        if isinstance(meta, kind)
+    ]
+    return f"{words} {' and '.join(limits)}".rstrip() + null
 
 
 def fields(model: type[BaseModel], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
@@ -119,18 +117,31 @@ def _explain_one(
         f"`{dotted}` = {_show(problem['input'])} is not allowed",
         where=where,
         expected=expected(info),
-        hint=about(path[-1], info),
+        hint=about(info, _default(model, path, section)),
     )
 
 
-def about(name: str, info: FieldInfo) -> str:
-    """A field's default and description."""
-    words = name
-    if not info.is_required():
+def about(info: FieldInfo, default: Any = PydanticUndefined) -> str:
+    """A field's default and description, as in `default 64: Hidden width.`
+
+    Args:
+        info: the field.
+        default: what stands there where nobody sets anything; the class's default if undefined.
+    """
+    if default is PydanticUndefined:
         default = info.get_default(call_default_factory=True, validated_data={})
-        if not isinstance(default, BaseModel):
-            words = f"{words} (default {_show(default)})" if name else f"default {_show(default)}"
-    return f"{words}: {info.description}" if info.description else words
+    known = default is not PydanticUndefined and not isinstance(default, BaseModel)
+    return ": ".join([f"default {_show(default)}"] * known + [info.description or ""])
+
+
+def _default(model: type[BaseModel], path: KeyPath, section: type[BaseModel] | None) -> Any:
+    """What stands at `path`, in `section`, where nobody sets anything; undefined where another kind
+    of section stands there."""
+    owner: Any = None
+    node = model.model_fields[path[0]].get_default(call_default_factory=True, validated_data={})
+    for key in path[1:]:
+        owner, node = node, getattr(node, key, PydanticUndefined)
+    return node if owner is None or isinstance(owner, section or ()) else PydanticUndefined
 
 
 def _unknown_key(
@@ -146,7 +157,7 @@ def _unknown_key(
     lines = []
     for guess in close or same_leaf[:3]:
         info = siblings.get(guess) or everywhere[guess]
-        lines.append(f"did you mean `{guess}`?  ({describe(info)})")
+        lines.append(f"did you mean `{guess}`?  ({expected(info)}, {about(info)})")
     shown = sorted(section.model_fields)
     lines.append(
         f"keys of `{parent}`: {', '.join(shown)}"
@@ -211,4 +222,6 @@ def _type_words(annotation: Any) -> str:
 def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return "null" if value is None else str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_show, value))}]"
+    return "null" if value is None else str(value) or "''"
