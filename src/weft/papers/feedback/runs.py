@@ -111,7 +111,7 @@ def branch(run: Run, saved: Path, path: Path) -> Path:
         CheckpointError: if the checkpoint is damaged.
         UsageError: if it is not one of the run.
     """
-    from weft.config.base import RunSection
+    from weft.config.sections import RunSection
     from weft.engine.checkpoint import Store, read
     from weft.run.directory import RunDirectory, create, now
 

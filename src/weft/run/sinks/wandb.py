@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from weft.config.base import WandbConfig
+from weft.config.sections import WandbConfig
 from weft.errors import MissingExtra
 from weft.run.directory import RunDirectory
 

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from weft import families
-from weft.config.base import Cosine, NormClip, Plateau, ValueClip
 from weft.config.load import load, validate
+from weft.config.sections import Cosine, NormClip, Plateau, ValueClip
 from weft.errors import ConfigError
 from weft.families.warp import FAMILY
 from weft.families.warp.config import Config

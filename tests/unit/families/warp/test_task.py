@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from weft.config.base import Adam
+from weft.config.sections import Adam
 from weft.data.source import Batch
 from weft.errors import ConfigError
 from weft.families.warp.cell.outputs import Prediction

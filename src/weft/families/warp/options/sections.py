@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from weft.config.base import DataConfig, KindConfig, Plateau
 from weft.config.explain import suggest
+from weft.config.section import KindConfig
+from weft.config.sections import DataConfig, Plateau
 from weft.families.warp.options.data_sets import SETS, find
 
 WITH_TARGET = tuple(name for name, known in SETS.items() if known.target)
