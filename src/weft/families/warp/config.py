@@ -11,7 +11,7 @@ from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, Cosine, NormClip, Plateau, ValueClip
 from weft.families.warp.options.bounds import spelt_out
-from weft.families.warp.options.sections import UNLABELLED, WITH_TARGET, WarpData
+from weft.families.warp.options.sections import COLLECTIONS, UNLABELLED, WITH_TARGET, WarpData
 from weft.families.warp.options.transitions import SHAPES, KindName, TransitionOptions
 
 Count = Annotated[int, Field(ge=1)]
@@ -411,7 +411,7 @@ class Config(TransitionOptions):
         )
         yield Rule(
             ("data.dataset", "data.subset"),
-            dataset in ("ett", "uea") and self.data.subset is None,
+            dataset in COLLECTIONS and self.data.subset is None,
             f"`data.dataset` {dataset} is a collection",
             "name its member in `data.subset`",
         )
