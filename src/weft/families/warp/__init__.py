@@ -26,6 +26,7 @@ FAMILY = Family(
     parallel="items",
     bench="weft.families.warp.bench:cases",
     aliases=ALIASES,
+    studies={"contexts": "weft.studies.warp_contexts:main"},
     kinds={
         "optim": {"reference": Kind(Reference, "weft.families.warp.optim.adabelief:reference")},
         "schedule": {

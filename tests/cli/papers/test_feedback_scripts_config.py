@@ -17,7 +17,7 @@ from weft.papers.feedback.config_file import DEFAULTS, IDLE, OldConfig
 from weft.papers.feedback.flags import SCRIPTS
 from weft.papers.feedback.train import RECIPE, main
 
-PAPER = Path(__file__).parents[2] / "papers" / "feedback"
+PAPER = Path(__file__).parents[3] / "papers" / "feedback"
 SHIPPED = json.loads((PAPER / "config.json").read_text())
 # The keys of the original's file, from the design document.
 DESIGN = {

@@ -9,7 +9,7 @@ from typing import Any
 from weft.run.directory import RunDirectory
 
 
-class ResultFile:
+class OriginalLayout:
     """Writes the file when the run has finished.
 
     Keys: `model_state`, `training_losses`, `training_accuracies` (one a step), `validation_losses`,

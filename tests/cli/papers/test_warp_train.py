@@ -19,10 +19,11 @@ from weft import api, families
 from weft.config.yaml import read_file
 from weft.engine.checkpoint import Store
 from weft.papers.warp import train as warp_train
-from weft.papers.warp.train import OriginalLayout, main
+from weft.papers.warp.layout import OriginalLayout
+from weft.papers.warp.train import main
 from weft.run.directory import RunDirectory
 
-PAPER = Path(__file__).parents[2] / "papers" / "warp"
+PAPER = Path(__file__).parents[3] / "papers" / "warp"
 SHORT = [
     word
     for pair in ("steps=4", "batch_size=8", "data.train_size=40", "data.test_size=8",
@@ -157,7 +158,7 @@ def test_the_weights_best_on_the_training_loss_are_those_after_its_lowest_stretc
     assert torch.equal(saved["weight"], torch.full((2,), 4.0))
 
 
-def test_the_script_goes_to_the_adapter(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_goes_to_the_package(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sys.argv[1:] = ["--config", "none.yaml"]
     with pytest.raises(SystemExit) as ended:
         runpy.run_path("train.py", run_name="__main__")

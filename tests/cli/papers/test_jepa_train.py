@@ -14,7 +14,6 @@ from weft.config.yaml import read_file, write
 from weft.errors import UsageError
 from weft.families.jepa.options.table import export
 from weft.papers.jepa.train import main, read_configs
-from weft.studies import jepa_probes
 
 TRAIN = (
     "python train.py --configs <1 or more paths to .yaml files> --values wandb=True "
@@ -155,22 +154,6 @@ def test_a_mistake_exits_with_2_and_writes_nothing(
 def test_a_path_that_is_no_published_config_names_the_closest(workspace: Path) -> None:
     with pytest.raises(UsageError, match="there is no file"):
         read_configs(["nowhere.yaml"], [])
-
-
-def train(name: str, **values: object) -> None:
-    words = [*SHORT[1::2], "eval.every=2 steps"]
-    assert api.train("jepa/clean", *words, report=False, **{"run.name": name, **values}) is not None
-
-
-def test_both_probes_are_compared_on_a_run(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train("one")
-    assert jepa_probes.main(["runs/jepa/one", "--size", "16", "--epochs", "2"]) == 0
-    exact, published, both = capsys.readouterr().out.splitlines()
-    assert exact.startswith("closed_form") and published.startswith("published")
-    assert "of the published" in both and "times faster" in both
-    assert jepa_probes.main(["runs/jepa/two"]) == 1
 
 
 def test_a_sweep_over_noise_draws_the_paper_s_figure(workspace: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from weft.run.directory import RunDirectory
 
 
-class EpochCheckpoints:
+class OriginalLayout:
     """Writes `epoch=E_sample_step=N.ckpt` for every checkpoint a finished run has kept.
 
     Keys: `model_state_dict`, `optimizer_state_dict`.

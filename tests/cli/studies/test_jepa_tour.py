@@ -9,7 +9,7 @@ import pytest
 from weft.families.jepa.options.aliases import ALIASES
 from weft.studies.jepa_tour import main
 
-PAGE = (Path(__file__).parents[4] / "docs" / "jepa-walkthrough.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "jepa-walkthrough.md").read_text()
 
 
 def test_the_page_shows_what_its_command_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from weft import api
 from weft.run.registry import find_runs, open_run
-from weft.studies import feedback_controls as feedback_compare
+from weft.studies import feedback_controls
 
 SIZES = ["batch_size=2", "model.n_layer=1", "model.n_embd=8", "model.n_head=1",
          "data.block_size=32", "eval.chunks=4", "eval.levels=2"]  # fmt: skip
@@ -35,7 +35,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_arms_share_bases_seed_by_seed_and_the_cheap_one_gets_more_steps_for_equal_flops(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert feedback_compare.main(asked) == 0
+    assert feedback_controls.main(asked) == 0
     printed = capsys.readouterr().out
     assert "loss - static's" in printed and "page  cmp/report.html" in printed
     runs = {run.name: run for run in find_runs("cmp")}
@@ -57,21 +57,21 @@ def test_arms_share_bases_seed_by_seed_and_the_cheap_one_gets_more_steps_for_equ
     assert f"static,lr={min(rates, key=lambda r: rates[r])},steps=2,seed=1" in runs
 
     monkeypatch.setattr(api, "train_point", lambda words: pytest.fail(f"trained again: {words}"))
-    assert feedback_compare.main(asked) == 0
+    assert feedback_controls.main(asked) == 0
     assert capsys.readouterr().out == printed
-    assert feedback_compare.main(["feedback/text-feedback", "steps=3", "--dir", "cmp"]) == 1
+    assert feedback_controls.main(["feedback/text-feedback", "steps=3", "--dir", "cmp"]) == 1
     assert "another recipe" in capsys.readouterr().err
 
 
 def test_mistakes_are_told_before_anything_is_trained(
     asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert feedback_compare.main([*asked, "--control", "outer"]) == 2
+    assert feedback_controls.main([*asked, "--control", "outer"]) == 2
     assert "not among the arms" in capsys.readouterr().err
-    assert feedback_compare.main([*asked[:2], "lora_rank=0", *asked[3:]]) == 2
+    assert feedback_controls.main([*asked[:2], "lora_rank=0", *asked[3:]]) == 2
     assert "lora_rank" in capsys.readouterr().err
-    assert feedback_compare.main([*asked, "--rates", "1e-3", "fast"]) == 2
+    assert feedback_controls.main([*asked, "--rates", "1e-3", "fast"]) == 2
     assert "`optim.lr` = fast" in capsys.readouterr().err
-    assert feedback_compare.main([*asked, "--seeds", "0"]) == 2
+    assert feedback_controls.main([*asked, "--seeds", "0"]) == 2
     assert "--seeds" in capsys.readouterr().err
     assert not Path("cmp").exists()
