@@ -17,7 +17,7 @@ from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import head_of
 from weft.families.warp.config import Config
 from weft.families.warp.data import data_spec, load_splits
-from weft.families.warp.figures import gallery, report
+from weft.families.warp.figures import gallery, portrait
 from weft.families.warp.model import WarpModel, build_model
 from weft.families.warp.objective import classification, forcing, prediction_loss, thinned
 from weft.families.warp.score.inference import context_of
@@ -169,7 +169,7 @@ class WarpTask(Task[Config, Model, SeriesSource]):
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """Whether the recurrence stayed stable: the largest weight and the radius of A."""
-        yield from report.stability(history)
+        yield from portrait.stability(history)
 
     def sample(
         self, model: Model, data: Splits[SeriesSource], ctx: Context

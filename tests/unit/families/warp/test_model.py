@@ -14,16 +14,10 @@ from torch import Tensor
 from weft.data.source import Field
 from weft.errors import ConfigError, DataError
 from weft.families.warp import WeightSpaceRNN
-from weft.families.warp.cell.drive import free_drive, held_front, valid_steps
+from weft.families.warp.cell.drive import valid_steps
 from weft.families.warp.cell.root import MlpRoot
 from weft.families.warp.config import Config
 from weft.families.warp.model import WarpModel, build_model
-from weft.families.warp.score.stability import (
-    largest_weight,
-    parameter_counts,
-    spectral_radius,
-    trajectory,
-)
 from weft.families.warp.sets.source import SeriesSpec
 from weft.families.warp.transition.block import Block
 
@@ -281,42 +275,6 @@ def test_a_picture_needs_coordinates() -> None:
     rnn = WeightSpaceRNN(1, length=12)
     with pytest.raises(ConfigError, match="knows the time alone"):
         WarpModel(rnn).picture(torch.zeros(1, rnn.layers[0].root.size), 3, 4)
-
-
-def test_diagnostics_say_how_large_and_how_far_from_stable() -> None:
-    rnn = WeightSpaceRNN(2, time_as_channel=True)
-    size = rnn.layers[0].root.size
-    assert (size, spectral_radius(rnn)) == (1298, 1.0)
-    assert parameter_counts(rnn) == {
-        "root": 1298,
-        "hypernet": 0,
-        "transition": 1298 * 1298 + 1298 * 3,
-        "other": 0,
-        "total": 1298 + 1298 * 1298 + 1298 * 3,
-    }
-    with_phi = _small(initial_layers=0, embedding=(3, 2, True), final=[1.0, 0.0, 1.0, 0.0])
-    counts = parameter_counts(with_phi)
-    assert counts["hypernet"] == 4 * counts["root"]
-    assert counts["other"] == 3 * D_IN * 2 + 4
-    assert largest_weight(torch.tensor([[1.0, -3.0]])) == 3
-
-
-@pytest.mark.parametrize("feedback", [False, True])
-def test_a_trajectory_ends_in_the_last_weights(feedback: bool) -> None:
-    rnn, x = _small(), torch.randn(N, T, D_IN)
-    inputs = {"force": torch.rand(N, T)} if feedback else {}
-    (states,) = trajectory(rnn, x, **inputs)
-    assert states.shape == (N, T, rnn.layers[0].root.size)
-    torch.testing.assert_close(states[:, -1], rnn(x, **inputs)[1], **EXACT)
-
-
-def test_the_drive_is_zero_up_to_and_with_the_first_step() -> None:
-    x = held_front(torch.randn(2, 5, 1), torch.tensor([5, 2]))
-    dclock = torch.tensor([0, 0.25, 0.25, 0.25, 0.25]).unsqueeze(1)
-    drive = free_drive(x, dclock, torch.tensor([5, 2]))
-    assert not drive[0, 0].any() and not drive[1, :4].any()
-    torch.testing.assert_close(drive[0, 1:, 0], torch.diff(x[0, :, 0]), **EXACT)
-    assert (drive[0, 1:, 1] == 0.25).all() and drive[1, 4, 1] == 0.25
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,8 @@ def curve_frames(
         page.seek(0)
         frames.append(Image.open(page).convert("RGB"))
     return frames
+
+
+def chosen(total: int, wanted: int) -> Sequence[int]:
+    """At most `wanted` of `total` places, evenly spread, the first and the last among them."""
+    return sorted({round(i * (total - 1) / max(1, wanted - 1)) for i in range(wanted)})

@@ -207,7 +207,7 @@ def _film(scene: Scene) -> Picture:
     size = scene.spec.canvas
     batch = scene.batch(canvas.PICTURES if size is not None else 1)
     truth = scene.truth(batch)
-    given = [place + 1 for place in report.chosen(truth.shape[1] - 1, film.FRAMES)]
+    given = [place + 1 for place in film.chosen(truth.shape[1] - 1, film.FRAMES)]
     moments = {
         name: values.repeat(len(given), *[1] * (values.dim() - 1)) for name, values in batch.items()
     }

@@ -1,25 +1,26 @@
-"""Pictures of the recurrence itself: A, B, and the paths that weights take."""
+"""Pictures of the recurrence itself: A, B, its stability, and the paths that weights take."""
 
 # N sequences, T steps, D weights
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from weft.families.warp.figures.report import Named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Named = tuple[str, str, "Figure"]
-"""Name, caption, figure."""
-
 MOST_EIGENVALUES = 1500
 """Matrices of more rows keep their eigenvalues to themselves: they cost D^3."""
 _RESOLUTION = 400
 _TWO_COLOURS = "RdBu_r"
+_DOTTED = (0, (1, 1.6))
 
 
 def transition(matrix: Tensor) -> Named:
@@ -102,6 +103,35 @@ def _eigenvalues(axes: Axes, values: Tensor) -> None:
     axes.set_ylabel("imaginary part")
 
 
+def stability(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]:
+    """Largest weight and spectral radius over training, if there are two evaluations or more."""
+    from matplotlib.figure import Figure
+
+    wanted = {"max_theta": "largest weight", "spectral_radius": "spectral radius of A"}
+    split = "val" if any("val/max_theta" in row for row in history) else "test"
+    found = {
+        name: [(row["step"], row[f"{split}/{name}"]) for row in history if f"{split}/{name}" in row]
+        for name in wanted
+    }
+    found = {name: points for name, points in found.items() if len(points) > 1}
+    if not found:
+        return
+    figure = Figure(figsize=(3.7 * len(found), 2.9), layout="constrained")
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for number, (axes, (name, points)) in enumerate(zip(panels, found.items(), strict=True)):
+        axes.plot(*zip(*points, strict=True), "o-", color=f"C{number}", markersize=3.5)
+        if name == "spectral_radius":
+            axes.axhline(1, color="0.6", linestyle=_DOTTED, linewidth=1.2)
+        axes.set_title("" if number else "Stability of the recurrence")
+        axes.set_xlabel("step")
+        axes.set_ylabel(wanted[name])
+    caption = (
+        "Largest magnitude of a weight after a held-out sequence, and the largest modulus of an "
+        "eigenvalue of A: above 1 (dotted), weights grow with the length of a sequence."
+    )
+    yield "stability", caption, figure
+
+
 def drive(b: Tensor, boundaries: list[int]) -> Named:
     """The columns of B: which weights a change of each channel moves.
 
@@ -119,7 +149,7 @@ def drive(b: Tensor, boundaries: list[int]) -> Named:
         axes.plot(columns[:, channel].numpy(), color=f"C{channel}", linewidth=0.7, alpha=0.85,
                   label=f"channel {channel}")  # fmt: skip
     for end in boundaries[:-1]:
-        axes.axvline(end - 0.5, color="0.6", linewidth=0.8, linestyle=(0, (1, 1.6)))
+        axes.axvline(end - 0.5, color="0.6", linewidth=0.8, linestyle=_DOTTED)
     axes.set_xlim(0, len(columns) - 1)
     axes.set_title("What a change of the input does to each weight")
     axes.set_xlabel("weight (dotted: layers of the root)")

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -238,39 +238,7 @@ def between_steps(truth: Tensor, held: Tensor, parts: int) -> Named:
     return "held", caption, figure
 
 
-def stability(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]:
-    """Largest weight and spectral radius over training, if there are two evaluations or more."""
-    from matplotlib.figure import Figure
-
-    wanted = {"max_theta": "largest weight", "spectral_radius": "spectral radius of A"}
-    split = "val" if any("val/max_theta" in row for row in history) else "test"
-    found = {
-        name: [(row["step"], row[f"{split}/{name}"]) for row in history if f"{split}/{name}" in row]
-        for name in wanted
-    }
-    found = {name: points for name, points in found.items() if len(points) > 1}
-    if not found:
-        return
-    figure = Figure(figsize=(3.7 * len(found), 2.9), layout="constrained")
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for number, (axes, (name, points)) in enumerate(zip(panels, found.items(), strict=True)):
-        axes.plot(*zip(*points, strict=True), "o-", color=f"C{number}", markersize=3.5)
-        if name == "spectral_radius":
-            axes.axhline(1, color="0.6", linestyle=_DOTTED, linewidth=1.2)
-        _label(axes, "" if number else "Stability of the recurrence", "step", wanted[name])
-    caption = (
-        "Largest magnitude of a weight after a held-out sequence, and the largest modulus of an "
-        "eigenvalue of A: above 1 (dotted), weights grow with the length of a sequence."
-    )
-    yield "stability", caption, figure
-
-
 def _label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-
-
-def chosen(total: int, wanted: int) -> Sequence[int]:
-    """At most `wanted` of `total` places, evenly spread, the first and the last among them."""
-    return sorted({round(i * (total - 1) / max(1, wanted - 1)) for i in range(wanted)})

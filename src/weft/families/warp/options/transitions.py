@@ -73,6 +73,8 @@ def _numbers() -> dict[str, Any]:
     }
 
 
+# Made of the lines above, which a type checker cannot follow: to it a kind is text, and a number
+# is read by `spelt` alone.
 if TYPE_CHECKING:
     KindName = str
     TransitionOptions = FamilyConfig

@@ -73,8 +73,8 @@ def test_the_true_class_is_marked() -> None:
 
 def test_stability_needs_two_evaluations() -> None:
     row = {"step": 5, "val/max_theta": 1.0, "val/spectral_radius": 1.01}
-    assert list(report.stability([row])) == []
-    [(_, _, figure)] = report.stability([row, {**row, "step": 10}, {"step": 11}])
+    assert list(portrait.stability([row])) == []
+    [(_, _, figure)] = portrait.stability([row, {**row, "step": 10}, {"step": 11}])
     assert len(figure.axes) == 2
 
 
@@ -88,7 +88,7 @@ def test_the_last_weights_are_drawn_between_steps() -> None:
 
 @pytest.mark.parametrize("total", [1, 3, 7, 500])
 def test_chosen_places_reach_from_first_to_last(total: int) -> None:
-    places = report.chosen(total, 6)
+    places = film.chosen(total, 6)
     assert places[0] == 0 and places[-1] == total - 1
     assert len(places) == min(total, 6) == len(set(places))
 
