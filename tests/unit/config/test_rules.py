@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -98,3 +98,18 @@ def test_rules_name_keys_that_exist_and_say_what_to_do(name: str) -> None:
         assert {tuple(key.split(".")) for key in rule.keys} <= known, rule
         assert rule.says and rule.hint and not rule.says.endswith("."), rule
         assert any(f"`{key}`" in rule.says for key in rule.keys), rule
+
+
+@pytest.mark.parametrize("name", families.names())
+def test_a_rule_names_every_option_that_it_reads(name: str) -> None:
+    config = api.configure(name).config
+    read: set[str] = set()
+
+    def watch(self: FamilyConfig, key: str) -> Any:
+        read.update({key} & type(config).model_fields.keys())
+        return object.__getattribute__(self, key)
+
+    watched = type("Watched", (type(config),), {"__getattribute__": watch})
+    for rule in watched.model_construct(**dict(config)).all_rules():
+        assert read <= {key.partition(".")[0] for key in rule.keys}, rule
+        read.clear()

@@ -160,13 +160,13 @@ class Config(FamilyConfig):
 
     def rules(self) -> Iterator[Rule]:
         """What options of cet must not be together."""
-        grain = self.data.n_groups * self.data.interp_factor
         yield Rule(
             ("threshold", "binary"),
             self.threshold is not None and self.binary is not None,
             "`threshold` and `binary` exclude each other: a trace stores one or the other",
             "leave one of them at null",
         )
+        grain = self.data.n_groups * self.data.interp_factor
         yield Rule(
             ("batch_size", "data.n_groups", "data.interp_factor"),
             self.batch_size % grain != 0,

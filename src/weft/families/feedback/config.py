@@ -212,15 +212,16 @@ class Config(FamilyConfig):
         )
 
     def _rules_of_compat(self) -> Iterator[Rule]:
-        for key, value, known in (
-            ("feedback_source", self.feedback_source, "tokens"),
-            ("feedback_target", self.feedback_target, "attn"),
-            ("delta_mode", self.delta_mode, "dynamic"),
-            ("generator", self.generator, "tokens"),
-            ("share_embedding", self.share_embedding, False),
-            ("weight_positions", self.weight_positions, "after_text"),
-            ("self_condition", self.self_condition, False),
+        for key, known in (
+            ("feedback_source", "tokens"),
+            ("feedback_target", "attn"),
+            ("delta_mode", "dynamic"),
+            ("generator", "tokens"),
+            ("share_embedding", False),
+            ("weight_positions", "after_text"),
+            ("self_condition", False),
         ):
+            value = getattr(self, key)
             given, only = str(value).lower(), str(known).lower()
             yield Rule(
                 ("mode", key),
@@ -230,22 +231,23 @@ class Config(FamilyConfig):
             )
 
     def _rules_of_text(self) -> Iterator[Rule]:
-        model, data, positions = self.model, self.data, self.num_positions
+        width, pairs = self.model.n_embd, 2 * self.model.n_head
         yield Rule(
             ("model.n_embd", "model.n_head"),
-            model.n_embd % (2 * model.n_head) > 0,
-            f"`model.n_embd` {model.n_embd} is no multiple of 2 x `model.n_head` = "
-            f"{2 * model.n_head}: rotary embedding turns pairs",
-            f"set `model.n_embd` to {math.ceil(model.n_embd / model.n_head / 2) * model.n_head * 2}"
-            ", say",
+            width % pairs > 0,
+            f"`model.n_embd` {width} is no multiple of 2 x `model.n_head` = {pairs}: rotary "
+            "embedding turns pairs",
+            f"set `model.n_embd` to {math.ceil(width / pairs) * pairs}, say",
         )
+        given, needed = self.model.max_seq_length, self.num_positions
         yield Rule(
             ("model.max_seq_length", "data.block_size", *_DELTAS, *_WEIGHT_TOKENS),
-            model.max_seq_length < positions,
-            f"`model.max_seq_length` {model.max_seq_length} is below {positions}: "
-            "`data.block_size`, and the weight tokens of a block where they have positions",
-            f"set `model.max_seq_length` to {positions}, or shorten `data.block_size`",
+            given < needed,
+            f"`model.max_seq_length` {given} is below {needed}: `data.block_size`, and the weight "
+            "tokens of a block where they have positions",
+            f"set `model.max_seq_length` to {needed}, or shorten `data.block_size`",
         )
+        data = self.data
         yield Rule(
             ("data.pad_is_text", "data.batching", *_DELTAS),
             data.pad_is_text and self.batching != "padded",
