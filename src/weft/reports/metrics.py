@@ -24,6 +24,6 @@ def metric_table(values: Mapping[str, float | None], declared: Iterable[Metric])
         if metric:
             row |= {"unit": metric.unit, "better": metric.better, "about": metric.about}
         rows.append(row)
-    keys = ("unit", "better", "about") if metrics else ()
-    columns = tuple(Column(key, role="text") for key in ("metric", "value", *keys))
+    told = [key for key in ("unit", "better", "about") if any(row.get(key) for row in rows)]
+    columns = tuple(Column(key, role="text") for key in ("metric", "value", *told))
     return Table(columns, tuple(rows))

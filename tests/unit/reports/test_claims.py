@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tests.unit.reports.runs import run
+from weft.config.family import Family
 from weft.errors import ConfigError
-from weft.reports.claims import Claim, compare, load_claims
+from weft.reports.claims import Claim, compare, load_claims, matched
 from weft.reports.tables import Column, Mean, as_json, format_column, tone_of
 
 CLAIM = Claim(
@@ -167,6 +170,15 @@ def test_claims_are_read_with_what_they_share(tmp_path: Path) -> None:
             "another network", 0.0005,
         ),
     ]  # fmt: skip
+
+
+def test_only_claims_that_runs_match_are_shown_with_them(tmp_path: Path) -> None:
+    (tmp_path / "claims.yaml").write_text(FILE)
+    family = cast(Family, SimpleNamespace(home=tmp_path))
+    table = matched(family, [accuracy(0.95)])
+    assert table is not None and table.column("claim") == ["mnist-20"]
+    assert matched(family, [accuracy(0.95, delay=7)]) is None
+    assert matched(cast(Family, SimpleNamespace(home=tmp_path / "none")), []) is None
 
 
 def test_every_mistake_in_the_file_is_reported_with_its_line(tmp_path: Path) -> None:
