@@ -12,8 +12,8 @@ from rich.console import Console
 
 from tests.unit.reports.runs import run
 from weft import api, families
-from weft.reports.claims import Claim, compare, load_claims, readable
-from weft.reports.html import table_html
+from weft.reports.claims import Claim, by_metric, compare, load_claims
+from weft.reports.html import published
 from weft.reports.overview import write_overview
 from weft.reports.tables import Table, as_json, rich_table
 from weft.run.registry import Run
@@ -54,7 +54,7 @@ def beside(name: str, metric: str, value: float) -> Table:
 
 def terminal(table: Table) -> str:
     console = Console(file=io.StringIO(), width=200, color_system="standard", force_terminal=True)
-    console.print(rich_table(readable(table)))
+    console.print(*map(rich_table, by_metric(table)))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -88,7 +88,7 @@ def test_beyond_the_published_number_is_better_or_worse_by_what_is_measured(name
             assert row["better"] == ("lower" if fall else "higher")
             colour, tone = ("32", "good") if good else ("31", "bad")
             assert f"\x1b[{colour}m{word}" in terminal(table)
-            assert f'<td class="{tone}">{word}</td>' in table_html(readable(table))
+            assert f'<td class="{tone}">{word}</td>' in published(table)
 
 
 @pytest.mark.parametrize("name", families.names())

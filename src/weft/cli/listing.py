@@ -71,12 +71,18 @@ def reproduce(
 ) -> None:
     """Print a paper's numbers beside those of finished runs that match them."""
     from weft import api
-    from weft.reports.claims import readable
+    from weft.reports.claims import by_metric
     from weft.reports.tables import as_json as table_json
     from weft.reports.tables import rich_table
 
     table = api.reproduce(family, root)
-    emit(as_json, table_json(table), lambda: rich_table(readable(table)))
+
+    def text() -> RenderableType:
+        from rich.console import Group
+
+        return Group(*map(rich_table, by_metric(table)))
+
+    emit(as_json, table_json(table), text)
 
 
 def run_values(run: Run) -> dict[str, Any]:

@@ -171,19 +171,23 @@ def matched(family: Family, runs: Iterable[Run]) -> Table | None:
     return replace(table, rows=rows) if rows else None
 
 
-def readable(table: Table) -> Table:
-    """What a terminal and a page have room for, with unit and direction at the metric's name."""
-    shown = ("where", "metric", "published", "ours", "seeds", "steps", "seconds", "verdict")
-    rows = tuple(
-        {
-            **row,
-            "metric": measured(*(str(row.get(key) or "") for key in ("metric", "unit", "better"))),
-        }
-        for row in table.rows
-    )
+def by_metric(table: Table) -> list[Table]:
+    """What `compare` gives, a table for each metric, as a terminal and a page have room for it.
+
+    The title has the metric's unit and direction, as far as some run declares them; the note
+    stands below the last one.
+    """
+    shown = ("where", "published", "ours", "seeds", "steps", "seconds", "verdict")
     columns = tuple(column for column in table.columns if column.key in shown)
+    tables = []
+    for name in dict.fromkeys(str(row["metric"]) for row in table.rows):
+        rows = tuple(row for row in table.rows if row["metric"] == name)
+        unit, better = (
+            next((str(row[key]) for row in rows if row.get(key)), "") for key in ("unit", "better")
+        )
+        tables.append(Table(columns, rows, title=measured(name, unit, better)))
     arrows = ", ".join(f"{arrow} {better} is better" for better, arrow in ARROWS.items())
-    return replace(table, columns=columns, rows=rows, note=f"{arrows}; {table.note}")
+    return [*tables[:-1], *(replace(last, note=f"{arrows}; {table.note}") for last in tables[-1:])]
 
 
 def _ours(claim: Claim, runs: list[Run]) -> dict[str, Cell]:

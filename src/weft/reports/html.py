@@ -13,6 +13,7 @@ from typing import Any
 
 from weft.atomic import write_text
 from weft.plots.style import PALETTE, PALETTE_DARK
+from weft.reports.claims import by_metric
 from weft.reports.tables import Table, format_number, is_numeric, text_rows, tone_of
 from weft.task.metric import Metric
 
@@ -81,6 +82,14 @@ def table_html(table: Table) -> str:
         body.append(f"<tr>{''.join(cells)}</tr>")
     note = f'<p class="note">{safe(table.caption)}</p>' if table.caption else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{note}"
+
+
+def published(claims: Table) -> str:
+    """A paper's numbers beside those of runs, a section for each metric."""
+    return "".join(
+        section(f"Published and ours: {table.title}", card(table_html(table)))
+        for table in by_metric(claims)
+    )
 
 
 def metric_name(shown: str, metric: Metric | None) -> str:

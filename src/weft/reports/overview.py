@@ -11,9 +11,9 @@ from weft import families
 from weft.config.family import resolve
 from weft.plots.images import Named, save
 from weft.plots.style import style
-from weft.reports.claims import matched, readable
+from weft.reports.claims import matched
 from weft.reports.gallery import drawn, gallery
-from weft.reports.html import card, metric_name, number, safe, section, table_html, write
+from weft.reports.html import card, metric_name, number, published, safe, section, table_html, write
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Table, format_seconds, pivot, tone_of
 from weft.task.metric import find
@@ -104,7 +104,7 @@ def write_overview(
             gallery([drawn(number, *figure) for number, figure in enumerate(figures)]),
         ),
         *(section(shown.title or "Table", card(table_html(shown))) for shown in _views(table)),
-        *(section("Published and ours", card(table_html(readable(shown)))) for shown in claims),
+        *map(published, claims),
         section("Runs", card(_run_list(directory, runs))),
     ]
     return write(directory / "report.html", title, parts)

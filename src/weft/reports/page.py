@@ -13,7 +13,7 @@ from weft.config.load import validate
 from weft.config.recipe import plain_defaults
 from weft.plots.images import Named, save
 from weft.plots.style import style
-from weft.reports.claims import matched, readable
+from weft.reports.claims import matched
 from weft.reports.config_tree import config_tree
 from weft.reports.curves import curves
 from weft.reports.gallery import drawn, gallery, samples
@@ -22,6 +22,7 @@ from weft.reports.html import (
     metric_name,
     number,
     pairs,
+    published,
     safe,
     scalar,
     section,
@@ -87,7 +88,7 @@ def write_report(
         ),
         section("What the model makes", gallery(samples(run.path / "figures"))),
         section("Metrics", _metrics(run)),
-        section("Published and ours", card(table_html(readable(claims))) if claims else ""),
+        published(claims) if claims else "",
         section("Commands", _commands(run)),
         section("Starts from", pairs(_parents(run.parents))),
         section("Config", config_tree(run.config, defaults)),
