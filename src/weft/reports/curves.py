@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weft.plots.images import Named
 from weft.plots.labels import head, label_ends, plain
 from weft.plots.style import DASHES, PALETTE, style
-from weft.task.metric import Metric, axis_words, find
+from weft.task.metric import SPLITS, Metric, axis_words, find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[Any]
 
-_SPLITS = ("train", "val", "test")
 _CLOCKS = ("step", "epoch", "seconds")
 _MOST_POINTS = 1200
 """Points drawn of one curve; a longer one is thinned to the extremes of equal stretches."""
@@ -73,7 +72,7 @@ def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
         group, member = families.get(quantity, (quantity, ""))
         groups.setdefault(group, []).append(_Series(quantity, member, split, np.array(steps), y))
     for series in groups.values():
-        series.sort(key=lambda s: _SPLITS.index(s.split) if s.split else 0)
+        series.sort(key=lambda s: SPLITS.index(s.split) if s.split else 0)
     last = ("opt", "time")
     return dict(sorted(groups.items(), key=lambda item: item[0].partition("/")[0] in last))
 
@@ -98,7 +97,7 @@ def _families(keys: Iterable[str]) -> dict[str, tuple[str, str]]:
 def _split(key: str) -> tuple[str, str]:
     """`val/loss` as (`val`, `loss`); other keys belong to no split."""
     head, _, rest = key.partition("/")
-    return (head, rest) if head in _SPLITS and rest else ("", key)
+    return (head, rest) if head in SPLITS and rest else ("", key)
 
 
 def _curve_figure(group: str, series: list[_Series], metric: Metric | None) -> tuple[str, Figure]:
@@ -114,7 +113,7 @@ def _curve_figure(group: str, series: list[_Series], metric: Metric | None) -> t
     one_member = len({line.member for line in series}) == 1
     ends, smoothed = [], 0
     for number, line in enumerate(series):
-        place = _SPLITS.index(line.split) if one_member and line.split else number
+        place = SPLITS.index(line.split) if one_member and line.split else number
         colour, dash = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
         y, width = _smooth(line.y)
         if width:
