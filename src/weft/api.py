@@ -209,7 +209,7 @@ def sweep(
             hint="\n".join(outcome.error for outcome in outcomes[:1]),
         )
     found = find_runs(folder)
-    table = table_of(folder, found)
+    table = table_of(folder, found, metric)
     assert table is not None
     overview = write_overview_of(folder, found, table, metric)
     return Sweep(folder, table, outcomes, overview.pictures, overview.page)

@@ -62,9 +62,13 @@ def test_train_evaluate_sample_report_runs_reproduce(
     monkeypatch.setattr(samples, "draw", lambda trained: [])  # its pictures were drawn above
     code, out, _ = call(capsys, "train", "cet/digits", *SHORT, "--quiet")
     assert code == 0
-    for metric, value in weft.runs("runs/cet/digits-2")[0].metrics.items():
-        # Four digits each, whatever the size of the others.
-        assert re.search(rf"{metric} +{re.escape(format_number(value))} *\n", out)
+    again = weft.runs("runs/cet/digits-2")[0]
+    for metric, value in again.metrics.items():
+        # Four digits each, whatever the size of the others; then unit and direction.
+        words = "nats +lower" if metric.endswith("loss") else "higher"
+        assert re.search(rf"{metric} +{re.escape(format_number(value))} +{words} *\n", out)
+        assert re.search(rf"{metric} +\S+ +{words} *\n", call(capsys, "evaluate", run)[1])
+    assert trained["declared"] == [metric.plain() for metric in again.declared] != []
     assert "report  runs/cet/digits-2/report.html" in out
 
 

@@ -19,6 +19,7 @@ from weft.engine.profile import resolved as derived
 from weft.engine.step import Stepper
 from weft.errors import DataError, Interrupted, MissingExtra
 from weft.run.registry import Run
+from weft.task.metric import find
 
 RECIPES = [
     f"{name}/{preset}"
@@ -143,6 +144,12 @@ def test_evaluation_changes_no_state_and_repeats(run: Run) -> None:
     before = weights(run)
     assert api.evaluate(run.path) == api.evaluate(run.path) == run.metrics
     assert_same(before, weights(run))
+
+
+@trained
+def test_every_metric_that_evaluation_returns_is_declared(run: Run) -> None:
+    assert run.metrics
+    assert [name for name in run.metrics if find(run.declared, name) is None] == []
 
 
 @trained

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +24,7 @@ def runs(
 ) -> None:
     """List runs."""
     from weft import api
-    from weft.reports.tables import Column, Table, rich_table
+    from weft.reports.tables import Column, Table, format_number, rich_table
 
     found = [
         run for run in api.runs(root) if family in (None, run.family) and state in (None, run.state)
@@ -38,7 +37,7 @@ def runs(
         rows = tuple(
             {
                 **row,
-                "metrics": "  ".join(f"{k} {v:.4g}" for k, v in row["metrics"].items() if v),
+                "metrics": "  ".join(f"{k} {format_number(v)}" for k, v in row["metrics"].items()),
                 "parents": "  ".join(f"{k} {_near(v)}" for k, v in row["parents"].items()),
             }
             for row in values
@@ -72,14 +71,18 @@ def reproduce(
 ) -> None:
     """Print a paper's numbers beside those of finished runs that match them."""
     from weft import api
+    from weft.reports.claims import by_metric
     from weft.reports.tables import as_json as table_json
     from weft.reports.tables import rich_table
 
     table = api.reproduce(family, root)
-    # What a terminal has room for; --json has all of it.
-    shown = ("where", "published", "ours", "seeds", "steps", "seconds", "verdict")
-    narrow = replace(table, columns=tuple(c for c in table.columns if c.key in shown))
-    emit(as_json, table_json(table), lambda: rich_table(narrow))
+
+    def text() -> RenderableType:
+        from rich.console import Group
+
+        return Group(*map(rich_table, by_metric(table)))
+
+    emit(as_json, table_json(table), text)
 
 
 def run_values(run: Run) -> dict[str, Any]:
@@ -90,6 +93,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "step": f"{run.status['step']}/{run.status['total_steps']}",
         "seconds": run.status["seconds"],
         "metrics": run.metrics,
+        "declared": [metric.plain() for metric in run.declared],
         "parents": {key: pin["file"] for key, pin in run.parents.items()},
     }
 

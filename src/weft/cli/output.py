@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def emit(as_json: bool, values: Any, text: Callable[[], RenderableType]) -> None:
-    """Prints `values` as JSON, or the text that `text` makes of them."""
+    """Prints `values` as JSON, in which NaN is null, or the text that `text` makes of them."""
     if as_json:
-        print(json.dumps(values, indent=2, default=str))
+        print(json.dumps(_finite(values), indent=2, default=str, allow_nan=False))
         return
     shown = text()
     if isinstance(shown, str):
@@ -25,6 +26,15 @@ def emit(as_json: bool, values: Any, text: Callable[[], RenderableType]) -> None
     console = Console()
     # A file has no edge at which to break a table's lines.
     (console if console.is_terminal else Console(width=160)).print(shown)
+
+
+def _finite(values: Any) -> Any:
+    """The values with null for every number that JSON does not know."""
+    if isinstance(values, Mapping):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def tell(text: str) -> None:

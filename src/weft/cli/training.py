@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +16,10 @@ from weft.errors import WeftError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table as RichTable
 
     from weft.run.registry import Run
+    from weft.task.metric import Metric
 
 
 def train(
@@ -57,9 +60,10 @@ def resume(
 def evaluate(run: RunPath, checkpoint: Checkpoint = None, as_json: Json = False) -> None:
     """Recompute the metrics of a run's checkpoint."""
     from weft import api
+    from weft.run.registry import open_run
 
     metrics = api.evaluate(run, checkpoint)
-    emit(as_json, metrics, lambda: pairs({k: f"{v:.4f}" for k, v in metrics.items()}))
+    emit(as_json, metrics, lambda: _metrics(metrics, open_run(run).declared))
 
 
 def sample(run: RunPath, checkpoint: Checkpoint = None, as_json: Json = False) -> None:
@@ -84,11 +88,12 @@ def sweep(
     """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2."""
     from weft import api
     from weft.reports.tables import as_json as table_json
-    from weft.reports.tables import rich_table
+    from weft.reports.tables import format_number, rich_table
     from weft.sweeps.pool import Outcome
 
     def on_done(outcome: Outcome) -> None:
-        shown = "  ".join(f"{k} {v:.4g}" for k, v in (outcome.result or {}).items())
+        found = outcome.result or {}
+        shown = "  ".join(f"{name} {format_number(value)}" for name, value in found.items())
         tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
 
     result = api.sweep(*words, directory=directory, workers=workers, metric=metric, on_done=on_done)
@@ -119,17 +124,23 @@ def _show_run(run: Run | None, as_json: bool) -> None:
     def text() -> RenderableType:
         from rich.console import Group
 
-        from weft.reports.tables import Column, Table, rich_table
-
-        rows = tuple({"metric": k, "value": v} for k, v in run.metrics.items())
-        # Each row is a quantity of its own, so the numbers share no decimals.
-        columns = Column("metric", role="text"), Column("value", role="text")
-        table = Table(columns, rows, title=values["run"])
         page = run.path / "report.html"
         places = [f"run     {run.path}"] + ([f"report  {page}"] if page.is_file() else [])
-        return Group(rich_table(table), *places)
+        return Group(_metrics(run.metrics, run.declared, values["run"]), *places)
 
     emit(as_json, values, text)
+
+
+def _metrics(
+    values: Mapping[str, float | None], declared: Sequence[Metric], title: str = ""
+) -> RichTable:
+    """The numbers with unit and direction; a page says what each of them is."""
+    from weft.reports.metrics import metric_table
+    from weft.reports.tables import rich_table
+
+    table = metric_table(values, declared)
+    columns = tuple(column for column in table.columns if column.key != "about")
+    return rich_table(replace(table, columns=columns, title=title))
 
 
 def _costs(values: Mapping[str, Any]) -> str:

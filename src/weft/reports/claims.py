@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.yaml import KeyPath, read_file
 from weft.errors import ConfigError, WeftError
-from weft.reports.tables import Cell, Column, Table, mean_of
+from weft.reports.tables import Cell, Column, Table, mean_of, measured
+from weft.task.metric import ARROWS, Metric, find
 
 if TYPE_CHECKING:
+    from weft.config.family import Family
     from weft.run.registry import Run
+
+NOT_RUN = "not run"
 
 # What may differ between repeats of one setting: none of it changes what is learnt.
 _FREE = frozenset({"seed", "run", "log", "checkpoint", "eval", "data.root", "data.download"})
@@ -95,8 +100,10 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     the newest; never those with the best result. Of runs with the same seed the newest counts.
 
     Verdict: `met` if |ours - published| <= tolerance, i.e. our mean rounds to the published
-    number or lies in the band; `below` or `above` otherwise; `not run` if no finished run
-    matches. The standard error is printed for the reader and does not soften the verdict.
+    number or lies in the band; else `better` or `worse` by the direction that the runs declare,
+    or `above` or `below` where they declare none, as those of an older weft; `not run` if no
+    finished run matches. The standard error is printed for the reader and does not soften the
+    verdict. A run that ended in NaN counts, and makes the mean one: that is worse than any number.
     """
     finished = [run for run in runs if run.state == "finished"]
     rows: list[Mapping[str, Cell]] = []
@@ -107,13 +114,13 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             "where": claim.where,
             "metric": claim.metric,
             "published": float(claim.published),
-            "verdict": "not run",
+            "verdict": NOT_RUN,
             "note": claim.note,
         }
         settings: dict[tuple[int, str], list[Run]] = {}
         for run in finished:
             config = _flat(run.config)
-            if _matches(config, claim.config) and run.metrics.get(claim.metric) is not None:
+            if _matches(config, claim.config) and claim.metric in run.metrics:
                 settings.setdefault((_steps(run), _setting(config)), []).append(run)
         if settings:
             chosen = max(settings.values(), key=_weight)
@@ -122,9 +129,12 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
                 several.append(claim.id)
         rows.append(row)
     note = (
-        "met: our mean lies within the claim's tolerance of the published number, "
-        "which is half a unit of its last digit, or half a band around it"
+        "met: our mean lies within the claim's tolerance of the published number, which is half a "
+        "unit of its last digit, or half a band around it; better, worse: beyond it, by which way "
+        "the metric improves"
     )
+    if any(row["verdict"] in ("above", "below") for row in rows):
+        note += "; above, below: the runs do not say which way that is"
     if several:
         note += (
             f"; runs of several lengths or settings match {', '.join(several)}: "
@@ -135,6 +145,8 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             Column("claim", role="text"),
             Column("where", role="text"),
             Column("metric", role="text"),
+            Column("better", role="text"),
+            Column("unit", role="text"),
             Column("published"),
             Column("ours"),
             Column("seeds", role="text"),
@@ -149,17 +161,40 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     )
 
 
+def matched(family: Family, runs: Iterable[Run]) -> Table | None:
+    """The family's claims that some of `runs` match, as `compare` shows them; None if none do."""
+    path = family.home / "claims.yaml"
+    if not path.is_file():
+        return None
+    table = compare(load_claims(path), runs)
+    rows = tuple(row for row in table.rows if row["verdict"] != NOT_RUN)
+    return replace(table, rows=rows) if rows else None
+
+
+def by_metric(table: Table) -> list[Table]:
+    """What `compare` gives, a table for each metric, as a terminal and a page have room for it.
+
+    The title has the metric's unit and direction, as far as some run declares them; the note
+    stands below the last one.
+    """
+    shown = ("where", "published", "ours", "seeds", "steps", "seconds", "verdict")
+    columns = tuple(column for column in table.columns if column.key in shown)
+    tables = []
+    for name in dict.fromkeys(str(row["metric"]) for row in table.rows):
+        rows = tuple(row for row in table.rows if row["metric"] == name)
+        unit, better = (
+            next((str(row[key]) for row in rows if row.get(key)), "") for key in ("unit", "better")
+        )
+        tables.append(Table(columns, rows, title=measured(name, unit, better)))
+    arrows = ", ".join(f"{arrow} {better} is better" for better, arrow in ARROWS.items())
+    return [*tables[:-1], *(replace(last, note=f"{arrows}; {table.note}") for last in tables[-1:])]
+
+
 def _ours(claim: Claim, runs: list[Run]) -> dict[str, Cell]:
     by_seed = {run.config.get("seed"): run for run in sorted(runs, key=_started)}
     used = list(by_seed.values())
-    ours = mean_of([float(run.metrics[claim.metric]) for run in used])
-    difference = ours.value - claim.published
-    # 1e-9: a mean at the very edge counts, whatever its binary form.
-    verdict = (
-        "met"
-        if abs(difference) <= claim.tolerance + 1e-9
-        else ("above" if difference > 0 else "below")
-    )
+    ours = mean_of([run.metrics[claim.metric] for run in used])
+    metric = find(used[-1].declared, claim.metric)
     devices = dict.fromkeys(
         str(run.env.get("device_name") or run.resolved.get("device", "")) for run in used
     )
@@ -169,8 +204,21 @@ def _ours(claim: Claim, runs: list[Run]) -> dict[str, Cell]:
         "steps": _steps(runs[0]),
         "seconds": min(float(run.status["seconds"]) for run in used),
         "device": ", ".join(devices),
-        "verdict": verdict,
+        "verdict": _verdict(ours.value, claim, metric),
+        "better": metric.better if metric else None,
+        "unit": metric.unit if metric else None,
     }
+
+
+def _verdict(ours: float, claim: Claim, metric: Metric | None) -> str:
+    # 1e-9: a mean at the very edge counts, whatever its binary form.
+    if abs(ours - claim.published) <= claim.tolerance + 1e-9:
+        return "met"
+    if math.isnan(ours):
+        return "worse"
+    if metric is None:
+        return "above" if ours > claim.published else "below"
+    return "better" if metric.improves(ours, claim.published) else "worse"
 
 
 def _matches(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weft.plots.images import Named
-from weft.plots.labels import head, label_ends
+from weft.plots.labels import head, label_ends, plain
 from weft.plots.style import DASHES, PALETTE, style
+from weft.task.metric import SPLITS, Metric, axis_words, find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,23 +19,24 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[Any]
 
-_SPLITS = ("train", "val", "test")
 _CLOCKS = ("step", "epoch", "seconds")
 _MOST_POINTS = 1200
 """Points drawn of one curve; a longer one is thinned to the extremes of equal stretches."""
 
 
-def curves(history: Sequence[Mapping[str, Any]]) -> list[Named]:
+def curves(history: Sequence[Mapping[str, Any]], declared: Sequence[Metric] = ()) -> list[Named]:
     """A figure for each quantity in `metrics.jsonl`, over steps; train, val and test together.
 
     Args:
         history: the rows; where a step occurs twice (a resumed run) the later row counts.
+        declared: what the task measures: unit and direction of the axes.
     """
     figures = []
     with style():
         for group, series in _groups(history).items():
             name = re.sub(r"[^\w.-]+", "-", group)
-            figures.append((name, *_curve_figure(group, series)))
+            metric = find(declared, series[0].quantity)
+            figures.append((name, *_curve_figure(group, series, metric)))
     return figures
 
 
@@ -42,6 +44,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> list[Named]:
 class _Series:
     """One line of a curve figure: `y` over `x`, x strictly rising."""
 
+    quantity: str
     member: str
     split: str
     x: Numbers
@@ -67,9 +70,9 @@ def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
             continue
         split, quantity = _split(key)
         group, member = families.get(quantity, (quantity, ""))
-        groups.setdefault(group, []).append(_Series(member, split, np.array(steps), y))
+        groups.setdefault(group, []).append(_Series(quantity, member, split, np.array(steps), y))
     for series in groups.values():
-        series.sort(key=lambda s: _SPLITS.index(s.split) if s.split else 0)
+        series.sort(key=lambda s: SPLITS.index(s.split) if s.split else 0)
     last = ("opt", "time")
     return dict(sorted(groups.items(), key=lambda item: item[0].partition("/")[0] in last))
 
@@ -94,10 +97,10 @@ def _families(keys: Iterable[str]) -> dict[str, tuple[str, str]]:
 def _split(key: str) -> tuple[str, str]:
     """`val/loss` as (`val`, `loss`); other keys belong to no split."""
     head, _, rest = key.partition("/")
-    return (head, rest) if head in _SPLITS and rest else ("", key)
+    return (head, rest) if head in SPLITS and rest else ("", key)
 
 
-def _curve_figure(group: str, series: list[_Series]) -> tuple[str, Figure]:
+def _curve_figure(group: str, series: list[_Series], metric: Metric | None) -> tuple[str, Figure]:
     """The caption and the figure of one quantity."""
     import numpy as np
     from matplotlib.figure import Figure
@@ -110,7 +113,7 @@ def _curve_figure(group: str, series: list[_Series]) -> tuple[str, Figure]:
     one_member = len({line.member for line in series}) == 1
     ends, smoothed = [], 0
     for number, line in enumerate(series):
-        place = _SPLITS.index(line.split) if one_member and line.split else number
+        place = SPLITS.index(line.split) if one_member and line.split else number
         colour, dash = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
         y, width = _smooth(line.y)
         if width:
@@ -128,10 +131,12 @@ def _curve_figure(group: str, series: list[_Series]) -> tuple[str, Figure]:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("step")
+    axes.set_ylabel(plain(axis_words(metric)))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     label_ends(axes, ends)
-    caption = "Numbers at the right say where each line ends."
+    about = f"{metric.about} " if metric and one_member else ""
+    caption = f"{about}Numbers at the right say where each line ends."
     if smoothed:
         caption += f" Faint: as logged; strong: smoothed over about {smoothed:,} steps."
     return caption, figure

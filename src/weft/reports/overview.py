@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weft import families
 from weft.config.family import resolve
-from weft.families import find
 from weft.plots.images import Named, save
 from weft.plots.style import style
-from weft.reports.html import write_overview
+from weft.reports.claims import matched
+from weft.reports.gallery import drawn, gallery
+from weft.reports.html import card, metric_name, number, published, safe, section, table_html, write
 from weft.reports.sweep_plot import sweep_plot
+from weft.reports.tables import Table, format_seconds, pivot, tone_of
+from weft.task.metric import find
 
 if TYPE_CHECKING:
-    from weft.reports.tables import Table
     from weft.run.registry import Run
 
 
@@ -50,12 +53,12 @@ def write_overview_of(
             shown = sweep_plot(table, metric or _leading(finished[0]))
             figures.append(("sweep", table.note, shown))
         for name in dict.fromkeys(run.family for run in finished):
-            if drawing := find(name).comparison:
+            if drawing := families.find(name).comparison:
                 mine = [(run.config, run.metrics) for run in finished if run.family == name]
                 figures += resolve(drawing)(mine)
     for name, _, figure in figures:
         save(figure, folder / f"{name}.png")
-    page = write_overview(folder, runs, figures, table)
+    page = write_overview(folder, runs, figures, table, _claims(finished))
     return Overview([folder / f"{name}.png" for name, _, _ in figures], page)
 
 
@@ -66,3 +69,85 @@ def _leading(run: Run) -> str:
             if f"{split}/{metric.name}" in run.metrics:
                 return f"{split}/{metric.name}"
     return next(iter(run.metrics))
+
+
+def write_overview(
+    directory: Path,
+    runs: Sequence[Run],
+    figures: Iterable[Named],
+    table: Table | None = None,
+    claims: Iterable[Table] = (),
+) -> Path:
+    """Writes the `report.html` of a folder of runs, such as a sweep's, and gives its path.
+
+    Args:
+        directory: the folder.
+        runs: those below it, in any state.
+        figures: what they show together, in the order to show them.
+        table: a sweep's summary, one row a setting.
+        claims: published numbers beside those of the runs.
+    """
+    states = [run.state for run in runs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    recipes = dict.fromkeys(str(run.status.get("recipe", "")) for run in runs)
+    seconds = sum(float(run.status.get("seconds") or 0) for run in runs)
+    tone = "good" if set(states) == {"finished"} else "busy"
+    what, title = "Sweep" if table else "Runs", directory.resolve().name
+    parts = [
+        f'<header><p class="eyebrow">{what} of {safe(", ".join(recipes))}</p>'
+        f'<div class="title"><h1>{safe(title)}</h1>'
+        f'<span class="badge {tone}">{safe(counts)}</span></div>'
+        f'<p class="lead">{len(runs)} runs, {safe(format_seconds(seconds))} of training in all.</p>'
+        "</header>",
+        section(
+            "Result",
+            gallery([drawn(number, *figure) for number, figure in enumerate(figures)]),
+        ),
+        *(section(shown.title or "Table", card(table_html(shown))) for shown in _views(table)),
+        *map(published, claims),
+        section("Runs", card(_run_list(directory, runs))),
+    ]
+    return write(directory / "report.html", title, parts)
+
+
+def _views(table: Table | None) -> list[Table]:
+    """Two axes make a square for each metric; otherwise the table stays as it is."""
+    if table is None:
+        return []
+    if len(table.with_role("axis")) != 2:
+        return [table]
+    squares = [pivot(table, column.key) for column in table.with_role("value")]
+    # The note stands at the sweep's plot; once is enough.
+    return [replace(square, note="") for square in squares]
+
+
+def _claims(runs: Sequence[Run]) -> list[Table]:
+    """What the papers of the runs' families state of settings like theirs."""
+    tables = [
+        matched(families.find(name), [run for run in runs if run.family == name])
+        for name in dict.fromkeys(run.family for run in runs)
+    ]
+    return [table for table in tables if table is not None]
+
+
+def _run_list(directory: Path, runs: Sequence[Run]) -> str:
+    rows = []
+    for run in runs:
+        name = safe(run.path.relative_to(directory).as_posix())
+        if (run.path / "report.html").is_file():
+            name = f'<a href="{name}/report.html">{name}</a>'
+        metrics = ", ".join(
+            f"{metric_name(key, find(run.declared, key))} {safe(number(value))}"
+            for key, value in run.metrics.items()
+        )
+        message = safe(run.status.get("message") or "")
+        rows.append(
+            f"<tr><td>{name}</td>"
+            f'<td class="{tone_of(run.state)}">{safe(run.state)}</td>'
+            f'<td class="number">{safe(format_seconds(float(run.status.get("seconds") or 0)))}</td>'
+            f"<td>{message or metrics}</td></tr>"
+        )
+    return (
+        '<table><thead><tr><th>run</th><th>state</th><th class="number">time</th>'
+        f"<th>metrics</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )

@@ -1,24 +1,45 @@
-"""The page of one run: its curves, the figures of its family, and its report.html."""
+"""The page of one run: its numbers, its curves, the figures of its family, and how to repeat it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft import families
 from weft.config.load import validate
 from weft.config.recipe import plain_defaults
-from weft.families import find
-from weft.plots.images import save
+from weft.plots.images import Named, save
 from weft.plots.style import style
+from weft.reports.claims import matched
+from weft.reports.config_tree import config_tree
 from weft.reports.curves import curves
-from weft.reports.html import write_report
+from weft.reports.gallery import drawn, gallery, samples
+from weft.reports.html import (
+    card,
+    metric_name,
+    number,
+    pairs,
+    published,
+    safe,
+    scalar,
+    section,
+    table_html,
+    write,
+)
+from weft.reports.metrics import metric_table
+from weft.reports.tables import Table, format_seconds, tone_of
 from weft.run.directory import RunDirectory
+from weft.task.metric import Metric, find
 from weft.task.task import load_task
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
     from weft.task.task import Task
+
+_LOG_LINES = 60
 
 
 def write_page(run: Run, task: Task[Any, Any, Any] | None = None) -> Path:
@@ -28,7 +49,7 @@ def write_page(run: Run, task: Task[Any, Any, Any] | None = None) -> Path:
         run: in any state.
         task: of the run, where it has been built already.
     """
-    family, history = find(run.family), run.history()
+    family, history = families.find(run.family), run.history()
     if task is None:
         task = load_task(family, validate(run.config, family, str(run.path / "config.yaml")))
     folder = RunDirectory(run.path).figures
@@ -37,8 +58,204 @@ def write_page(run: Run, task: Task[Any, Any, Any] | None = None) -> Path:
         own = list(task.figures(history))
         for name, _, figure in own:
             save(figure, folder / f"{name}.png")
-        figures = [*curves([_engine_scalars(row) for row in history]), *own]
-    return write_report(run, figures, defaults=plain_defaults(family))
+        drawn_curves = curves([_engine_scalars(row) for row in history], run.declared)
+        figures = [*drawn_curves, *own]
+    claims = matched(family, [run])
+    return write_report(run, figures, defaults=plain_defaults(family), claims=claims)
+
+
+def write_report(
+    run: Run,
+    figures: Iterable[Named],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    claims: Table | None = None,
+) -> Path:
+    """Writes the run's `report.html` and gives its path.
+
+    Args:
+        run: in any state.
+        figures: (name, caption, figure), in the order to show them.
+        defaults: the nested default config; values that differ from it are marked.
+        claims: published numbers beside the run's.
+    """
+    parts = [
+        _head(run),
+        _tiles(run),
+        section(
+            "Curves and figures",
+            gallery([drawn(number, *figure) for number, figure in enumerate(figures)]),
+        ),
+        section("What the model makes", gallery(samples(run.path / "figures"))),
+        section("Metrics", _metrics(run)),
+        published(claims) if claims else "",
+        section("Commands", _commands(run)),
+        section("Starts from", pairs(_parents(run.parents))),
+        section("Config", config_tree(run.config, defaults)),
+        '<div class="halves">'
+        + section("Derived from the config", pairs(_derived(run.resolved)))
+        + section("Environment", pairs(_environment(run.env)))
+        + "</div>",
+        section("Log", _log(run.path / "log.txt")),
+    ]
+    return write(run.path / "report.html", f"{run.name}: {run.family}", parts)
+
+
+def _head(run: Run) -> str:
+    status, state = run.status, run.state
+    step, total = int(status["step"]), int(status["total_steps"])
+    seconds = format_seconds(float(status.get("seconds") or 0))
+    device = run.env.get("device_name") or run.resolved.get("device", "")
+    steps = f"{step:,} of {total:,} steps"
+    verdict = {
+        "finished": f"Finished: {steps} in {seconds} on {device}.",
+        "running": f"Still running when this page was written: {steps} after {seconds}.",
+        "interrupted": f"Interrupted after {steps}; it can go on from where it stopped.",
+        "failed": f"Failed after {steps}.",
+        "crashed": f"Its process ended without a word after {steps}; "
+        "it can go on from its last checkpoint.",
+    }.get(state, f"{steps}.")
+    message = str(status.get("message") or "")
+    return (
+        f'<header><p class="eyebrow">{safe(status.get("recipe") or run.family)} · '
+        f"{safe(_date(status.get('started')))}</p>"
+        f'<div class="title"><h1>{safe(run.name)}</h1>'
+        f'<span class="badge {tone_of(state)}">{safe(state)}</span></div>'
+        f'<p class="lead">{safe(verdict)}</p>'
+        + (f'<p class="{tone_of(state)}">{safe(message)}</p>' if message else "")
+        + "</header>"
+    )
+
+
+def _tiles(run: Run) -> str:
+    """Headline numbers: the metrics that the family names first, then what they cost."""
+    status, metrics = run.status, run.metrics
+    wanted = [f"{split}/{metric.name}" for metric in run.declared for split in ("test", "val")]
+    names = [name for name in wanted if name in metrics]
+    names += [name for name in metrics if name not in names]
+    declared = run.declared
+    tiles = [
+        _metric_tile(name.replace("/", " "), metrics[name], find(declared, name))
+        for name in names[:4]
+    ]
+    if best := status.get("best"):
+        selects = declared[0] if declared else None
+        step = f"step {best['step']:,}"
+        tiles.append(_metric_tile("best on validation", best["value"], selects, step))
+    tiles.append(_tile("training time", format_seconds(float(status.get("seconds") or 0))))
+    if "parameters" in run.resolved:
+        tiles.append(_tile("parameters", number(run.resolved["parameters"])))
+    return f'<dl class="tiles">{"".join(tiles)}</dl>'
+
+
+def _metric_tile(title: str, value: float | None, metric: Metric | None, note: str = "") -> str:
+    """A measured number with its unit, and which way is better if there is no `note`."""
+    if metric is None:
+        return _tile(safe(title), number(value), note=note)
+    note = note or f"{metric.better} is better"
+    return _tile(metric_name(title, metric), number(value), metric.unit, note)
+
+
+def _tile(title: str, value: str, unit: str = "", note: str = "") -> str:
+    """A number under its title, which is HTML, with its unit and a word on it."""
+    unit = f' <span class="unit">{safe(unit)}</span>' if unit else ""
+    note = f"<small>{safe(note)}</small>" if note else ""
+    return f"<div><dt>{title}</dt><dd>{safe(value)}{unit}{note}</dd></div>"
+
+
+def _metrics(run: Run) -> str:
+    """All numbers of the last evaluation, with what each of them is."""
+    return card(table_html(metric_table(run.metrics, run.declared))) if run.metrics else ""
+
+
+def _commands(run: Run) -> str:
+    path = shlex.quote(str(run.path))
+    started = [str(word) for word in run.env.get("command") or ()]
+    again = f"weft train {shlex.quote(str(run.path / 'config.yaml'))}"
+    if run.config.get("run", {}).get("dir"):
+        again += " run.dir=NEW_DIRECTORY"
+    commit = (run.env.get("git") or {}).get("commit")
+    entries = []
+    if started:
+        program = Path(started[0])
+        module = ["python", "-m", program.parent.name] if program.stem == "__main__" else None
+        entries.append(
+            ("as it was started", shlex.join([*(module or [program.name]), *started[1:]]))
+        )
+    if commit:
+        entries.append(("at the same code", f"git checkout {commit}"))
+    entries.append(("the same config again", again))
+    if run.state == "finished":
+        entries.append(("metrics anew, from the checkpoint", f"weft evaluate {path}"))
+    else:
+        entries.append(("go on where it stopped", f"weft resume {path}"))
+    return (
+        '<dl class="commands">'
+        + "".join(
+            f"<dt>{safe(what)}</dt><dd><pre>{safe(command)}</pre></dd>" for what, command in entries
+        )
+        + "</dl>"
+    )
+
+
+def _derived(resolved: Mapping[str, Any]) -> dict[str, str]:
+    shown = {}
+    for key, value in resolved.items():
+        if key == "parents":
+            continue
+        if key.startswith("bytes_") and isinstance(value, int | float):
+            shown[key.removeprefix("bytes_") + " memory"] = f"{value / 2**20:,.1f} MiB"
+        elif key.startswith("flops_") and isinstance(value, int | float):
+            shown[key.replace("_", " ")] = f"{value / 1e9:,.3g} GFLOP"
+        else:
+            shown[key.replace("_", " ")] = number(value)
+    return shown
+
+
+def _parents(parents: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {key: f"{pin['file']}, sha256 {pin['sha256'][:12]}…" for key, pin in parents.items()}
+
+
+def _environment(env: Mapping[str, Any]) -> dict[str, str]:
+    shown: dict[str, str] = {}
+    for key, value in env.items():
+        if key == "command":
+            continue
+        if key == "git":
+            shown["git"] = (
+                "not in a repository"
+                if not value
+                else f"commit {value['commit']}"
+                + (", with changes that were not committed" if value["dirty"] else ", clean")
+            )
+        else:
+            shown[key.replace("_", " ")] = scalar(value)
+    return shown
+
+
+def _log(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    tail = lines[-_LOG_LINES:]
+    count = (
+        f"last {len(tail)} of {len(lines):,} lines"
+        if len(tail) < len(lines)
+        else (f"{len(lines)} lines")
+    )
+    text = safe("\n".join(tail))
+    return (
+        f'<div class="card log"><details><summary>{safe(count)} of {safe(path.name)}</summary>'
+        f"<pre>{text}</pre></details></div>"
+    )
+
+
+def _date(stamp: Any) -> str:
+    """An ISO time stamp in UTC as `20 November 2026, 14:03 UTC`."""
+    if not stamp:
+        return ""
+    moment = datetime.fromisoformat(str(stamp))
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
 def _engine_scalars(row: Mapping[str, Any]) -> dict[str, Any]:

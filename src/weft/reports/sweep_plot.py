@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from weft.plots.labels import head, label_ends, plain
 from weft.plots.style import DASHES, INK, MARKERS, MUTED, PALETTE, style
-from weft.reports.tables import Mean, Table, format_number
+from weft.reports.tables import MISSING, Column, Mean, Table, format_number
+from weft.task.metric import axis_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,16 +20,17 @@ def sweep_plot(table: Table, metric: str) -> Figure:
     """The metric over the first axis of a sweep, one line for each setting of the other axes.
 
     Numbers lie on a line, logarithmic from a span of one decade on; words get bars. Error bars
-    are standard errors over seeds.
+    are standard errors over seeds. A result that is no number is a dash on the axis.
     """
     from matplotlib.figure import Figure
 
     varied = table.with_role("axis")
     axis, others = (varied[0] if varied else None), varied[1:]
+    column = next((column for column in table.columns if column.key == metric), Column(metric))
     lines: dict[tuple[str, ...], list[tuple[Any, Mean]]] = {}
     for row in table.rows:
         cell = row.get(metric)
-        if not isinstance(cell, Mean) or not math.isfinite(cell.value):
+        if not isinstance(cell, Mean):
             continue
         member = tuple(str(row.get(other.key)) for other in others)
         lines.setdefault(member, []).append((row.get(axis.key) if axis else "", cell))
@@ -37,13 +39,14 @@ def sweep_plot(table: Table, metric: str) -> Figure:
         figure = Figure(figsize=(6.4, 3.9))
         axes = figure.add_subplot()
         head(axes, metric, _seeds(counts))
+        axes.set_ylabel(plain(axis_words(column.metric)))
         if axis is not None:
             axes.set_xlabel(axis.heading)
-        if not lines:
+        if not any(math.isfinite(mean.value) for points in lines.values() for _, mean in points):
             axes.text(
                 0.5,
                 0.5,
-                "no finished runs yet",
+                "no finished run ended in a number" if lines else "no finished runs yet",
                 transform=axes.transAxes,
                 ha="center",
                 va="center",
@@ -76,15 +79,17 @@ def _draw_lines(
         axes.errorbar(
             x,
             y,
-            yerr=[p[1].error or 0.0 for p in points],
+            yerr=[_error(p[1]) for p in points],
             color=colour,
             elinewidth=1.0,
             marker=MARKERS[number % len(MARKERS)],
             markeredgewidth=0,
             linestyle=DASHES[number // len(PALETTE) % len(DASHES)],
         )
-        if names[member]:
-            ends.append((y[-1], names[member], colour))
+        numbers = [value for value in y if math.isfinite(value)]
+        _dashes(axes, [p for p, value in zip(x, y, strict=True) if math.isnan(value)], colour)
+        if names[member] and numbers:
+            ends.append((numbers[-1], names[member], colour))
     places = sorted({point[0] for points in lines.values() for point in points})
     if places[0] > 0 and places[-1] >= 10 * places[0]:
         axes.set_xscale("log")
@@ -106,13 +111,17 @@ def _draw_bars(
     width = 0.8 / len(lines)
     for number, (member, points) in enumerate(lines.items()):
         shift = (number - (len(lines) - 1) / 2) * width
+        colour = PALETTE[number % len(PALETTE)]
+        missing = [place for place, mean in points if math.isnan(mean.value)]
+        _dashes(axes, [words.index(str(place)) + shift for place in missing], colour)
+        points = [(place, mean) for place, mean in points if math.isfinite(mean.value)]
         bars = axes.bar(
             [words.index(str(place)) + shift for place, _ in points],
             [mean.value for _, mean in points],
             width=width * 0.9,
-            color=PALETTE[number % len(PALETTE)],
+            color=colour,
             label=names[member],
-            yerr=[mean.error or 0.0 for _, mean in points],
+            yerr=[_error(mean) for _, mean in points],
             error_kw={"ecolor": INK, "elinewidth": 1.0},
         )
         if len(words) * len(lines) <= 12:
@@ -127,6 +136,26 @@ def _draw_bars(
     axes.grid(axis="x", visible=False)
     if len(lines) > 1:
         axes.legend(title=plain(heading), loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _dashes(axes: Axes, places: Sequence[float], colour: str) -> None:
+    """Marks at the axis for results that are no number."""
+    for place in places:
+        axes.annotate(
+            MISSING,
+            (place, 0),
+            xytext=(0, 2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            fontweight="bold",
+        )
+
+
+def _error(mean: Mean) -> float:
+    """The half length of an error bar; none where there is no error."""
+    return mean.error if mean.error is not None and math.isfinite(mean.error) else 0.0
 
 
 def _seeds(counts: Sequence[int]) -> str:

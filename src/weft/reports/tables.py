@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal
+
+from weft.task.metric import ARROWS, Metric, find
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -18,11 +20,11 @@ Tone = Literal["good", "bad", "busy", "muted", "plain"]
 TONES: Mapping[str, Tone] = {
     "finished": "good",
     "met": "good",
-    "above": "good",
+    "better": "good",
     "running": "busy",
     "failed": "bad",
     "crashed": "bad",
-    "below": "bad",
+    "worse": "bad",
     "interrupted": "muted",
     "not run": "muted",
 }
@@ -44,6 +46,9 @@ class Mean:
     n: int
 
 
+MISSING = "—"
+"""Stands where there is no number."""
+
 Cell = str | int | float | bool | list[Any] | None | Mean
 
 
@@ -57,7 +62,9 @@ class Column:
         role: `axis`, a setting that was varied; `value`, a measured number; `status`, a word
             coloured by its meaning; `text`, anything else.
         unit: "s" shows seconds as a duration; other units stand in the heading.
-        group: columns of one group hold the same quantity and show the same decimals.
+        group: columns of one group hold the same quantity, which the table's title names, and
+            show the same decimals.
+        metric: what its numbers measure, where a task declares it.
     """
 
     key: str
@@ -65,12 +72,22 @@ class Column:
     role: Role = "value"
     unit: str = ""
     group: str = ""
+    metric: Metric | None = None
+
+    @classmethod
+    def of(cls, name: str, metrics: Iterable[Metric]) -> Column:
+        """The column of the metric called `name`, as `metrics` declare it."""
+        metric = find(metrics, name)
+        return cls(name, unit=metric.unit if metric else "", metric=metric)
 
     @property
     def heading(self) -> str:
-        """The title with its unit."""
+        """The title with its unit, and an arrow where it is known which way is better."""
         title = self.title or self.key
-        return f"{title} ({self.unit})" if self.unit not in ("", "s") else title
+        if self.group:
+            return title
+        unit = "" if self.unit == "s" else self.unit
+        return measured(title, unit, self.metric.better if self.metric else "")
 
 
 @dataclass(frozen=True)
@@ -97,23 +114,73 @@ class Table:
         """The columns of that role."""
         return [column for column in self.columns if column.role == role]
 
+    @property
+    def legend(self) -> str:
+        """What arrows and bold numbers say; "" where there are none."""
+        metrics = [column.metric for column in self.columns if column.metric]
+        words = [
+            f"{arrow} {better} is better"
+            for better, arrow in ARROWS.items()
+            if any(metric.better == better for metric in metrics)
+        ]
+        return "; ".join([*words, *["bold: the best"] * bool(self.best())])
 
-def mean_of(values: Sequence[float]) -> Mean:
-    """Mean and standard error of at least one value; a NaN among them makes both NaN."""
-    finite = all(map(math.isfinite, values))
-    if len(values) == 1:
-        return Mean(float(values[0]), None, 1)
-    if not finite:
-        return Mean(math.nan, math.nan, len(values))
-    return Mean(fmean(values), stdev(values) / math.sqrt(len(values)), len(values))
+    @property
+    def caption(self) -> str:
+        """The note and the legend."""
+        return "; ".join(text for text in (self.note, self.legend) if text)
+
+    def best(self) -> set[tuple[int, str]]:
+        """Row and key of the best number of each declared metric that has two or more.
+
+        Of equal numbers the first counts; a NaN is never the best.
+        """
+        numbers: dict[str, int] = {}
+        best: dict[str, tuple[float, int, str]] = {}
+        for row, cells in enumerate(self.rows):
+            for column in self.columns:
+                cell, quantity = cells.get(column.key), column.group or column.key
+                value = cell.value if isinstance(cell, Mean) else cell
+                if column.metric is None or not isinstance(value, int | float):
+                    continue
+                numbers[quantity] = numbers.get(quantity, 0) + 1
+                known = best.get(quantity)
+                if column.metric.improves(value, known[0] if known else None):
+                    best[quantity] = (value, row, column.key)
+        return {(row, key) for name, (_, row, key) in best.items() if numbers[name] > 1}
 
 
-def format_number(value: float, digits: int = 4) -> str:
-    """`value` to so many significant digits; whole numbers in full, with thousands marked."""
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 10 ** (digits + 2)):
-        return f"{int(value):,}"
+def measured(name: str, unit: str, better: str) -> str:
+    """The name of a quantity with its unit and an arrow to where it is better, if known."""
+    arrow = ARROWS.get(better, "")
+    return " ".join(word for word in (name, f"({unit})" if unit else "", arrow) if word)
+
+
+def mean_of(values: Sequence[float | None]) -> Mean:
+    """Mean and standard error of at least one value; a NaN among them makes both NaN, and so does
+    the None that stands for it in files."""
+    numbers = [math.nan if value is None else float(value) for value in values]
+    count = len(numbers)
+    if count == 1:
+        return Mean(numbers[0], None, 1)
+    if not all(map(math.isfinite, numbers)):
+        return Mean(math.nan, math.nan, count)
+    return Mean(fmean(numbers), stdev(numbers) / math.sqrt(count), count)
+
+
+def format_number(value: float | None, digits: int = 4) -> str:
+    """`value` to so many significant digits; whole numbers in full, with thousands marked.
+
+    What is no number, NaN or the None that stands for it in files, is a dash.
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    if isinstance(value, int):
+        return f"{value:,}"
     if not math.isfinite(value):
         return str(value)
+    if value.is_integer() and abs(value) < 10 ** (digits + 2):
+        return f"{value:,.1f}" if abs(value) < 10 else f"{value:,.0f}"
     size = _magnitude(value)
     if not -4 <= size < 6:
         return f"{value:.{digits - 1}e}"
@@ -123,7 +190,7 @@ def format_number(value: float, digits: int = 4) -> str:
 def format_seconds(seconds: float) -> str:
     """A duration in its two largest units, such as `2 min 41 s`."""
     if not math.isfinite(seconds):
-        return str(seconds)
+        return MISSING
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -170,6 +237,7 @@ def text_rows(table: Table) -> list[list[str]]:
 def pivot(table: Table, metric: str) -> Table:
     """The metric of a table with two axes, the first one downwards, the second one across."""
     down, across = table.with_role("axis")
+    measured = next(column for column in table.columns if column.key == metric)
     places = list(dict.fromkeys(_text(cell, across) for cell in table.column(across.key)))
     rows: dict[str, dict[str, Cell]] = {}
     for row in table.rows:
@@ -177,10 +245,15 @@ def pivot(table: Table, metric: str) -> Table:
         line = rows.setdefault(_text(row.get(down.key), down), {down.key: row.get(down.key)})
         line[f"{across.key}={place}"] = row.get(metric)
     columns = [
-        Column(f"{across.key}={place}", f"{across.heading} {place}", group=metric)
+        replace(
+            measured,
+            key=f"{across.key}={place}",
+            title=f"{across.heading} {place}",
+            group=metric,
+        )
         for place in places
     ]
-    return Table((down, *columns), tuple(rows.values()), title=metric, note=table.note)
+    return Table((down, *columns), tuple(rows.values()), title=measured.heading, note=table.note)
 
 
 def rich_table(table: Table) -> RichTable:
@@ -192,7 +265,7 @@ def rich_table(table: Table) -> RichTable:
     styles = {"good": "green", "bad": "red", "busy": "cyan", "muted": "dim", "plain": ""}
     rich = RichTable(
         title=Text(table.title, style="bold") if table.title else None,
-        caption=Text(table.note, style="dim") if table.note else None,
+        caption=Text(table.caption, style="dim") if table.caption else None,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -202,19 +275,26 @@ def rich_table(table: Table) -> RichTable:
         rich.add_column(
             Text(column.heading), justify="right" if is_numeric(table, column) else "left"
         )
-    for row in text_rows(table):
-        rich.add_row(
-            *(
-                Text(cell, style=styles[tone_of(cell)] if column.role == "status" else "")
-                for cell, column in zip(row, table.columns, strict=True)
-            )
-        )
+    best = table.best()
+    for number, row in enumerate(text_rows(table)):
+        cells = []
+        for cell, column in zip(row, table.columns, strict=True):
+            look = styles[tone_of(cell)] if column.role == "status" else ""
+            cells.append(Text(cell, style="bold" if (number, column.key) in best else look))
+        rich.add_row(*cells)
     return rich
 
 
 def markdown(table: Table) -> str:
     """The table as GitHub-flavoured Markdown, columns padded to be read as text too."""
-    rows = [[_escape(cell) for cell in row] for row in text_rows(table)]
+    best = table.best()
+    rows = [
+        [
+            f"**{_escape(cell)}**" if (number, column.key) in best else _escape(cell)
+            for cell, column in zip(row, table.columns, strict=True)
+        ]
+        for number, row in enumerate(text_rows(table))
+    ]
     heads = [_escape(column.heading) for column in table.columns]
     right = [is_numeric(table, column) for column in table.columns]
     widths = [max(3, *map(len, cells)) for cells in zip(heads, *rows, strict=True)]
@@ -229,17 +309,26 @@ def markdown(table: Table) -> str:
         for row in (heads, rule, *rows)
     ]
     above = [f"**{table.title}**", ""] if table.title else []
-    below = ["", f"*{table.note}*"] if table.note else []
+    below = ["", f"*{table.caption}*"] if table.caption else []
     return "\n".join([*above, *lines, *below]) + "\n"
 
 
 def as_json(table: Table) -> dict[str, Any]:
-    """The table as plain data; a mean is {"mean", "se", "n"}, a number that is none is null."""
+    """The table as plain data; a mean is {"mean", "se", "n"}, a number that is none is null.
+
+    A column's `better` is `lower`, `higher`, or null where that is not known.
+    """
     return {
         "title": table.title,
         "note": table.note,
         "columns": [
-            {"key": c.key, "title": c.heading, "role": c.role, "unit": c.unit}
+            {
+                "key": c.key,
+                "title": c.title or c.key,
+                "role": c.role,
+                "unit": c.unit,
+                "better": c.metric.better if c.metric else None,
+            }
             for c in table.columns
         ],
         "rows": [{c.key: _plain(row.get(c.key)) for c in table.columns} for row in table.rows],
@@ -279,8 +368,8 @@ def _decimals(cells: Sequence[Cell]) -> int | None:
 
 
 def _format_cell(cell: Cell, column: Column, decimals: int | None) -> str:
-    if cell is None:
-        return "—"
+    if cell is None or (isinstance(cell, Mean) and math.isnan(cell.value)):
+        return MISSING
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, str):

@@ -335,7 +335,7 @@ def _write(study: Study, table: Table) -> None:
     from weft.atomic import write_text
     from weft.plots.images import save
     from weft.plots.style import style
-    from weft.reports.html import write_overview
+    from weft.reports.overview import write_overview
     from weft.reports.tables import markdown
     from weft.run.registry import find_runs
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,10 +126,21 @@ def outstanding(planned: Sequence[Point], runs: Iterable[Run]) -> list[Point]:
     return [point for point in planned if point.name not in finished]
 
 
-def table_of(directory: Path, runs: Iterable[Run]) -> Table | None:
-    """The table of the sweep in `directory`, or None if there is none."""
+def table_of(directory: Path, runs: Sequence[Run], metric: str | None = None) -> Table | None:
+    """The table of the sweep in `directory`, or None if there is none.
+
+    Args:
+        directory: where the sweep lives.
+        runs: of the sweep, in any state.
+        metric: one to show beside those that are shown by default.
+    """
     planned = read_plan(directory)
-    return summarise(planned, runs) if planned else None
+    if not planned:
+        return None
+    shown = _metrics(run.metrics for run in runs if run.state == "finished")
+    if metric is not None and metric not in shown:
+        shown.append(metric)
+    return summarise(planned, runs, shown)
 
 
 def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[str] = ()) -> Table:
@@ -141,7 +151,9 @@ def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[s
         runs: the runs of the sweep, in any state.
         metrics: columns to show; by default every `test/` metric, else `val/`, else all.
     """
-    results = {run.path.name: run.metrics for run in runs if run.state == "finished"}
+    finished = [run for run in runs if run.state == "finished"]
+    results = {run.path.name: run.metrics for run in finished}
+    declared = next((run.declared for run in finished if run.declared), ())
     columns = list(metrics) or _metrics(results.values())
     settings: dict[tuple[str, ...], list[Point]] = {}
     axes = [key for key in (planned[0].values if planned else ()) if key != REPLICATE]
@@ -155,7 +167,7 @@ def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[s
         }
         row["n"] = len(done)
         for metric in columns:
-            numbers = [_number(values[metric]) for values in done if metric in values]
+            numbers = [values[metric] for values in done if metric in values]
             row[metric] = mean_of(numbers) if numbers else None
         rows.append(row)
     total = len(planned)
@@ -166,7 +178,7 @@ def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[s
         columns=(
             *(Column(key, role="axis") for key in axes),
             Column("n", role="text"),
-            *(Column(metric) for metric in columns),
+            *(Column.of(metric, declared) for metric in columns),
         ),
         rows=tuple(rows),
         note=note + (f"; {left} of {total} runs are not finished" if left else ""),
@@ -190,10 +202,6 @@ def _metrics(results: Iterable[Mapping[str, Any]]) -> list[str]:
         if chosen:
             return chosen
     return names
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _labels(values: Sequence[str]) -> list[str]:

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 SPLITS = ("train", "val", "test")
+ARROWS = {"lower": "↓", "higher": "↑"}
+"""Where a metric improves, drawn."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,14 @@ class Metric:
     def plain(self) -> dict[str, str]:
         """As it stands in a run's status.json."""
         return asdict(self)
+
+
+def axis_words(metric: Metric | None) -> str:
+    """What stands at the axis of `metric` in a figure: its unit, and which way is better."""
+    if metric is None:
+        return ""
+    wish = f"{metric.better} is better"
+    return f"{metric.unit}, {wish}" if metric.unit else wish
 
 
 def declared(entries: Iterable[Mapping[str, Any]]) -> tuple[Metric, ...]:

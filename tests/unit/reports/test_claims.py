@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from tests.unit.reports.runs import run
+from weft.config.family import Family
 from weft.errors import ConfigError
-from weft.reports.claims import Claim, compare, load_claims
-from weft.reports.tables import Mean, as_json
+from weft.reports.claims import Claim, compare, load_claims, matched
+from weft.reports.tables import Column, Mean, as_json, format_column, tone_of
 
 CLAIM = Claim(
     id="mnist-20-10",
@@ -35,9 +39,9 @@ def only_row(*runs):
         (0.98, "met"),
         (0.975, "met"),
         (0.985, "met"),
-        (0.9749, "below"),
-        (0.9851, "above"),
-        (0.5, "below"),
+        (0.9749, "worse"),
+        (0.9851, "better"),
+        (0.5, "worse"),
     ],
 )
 def test_met_means_that_ours_rounds_to_the_published_number(ours: float, verdict: str) -> None:
@@ -60,7 +64,6 @@ def test_seeds_are_averaged() -> None:
         accuracy(0.1, data={"dataset": "cifar10"}),
         accuracy(0.1, status={"state": "interrupted"}),
         accuracy(0.1, status={"state": "failed"}),
-        accuracy(None),
         run(metrics={"val/accuracy": 0.1}),
     ],
 )
@@ -68,6 +71,21 @@ def test_runs_that_do_not_match_do_not_count(other) -> None:
     assert only_row(other)["verdict"] == "not run"
     assert only_row(other).get("ours") is None
     assert only_row(other, accuracy(0.98, 1))["ours"] == Mean(0.98, None, 1)
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_a_run_that_ended_in_nan_is_worse_and_is_not_left_out(value: float | None) -> None:
+    for row in (only_row(accuracy(value)), only_row(accuracy(value), accuracy(0.98, 1))):
+        assert row["verdict"] == "worse"
+        assert format_column([row["ours"]], Column("ours")) == ["—"]
+
+
+def test_runs_that_do_not_say_which_way_is_better_are_neither() -> None:
+    for value, verdict in ((0.5, "below"), (0.99, "above"), (0.98, "met")):
+        table = compare([CLAIM], [accuracy(value, status={"declared": []})])
+        assert table.rows[0]["verdict"] == verdict
+        assert ("do not say which way" in table.note) == (verdict != "met")
+    assert tone_of("below") == tone_of("above") == "plain"
 
 
 def test_true_is_not_one() -> None:
@@ -114,7 +132,7 @@ def test_the_table_is_plain_data() -> None:
     (row,) = as_json(compare([CLAIM], [accuracy(0.98)]))["rows"]
     assert row["published"] == 0.98
     assert row["ours"] == {"mean": 0.98, "se": None, "n": 1}
-    assert row["verdict"] == "met"
+    assert (row["verdict"], row["better"], row["unit"]) == ("met", "higher", "")
 
 
 FILE = """
@@ -152,6 +170,15 @@ def test_claims_are_read_with_what_they_share(tmp_path: Path) -> None:
             "another network", 0.0005,
         ),
     ]  # fmt: skip
+
+
+def test_only_claims_that_runs_match_are_shown_with_them(tmp_path: Path) -> None:
+    (tmp_path / "claims.yaml").write_text(FILE)
+    family = cast(Family, SimpleNamespace(home=tmp_path))
+    table = matched(family, [accuracy(0.95)])
+    assert table is not None and table.column("claim") == ["mnist-20"]
+    assert matched(family, [accuracy(0.95, delay=7)]) is None
+    assert matched(cast(Family, SimpleNamespace(home=tmp_path / "none")), []) is None
 
 
 def test_every_mistake_in_the_file_is_reported_with_its_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,11 +16,13 @@ from tests.unit.reports.runs import CONFIG, run
 from weft.plots.images import Named, save
 from weft.plots.style import style
 from weft.reports.curves import curves
-from weft.reports.html import write_overview, write_report
+from weft.reports.overview import write_overview
+from weft.reports.page import write_report
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Column, Mean, Table
 from weft.run.directory import RunDirectory
 from weft.run.registry import Run
+from weft.task.metric import Metric
 
 EVIL = "<script>alert('x')</script>&amp;\"'"
 VOID = {"meta", "link", "img", "br"}
@@ -157,7 +160,7 @@ def test_no_figure_stands_alone_in_half_a_row(
 def test_a_figure_of_very_many_lines_becomes_a_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weft.reports.html._LARGEST_SVG", 1000)
+    monkeypatch.setattr("weft.reports.gallery._LARGEST_SVG", 1000)
     page = page_of(run(tmp_path), [("cloud", "", line())])
     (picture,) = page.named("img")
     assert (picture["src"] or "").startswith("data:image/png;base64,")
@@ -292,3 +295,27 @@ def test_two_axes_are_shown_as_a_square(tmp_path: Path) -> None:
     table = sweep_table("delay", "order")
     path = write_overview(tmp_path, [], plot(table), table)
     assert "delay order 2 5 0.981 ± 0.002" in Page(path.read_text(encoding="utf-8")).text
+
+
+def test_the_best_setting_is_bold_and_its_column_says_what_it_measures(tmp_path: Path) -> None:
+    loss = Metric("loss", "lower", "nats", "Mean cross-entropy.")
+    columns = (Column("delay", role="axis"), Column.of("test/loss", [loss]))
+    values = (0.5, 0.0, math.nan)
+    rows = tuple({"delay": n, "test/loss": Mean(v, None, 1)} for n, v in enumerate(values))
+    text = write_overview(tmp_path, [], [], Table(columns, rows)).read_text(encoding="utf-8")
+    assert 'title="Mean cross-entropy. Lower is better.">test/loss (nats) ↓</th>' in text
+    assert re.findall("<strong>(.*?)</strong>", text) == ["0.0000"]
+    assert "—" in text and "nan" not in text.partition("<body>")[2]
+    assert "↓ lower is better; bold: the best" in text
+
+
+def test_tiles_and_metrics_say_unit_direction_and_what_they_are(tmp_path: Path) -> None:
+    declared = [{"name": "loss", "better": "lower", "unit": "nats", "about": "Cross-entropy."}]
+    status = {"declared": declared, "best": {"step": 3, "value": 0.0}}
+    page = page_of(run(tmp_path, metrics={"test/loss": 0.0, "test/gain": None}, status=status))
+    assert "test loss 0.0 nats lower is better" in page.text
+    assert "best on validation 0.0 nats step 3" in page.text
+    assert "test/loss 0.0 nats lower Cross-entropy. test/gain —" in page.text
+    assert [attrs["title"] for attrs in page.named("span") if "title" in attrs] == [
+        "Cross-entropy. Lower is better."
+    ] * 2

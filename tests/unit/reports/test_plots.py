@@ -24,6 +24,7 @@ from weft.plots.style import PALETTE, PALETTE_DARK, PAPER, style
 from weft.reports.curves import _smooth, _thin, curves
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Column, Mean, Table
+from weft.task.metric import Metric
 
 # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
 SIGHT = {
@@ -278,11 +279,45 @@ def test_a_sweep_over_words_is_bars() -> None:
     assert labels(axes)[0] == "mean ± standard error, 2 to 3 seeds"
 
 
-def test_settings_without_a_result_are_left_out() -> None:
-    rows = [{"delay": 1, "acc": None}, {"delay": 2, "acc": Mean(math.nan, math.nan, 2)}]
-    axes = drawn(sweep_plot(table(rows, "delay"), "acc"))
-    assert labels(axes)[-1] == "no finished runs yet"
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (None, "no finished runs yet"),
+        (Mean(math.nan, math.nan, 2), "no finished run ended in a number"),
+    ],
+)
+def test_a_sweep_without_a_number_says_why(cell: Mean | None, text: str) -> None:
+    axes = drawn(sweep_plot(table([{"delay": 1, "acc": cell}], "delay"), "acc"))
+    assert labels(axes)[-1] == text
     assert not axes.get_lines()
+
+
+@pytest.mark.parametrize("places", [(1, 2, 3), ("a", "b", "c")])
+def test_a_result_that_is_no_number_is_a_dash_at_its_place(places: tuple[Any, ...]) -> None:
+    values = [0.5, math.nan, 0.0]
+    rows = [
+        {"delay": place, "acc": Mean(value, None, 1)}
+        for place, value in zip(places, values, strict=True)
+    ]
+    axes = drawn(sweep_plot(table([*rows, {"delay": places[0], "acc": None}], "delay"), "acc"))
+    (dash,) = [text for text in axes.texts if text.get_text() == "—"]
+    assert dash.xy == (2 if places == (1, 2, 3) else 1, 0)
+
+
+def test_the_axis_of_a_sweep_says_unit_and_direction() -> None:
+    loss = Metric("loss", "lower", "nats")
+    columns = (Column("delay", role="axis"), Column.of("test/loss", [loss]))
+    rows = ({"delay": 1, "test/loss": Mean(0.5, None, 1)},)
+    axes = drawn(sweep_plot(Table(columns, rows), "test/loss"))
+    assert axes.get_ylabel() == "nats, lower is better"
+    assert drawn(sweep_plot(table([{"acc": Mean(0.5, None, 1)}]), "acc")).get_ylabel() == ""
+
+
+def test_a_curve_says_unit_direction_and_what_is_measured() -> None:
+    loss = Metric("loss", "lower", "nats", "Mean cross-entropy.")
+    ((_, caption, figure),) = curves([{"step": 1, "val/loss": 1.0}], [loss])
+    assert drawn(figure).get_ylabel() == "nats, lower is better"
+    assert caption.startswith("Mean cross-entropy. ")
 
 
 def test_a_sweep_over_seeds_alone_can_be_drawn() -> None:

@@ -27,6 +27,7 @@ from weft.reports.tables import (
     rich_table,
     text_rows,
 )
+from weft.task.metric import Metric
 
 VALUE = Column("v")
 
@@ -54,7 +55,10 @@ def test_a_nan_is_not_averaged_away() -> None:
     [
         (8460, "8,460"),
         (8460.0, "8,460"),
-        (0.0, "0"),
+        (0, "0"),
+        (0.0, "0.0"),
+        (1.0, "1.0"),
+        (None, "—"),
         (0.97421, "0.9742"),
         (0.99996, "1.000"),
         (0.9, "0.9000"),
@@ -63,11 +67,11 @@ def test_a_nan_is_not_averaged_away() -> None:
         (0.00012345, "0.0001234"),
         (3.2e-7, "3.200e-07"),
         (2.5e9, "2.500e+09"),
-        (math.nan, "nan"),
+        (math.nan, "—"),
         (-math.inf, "-inf"),
     ],
 )
-def test_numbers_show_four_digits(value: float, text: str) -> None:
+def test_numbers_show_four_digits_and_none_is_a_dash(value: float | None, text: str) -> None:
     assert format_number(value) == text
 
 
@@ -81,7 +85,7 @@ def test_numbers_show_four_digits(value: float, text: str) -> None:
         (161.2, "2 min 41 s"),
         (3599.6, "1 h 0 min"),
         (90000, "1 d 1 h"),
-        (math.nan, "nan"),
+        (math.nan, "—"),
     ],
 )
 def test_durations_show_two_units(seconds: float, text: str) -> None:
@@ -99,7 +103,8 @@ def test_durations_show_two_units(seconds: float, text: str) -> None:
         ([Mean(0.5, 0.02, 2), Mean(0.6, 0.003, 2)], ["0.500 ± 0.020", "0.600 ± 0.003"]),
         ([Mean(0.98123, None, 1), Mean(0.5, None, 1)], ["0.9812", "0.5000"]),
         ([Mean(0.5, 0.0, 2)], ["0.5000 ± 0.0000"]),
-        ([Mean(math.nan, math.nan, 2), Mean(0.5, 0.1, 2)], ["nan ± nan", "0.50 ± 0.10"]),
+        ([Mean(math.nan, math.nan, 2), Mean(0.5, 0.1, 2)], ["—", "0.50 ± 0.10"]),
+        ([math.nan, 0.0], ["—", "0.0"]),
         ([1e-3, 12.0], ["0.001000", "12"]),
         ([3, 8460], ["3", "8,460"]),
     ],
@@ -140,7 +145,7 @@ def test_markdown_is_a_table_with_escaped_bars() -> None:
         "| delay | order |      accuracy |      time | state    |\n"
         "| ----: | ----: | ------------: | --------: | -------- |\n"
         "|    20 |     1 | 0.500 ± 0.010 | 1 min 1 s | finished |\n"
-        "|    20 |    10 |     nan ± nan |         — | a\\|b     |\n"
+        "|    20 |    10 |             — |         — | a\\|b     |\n"
         "|    50 |    10 |             — |         — | [red]x   |\n"
         "\n"
         "*Note*\n"
@@ -149,7 +154,9 @@ def test_markdown_is_a_table_with_escaped_bars() -> None:
 
 def test_json_is_valid_and_exact() -> None:
     plain = json.loads(json.dumps(as_json(TABLE), allow_nan=False))
-    assert plain["columns"][2] == {"key": "acc", "title": "accuracy", "role": "value", "unit": ""}
+    assert plain["columns"][2] == {
+        "key": "acc", "title": "accuracy", "role": "value", "unit": "", "better": None,
+    }  # fmt: skip
     assert [row["acc"] for row in plain["rows"]] == [
         {"mean": 0.5, "se": 0.01, "n": 3},
         {"mean": None, "se": None, "n": 2},
@@ -173,7 +180,7 @@ def test_the_terminal_shows_cells_as_text_not_as_markup() -> None:
 def test_a_pivot_has_the_second_axis_across() -> None:
     square = pivot(TABLE, "acc")
     assert [column.heading for column in square.columns] == ["delay", "order 1", "order 10"]
-    assert text_rows(square) == [["20", "0.500 ± 0.010", "nan ± nan"], ["50", "—", "—"]]
+    assert text_rows(square) == [["20", "0.500 ± 0.010", "—"], ["50", "—", "—"]]
 
 
 def test_the_columns_of_a_pivot_show_the_same_decimals() -> None:
@@ -201,3 +208,45 @@ def test_an_empty_table_has_its_headings() -> None:
 def test_units_stand_in_the_heading_except_durations() -> None:
     assert Column("peak", unit="MiB").heading == "peak (MiB)"
     assert Column("time", unit="s").heading == "time"
+
+
+LOSS, ACCURACY = Metric("loss", "lower", "nats"), Metric("acc*", "higher")
+MEASURED = Table(
+    (
+        Column("x", role="axis"),
+        Column.of("test/loss", [LOSS, ACCURACY]),
+        Column.of("accuracy", [LOSS, ACCURACY]),
+        Column.of("speed", [LOSS, ACCURACY]),
+    ),
+    tuple(
+        {"x": x, "test/loss": Mean(loss, None, 1), "accuracy": accuracy, "speed": 5.0 + x}
+        for x, loss, accuracy in [(1, math.nan, 0.0), (2, 0.5, 0.7), (3, 0.25, 0.7)]
+    ),
+)
+
+
+def test_headings_say_unit_and_direction_of_declared_metrics() -> None:
+    headings = [column.heading for column in MEASURED.columns]
+    assert headings == ["x", "test/loss (nats) ↓", "accuracy ↑", "speed"]
+    directions = [column["better"] for column in as_json(MEASURED)["columns"]]
+    assert directions == [None, "lower", "higher", None]
+
+
+def test_the_best_is_by_direction_the_first_of_equals_and_never_nan() -> None:
+    assert MEASURED.best() == {(2, "test/loss"), (1, "accuracy")}
+    assert MEASURED.legend == "↓ lower is better; ↑ higher is better; bold: the best"
+    assert Table(MEASURED.columns, MEASURED.rows[:1]).best() == set()
+    assert TABLE.legend == ""
+
+
+def test_a_square_has_one_best_number_and_says_its_metric_above() -> None:
+    rows = [
+        {"delay": delay, "order": order, "loss": Mean(value, None, 1)}
+        for delay, order, value in [(1, 1, 0.4), (1, 2, 0.2), (2, 1, 0.3), (2, 2, math.nan)]
+    ]
+    axes = Column("delay", role="axis"), Column("order", role="axis")
+    square = pivot(Table((*axes, Column.of("loss", [LOSS])), tuple(rows)), "loss")
+    assert square.title == "loss (nats) ↓"
+    assert [column.heading for column in square.columns] == ["delay", "order 1", "order 2"]
+    assert square.best() == {(0, "order=2")}
+    assert "| **0.2000** |" in markdown(square)

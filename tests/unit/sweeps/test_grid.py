@@ -13,14 +13,18 @@ from weft.config.yaml import read_value
 from weft.errors import RunError
 from weft.reports.tables import Mean
 from weft.run.registry import Run
-from weft.sweeps.grid import Point, open_plan, outstanding, points, summarise
+from weft.sweeps.grid import Point, open_plan, outstanding, points, summarise, table_of
 from weft.sweeps.space import parse
 
 WORDS = ["cet/mnist", "delay=20,50", "steps=9", "order=1,10", "seed=0..1"]
 
 
 def run_of(point: Point, state: str = "finished", **metrics: float | None) -> Run:
-    status = {"state": state, "metrics": {k.replace("__", "/"): v for k, v in metrics.items()}}
+    status = {
+        "state": state,
+        "metrics": {k.replace("__", "/"): v for k, v in metrics.items()},
+        "declared": [{"name": "loss", "better": "lower", "unit": "nats", "about": ""}],
+    }
     return Run(Path("sweep") / point.name, {"family": "cet"}, {}, status, {})
 
 
@@ -185,3 +189,20 @@ def test_metrics_can_be_chosen() -> None:
     made = points(parse(["x=1,2"]))
     runs = [run_of(made[0], test__loss=1.0, val__loss=2.0)]
     assert summarise(made, runs, ["val/loss"]).rows[0]["val/loss"] == Mean(2.0, None, 1)
+
+
+def test_columns_know_unit_and_direction_from_what_the_runs_declare() -> None:
+    made = points(parse(["x=1,2"]))
+    table = summarise(made, [run_of(made[0], test__loss=1.0, test__other=2.0)])
+    assert [column.heading for column in table.columns] == [
+        "x", "n", "test/loss (nats) ↓", "test/other",
+    ]  # fmt: skip
+
+
+def test_a_metric_asked_for_stands_beside_the_others(tmp_path: Path) -> None:
+    (point,) = open_plan(tmp_path, parse(["x=1"]))
+    table = table_of(tmp_path, [run_of(point, test__loss=1.0, val__loss=2.0)], "val/loss")
+    assert table is not None
+    assert table.rows == (
+        {"n": 1, "test/loss": Mean(1.0, None, 1), "val/loss": Mean(2.0, None, 1)},
+    )

@@ -114,6 +114,10 @@ def test_classes_are_cut_to_the_smallest() -> None:
     assert class_sizes((30, 0, 37), config()) == ([30, 0, 30], [0, 0, 0])
 
 
+def test_a_tenth_of_every_class_is_held_out() -> None:
+    assert class_sizes((90, 99), config(data={"use_val": True})) == ([81, 81], [9, 9])
+
+
 def test_held_out_items_are_a_tenth_of_each_class_and_never_trained_on(unbalanced: str) -> None:
     cfg = config(data={"dataset": unbalanced, "use_val": True})
     splits = load_splits(cfg)

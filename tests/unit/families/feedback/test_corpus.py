@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEFT_CACHE", str(tmp_path / "cache"))
 
 
-def of_file(path: Path, text: str, held_out: float = 0.2) -> Corpus:
+def of_file(path: Path, text: str, held_out: float | None = 0.2) -> Corpus:
     path.write_bytes(text.encode())
     return open_corpus(str(path), FeedbackData(held_out=held_out))
 
@@ -47,6 +47,11 @@ def test_a_line_of_wikitext_keeps_its_blank_and_its_newline_and_blank_lines_go()
 def test_paragraphs_stand_between_blank_lines_whatever_ends_a_line() -> None:
     text = "one\r\ntwo\r\n\r\nthree\n \n\t\n\nfour\n  five\n"
     assert corpus.paragraphs(text, HERE) == ["one\ntwo", "three", "four\n  five"]
+
+
+def test_of_text_without_a_published_split_a_tenth_is_held_out(tmp_path: Path) -> None:
+    of = of_file(tmp_path / "a.txt", "\n\n".join(str(number) for number in range(90)), None)
+    assert (len(of.read("train")), len(of.read("val"))) == (81, 9)
 
 
 @pytest.mark.parametrize(

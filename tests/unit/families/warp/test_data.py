@@ -79,6 +79,7 @@ def test_splits_are_disjoint_and_a_function_of_data_seed_alone(dataset: str) -> 
 
 def test_a_tenth_is_held_out_and_a_share_of_none_holds_out_nothing() -> None:
     assert data_spec(config("msd")).sizes == {"train": 18, "val": 2, "test": 6}
+    assert data_spec(config("msd", train_size=90)).sizes["val"] == 9
     none = config("msd", val_share=0)
     assert data_spec(none).sizes == {"train": 20, "val": 0, "test": 6}
     assert load_splits(none).val is None

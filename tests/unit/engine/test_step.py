@@ -1,0 +1,50 @@
+"""A step moves the weights by the mean gradient of its batches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from weft import api, families
+from weft.data.random import stream
+from weft.data.source import Batch
+from weft.engine.parts import Parts
+from weft.engine.step import Stepper
+
+
+@pytest.fixture
+def parts(toy: str) -> Parts:
+    """The toy family under plain descent, which unlike Adam feels the size of a gradient."""
+    config = api.configure(toy, "optim.kind=sgd", "optim.lr=0.5", "schedule.kind=constant").config
+    return Parts.of(families.find("toy"), config)
+
+
+def batches(parts: Parts) -> list[Batch]:
+    """Two of one size."""
+    train = parts.data().train
+    return [train.take(indices, stream(0, 0, "data")) for indices in train.plan(0, 0)[:2]]
+
+
+def loss_of(parts: Parts, model: nn.Module, batch: Batch) -> Tensor:
+    return parts.task.loss(model, batch, parts.context(0))[0]
+
+
+def test_gradients_of_the_parts_of_a_batch_are_averaged(parts: Parts) -> None:
+    model, twin = parts.model(), parts.model()
+    twin.load_state_dict(model.state_dict())
+    both = batches(parts)
+    (sum(loss_of(parts, twin, batch) for batch in both) / 2).backward()
+    Stepper(parts, model)(both, parts.context(0))
+    for moved, start in zip(model.parameters(), twin.parameters(), strict=True):
+        assert start.grad is not None and start.grad.abs().max() > 0
+        torch.testing.assert_close(moved, start - 0.5 * start.grad)
+
+
+def test_scalars_of_the_parts_of_a_batch_are_averaged(parts: Parts) -> None:
+    model, both = parts.model(), batches(parts)
+    with torch.no_grad():
+        mean = float(sum(loss_of(parts, model, batch) for batch in both) / 2)
+    scalars = Stepper(parts, model)(both, parts.context(0))
+    assert float(scalars["loss"]) == pytest.approx(mean, rel=1e-6)
+    assert float(scalars["double"]) == pytest.approx(2 * mean, rel=1e-6)
