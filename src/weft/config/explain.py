@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from weft.config.kinds import SECTIONS, broken
 from weft.config.runref import RunRef
 from weft.config.yaml import KeyPath
 from weft.errors import ConfigError, WeftError
@@ -96,6 +97,9 @@ def _explain_one(
     if problem["type"] == "extra_forbidden" and section is not None:
         return _unknown_key(path, section, model, where)
     if problem["type"].startswith("union_tag"):
+        absent = broken(dotted) if dotted in SECTIONS else {}
+        if (tag := str(_tag_given(problem["input"]))) in absent:
+            return absent[tag]
         return ConfigError(
             f"`{dotted}.kind` = {_show(_tag_given(problem['input']))} is not a kind of {dotted}",
             where=origin((*path, "kind")),
