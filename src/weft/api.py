@@ -54,7 +54,9 @@ def recipes(family: str | None = None) -> list[dict[str, str]]:
         whole = families.find(name)
         for each, one in known.items():
             default = " (default)" if each == whole.default else ""
-            rows.append({"recipe": f"{name}/{each}", "about": (one.about or whole.summary) + default})
+            rows.append(
+                {"recipe": f"{name}/{each}", "about": (one.about or whole.summary) + default}
+            )
     for name, error in broken.items():
         rows.append({"recipe": name, "about": f"broken: {error.brief}", "broken": error.brief})
     return rows
@@ -267,7 +269,12 @@ def bench(
     found = families.find(family)
     if not found.bench:
         raise UsageError(f"family `{family}` has no benchmark")
-    return {"machine": machine(), **measure(resolve(found.bench)(full), full=full, report=show)}
+    return {
+        "machine": machine(),
+        **measure(
+            resolve(found.bench, f"benchmark of family `{family}`")(full), full=full, report=show
+        ),
+    }
 
 
 def doctor() -> dict[str, Any]:

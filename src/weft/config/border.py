@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Literal, get_args, get_origin
@@ -43,6 +44,14 @@ def family_of(module: ModuleType, name: str, whose: str) -> Family:
     return found
 
 
+def declared_at(family: Family) -> str:
+    """Where the module that holds `family` does, as file:line; "" if none does."""
+    modules = [
+        m for m in sys.modules.values() if getattr(m, "__dict__", {}).get("FAMILY") is family
+    ]
+    return _line(modules[0]) if modules else ""
+
+
 def _own(family: Family, name: str) -> Iterator[Wrong]:
     """What is wrong with its fields but the config."""
     if family.name != name:
@@ -55,7 +64,7 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
     named = {key: getattr(family, key) for key in ("task", "table", "bench", "comparison")}
     for field, value in named.items():
         absent = value == "" and field != "task"
-        if not (absent or isinstance(value, str) and NAMED.fullmatch(value)):
+        if not (absent or (isinstance(value, str) and NAMED.fullmatch(value))):
             yield f"`{field}` is {value!r}", 'text of the form "package.module:name"'
     for field in ("aliases", "kinds", "studies"):
         if not isinstance(value := getattr(family, field), Mapping):

@@ -78,7 +78,9 @@ class Family:
     @property
     def generated(self) -> Mapping[str, Preset]:
         """Presets that are rows of a table, by name."""
-        presets: Mapping[str, Preset] = resolve(self.table)() if self.table else {}
+        presets: Mapping[str, Preset] = (
+            resolve(self.table, f"presets of family `{self.name}`")() if self.table else {}
+        )
         return presets
 
 

@@ -83,7 +83,7 @@ def broken(section: str) -> Mapping[str, WeftError]:
 def fault(tag: str, kind: object) -> str:
     """What is wrong with `kind` as the branch `tag` of a section, or "" if nothing is."""
     if not isinstance(kind, Kind):
-        return f"kind `{tag}` is {kind!r} and no `Kind(ConfigClass, \"module:function\")`"
+        return f'kind `{tag}` is {kind!r} and no `Kind(ConfigClass, "module:function")`'
     if not (isinstance(kind.config, type) and issubclass(kind.config, KindConfig)):
         return f"the config of kind `{tag}` is {kind.config!r} and no subclass of KindConfig"
     if get_args(kind.config.model_fields["kind"].annotation) != (tag,):

@@ -13,9 +13,7 @@ from weft.config.place import innermost, place, told
 from weft.errors import PluginError, WeftError
 
 
-def plugged(
-    group: str, own: Collection[str]
-) -> tuple[dict[str, EntryPoint], dict[str, WeftError]]:
+def plugged(group: str, own: Collection[str]) -> tuple[dict[str, EntryPoint], dict[str, WeftError]]:
     """The entry points of a group, by name.
 
     Args:
@@ -46,12 +44,13 @@ def package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
-def load(module: str, whose: str = "") -> ModuleType:
+def load(module: str, whose: str = "", where: str = "") -> ModuleType:
     """A module, imported.
 
     Args:
         module: its name.
         whose: who needs it, such as "family `twin` of weft-twin 1.0".
+        where: who names it, as file:line.
 
     Raises:
         PluginError: if there is none, or it fails and is not of weft itself.
@@ -67,13 +66,13 @@ def load(module: str, whose: str = "") -> ModuleType:
         if absent and f"{module}.".startswith(f"{absent}."):
             raise PluginError(
                 f"{lead}there is no module `{absent}`",
-                where=f"`{module}`",
-                expected="the name of a module that can be imported",
+                where=where,
+                expected=f"`{module}` to be a module that can be imported",
             ) from error
         root = module.partition(".")[0]
         if root == "weft":
             raise
-        where = innermost(error, {root})
+        where = innermost(error, {root}) or where
         if isinstance(error, SyntaxError) and error.filename:
             where = f"{error.filename}:{error.lineno}"
         raise PluginError(
@@ -83,20 +82,24 @@ def load(module: str, whose: str = "") -> ModuleType:
         ) from error
 
 
-def resolve(path: str, whose: str = "") -> Any:
+def resolve(path: str, whose: str = "", where: str = "") -> Any:
     """The object that "package.module:name" names; names come from code, never from a config.
+
+    Args:
+        path: names it.
+        whose, where: as for `load`.
 
     Raises:
         PluginError: if it names nothing.
     """
     module, _, name = path.partition(":")
-    home = load(module, whose)
+    home = load(module, whose, where)
     if not name or not hasattr(home, name):
         public = [known for known in vars(home) if not known.startswith("_")]
         close = get_close_matches(name, public, n=1)
         raise PluginError(
             f"{f'{whose}: ' if whose else ''}`{module}` has no `{name}`",
-            where=place(home),
+            where=where or place(home),
             expected=f"what `{path}` names",
             hint=f"did you mean `{module}:{close[0]}`?" if close else "",
         )

@@ -13,6 +13,7 @@ from weft.plots.images import Named, save
 from weft.plots.style import style
 from weft.reports.html import write_overview
 from weft.reports.sweep_plot import sweep_plot
+from weft.task import calls
 
 if TYPE_CHECKING:
     from weft.reports.tables import Table
@@ -52,7 +53,7 @@ def write_overview_of(
         for name in dict.fromkeys(run.family for run in finished):
             if drawing := find(name).comparison:
                 mine = [(run.config, run.metrics) for run in finished if run.family == name]
-                figures += resolve(drawing)(mine)
+                figures += calls.pictures(resolve(drawing, f"comparison of family `{name}`"), mine)
     for name, _, figure in figures:
         save(figure, folder / f"{name}.png")
     page = write_overview(folder, runs, figures, table)

@@ -14,7 +14,8 @@ from weft.plots.style import style
 from weft.reports.curves import curves
 from weft.reports.html import write_report
 from weft.run.directory import RunDirectory
-from weft.task.task import load_task
+from weft.task import calls
+from weft.task.load import load_task
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
@@ -34,7 +35,7 @@ def write_page(run: Run, task: Task[Any, Any, Any] | None = None) -> Path:
     folder = RunDirectory(run.path).figures
     folder.mkdir(exist_ok=True)
     with style():
-        own = list(task.figures(history))
+        own = list(calls.pictures(task.figures, history))
         for name, _, figure in own:
             save(figure, folder / f"{name}.png")
         figures = [*curves([_engine_scalars(row) for row in history]), *own]
