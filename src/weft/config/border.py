@@ -39,7 +39,7 @@ def family_of(module: ModuleType, name: str, whose: str) -> Family:
     for says, expected in _own(found, name):
         raise PluginError(f"{whose}: {says}", where=_line(module), expected=expected)
     for says, expected in _config(found):
-        where = place(found.config) if isinstance(found.config, type) else _line(module)
+        where = place(found.config) or _line(module)
         raise PluginError(f"{whose}: {says}", where=where, expected=expected)
     return found
 

@@ -72,9 +72,9 @@ def plan(task: AnyTask, source: Source, seed: int, epoch: int, count: int) -> Se
     """The epoch's index batches, as many as the spec says."""
     found = source.plan(seed, epoch)
     if len(found) < count or not isinstance(found[0], Tensor):
-        says = f"gives a training source that plans {len(found)} batches"
-        expected = f"{count} index tensors, as `batches_per_epoch` of spec() says"
-        raise _wrong(task, "data", says, expected)
+        says = f"does not match the training source, which plans {len(found)} batches"
+        expected = f"{count} index tensors, as its `batches_per_epoch` says"
+        raise _wrong(task, "spec", says, expected)
     return found
 
 
