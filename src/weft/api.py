@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from weft import families
 from weft.config.load import Resolved
 from weft.config.load import load as load_config
-from weft.config.presets import preset, preset_names
-from weft.errors import Interrupted, RunError, UsageError
+from weft.config.presets import presets
+from weft.errors import Interrupted, RunError, UsageError, WeftError
 from weft.run.registry import Run, find_runs, open_run
 
 if TYPE_CHECKING:
@@ -37,14 +37,28 @@ def configure(*words: str, **overrides: Any) -> Resolved:
 
 
 def recipes(family: str | None = None) -> list[dict[str, str]]:
-    """Every preset of every family (or of one): its recipe name and what it is."""
+    """Every preset of every family (or of one): its recipe name and what it is.
+
+    A family that does not load has one row, which says under `broken` what is wrong.
+
+    Raises:
+        PluginError: if it is the one asked for that does not load.
+    """
+    broken: dict[str, WeftError] = {}
+    if family is None:
+        found, broken = families.survey()
+    else:
+        found = {family: presets(families.find(family))}
     rows = []
-    for name in families.names() if family is None else [family]:
-        found = families.find(name)
-        for each in preset_names(found):
-            default = " (default)" if each == found.default else ""
-            about = preset(found, each).about or found.summary
-            rows.append({"recipe": f"{name}/{each}", "about": about + default})
+    for name, known in found.items():
+        whole = families.find(name)
+        for each, one in known.items():
+            default = " (default)" if each == whole.default else ""
+            rows.append(
+                {"recipe": f"{name}/{each}", "about": (one.about or whole.summary) + default}
+            )
+    for name, error in broken.items():
+        rows.append({"recipe": name, "about": f"broken: {error.brief}", "broken": error.brief})
     return rows
 
 
@@ -255,7 +269,12 @@ def bench(
     found = families.find(family)
     if not found.bench:
         raise UsageError(f"family `{family}` has no benchmark")
-    return {"machine": machine(), **measure(resolve(found.bench)(full), full=full, report=show)}
+    return {
+        "machine": machine(),
+        **measure(
+            resolve(found.bench, f"benchmark of family `{family}`")(full), full=full, report=show
+        ),
+    }
 
 
 def doctor() -> dict[str, Any]:

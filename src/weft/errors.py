@@ -32,6 +32,11 @@ class WeftError(Exception):
         lines.extend(f"  {line}" for line in self.hint.splitlines())
         return "\n".join(lines)
 
+    @property
+    def brief(self) -> str:
+        """What was wrong and where, in one line."""
+        return f"{self.message} ({self.where})" if self.where else self.message
+
 
 class UsageError(WeftError):
     """The command line asked for something that does not exist or does not fit together."""
@@ -56,6 +61,17 @@ class ConfigError(UsageError):
         if not self.problems:
             return super().__str__()
         return "\n".join(str(problem) for problem in self.problems)
+
+    @property
+    def brief(self) -> str:
+        """Every mistake in brief, in one line."""
+        return "; ".join(each.brief for each in self.problems) or super().brief
+
+
+class PluginError(WeftError):
+    """A family, or what another package plugs in, is not as weft asks: its author's to mend."""
+
+    label = "family error"
 
 
 class DataError(WeftError):

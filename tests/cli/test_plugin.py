@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import weft
 from weft import families
 
 SOURCE = families.find("cet").home
@@ -39,7 +40,8 @@ def test_a_copied_family_trains_resumes_and_is_listed(tmp_path: Path) -> None:
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: weft-twin\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[weft.families]\ntwin = weft_twin:FAMILY\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    places = (tmp_path / "site", Path(str(weft.__file__)).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
 
     script = tmp_path / "session.py"
     script.write_text(SESSION)

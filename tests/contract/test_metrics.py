@@ -17,8 +17,8 @@ from weft.reports.html import published
 from weft.reports.overview import write_overview
 from weft.reports.tables import Table, as_json, rich_table
 from weft.run.registry import Run
+from weft.task.load import load_task
 from weft.task.metric import Metric, find
-from weft.task.task import load_task
 
 ERRORS = re.compile("mse|mae|mape|nll|bpd|loss|cce|error|miss")
 SCORES = re.compile("accuracy|exact_match|f1")

@@ -16,7 +16,8 @@ from tests.unit.test_layers import FAMILIES, HOME, MODULES, imports
 from weft import families
 from weft.config.family import Family
 from weft.config.recipe import recipe_class
-from weft.task.task import Task, load_task
+from weft.task.load import load_task
+from weft.task.task import Task
 
 MOST_MODULES = 20
 

@@ -74,19 +74,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
         return 2
     except WeftError as error:
-        if _Debug.on:
-            traceback.print_exc()
-        tell(str(error))
-        return error.exit_code
+        return _told(error)
     except KeyboardInterrupt:
         tell("interrupted")
         return 130
     except BrokenPipeError:
         return 0
     except Exception as error:
+        from weft.families import blame
+
+        if (authors := blame(error)) is not None:
+            return _told(authors)
         traceback.print_exc()
         tell(
             f"error: {type(error).__name__}: {error}\n  this is a mistake in weft; please report it"
         )
         return 1
     return code or 0
+
+
+def _told(error: WeftError) -> int:
+    if _Debug.on:
+        traceback.print_exc()
+    tell(str(error))
+    return error.exit_code

@@ -41,6 +41,8 @@ def doctor(as_json: Json = False) -> None:
             missing = [name for name, version in packages.items() if version is None]
             lack = f"without {', '.join(missing)}: pip install 'weft[{extra}]'"
             rows[f"extra {extra}"] = lack if missing else "installed"
+        rows |= {f"family {name}": by for name, by in found["families"].items() if by}
+        rows |= {name: f"broken: {reason}" for name, reason in found["broken"].items()}
         return pairs(rows)
 
     emit(as_json, found, text)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from weft.config.kinds import SECTIONS, broken
 from weft.config.rule import BROKEN
 from weft.config.runref import RunRef
 from weft.config.yaml import KeyPath
@@ -102,6 +103,9 @@ def _explain_one(
     if problem["type"] == "extra_forbidden" and section is not None:
         return _unknown_key(path, section, model, where)
     if problem["type"].startswith("union_tag"):
+        absent = broken(dotted) if dotted in SECTIONS else {}
+        if (tag := str(_tag_given(problem["input"]))) in absent:
+            return absent[tag]
         return ConfigError(
             f"`{dotted}.kind` = {_show(_tag_given(problem['input']))} is not a kind of {dotted}",
             where=origin((*path, "kind")),

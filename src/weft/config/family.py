@@ -10,7 +10,9 @@ from typing import Any, Literal, Protocol
 
 from weft.config.base import FamilyConfig
 from weft.config.kinds import Kind
+from weft.config.plugins import resolve as resolve
 from weft.config.yaml import KeyPath
+from weft.errors import WeftError
 
 Parallel = Literal["items", "streams", "none"]
 Converter = Callable[[Any], Any]
@@ -76,21 +78,21 @@ class Family:
     @property
     def generated(self) -> Mapping[str, Preset]:
         """Presets that are rows of a table, by name."""
-        presets: Mapping[str, Preset] = resolve(self.table)() if self.table else {}
+        presets: Mapping[str, Preset] = (
+            resolve(self.table, f"presets of family `{self.name}`")() if self.table else {}
+        )
         return presets
-
-
-def resolve(path: str) -> Any:
-    """The object that "package.module:name" names; names come from code, never from a config."""
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
 
 
 class Registry(Protocol):
     """Where families are found by name."""
 
     def names(self) -> list[str]:
-        """All families."""
+        """All families, those that do not load included."""
+        ...
+
+    def survey(self) -> tuple[dict[str, dict[str, Preset]], dict[str, WeftError]]:
+        """The presets of every family that loads, and what is wrong with the others."""
         ...
 
     def find(self, name: str) -> Family:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib import import_module
+from typing import get_args
 
+from weft.config.place import place
+from weft.config.plugins import package, plugged, resolve
 from weft.config.section import KindConfig
 from weft.config.sections import (
     Adam,
@@ -19,6 +23,10 @@ from weft.config.sections import (
     Sgd,
     ValueClip,
 )
+from weft.errors import PluginError, WeftError
+
+NAMED = re.compile(r"[\w.]+:\w+")
+"""How an object in a module is named, to be imported on use."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,47 @@ _BUILT_IN: dict[str, dict[str, Kind]] = {
 }
 
 
-@cache
+SECTIONS = tuple(_BUILT_IN)
+"""The sections of a config that are a choice of kinds."""
+
+
 def kinds(section: str) -> Kinds:
     """The kinds of `optim`, `schedule` or `clip`: built in, then entry points `weft.<section>`.
 
-    An entry point names a `Kind`; its own name is the tag.
+    An entry point names a `Kind`; its own name is the tag. Those that do not load are left out.
     """
-    plugged = {point.name: point.load() for point in entry_points(group=f"weft.{section}")}
-    return {**_BUILT_IN[section], **plugged}
+    return {**_BUILT_IN[section], **_plugged(section)[0]}
+
+
+def broken(section: str) -> Mapping[str, WeftError]:
+    """What is wrong with those kinds of other packages that do not load, by tag."""
+    return _plugged(section)[1]
+
+
+def fault(tag: str, kind: object) -> str:
+    """What is wrong with `kind` as the branch `tag` of a section, or "" if nothing is."""
+    if not isinstance(kind, Kind):
+        return f'kind `{tag}` is {kind!r} and no `Kind(ConfigClass, "module:function")`'
+    if not (isinstance(kind.config, type) and issubclass(kind.config, KindConfig)):
+        return f"the config of kind `{tag}` is {kind.config!r} and no subclass of KindConfig"
+    if get_args(kind.config.model_fields["kind"].annotation) != (tag,):
+        return f'`kind` of {kind.config.__name__} is no `Literal["{tag}"]`'
+    if not (isinstance(kind.build, str) and NAMED.fullmatch(kind.build)):
+        return f'`build` of kind `{tag}` is {kind.build!r} and no "module:function"'
+    return ""
+
+
+@cache
+def _plugged(section: str) -> tuple[Kinds, Mapping[str, WeftError]]:
+    points, wrong = plugged(f"weft.{section}", _BUILT_IN[section])
+    good = {}
+    for tag, point in points.items():
+        whose = f"`{section}.kind: {tag}` of {package(point)}"
+        try:
+            kind = resolve(f"{point.module}:{point.attr}", whose)
+            if says := fault(tag, kind):
+                raise PluginError(f"{whose}: {says}", where=place(import_module(point.module)))
+            good[tag] = kind
+        except WeftError as error:
+            wrong[tag] = error
+    return good, wrong

@@ -22,6 +22,11 @@ def preset_names(family: Family) -> list[str]:
     return [*files, *family.generated]
 
 
+def presets(family: Family) -> dict[str, Preset]:
+    """All presets of the family, by name."""
+    return {name: preset(family, name) for name in preset_names(family)}
+
+
 def preset(family: Family, name: str) -> Preset:
     """The family's preset called `name`.
 
@@ -68,7 +73,7 @@ def _recipe(word: str, registry: Registry, notices: list[str]) -> str:
     """`word` as family/preset; a path that leads nowhere means the preset its file is named for."""
     if word.partition("/")[0] in registry.names() and not word.endswith(_FILE_ENDINGS):
         return word
-    recipes = [f"{n}/{p}" for n in registry.names() for p in preset_names(registry.find(n))]
+    recipes = [f"{name}/{each}" for name, known in registry.survey()[0].items() for each in known]
     if word.endswith(_FILE_ENDINGS):
         named = [recipe for recipe in recipes if recipe.partition("/")[2] == Path(word).stem]
         if len(named) == 1:

@@ -16,10 +16,17 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Field:
-    """One entry of a batch: its shape without batch dimensions, and its dtype."""
+    """One entry of a batch.
+
+    Args:
+        shape: without batch dimensions.
+        dtype: of its numbers.
+        at_most: whether a batch may have less, as one that is as wide as its longest item.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
+    at_most: bool = False
 
 
 @dataclass(frozen=True)

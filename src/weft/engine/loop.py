@@ -19,6 +19,7 @@ from weft.engine.checkpoint import Store
 from weft.engine.device import float_buffers, precision, seed_step, shares
 from weft.engine.parts import Parts
 from weft.engine.step import Scalars, Stepper
+from weft.task import calls
 from weft.task.context import Context
 
 
@@ -62,7 +63,7 @@ class Trainer:
         Returns:
             "finished", or the name of the signal that interrupted the run after a saved step.
         """
-        plan, config = self.parts.plan, self.parts.config
+        plan = self.parts.plan
         batches: Sequence[Tensor] = ()
         planned: int | None = None
         window = Window()
@@ -72,7 +73,7 @@ class Trainer:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
                 if epoch != planned:
-                    batches, planned = self.data.train.plan(config.seed, epoch), epoch
+                    batches, planned = self._planned(epoch), epoch
                 done = step + 1
                 log = plan.due(plan.log_every, done)
                 scalars = self._step(batches[position], step, log)
@@ -90,14 +91,22 @@ class Trainer:
                     window.restart()
         return "finished"
 
+    def _planned(self, epoch: int) -> Sequence[Tensor]:
+        parts = self.parts
+        count = parts.plan.batches_per_epoch
+        return calls.plan(parts.task, self.data.train, parts.config.seed, epoch, count)
+
     def _step(self, indices: Tensor, step: int, log: bool) -> Scalars:
         config, device, ranks = self.parts.config, self.parts.device, self.parts.ranks
         seed_step(config.seed, step, ranks.rank, device)
         draws = stream(config.seed, step, "data", ranks.rank, device=device)
         shared = shares(indices, config.engine.accumulation, ranks)
         batches = [self.data.train.take(part.to(device), draws) for part in shared]
+        task = self.parts.task
+        if step % self.parts.plan.batches_per_epoch == 0:
+            calls.check_batch(task, self.parts.spec, batches[0], len(shared[0]))
         scalars = self.stepper(batches, self._context(step, log=log))
-        return {**scalars, **self.parts.task.scalars(self.stepper.model)} if log else scalars
+        return {**scalars, **calls.scalars(task, self.stepper.model, device)} if log else scalars
 
     def _log(self, progress: Progress, scalars: Scalars, window: Window) -> None:
         """Fetches the scalars in one transfer and writes a row."""
@@ -167,7 +176,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Metrics of `model` on one split, named `split/metric`; leaves the model's mode as it was."""
     with at_rest(parts, model, step) as ctx:
-        metrics = parts.task.evaluate(model, getattr(data, split), ctx)
+        metrics = calls.evaluate(parts.task, model, getattr(data, split), ctx)
     return {f"{split}/{name}": value for name, value in metrics.items()}
 
 

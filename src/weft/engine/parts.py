@@ -17,9 +17,11 @@ from weft.config.recipe import kind_of
 from weft.data.random import derive
 from weft.data.source import DataSpec, Splits
 from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu
+from weft.task import calls
 from weft.task.context import Context
+from weft.task.load import load_task
 from weft.task.parent import Parent
-from weft.task.task import Task, load_task
+from weft.task.task import Task
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Parts:
         prepare_cpu(config.engine.threads)
         device = choose_device(config.engine)
         task = load_task(family, config)
-        spec = task.spec()
+        spec = calls.spec(task)
         ranks = ranks or Ranks()
         parts_of_batch = config.engine.accumulation
         check_split(family.parallel, spec.batch_shape[0], parts_of_batch, ranks)
@@ -96,7 +98,7 @@ class Parts:
             parents: earlier runs it starts from; none where a checkpoint is loaded next.
         """
         torch.default_generator.manual_seed(derive(self.config.seed, "init"))
-        model: nn.Module = self.task.model(self.spec)
+        model = calls.model(self.task, self.spec)
         if parents:
             with torch.no_grad():
                 self.task.adopt(model, parents)
@@ -104,7 +106,7 @@ class Parts:
 
     def data(self) -> Splits[Any]:
         """The sources, on the device."""
-        return self.task.data().to(self.device)
+        return calls.data(self.task, self.device)
 
     def context(self, step: int, *, log: bool = True, rank: int = 0) -> Context:
         """Where a run stands at `step`, for the task."""

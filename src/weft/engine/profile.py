@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from weft.data.source import Batch
 from weft.engine.parts import Parts
+from weft.task import calls
 from weft.task.context import Context
 
 SCHEMA = 1
@@ -79,11 +80,13 @@ def _cost(parts: Parts, device: torch.device) -> Cost:
     batch: Batch = {k: v[: max(1, len(v) // split)] for k, v in spec.example(device).items()}
     ctx = Context(config.seed, 0, 1, device, log=False)
     weights = [p for p in model.parameters() if p.requires_grad]
-    task.loss(model, batch, ctx)  # What a model computes once and keeps is no part of a step.
+    calls.loss(
+        task, model, batch, ctx
+    )  # What a model computes once and keeps is no part of a step.
     saved = _SavedBytes(model)
     with FlopCounterMode(display=False) as counter:
         with saved_tensors_hooks(saved.pack, lambda tensor: tensor):
-            loss, _ = task.loss(model, batch, ctx)
+            loss, _ = calls.loss(task, model, batch, ctx)
         torch.autograd.backward(loss)
     size = sum(p.numel() * p.element_size() for p in weights)
     return Cost(

@@ -16,6 +16,7 @@ from weft.engine.device import precision
 from weft.engine.parts import Parts
 from weft.engine.schedule import Schedule
 from weft.errors import NonFiniteError
+from weft.task import calls
 from weft.task.context import Context
 from weft.task.task import Task
 
@@ -31,7 +32,7 @@ class LossModule(nn.Module):
 
     def forward(self, batch: Batch, ctx: Context) -> tuple[Tensor, Scalars]:
         """The task's loss and scalars."""
-        return self.task.loss(self.model, batch, ctx)
+        return calls.loss(self.task, self.model, batch, ctx)
 
 
 class Stepper:
@@ -48,7 +49,7 @@ class Stepper:
         self.device = parts.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimiser: torch.optim.Optimizer = resolve(parts.kind("optim").build)(
-            config.optim, parts.task.param_groups(model)
+            config.optim, calls.param_groups(parts.task, model)
         )
         self.peaks = [float(group["lr"]) for group in self.optimiser.param_groups]
         build_schedule = resolve(parts.kind("schedule").build)

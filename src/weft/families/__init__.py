@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 
+from weft.config.border import family_of
 from weft.config.explain import suggest
-from weft.config.family import Family
-from weft.errors import UsageError
+from weft.config.family import Family, Preset
+from weft.config.kinds import SECTIONS
+from weft.config.place import innermost, told
+from weft.config.plugins import load, package, packages, plugged
+from weft.config.presets import presets
+from weft.errors import PluginError, UsageError, WeftError
+
+GROUP = "weft.families"
 
 BUILT_IN = {
     "cet": "weft.families.cet",
@@ -19,16 +26,18 @@ BUILT_IN = {
 
 
 @cache
+def _plugged() -> tuple[Mapping[str, EntryPoint], Mapping[str, WeftError]]:
+    return plugged(GROUP, BUILT_IN)
+
+
+@cache
 def _modules() -> dict[str, str]:
-    plugged = {
-        point.name: point.value.partition(":")[0] for point in entry_points(group="weft.families")
-    }
-    return {**plugged, **BUILT_IN}
+    return {**{name: point.module for name, point in _plugged()[0].items()}, **BUILT_IN}
 
 
 def names() -> list[str]:
-    """All known families, those of plug-ins included, in alphabetical order."""
-    return sorted(_modules())
+    """All families, those of plug-ins and those that do not load included, by the alphabet."""
+    return sorted({*_modules(), *_plugged()[1]})
 
 
 @cache
@@ -37,12 +46,53 @@ def find(name: str) -> Family:
 
     Raises:
         UsageError: if there is none.
+        PluginError: if it does not load, or is not of the form weft asks for.
     """
-    if name not in _modules():
+    if name not in names():
         raise UsageError(
             f"there is no family `{name}`",
             expected=f"one of {', '.join(names())}",
             hint=suggest(name, names(), ""),
         )
-    family: Family = import_module(_modules()[name]).FAMILY
-    return family
+    if name not in _modules():
+        raise _plugged()[1][name]
+    whose = f"family `{name}`{f' of {home}' if (home := brought_by(name)) else ''}"
+    return family_of(load(_modules()[name], whose), name, whose)
+
+
+def brought_by(name: str) -> str:
+    """The package that plugs in the family called `name`; "" for those of weft itself."""
+    point = _plugged()[0].get(name)
+    return package(point) if point else ""
+
+
+def survey() -> tuple[dict[str, dict[str, Preset]], dict[str, WeftError]]:
+    """The presets of every family that loads, and what is wrong with the others.
+
+    A plug-in named like a family of weft is among the others; weft's own loads all the same.
+    """
+    found, broken = {}, dict(_plugged()[1])
+    for name in names():
+        try:
+            found[name] = presets(find(name))
+        except WeftError as error:
+            broken[name] = error
+        except Exception as error:
+            if (authors := blame(error)) is None:
+                raise
+            broken[name] = authors
+    return found, broken
+
+
+def blame(error: Exception) -> PluginError | None:
+    """`error` as its author is told of it, if the code of another package than weft raised it.
+
+    Code of a plug-in counts down to the deepest call into it: what it calls fails on its account.
+    """
+    groups = (GROUP, *(f"weft.{section}" for section in SECTIONS))
+    where = innermost(error, packages(groups, _modules()))
+    if not where:
+        return None
+    more = str(error).partition("\n")[2]
+    hint = "raised by code outside weft; `weft --debug …` shows the traceback"
+    return PluginError(told(error), where=where, hint=f"{more}\n{hint}" if more else hint)

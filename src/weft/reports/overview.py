@@ -16,6 +16,7 @@ from weft.reports.gallery import drawn, gallery
 from weft.reports.html import card, metric_name, number, published, safe, section, table_html, write
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Table, format_seconds, pivot, tone_of
+from weft.task import calls
 from weft.task.metric import find
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def write_overview_of(
         for name in dict.fromkeys(run.family for run in finished):
             if drawing := families.find(name).comparison:
                 mine = [(run.config, run.metrics) for run in finished if run.family == name]
-                figures += resolve(drawing)(mine)
+                figures += calls.pictures(resolve(drawing, f"comparison of family `{name}`"), mine)
     for name, _, figure in figures:
         save(figure, folder / f"{name}.png")
     page = write_overview(folder, runs, figures, table, _claims(finished))

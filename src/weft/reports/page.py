@@ -32,8 +32,9 @@ from weft.reports.html import (
 from weft.reports.metrics import metric_table
 from weft.reports.tables import Table, format_seconds, tone_of
 from weft.run.directory import RunDirectory
+from weft.task import calls
+from weft.task.load import load_task
 from weft.task.metric import Metric, find
-from weft.task.task import load_task
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
@@ -55,7 +56,7 @@ def write_page(run: Run, task: Task[Any, Any, Any] | None = None) -> Path:
     folder = RunDirectory(run.path).figures
     folder.mkdir(exist_ok=True)
     with style():
-        own = list(task.figures(history))
+        own = list(calls.pictures(task.figures, history))
         for name, _, figure in own:
             save(figure, folder / f"{name}.png")
         drawn_curves = curves([_engine_scalars(row) for row in history], run.declared)

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from weft import families
+from weft.config import kinds
 from weft.data.catalog.images import SETS
 from weft.data.fetch import locate
 from weft.errors import WeftError
@@ -24,10 +26,18 @@ def examine() -> dict[str, Any]:
 
     Returns: versions of `weft`, `python`, `torch`; `cores` and `threads`; `devices`, name by
         device; `data`, what became of looking for each set; `packages` and `extras`, version by
-        package, None where it is not installed; and `problems`, sentences on what must be mended.
+        package, None where it is not installed; `families`, the package that brings each, "" for
+        weft; `broken`, why those families, optimisers, schedules and clips of other packages that
+        do not load do not; and `problems`, sentences on what must be mended.
     """
     packages, extras = _packages()
     problems = [f"`{name}` is not installed" for name, found in packages.items() if found is None]
+    working, absent = families.survey()
+    broken = {f"family {name}": error.brief for name, error in absent.items()}
+    for section in kinds.SECTIONS:
+        for tag, error in kinds.broken(section).items():
+            broken[f"{section} {tag}"] = error.brief
+    problems += [f"{name} is broken" for name in broken]
     data = {}
     for name in SETS:
         try:
@@ -45,6 +55,8 @@ def examine() -> dict[str, Any]:
         "data": data,
         "packages": packages,
         "extras": extras,
+        "families": {name: families.brought_by(name) for name in working},
+        "broken": broken,
         "problems": list(dict.fromkeys(problems)),
     }
 

@@ -12,6 +12,7 @@ from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.device import joined
 from weft.engine.parts import Parts
+from weft.engine.step import Stepper
 from weft.errors import CheckpointError, RunError, UsageError
 from weft.families import find
 from weft.run.directory import RunDirectory
@@ -66,9 +67,16 @@ def resume(path: Path, overrides: Mapping[str, Any], followers: Followers) -> Tr
             # A checkpoint holds all weights; before the first one they still are the parents'.
             parents = kept_parents(run) if checkpoint is None else None
             mine = directory if ranks.first else None
-            model, data = parts.model(parents), parts.data()
-            session = Session(parts, model, data, mine, str(run.status["recipe"]), followers)
-            return session.run(checkpoint)
+            recipe = str(run.status["recipe"])
+            # No name is given to stepper and session, which must be gone before processes part.
+            return Session(
+                parts,
+                Stepper(parts, parts.model(parents)),
+                parts.data(),
+                mine,
+                recipe,
+                followers,
+            ).run(checkpoint)
         finally:
             directory.unlock()
 

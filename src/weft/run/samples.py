@@ -10,6 +10,7 @@ from weft.plots.images import save, save_animation
 from weft.plots.style import style
 from weft.run.directory import RunDirectory
 from weft.run.model import Trained
+from weft.task import calls
 
 
 def draw(trained: Trained) -> list[Path]:
@@ -19,7 +20,8 @@ def draw(trained: Trained) -> list[Path]:
     index = []
     data, task = trained.data, trained.parts.task
     with style(), at_rest(trained.parts, trained.model, trained.step) as ctx:
-        for name, caption, picture in task.sample(trained.model, data, ctx):
+        drawn = calls.pictures(task.sample, trained.model, data, ctx, moving=True)
+        for name, caption, picture in drawn:
             moves = isinstance(picture, Sequence)
             file = f"{name}.{'gif' if moves else 'png'}"
             (save_animation if moves else save)(picture, folder.path / file)

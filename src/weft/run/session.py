@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store, read
 from weft.engine.loop import Progress, Trainer
@@ -26,7 +24,7 @@ class Session:
 
     Attributes:
         parts: the run's family at work.
-        model: on its device.
+        stepper: holds the model, on its device.
         data: its sources.
         directory: of the run, locked; None on all processes but the first.
         recipe: the words that named the config.
@@ -34,7 +32,7 @@ class Session:
     """
 
     parts: Parts
-    model: nn.Module
+    stepper: Stepper
     data: Splits[Any]
     directory: RunDirectory | None
     recipe: str
@@ -50,7 +48,7 @@ class Session:
         Raises:
             Interrupted: if a signal stopped the run after its state was saved.
         """
-        stepper, progress = Stepper(self.parts, self.model), Progress()
+        stepper, progress = self.stepper, Progress()
         if checkpoint is not None:
             stepper.load(checkpoint)
             progress = Progress(**checkpoint["progress"])
@@ -96,12 +94,13 @@ class Session:
         """
         best = store.best() if self.data.val is not None else None
         step = progress.step if best is None else best
+        model = self.stepper.model
         if best is not None:
-            self.model.load_state_dict(read(store.find("best"))["model"])
-        trained = Trained(directory, self.parts, self.model.eval(), step, self.data)
+            model.load_state_dict(read(store.find("best"))["model"])
+        trained = Trained(directory, self.parts, model.eval(), step, self.data)
         if best is not None:
             # The last step always counts: if it is the best, the loop has just validated it.
             splits = ("test",) if best == progress.step else ("val", "test")
             progress.metrics.update(trained.metrics(splits))
-        export(self.model, self.parts.config, directory.weights)
+        export(model, self.parts.config, directory.weights)
         return trained

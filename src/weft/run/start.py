@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.load import Resolved
-from weft.engine.device import joined
+from weft.engine.device import Ranks, joined
 from weft.engine.parts import Parts
 from weft.engine.profile import resolved as derived
+from weft.engine.step import Stepper
 from weft.families import find
 from weft.run.directory import create
 from weft.run.environment import environment
@@ -46,21 +47,27 @@ def start(asked: Resolved, followers: Followers) -> Trained | None:
         Interrupted: if a signal stopped the run after its state was saved.
     """
     with joined() as ranks:
-        config = asked.config
-        parts = Parts.of(find(config.family), config, ranks)
-        parents = find_parents(config, asked.origin)
-        model, data = parts.model(parents), parts.data()
-        directory = None
-        if ranks.first:
-            values, surroundings = derived(parts) | recorded(parents), environment(parts.device)
-            directory = create(config.run, config.family, _name(asked.recipe))
-            directory.lock()
-            directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
-            directory.write_yaml("resolved", values)
-            directory.write_json("env", surroundings)
-            for notice in (*asked.notices, *map(str, parents.values())):
-                directory.note(notice)
-        return Session(parts, model, data, directory, asked.recipe, followers).run()
+        # No name is given to the session: what it holds must be gone before the processes part.
+        return _session(asked, followers, ranks).run()
+
+
+def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
+    """All that can be refused is made first, and the run's directory last."""
+    config = asked.config
+    parts = Parts.of(find(config.family), config, ranks)
+    parents = find_parents(config, asked.origin)
+    stepper, data = Stepper(parts, parts.model(parents)), parts.data()
+    directory = None
+    if ranks.first:
+        values, surroundings = derived(parts) | recorded(parents), environment(parts.device)
+        directory = create(config.run, config.family, _name(asked.recipe))
+        directory.lock()
+        directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
+        directory.write_yaml("resolved", values)
+        directory.write_json("env", surroundings)
+        for notice in (*asked.notices, *map(str, parents.values())):
+            directory.note(notice)
+    return Session(parts, stepper, data, directory, asked.recipe, followers)
 
 
 def _name(recipe: str) -> str:

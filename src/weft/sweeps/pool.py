@@ -18,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 from weft.errors import Interrupted, WeftError
+from weft.families import blame
 from weft.sweeps.grid import Point
 
 Train = Callable[[tuple[str, ...]], dict[str, Any]]
@@ -162,8 +163,8 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
         report = ("stopped", None, "")
     except WeftError as error:
         report = ("failed", None, str(error))
-    except Exception:
-        report = ("failed", None, traceback.format_exc())
+    except Exception as error:
+        report = ("failed", None, str(blame(error) or traceback.format_exc()))
     connection.send(report)
     connection.close()
 

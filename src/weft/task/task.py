@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from weft.config.base import FamilyConfig
-from weft.config.family import Family, resolve
 from weft.task.context import Context as Context
 from weft.task.metric import Metric as Metric
 from weft.task.parent import Parent as Parent
@@ -100,9 +99,3 @@ class Task(ABC, Generic[C, M, S]):
         source to show. Figures get the house style.
         """
         return iter(())
-
-
-def load_task(family: Family, config: FamilyConfig) -> Task[Any, Any, Any]:
-    """Imports the family's task class, and torch with it, and builds the task for `config`."""
-    task: Task[Any, Any, Any] = resolve(family.task)(config)
-    return task

@@ -79,7 +79,7 @@ def data_spec(config: Config) -> TextSpec:
             expected="at most as many as there are chunks, or packed rows of them",
             hint=f"there are {len(train):,} chunks, {len(train.chunks.tokens):,} tokens in all",
         )
-    row = Field((config.data.block_size,), torch.int64)
+    row = Field((config.data.block_size,), torch.int64, at_most=True)
     names = ("tokens", "document", "position") if config.batching == "packed" else ("tokens",)
     return TextSpec(
         fields=dict.fromkeys(names, row),

@@ -1,0 +1,108 @@
+"""Whether what an author calls a family is one: the first thing wrong with it, told to them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Literal, get_args, get_origin
+
+from weft.config.base import FamilyConfig
+from weft.config.family import Family, Parallel
+from weft.config.kinds import NAMED, SECTIONS, fault
+from weft.config.place import place
+from weft.errors import PluginError
+
+Wrong = tuple[str, str]
+"""What is wrong, and what was expected."""
+
+
+def family_of(module: ModuleType, name: str, whose: str) -> Family:
+    """The family that a module holds.
+
+    Args:
+        module: holds it as `FAMILY`.
+        name: what the registry calls it.
+        whose: it in words, such as "family `twin` of weft-twin 1.0".
+
+    Raises:
+        PluginError: if there is none there, or it is not of the form weft asks for.
+    """
+    found = vars(module).get("FAMILY")
+    if not isinstance(found, Family):
+        given = f"is {found!r}" if "FAMILY" in vars(module) else "is not there"
+        raise PluginError(
+            f"{whose}: its `FAMILY` {given}",
+            where=_line(module),
+            expected=f'`FAMILY = Family(name="{name}", …)` of weft.config.family',
+        )
+    for says, expected in _own(found, name):
+        raise PluginError(f"{whose}: {says}", where=_line(module), expected=expected)
+    for says, expected in _config(found):
+        where = place(found.config) or _line(module)
+        raise PluginError(f"{whose}: {says}", where=where, expected=expected)
+    return found
+
+
+def declared_at(family: Family) -> str:
+    """Where the module that holds `family` does, as file:line; "" if none does."""
+    modules = [
+        m for m in sys.modules.values() if getattr(m, "__dict__", {}).get("FAMILY") is family
+    ]
+    return _line(modules[0]) if modules else ""
+
+
+def _own(family: Family, name: str) -> Iterator[Wrong]:
+    """What is wrong with its fields but the config."""
+    if family.name != name:
+        yield f"it calls itself `{family.name}`", f'name="{name}", as it is registered'
+    for field in ("summary", "default"):
+        if not (isinstance(value := getattr(family, field), str) and value):
+            yield f"`{field}` is {value!r}", "text"
+    if family.parallel not in get_args(Parallel):
+        yield f"`parallel` is {family.parallel!r}", f"one of {', '.join(get_args(Parallel))}"
+    named = {key: getattr(family, key) for key in ("task", "table", "bench", "comparison")}
+    for field, value in named.items():
+        absent = value == "" and field != "task"
+        if not (absent or (isinstance(value, str) and NAMED.fullmatch(value))):
+            yield f"`{field}` is {value!r}", 'text of the form "package.module:name"'
+    for field in ("aliases", "kinds", "studies"):
+        if not isinstance(value := getattr(family, field), Mapping):
+            yield f"`{field}` is {value!r}", "a mapping"
+    for old, entry in family.aliases.items():
+        form = isinstance(entry, tuple) and len(entry) == 2
+        if not (form and isinstance(entry[0], str) and callable(entry[1])):
+            yield f"alias `{old}` is {entry!r}", "(new key, function that converts the value)"
+    for section, added in family.kinds.items():
+        if section not in SECTIONS or not isinstance(added, Mapping):
+            yield f"`kinds` has `{section}`: {added!r}", f"one of {', '.join(SECTIONS)}, by tag"
+            continue
+        for tag, kind in added.items():
+            if says := fault(tag, kind):
+                yield says, f'in kinds["{section}"], tag -> Kind(ConfigClass, "module:function")'
+    for study, value in family.studies.items():
+        if not (isinstance(value, str) and NAMED.fullmatch(value)):
+            yield f"study `{study}` is {value!r}", 'text of the form "package.module:main"'
+
+
+def _config(family: Family) -> Iterator[Wrong]:
+    """What is wrong with its config class."""
+    name, config = family.name, family.config
+    if not (isinstance(config, type) and issubclass(config, FamilyConfig)):
+        yield f"`config` is {config!r}", "a subclass of weft.config.base.FamilyConfig"
+        return
+    info = config.model_fields["family"]
+    literal = get_origin(info.annotation) is Literal
+    if literal and get_args(info.annotation) != (name,):
+        says = ", ".join(map(repr, get_args(info.annotation)))
+        yield f"`family` of {config.__name__} is Literal[{says}]", f'Literal["{name}"]'
+    elif not (info.is_required() or info.default == name):
+        yield f"`family` of {config.__name__} is {info.default!r} by default", f'"{name}"'
+
+
+def _line(module: ModuleType) -> str:
+    """Where the module speaks of its FAMILY first."""
+    file = place(module)
+    with open(file) as lines:
+        numbers = [n for n, line in enumerate(lines, start=1) if line.startswith("FAMILY")]
+    return f"{file}:{numbers[0]}" if numbers else file
