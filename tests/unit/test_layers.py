@@ -20,13 +20,14 @@ LAYERS = (
     ("weft.data",),
     ("weft.nn", "weft.plots"),
     ("weft.task",),
-    ("weft.families",),
+    ("weft.families", "weft.template.newcomer"),
     ("weft.engine",),
     ("weft.run",),
     ("weft.reports",),
     ("weft.sweeps",),
     ("weft.api",),
-    ("weft", "weft.cli", "weft.papers", "weft.studies"),
+    ("weft.testing",),
+    ("weft", "weft.cli", "weft.papers", "weft.studies", "weft.template"),
     ("weft.__main__",),
 )
 
