@@ -27,7 +27,8 @@ LAYERS = (
     ("weft.sweeps",),
     ("weft.api",),
     ("weft.testing",),
-    ("weft", "weft.cli", "weft.papers", "weft.studies", "weft.template"),
+    ("weft.template",),
+    ("weft", "weft.cli", "weft.papers", "weft.studies"),
     ("weft.__main__",),
 )
 
