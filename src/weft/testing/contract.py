@@ -279,7 +279,7 @@ def _parts(recipe: str, *words: str) -> Parts:
 
 
 def _train(recipe: str, place: Path, sinks: Sequence[SinkMaker] = ()) -> Run:
-    run = api.train(recipe, *SHORT, report=False, sinks=sinks, **{"run.dir": str(place)})
+    run = api.train(recipe, *SHORT, report=False, sinks=sinks, run={"dir": str(place)})
     assert run is not None
     return run
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .model import Curve
 
-BENDS = {"tanh": math.tanh, "relu": lambda z: max(z, 0.0)}
+BENDS: dict[str, Callable[[float], float]] = {"tanh": math.tanh, "relu": lambda z: max(z, 0.0)}
 
 
 def heights(model: Curve, x: Sequence[float], activation: str) -> list[float]:

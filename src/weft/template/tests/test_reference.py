@@ -18,9 +18,9 @@ Y = [0.5, -2.0, 0.0, 1.0]
 def test_the_network_and_its_loss_are_those_of_the_formula(activation: str) -> None:
     torch.manual_seed(0)
     model = Curve(5, activation).double()
-    column = {"dtype": torch.float64}
-    predicted = model(torch.tensor(X, **column)[:, None])
+    x, y = (torch.tensor(values, dtype=torch.float64)[:, None] for values in (X, Y))
+    predicted = model(x)
     expected = heights(model, X, activation)
     torch.testing.assert_close(predicted.flatten().tolist(), expected, rtol=1e-10, atol=0)
-    loss = squared_error(predicted, torch.tensor(Y, **column)[:, None])
+    loss = squared_error(predicted, y)
     assert loss.item() == pytest.approx(literal_error(expected, Y), rel=1e-10)
