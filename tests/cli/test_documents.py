@@ -38,7 +38,7 @@ DOCUMENTS = sorted(
 EXECUTED = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 PLACEHOLDER = re.compile(r"(^|[/|\[])[A-Z]{3,}($|[/|\]])|…|\.\.\.")
-PROGRAM = re.compile(r"(?:[A-Z_]+=\S+ +)*(weft|python3?|torchrun|make|cd) ")
+PROGRAM = re.compile(r"(?:exec +)?(?:[A-Z_]+=\S+ +)*(weft|python3?|torchrun|make|cd) ")
 ASSIGNMENT = re.compile(r"([A-Z]\w*)=(\"[^\"]*\"|'[^']*'|\S*)$")
 
 
@@ -78,7 +78,7 @@ def blocks(path: Path) -> Iterator[Block]:
         else:
             yield Block("indented", indented)
             indented = []
-            spans = re.findall(r"`(weft [a-z][^`]*)`", text.replace(r"\|", "|"))
+            spans = re.findall(r"`((?:weft|python) [a-z-][^`]*)`", text.replace(r"\|", "|"))
             yield Block("inline", [(number, each) for span in spans for each in either(span)])
     yield Block("indented", indented)
 
@@ -137,9 +137,11 @@ def resolve(command: Command) -> None:
         WeftError: if it would be refused; also what typer raises.
     """
     words, folder = shlex.split(command.text, comments=True), command.folder
-    while re.match(r"[A-Z_]+=", words[0]):
+    while re.match(r"exec$|[A-Z_]+=", words[0]):
         del words[0]
     program, *words = words
+    if command.mention:
+        words = [word.strip("[]") for word in words]  # `[--outside]` may be left out
     if program == "torchrun":
         program, words = "weft", words[words.index("weft") + 1 :]
     if program == "weft":
@@ -166,17 +168,16 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
         if mention and not rest:
             return
         context = command.make_context(name, rest, parent=context)
+    given = context.params
+    if verb == "resume":
+        for key in (word.partition("=")[0] for word in given["words"] or ()):
+            _known(key, [key for key in _keys() if key.split(".")[0] in _FREE])
     if any(map(PLACEHOLDER.search, words)):
         return
-    given = context.params
     if verb in ("train", "config show"):
         api.configure(*given["words"])
     elif verb == "sweep":
         resolve_sweep(given["words"], given["metric"])
-    elif verb == "resume":
-        keys = [word.partition("=")[0] for word in given["words"] or ()]
-        for key in keys:
-            _known(key, [key for key in _keys() if key.split(".")[0] in _FREE])
     elif verb in ("reproduce", "bench", "config schema", "recipes"):
         if given["family"] is not None:
             families.find(given["family"])
