@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from weft.cli import config, data, installation, listing, study, training
+from weft.cli import authoring, config, data, installation, listing, study, training
 from weft.cli.output import tell
 from weft.errors import WeftError
 
@@ -40,6 +40,7 @@ for command in (
     installation.bench,
 ):
     app.command()(command)
+app.command("new-family")(authoring.new_family)
 config_app.command("show")(config.show)
 config_app.command("schema")(config.schema)
 # What follows the name is the study's own, `--help` too.
