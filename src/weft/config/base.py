@@ -31,7 +31,7 @@ class FamilyConfig(Section):
     epochs: float | None = Field(None, gt=0, description="Length in epochs (or `steps`).")
     batch_size: int = Field(128, ge=1, description="Items in a training batch, over all ranks.")
     data: DataConfig = Field(DataConfig(), description="Data.")
-    # The unions of `optim`, `schedule` and `clip` are closed by `weft.config.load.recipe_class`,
+    # The unions of `optim`, `schedule` and `clip` are closed by `weft.config.recipe`,
     # which knows the kinds that the family and the plug-ins add.
     optim: KindConfig = Field(AdamW(), description="Optimiser.")
     schedule: KindConfig = Field(Constant(), description="Learning rate over time.")
