@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from weft.data.catalog.images import SETS
+from weft.data.catalog.sets import SETS
 from weft.data.fetch import locate
 from weft.errors import WeftError
 from weft.run.environment import cpu_name

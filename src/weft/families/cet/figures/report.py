@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from weft.data.catalog.images import SETS
+from weft.data.catalog.sets import SETS
 from weft.families.cet.config import Config
 from weft.families.cet.trace.kernel import Kernel, merit, pairing, support
 from weft.families.cet.trace.kernel import trace_kernel as memory

@@ -14,8 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from weft.data import fetch
-from weft.data.decoded import decoded
-from weft.data.formats import Arrays
+from weft.data.cache import Arrays, cached
 from weft.data.images import image_header, load_images
 from weft.data.source import Batch
 from weft.errors import DataError
@@ -120,14 +119,13 @@ def _load_celeba(config: Config) -> dict[str, Batch]:
     for split, paths in _celeba(config).items():
         marks = (f"{path.name} {path.stat().st_size}" for path in paths if path.exists())
         key = hashlib.sha256("\n".join((str(size), *marks)).encode()).hexdigest()[:16]
-        kept = fetch.cache_folder() / "decoded" / f"celeba-{split}-{key}.npz"
-        images, _ = decoded(kept, partial(_resized, paths, size))
-        splits[split] = {"x": as_sequence(torch.from_numpy(images), 1)}
+        kept = cached("decoded", f"celeba-{split}-{key}", partial(_resized, paths, size))
+        splits[split] = {"x": as_sequence(torch.from_numpy(kept["images"]), 1)}
     return splits
 
 
 def _resized(paths: list[Path], size: tuple[int, int]) -> Arrays:
-    """Pictures (N, 3, height, width), resized by Lanczos' filter; there are no labels."""
+    """`images` (N, 3, height, width), resized by Lanczos' filter."""
     height, width = size
     images = np.empty((len(paths), 3, height, width), np.uint8)
     for place, path in enumerate(paths):
@@ -140,4 +138,4 @@ def _resized(paths: list[Path], size: tuple[int, int]) -> Arrays:
                 hint=f"found: {error}",
             ) from error  # fmt: skip
         images[place] = np.asarray(small).transpose(2, 0, 1)
-    return images, np.zeros(0, np.int64)
+    return {"images": images}
