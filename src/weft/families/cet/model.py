@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -148,19 +146,6 @@ def set_streams(model: nn.Module, streams: int) -> None:
     for module in model.modules():
         if isinstance(module, StreamNorm):
             module.streams = streams
-
-
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Within it, training passes leave running statistics of batch norms as they are."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True
 
 
 def _norm(norm_op: NormOp, channels: int, height: int, width: int) -> nn.Module | None:

@@ -16,9 +16,10 @@ from weft.errors import DeviceError
 from weft.families.cet.config import Config
 from weft.families.cet.data import data_spec, load_splits
 from weft.families.cet.figures import report
-from weft.families.cet.model import cnn, frozen_statistics, mlp, set_streams
+from weft.families.cet.model import cnn, mlp, set_streams
 from weft.families.cet.objective import correct, cross_entropy, largest
 from weft.families.cet.trace.conversion import clock, convert, similarities
+from weft.nn.norm import batch_statistics
 from weft.task.context import Context
 from weft.task.metric import Metric
 from weft.task.task import Task
@@ -124,7 +125,7 @@ class CetTask(Task[Config, nn.Module, Source]):
 
     def _gate(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of all items, and the times (S, m) of those with the largest losses."""
-        with torch.no_grad(), frozen_statistics(model):
+        with torch.no_grad(), batch_statistics(model):
             logits = _logits(model, images)
             return logits, largest(cross_entropy(logits, targets), self.config.kept_items)
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,6 +26,7 @@ from weft.families.jepa.score.planning import carry_out, plan_actions
 from weft.families.jepa.score.probe import Pair, Readout, fit_adam, fit_closed_form, squared_errors
 from weft.families.jepa.sets.dots import DotsSource
 from weft.families.jepa.terms.rollout import Rollout
+from weft.nn.norm import batch_statistics
 from weft.task.context import Context
 from weft.task.metric import Metric
 from weft.task.task import Task
@@ -284,17 +284,3 @@ def _preview(source: DotsSource) -> tuple[str, str, Sequence[Image]]:
         "action a, in pixels, before walls stop it. Only dot 1's actions are told to the model."
     )
     return "episode", caption, frames
-
-
-@contextmanager
-def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Batch normalisation uses the statistics of each batch, and leaves the running ones alone."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    before = [(norm.training, norm.track_running_stats) for norm in norms]
-    for norm in norms:
-        norm.training, norm.track_running_stats = True, False
-    try:
-        yield
-    finally:
-        for norm, (training, tracks) in zip(norms, before, strict=True):
-            norm.training, norm.track_running_stats = training, tracks

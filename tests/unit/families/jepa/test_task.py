@@ -19,7 +19,7 @@ from weft.engine.step import Stepper
 from weft.errors import ConfigError, DeviceError
 from weft.families.jepa import FAMILY
 from weft.families.jepa.sets.dots import DotsSource
-from weft.families.jepa.task import JepaTask, batch_statistics
+from weft.families.jepa.task import JepaTask
 
 TINY = ("model.embedding_size=8", "batch_size=4", "dataset_size=64", "val_dataset_size=40",
         "norm_batches=2", "probe.size=40", "probe.batch_size=20", "eval.batch_size=16",
@@ -131,17 +131,6 @@ def test_supervised_is_scored_by_its_own_read_out_and_with_batch_statistics() ->
     assert found["test/enc_rmse_px"] != found["test/rmse_px"]
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-def test_batch_statistics_are_used_and_leave_the_running_ones_alone() -> None:
-    norm = nn.BatchNorm1d(3).eval()
-    x = torch.randn(64, 3) * 5 + 7
-    with batch_statistics(norm):
-        inside = norm(x)
-    torch.testing.assert_close(inside.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
-    assert not norm.training and norm.track_running_stats
-    assert torch.equal(norm.running_mean, torch.zeros(3)) and norm.num_batches_tracked == 0
-    assert norm(x).mean() > 6
 
 
 def step_once(parts: Parts) -> tuple[Stepper, dict[str, Tensor]]:
