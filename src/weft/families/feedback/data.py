@@ -12,7 +12,7 @@ import torch
 
 from weft.data import fetch
 from weft.data.cache import cached, checksum
-from weft.data.source import DataSpec, Field, Splits
+from weft.data.source import DataSpec, Field, Source, Splits
 from weft.errors import ConfigError
 from weft.families.feedback.config import Config
 from weft.families.feedback.options.sections import FeedbackData
@@ -92,7 +92,7 @@ def data_spec(config: Config) -> TextSpec:
     )
 
 
-def load_splits(config: Config) -> Splits:
+def load_splits(config: Config) -> Splits[Source]:
     """The run's sources, on the CPU."""
     sources = _sources(config, load_tokenizer(config.data))
     return Splits(sources["train"], sources["val"], sources.get("test"))
