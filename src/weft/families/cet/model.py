@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weft.errors import ConfigError
+from weft.nn.layout import channels_last
 
 NormOp = Literal["batch", "group", "instance", "layer", "none"]
 CHANNELS = (32, 64, 128)
@@ -89,7 +90,7 @@ def cnn(
     parts["relu4"] = nn.ReLU()
     parts["w2"] = nn.Linear(hidden_dim, num_classes)
     # Channels last makes a training step on CIFAR-10 shapes 1.7 times as fast (CPU, 157 -> 87 ms).
-    return initialised(nn.Sequential(parts)).to(memory_format=torch.channels_last)
+    return channels_last(initialised(nn.Sequential(parts)))
 
 
 def initialised(model: nn.Sequential) -> nn.Sequential:

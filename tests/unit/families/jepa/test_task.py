@@ -15,11 +15,12 @@ from weft.data.random import stream
 from weft.data.source import Splits
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
+from weft.engine.profile import cost
 from weft.engine.step import Stepper
 from weft.errors import ConfigError, DeviceError
 from weft.families.jepa import FAMILY
+from weft.families.jepa.score.readout import Reading
 from weft.families.jepa.sets.dots import DotsSource
-from weft.families.jepa.task import JepaTask
 
 TINY = ("model.embedding_size=8", "batch_size=4", "dataset_size=64", "val_dataset_size=40",
         "norm_batches=2", "probe.size=40", "probe.batch_size=20", "eval.batch_size=16",
@@ -181,14 +182,14 @@ def test_the_probe_s_episodes_are_its_own_and_stay_the_same(monkeypatch: Any) ->
     parts = parts_of()
     data, model = parts.data(), parts.model()
     seen: list[Tensor] = []
-    pairs = JepaTask._pairs
+    pairs = Reading.pairs
 
-    def watched(self: JepaTask, model: Any, batches: Any) -> Any:
-        for codes, locations in pairs(self, model, batches):
+    def watched(self: Reading, batches: Any) -> Any:
+        for codes, locations in pairs(self, batches):
             seen.append(locations.clone())
             yield codes, locations
 
-    monkeypatch.setattr(JepaTask, "_pairs", watched)
+    monkeypatch.setattr(Reading, "pairs", watched)
     for step in (0, 5):
         evaluate(parts, model, data, "test", step)
     half = len(seen) // 2
@@ -196,6 +197,12 @@ def test_the_probe_s_episodes_are_its_own_and_stay_the_same(monkeypatch: Any) ->
     learnt, scored = torch.cat(seen[:2], 1), torch.cat(seen[2:half], 1)
     assert learnt.shape == scored.shape == (17, 40, 1, 2)
     assert not torch.isclose(learnt[0, :, None, 0], scored[0, None, :, 0]).all(-1).any()
+
+
+def test_costs_are_counted_without_content_where_directions_are_drawn() -> None:
+    sigreg, plain = (cost(parts_of("objective=combo", *words))
+                     for words in (("terms.sigreg=1",), ()))  # fmt: skip
+    assert sigreg.flops_per_step > plain.flops_per_step > 0
 
 
 @pytest.mark.parametrize(
