@@ -16,8 +16,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from weft.families.cet.reference import literal_conv_update, literal_update, use_per_item
-from weft.families.cet.trace import operation
-from weft.families.cet.trace import similarity as agreement
+from weft.families.cet.trace import operation, similarity
 from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
 from weft.families.cet.trace.rule import Rule
 from weft.families.cet.trace.traced import TracedConv2d
@@ -100,7 +99,7 @@ def literal(
 def _comparison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes dense layers compare by rows or by small blocks, whatever their size."""
     monkeypatch.setattr(operation, "ROW_COST", {"rows": inf, "blocks": 0}[request.param])
-    monkeypatch.setattr(agreement, "BLOCK", 8)
+    monkeypatch.setattr(similarity, "BLOCK", 8)
 
 
 traces = st.fixed_dictionaries(

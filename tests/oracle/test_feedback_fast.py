@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.families.feedback.model import Feedforward
 from weft.families.feedback.nets.adapt import Writer, matrices, merge
 from weft.families.feedback.nets.attention import Block, Size, attend
 from weft.families.feedback.nets.deltas import Factors, adapted_linear, prefers_factors
+from weft.families.feedback.nets.feedforward import Feedforward
 from weft.families.feedback.nets.rows import Rotation, Rows, Sight
 
 SIZE = Size(vocab_size=13, n_layer=2, n_head=2, n_embd=8)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.feedback.nets import logits as head
+from weft.families.feedback.nets import logits
 from weft.families.feedback.nets.logits import cross_entropy
 
 
@@ -68,14 +68,14 @@ def test_frozen_head_takes_two_products_and_no_weight_gradient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shapes: list[tuple[int, ...]] = []
-    plain = head.product
+    plain = logits.product
 
     def counted(x: Tensor, weight: Tensor) -> Tensor:
         out = plain(x, weight)
         shapes.append(tuple(out.shape))
         return out
 
-    monkeypatch.setattr(head, "product", counted)
+    monkeypatch.setattr(logits, "product", counted)
     hidden, table, targets, weight = _case(7)
     cross_entropy(hidden, table.detach(), targets, weight, 4)[0].backward()
     assert shapes == [(4, 11), (4, 5), (3, 11), (3, 5)]

@@ -14,7 +14,7 @@ from weft.families.jepa.nets.conv import PatchedConv, patches
 from weft.families.jepa.nets.loop import Stepped
 from weft.families.jepa.nets.predictor import Gru
 from weft.families.jepa.nets.upsampling import UpsampledConv, UpsampledResize
-from weft.families.jepa.reference import frame_by_frame as reference
+from weft.families.jepa.reference import frame_by_frame
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 Dtypes = pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -159,7 +159,9 @@ def test_boxes_after_the_convolution_equal_upsampling_before_it(scale: int) -> N
     torch.manual_seed(0)
     layer = UpsampledConv(3, 2, scale).double()
     x = _random(2, 3, 4, 5)
-    _agree(lambda: layer(x), lambda: reference.plain(layer, x), [x, *layer.parameters()], 1e-10)
+    _agree(
+        lambda: layer(x), lambda: frame_by_frame.plain(layer, x), [x, *layer.parameters()], 1e-10
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -171,4 +173,4 @@ def test_a_matrix_along_each_axis_equals_convolving_and_resizing(
     layer = UpsampledResize(3, channels, scale=3, before=before, after=after).double()
     x = _random(2, 3, before, before)
     # The matrix is kept in float32.
-    _agree(lambda: layer(x), lambda: reference.plain(layer, x), [x, *layer.parameters()], 1e-7)
+    _agree(lambda: layer(x), lambda: frame_by_frame.plain(layer, x), [x, *layer.parameters()], 1e-7)

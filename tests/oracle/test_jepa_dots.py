@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import special, stats
 from torch import Tensor
 
-from weft.families.jepa.reference import episodes as reference_data
+from weft.families.jepa.reference import episodes
 from weft.families.jepa.sets import render
 from weft.families.jepa.sets.backgrounds import grey
 from weft.families.jepa.sets.dots import DotsSource
@@ -47,7 +47,7 @@ def test_separable_rendering_equals_the_coordinate_grid(
     dtype: torch.dtype, tolerance: float, size: int, std: float
 ) -> None:
     positions = uniform(3, 5, 2, 2, high=size - 1).to(dtype)
-    expected = reference_data.render(positions, size, std)
+    expected = episodes.render(positions, size, std)
     torch.testing.assert_close(separable(positions, size, std), expected, rtol=0, atol=tolerance)
 
 
@@ -105,7 +105,7 @@ def test_start_and_actions_are_the_formula_of_their_draws() -> None:
 
 def test_positions_are_the_literal_transitions_of_the_actions() -> None:
     positions, actions = walk(64)
-    expected = reference_data.transition(positions[:, 0, 0], actions[:, :, 0], LOW, HIGH)
+    expected = episodes.transition(positions[:, 0, 0], actions[:, :, 0], LOW, HIGH)
     assert torch.equal(positions[:, :, 0], expected)
     free = positions[:, :-1] + actions
     assert ((free < LOW) | (free > HIGH)).any(), "no action ran into a wall"
@@ -237,8 +237,8 @@ def test_a_batch_equals_the_literal_renderer_on_the_same_draws(
             noise.copy_(torch.rand(noise.shape, generator=again))
     expected = []
     for k in range(dots):
-        clean = reference_data.render(positions[:, :, k], 28, 1.3)
-        raw = reference_data.distract(clean, fixed[:, 0, k], changing[:, :, k], scene)
+        clean = episodes.render(positions[:, :, k], 28, 1.3)
+        raw = episodes.distract(clean, fixed[:, 0, k], changing[:, :, k], scene)
         expected.append((raw - source.norm.image_centre[k]) / source.norm.image_scale[k])
     image = torch.stack(expected, dim=2)
     if scene.merge:
@@ -263,7 +263,7 @@ def residual(scene: Scene) -> Tensor:
     """The background of a few episodes (B, T, 28, 28): raw frames without their dots."""
     source = DotsSource.of(scene, batch_size=3, size=3, norm_batches=0)
     batch = source.take(source.plan(0, 0)[0], seeded())
-    return (batch["image"] - reference_data.render(batch["location"], 28, 1.3))[:, :, 0]
+    return (batch["image"] - episodes.render(batch["location"], 28, 1.3))[:, :, 0]
 
 
 def test_a_fixed_background_stays_and_a_changing_one_does_not() -> None:
@@ -293,7 +293,7 @@ def test_the_literal_generator_and_ours_have_the_same_moments() -> None:
     ours = source.episodes(source.plan(0, 0)[0], seeded())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        literal = reference_data.batch(scene, norm, 40, reference_data.pictures(stock, 28))
+        literal = episodes.batch(scene, norm, 40, episodes.pictures(stock, 28))
     assert {k: v.shape[1:] for k, v in ours.items()} == {k: v.shape[1:] for k, v in literal.items()}
     for name, tolerance in (("image", 0.02), ("action", 0.1), ("location", 0.1)):
         assert ours[name].std() == pytest.approx(float(literal[name].std()), rel=tolerance), name

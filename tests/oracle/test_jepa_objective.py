@@ -13,7 +13,7 @@ from weft.families.jepa import objective
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
 from weft.families.jepa.model import build_model
-from weft.families.jepa.reference import frame_by_frame as reference
+from weft.families.jepa.reference import frame_by_frame
 from weft.families.jepa.reference.written_out import terms
 from weft.families.jepa.terms.registry import TERMS, Setting
 from weft.families.jepa.terms.rollout import Rollout
@@ -80,7 +80,7 @@ def _losses(
 ) -> list[tuple[Tensor, dict[str, Tensor]]]:
     return [
         form.loss(model, batch, config, torch.Generator().manual_seed(1))
-        for form in (objective, reference)
+        for form in (objective, frame_by_frame)
     ]
 
 
@@ -118,7 +118,7 @@ def test_loss_curves_of_fast_form_and_reference_agree(case: str, bf16: bool) -> 
     """Ten steps of Adam on one batch; bf16 computes in less, so that curves part slowly."""
     config = _config(case)
     curves = []
-    for form, low in ((objective, bf16), (reference, False)):
+    for form, low in ((objective, bf16), (frame_by_frame, False)):
         model, batch = _build(config, torch.float32)
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
         curve = []

@@ -13,7 +13,7 @@ from weft.families.jepa.data import data_spec
 from weft.families.jepa.model import build_model
 from weft.families.jepa.nets.rssm import RssmModel
 from weft.families.jepa.options.sections import Rssm
-from weft.families.jepa.reference import frame_by_frame as reference
+from weft.families.jepa.reference import frame_by_frame
 from weft.families.jepa.terms.divergence import kl, kl_loss
 from weft.families.jepa.terms.rollout import Gaussian
 
@@ -47,7 +47,7 @@ def test_every_state_equals_that_of_the_loop(compat: bool) -> None:
     model, _, batch = _run(compat=compat, dtype=torch.float64)
     image, action = batch["image"], batch["action"]
     fast = model(image, action, torch.Generator().manual_seed(0))
-    slow = reference.forward_rssm(model, image, action, torch.Generator().manual_seed(0))
+    slow = frame_by_frame.forward_rssm(model, image, action, torch.Generator().manual_seed(0))
     assert fast.prior and slow.prior and fast.posterior and slow.posterior
     for ours, theirs in (
         (fast.h, slow.h),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from weft.families.jepa.reference import written_out as reference_terms
+from weft.families.jepa.reference import written_out
 from weft.families.jepa.terms.sigreg import HIGHEST, random_directions, sigreg
 
 LINES, KNOTS = 3, 17
@@ -16,7 +16,7 @@ LINES, KNOTS = 3, 17
 def _case(rows: int = 12, width: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(rows, width, generator=generator, dtype=torch.float64)
-    return z, random_directions(width, LINES, generator, torch.float64)
+    return z, random_directions(z, LINES, generator)
 
 
 def test_directions_have_length_one() -> None:
@@ -27,7 +27,7 @@ def test_directions_have_length_one() -> None:
 def test_statistic_equals_the_loop_over_lines_and_frequencies_with_gradients() -> None:
     z, lines = _case()
     z.requires_grad_()
-    fast, slow = sigreg(z, lines, KNOTS), reference_terms.sigreg(z, lines, KNOTS)
+    fast, slow = sigreg(z, lines, KNOTS), written_out.sigreg(z, lines, KNOTS)
     torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(
         torch.autograd.grad(fast, z)[0], torch.autograd.grad(slow, z)[0], rtol=1e-9, atol=1e-10
@@ -49,7 +49,7 @@ def test_trapezoids_come_close_to_the_integral() -> None:
 
 def test_gaussian_codes_cost_order_one_and_collapsed_codes_order_of_their_number() -> None:
     generator = torch.Generator().manual_seed(0)
-    lines = random_directions(8, 32, generator)
+    lines = random_directions(torch.zeros(1, 8), 32, generator)
     gaussian = sigreg(torch.randn(1000, 8, generator=generator), lines, KNOTS).item()
     collapsed = sigreg(torch.zeros(1000, 8), lines, KNOTS).item()
     assert gaussian < 2

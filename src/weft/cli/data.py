@@ -15,7 +15,7 @@ from weft.errors import WeftError
 
 def list_sets(root: Annotated[Path | None, typer.Option()] = None, as_json: Json = False) -> None:
     """List the data sets weft knows and whether they are here."""
-    from weft.data.catalog.images import SETS
+    from weft.data.catalog.sets import SETS
     from weft.data.fetch import locate
 
     rows = []

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from weft.data.catalog.images import DataSet, File, Form, find
+from weft.data.cache import cache_folder
+from weft.data.catalog.entry import DataSet, File, Form
+from weft.data.catalog.sets import find
 from weft.errors import DataError
 
 #: called with (file name, bytes so far, bytes in all) while a file is downloaded
@@ -52,15 +54,6 @@ class Location:
     def intact(self) -> bool:
         """Whether every file was verified and matches its checksum."""
         return all(status.state == "ok" for status in self.files)
-
-
-def cache_folder() -> Path:
-    """Where downloads and decoded arrays are kept: $WEFT_CACHE, else the system's cache."""
-    if chosen := os.environ.get("WEFT_CACHE"):
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("weft"))
 
 
 def places(root: str | Path | None = None) -> tuple[Path, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from weft.data.catalog.entry import Reader
@@ -193,7 +194,7 @@ def _open_npz(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
             archive = np.load(stream, allow_pickle=False)
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise _unreadable(path, "an npz file", error) from error
-        if not isinstance(archive, Mapping):
+        if not isinstance(archive, NpzFile):
             raise _unreadable(path, "an npz file", "a single array")
         with archive:
             yield archive

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from weft.data import fetch, formats
-from weft.data.catalog.images import Form, find
-from weft.data.decoded import decoded
+from weft.data.cache import Arrays, cached
+from weft.data.catalog.entry import Form
+from weft.data.catalog.sets import find
 from weft.errors import DataError
 
 
@@ -103,7 +104,12 @@ def _read(form: Form, paths: Sequence[Path], split: str) -> formats.Arrays:
     if not form.keep_decoded:
         return read()
     key = "-".join(file.sha256[:16] for file in form.splits[split])
-    return decoded(fetch.cache_folder() / "decoded" / f"{split}-{key}.npz", read)
+
+    def make() -> Arrays:
+        return dict(zip(("images", "labels"), read(), strict=True))
+
+    kept = cached("decoded", f"{split}-{key}", make)
+    return kept["images"], kept["labels"]
 
 
 def _npz_path(name: str, root: str | Path | None) -> Path:

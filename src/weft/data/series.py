@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.data import fetch
-from weft.data.catalog.images import find
+from weft.data.catalog.sets import find
 from weft.errors import DataError
 
 ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")

@@ -14,10 +14,10 @@ from weft.config.family import resolve
 from weft.data.source import Batch
 from weft.engine.device import precision
 from weft.engine.parts import Parts
-from weft.engine.schedule import Schedule
 from weft.errors import NonFiniteError
 from weft.task import calls
 from weft.task.context import Context
+from weft.task.schedule import Schedule
 from weft.task.task import Task
 
 Scalars = dict[str, Tensor]

@@ -1,4 +1,4 @@
-"""Figures and frames as files: PNG, GIF, and SVG that takes the colours of its page."""
+"""Pictures from tensors, and figures and frames as files: PNG, GIF, and SVG in a page's colours."""
 
 from __future__ import annotations
 
@@ -13,9 +13,31 @@ from weft.plots.style import GRID, INK, MUTED, PALETTE, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
+    from torch import Tensor
 
 Named = tuple[str, str, "Figure"]
 """Name (of a file, without suffix), caption, figure."""
+
+
+def in_unit(images: Tensor) -> Tensor:
+    """Brightness in any unit as float32 from 0, the least of all, to 1, the most; on the CPU."""
+    images = images.cpu().float()
+    low, high = images.amin(), images.amax()
+    return (images - low) / (high - low).clamp(min=1e-12)
+
+
+def enlarged(pixels: Tensor, scale: int) -> Image:
+    """Colours (H, W, 3) in [0, 1] as a picture of `scale` screen pixels to a pixel."""
+    from PIL import Image
+
+    picture = Image.fromarray((pixels * 255).round().byte().contiguous().numpy())
+    size = (scale * picture.width, scale * picture.height)
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def spread(total: int, wanted: int) -> list[int]:
+    """At most `wanted` of `total` places, evenly spread, the first and the last among them."""
+    return sorted({round(i * (total - 1) / max(1, wanted - 1)) for i in range(wanted)})
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -12,7 +12,16 @@ PALETTE = ("#1f83d6", "#dd6a2d", "#13614f", "#c2609f", "#54391a", "#392e68")
 PALETTE_DARK = ("#4d94de", "#e0763a", "#62cfa4", "#e08fc8", "#f2e6b0", "#7b50d8")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", ":")
+DOTTED = (0, (1, 1.6))
+"""Lines that are no measurement: what is ideal, guessed or a bound."""
+TRUTH = "0.25"
+"""Grey of what is true, under the colours of what was made of it."""
 INK, MUTED, GRID, PAPER = "#1b2430", "#667079", "#e3e7ea", "#ffffff"
+
+
+def colour(number: int) -> str:
+    """Colour of the line of this number, from 0; the palette begins anew behind its last one."""
+    return f"C{number % len(PALETTE)}"
 
 
 @contextmanager

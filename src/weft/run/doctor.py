@@ -13,7 +13,7 @@ import torch
 
 from weft import families
 from weft.config import kinds
-from weft.data.catalog.images import SETS
+from weft.data.catalog.sets import SETS
 from weft.data.fetch import locate
 from weft.errors import WeftError
 from weft.run.environment import cpu_name

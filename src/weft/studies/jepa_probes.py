@@ -41,8 +41,9 @@ def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, fl
     import torch
 
     from weft.families.jepa.config import Config
+    from weft.families.jepa.model import Model
+    from weft.families.jepa.score.readout import Reading
     from weft.families.jepa.sets.dots import DotsSource
-    from weft.families.jepa.task import JepaTask, Model
     from weft.run.registry import open_run
 
     run = open_run(path).load()
@@ -53,10 +54,10 @@ def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, fl
     for kind in ("closed_form", "published"):
         probe = {"kind": kind, "size": size, "epochs": epochs, "epochs_enc": 1}
         chosen = config.model_copy(update={"probe": config.probe.model_copy(update=probe)})
-        task = JepaTask(chosen)
+        reading = Reading(chosen, model, source)
         with torch.no_grad():
             started = time.perf_counter()
-            readout, _ = task.readouts(model, source)
+            readout, _ = reading.readouts()
             seconds = time.perf_counter() - started
-            [errors] = task.squared_errors([readout], model, source)
+            [errors] = reading.squared_errors([readout])
         yield kind, float(errors.mean().sqrt()) * source.norm.location_scale, seconds

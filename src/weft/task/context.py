@@ -34,11 +34,15 @@ class Context:
         """Share of the run that is done, in [0, 1]."""
         return self.step / max(1, self.total_steps)
 
-    def generator(self, name: str) -> torch.Generator | None:
+    def generator(self, name: str, *, device: str | None = None) -> torch.Generator | None:
         """A random stream of its own for `name`, a pure function of (seed, step, name, rank).
 
         None where tensors have no content, as in a dry run: torch's functions take that too.
+
+        Args:
+            name: of the stream.
+            device: where it draws; by default where the batch lives.
         """
         if self.device.type == "meta":
             return None
-        return stream(self.seed, self.step, name, self.rank, device=self.device)
+        return stream(self.seed, self.step, name, self.rank, device=device or self.device)

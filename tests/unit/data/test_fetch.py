@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from weft.data import fetch
-from weft.data.catalog import images as catalog
-from weft.data.catalog.images import DataSet, File, Form
+from weft.data.cache import cache_folder
+from weft.data.catalog import sets
+from weft.data.catalog.entry import DataSet, File, Form
 from weft.errors import DataError
 
 CONTENT = {"train": b"images to learn from", "test": b"images to be tested on"}
@@ -51,7 +52,7 @@ def _register(monkeypatch: pytest.MonkeyPatch, *mirrors: str) -> DataSet:
     refused = {"tiny.pkl": "it holds pickles"}
     sizes = {split: 1 for split in CONTENT}
     tiny = DataSet("tiny", (1, 1, 1), ("a",), sizes, (1,), (form,), "none", "nobody", refused)
-    monkeypatch.setattr(catalog, "SETS", {**catalog.SETS, "tiny": tiny})
+    monkeypatch.setattr(sets, "SETS", {**sets.SETS, "tiny": tiny})
     return tiny
 
 
@@ -100,10 +101,10 @@ def test_files_may_lie_in_the_layout_in_the_set_s_folder_or_flat(
 def test_the_cache_is_the_system_s_unless_weft_cache_is_set(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert fetch.cache_folder() == tmp_path / "cache"
+    assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("WEFT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert fetch.cache_folder().name == "weft"
+    assert cache_folder().name == "weft"
 
 
 @pytest.mark.parametrize("origin", ["data.root", "$WEFT_DATA"])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from weft.data import decoded, formats
-from weft.data.catalog import images as catalog
+from weft.data import formats
+from weft.data.catalog.sets import SETS
 from weft.data.images import ImageHeader, ImageSet, image_header, load_images
 from weft.errors import DataError
 
@@ -72,7 +72,7 @@ def test_real_cifar10_test_set_is_decoded_once_and_then_kept(
     assert first.images.shape == (10_000, 3, 32, 32)
     assert torch.bincount(first.labels).tolist() == [1000] * 10
     [kept] = (cache / "decoded").iterdir()
-    assert kept.name == f"test-{catalog.SETS['cifar10'].forms[1].splits['test'][0].sha256[:16]}.npz"
+    assert kept.name == f"test-{SETS['cifar10'].forms[1].splits['test'][0].sha256[:16]}.npz"
     monkeypatch.setitem(formats.READERS, "cifar-parquet", lambda *_: pytest.fail("decoded again"))
     again = load_images("cifar10", "test", root=real_data)
     assert torch.equal(again.images, first.images)
@@ -129,37 +129,6 @@ def test_an_npz_file_without_training_images_is_refused(tmp_path: Path) -> None:
     _npz(tmp_path / "mine.npz", test=2)
     with pytest.raises(DataError, match="no training images"):
         image_header(str(tmp_path / "mine.npz"))
-
-
-def _arrays(value: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    return np.full((1, 1, 2, 2), value, np.uint8), np.array([value])
-
-
-def test_decoded_arrays_are_kept_and_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "new/kept.npz"
-    for value in (1, 2):
-        pixels, labels = decoded.decoded(path, lambda value=value: _arrays(value))
-        assert pixels.tolist() == [[[[1, 1], [1, 1]]]]
-        assert labels.tolist() == [1]
-    assert [file.name for file in path.parent.iterdir()] == ["kept.npz"]
-
-
-def test_a_damaged_kept_file_is_decoded_anew(tmp_path: Path) -> None:
-    path = tmp_path / "kept.npz"
-    decoded.decoded(path, lambda: _arrays(1))
-    content = bytearray(path.read_bytes())
-    content[content.index(b"\x01" * 4)] ^= 0xFF
-    for damaged in (content, content[:100], b""):
-        path.write_bytes(damaged)
-        assert decoded.decoded(path, lambda: _arrays(2))[1].tolist() == [2]
-        assert decoded.decoded(path, lambda: _arrays(3))[1].tolist() == [2]
-
-
-def test_a_cache_that_cannot_be_written_costs_a_warning_not_the_run(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_bytes(b"")
-    with pytest.warns(UserWarning, match="could not be kept"):
-        assert decoded.decoded(blocked / "kept.npz", lambda: _arrays(1))[1].tolist() == [1]
 
 
 def test_a_set_is_as_long_as_its_labels() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from weft.data import fetch, series
-from weft.data.catalog import images as catalog
+from weft.data.catalog.sets import SETS
 from weft.data.images import image_header
 from weft.data.series import load_series, load_table, read_ett, read_scp1, read_ts
 from weft.errors import DataError, UsageError
@@ -160,10 +160,10 @@ def test_images_and_series_are_not_mistaken_for_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [one.name for one in catalog.SETS.values() if one.kind == "series" and one.classes]
+    "name", [one.name for one in SETS.values() if one.kind == "series" and one.classes]
 )
 def test_real_series_are_what_the_catalogue_says(real_data: Path, name: str) -> None:
-    known = catalog.SETS[name]
+    known = SETS[name]
     if not fetch.locate(name, root=real_data).complete:
         pytest.skip(f"{name} is not in WEFT_DATA")
     for split, size in known.sizes.items():
@@ -180,5 +180,5 @@ def test_real_tables_are_what_the_catalogue_says(real_data: Path) -> None:
     for name in ("ETTh1", "ETTh2"):
         if fetch.locate(name, root=real_data).complete:
             rows = load_table(name, root=real_data)
-            assert rows.shape == catalog.SETS[name].shape
+            assert rows.shape == SETS[name].shape
             assert np.isfinite(rows).all()

@@ -2,98 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
-import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
-from weft.plots.images import save, save_animation, svg
-from weft.plots.labels import _spread, label_ends
-from weft.plots.style import PALETTE, PALETTE_DARK, PAPER, style
+from weft.plots.images import svg
 from weft.reports.curves import _smooth, _thin, curves
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Column, Mean, Table
 from weft.task.metric import Metric
-
-# Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
-SIGHT = {
-    "normal": np.eye(3),
-    "protanopia": np.array(
-        [
-            [0.152286, 1.052583, -0.204868],
-            [0.114503, 0.786281, 0.099216],
-            [-0.003882, -0.048116, 1.051998],
-        ]
-    ),
-    "deuteranopia": np.array(
-        [
-            [0.367322, 0.860646, -0.227968],
-            [0.280085, 0.672501, 0.047413],
-            [-0.011820, 0.042940, 0.968881],
-        ]
-    ),
-    "tritanopia": np.array(
-        [
-            [1.255528, -0.076749, -0.178779],
-            [-0.078411, 0.930809, 0.147602],
-            [0.004733, 0.691367, 0.303900],
-        ]
-    ),
-}
-DARK_CARD = "#161b20"
-
-
-def linear(colour: str) -> np.ndarray:
-    c = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-
-
-def lab(rgb: np.ndarray) -> np.ndarray:
-    """CIE L*a*b* under D65 of linear RGB."""
-    to_xyz = np.array(
-        [
-            [0.4124564, 0.3575761, 0.1804375],
-            [0.2126729, 0.7151522, 0.0721750],
-            [0.0193339, 0.1191920, 0.9503041],
-        ]
-    )
-    xyz = to_xyz @ np.clip(rgb, 0, 1) / np.array([0.95047, 1.0, 1.08883])
-    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
-
-
-def contrast(one: str, other: str) -> float:
-    """Contrast ratio of WCAG 2."""
-    weights = np.array([0.2126, 0.7152, 0.0722])
-    dark, light = sorted(float(weights @ linear(colour)) for colour in (one, other))
-    return (light + 0.05) / (dark + 0.05)
-
-
-@pytest.mark.parametrize("palette", [PALETTE, PALETTE_DARK])
-@pytest.mark.parametrize("sight", SIGHT)
-def test_line_colours_stay_apart_for_every_kind_of_sight(
-    palette: tuple[str, ...], sight: str
-) -> None:
-    seen = [lab(SIGHT[sight] @ linear(colour)) for colour in palette]
-    distances = [float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2)]
-    # 2.3 is just noticeable side by side; matplotlib's own default colours come down to 4.6.
-    assert min(distances) > 15
-
-
-@pytest.mark.parametrize(("palette", "page"), [(PALETTE, PAPER), (PALETTE_DARK, DARK_CARD)])
-def test_lines_stand_out_from_the_page(palette: tuple[str, ...], page: str) -> None:
-    assert min(contrast(colour, page) for colour in palette) > 3
 
 
 def history(steps: int = 200) -> list[dict[str, Any]]:
@@ -212,25 +134,6 @@ def test_thinning_keeps_every_extreme() -> None:
     assert x[0] == 0 and x[-1] == 49_999
 
 
-@given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=10), st.floats(0.01, 0.09))
-def test_labels_are_moved_apart_and_stay_in_order(heights: list[float], gap: float) -> None:
-    moved = _spread(sorted(heights), gap)
-    assert len(moved) == len(heights)
-    assert all(b - a >= gap - 1e-9 for a, b in itertools.pairwise(moved))
-    assert max(moved) <= 1 + 1e-9
-
-
-def test_labels_that_do_not_touch_stay_where_the_lines_end() -> None:
-    assert _spread([0.1, 0.5, 0.9], 0.05) == [0.1, 0.5, 0.9]
-    figure = Figure()
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1])
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 2)
-    label_ends(axes, [(1.0, "one", "k")])
-    assert axes.texts[0].xy == pytest.approx((1.0, 0.5))
-
-
 def table(rows: list[dict[str, Any]], *axes: str) -> Table:
     return Table((*(Column(a, role="axis") for a in axes), Column("acc")), tuple(rows))
 
@@ -330,51 +233,8 @@ def test_names_are_text_not_mathematics() -> None:
     assert r"$\frac$" in svg(sweep_plot(table(rows, "x", "y$_"), "acc"))
 
 
-def test_png_has_150_dots_an_inch_and_paper_behind_it(tmp_path: Path) -> None:
-    with style():
-        figure = Figure(figsize=(4, 3))
-    save(figure, tmp_path / "new" / "figure.png")
-    with Image.open(tmp_path / "new" / "figure.png") as image:
-        assert image.size == (600, 450)
-        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
-
-
-def test_svg_is_well_formed_and_takes_the_colours_of_the_page() -> None:
-    figure = named(history())["loss"]
-    drawing = svg(figure, "first-")
-    root = ElementTree.fromstring(drawing)
-    assert "width" not in root.attrib and "viewBox" in root.attrib
-    assert "var(--line-0, #1f83d6)" in drawing and "var(--ink, #1b2430)" in drawing
-    assert "DejaVu" not in drawing and "metadata" not in drawing
-    ids = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
-    assert ids and all(name.startswith("first-") for name in ids)
-    wanted = {part.partition(")")[0] for part in drawing.split("url(#")[1:]}
-    wanted |= {part.partition('"')[0] for part in drawing.split('href="#')[1:]}
-    assert wanted and wanted <= set(ids)
-
-
-def test_the_same_figure_gives_the_same_svg() -> None:
-    assert svg(named(history())["loss"]) == svg(named(history())["loss"])
-
-
-def test_the_style_ends_with_its_block() -> None:
-    before = dict(rcParams)
-    with style():
-        assert rcParams["axes.prop_cycle"].by_key()["color"] == list(PALETTE)
-    assert dict(rcParams) == before
-
-
 def test_no_pyplot_is_needed() -> None:
     # pyplot keeps figures alive and may look for a display.
     curves(history(20))
     module = sys.modules.get("matplotlib.pyplot")
     assert module is None or not module.get_fignums()
-
-
-def test_an_animation_is_a_gif_of_all_its_frames(tmp_path: Path) -> None:
-    from PIL import Image
-
-    frames = [Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in (0, 100, 200)]
-    save_animation(frames, tmp_path / "a.gif", milliseconds=70)
-    with Image.open(tmp_path / "a.gif") as read:
-        assert (read.format, read.n_frames, read.info["duration"]) == ("GIF", 3, 70)

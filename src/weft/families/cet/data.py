@@ -82,7 +82,7 @@ def data_spec(config: Config) -> DataSpec:
     )
 
 
-def load_splits(config: Config) -> Splits:
+def load_splits(config: Config) -> Splits[StreamSource]:
     """The run's sources; the test set is normalised with the training set's statistics."""
     header = _header(config)
     train = _read(config, "train")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
 from weft.errors import UsageError
 from weft.families.cet.trace.conversion import traced_layers
@@ -108,6 +109,7 @@ def literal_conv_update(
 def patches(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """What each position of a convolution sees: (m, C, H, W) to (m, groups, J, P)."""
     down, right = layer.stride
+    assert not isinstance(layer.padding, str)
     x = functional.pad(x, (layer.padding[1],) * 2 + (layer.padding[0],) * 2)
     reach = [d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
     seen = [
@@ -176,9 +178,9 @@ class _PerItem(torch.autograd.Function):
         theta = (out > 0).to(out.dtype) if layer.does.relu else torch.ones_like(out)
         delta = error * theta
         grad_x = None
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, TracedConv2d):
             if ctx.needs_input_grad[0]:
-                grad_x = nn.grad.conv2d_input(
+                grad_x = conv2d_input(
                     x.shape, weight, delta,
                     layer.stride, layer.padding, layer.dilation, layer.groups,
                 )  # fmt: skip

@@ -11,14 +11,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from weft.data.source import Batch, DataSpec, Source, Splits
+from weft.data.random import stream
+from weft.data.source import Batch, DataSpec, Splits
 from weft.errors import DeviceError
 from weft.families.cet.config import Config
 from weft.families.cet.data import data_spec, load_splits
 from weft.families.cet.figures import report
-from weft.families.cet.model import cnn, frozen_statistics, mlp, set_streams
+from weft.families.cet.model import cnn, mlp, set_streams
 from weft.families.cet.objective import correct, cross_entropy, largest
+from weft.families.cet.score.accuracy import accuracy
+from weft.families.cet.sets.stream import StreamSource
 from weft.families.cet.trace.conversion import clock, convert, similarities
+from weft.nn.norm import batch_statistics
 from weft.task.context import Context
 from weft.task.metric import Metric
 from weft.task.task import Task
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class CetTask(Task[Config, nn.Module, Source]):
+class CetTask(Task[Config, nn.Module, StreamSource]):
     """Learning under delayed credit with cascading eligibility traces."""
 
     @property
@@ -42,7 +46,7 @@ class CetTask(Task[Config, nn.Module, Source]):
         """Shapes and sizes, from headers only."""
         return data_spec(self.config)
 
-    def data(self) -> Splits[Source]:
+    def data(self) -> Splits[StreamSource]:
         """Streams of the training set, and the items to evaluate on."""
         return load_splits(self.config)
 
@@ -109,10 +113,10 @@ class CetTask(Task[Config, nn.Module, Source]):
             loss = cross_entropy(logits, targets).mean()
         else:
             all_logits, times = self._gate(model, images, targets)
-            stream = torch.arange(streams, device=times.device)[:, None].expand_as(times)
-            time.keep(times.flatten(), stream.flatten(), length=length)
-            logits = _logits(model, images[stream, times])
-            loss = cross_entropy(logits, targets[stream, times]).mean()
+            number = torch.arange(streams, device=times.device)[:, None].expand_as(times)
+            time.keep(times.flatten(), number.flatten(), length=length)
+            logits = _logits(model, images[number, times])
+            loss = cross_entropy(logits, targets[number, times]).mean()
         if not ctx.log:
             return loss, {}
         return loss, {"accuracy": correct(all_logits, targets).float().mean()}
@@ -124,21 +128,13 @@ class CetTask(Task[Config, nn.Module, Source]):
 
     def _gate(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of all items, and the times (S, m) of those with the largest losses."""
-        with torch.no_grad(), frozen_statistics(model):
+        with torch.no_grad(), batch_statistics(model):
             logits = _logits(model, images)
             return logits, largest(cross_entropy(logits, targets), self.config.kept_items)
 
-    def evaluate(self, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, source: StreamSource, ctx: Context) -> dict[str, float]:
         """Accuracy, a share, and mean cross-entropy in nats, over all items of `source`."""
-        right, losses = [], []
-        for batch in source.batches(self.config.eval.batch_size):
-            logits = model(batch["image"])
-            right.append(correct(logits, batch["label"]).sum())
-            losses.append(cross_entropy(logits.float(), batch["label"]).sum())
-        # One transfer; a count of items is exact in float32.
-        totals = torch.stack([torch.stack(right).sum().float(), torch.stack(losses).sum()])
-        hits, loss = totals.tolist()
-        return {"accuracy": hits / len(source), "loss": loss / len(source)}
+        return accuracy(model, source, self.config.eval.batch_size)
 
     def scalars(self, model: nn.Module) -> dict[str, Tensor]:
         """Per layer: `sim/`, cosine of update and true gradient; `sim_centred/`, the same without
@@ -157,17 +153,19 @@ class CetTask(Task[Config, nn.Module, Source]):
             yield report.similarity(history)
 
     def sample(
-        self, model: nn.Module, data: Splits[Source], ctx: Context
+        self, model: nn.Module, data: Splits[StreamSource], ctx: Context
     ) -> Iterator[tuple[str, str, Figure]]:
         """Kernel, pairing matrix, a trace driven by a stream of images, and predictions."""
         yield report.kernels(self.config)
         yield report.pairing_matrix(self.config)
-        stream = data.train.take(data.train.plan(ctx.seed, 0)[0][:1], ctx.generator("sample"))
-        yield report.trace(self.config, stream["image"][0])
+        draws = stream(ctx.seed, ctx.step, "sample", device=ctx.device)
+        shown = data.train.take(data.train.plan(ctx.seed, 0)[0][:1], draws)
+        yield report.trace(self.config, shown["image"][0])
         batch = next(iter(data.shown.batches(report.PICTURES)))
         yield report.predictions(self.config, batch["image"], batch["label"], model(batch["image"]))
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     """Logits (S, B, K) of streams of images (S, B, C, H, W)."""
-    return model(images.flatten(0, 1)).unflatten(0, images.shape[:2])  # type: ignore[no-any-return]
+    logits: Tensor = model(images.flatten(0, 1))
+    return logits.unflatten(0, images.shape[:2])

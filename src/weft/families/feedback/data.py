@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from weft.data import fetch
-from weft.data.source import DataSpec, Field, Splits
+from weft.data.cache import cached, checksum
+from weft.data.source import DataSpec, Field, Source, Splits
 from weft.errors import ConfigError
 from weft.families.feedback.config import Config
 from weft.families.feedback.options.sections import FeedbackData
 from weft.families.feedback.sets import bpe
 from weft.families.feedback.sets.batching import ChunkSource, PackedSource
-from weft.families.feedback.sets.cached import cached, checksum
 from weft.families.feedback.sets.chunks import Chunks, tokenised
 from weft.families.feedback.sets.corpus import Corpus, open_corpus
 from weft.families.feedback.sets.tokenizer import (
@@ -92,7 +92,7 @@ def data_spec(config: Config) -> TextSpec:
     )
 
 
-def load_splits(config: Config) -> Splits:
+def load_splits(config: Config) -> Splits[Source]:
     """The run's sources, on the CPU."""
     sources = _sources(config, load_tokenizer(config.data))
     return Splits(sources["train"], sources["val"], sources.get("test"))
@@ -130,7 +130,7 @@ def _learnt(data: FeedbackData) -> Tokenizer:
         for corpus in corpora:
             yield from corpus.read("train")
 
-    kept = cached("tokenizers", key, lambda: {"merges": bpe.learn(texts(), num_pieces)})
+    kept = cached("tokenizers", key[:32], lambda: {"merges": bpe.learn(texts(), num_pieces)})
     merges = tuple((int(a), int(b)) for a, b in kept["merges"])
     return BpeTokenizer(bpe.pieces_of(merges), key, merges)
 

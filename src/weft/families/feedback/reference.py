@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.feedback.model import Feedforward, LanguageModel
+from weft.families.feedback.model import LanguageModel
 from weft.families.feedback.nets.attention import Block, Size
+from weft.families.feedback.nets.feedforward import Feedforward
 from weft.families.feedback.nets.generator import TokenGenerator
 
 Weights = dict[str, Tensor]

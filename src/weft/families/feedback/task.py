@@ -117,11 +117,10 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
     def _noised(self, batch: Batch, ctx: Context) -> tuple[Noised, Rows]:
         """The batch under fresh noise, now and then with shortened chunks."""
         diffusion, vocabulary = self.config.diffusion, self.tokenizer.vocabulary
-        generator = ctx.generator("noise")
         length = random_length(
             batch["tokens"].shape[1],
-            0.0 if generator is None else diffusion.random_length,
-            stream(ctx.seed, ctx.step, "random length", ctx.rank),
+            diffusion.random_length,
+            ctx.generator("random length", device="cpu"),
         )
         if length is not None:
             batch = cut(batch, length, vocabulary.pad_id)
@@ -133,7 +132,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
             batch,
             text,
             vocabulary.mask_id,
-            generator,
+            ctx.generator("noise"),
             eps=diffusion.eps,
             stratified=diffusion.stratified,
         )

@@ -53,7 +53,7 @@ def data_spec(config: Config) -> DataSpec:
     )
 
 
-def load_splits(config: Config) -> Splits:
+def load_splits(config: Config) -> Splits[DotsSource]:
     """The run's sources; val and test are fixed sets of episodes, the same for every seed.
 
     Val and test share the normalisation measured on val, as one set of pictures lies behind both.

@@ -114,7 +114,11 @@ class JepaModel(nn.Module):
         return widened(flat).unflatten(-1, (-1, 2))
 
 
-def build_model(config: Config, spec: DataSpec) -> JepaModel | RssmModel:
+Model = JepaModel | RssmModel
+"""What an objective trains; both have the same interface."""
+
+
+def build_model(config: Config, spec: DataSpec) -> Model:
     """The model of `config.objective`: a `JepaModel`, or an `RssmModel` with the same interface.
 
     Args:

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.data.source import Batch
 from weft.families.jepa.config import Config
+from weft.families.jepa.model import Model
 from weft.families.jepa.terms.registry import TERMS, Setting, weights_of
 from weft.families.jepa.terms.rollout import Rollout
 from weft.nn.precision import full_precision
@@ -20,7 +21,7 @@ def time_first(batch: Batch, first: int = 0) -> Batch:
 
 
 def weighted_sum(
-    rollout: Rollout, batch: Batch, config: Config, generator: torch.Generator
+    rollout: Rollout, batch: Batch, config: Config, generator: torch.Generator | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The objective of a rollout.
 
@@ -28,7 +29,8 @@ def weighted_sum(
         rollout: what the model made of the batch.
         batch: time first, from the rollout's first frame on.
         config: the run's config.
-        generator: of terms that draw, such as sigreg's directions.
+        generator: of terms that draw, such as sigreg's directions; None where tensors have no
+            content.
     Returns:
         The scalar loss, and each term before weighting as `loss_<term>`.
     """
@@ -40,7 +42,7 @@ def weighted_sum(
 
 
 def loss(
-    model: nn.Module, batch: Batch, config: Config, generator: torch.Generator
+    model: Model, batch: Batch, config: Config, generator: torch.Generator | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The objective of a batch.
 
@@ -56,5 +58,4 @@ def loss(
     if not weights_of(config):
         return 0 * next(model.parameters()).sum(), {}
     rollout: Rollout = model(batch["image"], batch["action"], generator)
-    burnin: int = model.burnin  # type: ignore[assignment]
-    return weighted_sum(rollout, time_first(batch, burnin - 1), config, generator)
+    return weighted_sum(rollout, time_first(batch, model.burnin - 1), config, generator)

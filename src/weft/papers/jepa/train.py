@@ -149,15 +149,16 @@ def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
     """The probe's errors under the original's names, in its normalised units, and in pixels."""
     import torch
 
+    from weft.families.jepa.config import Config
+    from weft.families.jepa.score.readout import Reading
     from weft.families.jepa.sets.dots import DotsSource
-    from weft.families.jepa.task import JepaTask
 
-    task, source = parts.task, parts.data().test
-    assert isinstance(task, JepaTask)
+    config, source = parts.config, parts.data().test
+    assert isinstance(config, Config)
     assert isinstance(source, DotsSource)
     with torch.no_grad():
-        readout, first = task.readouts(model, source)
-        errors, of_first = task.squared_errors([readout, first], model, source)
+        reading = Reading(config, model, source)
+        errors, of_first = reading.squared_errors(reading.readouts())
     losses: dict[str, Tensor] = {
         "avg_eval_loss": errors.mean(),
         "avg_eval_enc_loss": of_first[0].mean(),

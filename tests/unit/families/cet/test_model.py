@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from weft.errors import ConfigError
-from weft.families.cet.model import StreamNorm, cnn, frozen_statistics, mlp, set_streams
+from weft.families.cet.model import StreamNorm, cnn, mlp, set_streams
+from weft.nn.norm import batch_statistics
 
 NORM_OPS = ("batch", "group", "instance", "layer", "none")
 
@@ -129,12 +130,12 @@ def test_set_streams_reaches_every_batch_norm() -> None:
 
 
 @pytest.mark.parametrize("streams", [1, 2])
-def test_frozen_statistics_stay_and_outputs_are_those_of_training(streams: int) -> None:
+def test_foreign_statistics_stay_and_outputs_are_those_of_training(streams: int) -> None:
     model = cnn((1, 16, 16), 5, 3)
     set_streams(model, streams)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x = images(6, 1, 16, 16)
-    with frozen_statistics(model):
+    with batch_statistics(model):
         frozen = model(x)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(model(x), frozen)

@@ -15,11 +15,12 @@ from weft.data.random import stream
 from weft.data.source import Splits
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
+from weft.engine.profile import cost
 from weft.engine.step import Stepper
 from weft.errors import ConfigError, DeviceError
 from weft.families.jepa import FAMILY
+from weft.families.jepa.score.readout import Reading
 from weft.families.jepa.sets.dots import DotsSource
-from weft.families.jepa.task import JepaTask, batch_statistics
 
 TINY = ("model.embedding_size=8", "batch_size=4", "dataset_size=64", "val_dataset_size=40",
         "norm_batches=2", "probe.size=40", "probe.batch_size=20", "eval.batch_size=16",
@@ -133,17 +134,6 @@ def test_supervised_is_scored_by_its_own_read_out_and_with_batch_statistics() ->
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_batch_statistics_are_used_and_leave_the_running_ones_alone() -> None:
-    norm = nn.BatchNorm1d(3).eval()
-    x = torch.randn(64, 3) * 5 + 7
-    with batch_statistics(norm):
-        inside = norm(x)
-    torch.testing.assert_close(inside.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
-    assert not norm.training and norm.track_running_stats
-    assert torch.equal(norm.running_mean, torch.zeros(3)) and norm.num_batches_tracked == 0
-    assert norm(x).mean() > 6
-
-
 def step_once(parts: Parts) -> tuple[Stepper, dict[str, Tensor]]:
     data, stepper = parts.data(), Stepper(parts, parts.model())
     batch = data.train.take(data.train.plan(0, 0)[0], stream(0, 0, "data"))
@@ -192,14 +182,14 @@ def test_the_probe_s_episodes_are_its_own_and_stay_the_same(monkeypatch: Any) ->
     parts = parts_of()
     data, model = parts.data(), parts.model()
     seen: list[Tensor] = []
-    pairs = JepaTask._pairs
+    pairs = Reading.pairs
 
-    def watched(self: JepaTask, model: Any, batches: Any) -> Any:
-        for codes, locations in pairs(self, model, batches):
+    def watched(self: Reading, batches: Any) -> Any:
+        for codes, locations in pairs(self, batches):
             seen.append(locations.clone())
             yield codes, locations
 
-    monkeypatch.setattr(JepaTask, "_pairs", watched)
+    monkeypatch.setattr(Reading, "pairs", watched)
     for step in (0, 5):
         evaluate(parts, model, data, "test", step)
     half = len(seen) // 2
@@ -207,6 +197,12 @@ def test_the_probe_s_episodes_are_its_own_and_stay_the_same(monkeypatch: Any) ->
     learnt, scored = torch.cat(seen[:2], 1), torch.cat(seen[2:half], 1)
     assert learnt.shape == scored.shape == (17, 40, 1, 2)
     assert not torch.isclose(learnt[0, :, None, 0], scored[0, None, :, 0]).all(-1).any()
+
+
+def test_costs_are_counted_without_content_where_directions_are_drawn() -> None:
+    sigreg, plain = (cost(parts_of("objective=combo", *words))
+                     for words in (("terms.sigreg=1",), ()))  # fmt: skip
+    assert sigreg.flops_per_step > plain.flops_per_step > 0
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ FILES = {
     for file in sorted(HOME.rglob("*.py"))
     if file.relative_to(HOME).parts[0].removesuffix(".py") not in FREE
 }
-FILES.pop("options/rules", None)  # names the config for its types, until it melts into it
 
 
 @pytest.mark.parametrize("name", FILES)

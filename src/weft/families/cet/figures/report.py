@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from weft.data.catalog.images import SETS
+from weft.data.catalog.sets import SETS
 from weft.families.cet.config import Config
-from weft.families.cet.trace.kernel import Kernel, merit, pairing, support
-from weft.families.cet.trace.kernel import trace_kernel as memory
+from weft.families.cet.trace.kernel import Kernel, merit, pairing, support, trace_kernel
+from weft.plots.axes import key_beside, label_axes
+from weft.plots.images import Named, in_unit
+from weft.plots.style import DOTTED, colour
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
-
-Named = tuple[str, str, "Figure"]
-"""Name, caption, figure."""
 
 SIMILARITIES = {
     "sim": "cosine",
@@ -33,7 +31,6 @@ PAPER_ORDERS = (1, 2, 6, 10)
 SECONDS_PER_STEP = 0.2
 PICTURES = 24
 THIS_RUN = "   this run"
-DOTS = (0, (1, 1.5))
 RHO = "\N{GREEK SMALL LETTER RHO}"
 
 
@@ -47,24 +44,24 @@ def kernels(config: Config) -> Named:
     figure = Figure(figsize=(6.8, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for number, order in enumerate(sorted({*PAPER_ORDERS, config.order})):
-        kernel = trace_kernel(config, order, "cascade")
+        kernel = kernel_of(config, order, "cascade")
         mine = order == config.order and config.kernel == "cascade"
         name = f"{_cascade(order)}   {RHO} = {merit(kernel, delay):.3f}"
         axes.plot(
             range(shown),
             kernel[:shown].numpy(),
-            color=f"C{number % 6}",
+            color=colour(number),
             linewidth=2.8 if mine else 1.3,
             label=name + mine * THIS_RUN,
         )
         if mine:
             axes.fill_between(
-                range(shown), kernel[:shown].numpy(), color=f"C{number % 6}", alpha=0.12
+                range(shown), kernel[:shown].numpy(), color=colour(number), alpha=0.12
             )
     axes.axvline(
         delay,
         color="0.5",
-        linestyle=DOTS,
+        linestyle=DOTTED,
         linewidth=1.6,
         zorder=1,
         label=f"ideal delay   {RHO} = 1" + (config.kernel == "ideal") * THIS_RUN,
@@ -72,7 +69,7 @@ def kernels(config: Config) -> Named:
     if config.kernel == "sideways":
         axes.axvline(0, color="C5", linewidth=2.8, label="no memory" + THIS_RUN)
     title = f"What the trace remembers (delay {delay})"
-    _label(axes, title, _time("time since the input"), "weight in the trace")
+    label_axes(axes, title, _time("time since the input"), "weight in the trace")
     axes.set_xlim(0, shown - 1)
     axes.legend(loc="upper right")
     caption = (
@@ -105,7 +102,7 @@ def pairing_matrix(config: Config) -> Named:
         vmax=reach,
         interpolation="nearest",
     )
-    axes.plot(ends, ends, color="0.45", linewidth=0.8, linestyle=DOTS)
+    axes.plot(ends, ends, color="0.45", linewidth=0.8, linestyle=DOTTED)
     if config.delay > 0:
         lost = ends[1] - config.delay
         axes.axhspan(lost, ends[1], facecolor="none", edgecolor="0.75", hatch="////", linewidth=0)
@@ -120,7 +117,9 @@ def pairing_matrix(config: Config) -> Named:
             )
     figure.colorbar(picture, ax=axes, label="weight", shrink=0.85)
     axes.grid(visible=False)
-    _label(axes, "Which error meets which activity", "activity of time step", "error of time step")
+    label_axes(
+        axes, "Which error meets which activity", "activity of time step", "error of time step"
+    )
     caption = (
         "Weight with which the error of one item (row) is paired with the activity of another "
         "(column). Back-propagation has ones on the dotted diagonal and nothing elsewhere."
@@ -140,7 +139,7 @@ def trace(config: Config, images: Tensor) -> Named:
     from matplotlib.figure import Figure
 
     row, column = _liveliest(images)
-    x = images[:, 0, row, column].detach().cpu().double().numpy()
+    x = images[:, 0, row, column].cpu().double().numpy()
     length, time = len(x), np.arange(len(x))
     figure = Figure(figsize=(7.6, 4.8), layout="constrained")
     strip, below, above = figure.subplots(
@@ -149,10 +148,10 @@ def trace(config: Config, images: Tensor) -> Named:
     _strip(strip, images, row, column)
     below.vlines(time, 0, x, color="C0", linewidth=1.4)
     below.plot(time, x, "o", color="C0", markersize=2.6)
-    _label(below, "", "", "activity of\nmarked pixel")
+    label_axes(below, "", "", "activity of\nmarked pixel")
     strip.set_title("What a synapse remembers of a stream")
-    plain = np.convolve(x, trace_kernel(config, 1, "cascade").numpy())[:length]
-    mine = np.convolve(x, trace_kernel(config, config.order, config.kernel).numpy())[:length]
+    plain = np.convolve(x, kernel_of(config, 1, "cascade").numpy())[:length]
+    mine = np.convolve(x, kernel_of(config, config.order, config.kernel).numpy())[:length]
     above.plot(time, plain, color="C1", linewidth=1.3, label=_cascade(1))
     if config.order > 1 or config.kernel != "cascade":
         width = 2.4 if config.kernel == "cascade" else 1.0
@@ -166,7 +165,7 @@ def trace(config: Config, images: Tensor) -> Named:
         label=f"wanted: activity {config.delay} steps ago",
         zorder=1,
     )
-    _label(above, "", _time("time"), "trace")
+    label_axes(above, "", _time("time"), "trace")
     above.legend(loc="upper left", bbox_to_anchor=(0, 1.22), ncols=3)
     above.set_xlim(-0.5, length - 0.5)
     caption = (
@@ -196,13 +195,13 @@ def similarity(history: Sequence[Mapping[str, Any]]) -> Named:
                 continue
             steps = [step for step, _ in rows]
             values = torch.tensor([value for _, value in rows], dtype=torch.float64)
-            axes.plot(steps, values.numpy(), color=f"C{number % 6}", alpha=0.25, linewidth=0.8)
-            axes.plot(steps, _smooth(values).numpy(), color=f"C{number % 6}", label=layer)
-        axes.axhline(1, color="0.5", linewidth=1, linestyle=DOTS)
+            axes.plot(steps, values.numpy(), color=colour(number), alpha=0.25, linewidth=0.8)
+            axes.plot(steps, _smooth(values).numpy(), color=colour(number), label=layer)
+        axes.axhline(1, color="0.5", linewidth=1, linestyle=DOTTED)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.locator_params(nbins=5)
-        _label(axes, title, "step", "")
-    panels[-1].legend(title="layer", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        label_axes(axes, title, "step", "")
+    key_beside(panels[-1], "layer")
     caption = (
         "Update of each layer against its true gradient: cosine; cosine after the mean activity, "
         "which every kernel gets right, is taken out of both; gain, the update's length along the "
@@ -223,7 +222,7 @@ def predictions(config: Config, images: Tensor, labels: Tensor, logits: Tensor) 
 
     known = SETS.get(config.data.dataset)
     names = known.classes if known else [str(k) for k in range(logits.shape[-1])]
-    shares, guesses = logits.detach().float().softmax(-1).max(-1)
+    shares, guesses = logits.float().softmax(-1).max(-1)
     columns = 8
     rows = -(-len(labels) // columns)
     figure = Figure(figsize=(8.0, 1.36 * rows), layout="constrained")
@@ -233,15 +232,15 @@ def predictions(config: Config, images: Tensor, labels: Tensor, logits: Tensor) 
         grid.flat, _pictures(images), labels.tolist(), guesses.tolist(), shares.tolist(),
         strict=False,
     ):  # fmt: skip
-        label, guess, share = item
+        wanted, guess, share = item
         axes.imshow(image, cmap="gray_r", interpolation="nearest")
         said = f"{names[guess]}  {share:.0%}"
-        right += guess == label
+        right += guess == wanted
         style: dict[str, Any] = {"fontsize": 8, "loc": "center", "pad": 3}
-        if guess == label:
+        if guess == wanted:
             axes.set_title(said, fontweight="normal", **style)
         else:
-            axes.set_title(f"{said}\nis {names[label]}", color="C1", **style)
+            axes.set_title(f"{said}\nis {names[wanted]}", color="C1", **style)
     for axes in grid.flat:
         axes.set_axis_off()
     caption = (
@@ -251,13 +250,13 @@ def predictions(config: Config, images: Tensor, labels: Tensor, logits: Tensor) 
     return "predictions", caption, figure
 
 
-def trace_kernel(config: Config, order: int, kernel: Kernel) -> Tensor:
+def kernel_of(config: Config, order: int, kernel: Kernel) -> Tensor:
     """k[0..B-1], float64, as the rule of this run would use it for `order` and `kernel`; all that
     is not 0, and at least 3 T + 13 taps, in carry mode."""
     length = config.batch_size
     if config.carry:
         taps = support(config.delay, order, kernel)
-        kept = memory(config.delay, order, taps, kernel, config.readout)
+        kept = trace_kernel(config.delay, order, taps, kernel, config.readout)
         shown = max(3 * config.delay + 13 - taps, 0)
         return torch.nn.functional.pad(kept, (0, shown))
     pairs = pairing(config.delay, order, length, kernel=kernel, readout=config.readout)
@@ -279,17 +278,9 @@ def _time(what: str) -> str:
     return f"{what} (steps of {SECONDS_PER_STEP} s)"
 
 
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-
-
 def _pictures(images: Tensor) -> NDArray[np.float32]:
     """Images (N, C, H, W) as pictures (N, H, W[, 3]) with values in [0, 1]."""
-    images = images.detach().cpu().float()
-    low, high = images.amin(), images.amax()
-    images = (images - low) / (high - low).clamp(min=1e-12)
+    images = in_unit(images)
     pictures = images.movedim(1, -1) if images.shape[1] == 3 else images.mean(1)
     return pictures.numpy()
 

@@ -73,7 +73,7 @@ def convert(
     layers = {
         name: module
         for name, module in revert(model).named_modules()
-        if type(module) in (nn.Linear, nn.Conv2d)
+        if isinstance(module, nn.Linear | nn.Conv2d) and type(module) in (nn.Linear, nn.Conv2d)
     }
     common = {
         "order": order, "delay": delay, "gate": gate, "kernel": kernel, "readout": readout,
@@ -102,7 +102,7 @@ def revert(model: nn.Module) -> nn.Module:
                 module._modules[name] = child.original
     for layer in traced_layers(model).values():
         del layer.clock, layer.trace, layer.rule, layer.does, layer.similarity, layer.history
-        layer.__class__ = nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d
+        _become(layer, nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d)
     return model
 
 
@@ -133,26 +133,33 @@ def similarities(model: nn.Module) -> dict[str, Tensor]:
     return {name: layer.similarity for name, layer in traced_layers(model).items()}
 
 
+def _become(layer: nn.Module, kind: type[nn.Module]) -> None:
+    """Exchanges the class; the object stays itself, so that other references to it stay valid."""
+    layer.__class__ = kind
+
+
 def _swap(
-    layer: nn.Module,
+    layer: nn.Linear | nn.Conv2d,
     shared: Clock,
     options: Mapping[str, Any],
     relu: bool,
     pool: Pool | None,
     carry: bool,
 ) -> None:
-    """Turns a plain layer into a traced one by exchanging its class.
-
-    The object stays itself, so optimisers, hooks and other references to it stay valid.
-    """
+    """Turns a plain layer into a traced one."""
     gate = options["gate"]
     if isinstance(layer, nn.Conv2d):
-        layer.__class__ = TracedConv2d
-        outside = layer.pads_outside or layer.padding == "valid"
-        padding = (0, 0) if outside else layer.padding
-        layer.does = Conv(layer.stride, padding, layer.dilation, layer.groups, relu, pool)
+        _become(layer, TracedConv2d)
+        assert isinstance(layer, TracedConv2d)
+        # In words, "same" is padded outside and "valid" is no padding.
+        padding = (
+            (0, 0) if isinstance(layer.padding, str) or layer.pads_outside else _pair(layer.padding)
+        )
+        geometry = _pair(layer.stride), padding, _pair(layer.dilation), layer.groups
+        layer.does = Conv(*geometry, relu, pool)
     else:
-        layer.__class__ = TracedLinear
+        _become(layer, TracedLinear)
+        assert isinstance(layer, TracedLinear)
         layer.does = Dense(relu)
     layer.clock = shared
     shape = {key: options[key] for key in ("delay", "order", "kernel", "readout", "error")}
@@ -205,14 +212,15 @@ def _refuse_reuse(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
             )
 
 
-def _geometry(pool: nn.AvgPool2d) -> Pool:
-    def pair(size: int | tuple[int, int]) -> tuple[int, int]:
-        return (size, size) if isinstance(size, int) else (size[0], size[1])
+def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
+
+def _geometry(pool: nn.AvgPool2d) -> Pool:
     return Pool(
-        pair(pool.kernel_size),
-        pair(pool.stride),
-        pair(pool.padding),
+        _pair(pool.kernel_size),
+        _pair(pool.stride),
+        _pair(pool.padding),
         pool.ceil_mode,
         pool.count_include_pad,
         pool.divisor_override,

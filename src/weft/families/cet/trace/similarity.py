@@ -8,6 +8,8 @@ that is due to their mean: the plain cosine flatters (cet.md section 5), the cen
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -50,13 +52,13 @@ def moments_by_blocks(
     height = max(1, BLOCK // update.shape[1])
     factors = (update_mean, true, true_mean)
     columns = zip(*(errors.split(height, dim=1) for errors, _ in factors), strict=True)
-    total = 0
+    products = []
     for rows, parts in zip(update.split(height), columns, strict=True):
         mean, full, mean_of_true = (
             part.mT @ inputs for part, (_, inputs) in zip(parts, factors, strict=True)
         )
-        total = total + moments(rows, mean, full, mean_of_true)
-    return total
+        products.append(moments(rows, mean, full, mean_of_true))
+    return reduce(torch.add, products)
 
 
 def moments_by_rows(post: Tensor, errors: Tensor, x: Tensor, mean: Tensor) -> Tensor:

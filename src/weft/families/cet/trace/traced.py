@@ -26,19 +26,26 @@ class Trace:
     error: ErrorShape = "impulse"
     carry: bool = False
 
-    @torch.compiler.disable
     def pairing(self, length: int) -> Pairing:
         """The pairing of a stream of `length` items, float64 on the CPU."""
-        with torch.device("cpu"):
-            return pairing(
-                self.delay,
-                self.order,
-                length,
-                kernel=self.kernel,
-                readout=self.readout,
-                error=self.error,
-                carry=self.carry,
-            )
+        made: Pairing = _uncompiled_pairing(self, length)
+        return made
+
+
+def _pairing(trace: Trace, length: int) -> Pairing:
+    with torch.device("cpu"):
+        return pairing(
+            trace.delay,
+            trace.order,
+            length,
+            kernel=trace.kernel,
+            readout=trace.readout,
+            error=trace.error,
+            carry=trace.carry,
+        )
+
+
+_uncompiled_pairing = torch.compiler.disable(_pairing)
 
 
 class Clock:
@@ -163,12 +170,8 @@ class TracedConv2d(nn.Conv2d):
 
 
 def _traced(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
-    return _update(layer, x) if layer.history is None else _carried(layer, x)
-
-
-@torch.compiler.disable  # its backward pass moves buffers on, which a compiled graph may not
-def _carried(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
-    return _update(layer, x)
+    out: Tensor = _update(layer, x) if layer.history is None else _carried(layer, x)
+    return out
 
 
 def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
@@ -183,12 +186,18 @@ def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
     )
 
 
+# Its backward pass moves buffers on, which a compiled graph may not.
+_carried = torch.compiler.disable(_update)
+
+
 class Absorbed(nn.Module):
     """Keeps the place of a ReLU or pool whose work the layer before it does.
 
     Args:
         original: the module that stood here.
     """
+
+    original: nn.Module
 
     def __init__(self, original: nn.Module) -> None:
         super().__init__()

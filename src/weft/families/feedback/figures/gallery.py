@@ -27,7 +27,7 @@ def stories(
     config: Config,
     tokenizer: Tokenizer,
     source: Source,
-    generator: torch.Generator,
+    generator: torch.Generator | None,
 ) -> list[Story]:
     """The first held-out chunks, begun as they begin and ended by the model and by its base."""
     tokens = next(chunks(source, _STORIES, _STORIES))["tokens"].to(model.base.table.device)

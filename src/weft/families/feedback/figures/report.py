@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from weft.plots.axes import label_axes
+from weft.plots.images import Named
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Named = tuple[str, str, "Figure"]
-"""Name, caption, figure."""
 
 METRICS = {"adapted": "loss", "base": "base_loss", "shuffled": "shuffled_loss"}
 STYLES = {"adapted": ("C0", "-"), "base": ("0.45", "--"), "shuffled": ("C1", ":")}
@@ -57,7 +56,7 @@ def bound_over_training(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]
         for form, key in METRICS.items():
             if f"{split}/{key}" in rows[-1]:
                 _line(axes, steps, [row[f"{split}/{key}"] for row in rows], form)
-        axes.set(xlabel="step", ylabel="nats a token", title="Bound on held-out text")
+        label_axes(axes, "Bound on held-out text", "step", "nats a token")
         axes.legend(loc="upper right")
         caption = (
             "NELBO a real token, always under the same masks. Base: the feedforward model before "
@@ -77,12 +76,13 @@ def by_level(nats: Mapping[str, Sequence[float]], hits: Mapping[str, Sequence[fl
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.6, 3.2), layout="constrained")
-    for axes, values, label in zip(
+    for axes, values, quantity in zip(
         figure.subplots(1, 2), (nats, hits), ("nats a masked token", "accuracy"), strict=True
     ):
         for form, line in values.items():
             _line(axes, [(level + 0.5) / len(line) for level in range(len(line))], line, form)
-        axes.set(xlabel="noise time t", ylabel=label, xlim=(0, 1))
+        label_axes(axes, "", "noise time t", quantity)
+        axes.set_xlim(0, 1)
     figure.axes[0].legend(loc="best")
     caption = (
         "What is known of a hidden token, by how much else is hidden: at time t about a share t "

@@ -6,17 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from weft.families.feedback.nets.attention import Block, Size, normal
 from weft.families.feedback.nets.deltas import BlockDeltas, Deltas, Factors
+from weft.families.feedback.nets.feedforward import Feedforward
 from weft.nn.dense import linear
-
-if TYPE_CHECKING:
-    from weft.families.feedback.model import Feedforward
 
 
 @dataclass(frozen=True)

@@ -178,12 +178,17 @@ def cut(batch: Batch, length: int, pad_id: int) -> Batch:
     return {name: tensor.masked_fill(gone, fill[name]) for name, tensor in batch.items()}
 
 
-def random_length(length: int, probability: float, generator: torch.Generator) -> int | None:
+def random_length(length: int, probability: float, generator: torch.Generator | None) -> int | None:
     """With `probability` a length T' ~ U{1..length}, else None.
 
     Args:
-        generator: on the CPU, since a length decides shapes.
+        length: T.
+        probability: in [0, 1].
+        generator: on the CPU, since a length decides shapes; None where costs are counted, which
+            are those of whole chunks.
     """
+    if generator is None:
+        return None
     coin = float(torch.rand((), generator=generator))
     if coin >= probability:
         return None

@@ -54,7 +54,7 @@ def complete(
     vocabulary: Vocabulary,
     clean: Tensor,
     masked: Tensor,
-    generator: torch.Generator,
+    generator: torch.Generator | None,
     *,
     adapted: bool = True,
 ) -> Tensor:
@@ -91,7 +91,7 @@ def exact_match(
     config: Config,
     tokenizer: Tokenizer,
     source: Source,
-    generator: torch.Generator,
+    generator: torch.Generator | None,
 ) -> dict[str, float]:
     """How often a generated answer ends in the right number.
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 from torch import Tensor
 
 from weft.errors import ConfigError
 from weft.families.feedback.config import Config
-from weft.families.feedback.model import Feedforward, LanguageModel
+from weft.families.feedback.model import LanguageModel
+from weft.families.feedback.nets.feedforward import Feedforward
 from weft.task.parent import Parent
-
-_ORIGIN = "origin"
 
 
 def keep_origin(model: LanguageModel, config: Config) -> None:
@@ -20,13 +18,12 @@ def keep_origin(model: LanguageModel, config: Config) -> None:
     if config.stage != "feedforward" and config.adapted != "none":
         origin = Feedforward(model.base.size)
         origin.load_state_dict(model.base.state_dict())
-        model.add_module(_ORIGIN, origin.requires_grad_(False))
+        model.origin = origin.requires_grad_(False)
 
 
 def origin_of(model: LanguageModel) -> Feedforward:
     """The feedforward network as it was before adaptation."""
-    kept = dict(model.named_children()).get(_ORIGIN, model.base)
-    return cast(Feedforward, kept)
+    return model.base if model.origin is None else model.origin
 
 
 def inherit(model: LanguageModel, config: Config, parent: Parent) -> None:
@@ -42,13 +39,12 @@ def inherit(model: LanguageModel, config: Config, parent: Parent) -> None:
 
     def without_copy() -> dict[str, Tensor]:
         weights = parent.load_weights()
-        return {k: v for k, v in weights.items() if not k.startswith(f"{_ORIGIN}.")}
+        return {k: v for k, v in weights.items() if not k.startswith("origin.")}
 
     part = replace(parent, load_weights=without_copy)
     part.fill(model.inherited(condition=base.self_condition))
-    origin = origin_of(model)
-    if origin is not model.base:
-        origin.load_state_dict(model.base.state_dict())
+    if model.origin is not None:
+        model.origin.load_state_dict(model.base.state_dict())
 
 
 def _check(config: Config, base: Config, parent: Parent) -> None:

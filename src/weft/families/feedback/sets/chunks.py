@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from weft.families.feedback.sets.cached import Arrays, cached, checksum
+from weft.data.cache import Arrays, cached, checksum
 from weft.families.feedback.sets.corpus import Corpus
 from weft.families.feedback.sets.tokenizer import Tokenizer
 
@@ -56,7 +56,8 @@ def tokenised(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Documents:
             "lengths": np.array([len(one) for one in ids], np.int64),
         }
 
-    kept = cached("tokens", checksum("tokens", corpus.keys[split], tokenizer.key), make)
+    key = checksum("tokens", corpus.keys[split], tokenizer.key)
+    kept = cached("tokens", key[:32], make)
     return Documents(kept["tokens"].astype(np.int32), kept["lengths"])
 
 

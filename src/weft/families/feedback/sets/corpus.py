@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weft.data import fetch
+from weft.data.cache import checksum
 from weft.errors import DataError
 from weft.families.feedback.options.sections import TENTH, FeedbackData
-from weft.families.feedback.sets.cached import checksum
 
 _BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)*\n")
 

@@ -8,7 +8,7 @@ from itertools import count
 import torch
 
 from weft.data.random import stream
-from weft.families.jepa.reference import episodes as reference_data
+from weft.families.jepa.reference import episodes
 from weft.families.jepa.sets.backgrounds import grey
 from weft.families.jepa.sets.dots import DotsSource
 from weft.families.jepa.sets.scene import THREE_DOTS, Norm, Scene
@@ -52,10 +52,10 @@ def _weft(scene: Scene, pictures: bool) -> Form:
 
 
 def _reference(scene: Scene, pictures: bool) -> Form:
-    stock = reference_data.pictures(_images(), scene.size) if pictures else None
+    stock = episodes.pictures(_images(), scene.size) if pictures else None
     norm = Norm.raw(scene.num_dots)
     return Form(
-        lambda: reference_data.batch(scene, norm, _BATCH_SIZE, stock),
+        lambda: episodes.batch(scene, norm, _BATCH_SIZE, stock),
         windows=3 if pictures else 20,
         steps_per_window=1,
     )

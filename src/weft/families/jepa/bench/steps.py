@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from weft.data.source import Batch
@@ -15,13 +15,13 @@ from weft.families.jepa import objective
 from weft.families.jepa.bench.batches import data_cases
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
-from weft.families.jepa.model import build_model
+from weft.families.jepa.model import Model, build_model
 from weft.families.jepa.optim.lars import lars
 from weft.families.jepa.options.sections import Lars
-from weft.families.jepa.reference import frame_by_frame as reference
+from weft.families.jepa.reference import frame_by_frame
 from weft.task.bench import Case, Form
 
-Loss = Callable[[nn.Module, Batch, Config, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
+Loss = Callable[[Model, Batch, Config, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 
 
 def cases(full: bool) -> Iterator[Case]:
@@ -59,7 +59,7 @@ def _case(
         "weft-bf16": partial(_form, objective.loss, config, steps, bf16=True),
     }
     if compared:
-        forms["reference"] = partial(_form, reference.loss, plain, steps, windows=windows)
+        forms["reference"] = partial(_form, frame_by_frame.loss, plain, steps, windows=windows)
     return Case(name, forms, baselines=("reference",) if compared else ("weft",))
 
 

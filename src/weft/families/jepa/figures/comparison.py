@@ -6,14 +6,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Named = tuple[str, str, "Figure"]
-"""Name, caption, figure."""
+from weft.plots.axes import key_beside, label_axes
+from weft.plots.images import Named
+from weft.plots.style import DOTTED, colour
 
 METHODS = ("random", "vicreg", "simclr", "rssm", "idm", "combo", "supervised")
 TITLES = {
@@ -32,7 +29,6 @@ NOISES = ("changing uniform", "changing structured", "fixed uniform", "fixed str
 _REPEATS = ("seed", "run", "log", "checkpoint", "eval", "engine", "data")
 """What may differ between runs of one setting."""
 
-_DOTTED = (0, (1, 1.6))
 _DOTS = ("C1", "C0", "C2")
 
 
@@ -145,21 +141,21 @@ def noise_sweep(results: Iterable[Result]) -> Named:
                 *(_interval([r.rmse for r in mine if r.level == level]) for level in levels),
                 strict=True,
             )
-            colour = "0.55" if method == "random" else f"C{(number - 1) % 6}"
-            dash = _DOTTED if method in ("random", "supervised") else "-"
+            shade = "0.55" if method == "random" else colour(number - 1)
+            dash = DOTTED if method in ("random", "supervised") else "-"
             (handles[method],) = axes.plot(
-                levels, means, color=colour, linestyle=dash, marker="o", markersize=3.6
+                levels, means, color=shade, linestyle=dash, marker="o", markersize=3.6
             )
             axes.fill_between(
                 levels,
                 [m - r for m, r in zip(means, reach, strict=True)],
                 [m + r for m, r in zip(means, reach, strict=True)],
-                color=colour,
+                color=shade,
                 alpha=0.16,
                 linewidth=0,
             )
         axes.set_ylim(0, 1.06 * top)
-        _label(axes, f"{noise} noise", "brightness of the background", "")
+        label_axes(axes, f"{noise} noise", "brightness of the background", "")
     for axes in panels.flat[len(present) :]:
         axes.set_axis_off()
     for line in panels:
@@ -202,22 +198,16 @@ def dots_kept(results: Iterable[Result], guess: float) -> Named:
         bars = axes.bar(places, means, width=0.25, color=_DOTS[dot], yerr=reach, label=name,
                         error_kw={"elinewidth": 1.0, "ecolor": "0.2"})  # fmt: skip
         axes.bar_label(bars, [f"{m:.1f}" for m in means], padding=2, fontsize=7.5)
-    axes.axhline(guess, color="0.6", linestyle=_DOTTED, zorder=0, label="always the centre")
+    axes.axhline(guess, color="0.6", linestyle=DOTTED, zorder=0, label="always the centre")
     axes.set_ylim(top=1.18 * guess)
     axes.set_xticks(range(len(methods)), [TITLES[m] for m in methods])
-    _label(axes, "Which dots are kept", "", "RMSE (px)")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    label_axes(axes, "Which dots are kept", "", "RMSE (px)")
+    key_beside(axes)
     caption = (
         "Error of each dot's position read out of the rollout. The model is told the actions of "
         "dot 1 alone; a bar at the dotted line means that the dot is lost."
     )
     return "dots_kept", caption, figure
-
-
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
 
 
 # Student's t at 97.5 % for 1, 2, ... degrees of freedom, and what it tends to.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from weft.data.random import stream
 from weft.families.jepa.sets.dots import DotsSource
+from weft.plots.images import enlarged, in_unit, save_animation
 
 # Of dot 1, 2, 3: the channels a frame of three dots is shown in.
 _COLOURS = ((255, 80, 80), (80, 220, 80), (100, 140, 255))
@@ -32,9 +33,7 @@ def draw_frames(
         action: in pixels, (T - 1, K, 2); lines may cross walls, which stop the dot.
         scale: screen pixels to a pixel.
     """
-    low, high = image.amin(), image.amax()
-    levels = ((image - low) * (255 / (high - low).clamp_min(1e-12))).round().byte()
-    colours = levels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().cpu()
+    colours = in_unit(image).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
     places, moves = location.tolist(), action.tolist()
     return [
         _draw_frame(colours[t], t, places[t], moves[t] if t < len(moves) else None, scale)
@@ -52,8 +51,7 @@ def _draw_frame(
     """One frame: `pixels` (S, S, 3) enlarged, a ring and a line a dot, and a line of text a dot."""
     side = pixels.shape[0] * scale
     picture = Image.new("RGB", (side, side + _LINE_HEIGHT * len(places) + _MARGIN))
-    enlarged = Image.fromarray(pixels.numpy()).resize((side, side), Image.Resampling.NEAREST)
-    picture.paste(enlarged)
+    picture.paste(enlarged(pixels, scale))
     draw = ImageDraw.Draw(picture)
     for dot, (x, y) in enumerate(places):
         colour = _COLOURS[dot % len(_COLOURS)]
@@ -67,6 +65,21 @@ def _draw_frame(
             text += f"   a {dx:+.1f} {dy:+.1f}"
         draw.text((_MARGIN, side + _LINE_HEIGHT * dot), text, _TEXT)
     return picture
+
+
+def training_episode(source: DotsSource) -> tuple[str, str, list[Image.Image]]:
+    """The first training episode with positions and actions: name, caption, frames."""
+    batch = source.episodes(source.plan(0, 0)[0][:1], stream(0, 0, "preview", device=source.device))
+    frames = draw_frames(
+        batch["image"][0],
+        source.norm.pixels(batch["location"][0]),
+        batch["action"][0] * source.norm.action_scale,
+    )
+    caption = (
+        "What the model learns from: a training episode. Ring: a dot's position p; line: its next "
+        "action a, in pixels, before walls stop it. Only dot 1's actions are told to the model."
+    )
+    return "episode", caption, frames
 
 
 def save_preview(
@@ -93,8 +106,7 @@ def save_preview(
         draw_frames(batch["image"][i], place[i], move[i]) for i in range(len(batch["image"]))
     ]
     joined = [_side_by_side(row) for row in zip(*columns, strict=True)]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    joined[0].save(path, save_all=True, append_images=joined[1:], duration=frame_ms, loop=0)
+    save_animation(joined, Path(path), frame_ms)
 
 
 def _side_by_side(pictures: tuple[Image.Image, ...]) -> Image.Image:

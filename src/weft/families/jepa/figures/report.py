@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from weft.plots.axes import bare, key_beside, label_axes
+from weft.plots.images import Named, spread
+from weft.plots.style import DOTTED, TRUTH
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Named = tuple[str, str, "Figure"]
-"""Name, caption, figure."""
-
 EPISODES = 8
 FILM_FRAMES = 9
-_DOTTED = (0, (1, 1.6))
-_TRUE, _READ = "0.25", ("C1", "C0", "C2")
+_READ = ("C1", "C0", "C2")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def film(episodes: Episodes) -> Named:
     """Frames of two episodes, the true position ringed and the read one crossed."""
     from matplotlib.figure import Figure
 
-    shown = _spread(episodes.true.shape[1])
+    shown = spread(episodes.true.shape[1], FILM_FRAMES)
     rows = min(2, len(episodes.true))
     figure = Figure(figsize=(1.02 * len(shown), 1.02 * rows + 0.22), layout="constrained")
     grid = figure.subplots(rows, len(shown), squeeze=False)
@@ -103,7 +103,7 @@ def reconstructions(true: Tensor, decoded: Tensor) -> Named:
     """
     from matplotlib.figure import Figure
 
-    shown = _spread(len(true))
+    shown = spread(len(true), FILM_FRAMES)
     figure = Figure(figsize=(1.02 * len(shown) + 0.6, 2.3), layout="constrained")
     grid = figure.subplots(2, len(shown), squeeze=False)
     for line, frames, name in zip(grid, (true, decoded), ("true", "decoded"), strict=True):
@@ -129,13 +129,13 @@ def error_over_time(errors: Sequence[float], encoder: float, guess: Sequence[flo
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.add_subplot()
     time = range(len(errors))
-    axes.plot(time, guess, color="0.6", linestyle=_DOTTED, label="always the centre")
+    axes.plot(time, guess, color="0.6", linestyle=DOTTED, label="always the centre")
     axes.plot(time, errors, "o-", color="C0", markersize=4, label="rollout")
     axes.plot([0], [encoder], "D", color="C1", markersize=5.5, label="encoder alone")
     axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)
-    _label(axes, "How long the rollout knows where the dot is", "frame", "RMSE (px)")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    label_axes(axes, "How long the rollout knows where the dot is", "frame", "RMSE (px)")
+    key_beside(axes)
     caption = (
         "Root mean squared Euclidean distance (over x and y together) between the dot and the "
         "read-out of the rollout, frame by frame, on held-out episodes."
@@ -171,8 +171,8 @@ def error_over_training(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]
         )
     axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)
-    _label(axes, "Error by frame as training goes on", "frame", "RMSE (px)")
-    axes.legend(title="step", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    label_axes(axes, "Error by frame as training goes on", "frame", "RMSE (px)")
+    key_beside(axes, "step")
     caption = (
         "Rollout error of each frame on the validation episodes, at several moments of training."
     )
@@ -193,7 +193,7 @@ def _picture(
 
 def _show(axes: Axes, frame: Tensor, scale: Tensor, strength: float = 1.0) -> None:
     """A frame (C, S, S) in pixel coordinates, from white at the least of `scale` to black."""
-    image, scale = (t.detach().float().cpu().mean(-3) for t in (frame, scale))
+    image, scale = (t.float().cpu().mean(-3) for t in (frame, scale))
     axes.imshow(
         image.numpy(), cmap="gray_r", alpha=strength, interpolation="nearest",
         vmin=float(scale.min()), vmax=float(scale.max()) + 1e-9,
@@ -201,35 +201,25 @@ def _show(axes: Axes, frame: Tensor, scale: Tensor, strength: float = 1.0) -> No
     size = image.shape[-1]
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color("0.8")
-
-
-def _spread(total: int) -> list[int]:
-    """Some of `total` frames, evenly spread, the first and the last among them."""
-    return sorted({round(i * (total - 1) / (FILM_FRAMES - 1)) for i in range(FILM_FRAMES)})
+    bare(axes, frame="0.8")
 
 
 def _rectangle(low: float, side: float) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((low, low), side, side, fill=False, edgecolor="0.6", linewidth=0.8,
-                     linestyle=_DOTTED)  # fmt: skip
+                     linestyle=DOTTED)  # fmt: skip
 
 
 def _paths(axes: Axes, true: Tensor, read: Tensor, dot: int) -> None:
     """Two paths (T, 2), the same times joined."""
     from matplotlib.collections import LineCollection
 
-    true, read = true.detach().cpu(), read.detach().cpu()
+    true, read = true.cpu(), read.cpu()
     colour = _READ[dot % len(_READ)]
     joins = [(a, b) for a, b in zip(true.tolist(), read.tolist(), strict=True)]
     axes.add_collection(LineCollection(joins, colors=colour, linewidths=0.7, alpha=0.45))
-    for path, paint, width in ((true, _TRUE, 1.5), (read, colour, 1.7)):
+    for path, paint, width in ((true, TRUTH, 1.5), (read, colour, 1.7)):
         axes.plot(*path.T.numpy(), color=paint, linewidth=width, alpha=0.95,
                   solid_joinstyle="round")  # fmt: skip
         axes.plot(*path[0].tolist(), "o", markersize=5, markerfacecolor="white", color=paint,
@@ -241,12 +231,6 @@ def _legend(figure: Figure, num_dots: int) -> None:
     from matplotlib.lines import Line2D
 
     names = ["read out"] if num_dots == 1 else [f"dot {k + 1} read out" for k in range(num_dots)]
-    lines = [Line2D([], [], color=_TRUE, linewidth=1.5)]
+    lines = [Line2D([], [], color=TRUTH, linewidth=1.5)]
     lines += [Line2D([], [], color=_READ[k % len(_READ)], linewidth=1.7) for k in range(num_dots)]
     figure.legend(lines, ["true path", *names], loc="outside lower center", ncols=4)
-
-
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)

@@ -17,6 +17,7 @@ from weft.families.jepa.nets.norm import run
 from weft.families.jepa.nets.resnet import WIDTHS, resnet18
 from weft.families.jepa.options.sections import ModelConfig
 from weft.nn.dense import Dense
+from weft.nn.layout import channels_last
 from weft.nn.precision import widened
 
 
@@ -202,7 +203,7 @@ class Encoder(nn.Module):
         backbone = build_backbone(config, channels * (1 + config.frame_difference), size)
         self.net, self.dim, self.map = backbone.net, backbone.dim, backbone.map
         if config.channels_last:
-            self.to(memory_format=torch.channels_last)
+            channels_last(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Codes (T, B, D), float32, of images (B, T, C, S, S)."""

@@ -74,7 +74,8 @@ class Convolution(nn.Conv2d):
         weight, bias, bf16 = self.weight, self.bias, torch.is_autocast_enabled(device)
         if bf16:
             low = torch.get_autocast_dtype(device)
-            x, weight, bias = (t if t is None else t.to(low) for t in (x, weight, bias))
+            x, weight = x.to(low), weight.to(low)
+            bias = None if bias is None else bias.to(low)
         by_patches = bf16 and self.by_patches and self.in_channels > 1
         geometry = self.stride, self.padding
         out: Tensor = _Convolution.apply(x, weight, bias, geometry, by_patches)

@@ -11,6 +11,7 @@ from weft.families.jepa.nets.norm import run
 from weft.families.jepa.nets.upsampling import UpsampledConv, UpsampledResize
 from weft.families.jepa.options.sections import ModelConfig
 from weft.nn.dense import Dense
+from weft.nn.layout import channels_last
 from weft.nn.precision import widened
 
 
@@ -69,7 +70,8 @@ class ConvDecoder(nn.Module):
     def forward(self, code: Tensor, frames: int = 1) -> Tensor:
         """Images (N, C, S, S) of codes (N, F); nothing depends on `frames` here."""
         with torch.autocast("cpu", enabled=False):  # For the same reason as `UpsampledConv`.
-            return 20 * self.net(widened(code)).tanh()  # type: ignore[no-any-return]
+            pixels: Tensor = self.net(widened(code))
+            return 20 * pixels.tanh()
 
 
 def build_decoder(config: ModelConfig, features: int, channels: int, size: int) -> nn.Module:
@@ -84,7 +86,7 @@ def build_decoder(config: ModelConfig, features: int, channels: int, size: int) 
     if config.arch != "menet5":
         return ConvDecoder(features, channels, size)
     decoder = MenetDecoder(features, channels, size, config.backbone_width_factor)
-    return decoder.to(memory_format=torch.channels_last) if config.channels_last else decoder
+    return channels_last(decoder) if config.channels_last else decoder
 
 
 def decode(decoder: nn.Module, code: Tensor, *, frames: int = 1) -> Tensor:

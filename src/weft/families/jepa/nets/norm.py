@@ -44,7 +44,8 @@ def rectified_norm(x: Tensor, norm: nn.BatchNorm2d, frames: int = 1) -> Tensor:
     """
     plain = x.device.type != "cpu" or torch.compiler.is_compiling()
     if not norm.training or (plain and frames == 1):
-        return norm(x.relu())  # type: ignore[no-any-return]
+        whole: Tensor = norm(x.relu())
+        return whole
     if plain:
         return torch.cat([norm(frame) for frame in x.relu().chunk(frames)])
     if norm.track_running_stats:

@@ -38,7 +38,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, channels_in, H, W) to (N, channels_out, H / stride, W / stride)."""
-        return self.relu(self.shortcut(x) + self.residual(x))  # type: ignore[no-any-return]
+        out: Tensor = self.relu(self.shortcut(x) + self.residual(x))
+        return out
 
 
 def resnet18(channels: int, *, small: bool = False) -> nn.Sequential:

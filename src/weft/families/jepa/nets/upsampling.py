@@ -116,8 +116,8 @@ class _SpreadOut(torch.autograd.Function):
         kernel, size = weight.shape[2:], x.shape[2:]
         by_tap = product(weight.flatten(1).t(), x.permute(0, 2, 3, 1).flatten(0, 2))
         patches = by_tap.unflatten(1, (len(x), -1)).transpose(0, 1)  # (N, O k k, H W)
-        places = [stride * (n - 1) + k for n, k in zip(size, kernel, strict=True)]
-        return F.fold(patches, places, list(kernel), stride=stride)
+        places = tuple(stride * (n - 1) + k for n, k in zip(size, kernel, strict=True))
+        return F.fold(patches, places, tuple(kernel), stride=stride)
 
     @staticmethod
     @once_differentiable

@@ -1,4 +1,4 @@
-"""The same models one frame at a time, by torch's own layers."""
+"""What models and objectives compute, one frame at a time and by torch's own layers."""
 
 # T frames, B batch, D code, F what a decoder takes
 
@@ -39,8 +39,9 @@ def plain(net: nn.Module, x: Tensor) -> Tensor:
     if isinstance(net, UpsampledConv):
         large = F.interpolate(x, scale_factor=float(net.scale), mode="nearest")
         x = F.conv2d(large, net.weight, padding=net.kernel // 2)
-        resized = isinstance(net, UpsampledResize)
-        return F.interpolate(x, net.after, mode="bilinear") if resized else x
+        if isinstance(net, UpsampledResize):
+            x = F.interpolate(x, net.after, mode="bilinear")
+        return x
     out: Tensor = net(x)
     return out
 

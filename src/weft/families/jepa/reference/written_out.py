@@ -93,7 +93,7 @@ def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
     simclr, combo = config.simclr, config.combo
 
     def lines() -> Tensor:
-        return random_directions(r.e.shape[-1], combo.sigreg_slices, at.generator, r.e.dtype)
+        return random_directions(r.e, combo.sigreg_slices, at.generator)
 
     def contrast(h: Tensor, e: Tensor) -> Tensor:
         return nt_xent(h, e, simclr.loss_temp, normalise=simclr.normalize_z)

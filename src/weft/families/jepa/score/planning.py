@@ -9,10 +9,47 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from weft.data.random import stream
+from weft.families.jepa.model import Model
+from weft.families.jepa.options.sections import Probe
 from weft.families.jepa.score.probe import Readout
+from weft.families.jepa.sets.dots import DotsSource
 
 Rollout = Callable[[Tensor, Tensor], Tensor]
 """First codes (B, D), actions (B, A, 2) -> codes of all frames (A + 1, B, D)."""
+
+
+def miss(
+    model: Model, source: DotsSource, readout: Readout, probe: Probe, num_actions: int
+) -> float:
+    """Mean distance, in pixels, of goals from where the actions planned for them lead.
+
+    Args:
+        model: in eval mode.
+        source: the first `probe.mpc_episodes` of its episodes are planned.
+        readout: codes to normalised locations.
+        probe: says how to plan.
+        num_actions: A.
+    """
+    scene, norm, burnin = source.scene, source.norm, model.burnin
+    batch = next(source.batches(probe.mpc_episodes))
+    start = model.encode(batch["image"][:, :burnin])
+    seen = batch["action"][:, : burnin - 1]
+    draws = torch.rand(len(seen), 2, generator=stream(0, 0, "goals")).to(seen.device)
+    goal = scene.low + (scene.high - scene.low) * draws
+    actions = plan_actions(
+        lambda codes, planned: model.rollout(codes, torch.cat([seen, planned], dim=1)),
+        readout,
+        start,
+        norm.location(goal),
+        num_actions=num_actions,
+        longest=scene.walks[0].max_step / norm.action_scale,
+        iterations=probe.mpc_iterations,
+        lr=probe.mpc_lr,
+    )
+    here = norm.pixels(batch["location"][:, burnin - 1, 0])
+    path = carry_out(here, actions * norm.action_scale, scene.low, scene.high)
+    return float((path[:, -1] - goal).norm(dim=-1).mean())
 
 
 def plan_actions(

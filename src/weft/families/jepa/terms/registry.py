@@ -27,12 +27,12 @@ class Setting:
     Attributes:
         batch: time first, from the rollout's first frame on.
         config: the run's config.
-        generator: random stream of the step.
+        generator: random stream of the step; None where tensors have no content.
     """
 
     batch: Batch
     config: Config
-    generator: torch.Generator
+    generator: torch.Generator | None
 
     @property
     def first(self) -> int:
@@ -45,7 +45,7 @@ Term = Callable[[Rollout, Setting], Tensor]
 
 def _sigreg(z: Tensor, at: Setting) -> Tensor:
     options = at.config.combo
-    lines = random_directions(z.shape[-1], options.sigreg_slices, at.generator, z.dtype)
+    lines = random_directions(z, options.sigreg_slices, at.generator)
     return sigreg(z, lines, options.sigreg_knots)
 
 

@@ -52,6 +52,14 @@ class Rollout:
     prior: Gaussian | None = None
     posterior: Gaussian | None = None
 
+    @property
+    def codes(self) -> dict[str, Tensor]:
+        """The kinds of code by name: projections only where there is a projector."""
+        codes = {"e": self.e, "h": self.h}
+        if self.z_e is not self.e:
+            codes |= {"z_e": self.z_e, "z_h": self.z_h}
+        return codes
+
 
 def read_actions(head: nn.Module | None, before: Tensor, after: Tensor) -> Tensor | None:
     """Actions (T - 1, B, 2) read from [before_t, after_(t+1)], or None without a head.

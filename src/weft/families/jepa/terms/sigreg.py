@@ -34,9 +34,7 @@ def sigreg(z: Tensor, directions: Tensor, knots: int) -> Tensor:
     return len(z) * (error @ (weight * gauss)).mean()
 
 
-def random_directions(
-    width: int, count: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """`count` directions drawn evenly from the sphere in `width` dimensions, (width, count)."""
-    draws = torch.randn(width, count, generator=generator, device=generator.device, dtype=dtype)
+def random_directions(z: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    """`count` directions drawn evenly from the sphere that codes z (…, D) point at, (D, count)."""
+    draws = torch.randn(z.shape[-1], count, generator=generator, device=z.device, dtype=z.dtype)
     return F.normalize(draws, dim=0)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from weft.families.warp.figures.report import Forecast, Named
+from weft.families.warp.figures.report import Forecast
+from weft.plots.axes import bare
+from weft.plots.images import Named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,8 +113,4 @@ def show_image(
         axes.imshow(
             image[..., 0].numpy(), cmap=tinted, vmin=low, vmax=high, interpolation="nearest"
         )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    bare(axes)

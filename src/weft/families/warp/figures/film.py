@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from weft.plots.images import enlarged
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -47,15 +49,11 @@ def pixel_frames(
 
 
 def _tiles(pixels: Tensor, canvas: tuple[int, int], low: float) -> list[Image]:
-    from PIL import Image
-
     height, width = canvas
     scale = max(1, round(_PIXELS / max(height, width)))
     shown = ((pixels.detach().float().cpu() - low) / (1 - low)).clamp(0, 1).expand(-1, -1, 3)
     shown = torch.where(shown.isnan(), torch.tensor(_EMPTY), shown)
-    levels = (shown * 255).round().byte().view(-1, height, width, 3)
-    size = (width * scale, height * scale)
-    return [Image.fromarray(e.numpy()).resize(size, Image.Resampling.NEAREST) for e in levels]
+    return [enlarged(picture, scale) for picture in shown.view(-1, height, width, 3)]
 
 
 def _page(rows: dict[str, list[Image]], title: str) -> Image:

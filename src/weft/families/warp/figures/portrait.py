@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from weft.families.warp.figures.report import Named
+from weft.plots.axes import key_beside
+from weft.plots.images import Named
+from weft.plots.style import DOTTED, colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,13 +151,13 @@ def drive(b: Tensor, boundaries: list[int]) -> Named:
         axes.plot(columns[:, channel].numpy(), color=f"C{channel}", linewidth=0.7, alpha=0.85,
                   label=f"channel {channel}")  # fmt: skip
     for end in boundaries[:-1]:
-        axes.axvline(end - 0.5, color="0.6", linewidth=0.8, linestyle=_DOTTED)
+        axes.axvline(end - 0.5, color="0.6", linewidth=0.8, linestyle=DOTTED)
     axes.set_xlim(0, len(columns) - 1)
     axes.set_title("What a change of the input does to each weight")
     axes.set_xlabel("weight (dotted: layers of the root)")
     axes.set_ylabel("entry of B")
     if columns.shape[1] > 1:
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        key_beside(axes)
     return "drive", f"The columns of B ({len(columns):,} weights), which start at zero.", figure
 
 
@@ -189,7 +191,7 @@ def weight_paths(theta: Tensor, label: Tensor | None, start: Tensor | None = Non
             lines.set_array(torch.arange(first, first + len(pieces)).numpy())
             lines.set_clim(0, steps - 1)
         else:
-            lines.set_color(f"C{int(label[number]) % 6}")
+            lines.set_color(colour(int(label[number])))
         axes.add_collection(lines)
         axes.plot(*points[0].tolist(), "o", color="w", markeredgecolor="0.3", markersize=5)
         axes.plot(*points[-1].tolist(), "o", color="0.3", markersize=4)
@@ -213,5 +215,5 @@ def _class_legend(axes: Axes, label: Tensor) -> None:
     from matplotlib.lines import Line2D
 
     classes = sorted({int(value) for value in label})
-    lines = [Line2D([], [], color=f"C{value % 6}") for value in classes]
+    lines = [Line2D([], [], color=colour(value)) for value in classes]
     axes.legend(lines, [f"class {value}" for value in classes], loc="best", fontsize=8)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from weft.plots.axes import label_axes
+from weft.plots.images import Named
+from weft.plots.style import DOTTED, TRUTH
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Named = tuple[str, str, "Figure"]
-"""Name, caption, figure."""
-
 PANELS = 6
 CHANNELS = 3
-_DOTTED = (0, (1, 1.6))
-_TRUE, _GIVEN = "0.25", "0.93"
+_GIVEN = "0.93"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _one_series(axes: Axes, forecast: Forecast, number: int, channels: int) -> N
             values[number, first:, channel].detach().cpu().numpy()
             for values in (forecast.truth, forecast.mean)
         )
-        axes.plot(time, truth, color=_TRUE, linewidth=1.1, alpha=0.75)
+        axes.plot(time, truth, color=TRUTH, linewidth=1.1, alpha=0.75)
         axes.plot(time, mean, color=f"C{channel}", linewidth=1.5)
         if forecast.std is not None:
             wide = 2 * forecast.std[number, first:, channel].detach().cpu().numpy()
@@ -104,7 +104,7 @@ def _legend(figure: Figure, forecast: Forecast, channels: int) -> None:
     from matplotlib.lines import Line2D
 
     names = ["prediction"] if channels == 1 else [f"channel {c}" for c in range(channels)]
-    lines = [Line2D([], [], color=_TRUE, linewidth=1.1)]
+    lines = [Line2D([], [], color=TRUTH, linewidth=1.1)]
     lines += [Line2D([], [], color=f"C{c}", linewidth=1.5) for c in range(channels)]
     figure.legend(lines, ["truth", *names], loc="outside upper left", ncols=len(lines))
 
@@ -131,12 +131,12 @@ def error_by_step(errors: Tensor, context: int, other: Tensor | None = None) -> 
             steps[context:],
             other.cpu().numpy()[context:],
             color="0.55",
-            linestyle=_DOTTED,
+            linestyle=DOTTED,
             label="last given value, repeated",
         )
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, len(errors) - 1)
-    _label(axes, "How the error grows", "step", "RMSE")
+    label_axes(axes, "How the error grows", "step", "RMSE")
     axes.set_ylim(top=1.25 * axes.get_ylim()[1])
     axes.legend(loc="upper left", ncols=2)
     caption = (
@@ -176,7 +176,7 @@ def classes_over_time(probability: Tensor, label: Tensor, accuracy: Tensor) -> N
     below.plot(range(len(accuracy)), accuracy.cpu().numpy(), color="C0")
     below.set_ylim(0, 1.02)
     below.set_xlim(-0.5, len(accuracy) - 0.5)
-    _label(below, "", "step", "accuracy")
+    label_axes(below, "", "step", "accuracy")
     panels[0].set_title("Class that the weights stand for, step by step")
     caption = (
         "Above: probability of each class (dark 0, bright 1) were reading to stop at that step; "
@@ -202,7 +202,7 @@ def by_context(lengths: Sequence[int], rows: Sequence[Mapping[str, float]], coun
     for number, (axes, name) in enumerate(zip(panels, shown, strict=True)):
         values = [row[name] for row in rows]
         axes.plot(lengths, values, "o-", color=f"C{number}", markersize=4)
-        _label(axes, "" if number else "Errors by context", "steps given", names[name])
+        label_axes(axes, "" if number else "Errors by context", "steps given", names[name])
     numbers = "; ".join(
         f"L = {length}: " + ", ".join(f"{names[name]} {row[name]:.4g}" for name in shown)
         for length, row in zip(lengths, rows, strict=True)
@@ -238,7 +238,6 @@ def between_steps(truth: Tensor, held: Tensor, parts: int) -> Named:
     return "held", caption, figure
 
 
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+def chosen(total: int, wanted: int) -> Sequence[int]:
+    """At most `wanted` of `total` places, evenly spread, the first and the last among them."""
+    return sorted({round(i * (total - 1) / max(1, wanted - 1)) for i in range(wanted)})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from weft.data import fetch
-from weft.data.catalog import images as catalog
+from weft.data.catalog.sets import SETS
 from weft.data.random import derive
 from weft.data.series import SeriesSet, find_file, load_series, read_ts
 from weft.data.source import Batch
@@ -150,7 +150,7 @@ def _is_pooled(config: Config) -> bool:
 
 def _catalogued() -> list[str]:
     """The labelled series of the catalogue."""
-    return [one.name for one in catalog.SETS.values() if one.kind == "series" and one.classes]
+    return [one.name for one in SETS.values() if one.kind == "series" and one.classes]
 
 
 def _shape(name: str) -> Shape | None:

@@ -13,8 +13,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from weft.data import fetch
-from weft.data.decoded import decoded
-from weft.data.formats import Arrays
+from weft.data.cache import Arrays, cached
 from weft.data.source import Batch
 from weft.errors import DataError
 from weft.families.warp.config import Config
@@ -43,9 +42,8 @@ def load(config: Config) -> Parts:
     for split, paths in _files(config).items():
         marks = (f"{path.name} {path.stat().st_size}" for path in paths if path.exists())
         key = hashlib.sha256("\n".join((str(size), *marks)).encode()).hexdigest()[:16]
-        kept = fetch.cache_folder() / "decoded" / f"celeba-{split}-{key}.npz"
-        images, _ = decoded(kept, partial(_resized, paths, size))
-        splits[split] = {"x": as_sequence(torch.from_numpy(images), 1)}
+        kept = cached("decoded", f"celeba-{split}-{key}", partial(_resized, paths, size))
+        splits[split] = {"x": as_sequence(torch.from_numpy(kept["images"]), 1)}
     return Parts(splits["train"], splits["test"], splits["val"], bytes_to(config))
 
 
@@ -92,7 +90,7 @@ def _files(config: Config) -> dict[str, list[Path]]:
 
 
 def _resized(paths: list[Path], size: tuple[int, int]) -> Arrays:
-    """Pictures (N, 3, height, width), resized by Lanczos' filter; there are no labels."""
+    """`images` (N, 3, height, width), resized by Lanczos' filter."""
     height, width = size
     images = np.empty((len(paths), 3, height, width), np.uint8)
     for place, path in enumerate(paths):
@@ -105,4 +103,4 @@ def _resized(paths: list[Path], size: tuple[int, int]) -> Arrays:
                 hint=f"found: {error}",
             ) from error  # fmt: skip
         images[place] = np.asarray(small).transpose(2, 0, 1)
-    return images, np.zeros(0, np.int64)
+    return {"images": images}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from weft.data import fetch
-from weft.data.catalog import images as catalog
+from weft.data.catalog.sets import SETS
 from weft.data.series import find_file, load_table, read_ett
 from weft.errors import ConfigError
 from weft.families.warp.config import Config
@@ -85,7 +85,7 @@ def header(config: Config) -> Header:
     """
     data = config.data
     member(config, _ROWS)
-    if _name(config) in catalog.SETS:
+    if _name(config) in SETS:
         fetch.expect(_name(config), root=data.root, download=data.download)
     else:
         _loose(config)
@@ -107,7 +107,7 @@ def load(config: Config) -> Parts:
     see what it is to forecast.
     """
     data, name = config.data, _name(config)
-    if name in catalog.SETS:
+    if name in SETS:
         table = load_table(name, root=data.root, download=data.download)
     else:
         table = read_ett(_loose(config))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from weft.families.feedback.model import Feedforward
 from weft.families.feedback.nets.adapt import Writer, matrices, merge
 from weft.families.feedback.nets.attention import Size
 from weft.families.feedback.nets.deltas import BlockDeltas, Deltas, Factors
+from weft.families.feedback.nets.feedforward import Feedforward
 
 SIZE = Size(vocab_size=11, n_layer=2, n_head=2, n_embd=8)
 

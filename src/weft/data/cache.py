@@ -1,20 +1,30 @@
-"""Keeps arrays in the cache, so that text is tokenised and merges are learnt once a machine."""
+"""The cache: where it lies, and arrays kept in it, so that slow work is done once a machine."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weft.atomic import atomic_writer
-from weft.data import fetch
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def cache_folder() -> Path:
+    """Where downloads and arrays are kept: $WEFT_CACHE, else the system's cache."""
+    if chosen := os.environ.get("WEFT_CACHE"):
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("weft"))
 
 
 def checksum(*parts: str | int) -> str:
@@ -22,15 +32,15 @@ def checksum(*parts: str | int) -> str:
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()
 
 
-def cached(kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
-    """The arrays kept under `key`, or those of `make()`, which are then kept there.
+def cached(kind: str, name: str, make: Callable[[], Arrays]) -> Arrays:
+    """The arrays kept as `name`, or those of `make()`, which are then kept there.
 
     Args:
         kind: folder of the cache, such as `tokens`.
-        key: checksum of everything the arrays depend on.
+        name: of the file, without its suffix; it must change whenever the arrays do.
         make: makes the arrays.
     """
-    path = fetch.cache_folder() / kind / f"{key[:32]}.npz"
+    path = cache_folder() / kind / f"{name}.npz"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return dict(kept)

@@ -34,7 +34,7 @@ def lines(figure: Figure) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("error", ["impulse", "smeared"])
 def test_the_kernel_drawn_is_the_kernel_of_the_rule(error: str) -> None:
     for order in (1, 2, 6):
-        drawn = report.trace_kernel(config(error=error), order, "cascade")
+        drawn = report.kernel_of(config(error=error), order, "cascade")
         assert torch.allclose(drawn, cascade_kernel(6, order, 32), atol=1e-12)
 
 

@@ -1,0 +1,31 @@
+"""All sets weft knows by name, and how one is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from weft.data.catalog.entry import DataSet, Kind
+from weft.data.catalog.images import IMAGES
+from weft.data.catalog.series import SERIES
+from weft.data.catalog.texts import TEXTS
+from weft.errors import UsageError
+
+SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in (*IMAGES, *SERIES, *TEXTS)}
+
+
+def find(name: str, kind: Kind | None = None) -> DataSet:
+    """The set called `name`, of the `kind` if one is asked for.
+
+    Raises:
+        UsageError: there is none; the closest name is suggested.
+    """
+    known = [data_set.name for data_set in SETS.values() if kind in (None, data_set.kind)]
+    if name in known:
+        return SETS[name]
+    close = get_close_matches(name, known, n=1)
+    raise UsageError(
+        f"there is no {'data set' if kind is None else f'set of {kind}'} `{name}`",
+        expected=f"one of {', '.join(known)}, or the path of a file that ends in .npz",
+        hint=f"did you mean `{close[0]}`?" if close else "",
+    )

@@ -1,0 +1,69 @@
+"""The feedforward network: a bidirectional transformer whose weights deltas change."""
+
+# B batch, T positions, C width, V vocabulary, L blocks
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from weft.families.feedback.nets.attention import Block, Size, norm, normal
+from weft.families.feedback.nets.deltas import Deltas
+from weft.families.feedback.nets.dropout import dropout
+from weft.families.feedback.nets.rows import Rotation, Rows
+
+
+class Feedforward(nn.Module):
+    """A bidirectional transformer with rotary positions and a tied head; it never sees the time.
+
+    Args:
+        size: its sizes.
+    Attributes:
+        table: token embedding and head, (V, C).
+    """
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = size
+        self.table = normal(size.vocab_size, size.n_embd)
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.n_layer))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        rows: Rows,
+        deltas: Deltas | None = None,
+        added: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Hidden states of noisy tokens.
+
+        Args:
+            tokens: int64 (B, T).
+            rows: where text lies.
+            deltas: changes of the weights.
+            added: joins the embedding, (B, T, C).
+        Returns: what the head reads, (B, T, C), and the residual stream before each block and
+            after the last, L + 1 of (B, T, C).
+        """
+        x = nn.functional.embedding(tokens, self.table)
+        if added is not None:
+            x = x + added
+        x = dropout(x, self.size.dropout, self.training)
+        turn, sight = rotation(tokens, rows, self.size, self.table.dtype), rows.sight()
+        stream = [x]
+        for number, block in enumerate(self.blocks):
+            x = block(x, turn, sight, None if deltas is None else deltas.blocks[number])
+            stream.append(x)
+        read = norm(x)
+        if deltas is not None and deltas.gain is not None:
+            gain = deltas.gain
+            read = read * (1 + (gain[:, None] if gain.dim() == 2 else gain))
+        return read, tuple(stream)
+
+
+def rotation(tokens: Tensor, rows: Rows, size: Size, dtype: torch.dtype) -> Rotation:
+    """The turns of the positions of `tokens` (B, T)."""
+    position = rows.position
+    if position is None:
+        position = torch.arange(tokens.shape[1], device=tokens.device)
+    return Rotation.of(position, size.n_embd // size.n_head, dtype)

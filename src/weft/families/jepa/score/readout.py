@@ -1,0 +1,135 @@
+"""How well positions are read out of a model's rollouts over held-out episodes, in pixels."""
+
+# T frames, B batch, D code, K dots
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from weft.data.random import derive, stream
+from weft.data.source import Batch
+from weft.families.jepa.config import Config
+from weft.families.jepa.data import probe_source
+from weft.families.jepa.model import JepaModel, Model
+from weft.families.jepa.score.planning import miss
+from weft.families.jepa.score.probe import Pair, Readout, fit_adam, fit_closed_form, squared_errors
+from weft.families.jepa.sets.dots import DotsSource
+from weft.nn.norm import batch_statistics
+
+POWERS = tuple(2**n for n in range(10))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A model whose rollouts over some episodes are read.
+
+    Attributes:
+        config: of the run.
+        model: in eval mode.
+        source: the episodes, on the model's device.
+    """
+
+    config: Config
+    model: Model
+    source: DotsSource
+
+    def metrics(self) -> dict[str, float]:
+        """Errors in pixels.
+
+        Every error is the root of a mean squared *Euclidean* distance, x and y together.
+
+        Returns:
+            rmse_px: over all frames and dots.
+            enc_rmse_px: of the encoder alone, on the first frame.
+            dot_rmse_px_<k>: of dot k, counted from 1; only where there are three.
+            step_rmse_px_<t>: of frame t = 0, 1, 2, 4, 8, …; of every frame if diagnostics=full.
+            batch_norm_rmse_px: with batch statistics in place of running ones, as the original
+                scored; only for `supervised`.
+            mpc_miss_px: between the goal and where planned actions lead; only with `probe.mpc`.
+        """
+        readout, first = self.readouts()
+        metrics = self._errors(readout, first)
+        if self.config.objective == "supervised":
+            with batch_statistics(self.model):
+                [errors] = self.squared_errors([readout])
+            metrics["batch_norm_rmse_px"] = self.pixels(errors.mean())
+        if self.config.probe.mpc:
+            probe, steps = self.config.probe, self.config.val_n_steps
+            metrics["mpc_miss_px"] = miss(self.model, self.source, readout, probe, steps)
+        return metrics
+
+    def readouts(self) -> tuple[Readout, Readout]:
+        """Maps from codes to locations: of rollouts, and of the encoder's first code.
+
+        They learn from episodes like those of `source`, none of which are in it, and are the same
+        at every step of a run. Only `supervised` brings its own.
+        """
+        probe = self.config.probe
+        learnt = probe_source(self.config, self.source)
+        if probe.kind == "closed_form":
+            fixed = learnt.batches(self.config.probe_batch_size)
+            every, first = fit_closed_form(self.pairs(fixed), probe.ridge)
+        else:
+            every = fit_adam(self._fresh(learnt, probe.epochs), probe.lr, probe.prober_arch)
+            starts = ((c[:1], p[:1]) for c, p in self._fresh(learnt, probe.epochs_enc))
+            first = fit_adam(starts, probe.lr, probe.prober_arch)
+        if self.config.objective == "supervised":
+            return _trained_head(self.model), first
+        return every, first
+
+    def squared_errors(self, readouts: Sequence[Readout]) -> list[Tensor]:
+        """Mean squared Euclidean distance of each frame and dot, (T, K), normalised units."""
+        batches = self.source.batches(self.config.eval.batch_size)
+        return squared_errors(readouts, self.pairs(batches))
+
+    def pairs(self, batches: Iterable[Batch]) -> Iterator[Pair]:
+        """Codes of rollouts from the first frames, and the locations they should hold."""
+        burnin = self.model.burnin
+        for batch in batches:
+            start = self.model.encode(batch["image"][:, :burnin])
+            codes = self.model.rollout(start, batch["action"])
+            yield codes, batch["location"][:, burnin - 1 :].transpose(0, 1)
+
+    def pixels(self, squared: Tensor) -> float:
+        """Root of a mean squared distance in normalised units, in pixels."""
+        return float(squared.sqrt()) * self.source.norm.location_scale
+
+    def centre(self) -> Readout:
+        """Reads the centre of the scene, whatever the code."""
+        scene = self.source.scene
+        place = self.source.norm.location(torch.tensor((scene.low + scene.high) / 2)).item()
+        return lambda codes: codes.new_full((*codes.shape[:2], scene.num_dots, 2), place)
+
+    def _errors(self, readout: Readout, first: Readout) -> dict[str, float]:
+        errors, of_first = self.squared_errors([readout, first])
+        metrics = {"rmse_px": self.pixels(errors.mean())}
+        metrics["enc_rmse_px"] = self.pixels(of_first[0].mean())
+        if errors.shape[1] > 1:
+            for dot, error in enumerate(errors.mean(0), start=1):
+                metrics[f"dot_rmse_px_{dot}"] = self.pixels(error)
+        shown = range(len(errors)) if self.config.diagnostics == "full" else (0, *POWERS)
+        for step in shown:
+            if step < len(errors):
+                metrics[f"step_rmse_px_{step}"] = self.pixels(errors[step].mean())
+        return metrics
+
+    def _fresh(self, learnt: DotsSource, epochs: int) -> Iterator[Pair]:
+        """Pairs of `epochs` passes over fresh episodes, in a random stream of the probe's own."""
+        seed = derive(self.config.seed, "probe")
+        plans = (indices for epoch in range(epochs) for indices in learnt.plan(seed, epoch))
+        batches = (
+            learnt.take(indices, stream(seed, step, "episodes"))
+            for step, indices in enumerate(plans)
+        )
+        return self.pairs(batches)
+
+
+def _trained_head(model: Model) -> Readout:
+    """The read-out that was trained with the networks."""
+    head = model.position_head if isinstance(model, JepaModel) else None
+    assert head is not None, "the objective `supervised` has a term that needs it"
+    return lambda codes: head(codes).float().unflatten(-1, (-1, 2))

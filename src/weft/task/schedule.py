@@ -1,0 +1,84 @@
+"""What the engine asks of a learning rate schedule, and what schedules that react share."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from weft.config.sections import Plateau
+
+State = dict[str, float]
+
+
+class Schedule(Protocol):
+    """A factor for every step; one that reacts to the loss also observes it."""
+
+    def factor(self, step: int) -> float:
+        """Share of the peak learning rate at `step`, counted from 0."""
+
+    def observe(self, loss: float) -> None:
+        """Takes in the training loss of the step just done (only if `reacts`)."""
+
+    @property
+    def reacts(self) -> bool:
+        """Whether the loss matters, so that it must be fetched at every step."""
+
+    def state(self) -> State:
+        """What a checkpoint must hold."""
+
+    def load(self, state: State) -> None:
+        """Takes back what `state` gave."""
+
+
+class Windowed(ABC):
+    """Multiplies the factor by `factor` once windows of steps no longer improve their mean loss.
+
+    Attributes:
+        best: least mean loss of a window that counted as an improvement.
+        bad: windows without improvement since then, or since the last cut.
+    """
+
+    reacts = True
+
+    def __init__(self, config: Plateau, total_steps: int) -> None:
+        self.config = config
+        self.scale, self.best, self.bad = 1.0, math.inf, 0.0
+        self.total, self.count = 0.0, 0.0
+
+    @abstractmethod
+    def improves(self, mean: float) -> bool:
+        """Whether a window of this mean loss improves on the best one."""
+
+    @property
+    @abstractmethod
+    def worn_out(self) -> bool:
+        """Whether so many bad windows are enough."""
+
+    def factor(self, step: int) -> float:
+        """Share of the peak at `step`."""
+        return self.scale
+
+    def observe(self, loss: float) -> None:
+        """Adds the loss to the window, and judges the window when it is full."""
+        self.total, self.count = self.total + loss, self.count + 1
+        if self.count < self.config.window:
+            return
+        mean, self.total, self.count = self.total / self.count, 0.0, 0.0
+        if self.improves(mean):
+            self.best, self.bad = mean, 0.0
+        else:
+            self.bad += 1
+        if self.worn_out:
+            self.scale = max(self.config.min_lr, self.scale * self.config.factor)
+            self.bad = 0.0
+
+    def state(self) -> State:
+        """What a checkpoint must hold."""
+        names = ("scale", "best", "bad", "total", "count")
+        return {name: getattr(self, name) for name in names}
+
+    def load(self, state: State) -> None:
+        """Takes back what `state` gave."""
+        for name, value in state.items():
+            setattr(self, name, value)
