@@ -22,7 +22,6 @@ MOST_EIGENVALUES = 1500
 """Matrices of more rows keep their eigenvalues to themselves: they cost D^3."""
 _RESOLUTION = 400
 _TWO_COLOURS = "RdBu_r"
-_DOTTED = (0, (1, 1.6))
 
 
 def transition(matrix: Tensor) -> Named:
@@ -123,7 +122,7 @@ def stability(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]:
     for number, (axes, (name, points)) in enumerate(zip(panels, found.items(), strict=True)):
         axes.plot(*zip(*points, strict=True), "o-", color=f"C{number}", markersize=3.5)
         if name == "spectral_radius":
-            axes.axhline(1, color="0.6", linestyle=_DOTTED, linewidth=1.2)
+            axes.axhline(1, color="0.6", linestyle=DOTTED, linewidth=1.2)
         axes.set_title("" if number else "Stability of the recurrence")
         axes.set_xlabel("step")
         axes.set_ylabel(wanted[name])
