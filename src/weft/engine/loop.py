@@ -93,10 +93,11 @@ class Trainer:
     def _step(self, indices: Tensor, step: int, log: bool) -> Scalars:
         config, device, ranks = self.parts.config, self.parts.device, self.parts.ranks
         seed_step(config.seed, step, ranks.rank, device)
-        draws = stream(config.seed, step, "data", ranks.rank, device=device)
-        shared = shares(indices, config.engine.accumulation, ranks)
-        batches = [self.data.train.take(part.to(device), draws) for part in shared]
-        scalars = self.stepper(batches, self._context(step, log=log))
+        ctx = self.parts.context(step, log=log)
+        # Taken and drawn as a whole, so that a step is the same however it is split.
+        draws = stream(config.seed, step, "data", device=device)
+        whole = self.parts.task.draw(self.data.train.take(indices.to(device), draws), ctx)
+        scalars = self.stepper(shares(whole, config.engine.accumulation, ranks), ctx)
         return {**scalars, **self.parts.task.scalars(self.stepper.model)} if log else scalars
 
     def _log(self, progress: Progress, scalars: Scalars, window: Window) -> None:
@@ -105,7 +106,7 @@ class Trainer:
         stacked = torch.stack([scalars[name].float().reshape(()) for name in names])
         self.parts.ranks.average([stacked])
         values = dict(zip(names, stacked.tolist(), strict=True))
-        self.stepper.check_skips(scalars, self._context(progress.step - 1))
+        self.stepper.check_skips(scalars, self.parts.context(progress.step - 1))
         norm = values.pop("grad_norm")
         row = {f"train/{name}" if "/" not in name else name: v for name, v in values.items()}
         row["opt/lr"] = self.stepper.optimiser.param_groups[0]["lr"]
@@ -157,9 +158,6 @@ class Trainer:
         assert self.recorder is not None
         epoch = progress.step / self.parts.plan.batches_per_epoch
         self.recorder.row(progress.step, epoch, progress.seconds, values)
-
-    def _context(self, step: int, *, log: bool = True) -> Context:
-        return self.parts.context(step, log=log, rank=self.parts.ranks.rank)
 
 
 def evaluate(

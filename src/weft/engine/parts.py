@@ -105,11 +105,9 @@ class Parts:
         """The sources, on the device."""
         return self.task.data().to(self.device)
 
-    def context(self, step: int, *, log: bool = True, rank: int = 0) -> Context:
-        """Where a run stands at `step`, for the task."""
-        return Context(
-            self.config.seed, step, self.plan.total_steps, self.device, rank=rank, log=log
-        )
+    def context(self, step: int, *, log: bool = True) -> Context:
+        """Where a run stands at `step`, for the task; the batch is whole."""
+        return Context(self.config.seed, step, self.plan.total_steps, self.device, log=log)
 
     def kind(self, section: str) -> Kind:
         """The chosen branch of `optim`, `schedule` or `clip`."""
