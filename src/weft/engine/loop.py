@@ -40,6 +40,7 @@ class Progress:
     seconds: float = 0.0
     best_value: float | None = None
     best_step: int | None = None
+    saved_step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -83,7 +84,7 @@ class Trainer:
                 improved = self._evaluate(progress) if plan.due(plan.eval_every, done) else False
                 interrupted = self._interrupted(stop, log)
                 if improved or interrupted or plan.due(plan.save_every, done):
-                    self._save(progress, improved)
+                    self._save(progress)
                 if interrupted:
                     return stop.name or "SIGTERM"
                 if improved or plan.due(plan.eval_every, done):
@@ -142,17 +143,18 @@ class Trainer:
             return stop.name is not None
         return ranks.any(stop.name is not None) if log else False
 
-    def _save(self, progress: Progress, best: bool) -> None:
+    def _save(self, progress: Progress) -> None:
         self.parts.ranks.average(float_buffers(self.stepper.model))
         if self.store is None:
             return
+        progress.saved_step = progress.step
         state = {
             "family": self.parts.config.family,
             "progress": vars(progress),
-            "torch": str(torch.__version__),
+            "identity": self.parts.identity(),
             **self.stepper.state(),
         }
-        self.store.save(state, progress.step, best=best)
+        self.store.save(state, progress.step)
 
     def _row(self, progress: Progress, values: Mapping[str, float]) -> None:
         assert self.recorder is not None

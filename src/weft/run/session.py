@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from weft.data.source import Splits
-from weft.engine.checkpoint import Store, read
+from weft.engine.checkpoint import Store
 from weft.engine.loop import Progress, Trainer
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -94,10 +94,10 @@ class Session:
 
         The model is kept as it is, data included, for what comes after.
         """
-        best = store.best() if self.data.val is not None else None
+        best = progress.best_step
         step = progress.step if best is None else best
         if best is not None:
-            self.model.load_state_dict(read(store.find("best"))["model"])
+            self.model.load_state_dict(store.load(str(best))["model"])
         trained = Trained(directory, self.parts, self.model.eval(), step, self.data)
         if best is not None:
             # The last step always counts: if it is the best, the loop has just validated it.
