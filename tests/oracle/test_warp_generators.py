@@ -9,9 +9,11 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from torch import Tensor
 
-from weft.families.warp.sets.dynamics import lorenz63, lotka_volterra, mass_spring, repeat_copy
+from weft.families.warp.sets.lorenz import lorenz63
+from weft.families.warp.sets.lotka import lotka_volterra, repeat_copy
 from weft.families.warp.sets.regression import pairs
 from weft.families.warp.sets.spirals import spirals
+from weft.families.warp.sets.springs import mass_spring
 
 
 def uniform(*shape: int, seed: int = 0) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from weft.config.base import Plateau, ValueClip
+from weft.config.sections import Plateau, ValueClip
 from weft.engine.clip import ValueClipping
 from weft.engine.schedule import PlateauSchedule
 from weft.families.warp.optim.adabelief import AdaBelief, reference

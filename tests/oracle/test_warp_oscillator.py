@@ -12,7 +12,7 @@ from torch import Tensor
 from weft.families.warp.cell.formula import FormulaRoot
 from weft.families.warp.cell.oscillator import MEMORIES, oscillator
 from weft.families.warp.rnn import WeightSpaceRNN
-from weft.families.warp.sets.dynamics import mass_spring
+from weft.families.warp.sets.springs import mass_spring
 
 
 def network(**options: Any) -> WeightSpaceRNN:

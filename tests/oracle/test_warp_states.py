@@ -16,12 +16,11 @@ from weft.families.warp.cell.drive import held_front
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.cell.transition import build_transition
-from weft.families.warp.forms import choose as forms
+from weft.families.warp.forms.choose import FORMS, choose, free, refusal
 from weft.families.warp.forms.cost import Problem
 from weft.families.warp.forms.lag_kernel import lag_kernel
 from weft.families.warp.forms.last_state import by_chunks, by_lags
-from weft.families.warp.forms.power import first_power
+from weft.families.warp.transition.build import build_transition
 
 KINDS = ("full", "diag", "block:5", "lowrank:3")
 RULES = {
@@ -77,7 +76,7 @@ def test_every_form_that_can_compute_a_free_run_equals_the_loop(
     kind: str, rule: str, lengths: str, initial_layers: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("weft.families.warp.forms.estimate.CHUNK", 8 * 4 * 25 * 5)  # several chunks
-    forms.choose.cache_clear()
+    choose.cache_clear()
     layer, length = make_layer(RULES[rule], kind, initial_layers), LENGTHS[lengths]
     x, ticks = make_inputs(13)
     held = held_front(x, length)
@@ -86,12 +85,12 @@ def test_every_form_that_can_compute_a_free_run_equals_the_loop(
     for last in (False, True):
         wanted = (run.out[:, -1:] if last else run.out, run.theta[0])
         problem = Problem.of(layer, 4, 13, last=last, ragged=length is not None)
-        able = [form for form in forms.FORMS if not forms.refusal(problem, form)]
+        able = [form for form in FORMS if not refusal(problem, form)]
         assert "sequential" in able
         for form in able:
-            got = forms.free(layer, held, ticks, length=length, last=last, form=form)
+            got = free(layer, held, ticks, length=length, last=last, form=form)
             assert_same(got, wanted, inputs, form)
-    forms.choose.cache_clear()
+    choose.cache_clear()
 
 
 def test_noise_on_the_first_weights_makes_them_a_sequence_s_own() -> None:
@@ -99,7 +98,7 @@ def test_noise_on_the_first_weights_makes_them_a_sequence_s_own() -> None:
     x, ticks = make_inputs(9)
     noise = torch.randn(4, layer.root.size, dtype=torch.float64)
     run = reference.free([layer], x, ticks, noise=[noise])
-    got = forms.free(layer, x, ticks, noise=noise, last=True, form="chunked")
+    got = free(layer, x, ticks, noise=noise, last=True, form="chunked")
     assert_same(got, (run.out[:, -1:], run.theta[0]), [x, *layer.parameters()], "chunked")
 
 
@@ -132,7 +131,7 @@ def test_the_lag_kernel_passes_gradcheck(count: int, doublings: int) -> None:
         power = type(first)(E)
         return lag_kernel(power, columns, count, doublings)
 
-    first = first_power(build_transition("full", 4).double())
+    first = build_transition("full", 4).double().power()
     E = (0.3 * torch.randn(4, 4, dtype=torch.float64)).requires_grad_()
     columns = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(kernel, (E, columns))
@@ -145,7 +144,7 @@ def test_a_constant_sequence_leaves_a_power_of_a_times_the_start(form: str) -> N
     ticks = Clock(30).ticks(torch.arange(30, dtype=torch.float64))
     layer.B = torch.nn.Parameter(layer.B[:, :2].detach())
     with torch.no_grad():
-        _, theta = forms.free(layer, x, ticks, last=True, form=form)
+        _, theta = free(layer, x, ticks, last=True, form=form)
         wanted = torch.linalg.matrix_power(layer.transition.dense(), 30) @ layer.start(x[:, 0])
     torch.testing.assert_close(theta[0], wanted, rtol=TOLERANCE, atol=0)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
-from weft.config.base import Adam, Cadence, EvalConfig, FamilyConfig, KindConfig
+from weft.config.base import FamilyConfig
+from weft.config.cadence import Cadence
 from weft.config.family import Family
+from weft.config.rule import Rule
 from weft.config.runref import RunRef
+from weft.config.section import KindConfig
+from weft.config.sections import Adam, EvalConfig
 
 
 class ToyConfig(FamilyConfig):
@@ -25,6 +30,15 @@ class ToyConfig(FamilyConfig):
     eval: EvalConfig = Field(EvalConfig(every="4 steps"), description="Evaluation.")
     base: RunRef | None = Field(None, description="Earlier run whose weights it starts from.")
     pause: float = Field(0.0, ge=0, description="Seconds to sleep in each step.")
+
+    def rules(self) -> Iterator[Rule]:
+        """What options of toy must not be together."""
+        yield Rule(
+            ("dropout", "width"),
+            self.dropout > 0 and self.width == 1,
+            "`dropout` of a single unit leaves nothing to learn from",
+            "set `width` to 2 or more",
+        )
 
 
 class ToyEval(EvalConfig):

@@ -39,6 +39,7 @@ def _imported(code: str) -> set[str]:
         "import weft.cli",
         "from weft.cli import main; assert main(['--help']) == 0",
         "from weft.cli import main; assert main(['recipes']) == 0",
+        "from weft.cli import main; assert main(['study']) == 0",
         "from weft.cli import main; assert main(['config', 'show', 'cet/digits']) == 0",
     ],
 )

@@ -26,7 +26,9 @@ LAYERS = (
     ("weft.reports",),
     ("weft.sweeps",),
     ("weft.api",),
-    ("weft", "weft.cli", "weft.papers", "weft.studies"),
+    ("weft.papers",),
+    ("weft.studies", "weft.adapters"),
+    ("weft", "weft.cli"),
     ("weft.__main__",),
 )
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from weft.cli import config, data, installation, listing, training
+from weft.cli import config, data, installation, listing, study, training
 from weft.cli.output import tell
 from weft.errors import WeftError
 
@@ -42,6 +42,8 @@ for command in (
     app.command()(command)
 config_app.command("show")(config.show)
 config_app.command("schema")(config.schema)
+# What follows the name is the study's own, `--help` too.
+app.command(context_settings={"allow_interspersed_args": False})(study.study)
 data_app.command("list")(data.list_sets)
 data_app.command("get")(data.get)
 data_app.command("check")(data.check)
@@ -64,7 +66,7 @@ class _Debug:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and gives its exit code: 0, 1 failure, 2 usage, 130/143 interrupted."""
     try:
-        app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
+        code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
     except TyperException as error:
         # Also raised, without a message, to show help when no command is given.
         message = error.format_message() if hasattr(error, "format_message") else str(error)
@@ -87,4 +89,4 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"error: {type(error).__name__}: {error}\n  this is a mistake in weft; please report it"
         )
         return 1
-    return 0
+    return code or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,7 @@ def show(
         notes = "".join(f"\n# {key}: {where}" for key, where in parents.items())
         emit(as_json, values, lambda: write(values).rstrip() + notes)
         return
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for path in leaves(values):
         value = reduce(lambda node, key: node[key], path, values)
         key = ".".join(path)
@@ -47,16 +47,23 @@ def show(
 
 
 def schema(
-    family: Annotated[str, typer.Argument(help="Family whose recipes the schema describes.")],
+    family: Annotated[
+        str | None, typer.Argument(help="Family whose recipes it describes; all if left out.")
+    ] = None,
     table: Annotated[
         bool, typer.Option("--table", help="A table of all options instead of JSON schema.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print the JSON schema of a family's recipes."""
+    """Print the JSON schema of a family's recipes, or all options as a table."""
     from weft import families
     from weft.config.recipe import recipe_class
-    from weft.config.schema import json_schema, options_table
+    from weft.config.schema import json_schema, options_page, options_table
 
+    if family is None:
+        found = [families.find(name) for name in families.names()]
+        schemas = {one.name: json_schema(recipe_class(one)) for one in found}
+        emit(as_json or not table, schemas, lambda: options_page(found))
+        return
     model = recipe_class(families.find(family))
     emit(as_json or not table, json_schema(model), lambda: options_table(model))

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
+from weft.config.rule import BROKEN
 from weft.config.runref import RunRef
 from weft.config.yaml import KeyPath
 from weft.errors import ConfigError, WeftError
 
-Origin = Callable[[KeyPath], str]
+Origin = Callable[..., str]
+"""Where the values at the given key paths were set."""
+Problem = Mapping[str, Any]
+"""One of the errors that pydantic lists."""
 
 
 def explain(
-    error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], origin: Origin
+    problems: Iterable[Problem], model: type[BaseModel], values: Mapping[str, Any], origin: Origin
 ) -> list[WeftError]:
-    """One readable error for each mistake pydantic found, in the order of the config."""
-    return [_explain_one(dict(problem), model, values, origin) for problem in error.errors()]
+    """One readable error for each mistake pydantic found, in the same order."""
+    return [_explain_one(problem, model, values, origin) for problem in problems]
 
 
 def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
@@ -31,20 +36,17 @@ def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
     return f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else otherwise
 
 
-def describe(info: FieldInfo) -> str:
-    """A field in brief: `int >= 1, default 64: hidden width`."""
-    return f"{expected(info)}, {about('', info)}"
-
-
 def expected(info: FieldInfo) -> str:
-    """Type and range of a field, as in `int >= 1` or `one of mlp, cnn`."""
-    words = _type_words(info.annotation)
-    limits = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
-    for meta in info.metadata:
-        for kind, sign in limits.items():
-            if isinstance(meta, kind):
-                words += f" {sign} {getattr(meta, kind.__name__.lower())}"
-    return words
+    """Type and range of a field, as in `int >= 1 or null` or `one of mlp, cnn`."""
+    words, null, _ = _type_words(info.annotation).partition(" or null")
+    signs = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+    limits = [
+        f"{sign} {getattr(meta, kind.__name__.lower())}"
+        for meta in info.metadata
+        for kind, sign in signs.items()
+        if isinstance(meta, kind)
+    ]
+    return f"{words} {' and '.join(limits)}".rstrip() + null
 
 
 def fields(model: type[BaseModel], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
@@ -88,9 +90,13 @@ def section_at(
 
 
 def _explain_one(
-    problem: dict[str, Any], model: type[BaseModel], values: Mapping[str, Any], origin: Origin
+    problem: Problem, model: type[BaseModel], values: Mapping[str, Any], origin: Origin
 ) -> WeftError:
-    path = _strip_tags(tuple(str(part) for part in problem["loc"]), model, values)
+    if problem["type"] == BROKEN:
+        rule = problem["ctx"]
+        where = origin(*(tuple(key.split(".")) for key in rule["keys"]))
+        return ConfigError(rule["says"], where=where, hint=rule["hint"])
+    path = key_path(problem, model, values)
     dotted, where = ".".join(path), origin(path)
     section = section_at(model, path[:-1], values) if path else model
     if problem["type"] == "extra_forbidden" and section is not None:
@@ -111,18 +117,31 @@ def _explain_one(
         f"`{dotted}` = {_show(problem['input'])} is not allowed",
         where=where,
         expected=expected(info),
-        hint=about(path[-1], info),
+        hint=about(info, _default(model, path, section)),
     )
 
 
-def about(name: str, info: FieldInfo) -> str:
-    """A field's default and description."""
-    words = name
-    if not info.is_required():
+def about(info: FieldInfo, default: Any = PydanticUndefined) -> str:
+    """A field's default and description, as in `default 64: Hidden width.`
+
+    Args:
+        info: the field.
+        default: what stands there where nobody sets anything; the class's default if undefined.
+    """
+    if default is PydanticUndefined:
         default = info.get_default(call_default_factory=True, validated_data={})
-        if not isinstance(default, BaseModel):
-            words = f"{words} (default {_show(default)})" if name else f"default {_show(default)}"
-    return f"{words}: {info.description}" if info.description else words
+    known = default is not PydanticUndefined and not isinstance(default, BaseModel)
+    return ": ".join([f"default {_show(default)}"] * known + [info.description or ""])
+
+
+def _default(model: type[BaseModel], path: KeyPath, section: type[BaseModel] | None) -> Any:
+    """What stands at `path`, in `section`, where nobody sets anything; undefined where another kind
+    of section stands there."""
+    owner: Any = None
+    node = model.model_fields[path[0]].get_default(call_default_factory=True, validated_data={})
+    for key in path[1:]:
+        owner, node = node, getattr(node, key, PydanticUndefined)
+    return node if owner is None or isinstance(owner, section or ()) else PydanticUndefined
 
 
 def _unknown_key(
@@ -138,7 +157,7 @@ def _unknown_key(
     lines = []
     for guess in close or same_leaf[:3]:
         info = siblings.get(guess) or everywhere[guess]
-        lines.append(f"did you mean `{guess}`?  ({describe(info)})")
+        lines.append(f"did you mean `{guess}`?  ({expected(info)}, {about(info)})")
     shown = sorted(section.model_fields)
     lines.append(
         f"keys of `{parent}`: {', '.join(shown)}"
@@ -148,10 +167,10 @@ def _unknown_key(
     return ConfigError(f"unknown key `{dotted}`", where=where, hint="\n".join(lines))
 
 
-def _strip_tags(loc: KeyPath, model: type[BaseModel], values: Mapping[str, Any]) -> KeyPath:
-    """Pydantic's location without the union tags, so that keys read as the user wrote them."""
+def key_path(problem: Problem, model: type[BaseModel], values: Mapping[str, Any]) -> KeyPath:
+    """Where pydantic found a problem, without union tags: the key as the user wrote it."""
     path: KeyPath = ()
-    for part in loc:
+    for part in map(str, problem["loc"]):
         tags = [tag_of(branch) for branch in _branches(model, path, values)]
         if len(tags) > 1 and part in tags:
             continue
@@ -203,4 +222,6 @@ def _type_words(annotation: Any) -> str:
 def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return "null" if value is None else str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_show, value))}]"
+    return "null" if value is None else str(value) or "''"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 
-from weft.config.base import (
+from weft.config.section import KindConfig
+from weft.config.sections import (
     Adam,
     AdamW,
     Constant,
     Cosine,
-    KindConfig,
     NoClip,
     NormClip,
     Plateau,

@@ -11,7 +11,12 @@ from weft.config.yaml import KeyPath
 
 @dataclass
 class Layer:
-    """Plain nested values, and where each key was set; layers merge onto one another."""
+    """Plain nested values, and where each key was set; layers merge onto one another.
+
+    Attributes:
+        values: the values.
+        origins: key path -> where it was set; keys of the layer laid last come first.
+    """
 
     values: dict[str, Any]
     origins: dict[KeyPath, str] = field(default_factory=dict)
@@ -21,13 +26,17 @@ class Layer:
         nested = nest(key, value)
         _merge(self, nested, (), lambda _: origin)
 
-    def origin(self, path: KeyPath) -> str:
-        """Where the value at `path`, or the nearest key above it, was set."""
-        for length in range(len(path), -1, -1):
-            if path[:length] in self.origins:
-                return self.origins[path[:length]]
-        below = (where for key, where in self.origins.items() if key[: len(path)] == path)
-        return next(below, "") if path else ""
+    def origin(self, *paths: KeyPath) -> str:
+        """Where the values at `paths` were set, the layer laid last first; "" for defaults."""
+        setters = {self._setter(path) for path in paths}
+        found = (where for key, where in self.origins.items() if key in setters)
+        return "; ".join(dict.fromkeys(found))
+
+    def _setter(self, path: KeyPath) -> KeyPath | None:
+        """The key that set the value at `path`: itself, the nearest above, or the first below."""
+        above = (path[:length] for length in range(len(path), -1, -1))
+        below = (key for key in self.origins if path and key[: len(path)] == path)
+        return next((key for key in (*above, *below) if key in self.origins), None)
 
     def lay(self, layer: Layer) -> None:
         """Merges `layer` over this one; whoever sets `steps` takes back `epochs` and vice versa."""
@@ -35,6 +44,8 @@ class Layer:
             if layer.values.get(one) is not None and layer.values.get(other) is None:
                 self.values[other] = None
         _merge(self, layer.values, (), layer.origin)
+        laid = [path for path in leaves(layer.values) if path in self.origins]
+        self.origins = {path: self.origins[path] for path in laid} | self.origins
 
 
 def _merge(

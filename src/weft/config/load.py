@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from os.path import isfile
 from typing import Any
 
-from pydantic import ValidationError
-
 from weft.config.base import FamilyConfig
-from weft.config.explain import explain
+from weft.config.check import check
 from weft.config.family import Family, Registry
 from weft.config.layer import Layer, leaves
 from weft.config.presets import base_layer
@@ -91,9 +89,9 @@ def load(
     for layer in layers:
         tree.lay(_translate(layer, family, notices))
     try:
-        config = recipe.model_validate(tree.values)
-    except ValidationError as error:
-        problems += explain(error, recipe, tree.values, tree.origin)
+        config = check(recipe, tree.values, tree.origin)
+    except ConfigError as error:
+        problems += error.problems
     if problems:
         raise ConfigError(problems)
     return Resolved(
@@ -103,11 +101,7 @@ def load(
 
 def validate(values: Mapping[str, Any], family: Family, where: str) -> FamilyConfig:
     """A config from a complete tree, such as a run's `config.yaml`."""
-    recipe = recipe_class(family)
-    try:
-        return recipe.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(explain(error, recipe, values, lambda _: where)) from error
+    return check(recipe_class(family), values, lambda *_: where)
 
 
 def _is_override(word: str) -> bool:

@@ -1,13 +1,32 @@
-"""The config as a JSON schema for editors, and as a table for people."""
+"""The config as a JSON schema for editors, and as tables for people."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
 from weft.config.base import FamilyConfig
 from weft.config.explain import about, expected, models_of, tag_of
+from weft.config.family import Family
+from weft.config.recipe import recipe_class
+
+Row = tuple[str, str, str]
+_EVERY = Family("any", "What every run has.", FamilyConfig, task="", default="")
+_HEAD = """<!-- Written by `weft config schema --table > docs/config.md`, and checked by a test. -->
+
+# Options
+
+A recipe such as `cet/mnist` is a preset: values for some of these keys. A file of your own says
+`family: NAME` and then what it changes; `key=value` on the command line changes single keys and
+wins. `weft config show RECIPE --origin` prints what a recipe resolves to and who set it;
+`weft config schema NAME > schema.json` writes a JSON schema for editors.
+
+A cadence reads `390 steps` or `1 epoch`. A section with a `kind` has the options of that kind,
+named in brackets behind the key, and no others. Of a family the tables name what every run has
+again, at their end, where the family has another default."""
 
 
 def json_schema(model: type[FamilyConfig]) -> dict[str, Any]:
@@ -17,22 +36,57 @@ def json_schema(model: type[FamilyConfig]) -> dict[str, Any]:
 
 def options_table(model: type[FamilyConfig]) -> str:
     """Every option as a Markdown table: key, what it accepts, default and description."""
+    return _table(_rows(model))
+
+
+def options_page(families: Iterable[Family]) -> str:
+    """The options of every run once, then what each family adds or has another default for."""
+    shared = [row for row in _rows(recipe_class(_EVERY)) if row[0] != "`family`"]
+    keys = {row[0] for row in shared}
+    parts = [_HEAD, "## Every family", _table(shared)]
+    for family in families:
+        rows = (row for row in _rows(recipe_class(family)) if row[0] != "`family`")
+        own = sorted((row for row in rows if row not in shared), key=lambda row: row[0] in keys)
+        summary = family.summary[:1].upper() + family.summary[1:].rstrip(".")
+        parts += [f"## {family.name}", f"{summary}.", _table(own)]
+    return "\n\n".join(parts)
+
+
+def _table(rows: Iterable[Row]) -> str:
     lines = ["| key | accepts | meaning |", "|---|---|---|"]
-    lines += ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in _rows(model)]
+    lines += [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
     return "\n".join(lines)
 
 
-def _rows(model: type[BaseModel], prefix: str = "", tag: str = "") -> list[tuple[str, str, str]]:
-    rows = []
+def _escaped(text: str) -> str:
+    """Text that neither ends a cell nor starts a tag."""
+    return re.sub(r"\||<(?=\w)", r"\\\g<0>", text)
+
+
+def _rows(
+    model: type[BaseModel], defaults: BaseModel | None = None, prefix: str = "", tag: str = ""
+) -> Iterator[Row]:
+    """A row for each option of a section.
+
+    Args:
+        model: the section's class.
+        defaults: the section where nobody set anything, if that is not what its class says.
+        prefix: the section's key, with a dot behind it.
+        tag: the section's kind in brackets, if it is one of several.
+    """
     for name, info in model.model_fields.items():
         key = prefix + name
+        default = info.get_default(call_default_factory=True, validated_data={})
+        if defaults is not None:
+            default = getattr(defaults, name)
         branches = models_of(info.annotation)
-        if len(branches) > 1:
+        several = len(branches) > 1
+        if several:
             tags = ", ".join(tag_of(branch) for branch in branches)
-            rows.append((f"`{key}.kind`", f"one of {tags}", info.description or ""))
+            yield f"`{key}.kind`", f"one of {tags}", about(info, default.kind)
         elif not branches and not (tag and name == "kind"):
-            rows.append((f"`{key}`{tag}", expected(info), about("", info)))
+            yield f"`{key}`{tag}", expected(info), about(info, default)
         for branch in branches:
-            kind = f" ({tag_of(branch)})" if len(branches) > 1 else ""
-            rows += _rows(branch, f"{key}.", kind)
-    return rows
+            mine = not several or tag_of(branch) == default.kind
+            kind = f" ({tag_of(branch)})" if several else ""
+            yield from _rows(branch, default if mine else None, f"{key}.", kind)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from weft.config.base import NoClip, NormClip, ValueClip
+from weft.config.sections import NoClip, NormClip, ValueClip
 
 
 def global_norm(gradients: Sequence[Tensor]) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from weft.config.base import EngineConfig
 from weft.config.family import Parallel
+from weft.config.sections import EngineConfig
 from weft.data.random import derive
 from weft.data.source import Batch
 from weft.errors import DeviceError

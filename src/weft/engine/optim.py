@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from weft.config.base import Adam, AdamW, Sgd
+from weft.config.sections import Adam, AdamW, Sgd
 
 Groups = Iterable[Mapping[str, Any]]
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from weft.config.base import FamilyConfig, cadence_in_steps
+from weft.config.base import FamilyConfig
+from weft.config.cadence import cadence_in_steps
 from weft.config.family import Family
 from weft.config.kinds import Kind
 from weft.config.recipe import kind_of

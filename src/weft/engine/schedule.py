@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from weft.config.base import Constant, Cosine, Plateau
+from weft.config.sections import Constant, Cosine, Plateau
 
 State = dict[str, float]
 

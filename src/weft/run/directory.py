@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from weft.atomic import is_half, write_text
-from weft.config.base import RunSection
+from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import RunError
 

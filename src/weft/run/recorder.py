@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from weft.config.base import cadence_in_steps
+from weft.config.cadence import cadence_in_steps
 from weft.engine.checkpoint import Store
 from weft.engine.loop import Progress
 from weft.engine.parts import Parts

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.errors import Interrupted, RunError, UsageError, WeftError
-from weft.reports.tables import Cell, Column, Table, mean_of, rich_table
+from weft.errors import Interrupted, RunError, UsageError
+from weft.papers import script
+from weft.reports.tables import Cell, Column, Mean, Table, mean_of, rich_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,35 +117,31 @@ class Leg:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m weft.studies.feedback_controls [RECIPE KEY=VALUE ...]`; the exit code.
+    """`weft study controls [RECIPE KEY=VALUE ...]`; the exit code.
 
     One base is trained for each seed, then every arm on it: at the recipe's number of steps, and
     for as many steps as cost the FLOPs of the recipe itself. The same command goes on where it was
     stopped. The table and its figure are left in the folder, beside the runs.
     """
-    flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-    try:
-        study = Study(
-            words=tuple(flags.words),
-            base=tuple(flags.base),
-            arms=tuple(dict.fromkeys(flags.arms)),
-            control=flags.control,
-            rates=tuple(dict.fromkeys(flags.rates)),
-            seeds=tuple(range(flags.seeds)),
-            folder=flags.dir,
-        )
-        table = compare(study, flags.workers, _tell)
-    except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return 130
-    except WeftError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    return script.run(_compare, argv)
+
+
+def _compare(words: list[str]) -> None:
+    flags = _parser().parse_args(words)
+    study = Study(
+        words=tuple(flags.words),
+        base=tuple(flags.base),
+        arms=tuple(dict.fromkeys(flags.arms)),
+        control=flags.control,
+        rates=tuple(dict.fromkeys(flags.rates)),
+        seeds=tuple(range(flags.seeds)),
+        folder=flags.dir,
+    )
+    table = compare(study, flags.workers, _tell)
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 160).print(rich_table(table))
     print(f"page  {study.folder / 'report.html'}")
-    return 0
 
 
 def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None]) -> Table:
@@ -359,11 +356,15 @@ def picture(table: Table) -> Figure:
     for shift, (budget, marker, color) in zip(
         (-0.13, 0.13), ((STEPS, "o", "C0"), (FLOPS, "s", "C1")), strict=True
     ):
-        rows = [row for row in table.rows if row["budget"] == budget and row.get("loss")]
+        losses = {
+            arms.index(str(row["arm"])): loss
+            for row in table.rows
+            if row["budget"] == budget and isinstance(loss := row.get("loss"), Mean)
+        }
         axes.errorbar(
-            [row["loss"].value for row in rows],  # type: ignore[union-attr]
-            [arms.index(str(row["arm"])) + shift for row in rows],
-            xerr=[row["loss"].error or 0.0 for row in rows],  # type: ignore[union-attr]
+            [loss.value for loss in losses.values()],
+            [arm + shift for arm in losses],
+            xerr=[loss.error or 0.0 for loss in losses.values()],
             fmt=marker,
             color=color,
             capsize=2,
@@ -384,7 +385,7 @@ def _tell(outcome: Outcome) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "feedback_compare",
+        "weft study controls",
         description=f"{__doc__} The same command goes on where it was stopped; it leaves runs, "
         "controls.md, controls.png and report.html in --dir.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -411,7 +412,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dir", type=Path, default=Path("runs/feedback-compare"), metavar="DIR",
                         help="where the runs lie")  # fmt: skip
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

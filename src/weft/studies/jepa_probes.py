@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from weft.errors import WeftError
+from weft.papers import script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m weft.studies.jepa_probes RUN [--size N] [--epochs E]`; the exit code."""
-    parser = argparse.ArgumentParser("jepa_probes", description=__doc__)
+    """`weft study probes RUN [--size N] [--epochs E]`; the exit code."""
+    return script.run(_compare, argv)
+
+
+def _compare(words: list[str]) -> None:
+    parser = argparse.ArgumentParser("weft study probes", description=__doc__)
     parser.add_argument("run", type=Path, help="a run's directory")
     parser.add_argument("--size", type=int, default=10000, help="sequences in a pass")
     parser.add_argument("--epochs", type=int, default=30, help="passes of the published probe")
-    flags = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    try:
-        found = []
-        for kind, rmse, seconds in compare(flags.run, flags.size, flags.epochs):
-            print(f"{kind:<12} {rmse:8.4f} px {seconds:9.2f} s", flush=True)
-            found.append((rmse, seconds))
-        (exact, fast), (published, slow) = found
-        ratio = exact / published
-        print(f"exact error {ratio:.3f} of the published; {slow / fast:.1f} times faster")
-    except WeftError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    flags = parser.parse_args(words)
+    found = []
+    for kind, rmse, seconds in compare(flags.run, flags.size, flags.epochs):
+        print(f"{kind:<12} {rmse:8.4f} px {seconds:9.2f} s", flush=True)
+        found.append((rmse, seconds))
+    (exact, fast), (published, slow) = found
+    ratio = exact / published
+    print(f"exact error {ratio:.3f} of the published; {slow / fast:.1f} times faster")
 
 
 def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, float]]:
@@ -62,7 +60,3 @@ def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, fl
             seconds = time.perf_counter() - started
             [errors] = task.squared_errors([readout], model, source)
         yield kind, float(errors.mean().sqrt()) * source.norm.location_scale, seconds
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from weft.config.base import FamilyConfig
 from weft.config.load import validate
 from weft.config.recipe import defaults_of, recipe_class
-from weft.config.yaml import read_value
 from weft.data.random import stream
-from weft.errors import WeftError
 from weft.families.jepa import FAMILY
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec, load_splits
@@ -27,6 +25,7 @@ from weft.families.jepa.options.original import flat, nested, translate
 from weft.families.jepa.options.table import published
 from weft.families.jepa.score.probe import Probe
 from weft.families.jepa.sets.dots import DotsSource
+from weft.papers import script
 
 README = "sweep_fixed_uniform.(1.25).vicreg.best"
 
@@ -143,29 +142,24 @@ def config_of(words: Sequence[str]) -> FamilyConfig:
 
     Raises:
         ConfigError: for keys and values there are not.
+        UsageError: for a word without `=`.
     """
     values = flat(defaults_of(recipe_class(FAMILY))) | flat(translate(published()[README]))
     values |= {"dataset_static_noise": 0.0, "norm_batches": 2}
-    for word in words:
-        key, _, text = word.partition("=")
-        values[key] = read_value(text, word)
-    return validate(nested(values), FAMILY, "command line")
+    return validate(nested(values | script.settings(words, "command line")), FAMILY, "command line")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m weft.studies.jepa_tour [KEY=VALUE ...]`."""
-    try:
-        config = config_of(sys.argv[1:] if argv is None else argv)
-    except WeftError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    """`weft study tour [KEY=VALUE ...]`; the exit code."""
+    return script.run(_print_shapes, argv)
+
+
+def _print_shapes(words: list[str]) -> None:
+    parser = argparse.ArgumentParser("weft study tour", description=__doc__)
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="any key of weft's config")
+    config = config_of(parser.parse_args(words).words)
     assert isinstance(config, Config)
     for chapter, stops in follow(config):
         print(f"\n{chapter}")
         for stop in stops:
             print(f"  {stop.name:<18}{stop.shape!s:<24}{stop.note}".rstrip())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weft.errors import UsageError, WeftError
+from weft.errors import UsageError
+from weft.papers import script
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,31 +21,30 @@ Row = tuple[str, int, dict[str, float]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`python -m weft.studies.warp_contexts RUN... [--contexts L...] [--period P]`; the exit code.
+    """`weft study contexts RUN... [--contexts L...] [--period P]`; the exit code.
 
     Prints mse and, where a likelihood was learnt, bpd of the test steps from L on: of each run and
     of guesses on its test set, then mean and standard error over the runs of a `model_type`.
     """
-    parser = argparse.ArgumentParser("warp_contexts", description=__doc__)
+    return script.run(_print_scores, argv)
+
+
+def _print_scores(words: list[str]) -> None:
+    parser = argparse.ArgumentParser("weft study contexts", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="directories of runs")
     parser.add_argument(
         "--contexts", nargs="+", type=int, metavar="L", help="steps given; each run's own if unset"
     )
     parser.add_argument("--period", type=int, metavar="P", help="guess that P steps recur, too")
-    flags = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    flags = parser.parse_args(words)
     groups: dict[tuple[str, int], list[dict[str, float]]] = {}
-    try:
-        for path in flags.runs:
-            for name, context, metrics in scores(path, flags.contexts, flags.period):
-                _print(f"{name} {path}", context, {key: [metrics[key]] for key in metrics})
-                groups.setdefault((name, context), []).append(metrics)
-    except WeftError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    for path in flags.runs:
+        for name, context, metrics in scores(path, flags.contexts, flags.period):
+            _print(f"{name} {path}", context, {key: [metrics[key]] for key in metrics})
+            groups.setdefault((name, context), []).append(metrics)
     print()
     for (name, context), rows in groups.items():
         _print(name, context, {key: [row[key] for row in rows] for key in rows[0]})
-    return 0
 
 
 def scores(
@@ -62,7 +61,10 @@ def scores(
     """
     import torch
 
+    from weft.families.warp.baselines.models import Baseline
+    from weft.families.warp.model import WarpModel
     from weft.families.warp.score.inference import context_of, mode_of
+    from weft.families.warp.score.scoring import score
     from weft.families.warp.sets.source import SeriesSource
     from weft.families.warp.task import WarpTask
     from weft.run.registry import open_run
@@ -71,6 +73,7 @@ def scores(
     task, model, source = run.parts.task, run.model, run.data.test
     if not isinstance(task, WarpTask) or not task.config.reconstructs:
         raise UsageError(f"{path} completes no sequences")
+    assert isinstance(model, WarpModel | Baseline)
     if not isinstance(source, SeriesSource):
         raise UsageError(f"{path} has no test set")
     spec = task.spec()
@@ -83,7 +86,7 @@ def scores(
         if not 0 < context < spec.steps:
             raise UsageError(f"a context of {context} steps: there are {spec.steps}, some to score")
         with torch.no_grad():
-            found = task.score(model, source, run.parts.context(run.step), context)
+            found = score(task.config, spec, model, source, run.parts.context(run.step), context)
         name: str = task.config.model_type
         yield name, context, {key: value for key, value in found.items() if key in ("mse", "bpd")}
         for name, guess in guesses(truth[:, :context], spec.steps - context, period):
@@ -119,7 +122,3 @@ def _print(name: str, context: int, metrics: Mapping[str, Sequence[float]]) -> N
             spread = f" ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"
         words.append(f"{key} {statistics.fmean(values):.4f}{spread}")
     print(f"L = {context:<5} {'  '.join(words):<44} {name}", flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from weft.config.base import NoClip, NormClip, ValueClip
+from weft.config.sections import NoClip, NormClip, ValueClip
 from weft.engine.clip import NoClipping, NormClipping, ValueClipping
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from weft.config.base import Constant, Cosine, Plateau
+from weft.config.sections import Constant, Cosine, Plateau
 from weft.engine.schedule import ConstantSchedule, CosineSchedule, PlateauSchedule
 
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from collections.abc import Iterator
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from weft.config.base import (
-    Cadence,
-    Cosine,
-    DataConfig,
-    EvalConfig,
-    FamilyConfig,
-    KindConfig,
-    NormClip,
-    Sgd,
-)
+from weft.config.base import FamilyConfig
+from weft.config.cadence import Cadence
+from weft.config.rule import Rule
+from weft.config.section import KindConfig
+from weft.config.sections import Cosine, DataConfig, EvalConfig, NormClip, Sgd
 
 
 class CetData(DataConfig):
@@ -162,34 +158,51 @@ class Config(FamilyConfig):
         unit = self.kept_items**-2 if self.sparse_relative else 1.0
         return self.sparse_threshold * unit
 
-    @model_validator(mode="after")
-    def _options_fit(self) -> Self:
+    def rules(self) -> Iterator[Rule]:
+        """What options of cet must not be together."""
         grain = self.data.n_groups * self.data.interp_factor
-        rules = {
-            "`threshold` and `binary` exclude each other: a trace stores one or the other": (
-                self.threshold is not None and self.binary is not None
-            ),
-            f"`batch_size` {self.batch_size} must be a multiple of data.n_groups x "
-            f"data.interp_factor = {grain}": self.batch_size % grain != 0,
-            f"`delay` {self.delay} must be below `batch_size` {self.batch_size}: "
-            "every error would arrive after the end of its stream; `carry` loses none": (
-                self.delay >= self.batch_size and not self.carry
-            ),
-            "`carry` and `top_quantile` exclude each other: to carry a stream on takes all of it": (
-                self.carry and self.top_quantile > 0
-            ),
-            "`carry` needs engine.accumulation 1: parts of a batch would share one past": (
-                self.carry and self.engine.accumulation > 1
-            ),
-            "`carry` needs engine.nonfinite stop: what a skipped step leaves would be carried on": (
-                self.carry and self.engine.nonfinite == "skip"
-            ),
-            f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: "
-            "no error could meet the trace of another item; lower it or raise `batch_size`": (
-                self.kept_items < 2
-            ),
-        }
-        broken = [message for message, is_broken in rules.items() if is_broken]
-        if broken:
-            raise ValueError("; ".join(broken))
-        return self
+        yield Rule(
+            ("threshold", "binary"),
+            self.threshold is not None and self.binary is not None,
+            "`threshold` and `binary` exclude each other: a trace stores one or the other",
+            "leave one of them at null",
+        )
+        yield Rule(
+            ("batch_size", "data.n_groups", "data.interp_factor"),
+            self.batch_size % grain != 0,
+            f"`batch_size` {self.batch_size} is no multiple of `data.n_groups` x "
+            f"`data.interp_factor` = {grain}",
+            f"set `batch_size` to {math.ceil(self.batch_size / grain) * grain}, say",
+        )
+        yield Rule(
+            ("delay", "batch_size", "carry"),
+            self.delay >= self.batch_size and not self.carry,
+            f"`delay` {self.delay} is not below `batch_size` {self.batch_size}: every error would "
+            "arrive after the end of its stream",
+            "lower `delay`, raise `batch_size`, or set `carry` to true, which loses none",
+        )
+        yield Rule(
+            ("carry", "top_quantile"),
+            self.carry and self.top_quantile > 0,
+            "`carry` and `top_quantile` exclude each other: to carry a stream on takes all of it",
+            "set `carry` to false or `top_quantile` to 0",
+        )
+        yield Rule(
+            ("carry", "engine.accumulation"),
+            self.carry and self.engine.accumulation > 1,
+            "`carry` needs `engine.accumulation` 1: parts of a batch would share one past",
+            "set `engine.accumulation` to 1 or `carry` to false",
+        )
+        yield Rule(
+            ("carry", "engine.nonfinite"),
+            self.carry and self.engine.nonfinite == "skip",
+            "`carry` needs `engine.nonfinite` stop: what a skipped step leaves would be carried on",
+            "set `engine.nonfinite` to stop or `carry` to false",
+        )
+        yield Rule(
+            ("top_quantile", "batch_size"),
+            self.kept_items < 2,
+            f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: no error "
+            "could meet the trace of another item",
+            "lower `top_quantile` or raise `batch_size`",
+        )

@@ -19,6 +19,7 @@ FAMILY = Family(
     parallel="items",
     bench="weft.families.feedback.bench:cases",
     aliases=ALIASES,
+    studies={"controls": "weft.studies.feedback_controls:main"},
     kinds={
         "schedule": {
             "warmup_cosine": Kind(

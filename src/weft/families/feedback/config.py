@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import math
+from collections.abc import Iterator
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from weft.config.base import AdamW, EngineConfig, FamilyConfig, KindConfig, NormClip
+from weft.config.base import FamilyConfig
+from weft.config.rule import Rule
 from weft.config.runref import RunRef
+from weft.config.section import KindConfig
+from weft.config.sections import AdamW, EngineConfig, NormClip
 from weft.families.feedback.options.sections import (
     Batching,
     Diffusion,
@@ -20,6 +25,10 @@ from weft.families.feedback.options.sections import (
 Stage = Literal["feedforward", "fine_tune", "static", "feedback"]
 DeltaParts = Literal["none", "static", "dynamic", "static+dynamic"]
 WeightPositions = Literal["none", "after_text", "fixed"]
+_DELTAS = ("stage", "delta_mode", "mode")
+"""Keys that the parts of a delta depend on."""
+_WEIGHT_TOKENS = ("weight_positions", "generator", "latents", "lora_rank", "feedback_target")
+"""Keys that the positions of weight tokens depend on, beside those."""
 
 
 class Config(FamilyConfig):
@@ -164,73 +173,101 @@ class Config(FamilyConfig):
             return "all"
         return self.scope if self.stage == "fine_tune" or self.joint else "none"
 
-    @model_validator(mode="after")
-    def _stage_fits(self) -> Self:
-        rules = {
-            f"`stage` {self.stage} adapts an earlier run: name it as `base`": (
-                self.stage != "feedforward" and self.base is None
-            ),
-            f"`stage` {self.stage} needs `lora_rank`, such as 4": (
-                self.stage in ("static", "feedback") and self.lora_rank is None
-            ),
-            "`joint` trains feedforward weights beside deltas: set `stage` to static or feedback": (
-                self.joint and self.deltas == "none"
-            ),
-            "`data.batching` packed puts several documents into a row, but a delta belongs to one: "
-            "take buckets or padded": self.dynamic and self.batching == "packed",
-            "`generator` outer multiplies hidden states: set `feedback_source` to hidden or both": (
-                self.dynamic and self.generator == "outer" and self.feedback_source == "tokens"
-            ),
-        }
-        return self._check(rules)
+    def rules(self) -> Iterator[Rule]:
+        """What options of feedback must not be together."""
+        yield from self._rules_of_stages()
+        yield from self._rules_of_compat()
+        yield from self._rules_of_text()
 
-    @model_validator(mode="after")
-    def _mode_fits(self) -> Self:
-        compat = self.mode == "compat"
-        rules = {
-            f"`mode` compat has no `{key}` {value}: the original knows {known} alone": (
-                compat and value != known and value != "auto"
+    def _rules_of_stages(self) -> Iterator[Rule]:
+        yield Rule(
+            ("stage", "base"),
+            self.stage != "feedforward" and self.base is None,
+            f"`stage` {self.stage} adapts an earlier run, and there is none",
+            "name it as `base`: a run's directory, or feedback/NAME",
+        )
+        yield Rule(
+            ("stage", "lora_rank"),
+            self.stage in ("static", "feedback") and self.lora_rank is None,
+            f"`stage` {self.stage} needs the rank of its deltas",
+            "set `lora_rank`, such as 4",
+        )
+        yield Rule(
+            ("joint", *_DELTAS),
+            self.joint and self.deltas == "none",
+            "`joint` trains feedforward weights beside deltas, and there are none",
+            "set `stage` to static or feedback",
+        )
+        yield Rule(
+            ("data.batching", *_DELTAS),
+            self.dynamic and self.batching == "packed",
+            "`data.batching` packed puts several documents into a row, but a delta belongs to one",
+            "set `data.batching` to buckets or padded",
+        )
+        yield Rule(
+            ("generator", "feedback_source", *_DELTAS),
+            self.dynamic and self.generator == "outer" and self.feedback_source == "tokens",
+            "`generator` outer multiplies hidden states, which are not read",
+            "set `feedback_source` to hidden or both",
+        )
+
+    def _rules_of_compat(self) -> Iterator[Rule]:
+        for key, value, known in (
+            ("feedback_source", self.feedback_source, "tokens"),
+            ("feedback_target", self.feedback_target, "attn"),
+            ("delta_mode", self.delta_mode, "dynamic"),
+            ("generator", self.generator, "tokens"),
+            ("share_embedding", self.share_embedding, False),
+            ("weight_positions", self.weight_positions, "after_text"),
+            ("self_condition", self.self_condition, False),
+        ):
+            given, only = str(value).lower(), str(known).lower()
+            yield Rule(
+                ("mode", key),
+                self.mode == "compat" and value not in (known, "auto"),
+                f"`mode` compat has no `{key}` {given}: the original knows {only} alone",
+                f"set `{key}` to {only}, or `mode` to stable",
             )
-            for key, value, known in (
-                ("feedback_source", self.feedback_source, "tokens"),
-                ("feedback_target", self.feedback_target, "attn"),
-                ("delta_mode", self.delta_mode, "dynamic"),
-                ("generator", self.generator, "tokens"),
-                ("share_embedding", self.share_embedding, False),
-                ("weight_positions", self.weight_positions, "after_text"),
-                ("self_condition", self.self_condition, False),
-            )
-        }
-        return self._check(rules)
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        model, data = self.model, self.data
-        rules = {
-            f"`model.n_embd` {model.n_embd} must be a multiple of 2 x `model.n_head` = "
-            f"{2 * model.n_head}: rotary embedding turns pairs": model.n_embd % (2 * model.n_head)
-            > 0,
-            f"`model.max_seq_length` {model.max_seq_length} must be at least {self.num_positions}: "
-            "`data.block_size`, and the weight tokens of a block where they have positions": (
-                model.max_seq_length < self.num_positions
-            ),
-            "`data.pad_is_text` needs padding: set `data.batching` to padded": (
-                data.pad_is_text and self.batching != "padded"
-            ),
-            "`data.restrict_vocab` has nothing to leave out of bytes: take another `tokenizer`": (
-                data.restrict_vocab and data.tokenizer == "bytes"
-            ),
-            "`data.tokenizer_corpora` matter to tokenizer bpe or `restrict_vocab` alone": (
-                bool(data.tokenizer_corpora) and data.tokenizer != "bpe" and not data.restrict_vocab
-            ),
-            "`eval.exact_match` reads answers of gsm8k: set it to 0 for other data sets": (
-                self.eval.exact_match > 0 and data.dataset != "gsm8k"
-            ),
-        }
-        return self._check(rules)
-
-    def _check(self, rules: dict[str, bool]) -> Self:
-        broken = [message for message, is_broken in rules.items() if is_broken]
-        if broken:
-            raise ValueError("; ".join(broken))
-        return self
+    def _rules_of_text(self) -> Iterator[Rule]:
+        model, data, positions = self.model, self.data, self.num_positions
+        yield Rule(
+            ("model.n_embd", "model.n_head"),
+            model.n_embd % (2 * model.n_head) > 0,
+            f"`model.n_embd` {model.n_embd} is no multiple of 2 x `model.n_head` = "
+            f"{2 * model.n_head}: rotary embedding turns pairs",
+            f"set `model.n_embd` to {math.ceil(model.n_embd / model.n_head / 2) * model.n_head * 2}"
+            ", say",
+        )
+        yield Rule(
+            ("model.max_seq_length", "data.block_size", *_DELTAS, *_WEIGHT_TOKENS),
+            model.max_seq_length < positions,
+            f"`model.max_seq_length` {model.max_seq_length} is below {positions}: "
+            "`data.block_size`, and the weight tokens of a block where they have positions",
+            f"set `model.max_seq_length` to {positions}, or shorten `data.block_size`",
+        )
+        yield Rule(
+            ("data.pad_is_text", "data.batching", *_DELTAS),
+            data.pad_is_text and self.batching != "padded",
+            f"`data.pad_is_text` needs padding, but rows are {self.batching}",
+            "set `data.batching` to padded",
+        )
+        yield Rule(
+            ("data.restrict_vocab", "data.tokenizer"),
+            data.restrict_vocab and data.tokenizer == "bytes",
+            "`data.restrict_vocab` has nothing to leave out of bytes",
+            "set `data.tokenizer` to bpe or gpt2",
+        )
+        yield Rule(
+            ("data.tokenizer_corpora", "data.tokenizer", "data.restrict_vocab"),
+            bool(data.tokenizer_corpora) and data.tokenizer != "bpe" and not data.restrict_vocab,
+            "`data.tokenizer_corpora` matter to `data.tokenizer` bpe and to `data.restrict_vocab` "
+            "alone",
+            "leave them out, or set one of these",
+        )
+        yield Rule(
+            ("eval.exact_match", "data.dataset"),
+            self.eval.exact_match > 0 and data.dataset != "gsm8k",
+            "`eval.exact_match` reads answers of gsm8k",
+            "set it to 0 for other data sets",
+        )

@@ -28,6 +28,7 @@ FAMILY = Family(
     bench="weft.families.jepa.bench.steps:cases",
     comparison="weft.families.jepa.figures.comparison:figures",
     aliases=ALIASES,
+    studies={"probes": "weft.studies.jepa_probes:main", "tour": "weft.studies.jepa_tour:main"},
     kinds={
         "optim": {"lars": Kind(Lars, "weft.families.jepa.optim.lars:lars")},
         "schedule": {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, get_args
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from weft.config.base import Cadence, EvalConfig, FamilyConfig, KindConfig, LogConfig
+from weft.config.base import FamilyConfig
+from weft.config.cadence import Cadence
+from weft.config.rule import Rule
+from weft.config.section import KindConfig
+from weft.config.sections import EvalConfig, LogConfig
 from weft.families.jepa.options.sections import (
     Clean,
     Combo,
@@ -132,14 +137,11 @@ class Config(FamilyConfig):
     @model_validator(mode="before")
     @classmethod
     def _spell_out_noise(cls, values: Any) -> Any:
-        """Replaces `noise` and `noise_level` by the three keys they stand for."""
+        """Replaces `noise` and `noise_level` by the three keys they stand for, unless both came."""
         if not isinstance(values, dict) or values.get("noise") not in get_args(Noise):
             return values
         if values.get("dataset_noise") or values.get("dataset_static_noise"):
-            raise ValueError(
-                "`noise` says by itself where the background goes: set either `noise` and "
-                "`noise_level`, or `dataset_noise` and `dataset_static_noise`"
-            )
+            return values
         place, _, kind = values["noise"].partition("_")
         level = {"fixed": "dataset_static_noise", "changing": "dataset_noise"}[place]
         return values | {
@@ -149,30 +151,47 @@ class Config(FamilyConfig):
             "dataset_structured_noise": kind == "structured",
         }
 
-    @model_validator(mode="after")
-    def _options_fit(self) -> Self:
-        burnt_in = self.model.rnn_burnin > 1
-        rules = {
-            "`model.channels` 3 gives each of three dots its own: set `dataset_type` to Multiple": (
-                self.model.channels == 3 and self.num_dots == 1
-            ),
-            "`model.rnn_burnin` above 1 needs `model.predictor` rnn": (
-                burnt_in and self.model.predictor != "rnn"
-            ),
-            f"`batch_size` {self.batch_size} must not exceed `dataset_size` {self.dataset_size}": (
-                self.batch_size > self.dataset_size
-            ),
-            "`objective` combo needs a weight above 0 in `terms`": (
-                self.objective == "combo" and not self.terms.weights()
-            ),
-            "`objective` rssm brings its own forward model: leave `model.predictor` at rnn": (
-                self.objective == "rssm" and self.model.predictor != "rnn"
-            ),
-            "`probe.prober_arch` has no closed form: set `probe.kind` to published": (
-                bool(self.probe.prober_arch) and self.probe.kind == "closed_form"
-            ),
-        }
-        broken = [message for message, is_broken in rules.items() if is_broken]
-        if broken:
-            raise ValueError("; ".join(broken))
-        return self
+    def rules(self) -> Iterator[Rule]:
+        """What options of jepa must not be together."""
+        yield Rule(
+            ("noise", "dataset_noise", "dataset_static_noise"),
+            self.noise is not None,  # What was spelt out has left the place.
+            "`noise` says by itself where the background goes",
+            "set either `noise` and `noise_level`, or `dataset_noise` and `dataset_static_noise`",
+        )
+        yield Rule(
+            ("model.channels", "dataset_type"),
+            self.model.channels == 3 and self.num_dots == 1,
+            "`model.channels` 3 gives each of three dots its own, but there is one dot",
+            "set `dataset_type` to Multiple or `model.channels` to 1",
+        )
+        yield Rule(
+            ("model.rnn_burnin", "model.predictor"),
+            self.model.rnn_burnin > 1 and self.model.predictor != "rnn",
+            "`model.rnn_burnin` above 1 needs `model.predictor` rnn",
+            "set `model.predictor` to rnn or `model.rnn_burnin` to 1",
+        )
+        yield Rule(
+            ("batch_size", "dataset_size"),
+            self.batch_size > self.dataset_size,
+            f"`batch_size` {self.batch_size} must not exceed `dataset_size` {self.dataset_size}",
+            "lower `batch_size` or raise `dataset_size`",
+        )
+        yield Rule(
+            ("objective", "terms"),
+            self.objective == "combo" and not self.terms.weights(),
+            "`objective` combo needs a weight above 0 in `terms`",
+            "set one, such as terms.forward=1",
+        )
+        yield Rule(
+            ("objective", "model.predictor"),
+            self.objective == "rssm" and self.model.predictor != "rnn",
+            "`objective` rssm brings its own forward model",
+            "leave `model.predictor` at rnn",
+        )
+        yield Rule(
+            ("probe.prober_arch", "probe.kind"),
+            bool(self.probe.prober_arch) and self.probe.kind == "closed_form",
+            "`probe.prober_arch` has no closed form",
+            "set `probe.kind` to published, or leave `probe.prober_arch` empty",
+        )

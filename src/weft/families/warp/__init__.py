@@ -12,8 +12,8 @@ from weft.families.warp.options.sections import LiteralPlateau, Reference
 from weft.lazy import lazy
 
 if TYPE_CHECKING:
-    from weft.families.warp.model import WeightSpaceRNN
-    from weft.families.warp.streaming import Stream
+    from weft.families.warp.rnn import WeightSpaceRNN
+    from weft.families.warp.score.streaming import Stream
 
 __all__ = ["FAMILY", "Stream", "WeightSpaceRNN"]
 
@@ -26,6 +26,7 @@ FAMILY = Family(
     parallel="items",
     bench="weft.families.warp.bench:cases",
     aliases=ALIASES,
+    studies={"contexts": "weft.studies.warp_contexts:main"},
     kinds={
         "optim": {"reference": Kind(Reference, "weft.families.warp.optim.adabelief:reference")},
         "schedule": {
@@ -34,4 +35,4 @@ FAMILY = Family(
     },
 )
 
-__getattr__ = lazy(__name__, {"WeightSpaceRNN": ".model", "Stream": ".streaming"})
+__getattr__ = lazy(__name__, {"WeightSpaceRNN": ".rnn", "Stream": ".score.streaming"})

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weft.families.warp.forms import choose as forms
+from weft.families.warp.forms.choose import FORMS, choose, refusal
 from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.estimate import estimates
 from weft.families.warp.rnn import WeightSpaceRNN
@@ -68,12 +68,12 @@ def _case(
     name: str, shape: Shape, *, loop: bool = True, gru: bool = True, full: bool = False
 ) -> Case:
     problem = _problem(shape)
-    chosen = forms.choose(problem, Machine.of(torch.device("cpu"))).form
+    chosen = choose(problem, Machine.of(torch.device("cpu"))).form
     # Step by step is what the loop does; beside a better form it is measured in feedback alone.
     able = [
         form
-        for form in forms.FORMS
-        if not forms.refusal(problem, form) and (form != "sequential" or shape.feedback)
+        for form in FORMS
+        if not refusal(problem, form) and (form != "sequential" or shape.feedback)
     ]
     built: dict[str, Callable[[], Form]] = {
         f"auto-{form}" if form == chosen else form: partial(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from weft.config.base import AdamW, Cosine, FamilyConfig, KindConfig, NormClip
-from weft.families.warp.options import bounds as limits
-from weft.families.warp.options import rules
-from weft.families.warp.options.sections import WarpData
+from weft.config.rule import Rule
+from weft.config.section import KindConfig
+from weft.config.sections import AdamW, Cosine, NormClip, Plateau, ValueClip
+from weft.families.warp.options.bounds import spelt_out
+from weft.families.warp.options.sections import COLLECTIONS, UNLABELLED, WITH_TARGET, WarpData
+from weft.families.warp.options.transitions import SHAPES, KindName, TransitionOptions
 
 Count = Annotated[int, Field(ge=1)]
 Activation = Literal[
@@ -17,6 +20,10 @@ Activation = Literal[
 ]  # fmt: skip
 Form = Literal["auto", "loop", "last_state", "chunked", "history", "sequential", "scan"]
 Criterion = Literal["mse", "mae", "rmse", "nll", "cce", "error_rate", "f1_score"]
+_OF_SEQUENCES = ("mse", "mae", "rmse", "nll")
+_OF_LABELS = ("cce", "error_rate", "f1_score")
+_FEEDING = ("supervision_task", "autoregressive")
+"""Keys that decide whether training runs on the model's own predictions."""
 
 
 def _check_loss_steps(count: int) -> int:
@@ -25,7 +32,7 @@ def _check_loss_steps(count: int) -> int:
     return count
 
 
-class Config(FamilyConfig):
+class Config(TransitionOptions):
     """Sequence models whose state is the weight vector of a small network."""
 
     family: Literal["warp"] = Field("warp", description="Which family trains.")
@@ -81,11 +88,7 @@ class Config(FamilyConfig):
     rnn_inner_dims: tuple[Count, ...] = Field(
         (), description="Channels between stacked weight-space layers; empty for one layer."
     )
-    transition: Literal["full", "diag", "block", "lowrank"] = Field(
-        "full", description="Shape of A: full, diagonal, block-diagonal, or I + U V^T."
-    )
-    transition_block: int = Field(32, ge=1, description="Rows of a block (transition block).")
-    transition_rank: int = Field(16, ge=1, description="Columns of U and V (transition lowrank).")
+    transition: KindName = Field("full", description=f"Shape of A: {SHAPES}.")
     transition_lr: Annotated[float, Field(gt=0)] | None = Field(
         None,
         description="Learning rate of A as a share of optim.lr. Unset: 1 / (how far a step of 1 "
@@ -233,15 +236,188 @@ class Config(FamilyConfig):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What a reader of the results must know of the protocol, a sentence each."""
-        return rules.cautions(self)
+        own_target = self.data.dataset in WITH_TARGET
+        # Without feedback the input of a forecast is its past, and so the target is another
+        # sequence.
+        apart = own_target or self.data.dataset == "ett" or self.target == "next"
+        looks_ahead = bool(self.conv_embedding and not self.conv_embedding[2])
+        notes = {
+            "the output of step t is scored against x_t, which the step has consumed when the "
+            "truth is fed: target=next is one-step-ahead prediction": (
+                self.feeds_back and self.target == "same" and not own_target
+            ),
+            "without feedback the model sees the very value it is scored against: training copies, "
+            "target=next predicts": self.reconstructs and not self.autoregressive and not apart,
+            "the convolution looks ahead: outputs depend on later inputs": (
+                self.reconstructs and (looks_ahead or self.output_smoothing)
+            ),
+        }
+        return tuple(note for note, holds in notes.items() if holds)
 
     @model_validator(mode="before")
     @classmethod
-    def _spell_out_limits(cls, values: Any) -> Any:
-        return limits.spelt_out(values, cls.model_fields["clip"].default)
+    def _spell_out_bounds(cls, values: Any) -> Any:
+        return spelt_out(values, cls.model_fields["clip"].default)
 
-    @model_validator(mode="after")
-    def _options_fit(self) -> Self:
-        if broken := rules.broken(self):
-            raise ValueError("; ".join(broken))
-        return self
+    def rules(self) -> Iterator[Rule]:
+        """What options of warp must not be together."""
+        yield from self._rules_of_training()
+        yield from self._rules_of_form()
+        yield from self._rules_of_model()
+        yield from self._rules_of_data()
+
+    def _rules_of_training(self) -> Iterator[Rule]:
+        yield Rule(
+            ("train",),
+            not self.train,
+            "`train` false evaluates a run that exists",
+            "`weft evaluate RUN`, or papers/warp/train.py",
+        )
+        yield Rule(
+            ("stochastic", "loss"),
+            self.stochastic and self.loss == "mse",
+            "`stochastic` draws from a mean and a deviation, but the loss knows no deviation",
+            "set `loss` to nll",
+        )
+        yield Rule(
+            ("stochastic", *_FEEDING),
+            self.stochastic and not self.feeds_back,
+            "`stochastic` feeds samples back: it needs a reconstruction that feeds back",
+            "set `autoregressive` true, and `supervision_task` to reconstruction or both",
+        )
+        yield Rule(
+            ("drive", *_FEEDING),
+            self.drive == "innovation" and not self.feeds_back,
+            "`drive` innovation is the input minus its prediction: it needs a reconstruction that "
+            "feeds back",
+            "set `autoregressive` true, and `supervision_task` to reconstruction or both",
+        )
+        yield Rule(
+            ("conv_embedding", "output_smoothing", *_FEEDING),
+            bool(self.conv_embedding or self.output_smoothing) and self.feeds_back,
+            "`conv_embedding` and `output_smoothing` need all steps at once",
+            "set `autoregressive` false",
+        )
+        yield Rule(
+            ("val_criterion", "loss"),
+            self.val_criterion == "nll" and self.loss == "mse",
+            "`val_criterion` nll is computed under `loss` nll alone",
+            "set `loss` to nll",
+        )
+        scored = (*_OF_SEQUENCES * self.reconstructs, *_OF_LABELS * self.classifies)
+        yield Rule(
+            ("val_criterion", "supervision_task"),
+            self.val_criterion not in (None, *scored),
+            f"`val_criterion` {self.val_criterion} does not fit `supervision_task` "
+            f"{self.supervision_task}",
+            f"set it to one of {', '.join(scored)}",
+        )
+        yield Rule(
+            ("optim.kind", "clip.kind", "gradient_lim"),
+            self.optim.kind == "reference" and self.clip.kind != "value",
+            "`optim.kind` reference bounds every gradient entry first",
+            "set `gradient_lim`, 1e-7 in the original",
+        )
+        yield Rule(
+            ("gradient_lim", "clip"),
+            self.gradient_lim is not None and self.clip != ValueClip(limit=self.gradient_lim),
+            "`gradient_lim` is `clip.kind` value with that limit, but `clip` says otherwise",
+            "set `gradient_lim` or `clip`, not both",
+        )
+        yield Rule(
+            ("lr_decrease_factor", "schedule"),
+            isinstance(self.schedule, Plateau)
+            and self.lr_decrease_factor not in (None, self.schedule.factor),
+            "`lr_decrease_factor` is `schedule.factor`, which says otherwise",
+            "set one of them",
+        )
+
+    def _rules_of_form(self) -> Iterator[Rule]:
+        yield Rule(
+            ("form", "weights_lim"),
+            self.form in ("last_state", "chunked", "history", "scan")
+            and self.weights_lim is not None,
+            f"`form` {self.form} cannot clip weights",
+            "set `form` to auto, or `weights_lim` to null",
+        )
+        yield Rule(
+            ("form", "rnn_inner_dims", *_FEEDING),
+            self.form not in ("auto", "loop") and bool(self.rnn_inner_dims) and self.feeds_back,
+            f"`form` {self.form} is for one layer: a stack that feeds back runs as loop",
+            "set `form` to auto, or leave `rnn_inner_dims` empty",
+        )
+        yield Rule(
+            ("form", "transition"),
+            self.form == "scan" and self.transition == "full",
+            f"`form` scan is for a structured `transition`, not {self.transition}",
+            "set `form` to auto, or choose another `transition`",
+        )
+        yield Rule(
+            ("form", "supervision_task"),
+            self.form in ("last_state", "chunked") and self.reconstructs,
+            f"`form` {self.form} yields the last state only, and a sequence is learnt",
+            "set `form` to auto, or `supervision_task` to classification",
+        )
+
+    def _rules_of_model(self) -> Iterator[Rule]:
+        baseline = self.model_type != "wsm"
+        yield Rule(
+            ("model_type", "root", "rnn_inner_dims", "use_theta_prev"),
+            baseline and (bool(self.rnn_inner_dims) or self.use_theta_prev or self.root != "mlp"),
+            f"`model_type` {self.model_type} has no weights that move: `root`, `rnn_inner_dims` "
+            "and `use_theta_prev` are wsm's",
+            "leave them out, or set `model_type` to wsm",
+        )
+        yield Rule(
+            ("model_type", "autoregressive_inference"),
+            baseline and not self.autoregressive_inference,
+            f"`model_type` {self.model_type} has no weights to ask afterwards",
+            "set `autoregressive_inference` to true",
+        )
+        yield Rule(
+            ("root", "supervision_task"),
+            self.root != "mlp" and self.classifies,
+            f"`root` {self.root} describes a sequence, not a label",
+            "set `supervision_task` to reconstruction",
+        )
+        yield Rule(
+            ("init_state_bias", "init_state_layers"),
+            not self.init_state_bias and self.init_state_layers is None,
+            "`init_state_bias` false is about the network that makes the first weights, and there "
+            "is none",
+            "set `init_state_layers` to 0, 1 or 2",
+        )
+        sums = (
+            (self.drive, self.target, self.transition) == ("true_diff", "next", "full")
+            and self.init_state_layers is None
+            and not self.use_theta_prev
+        )
+        yield Rule(
+            ("root", "drive", "target", "transition", "init_state_layers", "use_theta_prev"),
+            self.root == "physics:oscillator" and not sums,
+            "`root` physics:oscillator keeps running sums of true differences and foretells the "
+            "next step",
+            "set `drive` true_diff, `target` next, `transition` full, `init_state_layers` null and "
+            "`use_theta_prev` false",
+        )
+
+    def _rules_of_data(self) -> Iterator[Rule]:
+        dataset = self.data.dataset
+        yield Rule(
+            ("data.dataset", "supervision_task"),
+            self.classifies and dataset in UNLABELLED,
+            f"`data.dataset` {dataset} has no labels",
+            "set `supervision_task` to reconstruction",
+        )
+        yield Rule(
+            ("data.dataset", "data.subset"),
+            dataset in COLLECTIONS and self.data.subset is None,
+            f"`data.dataset` {dataset} is a collection",
+            "name its member in `data.subset`",
+        )
+        yield Rule(
+            ("include_canonical_coords", "data.dataset", "data.image_datasets"),
+            self.include_canonical_coords and dataset not in self.data.image_datasets,
+            "`include_canonical_coords` needs steps that are pixels",
+            f"add {dataset} to `data.image_datasets` if its steps are",
+        )

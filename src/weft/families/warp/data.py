@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from weft.config.family import resolve
 from weft.data.random import derive
 from weft.data.source import Batch, Field, Splits
 from weft.errors import ConfigError
 from weft.families.warp.config import Config
-from weft.families.warp.sets import (
-    archive,
-    arrays,
-    dynamics,
-    forecast,
-    pixels,
-    regression,
-    spirals,
-    traffic,
-    trends,
-)
+from weft.families.warp.options.data_sets import DataSet, find
+from weft.families.warp.sets.member import member
 from weft.families.warp.sets.source import Header, Parts, SeriesSource, SeriesSpec
-
-
-class Room(Protocol):
-    """A module that knows some of the sets."""
-
-    def header(self, config: Config) -> Header:
-        """What the set holds."""
-
-    def load(self, config: Config) -> Parts:
-        """The set itself."""
-
-
-_ROOMS: Mapping[str, Room] = {
-    **dict.fromkeys(("digits", "mnist", "fashion-mnist", "cifar10", "celeba"), pixels),
-    **dict.fromkeys(("msd", "msd-zero", "msd-2", "lotka", "sine", "lorenz"), dynamics),
-    "trends": trends,
-    "spirals": spirals,
-    "ett": forecast,
-    "uea": archive,
-    "icl": regression,
-    "pems08": traffic,
-}
-# Members of `data.subset`, where it is not the room that knows them.
-_SUBSETS = {"trends": ("uci",), "sine": tuple(dynamics.SINE_SIZES)}
 
 
 def data_spec(config: Config) -> SeriesSpec:
@@ -85,14 +51,14 @@ def data_spec(config: Config) -> SeriesSpec:
     )
 
 
-def load_splits(config: Config) -> Splits:
-    """The run's sources, `SeriesSource` each; the scale is that of the training part alone.
+def load_splits(config: Config) -> Splits[SeriesSource]:
+    """The run's sources; the scale is that of the training part alone.
 
     What is kept and what is held out is a function of `data.seed`, so that runs with several
     seeds see the same splits.
     """
     about = _header(config)
-    parts = _room(config).load(config)
+    parts: Parts = resolve(f"{_set(config).file}:load")(config)
     size, held = _counts(config, about)
     kept = _cut(parts.train, size + (held if parts.val is None else 0), config, "train")
     val = parts.val
@@ -104,7 +70,7 @@ def load_splits(config: Config) -> Splits:
     if test is not None:
         test = _cut(test, _kept(about, "test", config.data.test_size), config, "test")
 
-    width = None if config.data.dataset == "icl" else config.data.data_dim
+    width = None if _set(config).makes_channels else config.data.data_dim
     kept = _narrowed(kept, width)
     scale = parts.fit(kept.get("target", kept["x"]))
 
@@ -118,11 +84,10 @@ def load_splits(config: Config) -> Splits:
     )
 
 
-def _room(config: Config) -> Room:
-    name = config.data.dataset
-    if name.endswith(".npz"):
-        return pixels if arrays.holds_images(config) else arrays
-    return _ROOMS[name]
+def _set(config: Config) -> DataSet:
+    known = find(config.data.dataset)
+    assert known is not None, "the config lets no other word pass"
+    return known
 
 
 def _header(config: Config) -> Header:
@@ -131,16 +96,10 @@ def _header(config: Config) -> Header:
     Raises:
         ConfigError: one does not.
     """
-    data = config.data
-    members = _SUBSETS.get(data.dataset, ())
-    collection = data.dataset in ("ett", "uea")
-    if data.subset is not None and not collection and data.subset not in members:
-        raise ConfigError(
-            f"`{data.dataset}` has no subset `{data.subset}`",
-            where="data.subset",
-            expected=f"one of {', '.join(members)}, or null" if members else "null",
-        )
-    about = _room(config).header(config)
+    data, known = config.data, _set(config)
+    if not known.members:
+        member(config, ())
+    about: Header = resolve(f"{known.file}:header")(config)
     if data.sequence_length and about.canvas:
         raise ConfigError(
             f"the pictures of `{data.dataset}` have {about.steps} pixels, all of which are steps",
@@ -153,7 +112,7 @@ def _header(config: Config) -> Header:
             where="data.sequence_length",
             expected=f"sequence_length <= {about.steps}",
         )
-    if data.dataset == "icl" or data.data_dim is None:
+    if known.makes_channels or data.data_dim is None:
         return about
     if data.data_dim > about.channels:
         raise ConfigError(

@@ -1,22 +1,21 @@
 """The model of a run: a weight-space network, or a baseline, built from the config."""
 
-# N batch, T steps, d data channels, D weights, M places
+# N batch, T steps, d data channels, D weights, M places, q clock features, o raw outputs
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from weft.errors import ConfigError
+from weft.errors import ConfigError, DataError
 from weft.families.warp.baselines.models import Baseline, build_baseline, equal_width
+from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import clock_of, head_of, root_of
 from weft.families.warp.config import Config
-from weft.families.warp.frozen import picture_places, query, recall
+from weft.families.warp.options.transitions import spelt
 from weft.families.warp.rnn import WeightSpaceRNN
 from weft.families.warp.sets.source import SeriesSpec
-
-__all__ = ["WarpModel", "WeightSpaceRNN", "build_model"]
 
 
 class WarpModel(nn.Module):
@@ -56,8 +55,9 @@ class WarpModel(nn.Module):
             theta: after the last step, (N, D).
             data: the sequence, (N, T, d); only its length counts unless `input_prev_data`.
         """
-        out = recall(self.rnn, theta, data, feedback=self.feedback)
-        return self.rnn.head.split(out, theta)
+        tau, smoothing = self.rnn.ticks(data, feedback=self.feedback).tau, self.rnn.smoothing
+        raw = self._read(theta, tau, data)
+        return self._named(raw if smoothing is None else smoothing(raw), theta)
 
     def query(self, theta: Tensor, position: Tensor, *, data: Tensor | None = None) -> Prediction:
         """What frozen weights say of the data at any place, between the steps too.
@@ -66,10 +66,13 @@ class WarpModel(nn.Module):
             theta: after the last step, (N, D).
             position: places in steps, whole or not, (M,): 0 is the first datum.
             data: what the root sees beside the clock, (N, M, d), if `input_prev_data`.
-        Returns: predictions of M places.
+        Returns: predictions of M places, without smoothing.
+        Raises:
+            ConfigError: if the time of a step is unknown, because `length` was left open.
+            DataError: if the root sees data beside the clock and none are given.
         """
-        out = query(self.rnn, theta, position + self.lead, data=data)
-        return self.rnn.head.split(out, theta)
+        tau = self._clock().read((position + self.lead).to(theta.dtype))
+        return self._named(self._read(theta, tau, data), theta)
 
     def picture(self, theta: Tensor, rows: int, columns: int) -> Prediction:
         """The picture that frozen weights hold, at any resolution.
@@ -79,17 +82,43 @@ class WarpModel(nn.Module):
             rows, columns: of the wanted picture; its corner pixels are those of the data.
         Returns: predictions of rows x columns places, row by row.
         Raises:
-            ConfigError: if the root is not read at coordinates.
+            ConfigError: if the root is not read at coordinates, or `length` was left open.
         """
-        if self.rnn.clock.picture is None:
+        clock = self._clock()
+        if clock.picture is None:
             raise ConfigError(
                 "a root that knows the time alone has no values between the rows of a picture",
                 where="include_canonical_coords",
                 expected="a model trained with it; `query` reads this one between steps",
             )
-        position, coordinates = picture_places(self.rnn.clock, rows, columns, self.lead)
-        out = query(self.rnn, theta, position.to(theta.device), coordinates=coordinates.to(theta))
-        return self.rnn.head.split(out, theta)
+        position, coordinates = (part.to(theta) for part in clock.places(rows, columns, self.lead))
+        return self._named(self._read(theta, clock.read(position, coordinates)), theta)
+
+    def _clock(self) -> Clock:
+        if self.rnn.length is None:
+            raise ConfigError(
+                "the time of a step depends on how many there are",
+                where="length",
+                expected="WeightSpaceRNN(..., length=T)",
+            )
+        return self.rnn.clock
+
+    def _read(self, theta: Tensor, tau: Tensor, data: Tensor | None = None) -> Tensor:
+        """Raw outputs (N, M, o) of weights (N, D) at features (M, q)."""
+        rnn, z = self.rnn, tau.expand(len(theta), *tau.shape)
+        layer = rnn.layers[-1]
+        if layer.rule.input_prev_data:
+            if data is None or len(rnn.layers) > 1 or rnn.embedding is not None:
+                raise DataError(
+                    "the root sees data beside the clock, and was given none it can use",
+                    where="input_prev_data",
+                    expected="`data`, and a model of one layer without embedding",
+                )
+            z = torch.cat([z, data], -1)
+        return layer.root(theta.unsqueeze(1), z)
+
+    def _named(self, raw: Tensor, theta: Tensor) -> Prediction:
+        return self.rnn.head.split(self.rnn.head(raw), theta)
 
 
 def build_model(config: Config, spec: SeriesSpec) -> WarpModel | Baseline:
@@ -117,8 +146,6 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
     embedding = config.conv_embedding
     inner = [embedding[0] if embedding else spec.channels, *config.rnn_inner_dims]
     data = inner[-1] * config.input_prev_data
-    number = {"block": config.transition_block, "lowrank": config.transition_rank}
-    kind = config.transition
     rnn = WeightSpaceRNN(
         spec.channels,
         head.channels,
@@ -132,7 +159,7 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
         nonlinearity=config.root_activation,
         root=root_of(config, clock.features + data, data, head),
         inner_sizes=config.rnn_inner_dims,
-        transition=f"{kind}:{number[kind]}" if kind in number else kind,
+        transition=spelt(config, config.transition),
         drive=config.drive,
         input_prev_data=config.input_prev_data,
         limit=config.weights_lim,

@@ -11,6 +11,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from weft.data.source import Batch
+from weft.families.warp.cell.drive import valid_steps
+from weft.families.warp.cell.outputs import Prediction
+
 Alignment = Literal["same", "next"]
 Strategy = Literal["flip_coin", "teacher_forcing", "always_true"]
 
@@ -32,6 +36,7 @@ def reconstruction(
     *,
     steps: Tensor | None = None,
     valid: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over sequences, steps and channels: squared error, or likelihood if there is a std.
 
@@ -40,22 +45,67 @@ def reconstruction(
         std: standard deviations, (N, T, d); None for (1/2) mean squared error.
         target: what `mean` is scored against, (N, T, d).
         steps: steps that count, (N, n), with repetitions; the same for prediction and target.
-        valid: which steps are data and not padding, bool (N, T); all of them if None.
+        valid: which of the steps that count are data and not padding, bool; all if None.
+        counted: how many steps the mean is over where some are padding; those valid if None.
     """
     loss = half_squared_error(mean, target) if std is None else gaussian_nll(mean, std, target)
     each = loss.mean(-1)
     if steps is not None:
         each = each.gather(1, steps)
-        valid = None if valid is None else valid.gather(1, steps)
     if valid is None:
         return each.mean()
     # A sequence whose draw hit padding alone counts for nothing.
-    return (each * valid).sum() / valid.sum().clamp_min(1)
+    return (each * valid).sum() / (valid.sum().clamp_min(1) if counted is None else counted)
 
 
 def classification(logits: Tensor, label: Tensor) -> Tensor:
     """Mean cross-entropy, in nats, of the last step's logits (N, K) and labels (N,)."""
     return F.cross_entropy(logits, label)
+
+
+def prediction_loss(
+    predicted: Prediction,
+    batch: Batch,
+    alignment: Alignment,
+    steps: Tensor | None = None,
+    counted: Tensor | None = None,
+) -> Tensor:
+    """The reconstruction loss of what was predicted for a batch.
+
+    Args:
+        predicted: of every step.
+        batch: `x` (N, T, d), `target` where it is another sequence, `length` (N,) where it differs.
+        alignment: see `aligned`.
+        steps: those of each sequence that count, (N, n), with repetitions; all of them if None.
+        counted: how many steps that are no padding the mean is over; those of the batch if None.
+    """
+    mean, std, length = predicted.mean, predicted.std, batch.get("length")
+    assert mean is not None, "the head of a task that reconstructs has means"
+    mean, target = aligned(mean, batch.get("target", batch["x"]), alignment)
+    scored = mean.shape[1]
+    return reconstruction(
+        mean,
+        None if std is None else std[:, :scored],
+        target,
+        steps=steps,
+        valid=None if length is None else scored_steps(length, scored, batch["x"].shape[1], steps),
+        counted=counted,
+    )
+
+
+def scored_steps(length: Tensor, scored: int, steps: int, drawn: Tensor | None) -> Tensor:
+    """Which of the scored steps are no padding, bool (N, scored), or (N, n) where n are drawn.
+
+    Args:
+        length: steps of right-aligned sequences, (N,).
+        scored: how many steps have a prediction that is scored.
+        steps: T, of the batch.
+        drawn: the steps that count, (N, n); all if None.
+    """
+    valid = valid_steps(length, steps)
+    assert valid is not None, "a length was given"
+    valid = valid[:, :scored]
+    return valid if drawn is None else valid.gather(1, drawn)
 
 
 def aligned(predicted: Tensor, target: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
@@ -132,6 +182,22 @@ def kept_steps(
     inner = torch.randperm(length - 2, generator=generator, device=device)[: count - 2] + 1
     ends = torch.tensor([0, length - 1], device=device)
     return torch.cat([ends, inner]).sort().values
+
+
+def thinned(batch: Batch, share: float, generator: Generator | None) -> tuple[Batch, Tensor | None]:
+    """The batch at the steps of `kept_steps`, and their places on the clock, (n,); None for all."""
+    x = batch["x"]
+    steps = x.shape[1]
+    kept = kept_steps(steps, share, generator, x.device)
+    if kept is None:
+        return batch, None
+    thin = {
+        name: values.index_select(1, kept) if name in ("x", "target") else values
+        for name, values in batch.items()
+    }
+    if "length" in batch:
+        thin["length"] = (kept >= steps - batch["length"][:, None]).sum(1)
+    return thin, kept.to(x.dtype)
 
 
 def drawn_steps(

@@ -21,7 +21,7 @@ from weft.families.warp.cell.recurrence_rule import Drive, Rule
 from weft.families.warp.cell.root import MlpRoot, Root
 from weft.families.warp.cell.shapes import check_shapes
 from weft.families.warp.cell.time_conv import Embedding, Smoothing
-from weft.families.warp.forms import choose as forms
+from weft.families.warp.forms.choose import fed_back, free
 from weft.nn.precision import full_precision
 
 
@@ -46,7 +46,7 @@ class WeightSpaceRNN(nn.Module):
         width, depth, nonlinearity: of the root; `depth` counts hidden layers.
         root: a root of another kind, in place of the MLP.
         inner_sizes: channels between stacked weight-space layers; empty for one layer.
-        transition: `full`, `diag`, `block:<width>` or `lowrank:<rank>`.
+        transition: kind of A, `full`, `diag`, `block:<width>` or `lowrank:<rank>`.
         drive: what moves the weights where predictions are fed back, see `Rule`.
         input_prev_data: whether the root sees data beside the clock.
         limit: bound of the weights; None for none.
@@ -61,7 +61,7 @@ class WeightSpaceRNN(nn.Module):
         encoding, picture, time_as_channel: see `Clock`.
         embedding: (channels, kernel, causal) of a convolution before the recurrence.
         smoothing: whether a learnt 3-tap filter runs over the outputs; causal if `embedding` is.
-        form: how the recurrence is computed: `auto`, `loop`, or one of `forms.FORMS`, which holds
+        form: how the recurrence is computed: `auto`, `loop`, or one of `choose.FORMS`, which holds
             for training steps; it never changes what is computed.
     Raises:
         ConfigError: if the parts do not fit together.
@@ -232,7 +232,7 @@ class WeightSpaceRNN(nn.Module):
             return run.out[:, -1:] if last else run.out, run.theta[-1]
         for i, layer in enumerate(self.layers):
             top = i == len(self.layers) - 1
-            signal, theta = forms.free(
+            signal, theta = free(
                 layer,
                 held_front(signal, length),
                 ticks,
@@ -257,7 +257,7 @@ class WeightSpaceRNN(nn.Module):
                 layers, self.head, x, force, ticks, sample=sample, noise=noise, length=length
             )
             return run.out, run.theta[-1]
-        return forms.fed_back(
+        return fed_back(
             layers[0],
             self.head,
             x,

@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from weft.data.random import stream
 from weft.data.source import Batch, Splits
 from weft.errors import ConfigError
 from weft.families.warp.baselines.models import Baseline
-from weft.families.warp.cell.drive import valid_steps
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import head_of
 from weft.families.warp.config import Config
@@ -22,18 +20,18 @@ from weft.families.warp.data import data_spec, load_splits
 from weft.families.warp.figures import gallery, report
 from weft.families.warp.model import WarpModel, build_model
 from weft.families.warp.objective import (
-    aligned,
     classification,
     drawn_steps,
     forcing,
-    grounding,
-    kept_steps,
-    reconstruction,
+    prediction_loss,
+    scored_steps,
+    thinned,
 )
-from weft.families.warp.score.inference import context_of, infer
-from weft.families.warp.score.metrics import METRICS, Classification, Regression, without
+from weft.families.warp.score.inference import context_of
+from weft.families.warp.score.metrics import METRICS, without
 from weft.families.warp.score.outline import outline
-from weft.families.warp.score.stability import largest_weight, spectral_radius
+from weft.families.warp.score.scoring import score
+from weft.families.warp.score.stability import largest_weight, radius_is_cheap, spectral_radius
 from weft.families.warp.sets.source import SeriesSource, SeriesSpec
 from weft.task.context import Context
 from weft.task.metric import Metric
@@ -44,9 +42,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Model = WarpModel | Baseline
-
-LARGEST_RADIUS = 400
-"""Full transitions of more rows are not scored by their spectral radius, which costs D^3."""
 
 
 class WarpTask(Task[Config, Model, SeriesSource]):
@@ -104,44 +99,80 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         to D times the rate, at each of T steps again.
         """
         config, apart = self.config, set[nn.Parameter]()
+        rate = float(config.optim.model_dump()["lr"])
         groups: list[Mapping[str, Any]] = []
         for layer in model.rnn.layers if isinstance(model, WarpModel) else ():
             entries, share = list(layer.transition.parameters()), config.transition_lr
             if share is None:
                 share = 1.0 if config.optim.kind == "reference" else 1 / layer.transition.reach
-            groups.append({"params": entries, "lr": config.optim.lr * share})
+            groups.append({"params": entries, "lr": rate * share})
             apart |= set(entries)
         return [{"params": [p for p in model.parameters() if p not in apart]}, *groups]
+
+    def draw(self, batch: Batch, ctx: Context) -> Batch:
+        """The steps that are kept, what is fed at each, and the steps of the loss.
+
+        Args:
+            batch: `x` (N, T, d), and as the task needs `target` (N, T, d'), `label`, `length` (N,).
+            ctx: its streams `coin`, `noise`, `loss_steps` and `kept_steps` draw independently of
+                each other.
+        Returns: the batch at T' kept steps, and as the task needs `position` (N, T'), their places
+            on the clock; `force` (N, T'), share of the truth; `sample` (N, T', d); `loss_steps`
+            (N, n); `counted` (N,), how many steps that are no padding the loss is a mean over.
+        """
+        config, device = self.config, ctx.device
+        batch, position = thinned(batch, config.traj_train_prop, ctx.generator("kept_steps"))
+        x, drawn = batch["x"], dict(batch)
+        shape = (x.shape[0], x.shape[1])
+        if position is not None:
+            drawn["position"] = position.expand(shape)
+        if config.feeds_back:
+            coin = ctx.generator("coin") if config.train_strategy == "flip_coin" else None
+            drawn["force"] = forcing(
+                config.train_strategy, config.forcing_prob, ctx.progress, shape, coin, device
+            )
+        if config.stochastic:
+            draws = ctx.generator("noise")
+            drawn["sample"] = torch.randn(x.shape, generator=draws, device=device)
+        if config.reconstructs:
+            scored = (shape[0], shape[1] - (config.target == "next"))
+            draws = ctx.generator("loss_steps")
+            steps = drawn_steps(scored, config.nb_recons_loss_steps, draws, device)
+            if steps is not None:
+                drawn["loss_steps"] = steps
+            if "length" in batch:
+                valid = scored_steps(batch["length"], scored[1], shape[1], steps)
+                drawn["counted"] = valid.sum().clamp_min(1).expand(shape[0])
+        return drawn
 
     def loss(self, model: Model, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction loss over (drawn) steps, cross-entropy of the last step, or both.
 
         Args:
             model: made by `model`.
-            batch: `x` (N, T, d), and as the task needs `target` (N, T, d'), `label`, `length` (N,).
-            ctx: where training stands; its streams `coin`, `noise`, `loss_steps` and `kept_steps`
-                draw independently of each other.
+            batch: what `draw` made of a batch, or a part of it.
+            ctx: where training stands.
         """
-        config, device = self.config, ctx.device
-        batch, position = _thinned(batch, config.traj_train_prop, ctx.generator("kept_steps"))
-        x, length = batch["x"], batch.get("length")
-        shape = (x.shape[0], x.shape[1])
-        force = sample = None
-        if config.feeds_back:
-            coin = ctx.generator("coin") if config.train_strategy == "flip_coin" else None
-            force = forcing(
-                config.train_strategy, config.forcing_prob, ctx.progress, shape, coin, device
-            )
-        if config.stochastic:
-            sample = torch.randn(x.shape, generator=ctx.generator("noise"), device=device)
+        config = self.config
+        position = batch.get("position")
         predicted: Prediction = model(
-            x, force=force, sample=sample, length=length, position=position,
+            batch["x"],
+            force=batch.get("force"),
+            sample=batch.get("sample"),
+            length=batch.get("length"),
+            position=None if position is None else position[0],
             last=not config.reconstructs,
-        )  # fmt: skip
+        )
         terms: dict[str, Tensor] = {}
         if config.reconstructs:
-            count, draws = config.nb_recons_loss_steps, ctx.generator("loss_steps")
-            terms["reconstruction"] = self.reconstruction(predicted, batch, count, draws)
+            counted = batch.get("counted")
+            terms["reconstruction"] = prediction_loss(
+                predicted,
+                batch,
+                config.target,
+                batch.get("loss_steps"),
+                None if counted is None else counted[0] / ctx.parts,
+            )
         if predicted.logits is not None:
             logits = predicted.logits[:, -1]
             terms["cross_entropy"] = classification(logits, batch["label"])
@@ -151,24 +182,6 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         if ctx.log and isinstance(model, WarpModel):
             terms["max_theta"] = largest_weight(predicted.theta)
         return self._total(terms), terms
-
-    def reconstruction(
-        self, predicted: Prediction, batch: Batch, count: int, draws: Generator | None
-    ) -> Tensor:
-        """The loss of predictions over `count` drawn steps of each sequence (-1: all of them)."""
-        target = batch.get("target", batch["x"])
-        mean, std, valid = predicted.mean, predicted.std, _valid(batch)
-        assert mean is not None, "the head of a task that reconstructs has means"
-        how = self.config.target
-        mean, target = aligned(mean, target, how)
-        shape = (mean.shape[0], mean.shape[1])
-        return reconstruction(
-            mean,
-            None if std is None else std[:, : shape[1]],
-            target,
-            steps=drawn_steps(shape, count, draws, mean.device),
-            valid=None if valid is None else valid[:, : shape[1]],
-        )
 
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
         if not self.config.reconstructs:
@@ -180,66 +193,12 @@ class WarpTask(Task[Config, Model, SeriesSource]):
     def evaluate(self, model: Model, source: SeriesSource, ctx: Context) -> dict[str, float]:
         """Metrics over `source`; those of predictions cover the steps from L on.
 
-        Returns: what `score` does, and for the weight-space model `max_theta`, the largest weight
-            after a last step, and `spectral_radius` of A where it is cheap.
+        Returns: what `score` does, and the `spectral_radius` of A where it is cheap.
         """
-        metrics = self.score(model, source, ctx, context_of(self.config, self.spec()))
-        if isinstance(model, WarpModel):
-            largest = max(layer.root.size for layer in model.rnn.layers)
-            if self.config.transition != "full" or largest <= LARGEST_RADIUS:
-                metrics["spectral_radius"] = spectral_radius(model.rnn)
+        metrics = score(self.config, self.spec(), model, source, ctx)
+        if isinstance(model, WarpModel) and radius_is_cheap(model.rnn):
+            metrics["spectral_radius"] = spectral_radius(model.rnn)
         return metrics
-
-    def score(
-        self, model: Model, source: SeriesSource, ctx: Context, context: int
-    ) -> dict[str, float]:
-        """Metrics over all of `source` when `context` true steps are given.
-
-        Returns:
-            mse, rmse, mae, mape, nll, bpd: of steps >= L; with `_original` in the data's own unit.
-            loss_all_steps: the training loss over all steps, given ones included.
-            accuracy, error_rate, f1_score, cce: of the last step's logits.
-            max_theta: see `evaluate`.
-        """
-        config, spec = self.config, self.spec()
-        predictions = Regression(_unscale(source, spec))
-        labels: Classification | None = None
-        losses, count, largest = 0.0, 0, 0.0
-        # The same noise whenever a model is scored, so that a repeated evaluation repeats.
-        draws = stream(ctx.seed, 0, "inference", device=ctx.device)
-        for batch in source.batches(config.eval.batch_size):
-            predicted = infer(config, spec, model, batch, context, draws)
-            if config.reconstructs:
-                size = len(batch["x"])
-                loss = self.reconstruction(predicted, batch, -1, None)
-                losses, count = losses + size * float(loss), count + size
-                self._add(predictions, predicted, batch, context)
-            if predicted.logits is not None:
-                labels = labels or Classification(predicted.logits.shape[-1])
-                labels.add(predicted.logits[:, -1], batch["label"])
-            largest = max(largest, float(largest_weight(predicted.theta)))
-        metrics = predictions.result() if config.reconstructs else {}
-        if config.reconstructs:
-            metrics["loss_all_steps"] = losses / max(1, count)
-        if labels is not None:
-            metrics |= labels.result()
-        if isinstance(model, WarpModel):
-            metrics["max_theta"] = largest
-        return metrics
-
-    def _add(
-        self, predictions: Regression, predicted: Prediction, batch: Batch, context: int
-    ) -> None:
-        """Counts the steps whose target is one of those from L on; padding lies before them."""
-        config = self.config
-        target = batch.get("target", batch["x"])
-        assert predicted.mean is not None
-        mean, truth = aligned(predicted.mean, target, config.target)
-        std = predicted.std
-        counted = grounding(target, context, batch.get("length")) == 0
-        if config.target == "next":
-            std, counted = None if std is None else std[:, :-1], counted[:, 1:]
-        predictions.add(mean, std, truth, counted)
 
     def notes(self, model: Model, spec: SeriesSpec) -> list[str]:
         """What to know of the results, and of the weight-space model its parts and forms."""
@@ -257,32 +216,4 @@ class WarpTask(Task[Config, Model, SeriesSource]):
     ) -> Iterator[tuple[str, str, Figure | Sequence[Image]]]:
         """Completions or classes over time, errors by step and context, A, B, paths of the
         weights, and what they hold between and during the steps."""
-        yield from gallery.pictures(self, model, data.shown, ctx)
-
-
-def _unscale(source: SeriesSource, spec: SeriesSpec) -> Callable[[Tensor], Tensor] | None:
-    """The way back to the data's own unit; None for pixels and for data left as they are."""
-    scale = source.scale
-    untouched = bool((scale.unit == 1).all() and (scale.centre == 0).all())
-    return None if untouched or spec.canvas is not None else source.unscale
-
-
-def _valid(batch: Batch) -> Tensor | None:
-    """Which steps are no padding, bool (N, T); None if all are."""
-    return valid_steps(batch.get("length"), batch["x"].shape[1])
-
-
-def _thinned(batch: Batch, share: float, draws: Generator | None) -> tuple[Batch, Tensor | None]:
-    """The batch at a random subset of its steps, and their places on the clock."""
-    x = batch["x"]
-    steps = x.shape[1]
-    kept = kept_steps(steps, share, draws, x.device)
-    if kept is None:
-        return batch, None
-    thin = {
-        name: values.index_select(1, kept) if name in ("x", "target") else values
-        for name, values in batch.items()
-    }
-    if "length" in batch:
-        thin["length"] = (kept >= steps - batch["length"][:, None]).sum(1)
-    return thin, kept.to(x.dtype)
+        yield from gallery.pictures(self.config, self.spec(), model, data.shown, ctx)

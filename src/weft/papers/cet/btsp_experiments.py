@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from weft.errors import UsageError, WeftError
+from weft.errors import UsageError
+from weft.papers import script
 
 USAGE = "btsp_experiments.py --batch_size=B --training_steps=N --ssm_degree=D --delay_factor=T ..."
 
@@ -18,31 +19,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns: the exit code.
     """
-    words = [word for word in (sys.argv[1:] if argv is None else argv) if word.strip()]
+    return script.run(_train_all, argv)
+
+
+def _train_all(words: list[str]) -> None:
     flags = _parser().parse_args(words)
-    try:
-        for seed in range(flags.seed, flags.seed + flags.seeds):
-            _train(flags, seed)
-    except WeftError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    for seed in range(flags.seed, flags.seed + flags.seeds):
+        _train(flags, seed)
 
 
 def _train(flags: argparse.Namespace, seed: int) -> None:
     from weft import api
-    from weft.papers.cet.results import ResultFile
+    from weft.papers.cet.layout import OriginalLayout
 
-    overrides = to_config(flags, seed)
     name = flags.run_name if flags.seeds == 1 else f"{flags.run_name}_seed{seed}"
     results = Path("results") / flags.save_folder
-    overrides |= {"run.root": str(results / "runs"), "run.name": name}
     parameters = {**vars(flags), "seed": seed}
-    sinks = [lambda directory: ResultFile(results / f"{name}.pt", parameters)]
+    sinks = [lambda directory: OriginalLayout(results / f"{name}.pt", parameters)]
     if flags.resume:
         run = api.resume(_unfinished(results / "runs" / "cet", name), show=True, sinks=sinks)
     else:
-        run = api.train("cet/mnist", *flags.set, show=True, sinks=sinks, **overrides)
+        values = script.overlay(to_config(flags, seed), flags.set)
+        values |= {"run.root": str(results / "runs"), "run.name": name}
+        with script.told(flags.set):
+            run = api.train("cet/mnist", show=True, sinks=sinks, **values)
     if run is not None:
         print(f"{results / f'{name}.pt'}  {run.metrics}")
 
@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--kernel", default="cascade", choices=("cascade", "ideal", "sideways"))
     add("--readout", default="last", choices=("last", "optimal"))
     add("--carry", action="store_true", help="streams go on from batch to batch")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of weft's config")
+    script.add_set(parser)
     return parser
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weft.papers import script
+
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -70,28 +72,27 @@ SCRIPTS: Mapping[str, Script] = {
 
 def parser(name: str) -> argparse.ArgumentParser:
     """The options of the script called `name`."""
-    script = SCRIPTS[name]
-    made = argparse.ArgumentParser(f"{name}.py", description=script.about, allow_abbrev=False)
+    chosen = SCRIPTS[name]
+    made = argparse.ArgumentParser(f"{name}.py", description=chosen.about, allow_abbrev=False)
     add = made.add_argument
     add("--config", default="config.json", metavar="FILE", help="what to train (config.json)")
     add("--active_dataset", required=True, metavar="NAME", help="a key of the file's `datasets`")
-    if script.adapts:
+    if chosen.adapts:
         add("--ff_checkpoint_dir", required=True, metavar="DIR",
             help="run of the feedforward model: its path, or its name below out_dir")  # fmt: skip
         add("--ff_checkpoint_name", required=True, metavar="FILE",
             help="a checkpoint in it, such as epoch_ckpt_gsm8k_10.pt")  # fmt: skip
-    if script.writes:
+    if chosen.writes:
         add("--lora_rank", type=int, required=True, metavar="R", help="rank of the deltas")
         add("--feedback_reverse", type=boolean, metavar="BOOL",
             help="write the last block first (true, unless the file says otherwise)")  # fmt: skip
     add("--resume", type=boolean, default=False, metavar="BOOL",
         help="go on with a run instead of starting anew (false)")  # fmt: skip
-    add(f"--{script.resumed}checkpoint_dir", dest="checkpoint_dir", metavar="DIR",
+    add(f"--{chosen.resumed}checkpoint_dir", dest="checkpoint_dir", metavar="DIR",
         help="with --resume: the run, instead of the latest")  # fmt: skip
-    add(f"--{script.resumed}checkpoint_name", dest="checkpoint_name", metavar="FILE",
+    add(f"--{chosen.resumed}checkpoint_name", dest="checkpoint_name", metavar="FILE",
         help="with --resume: a checkpoint of it, instead of the latest")  # fmt: skip
-    add("--set", action="append", default=[], metavar="KEY=VALUE",
-        help="any key of weft's config, over the file's")  # fmt: skip
+    script.add_set(made)
     return made
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from weft.config.explain import suggest
 from weft.errors import UsageError
+from weft.papers import script
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
@@ -21,12 +22,7 @@ _CHECKPOINT = re.compile(r"^step_(\d{8})\.pt$")
 
 def fresh(home: Path, prefix: str) -> Path:
     """A folder below `home` that does not exist yet: the prefix and the time."""
-    base = home / f"{prefix}_{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}"
-    path, number = base, 1
-    while path.exists():
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path
+    return script.unused(home / f"{prefix}_{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}")
 
 
 def latest(home: Path, prefix: str) -> Path:
@@ -111,7 +107,7 @@ def branch(run: Run, saved: Path, path: Path) -> Path:
         CheckpointError: if the checkpoint is damaged.
         UsageError: if it is not one of the run.
     """
-    from weft.config.base import RunSection
+    from weft.config.sections import RunSection
     from weft.engine.checkpoint import Store, read
     from weft.run.directory import RunDirectory, create, now
 

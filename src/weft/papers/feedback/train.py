@@ -11,15 +11,14 @@ left to GPUs.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.explain import suggest
-from weft.config.yaml import read_value
-from weft.errors import ConfigError, Interrupted, UsageError, WeftError
+from weft.errors import Interrupted, UsageError
+from weft.papers import script
 from weft.papers.feedback.config_file import OldConfig
 from weft.papers.feedback.flags import SCRIPTS, Script, parser
 from weft.papers.feedback.layout import Names, OriginalLayout, keep_sources, kept_config
@@ -48,56 +47,57 @@ def main(name: str, argv: Sequence[str] | None = None) -> int:
         argv: its options; those of the process if None.
     Returns: the exit code.
     """
+    return script.run(lambda words: _train(name, words), argv)
+
+
+def _train(name: str, words: list[str]) -> None:
+    if name not in SCRIPTS:
+        raise UsageError(
+            f"there is no script `{name}`",
+            expected=f"one of {', '.join(SCRIPTS)}",
+            hint=suggest(name, list(SCRIPTS), ""),
+        )
+    flags = parser(name).parse_args(words)
     try:
-        if name not in SCRIPTS:
-            raise UsageError(
-                f"there is no script `{name}`",
-                expected=f"one of {', '.join(SCRIPTS)}",
-                hint=suggest(name, list(SCRIPTS), ""),
-            )
-        words = [word for word in (sys.argv[1:] if argv is None else argv) if word.strip()]
-        flags = parser(name).parse_args(words)
         run = (_resume if flags.resume else _start)(name, flags)
-    except WeftError as error:
-        if isinstance(error, Interrupted):
-            error.hint = "the same command with --resume True goes on with it"
-        print(error, file=sys.stderr)
-        return error.exit_code
+    except Interrupted as stop:
+        stop.hint = "the same command with --resume True goes on with it"
+        raise
     if run is not None:
         print(f"{run.path}  loss_padded {run.metrics['val/loss_padded']:.4f}")
-    return 0
 
 
 def _start(name: str, flags: argparse.Namespace) -> Run | None:
     from weft import api
 
-    script, old = SCRIPTS[name], OldConfig(Path(flags.config), flags.active_dataset)
+    chosen, old = SCRIPTS[name], OldConfig(Path(flags.config), flags.active_dataset)
     if flags.checkpoint_dir or flags.checkpoint_name:
-        old.notes.append(f"--{script.resumed}checkpoint_… has no effect without --resume True")
-    values = old.values | _FIXED | dict(script.values) | {"run.tags": [name, old.dataset]}
-    if script.adapts:
+        old.notes.append(f"--{chosen.resumed}checkpoint_… has no effect without --resume True")
+    values = old.values | _FIXED | dict(chosen.values) | {"run.tags": [name, old.dataset]}
+    if chosen.adapts:
         values["base"] = str(_base(flags, old.home.parent))
-    if script.writes:
+    if chosen.writes:
         values["lora_rank"] = flags.lora_rank
         if flags.feedback_reverse is not None:
             values["feedback_reverse"] = flags.feedback_reverse
-    values["run.dir"] = str(fresh(old.home, old.setting(script.run_name)))
-    values = _changed(values, flags.set)
-    told = {"lora_rank": "--lora_rank", "feedback_reverse": "--feedback_reverse"}
-    told |= {word.partition("=")[0]: f"--set {word}" for word in flags.set}
-    config = _configured(values, old.origins | told)
-    if config.engine.compile and "engine.compile" not in told and _on_cpu(config):
+    values["run.dir"] = str(fresh(old.home, old.setting(chosen.run_name)))
+    values = script.overlay(values, flags.set)
+    own = {"lora_rank": "--lora_rank", "feedback_reverse": "--feedback_reverse"}
+    with script.told(flags.set, old.origins | own):
+        config = api.configure(RECIPE, **values).config
+    unset = "engine.compile" not in script.settings(flags.set)
+    if config.engine.compile and unset and _on_cpu(config):
         # The original knew GPUs alone; a CPU needs minutes and a C++ compiler for it.
         values["engine.compile"] = False
         old.notes.append("not compiled on a CPU, unless by --set engine.compile=true")
-    for note in old.notes:
-        print(f"note: {note}", file=sys.stderr)
+    for text in old.notes:
+        script.note(text)
 
     def layout(directory: RunDirectory) -> OriginalLayout:
         keep_sources(directory.path, name, old.path)
-        for note in old.notes:
-            directory.note(f"note: {note}")
-        return OriginalLayout(directory, _names(script, old))
+        for text in old.notes:
+            directory.note(f"note: {text}")
+        return OriginalLayout(directory, _names(chosen, old))
 
     return api.train(RECIPE, show=True, sinks=[layout], **values)
 
@@ -107,10 +107,10 @@ def _resume(name: str, flags: argparse.Namespace) -> Run | None:
     from weft import api
     from weft.run.registry import open_run
 
-    script, old = SCRIPTS[name], OldConfig(Path(flags.config), flags.active_dataset)
-    flag = f"--{script.resumed}checkpoint"
+    chosen, old = SCRIPTS[name], OldConfig(Path(flags.config), flags.active_dataset)
+    flag = f"--{chosen.resumed}checkpoint"
     if flags.checkpoint_dir is None:
-        path = latest(old.home, old.setting(script.run_name))
+        path = latest(old.home, old.setting(chosen.run_name))
     else:
         path = named(flags.checkpoint_dir, [old.home], f"{flag}_dir")
     run, own = open_run(path), old
@@ -118,16 +118,16 @@ def _resume(name: str, flags: argparse.Namespace) -> Run | None:
     if kept_config(path).is_file():
         own = OldConfig(kept_config(path), old.dataset)
         if own.values != old.values:
-            print(f"note: {old.path} has changed; the run keeps its own copy", file=sys.stderr)
+            script.note(f"{old.path} has changed; the run keeps its own copy")
     if flags.checkpoint_name is not None:
         saved = checkpoint(path, flags.checkpoint_name, f"{flag}_name")
         if not is_newest(run, saved):
-            path = branch(run, saved, fresh(path.parent, own.setting(script.run_name)))
-            print(f"note: going on from {saved} in {path}", file=sys.stderr)
+            path = branch(run, saved, fresh(path.parent, own.setting(chosen.run_name)))
+            script.note(f"going on from {saved} in {path}")
 
     def layout(directory: RunDirectory) -> OriginalLayout:
         keep_sources(directory.path, name, old.path)
-        return OriginalLayout(directory, _names(script, own))
+        return OriginalLayout(directory, _names(chosen, own))
 
     return api.resume(path, *_news(flags.set, run), show=True, sinks=[layout])
 
@@ -139,49 +139,15 @@ def _base(flags: argparse.Namespace, out_dir: Path) -> Path:
     return checkpoint(run, flags.ff_checkpoint_name, "--ff_checkpoint_name")
 
 
-def _names(script: Script, old: OldConfig) -> Names:
+def _names(chosen: Script, old: OldConfig) -> Names:
     return Names(
         dataset=old.dataset,
         log=old.setting("log_file_name"),
         table=old.setting("csv_file_name"),
-        column=script.column,
+        column=chosen.column,
         epochs=old.setting("save_epoch_interval") if old.setting("save_epoch") else None,
         best=old.setting("save_best_ckpt"),
     )
-
-
-def _changed(values: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """The values with the `--set` words over them.
-
-    Raises:
-        UsageError: for a word without `=`.
-    """
-    changes = {}
-    for word in words:
-        key, sign, text = word.partition("=")
-        if not sign:
-            raise UsageError(f"`{word}` sets nothing", where="--set", expected="KEY=VALUE")
-        changes[key] = read_value(text, f"--set {word}")
-    # Of the two ways to give a run's length, and of kinds with options of their own, one counts.
-    gone = ["epochs"] if "steps" in changes else []
-    for key, value in changes.items():
-        if key.endswith(".kind") and values.get(key, value) != value:
-            gone += [other for other in values if other.startswith(key.removesuffix("kind"))]
-    return {key: value for key, value in values.items() if key not in gone} | changes
-
-
-def _configured(values: Mapping[str, Any], origins: Mapping[str, str]) -> FamilyConfig:
-    """The whole config. Raises: ConfigError that says where in config.json the mistakes are."""
-    from weft import api
-
-    try:
-        return api.configure(RECIPE, **values).config
-    except ConfigError as error:
-        for problem in error.problems:
-            key = re.match(r"argument `(.+)`$", problem.where)
-            if key is not None:
-                problem.where = origins.get(key[1], problem.where)
-        raise
 
 
 def _on_cpu(config: FamilyConfig) -> bool:
@@ -206,15 +172,15 @@ def _description(
     name: str, flags: argparse.Namespace, run: Run
 ) -> Iterator[tuple[str, object, object]]:
     """What a command says of a run: the option, its value, and what the run has."""
-    script, config = SCRIPTS[name], run.config
+    chosen, config = SCRIPTS[name], run.config
     tags = [*map(str, config["run"]["tags"]), "unknown", "unknown"]
     yield "the script", name, tags[0]
     yield "--active_dataset", flags.active_dataset, tags[1]
-    if script.adapts:
+    if chosen.adapts:
         pinned = Path(run.parents["base"]["file"])
         folder = next(each for each in pinned.parents if each.name != "checkpoints")
         yield "--ff_checkpoint_dir", Path(flags.ff_checkpoint_dir).name, folder.name
-    if script.writes:
+    if chosen.writes:
         yield "--lora_rank", flags.lora_rank, config["lora_rank"]
         if flags.feedback_reverse is not None:
             yield "--feedback_reverse", flags.feedback_reverse, config["feedback_reverse"]
@@ -223,12 +189,13 @@ def _description(
 def _news(words: Sequence[str], run: Run) -> list[str]:
     """The `--set` words that say something else than the run's config."""
     news = []
-    for key, text in {word.partition("=")[0]: word.partition("=")[2] for word in words}.items():
+    last = {word.partition("=")[0]: word for word in words}
+    for key, asked in script.settings(words).items():
         value: Any = run.config
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        if value != read_value(text, f"--set {key}={text}"):
-            news.append(f"{key}={text}")
+        if value != asked:
+            news.append(last[key])
     return news
 
 

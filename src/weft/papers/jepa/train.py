@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.explain import suggest
-from weft.config.yaml import read_file, read_value
-from weft.errors import UsageError, WeftError
+from weft.config.yaml import read_file
+from weft.errors import UsageError
 from weft.families.jepa.options.original import flat, translate
 from weft.families.jepa.options.table import published
+from weft.papers import script
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,20 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns: the exit code.
     """
-    words = [word for word in (sys.argv[1:] if argv is None else argv) if word.strip()]
+    return script.run(_train_or_evaluate, argv)
+
+
+def _train_or_evaluate(words: list[str]) -> None:
     flags = _parser().parse_args(words)
-    try:
-        old, files = read_configs(flags.configs, flags.values)
-        if not old.get("run_name") and flags.configs:
-            old["run_name"] = Path(flags.configs[-1]).stem
+    old, files = read_configs(flags.configs, flags.values)
+    if not old.get("run_name") and flags.configs:
+        old["run_name"] = Path(flags.configs[-1]).stem
+    with script.told(flags.set):
         if old.get("eval_only") and old.get("load_checkpoint_path"):
             _evaluate(old, flags.set)
         else:
             _train(old, files, flags.set)
-    except WeftError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
 
 
 def read_configs(paths: Sequence[str], values: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -65,12 +65,7 @@ def read_configs(paths: Sequence[str], values: Sequence[str]) -> tuple[dict[str,
             own.append(path)
         else:
             old |= flat(content)
-    for word in values:
-        key, sign, text = word.partition("=")
-        if not sign:
-            raise UsageError(f"`{word}` sets nothing", where="--values", expected="key=value")
-        old[key] = read_value(text, f"--values {word}")
-    return old, own
+    return old | script.settings(values, "--values"), own
 
 
 def _published(path: str) -> Mapping[str, Any]:
@@ -81,13 +76,13 @@ def _published(path: str) -> Mapping[str, Any]:
             where="--configs",
             hint=suggest(name, list(published()), "`weft recipes` lists the published configs"),
         )
-    print(f"note: there is no file `{path}`; taking the published config {name}", file=sys.stderr)
+    script.note(f"there is no file `{path}`; taking the published config {name}")
     return published()[name]
 
 
 def _train(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
     from weft import api
-    from weft.papers.jepa.epochs import EpochCheckpoints
+    from weft.papers.jepa.layout import OriginalLayout
 
     if old.get("load_checkpoint_path"):
         raise UsageError(
@@ -96,8 +91,8 @@ def _train(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
             hint="`weft resume RUN` goes on with a run; eval_only=True scores its weights",
         )
     words = files or ["jepa/original"]
-    values = _changed(old if files else _over_original(old), extra)
-    sinks = [lambda directory: EpochCheckpoints(directory.path)] if old.get("output_path") else []
+    values = script.overlay(old if files else _over_original(old), extra)
+    sinks = [lambda directory: OriginalLayout(directory.path)] if old.get("output_path") else []
     run = api.train(*words, show=True, sinks=sinks, **values)
     if run is not None:
         results = _score(run.path)
@@ -108,18 +103,6 @@ def _train(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
 def _over_original(old: Mapping[str, Any]) -> dict[str, Any]:
     """The config as values over the preset of the original's defaults, every key of it set."""
     return {key: value for key, value in translate(old, "train.py").items() if key != "family"}
-
-
-def _changed(values: Mapping[str, Any], extra: Sequence[str]) -> dict[str, Any]:
-    """The values with the `--set` words over them."""
-    changes = {}
-    for word in extra:
-        key, _, text = word.partition("=")
-        changes[key] = read_value(text, f"--set {word}")
-    # Of the two ways to give a run's length the last one counts.
-    length = {"steps": "epochs", "epochs": "steps"}
-    dropped = {other: None for key, other in length.items() if key in changes}
-    return {**values, **dropped, **changes}
 
 
 def _score(path: Path) -> dict[str, float]:
@@ -143,7 +126,7 @@ def _evaluate(old: dict[str, Any], extra: Sequence[str]) -> None:
         old.pop("eval_only")
     if not path.is_file():
         raise UsageError(f"there is no file `{path}`", where="load_checkpoint_path")
-    values = _changed(_over_original(old), extra)
+    values = script.overlay(_over_original(old), extra)
     parts = Parts.of(families.find("jepa"), api.configure("jepa/original", **values).config)
     model = parts.model()
     saved = torch.load(path, map_location=parts.device, weights_only=True)
@@ -229,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="such as vicreg.base_lr=42",
     )
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of weft's config")
+    script.add_set(parser)
     return parser
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weft.atomic import write_text
-from weft.config.base import WandbConfig
+from weft.config.sections import WandbConfig
 from weft.errors import MissingExtra
 from weft.run.directory import RunDirectory
 

@@ -35,8 +35,11 @@ def resolve(*words: str) -> Any:
         ({"batch_size": 16, "delay": 16}, ("delay", "16")),
         ({"batch_size": 16, "top_quantile": 0.95}, ("top_quantile", "one item")),
         ({"carry": True, "top_quantile": 0.5}, ("carry", "top_quantile", "all of it")),
-        ({"carry": True, "streams": 2, "engine": {"accumulation": 2}}, ("carry", "accumulation 1")),
-        ({"carry": True, "engine": {"nonfinite": "skip"}}, ("carry", "nonfinite stop")),
+        (
+            {"carry": True, "streams": 2, "engine": {"accumulation": 2}},
+            ("carry", "accumulation` 1"),
+        ),
+        ({"carry": True, "engine": {"nonfinite": "skip"}}, ("carry", "nonfinite` stop")),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(

@@ -11,13 +11,14 @@ import pytest
 from pydantic import ValidationError
 
 from weft import families
-from weft.config.base import Cosine, NormClip, Plateau, ValueClip
 from weft.config.load import load, validate
+from weft.config.sections import Cosine, NormClip, Plateau, ValueClip
 from weft.errors import ConfigError
 from weft.families.warp import FAMILY
 from weft.families.warp.config import Config
 from weft.families.warp.options.aliases import ALIASES
-from weft.families.warp.options.sections import DATASETS, LiteralPlateau, Reference, WarpData
+from weft.families.warp.options.data_sets import SETS
+from weft.families.warp.options.sections import LiteralPlateau, Reference, WarpData
 
 PRESETS = sorted(path.stem for path in (FAMILY.home / "presets").glob("*.yaml"))
 
@@ -223,7 +224,7 @@ def test_every_option_has_a_sentence() -> None:
         for name, info in model.model_fields.items():
             assert name == "kind" or (info.description or "").rstrip().endswith("."), name
     description = WarpData.model_fields["dataset"].description or ""
-    assert all(name in description for name in DATASETS)
+    assert all(name in description for name in SETS)
 
 
 def test_options_load_without_torch() -> None:

@@ -16,9 +16,7 @@ from weft.errors import ConfigError, DataError
 from weft.families.warp import WeightSpaceRNN
 from weft.families.warp.cell.drive import free_drive, held_front, valid_steps
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.cell.transition import Block
 from weft.families.warp.config import Config
-from weft.families.warp.frozen import query, recall
 from weft.families.warp.model import WarpModel, build_model
 from weft.families.warp.score.stability import (
     largest_weight,
@@ -27,6 +25,7 @@ from weft.families.warp.score.stability import (
     trajectory,
 )
 from weft.families.warp.sets.source import SeriesSpec
+from weft.families.warp.transition.block import Block
 
 N, T, D_IN = 3, 11, 2
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -249,20 +248,22 @@ def test_a_root_of_one_s_own_is_read_in_place_of_the_network() -> None:
 def test_frozen_weights_recall_the_last_output_and_answer_between_steps() -> None:
     rnn = _small(length=T, input_prev_data=False)
     out, theta = rnn(torch.randn(N, T, D_IN))
-    recalled = recall(rnn, theta, torch.zeros(N, T, D_IN))
-    torch.testing.assert_close(recalled[:, -1], out[:, -1], **EXACT)
+    model = WarpModel(rnn)
+    recalled = model.recall(theta, torch.zeros(N, T, D_IN)).mean
+    torch.testing.assert_close(recalled[:, -1], out[:, -1, : rnn.head.channels], **EXACT)
     places = torch.arange(T).double()
-    torch.testing.assert_close(query(rnn, theta, places), recalled, **EXACT)
-    between = query(rnn, theta, torch.linspace(0, T - 1, 2 * T - 1))
+    torch.testing.assert_close(model.query(theta, places).mean, recalled, **EXACT)
+    between = model.query(theta, torch.linspace(0, T - 1, 2 * T - 1)).mean
     torch.testing.assert_close(between[:, ::2], recalled, **EXACT)
 
 
 def test_frozen_weights_with_data_need_the_data() -> None:
     rnn, x = _small(length=T, input_prev_data=True), torch.randn(N, T, D_IN)
     out, theta = rnn(x)
-    torch.testing.assert_close(recall(rnn, theta, x)[:, -1], out[:, -1], **EXACT)
+    recalled = WarpModel(rnn).recall(theta, x).mean
+    torch.testing.assert_close(recalled[:, -1], out[:, -1, : rnn.head.channels], **EXACT)
     with pytest.raises(DataError, match="sees data beside the clock"):
-        query(rnn, theta, torch.zeros(1))
+        WarpModel(rnn).query(theta, torch.zeros(1))
 
 
 @pytest.mark.parametrize("lead", [0, 1])
@@ -271,7 +272,7 @@ def test_a_picture_at_its_own_size_is_read_where_training_read_it(lead: int) -> 
     model, theta = WarpModel(rnn, feedback=bool(lead), lead=lead), torch.randn(2, 5000)
     theta = theta[:, : rnn.layers[0].root.size]
     mean = model.picture(theta, 3, 4).mean
-    places = query(rnn, theta, torch.arange(12) + float(lead))
+    places = model.query(theta, torch.arange(12)).mean
     torch.testing.assert_close(mean, places, **EXACT)
     assert model.picture(theta, 6, 8).mean.shape == (2, 48, 1)
 

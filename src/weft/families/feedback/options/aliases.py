@@ -29,7 +29,7 @@ def _epochs(count: Any) -> str:
     return f"{count} epochs"
 
 
-#: What stands in config.json but names a data set first, or a folder: the adapters translate it.
+#: What stands in config.json but names a data set first, or a folder: the scripts translate it.
 ALIASES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "active_dataset": ("data.dataset", _same),
     "model.lora_rank": ("lora_rank", _same),

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from weft.config.base import Cadence, DataConfig, EvalConfig, KindConfig, Section
+from weft.config.cadence import Cadence
+from weft.config.section import KindConfig, Section
+from weft.config.sections import DataConfig, EvalConfig
 
 Tokenizer = Literal["bytes", "bpe", "gpt2"]
 Batching = Literal["packed", "buckets", "padded"]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from weft.config.base import KindConfig, Section
+from weft.config.section import KindConfig, Section
 
 
 class Lars(KindConfig):

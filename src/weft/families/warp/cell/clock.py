@@ -93,6 +93,25 @@ class Clock:
             columns.append(self.coordinates(position) if coordinates is None else coordinates)
         return torch.cat(columns, -1)
 
+    def places(self, rows: int, columns: int, lead: int = 0) -> tuple[Tensor, Tensor]:
+        """Where to read the pixels of the picture at another resolution, row by row.
+
+        Args:
+            rows, columns: of the wanted picture; its corner pixels are those of `picture`.
+            lead: how many steps ahead of its own place the root is read for a pixel.
+        Returns: positions (rows * columns,) and coordinates (rows * columns, 2), float64.
+        """
+        assert self.picture is not None
+        height, width = self.picture
+        row = torch.linspace(0, height - 1, rows, dtype=torch.float64).repeat_interleave(columns)
+        column = torch.linspace(0, width - 1, columns, dtype=torch.float64).repeat(rows) + lead
+        position = row * width + column
+        # A lead takes the last column to the first one of the next row, as it did in training.
+        wraps = column > width - 1
+        column = torch.where(wraps, (column - width).clamp_min(0), column)
+        x, y = column / max(1, width - 1), (row + wraps) / max(1, height - 1)
+        return position, torch.stack([x, y], -1)
+
     def channel(self, position: Tensor) -> Tensor:
         """The values whose differences drive the weights, (..., r)."""
         if self.channels == 0:

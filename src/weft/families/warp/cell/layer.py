@@ -10,7 +10,7 @@ from weft.families.warp.cell.formula import Dynamics, FormulaRoot
 from weft.families.warp.cell.initial import FreeInitial, GradualInitial, Initial
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import Root
-from weft.families.warp.cell.transition import Full, build_transition
+from weft.families.warp.transition.build import build_transition
 
 
 class Layer(nn.Module):
@@ -20,7 +20,7 @@ class Layer(nn.Module):
         root: reads the weights; D is its size.
         rule: what moves them.
         clock_channels: r, columns of B after those of the data.
-        transition: `full`, `diag`, `block:<width>` or `lowrank:<rank>`; A starts as the identity.
+        transition: see `build_transition`; A starts as the identity.
         initial_layers: hidden layers of phi; None for a free theta_0.
         nonlinearity: activation of phi.
         drive_std: B starts as N(0, drive_std^2), at 0 exactly by default.
@@ -63,7 +63,7 @@ class Layer(nn.Module):
     def _adopt(self, dynamics: Dynamics, initial_layers: int | None) -> None:
         """Starts A, B and theta_0 = W x_0 where the root's law wants them."""
         A, B, W = dynamics
-        if not isinstance(self.transition, Full) or initial_layers is not None:
+        if initial_layers is not None or not self.transition.adopt(A):
             raise ConfigError(
                 "this root brings the start of A and of the first weights with it",
                 where="root",
@@ -75,7 +75,6 @@ class Layer(nn.Module):
                 f"{self.rule.channels}",
                 where="root",
             )
-        self.transition.E.copy_(A - torch.eye(len(A)))
         self.B[:, : B.shape[1]] += B
         initial = GradualInitial(self.rule.channels, self.root.size, 0, "identity", bias=False)
         next(initial.parameters()).copy_(W)

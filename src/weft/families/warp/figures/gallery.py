@@ -14,19 +14,18 @@ from torch import Tensor, nn
 from weft.data.source import Batch
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.figures import canvas as images
-from weft.families.warp.figures import film, portrait, report
+from weft.families.warp.config import Config
+from weft.families.warp.figures import canvas, film, portrait, report
 from weft.families.warp.model import WarpModel
 from weft.families.warp.score.inference import context_of, infer, mode_of
+from weft.families.warp.score.scoring import score
 from weft.families.warp.score.stability import trajectory
-from weft.families.warp.sets.source import SeriesSource
+from weft.families.warp.sets.source import SeriesSource, SeriesSpec
+from weft.task.context import Context
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
-
-    from weft.families.warp.task import WarpTask
-    from weft.task.context import Context
 
 Picture = tuple[str, str, "Figure | Sequence[Image]"]
 
@@ -43,7 +42,8 @@ FINER = 8
 class Scene:
     """What all pictures are drawn from."""
 
-    task: WarpTask
+    config: Config
+    spec: SeriesSpec
     model: nn.Module
     source: SeriesSource
     ctx: Context
@@ -55,7 +55,7 @@ class Scene:
     @property
     def context(self) -> int:
         """Steps given."""
-        return context_of(self.task.config, self.task.spec())
+        return context_of(self.config, self.spec)
 
     def truth(self, batch: Batch) -> Tensor:
         """What is predicted, (N, T, d)."""
@@ -67,11 +67,11 @@ class Scene:
         Args:
             context: steps given of each sequence, (N,); the run's own L if None.
         """
-        task, draws = self.task, self.ctx.generator("sample")
+        draws = self.ctx.generator("sample")
         steps = self.context if context is None else context
-        predicted = infer(task.config, task.spec(), self.model, batch, steps, draws)
+        predicted = infer(self.config, self.spec, self.model, batch, steps, draws)
         assert predicted.mean is not None
-        if self.task.config.target == "same":
+        if self.config.target == "same":
             return predicted.mean, predicted.std
         # Nothing predicts the first step; it is given.
         mean = torch.cat([self.truth(batch)[:, :1], predicted.mean[:, :-1]], 1)
@@ -80,38 +80,38 @@ class Scene:
 
     def read(self, batch: Batch) -> Tensor | None:
         """Forcing under which the model reads a whole sequence: the truth, or a free run."""
-        if not self.task.config.feeds_back:
+        if not self.config.feeds_back:
             return None
         return torch.ones(batch["x"].shape[:2], device=batch["x"].device)
 
 
 def pictures(
-    task: WarpTask, model: nn.Module, source: SeriesSource, ctx: Context
+    config: Config, spec: SeriesSpec, model: nn.Module, source: SeriesSource, ctx: Context
 ) -> Iterator[Picture]:
     """All pictures that fit the task and the model."""
-    scene = Scene(task, model, source, ctx)
-    if task.config.reconstructs:
+    scene = Scene(config, spec, model, source, ctx)
+    if config.reconstructs:
         yield from _predictions(scene)
-    if task.config.classifies:
+    if config.classifies:
         yield _classes(scene)
     if isinstance(model, WarpModel):
         yield from _recurrence(model)
-        if task.spec().steps <= LONGEST:
+        if spec.steps <= LONGEST:
             yield from _weights(scene, model)
 
 
 def _predictions(scene: Scene) -> Iterator[Picture]:
-    spec, batch = scene.task.spec(), scene.batch(images.PICTURES)
+    spec, batch = scene.spec, scene.batch(canvas.PICTURES)
     mean, std = scene.predict(batch)
     start = spec.steps - batch["length"] if "length" in batch else None
     forecast = report.Forecast(scene.truth(batch), mean, std, scene.context, start)
     if spec.canvas is not None:
-        yield images.pictures(forecast, spec.canvas, _black(scene))
+        yield canvas.pictures(forecast, spec.canvas, _black(scene))
     else:
         yield report.series(forecast)
     yield _errors(scene)
     # Where input and target differ, the problem itself says what is given.
-    if mode_of(scene.task.config, spec) == "feedback" and "target" not in spec.fields:
+    if mode_of(scene.config, spec) == "feedback" and "target" not in spec.fields:
         yield _contexts(scene)
         if spec.steps <= LONGEST:
             yield _film(scene)
@@ -134,18 +134,20 @@ def _rms(errors: Tensor) -> Tensor:
 
 
 def _contexts(scene: Scene) -> Picture:
-    steps = scene.task.spec().steps
+    steps = scene.spec.steps
     lengths = sorted({max(1, min(steps - 1, round(share * steps))) for share in CONTEXTS})
     few = replace(
         scene.source, fields={name: v[:SCORED] for name, v in scene.source.fields.items()}
     )
-    rows = [scene.task.score(scene.model, few, scene.ctx, length) for length in lengths]
+    rows = [
+        score(scene.config, scene.spec, scene.model, few, scene.ctx, length) for length in lengths
+    ]
     return report.by_context(lengths, rows, len(few))
 
 
 def _classes(scene: Scene) -> Picture:
-    steps = scene.task.spec().steps
-    batch = scene.batch(SCORED if steps <= LONGEST else images.PICTURES)
+    steps = scene.spec.steps
+    batch = scene.batch(SCORED if steps <= LONGEST else canvas.PICTURES)
     predicted: Prediction = scene.model(
         batch["x"], force=scene.read(batch), length=batch.get("length")
     )
@@ -176,34 +178,34 @@ def _recurrence(model: WarpModel) -> Iterator[Picture]:
 
 
 def _weights(scene: Scene, model: WarpModel) -> Iterator[Picture]:
-    batch = scene.batch(images.PICTURES)
+    batch = scene.batch(canvas.PICTURES)
     steps, length = batch["x"].shape[1], batch.get("length")
     theta = trajectory(model.rnn, batch["x"], force=scene.read(batch), length=length)[-1]
     start = None if length is None else steps - length
-    label = batch["label"] if scene.task.config.classifies else None
+    label = batch["label"] if scene.config.classifies else None
     yield portrait.weight_paths(theta, label, start)
-    rule, config = model.rnn.layers[-1].rule, scene.task.config
+    rule, config = model.rnn.layers[-1].rule, scene.config
     if config.reconstructs and not rule.input_prev_data:
         yield _held(scene, model, batch, theta[:, -1])
 
 
 def _held(scene: Scene, model: WarpModel, batch: Batch, theta: Tensor) -> Picture:
-    canvas, truth = scene.task.spec().canvas, scene.truth(batch)
+    size, truth = scene.spec.canvas, scene.truth(batch)
     recalled = _mean(model.recall(theta, batch["x"]))
-    if canvas is None:
+    if size is None:
         place = torch.arange(FINER * (truth.shape[1] - 1) + 1, device=theta.device) / FINER
         return report.between_steps(truth, _mean(model.query(theta, place)), FINER)
     finer = None
     if model.rnn.clock.picture is not None:
-        rows, columns = (4 * side for side in canvas)
+        rows, columns = (4 * side for side in size)
         finer = _mean(model.picture(theta, rows, columns)), (rows, columns)
-    return images.held_pictures(truth, recalled, canvas, _black(scene), finer)
+    return canvas.held_pictures(truth, recalled, size, _black(scene), finer)
 
 
 def _film(scene: Scene) -> Picture:
     """Forecasts from every length of context; all moments run as one batch."""
-    canvas = scene.task.spec().canvas
-    batch = scene.batch(images.PICTURES if canvas is not None else 1)
+    size = scene.spec.canvas
+    batch = scene.batch(canvas.PICTURES if size is not None else 1)
     truth = scene.truth(batch)
     given = [place + 1 for place in report.chosen(truth.shape[1] - 1, film.FRAMES)]
     moments = {
@@ -215,14 +217,14 @@ def _film(scene: Scene) -> Picture:
         for values in scene.predict(moments, contexts)
     )
     assert mean is not None
-    if canvas is None:
+    if size is None:
         spread = None if std is None else std[:, 0]
         frames = film.curve_frames(truth[0], mean[:, 0], spread, given)
     else:
         later = torch.arange(truth.shape[1], device=truth.device)
         known = later[None, :] < torch.tensor(given, device=truth.device)[:, None]
         rows = {"completed": torch.where(known[:, None, :, None], truth, mean)}
-        frames = film.pixel_frames(truth, rows, given, canvas, _black(scene))
+        frames = film.pixel_frames(truth, rows, given, size, _black(scene))
     caption = "What the model makes of the rest of a held-out sequence as more of it is given."
     return "film", caption, frames
 
@@ -233,4 +235,4 @@ def _mean(predicted: Prediction) -> Tensor:
 
 
 def _black(scene: Scene) -> float:
-    return 0.0 if scene.task.config.unit_normalise else -1.0
+    return 0.0 if scene.config.unit_normalise else -1.0

@@ -14,7 +14,6 @@ from weft.families.warp.cell.clock import Ticks
 from weft.families.warp.cell.drive import first_data, free_drive, valid_steps
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Head
-from weft.families.warp.cell.transition import LowRank
 from weft.families.warp.forms.autoregressive import Rolled, count_starts, rollout
 from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.estimate import Estimate, estimates
@@ -153,8 +152,8 @@ def _last_weights(
     if plan.form in ("sequential", "scan"):
         valid = valid_steps(length, drive.shape[1])
         if plan.form == "scan":
-            assert isinstance(A, LowRank)
-            return by_factors(A, B, theta_0, drive, None, valid, second_order=second)[1]
+            assert A.factors is not None
+            return by_factors(A.factors, B, theta_0, drive, None, valid, second_order=second)[1]
         return step_by_step(
             A, B, theta_0, drive, None, valid,
             limit=layer.rule.limit, second_order=second, chunk=plan.chunk,
@@ -187,8 +186,8 @@ def _all_outputs(
         out, theta = step_by_step(
             A, B, theta_0, drive, reader, valid, limit=layer.rule.limit, second_order=second
         )
-    elif isinstance(A, LowRank):
-        out, theta = by_factors(A, B, theta_0, drive, reader, valid, second_order=second)
+    elif A.factors is not None:
+        out, theta = by_factors(A.factors, B, theta_0, drive, reader, valid, second_order=second)
     else:
         out, theta = by_doubling(A, B, theta_0, drive, reader, valid, second_order=second)
     assert out is not None

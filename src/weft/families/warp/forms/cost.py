@@ -11,7 +11,6 @@ import torch
 
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.cell.transition import Full, LowRank
 
 
 @dataclass(frozen=True)
@@ -138,8 +137,8 @@ class Problem:
             size=size,
             product=A.flops,
             numbers=sum(parameter.numel() for parameter in A.parameters()),
-            rank=A.rank if isinstance(A, LowRank) else 0,
-            structured=not isinstance(A, Full),
+            rank=0 if A.factors is None else A.factors[0].shape[1],
+            structured=A.structured,
             reading=layer.root.flops if isinstance(layer.root, MlpRoot) else 2 * size,
             starts=starts or (1 if layer.initial.shared else batch),
             clipped=layer.rule.limit is not None,

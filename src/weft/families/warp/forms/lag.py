@@ -7,9 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.families.warp.cell.transition import Full, Transition
 from weft.families.warp.forms.lag_kernel import lag_kernel
-from weft.families.warp.forms.power import FullPower, Power, first_power
+from weft.families.warp.transition.base import Transition
 from weft.nn.dense import linear
 
 
@@ -40,7 +39,7 @@ def response(
     steps, ticks = dclock.shape
     channels = B.shape[1] - ticks
     columns = B.mT if second_order else torch.cat([B.mT, theta_0])
-    lags = lag_kernel(_power(transition), columns, steps + 1, doublings)
+    lags = lag_kernel(transition.power_of_few_rows(), columns, steps + 1, doublings)
     if second_order:
         lags, still = lags.cumsum(0), theta_0.expand(steps, *theta_0.shape)
     else:
@@ -50,17 +49,6 @@ def response(
         pushed = linear(_shifted(dclock), clock.flatten(0, 1).mT)
         still = still + pushed.unsqueeze(1)
     return kernel, still
-
-
-def _power(transition: Transition) -> Power:
-    """A, with the rows of a full matrix apart and its columns together in memory.
-
-    oneDNN takes two to four rows through such a matrix in half the time (D = 1298, one thread of
-    an EPYC: 95 against 202 us).
-    """
-    if isinstance(transition, Full):
-        return FullPower(transition.E.mT.contiguous().mT)
-    return first_power(transition)
 
 
 def _shifted(dclock: Tensor) -> Tensor:

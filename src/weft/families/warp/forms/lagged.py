@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.warp.cell.transition import Transition
 from weft.families.warp.forms.lag_kernel import lag_kernel
-from weft.families.warp.forms.power import first_power
 from weft.families.warp.forms.states import Reader, recomputed
+from weft.families.warp.transition.base import Transition
 from weft.nn.dense import linear
 
 
@@ -42,7 +41,7 @@ def by_history(
     Returns: outputs (N, T, o) and the last weights (N, D).
     """
     steps, channels = drive.shape[1:]
-    power = first_power(transition)
+    power = transition.power()
     if second_order:
         drive = drive.cumsum(1)
         kernel = lag_kernel(power, B.mT, steps, doublings).flatten(0, 1)

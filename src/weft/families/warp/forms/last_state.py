@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.warp.cell.transition import Transition
 from weft.families.warp.forms.lag_kernel import lag_kernel
-from weft.families.warp.forms.power import Power, powers
 from weft.families.warp.forms.recurrence import recur
+from weft.families.warp.transition.base import Power, Transition, powers
 from weft.nn.dense import linear
 
 
@@ -38,7 +37,7 @@ def by_lags(
     """
     steps, channels = drive.shape[1:]
     columns = torch.cat([B.mT, theta_0.unsqueeze(0)])
-    kernel = lag_kernel(powers(transition, 0)[0], columns, steps + 1, doublings)
+    kernel = lag_kernel(transition.power(), columns, steps + 1, doublings)
     # theta_0 is driven by a channel of its own that is 1 at lag n.
     lags = F.pad(drive.flip(1), (0, 1, 0, 1))
     if length is None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from weft.families.warp.forms.power import Power
+from weft.families.warp.transition.base import Power
 
 
 def recur(

@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.families.warp.cell.transition import LowRank, Transition
-from weft.families.warp.forms.power import FullPower, powers
 from weft.families.warp.forms.recurrence import recur
 from weft.families.warp.forms.states import Reader, push, recomputed
+from weft.families.warp.transition.base import Transition, powers
+from weft.families.warp.transition.full import FullPower
 
 
 def by_doubling(
@@ -71,7 +71,7 @@ def by_doubling(
 
 
 def by_factors(
-    transition: LowRank,
+    factors: tuple[Tensor, Tensor],
     B: Tensor,
     theta_0: Tensor,
     drive: Tensor,
@@ -85,10 +85,12 @@ def by_factors(
     With p_t = V' delta_t, delta_t = U sum_(s<=t) (p_(s-1) + V' theta_0) + B sum_(s<=t) u_s, and
     p_t = (I + V' U) p_(t-1) + V' (push of step t).
 
-    Args: as `by_doubling`; without a reader the last weights are all that is made.
+    Args:
+        factors: U and V of A = I + U V', (D, r) each.
+        others: as `by_doubling`; without a reader the last weights are all that is made.
     Returns: outputs (N, T, o), or None, and the last weights (N, D).
     """
-    U, V = transition.U, transition.V
+    U, V = factors
     u = (drive.cumsum(1) if second_order else drive).transpose(0, 1)
     inner = V.mT @ U
     pushes = push(u, V.mT @ B)

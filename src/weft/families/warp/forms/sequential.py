@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from weft.families.warp.cell.transition import Transition
 from weft.families.warp.forms.adjoint import Adjoint, Course, Track
-from weft.families.warp.forms.advance import carry, carry_back, gradients
+from weft.families.warp.transition.base import Transition
 
 ROWS = 2048
 """Rows (steps times sequences) that one product for the gradients of A and B sums over."""
@@ -43,7 +42,7 @@ class Motion:
     def step(self, state: State, B: Tensor, drive: Tensor, t: int) -> State:
         """The state after step t, driven by `drive` (N, d + r)."""
         A, moved, begun = self.transition, state.moved, self.begun
-        velocity = carry(A, moved).addmm_(drive, B.mT)
+        velocity = A.carry(moved).addmm_(drive, B.mT)
         free = state.theta + velocity if self.second_order else velocity
         inside = None if self.limit is None else free.abs() <= self.limit
         theta = free if self.limit is None else free.clamp(-self.limit, self.limit)
@@ -169,7 +168,7 @@ class _Sequential(Function):
                 if motion.begun is not None:
                     push *= motion.begun[t]
                 adjoint.difference(t, push @ B[:, :channels])
-                back = carry_back(A, push)
+                back = A.transpose(push)
                 if motion.second_order:
                     by_velocity = back
                 elif motion.begun is None:
@@ -179,7 +178,7 @@ class _Sequential(Function):
             errors = pushed[: stop - start].flatten(0, 1)
             moved = torch.cat([state.moved for state in states[:-1]])
             grad_B.addmm_(errors.mT, drives[start:stop].flatten(0, 1))
-            for total, part in zip(grad_A, gradients(A, errors, moved), strict=True):
+            for total, part in zip(grad_A, A.gradients(errors, moved), strict=True):
                 total += part
             stop = start
         return (

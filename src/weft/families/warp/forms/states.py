@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from weft.families.warp.cell.transition import Transition
-from weft.families.warp.forms.power import DiagonalPower, first_power
 from weft.families.warp.forms.recurrence import recur
+from weft.families.warp.transition.base import Transition
+from weft.families.warp.transition.diag import DiagonalPower
 from weft.nn.dense import linear
 
 
@@ -57,7 +57,7 @@ def step_by_step(
         chunk: steps whose weights exist at the same time where there is no reader.
     Returns: outputs (N, T, o), or None, and the last weights (N, D).
     """
-    power = first_power(transition)
+    power = transition.power()
     still = DiagonalPower(torch.zeros_like(B[:, 0]))
 
     def part(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from weft.config.base import KindConfig, Plateau, ValueClip
+from weft.config.section import KindConfig
+from weft.config.sections import Plateau, ValueClip
 
 
 def spelt_out(values: Any, default_clip: KindConfig) -> Any:
     """Raw options with `gradient_lim` in `clip` and `lr_decrease_factor` in a schedule that reacts.
 
+    An option that says otherwise is left as it is, for the rules of the config to find.
+
     Args:
         values: what a config is made of, not yet checked.
         default_clip: the clip of a config that names none.
-    Raises:
-        ValueError: if a short name and the option it stands for disagree.
     """
     if not isinstance(values, dict):
         return values
@@ -32,21 +33,18 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 def _clip_of(clip: Any, limit: float, default: KindConfig) -> Any:
     """The clip that `gradient_lim` asks for, in place of the default."""
-    wanted = ValueClip(limit=limit)
     known = clip.model_dump() if isinstance(clip, KindConfig) else clip
-    if known not in (None, default.model_dump(), wanted.model_dump()):
-        raise ValueError("`gradient_lim` is clip.kind value: set it or `clip`, not both")
-    return wanted
+    return ValueClip(limit=limit) if known in (None, default.model_dump()) else clip
 
 
 def _schedule_of(schedule: Any, factor: float) -> Any:
-    """The schedule with its factor at a plateau set, if it has one."""
+    """The schedule with its factor at a plateau set, if it has one and says no other."""
     known = schedule.model_dump() if isinstance(schedule, KindConfig) else schedule
     if not isinstance(known, dict) or known.get("kind") not in ("plateau", "literal"):
         return schedule
     default = Plateau.model_fields["factor"].default
-    if known.get("factor", default) not in (default, factor):
-        raise ValueError("`lr_decrease_factor` is `schedule.factor`: set one of them")
+    if known.get("factor", default) != default:
+        return schedule
     changed = {"factor": factor}
     if isinstance(schedule, KindConfig):
         return schedule.model_copy(update=changed)

@@ -6,23 +6,24 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from weft.config.base import DataConfig, KindConfig, Plateau
 from weft.config.explain import suggest
+from weft.config.section import KindConfig
+from weft.config.sections import DataConfig, Plateau
+from weft.families.warp.options.data_sets import SETS, find
 
-IMAGE_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "celeba")
-WITH_TARGET = ("lotka", "icl", "pems08")
+WITH_TARGET = tuple(name for name, known in SETS.items() if known.target)
 """Data sets whose target is another sequence than the input."""
-UNLABELLED = (
-    "celeba", "msd", "msd-zero", "msd-2", "lotka", "sine", "lorenz", "ett", "icl", "pems08",
-)  # fmt: skip
-DATASETS = (*IMAGE_SETS, "trends", "spirals", "uea", *UNLABELLED[1:])
-"""Words that `data.dataset` knows beside the path of an .npz file."""
+UNLABELLED = tuple(name for name, known in SETS.items() if not known.labels)
+COLLECTIONS = tuple(name for name, known in SETS.items() if known.collection)
+"""Data sets of which `data.subset` must name a member."""
+_PIXELS = tuple(name for name, known in SETS.items() if known.pixels)
+_MEMBERS = "; ".join(f"of {name} {known.members}" for name, known in SETS.items() if known.members)
 
 
 def _check_dataset(name: str) -> str:
-    if name in DATASETS or name.endswith(".npz"):
+    if find(name):
         return name
-    hint = suggest(name, DATASETS, f"known: {', '.join(DATASETS)}")
+    hint = suggest(name, list(SETS), f"known: {', '.join(SETS)}")
     raise ValueError(f"there is no data set `{name}`, and it is no .npz file; {hint}")
 
 
@@ -56,15 +57,9 @@ class WarpData(DataConfig):
 
     dataset: Annotated[str, AfterValidator(_check_dataset)] = Field(
         "digits",
-        description="digits, mnist, fashion-mnist, cifar10, celeba, trends, spirals, msd, "
-        "msd-zero, msd-2, lotka, sine, lorenz, ett, uea, icl, pems08, or the path of an .npz file.",
+        description=f"{', '.join(SETS)}, or the path of an .npz file.",
     )
-    subset: str | None = Field(
-        None,
-        description="Member of a collection: h1, h2, m1 or m2 of ett; tiny, small, medium, large "
-        "or huge of sine; uci of trends, for UCI's file; of uea NAME such as BasicMotions, "
-        "NAME-pooled (both halves, split 70/15/15) or NAME-shaped (invented data of its size).",
-    )
+    subset: str | None = Field(None, description=f"Member of a collection: {_MEMBERS}.")
     seed: int = Field(
         0, ge=0, description="Seed of generated sequences and of the split; `seed` changes neither."
     )
@@ -94,7 +89,7 @@ class WarpData(DataConfig):
         2, ge=1, description="Every n-th pixel of an image is kept: 2 makes 14 x 14 of mnist."
     )
     image_datasets: tuple[str, ...] = Field(
-        IMAGE_SETS, description="Data sets whose steps are pixels, and which are drawn as images."
+        _PIXELS, description="Data sets whose steps are pixels, and which are drawn as images."
     )
     cumsum: Literal["time", "features"] = Field(
         "time", description="Axis along which icl inputs are cumulated; features is the original's."

@@ -42,6 +42,11 @@ def spectral_radius(rnn: WeightSpaceRNN) -> float:
     return max(layer.transition.spectral_radius() for layer in rnn.layers)
 
 
+def radius_is_cheap(rnn: WeightSpaceRNN) -> bool:
+    """Whether `spectral_radius` costs little beside an evaluation, in all layers."""
+    return all(layer.transition.radius_is_cheap for layer in rnn.layers)
+
+
 @torch.no_grad()
 def trajectory(
     rnn: WeightSpaceRNN,

@@ -1,4 +1,4 @@
-"""Sequences of the user's own, from an npz file."""
+"""Sequences of the user's own, or pictures, from an npz file."""
 
 # N sequences, T steps, d channels
 
@@ -15,6 +15,7 @@ from weft.data.series import find_file, require_finite
 from weft.data.source import Batch
 from weft.errors import DataError
 from weft.families.warp.config import Config
+from weft.families.warp.sets import pixels
 from weft.families.warp.sets.source import Header, Parts, extremes, identity
 
 _FORM = (
@@ -23,7 +24,7 @@ _FORM = (
 )
 
 
-def locate(config: Config) -> Path:
+def _locate(config: Config) -> Path:
     """The file `data.dataset`, as given or below a data folder.
 
     Raises:
@@ -35,17 +36,14 @@ def locate(config: Config) -> Path:
     return find_file((str(given),), root=config.data.root, expected=f"an npz file of {_FORM}")
 
 
-def holds_images(config: Config) -> bool:
-    """Whether the file has `<split>_images`, or Keras' names for them, rather than sequences."""
-    return bool(npz_splits(locate(config)))
-
-
 def header(config: Config) -> Header:
     """What the file holds.
 
     Raises:
         DataError: the file is absent, or its arrays are missing, ill-shaped or no numbers.
     """
+    if _holds_images(config):
+        return pixels.header(config)
     splits = _read(config)
     train = splits["train"]
     labels = [part["label"] for part in splits.values() if "label" in part]
@@ -61,13 +59,20 @@ def header(config: Config) -> Header:
 
 def load(config: Config) -> Parts:
     """The sequences in their own units, or scaled by their training extremes if `normalize`."""
+    if _holds_images(config):
+        return pixels.load(config)
     splits = _read(config)
     fit = extremes(positive=config.unit_normalise) if config.data.normalize else identity
     return Parts(splits["train"], splits["test"], splits.get("val"), fit)
 
 
+def _holds_images(config: Config) -> bool:
+    """Whether the file has `<split>_images`, or Keras' names for them, rather than sequences."""
+    return bool(npz_splits(_locate(config)))
+
+
 def _read(config: Config) -> dict[str, Batch]:
-    path = locate(config)
+    path = _locate(config)
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive}

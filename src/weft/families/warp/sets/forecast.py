@@ -15,6 +15,7 @@ from weft.data.catalog import images as catalog
 from weft.data.series import find_file, load_table, read_ett
 from weft.errors import ConfigError
 from weft.families.warp.config import Config
+from weft.families.warp.sets.member import member
 from weft.families.warp.sets.source import Header, Parts, extremes
 
 _STEPS = 192
@@ -83,12 +84,7 @@ def header(config: Config) -> Header:
         DataError: the file is missing and will not be downloaded.
     """
     data = config.data
-    if data.subset not in _ROWS:
-        raise ConfigError(
-            f"there is no ETT{data.subset or ''}",
-            where="data.subset",
-            expected=f"one of {', '.join(_ROWS)}",
-        )
+    member(config, _ROWS)
     if _name(config) in catalog.SETS:
         fetch.expect(_name(config), root=data.root, download=data.download)
     else:

@@ -8,9 +8,9 @@ from typing import Literal
 
 import torch
 
-from weft.data.random import derive
 from weft.data.source import Batch
 from weft.families.warp.config import Config
+from weft.families.warp.sets.generated import sizes_of, stream_of
 from weft.families.warp.sets.source import Header, Parts
 
 _SIZES = {"train": 10_000, "test": 1_000}
@@ -48,10 +48,7 @@ def header(config: Config) -> Header:
     """16 pairs of four inputs and a query by default; every pair but the query is context."""
     data = config.data
     steps = data.sequence_length or _STEPS
-    sizes = {
-        "train": data.train_size or _SIZES["train"],
-        "test": data.test_size or _SIZES["test"],
-    }
+    sizes = sizes_of(config, _SIZES)
     return Header(steps, (data.data_dim or _INPUTS) + 1, sizes, outputs=1, context=steps - 1)
 
 
@@ -63,7 +60,7 @@ def load(config: Config) -> Parts:
             size,
             about.steps,
             about.channels - 1,
-            torch.Generator().manual_seed(derive(config.data.seed, "icl", split)),
+            stream_of(config, "icl", split),
             cumsum=config.data.cumsum,
         )
         for split, size in about.sizes.items()

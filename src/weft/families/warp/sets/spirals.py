@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.data.random import derive
 from weft.data.source import Batch
 from weft.families.warp.config import Config
+from weft.families.warp.sets.generated import sizes_of, stream_of
 from weft.families.warp.sets.source import Header, Parts, extremes, identity
 
 _SIZES = {"train": 1_000, "test": 1_000}
@@ -33,12 +33,8 @@ def spirals(angles: Tensor, clockwise: Tensor, steps: int) -> Tensor:
 
 def header(config: Config) -> Header:
     """Two classes of spirals, 100 steps."""
-    data = config.data
-    sizes = {
-        "train": data.train_size or _SIZES["train"],
-        "test": data.test_size or _SIZES["test"],
-    }
-    return Header(data.sequence_length or 100, 2, sizes, num_classes=2)
+    steps = config.data.sequence_length or 100
+    return Header(steps, 2, sizes_of(config, _SIZES), num_classes=2)
 
 
 def load(config: Config) -> Parts:
@@ -50,7 +46,7 @@ def load(config: Config) -> Parts:
 
 
 def _split(config: Config, split: str, size: int, steps: int) -> Batch:
-    generator = torch.Generator().manual_seed(derive(config.data.seed, "spirals", split))
+    generator = stream_of(config, "spirals", split)
     angles = torch.rand(size, generator=generator, dtype=torch.float64) * (2 * torch.pi)
     label = torch.arange(size) % 2
     return {"x": spirals(angles, label == 1, steps).float(), "label": label}

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weft.data.random import derive
 from weft.data.series import find_file, require_finite
 from weft.data.source import Batch
 from weft.errors import DataError
 from weft.families.warp.config import Config
+from weft.families.warp.sets.generated import sizes_of, stream_of
+from weft.families.warp.sets.member import member
 from weft.families.warp.sets.source import Header, Parts, Scale
 
 CLASSES = ("normal", "cyclic", "up trend", "down trend", "up shift", "down shift")
@@ -56,15 +57,14 @@ def standardise(raw: Tensor) -> Scale:
 
 
 def header(config: Config) -> Header:
-    """600 charts of 60 steps by default, a fifth of them for testing."""
-    data = config.data
-    if data.subset == "uci":
-        return Header(data.sequence_length or _STEPS, 1, dict(_SIZES), num_classes=len(CLASSES))
-    sizes = {
-        "train": data.train_size or _SIZES["train"],
-        "test": data.test_size or _SIZES["test"],
-    }
-    return Header(data.sequence_length or _STEPS, 1, sizes, num_classes=len(CLASSES))
+    """600 charts of 60 steps by default, a fifth of them for testing.
+
+    Raises:
+        ConfigError: `data.subset` is neither null nor uci.
+    """
+    given = member(config, ["uci"]) == "uci"
+    sizes = dict(_SIZES) if given else sizes_of(config, _SIZES)
+    return Header(config.data.sequence_length or _STEPS, 1, sizes, num_classes=len(CLASSES))
 
 
 def load(config: Config) -> Parts:
@@ -74,7 +74,7 @@ def load(config: Config) -> Parts:
     about = header(config)
     made: dict[str, Batch] = {}
     for split, size in about.sizes.items():
-        generator = torch.Generator().manual_seed(derive(config.data.seed, "trends", split))
+        generator = stream_of(config, "trends", split)
         labels = torch.arange(size) % len(CLASSES)
         x = charts(labels, about.steps, generator).float()
         made[split] = {"x": x[..., None], "label": labels}

@@ -1,0 +1,17 @@
+"""What a group of options is: frozen, typed, unknown keys refused."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A group of options; every field has a default, a range and a one-sentence description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, strict=False)
+
+
+class KindConfig(Section):
+    """A section that is one of several kinds; subclasses narrow `kind` to a Literal."""
+
+    kind: str

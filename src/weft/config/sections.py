@@ -1,0 +1,163 @@
+"""Sections that every run has, and the kinds of optimiser, schedule and clip that weft ships."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from weft.config.cadence import Cadence
+from weft.config.section import KindConfig, Section
+
+
+class DataConfig(Section):
+    """Where data lie. Families extend this section with what they read."""
+
+    root: str | None = Field(
+        None, description="Folder to look for data sets in before $WEFT_DATA and the cache."
+    )
+    download: bool = Field(
+        True, description="Whether a missing data set may be downloaded (checksum verified)."
+    )
+
+
+class Sgd(KindConfig):
+    """Stochastic gradient descent."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: float = Field(1e-2, gt=0, description="Peak learning rate.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum; 0 is plain SGD.")
+    nesterov: bool = Field(False, description="Whether momentum looks ahead (Nesterov).")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient.")
+
+
+class Adam(KindConfig):
+    """Adam (Kingma & Ba 2015) with L2 added to the gradient."""
+
+    kind: Literal["adam"] = "adam"
+    lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the first moment.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the second moment.")
+    eps: float = Field(1e-8, gt=0, description="Added to the root of the second moment.")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty added to the gradient.")
+
+
+class AdamW(KindConfig):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the first moment.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the second moment.")
+    eps: float = Field(1e-8, gt=0, description="Added to the root of the second moment.")
+    weight_decay: float = Field(1e-2, ge=0, description="Share of lr by which weights shrink.")
+
+
+class Constant(KindConfig):
+    """The learning rate stays at its peak after a linear warm-up."""
+
+    kind: Literal["constant"] = "constant"
+    warmup: float = Field(0.0, ge=0, lt=1, description="Share of all steps spent warming up.")
+
+
+class Cosine(KindConfig):
+    """Linear warm-up, then half a cosine down to `min_lr` times the peak."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps spent warming up.")
+    min_lr: float = Field(0.1, ge=0, le=1, description="Floor, as a share of the peak.")
+    zero_first: bool = Field(
+        False, description="Whether warm-up starts at 0 (the first update does nothing)."
+    )
+
+
+class Plateau(KindConfig):
+    """Cuts the learning rate when the training loss stops falling."""
+
+    kind: Literal["plateau"] = "plateau"
+    factor: float = Field(0.5, gt=0, lt=1, description="Multiplied into the rate at a plateau.")
+    patience: int = Field(20, ge=0, description="Averages without improvement to wait for.")
+    window: int = Field(50, ge=1, description="Steps averaged into one observation.")
+    rtol: float = Field(1e-4, ge=0, description="Relative gain that counts as improvement.")
+    min_lr: float = Field(1e-2, ge=0, le=1, description="Floor, as a share of the peak.")
+
+
+class NoClip(KindConfig):
+    """Gradients pass as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class NormClip(KindConfig):
+    """Scales all gradients so that their joint Euclidean norm is at most `max_norm`."""
+
+    kind: Literal["norm"] = "norm"
+    max_norm: float = Field(1.0, gt=0, description="Largest allowed norm.")
+
+
+class ValueClip(KindConfig):
+    """Clamps each gradient entry to [-limit, limit]."""
+
+    kind: Literal["value"] = "value"
+    limit: float = Field(1.0, gt=0, description="Largest allowed magnitude of an entry.")
+
+
+class EvalConfig(Section):
+    """When and how the model is evaluated while it trains."""
+
+    every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
+    batch_size: int = Field(128, ge=1, description="Items evaluated at once.")
+
+
+class CheckpointConfig(Section):
+    """What is saved, and how much of it is kept."""
+
+    every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
+    keep: int = Field(2, ge=1, description="Newest checkpoints kept, so that one may be damaged.")
+    keep_every: Cadence | None = Field(
+        None, description="Checkpoints at these steps are kept for good."
+    )
+
+
+class WandbConfig(Section):
+    """Weights & Biases, an optional second home for the scalars."""
+
+    mode: Literal["disabled", "offline", "online"] = Field(
+        "disabled", description="Whether scalars also go to W&B."
+    )
+    project: str = Field("weft", description="Project the run is filed under.")
+
+
+class LogConfig(Section):
+    """What is written down while training."""
+
+    every: int = Field(50, ge=1, description="Steps between rows of metrics.jsonl.")
+    tensorboard: bool = Field(True, description="Whether TensorBoard files are written too.")
+    wandb: WandbConfig = Field(WandbConfig(), description="Weights & Biases.")
+
+
+class EngineConfig(Section):
+    """How the arithmetic is carried out; none of it changes what is computed."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; torch's choice if unset.")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16 computes under autocast and keeps fp32 master weights."
+    )
+    compile: bool = Field(False, description="Whether the loss runs through torch.compile.")
+    accumulation: int = Field(
+        1, ge=1, description="Parts a batch is split into, one after another, to save memory."
+    )
+    nonfinite: Literal["stop", "skip"] = Field(
+        "stop", description="What a loss or gradient that is not a number does to the run."
+    )
+    max_skips: int = Field(10, ge=1, description="Skipped updates in a row before it stops.")
+
+
+class RunSection(Section):
+    """Where the run is written."""
+
+    dir: str | None = Field(None, description="Exact directory; must not hold another run.")
+    root: str = Field("runs", description="Folder under which <family>/<name> is made.")
+    name: str | None = Field(None, description="Name of the run; the preset's name if unset.")
+    tags: tuple[str, ...] = Field((), description="Words to find the run by.")

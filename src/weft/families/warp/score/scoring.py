@@ -1,0 +1,90 @@
+"""Scores a model on all sequences of a source, given the first steps of each."""
+
+# N batch, T steps, d channels, L steps of context
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from weft.data.random import stream
+from weft.data.source import Batch
+from weft.families.warp.cell.outputs import Prediction
+from weft.families.warp.config import Config
+from weft.families.warp.model import WarpModel
+from weft.families.warp.objective import Alignment, aligned, grounding, prediction_loss
+from weft.families.warp.score.inference import context_of, infer
+from weft.families.warp.score.metrics import Classification, Regression
+from weft.families.warp.score.stability import largest_weight
+from weft.families.warp.sets.source import SeriesSource, SeriesSpec
+from weft.task.context import Context
+
+
+def score(
+    config: Config,
+    spec: SeriesSpec,
+    model: nn.Module,
+    source: SeriesSource,
+    ctx: Context,
+    context: int | None = None,
+) -> dict[str, float]:
+    """Metrics over all of `source`.
+
+    Args:
+        config, spec: of the run.
+        model: a `WarpModel`, or a baseline called as one.
+        source: what it is scored on.
+        ctx: where training stands; only its seed matters, so that a repeated evaluation repeats.
+        context: L, true steps given; the run's own number if None.
+    Returns:
+        mse, rmse, mae, mape, nll, bpd: of steps >= L; with `_original` in the data's own unit.
+        loss_all_steps: the training loss over all steps, given ones included.
+        accuracy, error_rate, f1_score, cce: of the last step's logits.
+        max_theta: of the weight-space model, the largest weight after a last step.
+    """
+    given = context_of(config, spec) if context is None else context
+    predictions = Regression(_unscale(source, spec))
+    labels: Classification | None = None
+    losses, count, largest = 0.0, 0, 0.0
+    draws = stream(ctx.seed, 0, "inference", device=ctx.device)
+    for batch in source.batches(config.eval.batch_size):
+        predicted = infer(config, spec, model, batch, given, draws)
+        if config.reconstructs:
+            size = len(batch["x"])
+            loss = prediction_loss(predicted, batch, config.target)
+            losses, count = losses + size * float(loss), count + size
+            _add(predictions, predicted, batch, config.target, given)
+        if predicted.logits is not None:
+            labels = labels or Classification(predicted.logits.shape[-1])
+            labels.add(predicted.logits[:, -1], batch["label"])
+        largest = max(largest, float(largest_weight(predicted.theta)))
+    metrics = predictions.result() if config.reconstructs else {}
+    if config.reconstructs:
+        metrics["loss_all_steps"] = losses / max(1, count)
+    if labels is not None:
+        metrics |= labels.result()
+    if isinstance(model, WarpModel):
+        metrics["max_theta"] = largest
+    return metrics
+
+
+def _add(
+    predictions: Regression, predicted: Prediction, batch: Batch, how: Alignment, context: int
+) -> None:
+    """Counts the steps whose target is one of those from L on; padding lies before them."""
+    target = batch.get("target", batch["x"])
+    assert predicted.mean is not None
+    mean, truth = aligned(predicted.mean, target, how)
+    std = predicted.std
+    counted = grounding(target, context, batch.get("length")) == 0
+    if how == "next":
+        std, counted = None if std is None else std[:, :-1], counted[:, 1:]
+    predictions.add(mean, std, truth, counted)
+
+
+def _unscale(source: SeriesSource, spec: SeriesSpec) -> Callable[[Tensor], Tensor] | None:
+    """The way back to the data's own unit; None for pixels and for data left as they are."""
+    scale = source.scale
+    untouched = bool((scale.unit == 1).all() and (scale.centre == 0).all())
+    return None if untouched or spec.canvas is not None else source.unscale

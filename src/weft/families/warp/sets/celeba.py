@@ -1,0 +1,108 @@
+"""CelebA from a folder of pictures, resized, as sequences of their pixels."""
+
+# N pictures, H x W pixels
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from weft.data import fetch
+from weft.data.decoded import decoded
+from weft.data.formats import Arrays
+from weft.data.source import Batch
+from weft.errors import DataError
+from weft.families.warp.config import Config
+from weft.families.warp.sets.pixels import as_sequence, bytes_to
+from weft.families.warp.sets.source import Header, Parts
+
+# The official parts, by a number in list_eval_partition.txt.
+_PARTS = {"train": "0", "val": "1", "test": "2"}
+
+
+def header(config: Config) -> Header:
+    """The pictures of the three official parts, at `data.resolution`.
+
+    Raises:
+        DataError: they are not here.
+    """
+    height, width = config.data.resolution
+    sizes = {split: len(paths) for split, paths in _files(config).items()}
+    return Header(height * width, 3, sizes, canvas=(height, width))
+
+
+def load(config: Config) -> Parts:
+    """The pictures as bytes, resized once a machine and kept in the cache."""
+    size = config.data.resolution
+    splits: dict[str, Batch] = {}
+    for split, paths in _files(config).items():
+        marks = (f"{path.name} {path.stat().st_size}" for path in paths if path.exists())
+        key = hashlib.sha256("\n".join((str(size), *marks)).encode()).hexdigest()[:16]
+        kept = fetch.cache_folder() / "decoded" / f"celeba-{split}-{key}.npz"
+        images, _ = decoded(kept, partial(_resized, paths, size))
+        splits[split] = {"x": as_sequence(torch.from_numpy(images), 1)}
+    return Parts(splits["train"], splits["test"], splits["val"], bytes_to(config))
+
+
+def _files(config: Config) -> dict[str, list[Path]]:
+    """The files of each part that the config asks for, in the partition's order.
+
+    Raises:
+        DataError: the folder or its partition is not here, or a part is empty.
+    """
+    looked = [
+        place / name for place in fetch.places(config.data.root) for name in ("celeba", "CelebA")
+    ]
+    partition = "list_eval_partition.txt"
+    for folder in looked:
+        if (folder / partition).is_file():
+            break
+    else:
+        raise DataError(
+            "`celeba` is not here",
+            expected=f"a folder with {partition} and img_align_celeba/*.jpg",
+            hint="\n".join(
+                (
+                    "looked for as",
+                    *(f"  {folder / partition}" for folder in looked),
+                    "by hand, get it from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html: "
+                    "its licence lets weft download nothing",
+                )
+            ),
+        )
+    rows = [line.split() for line in (folder / partition).read_text().splitlines() if line.strip()]
+    wanted = {"train": config.data.train_size, "test": config.data.test_size}
+    files = {
+        split: [folder / "img_align_celeba" / row[0] for row in rows if row[1:] == [number]]
+        for split, number in _PARTS.items()
+    }
+    if empty := [split for split, paths in files.items() if not paths]:
+        raise DataError(
+            f"{partition} names no pictures for {', '.join(empty)}",
+            where=str(folder / partition),
+            expected="lines `000001.jpg 0`, with 0 train, 1 val, 2 test",
+        )
+    # Decoding is slow: what will not be used is not decoded.
+    return {split: paths[: wanted.get(split)] for split, paths in files.items()}
+
+
+def _resized(paths: list[Path], size: tuple[int, int]) -> Arrays:
+    """Pictures (N, 3, height, width), resized by Lanczos' filter; there are no labels."""
+    height, width = size
+    images = np.empty((len(paths), 3, height, width), np.uint8)
+    for place, path in enumerate(paths):
+        try:
+            with Image.open(path) as image:
+                small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        except (OSError, UnidentifiedImageError) as error:
+            raise DataError(
+                f"{path.name} cannot be read", where=str(path), expected="a picture",
+                hint=f"found: {error}",
+            ) from error  # fmt: skip
+        images[place] = np.asarray(small).transpose(2, 0, 1)
+    return images, np.zeros(0, np.int64)

@@ -1,0 +1,29 @@
+"""The member of a collection that `data.subset` names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from weft.errors import ConfigError
+from weft.families.warp.config import Config
+
+
+def member(config: Config, known: Iterable[str], usual: str | None = None) -> str | None:
+    """`data.subset`, or `usual` where it is null.
+
+    Args:
+        known: the members there are.
+        usual: what null stands for; None if nothing.
+    Raises:
+        ConfigError: there is no such member.
+    """
+    name, known = config.data.subset, list(known)
+    if name is None:
+        return usual
+    if name not in known:
+        raise ConfigError(
+            f"`{config.data.dataset}` has no subset `{name}`",
+            where="data.subset",
+            expected=f"one of {', '.join(known)}, or null" if known else "null",
+        )
+    return name

@@ -1,0 +1,125 @@
+"""What command lines of their own share: words, `--set`, notes, new folders, errors, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from weft.config.yaml import read_value
+from weft.errors import ConfigError, UsageError, WeftError
+
+
+def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) -> int:
+    """Does the work of a command line; an error is told on stderr, without a traceback.
+
+    What is no `WeftError` is raised on: whoever calls knows whose mistake it is.
+
+    Args:
+        work: takes the words. Blank ones, as a space after a line's backslash makes, are left out.
+        argv: the words; those of the process if None.
+    Returns: the exit code: 0, 1 failure, 2 usage, 130 or 143 interrupted.
+    """
+    words = [word for word in (sys.argv[1:] if argv is None else argv) if word.strip()]
+    try:
+        work(words)
+    except WeftError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    except SystemExit as end:
+        # argparse has told the mistake, or the help that was asked for.
+        if not isinstance(end.code, int):
+            raise
+        return end.code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def note(text: str) -> None:
+    """Tells the user, on stderr, what no one asked for but should know."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+def add_set(parser: argparse.ArgumentParser) -> None:
+    """Adds `--set KEY=VALUE`, which may be given often, to a parser's options."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any key of weft's config, over what else sets it",
+    )
+
+
+def settings(words: Sequence[str], flag: str = "--set") -> dict[str, Any]:
+    """The values of `key=value` words by key; of two for one key the last counts.
+
+    Args:
+        words: those that stood after `flag`.
+    Raises:
+        UsageError: for a word without `=`.
+    """
+    values = {}
+    for word in words:
+        key, sign, text = word.partition("=")
+        if not sign:
+            raise UsageError(f"`{word}` sets nothing", where=flag, expected="KEY=VALUE")
+        values[key] = read_value(text, f"{flag} {word}")
+    return values
+
+
+def overlay(values: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Config values by dotted key with the `--set` words over them.
+
+    What a word's choice leaves without a meaning goes: the options of a kind that it replaces,
+    and the other of the two ways to give a run's length.
+
+    Raises:
+        UsageError: for a word without `=`.
+    """
+    changes = settings(words)
+    lengths = {"steps": "epochs", "epochs": "steps"}
+    gone = {other: None for key, other in lengths.items() if key in changes}
+    replaced = tuple(
+        key.removesuffix("kind")
+        for key, value in changes.items()
+        if key.endswith(".kind") and values.get(key, value) != value
+    )
+    kept = {key: value for key, value in values.items() if not key.startswith(replaced)}
+    return {**kept, **gone, **changes}
+
+
+@contextmanager
+def told(words: Sequence[str], origins: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Has config errors say where the user wrote a value, not how it was handed on to `api`.
+
+    Args:
+        words: those of `--set`.
+        origins: key -> where the script took its value from, unless a word sets it.
+    """
+    places = {**(origins or {}), **{word.partition("=")[0]: f"--set {word}" for word in words}}
+    try:
+        yield
+    except ConfigError as error:
+        for problem in error.problems:
+            key = re.match(r"argument `(.+)`$", problem.where)
+            if key is not None:
+                problem.where = places.get(key[1], problem.where)
+        raise
+
+
+def unused(path: Path) -> Path:
+    """The path, or with the first number behind it that no folder has yet: `-2`, `-3`, …"""
+    new, number = path, 1
+    while new.exists():
+        number += 1
+        new = path.with_name(f"{path.name}-{number}")
+    return new
