@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import presets
 from weft.errors import Interrupted, RunError, UsageError, WeftError
+from weft.run.directory import aside
 from weft.run.registry import Run, find_runs, open_run
 
 if TYPE_CHECKING:
@@ -235,8 +235,9 @@ def train_point(words: tuple[str, ...]) -> dict[str, Any]:
     if (where / "status.json").is_file():
         run = resume(where, report=False)
     else:
-        # Killed before its first status, the directory holds no work.
-        shutil.rmtree(where, ignore_errors=True)
+        if where.exists():
+            # Killed before its first status, or robbed of it: whatever it holds is kept.
+            where.replace(aside(where))
         run = train(*words, report=False)
     return {} if run is None else run.metrics
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from weft.atomic import atomic_writer, write_text
+from weft.atomic import atomic_writer, is_half, write_text
 from weft.errors import CheckpointError
 
 FORMAT = 1
@@ -21,7 +21,8 @@ class Store:
 
     A checkpoint `step_00000390.pt` stands beside `step_00000390.pt.sha256`, in the form that
     `sha256sum -c` reads. The sum is written first: a checkpoint under its final name always has
-    one. The file `best` holds the step of the best checkpoint, which is never dropped.
+    one, and its final name is the one moment at which a step is saved. Which checkpoint is the
+    best, the newest one says (`progress.best_step`); that one is never dropped.
 
     Args:
         folder: where they lie; made when the first is saved.
@@ -39,8 +40,8 @@ class Store:
     ) -> None:
         self.folder, self.keep, self.keep_every, self.warn = folder, keep, keep_every, warn
 
-    def save(self, state: State, step: int, *, best: bool = False) -> Path:
-        """Writes a checkpoint, marks it as the best if it is, and drops what is too old.
+    def save(self, state: State, step: int) -> Path:
+        """Writes a checkpoint and drops what is too old.
 
         Raises:
             CheckpointError: if the disk is full or not writable; older checkpoints stay.
@@ -49,9 +50,7 @@ class Store:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _write(path, {"format": FORMAT, **state})
-            if best:
-                write_text(self.folder / "best", f"{step}\n")
-            self._retire()
+            self._retire(_best_step(state))
         except OSError as error:
             raise CheckpointError(
                 f"cannot write a checkpoint: {error.strerror}",
@@ -90,8 +89,37 @@ class Store:
 
     def best(self) -> int | None:
         """Step of the best checkpoint, or None where nothing was held out to choose by."""
-        path = self.folder / "best"
-        return int(path.read_text()) if path.is_file() else None
+        state = self.newest() if self.steps() else None
+        return None if state is None else _best_step(state)
+
+    def load(self, name: str | None = None) -> State:
+        """Checkpoint `best`, `last` or a step number; by default the best if any.
+
+        Where it is damaged and was not asked for by name, the newest good one takes its place,
+        and the user is told.
+
+        Raises:
+            CheckpointError: if there is none, or the one that was named is damaged.
+        """
+        path = self.find(name)
+        try:
+            return read(path)
+        except CheckpointError as error:
+            if name not in (None, "last"):
+                raise
+            self.warn(f"{error.message} ({path.name}); taking the newest that is not")
+            state = self.newest()
+            assert state is not None, "there are checkpoints, and `newest` raises if none is good"
+            return state
+
+    def tidy(self) -> None:
+        """Removes what a process that was killed while it saved left behind."""
+        if not self.folder.is_dir():
+            return
+        kept = {_sum_path(self._path(step)).name for step in self.steps()}
+        for path in self.folder.iterdir():
+            if is_half(path) or (path.suffix == ".sha256" and path.name not in kept):
+                path.unlink(missing_ok=True)
 
     def find(self, name: str | None = None) -> Path:
         """The file of checkpoint `best`, `last` or a step number; by default the best if any.
@@ -117,9 +145,9 @@ class Store:
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.pt"
 
-    def _retire(self) -> None:
+    def _retire(self, best: int | None) -> None:
         for step in self.steps()[: -self.keep]:
-            if step == self.best() or (self.keep_every and step % self.keep_every == 0):
+            if step == best or (self.keep_every and step % self.keep_every == 0):
                 continue
             self._path(step).unlink()
             _sum_path(self._path(step)).unlink(missing_ok=True)
@@ -136,7 +164,8 @@ def read(path: Path) -> State:
     sum_path = _sum_path(path)
     if not sum_path.is_file():
         raise CheckpointError("checkpoint without a checksum", where=str(path))
-    expected = sum_path.read_text().split()[0]
+    # Whatever stands in a damaged sum, it is not that of the checkpoint.
+    expected = sum_path.read_text(encoding="utf-8", errors="replace")[:64]
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
@@ -145,10 +174,20 @@ def read(path: Path) -> State:
             where=str(path),
             expected=f"sha256 {expected[:12]}…, found {found[:12]}…",
         )
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
-    if state.get("format") != FORMAT:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # torch raises whatever its parsers do, and refuses code with an UnpicklingError.
+    except Exception as error:
         raise CheckpointError(
-            f"checkpoint has format {state.get('format')}",
+            "checkpoint cannot be read, though its checksum is right",
+            where=str(path),
+            expected="a file that `torch.load(..., weights_only=True)` reads",
+            hint=str(error).partition("\n")[0],
+        ) from error
+    version = state.get("format") if isinstance(state, dict) else None
+    if not isinstance(state, dict) or version != FORMAT:
+        raise CheckpointError(
+            f"checkpoint has format {version}",
             where=str(path),
             expected=f"format {FORMAT}",
             hint="use the version of weft that wrote it",
@@ -165,6 +204,11 @@ def _write(path: Path, state: State) -> None:
         with Path(file.name).open("rb") as written:
             digest = hashlib.file_digest(written, "sha256").hexdigest()
         write_text(_sum_path(path), f"{digest}  {path.name}\n")
+
+
+def _best_step(state: State) -> int | None:
+    step: int | None = state.get("progress", {}).get("best_step")
+    return step
 
 
 def _sum_path(path: Path) -> Path:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from weft.config.family import Parallel
 from weft.config.sections import EngineConfig
 from weft.data.random import derive
+from weft.data.source import Batch
 from weft.errors import DeviceError
 
 
@@ -162,10 +163,14 @@ def check_split(parallel: Parallel, size: int, parts: int, ranks: Ranks) -> None
         )
 
 
-def shares(indices: Tensor, parts: int, ranks: Ranks) -> list[Tensor]:
-    """This process's part of an index batch along dimension 0, cut into `parts`."""
-    mine = indices.chunk(ranks.world)[ranks.rank] if ranks.world > 1 else indices
-    return list(mine.chunk(parts)) if parts > 1 else [mine]
+def shares(batch: Batch, parts: int, ranks: Ranks) -> list[Batch]:
+    """This process's equal share of a batch along dimension 0, cut into `parts`."""
+    total = parts * ranks.world
+    if total == 1:
+        return [batch]
+    cut = {name: tensor.chunk(total) for name, tensor in batch.items()}
+    mine = range(ranks.rank * parts, (ranks.rank + 1) * parts)
+    return [{name: pieces[number] for name, pieces in cut.items()} for number in mine]
 
 
 def float_buffers(model: nn.Module) -> list[Tensor]:

@@ -41,6 +41,7 @@ class Progress:
     seconds: float = 0.0
     best_value: float | None = None
     best_step: int | None = None
+    saved_step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -84,7 +85,7 @@ class Trainer:
                 improved = self._evaluate(progress) if plan.due(plan.eval_every, done) else False
                 interrupted = self._interrupted(stop, log)
                 if improved or interrupted or plan.due(plan.save_every, done):
-                    self._save(progress, improved)
+                    self._save(progress)
                 if interrupted:
                     return stop.name or "SIGTERM"
                 if improved or plan.due(plan.eval_every, done):
@@ -99,13 +100,15 @@ class Trainer:
     def _step(self, indices: Tensor, step: int, log: bool) -> Scalars:
         config, device, ranks = self.parts.config, self.parts.device, self.parts.ranks
         seed_step(config.seed, step, ranks.rank, device)
-        draws = stream(config.seed, step, "data", ranks.rank, device=device)
-        shared = shares(indices, config.engine.accumulation, ranks)
-        batches = [self.data.train.take(part.to(device), draws) for part in shared]
-        task = self.parts.task
+        task, spec = self.parts.task, self.parts.spec
+        ctx = self.parts.context(step, log=log)
+        # Taken and drawn as a whole, so that a step is the same however it is split.
+        draws = stream(config.seed, step, "data", device=device)
+        taken = self.data.train.take(indices.to(device), draws)
         if step % self.parts.plan.batches_per_epoch == 0:
-            calls.check_batch(task, self.parts.spec, batches[0], len(shared[0]))
-        scalars = self.stepper(batches, self._context(step, log=log))
+            calls.check_batch(task, spec, taken, spec.batch_shape[0])
+        whole = calls.draw(task, taken, ctx)
+        scalars = self.stepper(shares(whole, config.engine.accumulation, ranks), ctx)
         return {**scalars, **calls.scalars(task, self.stepper.model, device)} if log else scalars
 
     def _log(self, progress: Progress, scalars: Scalars, window: Window) -> None:
@@ -114,7 +117,7 @@ class Trainer:
         stacked = torch.stack([scalars[name].float().reshape(()) for name in names])
         self.parts.ranks.average([stacked])
         values = dict(zip(names, stacked.tolist(), strict=True))
-        self.stepper.check_skips(scalars, self._context(progress.step - 1))
+        self.stepper.check_skips(scalars, self.parts.context(progress.step - 1))
         norm = values.pop("grad_norm")
         row = {f"train/{name}" if "/" not in name else name: v for name, v in values.items()}
         row["opt/lr"] = self.stepper.optimiser.param_groups[0]["lr"]
@@ -150,25 +153,23 @@ class Trainer:
             return stop.name is not None
         return ranks.any(stop.name is not None) if log else False
 
-    def _save(self, progress: Progress, best: bool) -> None:
+    def _save(self, progress: Progress) -> None:
         self.parts.ranks.average(float_buffers(self.stepper.model))
         if self.store is None:
             return
+        progress.saved_step = progress.step
         state = {
             "family": self.parts.config.family,
             "progress": vars(progress),
-            "torch": str(torch.__version__),
+            "identity": self.parts.identity(),
             **self.stepper.state(),
         }
-        self.store.save(state, progress.step, best=best)
+        self.store.save(state, progress.step)
 
     def _row(self, progress: Progress, values: Mapping[str, float]) -> None:
         assert self.recorder is not None
         epoch = progress.step / self.parts.plan.batches_per_epoch
         self.recorder.row(progress.step, epoch, progress.seconds, values)
-
-    def _context(self, step: int, *, log: bool = True) -> Context:
-        return self.parts.context(step, log=log, rank=self.parts.ranks.rank)
 
 
 def evaluate(

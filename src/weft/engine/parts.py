@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +16,9 @@ from weft.config.kinds import Kind
 from weft.config.recipe import kind_of
 from weft.data.random import derive
 from weft.data.source import DataSpec, Splits
+from weft.data.used import noting
 from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu
+from weft.engine.identity import Identity, identity
 from weft.task import calls
 from weft.task.context import Context
 from weft.task.load import load_task
@@ -63,6 +65,7 @@ class Parts:
         device: where the model lives.
         ranks: this process among those that share each batch.
         plan: lengths in steps.
+        files: those that the data came from so far, name -> SHA-256.
     """
 
     family: Family
@@ -72,6 +75,7 @@ class Parts:
     device: torch.device
     ranks: Ranks
     plan: Plan
+    files: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(family: Family, config: FamilyConfig, ranks: Ranks | None = None) -> Parts:
@@ -83,12 +87,14 @@ class Parts:
         prepare_cpu(config.engine.threads)
         device = choose_device(config.engine)
         task = load_task(family, config)
-        spec = calls.spec(task)
+        files: dict[str, str] = {}
+        with noting(files):
+            spec = calls.spec(task)
         ranks = ranks or Ranks()
         parts_of_batch = config.engine.accumulation
         check_split(family.parallel, spec.batch_shape[0], parts_of_batch, ranks)
         plan = Plan.of(config, spec.batches_per_epoch)
-        return Parts(family, config, task, spec, device, ranks, plan)
+        return Parts(family, config, task, spec, device, ranks, plan, files)
 
     def model(self, parents: Mapping[str, Parent] | None = None) -> nn.Module:
         """The model as the run's seed initialises it: on the CPU first, so that every device
@@ -106,13 +112,16 @@ class Parts:
 
     def data(self) -> Splits[Any]:
         """The sources, on the device."""
-        return calls.data(self.task, self.device)
+        with noting(self.files):
+            return calls.data(self.task, self.device)
 
-    def context(self, step: int, *, log: bool = True, rank: int = 0) -> Context:
-        """Where a run stands at `step`, for the task."""
-        return Context(
-            self.config.seed, step, self.plan.total_steps, self.device, rank=rank, log=log
-        )
+    def identity(self) -> Identity:
+        """What makes this run the one it is; of the data, the files read so far."""
+        return identity(self.config.plain(), self.files)
+
+    def context(self, step: int, *, log: bool = True) -> Context:
+        """Where a run stands at `step`, for the task; the batch is whole."""
+        return Context(self.config.seed, step, self.plan.total_steps, self.device, log=log)
 
     def kind(self, section: str) -> Kind:
         """The chosen branch of `optim`, `schedule` or `clip`."""

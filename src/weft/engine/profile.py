@@ -77,12 +77,12 @@ def _cost(parts: Parts, device: torch.device) -> Cost:
     with device:
         model = task.model(spec)
     split = config.engine.accumulation
-    batch: Batch = {k: v[: max(1, len(v) // split)] for k, v in spec.example(device).items()}
-    ctx = Context(config.seed, 0, 1, device, log=False)
+    ctx = Context(config.seed, 0, 1, device, parts=split, log=False)
+    whole = calls.draw(task, spec.example(device), ctx)
+    batch: Batch = {k: v[: max(1, len(v) // split)] for k, v in whole.items()}
     weights = [p for p in model.parameters() if p.requires_grad]
-    calls.loss(
-        task, model, batch, ctx
-    )  # What a model computes once and keeps is no part of a step.
+    # What a model computes once and keeps is no part of a step.
+    calls.loss(task, model, batch, ctx)
     saved = _SavedBytes(model)
     with FlopCounterMode(display=False) as counter:
         with saved_tensors_hooks(saved.pack, lambda tensor: tensor):

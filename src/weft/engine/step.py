@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -80,11 +81,15 @@ class Stepper:
         norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
         self._update(scalars, norm, ctx)
         if self.schedule.reacts:
-            self.schedule.observe(float(scalars["loss"]))
+            # The loss of the whole batch, the same on every process: replicas must not differ.
+            seen = scalars["loss"].clone()
+            self.ranks.average([seen])
+            self.schedule.observe(float(seen))
         return {**scalars, "grad_norm": norm}
 
     def _gradients(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         total: Scalars = {}
+        ctx = replace(ctx, parts=len(batches) * self.ranks.world)
         for number, batch in enumerate(batches):
             with self._without_sync(last=number == len(batches) - 1):
                 with precision(self.config.engine, self.device):

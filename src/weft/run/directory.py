@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from weft.atomic import write_text
+from weft.atomic import is_half, write_text
 from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import RunError
@@ -71,12 +71,25 @@ class RunDirectory:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         self._lock = file
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Removes what a writer that was killed left half written."""
+        for folder in (self.path, self.figures):
+            for path in folder.glob(".*") if folder.is_dir() else ():
+                if is_half(path):
+                    path.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Lets others write."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this object is the run's writer."""
+        return self._lock is not None
 
     def is_locked(self) -> bool:
         """Whether some process, this one included, writes the run now."""
@@ -147,6 +160,16 @@ def _numbered(base: Path, name: str) -> Path:
             number += 1
             continue
         return path
+
+
+def aside(path: Path) -> Path:
+    """A free name beside `path` to move it to: `<name>.aside`, `<name>.aside-2`, …"""
+    number = 1
+    while True:
+        free = path.with_name(f"{path.name}.aside" + (f"-{number}" if number > 1 else ""))
+        if not free.exists():
+            return free
+        number += 1
 
 
 def now() -> str:

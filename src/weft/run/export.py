@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.atomic import replacing
 from weft.config.base import FamilyConfig
 from weft.errors import CheckpointError
 
@@ -19,10 +20,8 @@ def export(model: nn.Module, config: FamilyConfig, path: Path) -> None:
     """Writes the weights and, as JSON in the file's metadata, the config."""
     from safetensors.torch import save_model
 
-    temporary = path.with_suffix(".tmp")
-    save_model(model, str(temporary), metadata={_CONFIG: json.dumps(config.plain())})
-    temporary.chmod(0o644)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_model(model, str(temporary), metadata={_CONFIG: json.dumps(config.plain())})
 
 
 def exported_config(path: Path) -> dict[str, Any]:

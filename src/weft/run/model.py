@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import nn
 
 from weft.config.load import validate
 from weft.data.source import Splits
-from weft.engine.checkpoint import read
+from weft.engine.identity import check
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
 from weft.families import find
@@ -32,6 +32,8 @@ class Trained:
         model: in eval mode.
         step: optimiser steps behind its weights.
         loaded: its sources, where they are in memory already.
+        saved: identity of the checkpoint, which the data are held against.
+        accept: differences that are let pass.
     """
 
     directory: RunDirectory
@@ -39,11 +41,21 @@ class Trained:
     model: nn.Module
     step: int
     loaded: Splits[Any] | None = None
+    saved: Mapping[str, Any] = field(default_factory=dict)
+    accept: Collection[str] = ()
 
     @cached_property
     def data(self) -> Splits[Any]:
-        """The run's sources, loaded when first asked for."""
-        return self.loaded or self.parts.data()
+        """The run's sources, loaded when first asked for.
+
+        Raises:
+            RunError: if they are not the data the run was trained with.
+        """
+        if self.loaded is not None:
+            return self.loaded
+        data = self.parts.data()
+        check(self.saved, self.parts.identity(), self.accept, lambda _: None)
+        return data
 
     def metrics(self, splits: Sequence[str] = ("val", "test")) -> dict[str, float]:
         """Metrics on the splits there are, by the code the loop uses."""
@@ -54,24 +66,34 @@ class Trained:
         return found
 
 
-def load(path: Path, values: Mapping[str, Any], checkpoint: str | None = None) -> Trained:
+def load(
+    path: Path,
+    values: Mapping[str, Any],
+    checkpoint: str | None = None,
+    accept: Collection[str] = (),
+) -> Trained:
     """The model of the run in `path` with the weights of a checkpoint.
 
     Args:
         path: the run's directory.
         values: its config, plain.
         checkpoint: `best`, `last` or a step; by default the best where there is one.
+        accept: `config`, `data` or both, where they may differ from those of the checkpoint.
 
     Raises:
         CheckpointError: if there is no such checkpoint, or it is damaged.
+        RunError: if the config was edited since.
     """
     family = find(str(values["family"]))
     parts = Parts.of(family, validate(values, family, str(path / "config.yaml")))
     directory = RunDirectory(path)
-    state = read(store_of(parts, directory, warnings.warn).find(checkpoint))
+    state = store_of(parts, directory, warnings.warn).load(checkpoint)
+    saved = state.get("identity", {})
+    check(saved, parts.identity(), accept, warnings.warn)
     model = parts.model()
     model.load_state_dict(state["model"])
-    return Trained(directory, parts, model.eval(), int(state["progress"]["step"]))
+    step = int(state["progress"]["step"])
+    return Trained(directory, parts, model.eval(), step, saved=saved, accept=accept)
 
 
 def load_weights(path: Path) -> nn.Module:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from weft.atomic import write_text
 from weft.run.directory import RunDirectory, now
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class RunRecorder:
                 "seconds": round(progress.seconds, 3),
                 "metrics": {k: _finite(v) for k, v in progress.metrics.items()},
                 "best": best,
+                "saved": progress.saved_step,
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
                 "message": message,
@@ -131,7 +133,7 @@ class RunRecorder:
         if not path.exists():
             return
         kept = [line for line in read_lines(path) if json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in kept))
+        write_text(path, "".join(line + "\n" for line in kept))
 
 
 def read_lines(path: Path) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from weft.config.base import FamilyConfig
 from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.device import joined
+from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.errors import CheckpointError, RunError, UsageError
@@ -25,14 +26,23 @@ from weft.run.session import Session
 # Sections that may change when a run is resumed: none of them changes what is computed.
 _FREE = ("log", "engine", "checkpoint")
 
+ACCEPTABLE = ("config", "data", "checkpoints")
 
-def resume(path: Path, overrides: Mapping[str, Any], followers: Followers) -> Trained | None:
+
+def resume(
+    path: Path,
+    overrides: Mapping[str, Any],
+    followers: Followers,
+    accept: Collection[str] = (),
+) -> Trained | None:
     """Goes on with a run.
 
     Args:
         path: the run's directory.
         overrides: changes below `log`, `engine` and `checkpoint`, by dotted key.
         followers: who follows the run.
+        accept: `config` or `data`, where they may differ from those of the checkpoint;
+            `checkpoints`, if they are gone and the run is to begin again.
 
     Returns:
         The trained model; None on all processes but the first of several.
@@ -58,6 +68,14 @@ def resume(path: Path, overrides: Mapping[str, Any], followers: Followers) -> Tr
             directory.lock()
         try:
             checkpoint = store_of(parts, directory, directory.note).newest()
+            saved = run.status.get("saved")
+            if checkpoint is None and saved and "checkpoints" not in accept:
+                raise CheckpointError(
+                    f"the run had saved step {saved}, and its checkpoints are gone",
+                    where=str(directory.checkpoints),
+                    expected="the checkpoints it saved",
+                    hint="put them back; --accept-changes checkpoints begins again at step 0",
+                )
             if checkpoint is not None and checkpoint["family"] != config.family:
                 raise CheckpointError(
                     f"the checkpoint belongs to family `{checkpoint['family']}`",
@@ -67,12 +85,15 @@ def resume(path: Path, overrides: Mapping[str, Any], followers: Followers) -> Tr
             # A checkpoint holds all weights; before the first one they still are the parents'.
             parents = kept_parents(run) if checkpoint is None else None
             mine = directory if ranks.first else None
-            recipe = str(run.status["recipe"])
+            recipe, data = str(run.status["recipe"]), parts.data()
+            if checkpoint is not None:
+                was = checkpoint.get("identity", {})
+                check(was, parts.identity(), accept, directory.note)
             # No name is given to stepper and session, which must be gone before processes part.
             return Session(
                 parts,
                 Stepper(parts, parts.model(parents)),
-                parts.data(),
+                data,
                 mine,
                 recipe,
                 followers,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weft.data.source import Splits
-from weft.engine.checkpoint import Store, read
+from weft.engine.checkpoint import Store
 from weft.engine.loop import Progress, Trainer
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -92,11 +92,11 @@ class Session:
 
         The model is kept as it is, data included, for what comes after.
         """
-        best = store.best() if self.data.val is not None else None
+        best = progress.best_step
         step = progress.step if best is None else best
         model = self.stepper.model
         if best is not None:
-            model.load_state_dict(read(store.find("best"))["model"])
+            model.load_state_dict(store.load(str(best))["model"])
         trained = Trained(directory, self.parts, model.eval(), step, self.data)
         if best is not None:
             # The last step always counts: if it is the best, the loop has just validated it.

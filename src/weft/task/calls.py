@@ -126,6 +126,18 @@ def param_groups(task: AnyTask, model: nn.Module) -> list[dict[str, Any]]:
     return groups
 
 
+def draw(task: AnyTask, batch: Batch, ctx: Context) -> Batch:
+    """What it makes of a whole batch: tensors of as many items."""
+    found = task.draw(batch, ctx)
+    if not isinstance(found, dict):
+        raise _wrong(task, "draw", f"gives {_kind(found)}", "a dict of tensors")
+    sizes = {value.shape[:1] for value in found.values() if isinstance(value, Tensor)}
+    if len(sizes) != 1 or not all(isinstance(value, Tensor) for value in found.values()):
+        says = "gives entries of unequal length"
+        raise _wrong(task, "draw", says, "tensors whose dimension 0 is the item, as in the batch")
+    return found
+
+
 def loss(task: AnyTask, model: nn.Module, batch: Batch, ctx: Context) -> tuple[Tensor, Scalars]:
     """The loss of a batch, one number with a gradient, and scalars."""
     found: object = task.loss(model, batch, ctx)

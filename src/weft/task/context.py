@@ -18,7 +18,7 @@ class Context:
         step: optimiser steps done so far, 0 at the first call.
         total_steps: optimiser steps of the whole run.
         device: where the model and the batch live.
-        rank: which of several processes this is.
+        parts: in how many equal parts the step's batch is taken, over accumulation and processes.
         log: whether this step's scalars will be recorded; diagnostics may be skipped otherwise.
     """
 
@@ -26,7 +26,7 @@ class Context:
     step: int
     total_steps: int
     device: torch.device
-    rank: int = 0
+    parts: int = 1
     log: bool = True
 
     @property
@@ -35,7 +35,7 @@ class Context:
         return self.step / max(1, self.total_steps)
 
     def generator(self, name: str, *, device: str | None = None) -> torch.Generator | None:
-        """A random stream of its own for `name`, a pure function of (seed, step, name, rank).
+        """A random stream of its own for `name`, a pure function of (seed, step, name).
 
         None where tensors have no content, as in a dry run: torch's functions take that too.
 
@@ -45,4 +45,4 @@ class Context:
         """
         if self.device.type == "meta":
             return None
-        return stream(self.seed, self.step, name, self.rank, device=device or self.device)
+        return stream(self.seed, self.step, name, device=device or self.device)

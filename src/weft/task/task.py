@@ -56,9 +56,25 @@ class Task(ABC, Generic[C, M, S]):
             spec: what `spec` returned.
         """
 
+    def draw(self, batch: Batch, ctx: Context) -> Batch:
+        """All that a step draws at random for its batch: noise, coins, masks, kept steps.
+
+        Called once a step with the whole batch, before it is taken in parts by accumulation or by
+        several processes, so that every split sees the same. What is drawn goes into the batch,
+        item by item along dimension 0; so does a count that a mean over the whole batch needs.
+        """
+        return batch
+
     @abstractmethod
     def loss(self, model: M, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar loss of a batch, and scalars to log, all still on the device."""
+        """The scalar loss of a batch, and scalars to log, all still on the device.
+
+        Args:
+            model: in training mode.
+            batch: what `draw` made of the step's batch, or one of `ctx.parts` equal parts of it.
+                The mean of the parts' losses must be the loss of the whole.
+            ctx: where training stands.
+        """
 
     @abstractmethod
     def evaluate(self, model: M, source: S, ctx: Context) -> dict[str, float]:

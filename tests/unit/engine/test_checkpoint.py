@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from weft.errors import CheckpointError
 
 
 def _fill(store: Store, *steps: int, best: int | None = None) -> None:
+    """Saves the steps; from `best` on each checkpoint says that this one is the best."""
     for step in steps:
-        store.save({"w": torch.full((3,), float(step))}, step, best=step == best)
+        progress = {"best_step": best if best is not None and step >= best else None}
+        store.save({"w": torch.full((3,), float(step)), "progress": progress}, step)
 
 
 def test_retention_keeps_the_newest_the_best_and_every_nth(tmp_path: Path) -> None:
@@ -64,20 +67,82 @@ def test_when_all_are_damaged_nothing_is_guessed(tmp_path: Path) -> None:
         store.newest()
 
 
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
-    import hashlib
-    import pickle
+def _sealed(path: Path, content: object) -> Path:
+    """Writes `content` as a checkpoint whose checksum is right."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n")
+    return path
 
+
+def test_code_in_a_checkpoint_is_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (print, ("boom",))
 
-    path = tmp_path / "step_00000001.pt"
-    torch.save({"format": 1, "w": Bomb()}, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    path.with_name(path.name + ".sha256").write_text(f"{digest}  {path.name}\n")
-    with pytest.raises(pickle.UnpicklingError):
+    path = _sealed(tmp_path / "step_00000001.pt", {"format": 1, "w": Bomb()})
+    with pytest.raises(CheckpointError, match="cannot be read"):
         read(path)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", b"\x80\x02.", "text", [1, 2], {"format": 99}, None]
+)
+def test_what_is_no_checkpoint_is_told_as_one_error(tmp_path: Path, content: object) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        read(_sealed(tmp_path / "step_00000001.pt", content))
+    assert caught.value.where.endswith("step_00000001.pt")
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"  \n", b"not a sum"])
+def test_a_damaged_sum_is_told_like_a_damaged_checkpoint(tmp_path: Path, text: bytes) -> None:
+    path = _sealed(tmp_path / "step_00000001.pt", {"format": 1})
+    path.with_name(path.name + ".sha256").write_bytes(text)
+    with pytest.raises(CheckpointError, match="its checksum differs"):
+        read(path)
+
+
+def test_the_best_is_what_the_newest_good_checkpoint_says(tmp_path: Path) -> None:
+    # Killed right after a new best was saved, before anything else was written.
+    store = Store(tmp_path, keep=3, warn=lambda _: None)
+    _fill(store, 1, 2, best=1)
+    _fill(store, 3, best=3)
+    assert store.best() == 3
+    (tmp_path / "step_00000003.pt").write_bytes(b"cut short")
+    assert store.best() == 1
+
+
+def test_a_damaged_best_gives_way_to_the_newest_good_one_unless_it_was_named(
+    tmp_path: Path,
+) -> None:
+    warnings: list[str] = []
+    store = Store(tmp_path, keep=3, warn=warnings.append)
+    _fill(store, 1, 2, 3, best=1)
+    assert store.load()["w"].tolist() == [1.0] * 3
+    (tmp_path / "step_00000001.pt").write_bytes(b"")
+    assert store.load()["w"].tolist() == [3.0] * 3
+    assert "step_00000001.pt" in warnings[0]
+    with pytest.raises(CheckpointError, match="damaged"):
+        store.load("best")
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    _fill(store, 1)
+    left = {".step_00000002.pt.0a1b2c3d.tmp", "step_00000002.pt.sha256"}
+    for name in left:
+        (tmp_path / name).write_text("half")
+    (tmp_path / "notes.txt").write_text("mine")
+    store.tidy()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "notes.txt", "step_00000001.pt", "step_00000001.pt.sha256",
+    }  # fmt: skip
 
 
 def test_a_full_disk_leaves_the_older_checkpoint_and_no_debris(

@@ -92,30 +92,15 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         """
         inherit(model, self.config, parents["base"])
 
-    def loss(
-        self, model: LanguageModel, batch: Batch, ctx: Context
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The bound on the negative log-likelihood in nats a token; if logged, sizes of deltas.
+    def draw(self, batch: Batch, ctx: Context) -> Batch:
+        """The batch under fresh noise, now and then with shortened chunks.
 
         Args:
-            model: made by `model`.
             batch: `tokens` (B, T), and `document`, `position` (B, T) where rows are packed.
             ctx: where training stands.
+        Returns: the batch with `noisy`, the tokens under noise, `masked`, `weight`, 1 / p, and
+            `text`, each (B, T); and `count` (B,), how many tokens of text the whole batch has.
         """
-        noised, rows = self._noised(batch, ctx)
-        previous = self._first_guess(model, noised, rows, ctx)
-        read = model(noised.tokens, rows, previous=previous)
-        loss, _ = bound(model.cross_entropy, read, noised, noised.text.sum())
-        if not ctx.log or model.writer is None:
-            return loss, {}
-        with torch.no_grad():
-            deltas = model.deltas(noised.tokens, rows, previous=previous)
-            assert deltas is not None
-            sizes = {name: rms.mean() for name, rms in deltas.norms().items()}
-        return loss, {f"delta_rms/{name}": size for name, size in sizes.items()}
-
-    def _noised(self, batch: Batch, ctx: Context) -> tuple[Noised, Rows]:
-        """The batch under fresh noise, now and then with shortened chunks."""
         diffusion, vocabulary = self.config.diffusion, self.tokenizer.vocabulary
         length = random_length(
             batch["tokens"].shape[1],
@@ -136,8 +121,40 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
             eps=diffusion.eps,
             stratified=diffusion.stratified,
         )
+        return {
+            **batch,
+            "noisy": noised.tokens,
+            "masked": noised.masked,
+            "weight": noised.weight,
+            "text": text,
+            "count": text.sum().expand(len(tokens)),
+        }
+
+    def loss(
+        self, model: LanguageModel, batch: Batch, ctx: Context
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The bound on the negative log-likelihood in nats a token; if logged, sizes of deltas.
+
+        Args:
+            model: made by `model`.
+            batch: what `draw` made of a batch, or a part of it.
+            ctx: where training stands.
+        """
+        noised = Noised(
+            batch["noisy"], batch["tokens"], batch["masked"], batch["weight"], batch["text"]
+        )
         rows = Rows.of(noised.tokens, self._pad, batch.get("document"), batch.get("position"))
-        return noised, rows
+        previous = self._first_guess(model, noised, rows, ctx)
+        read = model(noised.tokens, rows, previous=previous)
+        # Parts of a batch have unequal numbers of tokens; the mean is over those of the whole.
+        loss, _ = bound(model.cross_entropy, read, noised, batch["count"][0] / ctx.parts)
+        if not ctx.log or model.writer is None:
+            return loss, {}
+        with torch.no_grad():
+            deltas = model.deltas(noised.tokens, rows, previous=previous)
+            assert deltas is not None
+            sizes = {name: rms.mean() for name, rms in deltas.norms().items()}
+        return loss, {f"delta_rms/{name}": size for name, size in sizes.items()}
 
     def _first_guess(
         self, model: LanguageModel, noised: Noised, rows: Rows, ctx: Context

@@ -36,6 +36,7 @@ def reconstruction(
     *,
     steps: Tensor | None = None,
     valid: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Mean loss over sequences, steps and channels: squared error, or likelihood if there is a std.
 
@@ -44,17 +45,17 @@ def reconstruction(
         std: standard deviations, (N, T, d); None for (1/2) mean squared error.
         target: what `mean` is scored against, (N, T, d).
         steps: steps that count, (N, n), with repetitions; the same for prediction and target.
-        valid: which steps are data and not padding, bool (N, T); all of them if None.
+        valid: which of the steps that count are data and not padding, bool; all if None.
+        counted: how many steps the mean is over where some are padding; those valid if None.
     """
     loss = half_squared_error(mean, target) if std is None else gaussian_nll(mean, std, target)
     each = loss.mean(-1)
     if steps is not None:
         each = each.gather(1, steps)
-        valid = None if valid is None else valid.gather(1, steps)
     if valid is None:
         return each.mean()
     # A sequence whose draw hit padding alone counts for nothing.
-    return (each * valid).sum() / valid.sum().clamp_min(1)
+    return (each * valid).sum() / (valid.sum().clamp_min(1) if counted is None else counted)
 
 
 def classification(logits: Tensor, label: Tensor) -> Tensor:
@@ -66,8 +67,8 @@ def prediction_loss(
     predicted: Prediction,
     batch: Batch,
     alignment: Alignment,
-    count: int = -1,
-    draws: Generator | None = None,
+    steps: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """The reconstruction loss of what was predicted for a batch.
 
@@ -75,21 +76,36 @@ def prediction_loss(
         predicted: of every step.
         batch: `x` (N, T, d), `target` where it is another sequence, `length` (N,) where it differs.
         alignment: see `aligned`.
-        count: steps of each sequence that are drawn for the loss; -1 for all of them.
-        draws: the stream they are drawn from.
+        steps: those of each sequence that count, (N, n), with repetitions; all of them if None.
+        counted: how many steps that are no padding the mean is over; those of the batch if None.
     """
     mean, std, length = predicted.mean, predicted.std, batch.get("length")
     assert mean is not None, "the head of a task that reconstructs has means"
-    valid = valid_steps(length, batch["x"].shape[1])
     mean, target = aligned(mean, batch.get("target", batch["x"]), alignment)
-    shape = (mean.shape[0], mean.shape[1])
+    scored = mean.shape[1]
     return reconstruction(
         mean,
-        None if std is None else std[:, : shape[1]],
+        None if std is None else std[:, :scored],
         target,
-        steps=drawn_steps(shape, count, draws, mean.device),
-        valid=None if valid is None else valid[:, : shape[1]],
+        steps=steps,
+        valid=None if length is None else scored_steps(length, scored, batch["x"].shape[1], steps),
+        counted=counted,
     )
+
+
+def scored_steps(length: Tensor, scored: int, steps: int, drawn: Tensor | None) -> Tensor:
+    """Which of the scored steps are no padding, bool (N, scored), or (N, n) where n are drawn.
+
+    Args:
+        length: steps of right-aligned sequences, (N,).
+        scored: how many steps have a prediction that is scored.
+        steps: T, of the batch.
+        drawn: the steps that count, (N, n); all if None.
+    """
+    valid = valid_steps(length, steps)
+    assert valid is not None, "a length was given"
+    valid = valid[:, :scored]
+    return valid if drawn is None else valid.gather(1, drawn)
 
 
 def aligned(predicted: Tensor, target: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:

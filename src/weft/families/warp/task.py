@@ -19,7 +19,14 @@ from weft.families.warp.config import Config
 from weft.families.warp.data import data_spec, load_splits
 from weft.families.warp.figures import gallery, portrait
 from weft.families.warp.model import WarpModel, build_model
-from weft.families.warp.objective import classification, forcing, prediction_loss, thinned
+from weft.families.warp.objective import (
+    classification,
+    drawn_steps,
+    forcing,
+    prediction_loss,
+    scored_steps,
+    thinned,
+)
 from weft.families.warp.score.inference import context_of
 from weft.families.warp.score.metrics import METRICS, without
 from weft.families.warp.score.outline import outline
@@ -102,37 +109,70 @@ class WarpTask(Task[Config, Model, SeriesSource]):
             apart |= set(entries)
         return [{"params": [p for p in model.parameters() if p not in apart]}, *groups]
 
+    def draw(self, batch: Batch, ctx: Context) -> Batch:
+        """The steps that are kept, what is fed at each, and the steps of the loss.
+
+        Args:
+            batch: `x` (N, T, d), and as the task needs `target` (N, T, d'), `label`, `length` (N,).
+            ctx: its streams `coin`, `noise`, `loss_steps` and `kept_steps` draw independently of
+                each other.
+        Returns: the batch at T' kept steps, and as the task needs `position` (N, T'), their places
+            on the clock; `force` (N, T'), share of the truth; `sample` (N, T', d); `loss_steps`
+            (N, n); `counted` (N,), how many steps that are no padding the loss is a mean over.
+        """
+        config, device = self.config, ctx.device
+        batch, position = thinned(batch, config.traj_train_prop, ctx.generator("kept_steps"))
+        x, drawn = batch["x"], dict(batch)
+        shape = (x.shape[0], x.shape[1])
+        if position is not None:
+            drawn["position"] = position.expand(shape)
+        if config.feeds_back:
+            coin = ctx.generator("coin") if config.train_strategy == "flip_coin" else None
+            drawn["force"] = forcing(
+                config.train_strategy, config.forcing_prob, ctx.progress, shape, coin, device
+            )
+        if config.stochastic:
+            draws = ctx.generator("noise")
+            drawn["sample"] = torch.randn(x.shape, generator=draws, device=device)
+        if config.reconstructs:
+            scored = (shape[0], shape[1] - (config.target == "next"))
+            draws = ctx.generator("loss_steps")
+            steps = drawn_steps(scored, config.nb_recons_loss_steps, draws, device)
+            if steps is not None:
+                drawn["loss_steps"] = steps
+            if "length" in batch:
+                valid = scored_steps(batch["length"], scored[1], shape[1], steps)
+                drawn["counted"] = valid.sum().clamp_min(1).expand(shape[0])
+        return drawn
+
     def loss(self, model: Model, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction loss over (drawn) steps, cross-entropy of the last step, or both.
 
         Args:
             model: made by `model`.
-            batch: `x` (N, T, d), and as the task needs `target` (N, T, d'), `label`, `length` (N,).
-            ctx: where training stands; its streams `coin`, `noise`, `loss_steps` and `kept_steps`
-                draw independently of each other.
+            batch: what `draw` made of a batch, or a part of it.
+            ctx: where training stands.
         """
-        config, device = self.config, ctx.device
-        batch, position = thinned(batch, config.traj_train_prop, ctx.generator("kept_steps"))
-        x, length = batch["x"], batch.get("length")
-        shape = (x.shape[0], x.shape[1])
-        force = sample = None
-        if config.feeds_back:
-            coin = ctx.generator("coin") if config.train_strategy == "flip_coin" else None
-            force = forcing(
-                config.train_strategy, config.forcing_prob, ctx.progress, shape, coin, device
-            )
-        if config.stochastic:
-            sample = torch.randn(x.shape, generator=ctx.generator("noise"), device=device)
+        config = self.config
+        position = batch.get("position")
         predicted: Prediction = model(
-            x, force=force, sample=sample, length=length, position=position,
+            batch["x"],
+            force=batch.get("force"),
+            sample=batch.get("sample"),
+            length=batch.get("length"),
+            position=None if position is None else position[0],
             last=not config.reconstructs,
-        )  # fmt: skip
+        )
         terms: dict[str, Tensor] = {}
         if config.reconstructs:
+            counted = batch.get("counted")
             terms["reconstruction"] = prediction_loss(
-                predicted, batch, config.target, config.nb_recons_loss_steps,
-                ctx.generator("loss_steps"),
-            )  # fmt: skip
+                predicted,
+                batch,
+                config.target,
+                batch.get("loss_steps"),
+                None if counted is None else counted[0] / ctx.parts,
+            )
         if predicted.logits is not None:
             logits = predicted.logits[:, -1]
             terms["cross_entropy"] = classification(logits, batch["label"])

@@ -19,7 +19,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         folder = str(directory.path / "logs")
-        self.writer = SummaryWriter(folder, purge_step=step + 1 if step else None)
+        self.writer = SummaryWriter(folder, purge_step=step + 1)
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
         """Writes the row's scalars."""

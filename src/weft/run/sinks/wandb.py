@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from weft.atomic import write_text
 from weft.config.sections import WandbConfig
 from weft.errors import MissingExtra
 from weft.run.directory import RunDirectory
@@ -29,7 +31,12 @@ class Wandb:
             import wandb
         except ImportError as error:
             raise MissingExtra("wandb", "wandb", f"log.wandb.mode={config.mode}") from error
+        # One run there for one run here, resumed or not, online or not.
+        kept = directory.path / "wandb-id"
+        if not kept.is_file():
+            write_text(kept, f"{secrets.token_hex(8)}\n")
         self.run = wandb.init(
+            id=kept.read_text().strip(),
             project=config.project,
             mode=config.mode,
             name=directory.path.name,

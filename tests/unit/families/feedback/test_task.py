@@ -67,6 +67,11 @@ def built(*words: str) -> tuple[FeedbackTask, LanguageModel]:
     return task, cast(LanguageModel, task.model(task.spec())).eval()
 
 
+def loss_of(task: FeedbackTask, model: Any, batch: Any, ctx: Context) -> Any:
+    """The loss of a whole batch, drawn as the loop draws it."""
+    return task.loss(model, task.draw(batch, ctx), ctx)
+
+
 def context(step: int = 0) -> Context:
     return Context(0, step, 10, torch.device("cpu"))
 
@@ -136,7 +141,7 @@ def test_a_uniform_model_trains_at_the_log_of_the_vocabulary(batching: str) -> N
     losses = []
     for step, indices in enumerate(source.plan(0, 0)[:30] * 4):
         batch = source.take(indices, stream(0, 0, "data"))
-        losses.append(task.loss(model, batch, context(step))[0].detach())
+        losses.append(loss_of(task, model, batch, context(step))[0].detach())
     mean, error = torch.stack(losses).mean(), torch.stack(losses).std() / len(losses) ** 0.5
     rows = task.spec().num_classes
     assert abs(float(mean) - float(torch.tensor(float(rows)).log())) < 3 * float(error)
@@ -149,7 +154,7 @@ def test_a_batch_without_a_masked_token_has_no_loss_and_does_not_crash() -> None
     tokens = source.take(source.plan(0, 0)[0], stream(0, 0, "data"))["tokens"]
     for step in range(40):
         batch = {"tokens": tokens[:, :1]}
-        loss, _ = task.loss(model, batch, context(step))
+        loss, _ = loss_of(task, model, batch, context(step))
         loss.backward()
         empty += loss.item() == 0.0
     assert empty > 5
@@ -297,7 +302,7 @@ def test_every_trained_parameter_gets_a_gradient_whether_or_not_a_guess_is_seen(
     seen = set()
     for step in range(8):
         model.zero_grad()
-        task.loss(model, batch, context(step))[0].backward()
+        loss_of(task, model, batch, context(step))[0].backward()
         assert all(p.grad is not None for p in model.parameters())
         seen.add(bool(cast(Tensor, cast(Tensor, model.condition).grad).any()))
     assert seen == {False, True}

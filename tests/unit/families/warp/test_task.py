@@ -30,6 +30,11 @@ def config(data: dict[str, Any] | None = None, **values: Any) -> Config:
     return Config(**{"steps": 4, "grounding_length": 4, **SMALL, "data": data or SPRINGS, **values})
 
 
+def loss_of(task: WarpTask, model: Any, batch: Any, ctx: Context) -> Any:
+    """The loss of a whole batch, drawn as the loop draws it."""
+    return task.loss(model, task.draw(batch, ctx), ctx)
+
+
 def context(step: int = 0, *, log: bool = True) -> Context:
     return Context(0, step, 10, torch.device("cpu"), log=log)
 
@@ -109,19 +114,19 @@ def test_the_streams_of_coin_noise_and_steps_are_independent() -> None:
     x = torch.randn(6, 16, 2)
     base = {"forcing_prob": 0.5}
     plain, thinned, sampled = Oracle(std=1.0), Oracle(std=1.0), Oracle(std=1.0)
-    WarpTask(config(**base)).loss(plain, {"x": x}, context())
-    WarpTask(config(**base, nb_recons_loss_steps=3)).loss(thinned, {"x": x}, context())
-    WarpTask(config(**base, stochastic=True, loss="nll")).loss(sampled, {"x": x}, context())
+    loss_of(WarpTask(config(**base)), plain, {"x": x}, context())
+    loss_of(WarpTask(config(**base, nb_recons_loss_steps=3)), thinned, {"x": x}, context())
+    loss_of(WarpTask(config(**base, stochastic=True, loss="nll")), sampled, {"x": x}, context())
     assert torch.equal(plain.given["force"], thinned.given["force"])
     assert torch.equal(plain.given["force"], sampled.given["force"])
-    WarpTask(config(**base)).loss(thinned, {"x": x}, context(step=1))
+    loss_of(WarpTask(config(**base)), thinned, {"x": x}, context(step=1))
     assert not torch.equal(plain.given["force"], thinned.given["force"])
 
 
 def test_times_travel_with_the_steps_that_are_kept() -> None:
     model, x = Oracle(), torch.arange(16.0).view(1, 16, 1).repeat(2, 1, 2)
     length = torch.tensor([16, 10])
-    WarpTask(config(traj_train_prop=0.5)).loss(model, {"x": x, "length": length}, context())
+    loss_of(WarpTask(config(traj_train_prop=0.5)), model, {"x": x, "length": length}, context())
     position = model.given["position"]
     assert len(position) == 8
     assert torch.equal(model.given["x"][0, :, 0], position)
@@ -130,7 +135,7 @@ def test_times_travel_with_the_steps_that_are_kept() -> None:
 
 def test_the_loss_is_that_of_the_predictions() -> None:
     x = torch.randn(4, 16, 2)
-    loss, terms = WarpTask(config()).loss(Oracle(lambda x: x + 2), {"x": x}, context())
+    loss, terms = loss_of(WarpTask(config()), Oracle(lambda x: x + 2), {"x": x}, context())
     assert loss.item() == pytest.approx(2.0)
     assert terms["reconstruction"] is loss
 
@@ -138,7 +143,7 @@ def test_the_loss_is_that_of_the_predictions() -> None:
 def test_a_target_of_its_own_takes_the_place_of_the_input() -> None:
     x, target = torch.randn(4, 16, 2), torch.randn(4, 16, 2)
     batch = {"x": x, "target": target}
-    loss, _ = WarpTask(config()).loss(Oracle(lambda _: target), batch, context())
+    loss, _ = loss_of(WarpTask(config()), Oracle(lambda _: target), batch, context())
     assert loss == 0
 
 
@@ -147,7 +152,7 @@ def test_both_tasks_weigh_the_label_by_its_weight() -> None:
     made = WarpTask(config(data, supervision_task="both", cross_entropy_weight=0.25))
     model = made.model(made.spec())
     batch = made.data().train.take(torch.arange(4), torch.Generator())
-    loss, terms = made.loss(model, batch, context())
+    loss, terms = loss_of(made, model, batch, context())
     expected = terms["reconstruction"] + 0.25 * terms["cross_entropy"]
     assert torch.allclose(loss, expected)
     metrics = score(made, model, made.data().test)
@@ -266,7 +271,7 @@ def test_a_step_without_content_can_be_costed(kind: str) -> None:
     with torch.device("meta"):
         model = made.model(made.spec())
     meta = Context(0, 0, 10, torch.device("meta"), log=False)
-    loss, _ = made.loss(model, {"x": torch.empty(4, 16, 2, device="meta")}, meta)
+    loss, _ = loss_of(made, model, {"x": torch.empty(4, 16, 2, device="meta")}, meta)
     assert loss.is_meta
 
 

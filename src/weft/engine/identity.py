@@ -1,0 +1,83 @@
+"""What makes a run the one it is: its config, the bytes of its data, the versions it ran on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from weft.errors import RunError
+
+Identity = dict[str, Any]
+
+FREE = ("log", "engine", "checkpoint", "run")
+"""Sections that do not change what is computed, beyond rounding: they are no part of it."""
+
+
+def identity(config: Mapping[str, Any], files: Mapping[str, str]) -> Identity:
+    """What a checkpoint carries.
+
+    Args:
+        config: plain, of the run.
+        files: the data's, name -> SHA-256.
+    Returns: `config`, a hash of all that is computed; `data`, the files; `torch`, `weft`, versions.
+    """
+    kept = {key: value for key, value in config.items() if key not in FREE}
+    text = json.dumps(kept, sort_keys=True)
+    return {
+        "config": hashlib.sha256(text.encode()).hexdigest(),
+        "data": dict(files),
+        "torch": str(torch.__version__),
+        "weft": version("weft"),
+    }
+
+
+def check(
+    saved: Mapping[str, Any],
+    now: Mapping[str, Any],
+    accept: Collection[str],
+    tell: Callable[[str], None],
+) -> None:
+    """Holds what a checkpoint was made with against what is here now.
+
+    Args:
+        saved: of the checkpoint; may lack entries, as one made by an earlier weft does.
+        now: of this process.
+        accept: `config` and `data` where a difference may be.
+        tell: gets a line for each difference that is no obstacle.
+
+    Raises:
+        RunError: if config or data differ and that is not accepted.
+    """
+    for name in ("torch", "weft"):
+        if name in saved and saved[name] != now[name]:
+            tell(f"saved with {name} {saved[name]}, now {now[name]}: the last digits may differ")
+    found = {}
+    if "config" in saved and saved["config"] != now["config"]:
+        found["config"] = "config.yaml was edited since the run saved its last checkpoint"
+    if lines := _changed(saved.get("data", {}), now["data"]):
+        found["data"] = "; ".join(lines)
+    for name, says in found.items():
+        if name in accept:
+            tell(f"accepted: {says}")
+    refused = {name: says for name, says in found.items() if name not in accept}
+    if refused:
+        raise RunError(
+            "the run is not what it was: " + "; ".join(refused.values()),
+            where=", ".join(refused),
+            expected="the config and the data it was started with",
+            hint=f"put them back, or say --accept-changes {','.join(refused)}",
+        )
+
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """A line for each file that differs; what is not read now is not compared."""
+    return [
+        f"{name} has changed (sha256 {before[name][:12]}…, now {sha256[:12]}…)"
+        for name, sha256 in now.items()
+        if name in before and before[name] != sha256
+    ]
