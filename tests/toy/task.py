@@ -42,15 +42,16 @@ class ToyTask(Task[ToyConfig, nn.Module, TensorSource]):
             nn.Linear(3, width), nn.Dropout(self.config.dropout), nn.ReLU(), nn.Linear(width, 1)
         )
 
+    def draw(self, batch: Batch, ctx: Context) -> Batch:
+        x = batch["x"]
+        noise = torch.randn(x.shape, generator=ctx.generator("noise"), device=x.device)
+        return {**batch, "x": x + self.config.noise * noise} if self.config.noise else batch
+
     def loss(
         self, model: nn.Module, batch: Batch, ctx: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
         time.sleep(self.config.pause)
-        x = batch["x"]
-        if self.config.noise:
-            noise = torch.randn(x.shape, generator=ctx.generator("noise"), device=x.device)
-            x = x + self.config.noise * noise
-        loss = (model(x) - batch["y"]).square().mean()
+        loss = (model(batch["x"]) - batch["y"]).square().mean()
         if ctx.step == self.config.poison:
             loss = loss * float("nan")
         return loss, {"double": 2 * loss.detach()}

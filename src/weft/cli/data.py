@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ def list_sets(root: Annotated[Path | None, typer.Option()] = None, as_json: Json
     from weft.data.catalog.sets import SETS
     from weft.data.fetch import locate
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, data_set in SETS.items():
         place = locate(name, root=root)
         rows.append(

@@ -32,8 +32,10 @@ def runs(
     values = [run_values(run) for run in found]
 
     def table() -> RenderableType:
-        columns = ("run", "state", "step", "seconds", "metrics")
-        columns += ("parents",) if any(row["parents"] for row in values) else ()
+        columns = [Column("run", role="text"), Column("state", role="status")]
+        further = ["step", "seconds", "metrics"]
+        further += ["parents"] if any(row["parents"] for row in values) else []
+        columns += [Column(name, role="text") for name in further]
         rows = tuple(
             {
                 **row,
@@ -42,10 +44,7 @@ def runs(
             }
             for row in values
         )
-        roles = {"state": "status"}
-        return rich_table(
-            Table(tuple(Column(c, role=roles.get(c, "text")) for c in columns), rows)  # type: ignore[arg-type]
-        )
+        return rich_table(Table(tuple(columns), rows))
 
     emit(as_json, values, table if values else lambda: f"no runs below {root}")
 

@@ -50,7 +50,7 @@ def pairs(values: Mapping[str, Any]) -> str:
 
 def readable(values: Mapping[str, Any]) -> dict[str, str]:
     """Values as people read them; those of a mapping below are named `key.below`."""
-    shown = {}
+    shown: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             shown |= {f"{key}.{below}": text for below, text in readable(value).items()}

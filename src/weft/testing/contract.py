@@ -82,7 +82,9 @@ def check_steps_on_one_batch_lower_the_loss(recipe: str, folder: Path) -> None:
     parts = _parts(recipe, "schedule.kind=constant", "optim.kind=adam", "optim.lr=1e-3")
     source, stepper = parts.data().train, Stepper(parts, parts.model())
     batch = source.take(source.plan(0, 0)[0], stream(0, 0, "data"))
-    losses = [float(stepper([batch], parts.context(0))["loss"]) for _ in range(30)]
+    ctx = parts.context(0)
+    drawn = parts.task.draw(batch, ctx)
+    losses = [float(stepper([drawn], ctx)["loss"]) for _ in range(30)]
     _promise(
         losses[-1] < 0.9 * losses[0],
         f"30 steps on one batch took its loss from {losses[0]:.4g} to {losses[-1]:.4g}, "

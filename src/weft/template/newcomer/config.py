@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Iterator
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from weft.config.base import DataConfig, FamilyConfig
+from weft.config.base import FamilyConfig
+from weft.config.rule import Rule
+from weft.config.sections import DataConfig
 
 
 class Points(DataConfig):
@@ -33,12 +36,12 @@ class Config(FamilyConfig):
         """Points that are learnt."""
         return self.data.items - 2 * self.held_out
 
-    # Rules between options stand here, so that a bad combination dies before anything is written.
-    @model_validator(mode="after")
-    def _options_fit(self) -> Self:
-        if self.batch_size > self.trained_on:
-            raise ValueError(
-                f"`batch_size` {self.batch_size} is more than the {self.trained_on} points of "
-                "`data.items` that are learnt"
-            )
-        return self
+    def rules(self) -> Iterator[Rule]:
+        """Options that must not be together; a bad combination dies before anything is written."""
+        yield Rule(
+            ("batch_size", "data.items"),
+            self.batch_size > self.trained_on,
+            f"`batch_size` {self.batch_size} is more than the {self.trained_on} points of "
+            "`data.items` that are learnt",
+            "lower `batch_size` or raise `data.items`",
+        )
