@@ -23,7 +23,7 @@ from weft.errors import UsageError, WeftError
 from weft.sweeps.grid import points
 from weft.sweeps.space import parse
 from weft.task.metric import find
-from weft.task.task import load_task
+from weft.task.load import load_task
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("src/weft/families/*", "src/weft/template/*")
@@ -137,6 +137,8 @@ def resolve(command: Command) -> None:
         WeftError: if it would be refused; also what typer raises.
     """
     words, folder = shlex.split(command.text, comments=True), command.folder
+    if ">" in words:  # Where its output goes.
+        words = words[: words.index(">")]
     while re.match(r"exec$|[A-Z_]+=", words[0]):
         del words[0]
     program, *words = words

@@ -73,7 +73,7 @@ def _step(parts: Parts, batch: Batch, split: int) -> tuple[float, list[Tensor]]:
         seed_step(0, 3, 0, parts.device)
         loss, _ = parts.task.loss(model, part, ctx)
         (loss / split).backward()
-        total += float(loss) / split
+        total += float(loss.detach()) / split
     return total, [p.grad for p in model.parameters() if p.grad is not None]
 
 

@@ -151,7 +151,9 @@ def test_the_weights_best_on_the_training_loss_are_those_after_its_lowest_stretc
     for step, loss in enumerate([9.0, 0.5, 2.0, 1.0, 5.0, 0.4], start=1):
         layout.on_row(step, {"train/loss": loss})
         if step % 2 == 0:
-            store.save({"model": {"weight": torch.full((2,), float(step))}}, step, best=step == 6)
+            progress = {"best_step": 6 if step == 6 else None}
+            weight = torch.full((2,), float(step))
+            store.save({"model": {"weight": weight}, "progress": progress}, step)
     directory.metrics.write_text("")
     layout._judge()
     saved = load_file(directory.path / "best_train.safetensors")

@@ -127,8 +127,6 @@ def branch(run: Run, saved: Path, path: Path) -> Path:
         file = store.find(str(step))
         for each in (file, file.with_name(f"{file.name}.sha256")):
             shutil.copy2(each, new.checkpoints)
-    if best in kept:
-        (new.checkpoints / "best").write_text(f"{best}\n")
     # Rows of what comes after the checkpoint are dropped when the new run starts.
     for each in (old.metrics, *run.path.glob("*.py"), run.path / "config.json"):
         if each.is_file():
