@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.golden.record import recorded
-from tests.golden.test_first_losses import QUICK_SECONDS
+from tests.golden.record import is_quick
 from weft import api, families
 from weft.config.presets import preset_names
 from weft.data.random import stream
@@ -27,12 +26,11 @@ UNITS = {"items": f"batch_size={ITEMS}", "streams": f"streams={ITEMS}"}
 def _cases() -> list[Any]:
     cases = []
     for name in families.names():
-        family, known = families.find(name), recorded(name)["presets"]
+        family = families.find(name)
         for preset in preset_names(family):
             if preset in family.generated:
                 continue
-            slow = known.get(preset, {"seconds": 0})["seconds"] > QUICK_SECONDS
-            marks = [pytest.mark.slow] if slow else []
+            marks = [] if is_quick(name, preset) else [pytest.mark.slow]
             cases.append(pytest.param(f"{name}/{preset}", id=f"{name}/{preset}", marks=marks))
     return cases
 

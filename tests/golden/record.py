@@ -41,6 +41,13 @@ def recorded(family: str) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else known
 
 
+def is_quick(family: str, preset: str) -> bool:
+    """Whether the preset's first losses are a test of the default suite: its family's default is,
+    and whatever takes at most a second."""
+    entry = recorded(family)["presets"].get(preset)
+    return preset == families.find(family).default or entry is None or entry["seconds"] <= 1.0
+
+
 def cut(recipe: str) -> tuple[list[str], int]:
     """Words that make the recipe's batch affordable, and how many of its steps then are."""
     flops, size = _cost(recipe)

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from tests.golden.losses import first_losses
-from tests.golden.record import machine, recorded
+from tests.golden.record import is_quick, machine, recorded
 from weft import families
 from weft.config.presets import preset_names
 from weft.errors import DataError, MissingExtra
 
-QUICK_SECONDS = 2.0
 ELSEWHERE = 2e-2
 """Relative difference allowed on another processor or torch, whose sums have another order."""
 
@@ -23,13 +22,10 @@ ELSEWHERE = 2e-2
 def _cases() -> list[Any]:
     cases = []
     for name in families.names():
-        known = recorded(name)["presets"]
         for preset in preset_names(families.find(name)):
             if preset in families.find(name).generated:
                 continue
-            entry = known.get(preset)
-            quick = entry is None or entry["seconds"] <= QUICK_SECONDS
-            marks = [] if quick else [pytest.mark.slow]
+            marks = [] if is_quick(name, preset) else [pytest.mark.slow]
             cases.append(pytest.param(name, preset, id=f"{name}/{preset}", marks=marks))
     return cases
 
