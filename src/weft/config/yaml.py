@@ -34,6 +34,8 @@ _MOST_LEVELS = 32
 _MOST_VALUES = 20_000
 _MOST_BITS = 1024
 
+_HALF = re.compile("[\ud800-\udfff]")
+
 
 def read_scalar(text: str, where: str = "") -> Any:
     """An unquoted scalar by the core schema of YAML 1.2.
@@ -43,9 +45,9 @@ def read_scalar(text: str, where: str = "") -> Any:
     """
     for pattern, convert in _SCALARS:
         if pattern.fullmatch(text):
-            # A binary digit takes at least a third of a character; Python refuses far more.
-            value = convert(text) if len(text) <= _MOST_BITS else None
-            if len(text) > _MOST_BITS or (isinstance(value, int) and value.bit_length() > _MOST_BITS):
+            # Python converts only so many digits to an integer, and no float is that large.
+            value = convert(text) if len(text) <= _MOST_BITS else 1 << _MOST_BITS
+            if isinstance(value, int) and value.bit_length() > _MOST_BITS:
                 raise ConfigError(
                     f"a number of {len(text):,} digits",
                     where=where,
@@ -113,7 +115,8 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """The next node, unless it stands too deep or there are too many."""
-        event = self.peek_event()
+        peek: Any = self.peek_event
+        event = peek()
         self.level, self.values = self.level + 1, self.values + 1
         problem = ""
         if self.level > _MOST_LEVELS:
@@ -158,7 +161,7 @@ def _check_text(text: str, where: str, *, lined: bool = True) -> None:
             f"the control character {found[0]!a} stands there",
             where=f"{where}:{line}" if lined else where,
             expected="printable text",
-            hint='inside double quotes it can be written as it is shown here: "\\x1b"',
+            hint=f'inside double quotes it is "\\x{ord(found[0]):02x}"' if found[0] < " " else "",
         )
 
 
@@ -199,8 +202,8 @@ class _Builder:
         if self._count > _MOST_VALUES:
             self._refuse(node, f"aliases stand for more than {_MOST_VALUES:,} values")
         if isinstance(node, yaml.ScalarNode):
-            place = self._place(node)
-            return read_scalar(node.value, place) if node.style is None else node.value
+            self._check_word(node)
+            return node.value if node.style else read_scalar(node.value, self._place(node))
         if id(node) in self._open:
             self._refuse(node, "an alias stands inside of what it stands for")
         if len(self._open) >= _MOST_LEVELS:
@@ -219,6 +222,7 @@ class _Builder:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._refuse(key_node, "a key must be a word")
+            self._check_word(key_node)
             key = str(key_node.value)
             if key == "<<" and key_node.style is None:
                 self._refuse(
@@ -230,6 +234,11 @@ class _Builder:
             self.lines[(*path, key)] = key_node.start_mark.line + 1
             values[key] = self.value(value_node, (*path, key))
         return values
+
+    def _check_word(self, node: yaml.ScalarNode) -> None:
+        """Refuses half characters, which an escape can name and no file can hold."""
+        if _HALF.search(node.value):
+            self._refuse(node, "a character that UTF-8 cannot write", "printable text")
 
     def _place(self, node: yaml.Node) -> str:
         return f"{self.where}:{node.start_mark.line + 1}" if self.lined else self.where

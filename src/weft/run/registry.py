@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -10,15 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.yaml import read_file
-from weft.errors import RunError
+from weft.data.records import NUMBER, Fields, read_record, read_rows
+from weft.errors import RunError, WeftError
 from weft.run.directory import RunDirectory
-from weft.run.record import read_lines
+from weft.run.record import ROW
 from weft.task.metric import Metric, declared
 
 if TYPE_CHECKING:
     from torch import nn
 
     from weft.run.model import Trained
+
+_STATUS: Fields = {
+    "state": str, "recipe": str, "step": int, "total_steps": int, "seconds": NUMBER,
+    "metrics": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl."""
         path = RunDirectory(self.path).metrics
-        return [json.loads(line) for line in read_lines(path)] if path.is_file() else []
+        return read_rows(path, ROW) if path.is_file() else []
 
 
 def open_run(path: Path | str) -> Run:
@@ -103,15 +108,22 @@ def open_run(path: Path | str) -> Run:
             hint="`weft runs` lists the runs",
         )
     try:
-        return Run(
-            path,
-            read_file(path / "config.yaml")[0],
-            read_file(path / "resolved.yaml")[0],
-            json.loads((path / "status.json").read_text()),
-            json.loads((path / "env.json").read_text()),
+        config, resolved = (read_file(path / f"{name}.yaml")[0] for name in ("config", "resolved"))
+        status, env = read_record(path / "status.json", _STATUS), read_record(path / "env.json")
+    except WeftError as error:
+        raise RunError(
+            f"the run's files cannot be read: {error.message}",
+            where=error.where,
+            expected=error.expected,
+            hint=error.hint,
+        ) from error
+    if not isinstance(config.get("family"), str):
+        raise RunError(
+            "the run's config names no family",
+            where=str(path / "config.yaml"),
+            expected="`family: NAME`",
         )
-    except (OSError, json.JSONDecodeError) as error:
-        raise RunError(f"the run's files cannot be read: {error}", where=str(path)) from error
+    return Run(path, config, resolved, status, env)
 
 
 def find_runs(root: Path | str, name: str | None = None) -> list[Run]:
