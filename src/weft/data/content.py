@@ -29,6 +29,8 @@ def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
             size = os.fstat(stream.fileno()).st_size
             packed = stream.read(2) == _GZIP
             stream.seek(0)
+            if not packed and path.suffix == ".gz":
+                raise unreadable(path, expected, "a name in .gz, and no gzip file")
             if not packed:
                 return stream.read() if most is None else stream.read(min(most, size))
             return _unpacked(stream, size, path, expected, most)

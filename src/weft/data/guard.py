@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from weft.errors import DataError, WeftError
 
 # Honest data shrink by less than this; deflate shrinks nothing by more than about 1,030.
 _MOST_INFLATION = 200
+_LINE = re.compile(r":\d+$")
 _SMALL = 64 * 2**20
 _LONGEST_FOUND = 160
 
@@ -26,9 +28,11 @@ def unreadable(where: str | Path, expected: str, found: object, *, what: str = "
     """
     where = str(where)
     said = " ".join(str(found).split()) or type(found).__name__
+    # What stands in a file may be meant for the terminal.
+    said = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in said[:10_000])
     short = said if len(said) <= _LONGEST_FOUND else said[:_LONGEST_FOUND] + "…"
     return DataError(
-        f"{what or Path(where).name} cannot be read",
+        f"{what or _LINE.sub('', Path(where).name)} cannot be read",
         where=where,
         expected=expected,
         hint=f"found: {short}",

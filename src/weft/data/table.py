@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from weft.data.content import read_lines
 from weft.data.guard import unreadable
+from weft.errors import DataError
 
 ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 _ROW = "a date and seven numbers, with commas between them"
@@ -35,25 +36,42 @@ def read_ett(path: Path) -> NDArray[np.float32]:
         lines.pop()
     if not lines:
         raise unreadable(path, "rows below the header", "none")
-    dates: list[datetime] = []
-    values = np.empty((len(lines), len(ETT_COLUMNS)))
-    for row, line in enumerate(lines):
-        where = f"{path}:{row + 2}"
-        date, *numbers = line.split(",")
-        if len(numbers) != len(ETT_COLUMNS):
-            raise unreadable(where, _ROW, line or "an empty line")
-        try:
-            dates.append(datetime.fromisoformat(date.strip()))
-            values[row] = [float(number) for number in numbers]
-        except ValueError as error:
-            raise unreadable(where, _ROW, error) from error
-        if dates[-1].tzinfo is not None:
-            raise unreadable(where, "a date without a time zone", date)
+    dates = [_date(line, f"{path}:{row}") for row, line in enumerate(lines, start=2)]
+    try:
+        values = np.loadtxt(
+            lines, delimiter=",", usecols=range(1, 8), ndmin=2, comments=None, max_rows=len(lines)
+        )
+    except ValueError as error:
+        raise _first_wrong(lines, path) or unreadable(path, _ROW, error) from error
     bad = np.flatnonzero(~np.isfinite(values).all(1))
     if len(bad):
         raise unreadable(f"{path}:{bad[0] + 2}", "finite numbers", values[bad[0]])
     _check_dates(dates, path)
     return values.astype(np.float32)
+
+
+def _date(line: str, where: str) -> datetime:
+    """The date at the beginning of a row of eight entries."""
+    text = line.partition(",")[0].strip()
+    if line.count(",") != len(ETT_COLUMNS):
+        raise unreadable(where, _ROW, line or "an empty line")
+    try:
+        date = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise unreadable(where, _ROW, error) from error
+    if date.tzinfo is not None:
+        raise unreadable(where, "a date without a time zone", text)
+    return date
+
+
+def _first_wrong(lines: Sequence[str], path: Path) -> DataError | None:
+    """The error of the first row whose entries are no numbers."""
+    for row, line in enumerate(lines, start=2):
+        try:
+            [float(entry) for entry in line.split(",")[1:]]
+        except ValueError as error:
+            return unreadable(f"{path}:{row}", _ROW, error)
+    return None
 
 
 def _check_dates(dates: Sequence[datetime], path: Path) -> None:
@@ -65,8 +83,9 @@ def _check_dates(dates: Sequence[datetime], path: Path) -> None:
     for row, step in enumerate(steps, start=1):
         if step == usual and usual > timedelta():
             continue
-        if step == timedelta():
-            problem = "the same date again"
+        before = dates.index(dates[row])
+        if before < row:
+            problem = f"it stands in line {before + 2} already"
         elif step < timedelta():
             problem = "out of order"
         else:

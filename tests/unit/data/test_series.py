@@ -11,7 +11,8 @@ import pytest
 from weft.data import fetch, series
 from weft.data.catalog.sets import SETS
 from weft.data.images import image_header
-from weft.data.series import load_series, load_table, read_ett, read_scp1, read_ts
+from weft.data.series import load_series, load_table, read_scp1, read_ts
+from weft.data.table import read_ett
 from weft.errors import DataError, UsageError
 
 HEADER = "# made here\n@problemName Tiny\n@timeStamps false\n@dimensions 2\n@classLabel true a b\n"
@@ -95,8 +96,11 @@ def test_a_transformer_table_is_read_plain_and_zipped(tmp_path: Path, name: str)
     ("text", "where"),
     [
         ("time,a\n", ":1"),
-        (HEAD + "d,1,2,3,4,5,6,7\nd,1,2,3,4,5,6,nan\n", ":3"),
-        (HEAD + "d,1,2,3,4,5,6\n", ""),
+        (HEAD + "2016-07-01,1,2,3,4,5,6,7\n2016-07-02,1,2,3,4,5,6,nan\n", ":3"),
+        (HEAD + "2016-07-01,1,2,3,4,5,6\n", ":2"),
+        (HEAD + "2016-07-01,1,2,3,4,5,6,7\n2016-07-02,1,2,x,4,5,6,7\n", ":3"),
+        (HEAD + "d,1,2,3,4,5,6,7\n", ":2"),
+        (HEAD, ""),
     ],
 )
 def test_a_table_of_another_form_is_refused(tmp_path: Path, text: str, where: str) -> None:
