@@ -40,7 +40,7 @@ def unreadable(where: str | Path, expected: str, found: object, *, what: str = "
 
 
 @contextmanager
-def parsing(where: str | Path, expected: str) -> Iterator[None]:
+def parsing(where: str | Path, expected: str, what: str = "") -> Iterator[None]:
     """Inside, a parser that is not ours reads a file: all it raises is the file's fault.
 
     What it warns of is not shown: it is read, or refused.
@@ -57,7 +57,7 @@ def parsing(where: str | Path, expected: str) -> Iterator[None]:
     # Parsers of damaged files raise what their authors did not think of: struct.error,
     # NotImplementedError, RecursionError, MemoryError, SyntaxError of a header, …
     except Exception as error:
-        raise unreadable(where, expected, error) from error
+        raise unreadable(where, expected, error, what=what) from error
 
 
 def check_inflation(size: int, packed: int, where: str | Path) -> None:

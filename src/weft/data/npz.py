@@ -58,7 +58,7 @@ class Archive:
         if info.compress_type not in _COMPRESSIONS or info.flag_bits & 1:
             raise self._bad(where, "encrypted, or compressed in a way that numpy does not write")
         check_inflation(info.file_size, info.compress_size, where)
-        with parsing(where, self.expected), self._file.open(info) as stream:
+        with parsing(where, self.expected, self.path.name), self._file.open(info) as stream:
             shape, dtype = _header(stream)
             length = math.prod(shape) * dtype.itemsize
             if dtype.kind not in kinds:

@@ -65,16 +65,24 @@ def parse(text: str, where: str, fields: Fields | None = None) -> dict[str, Any]
     return fields_of(values, where, fields)
 
 
-def fields_of(values: Any, where: str, fields: Fields | None = None) -> dict[str, Any]:
+def fields_of(
+    values: Any, where: str, fields: Fields | None = None, maybe: Fields | None = None
+) -> dict[str, Any]:
     """`values`, if it is an object with `fields`.
 
+    Args:
+        values: what was read.
+        where: the place it was read from.
+        fields: keys it must have.
+        maybe: keys it may have, or have as null.
     Raises:
         DataError: it is none, or a key is missing or of another type.
     """
     expected = "a JSON object"
     if not isinstance(values, dict):
         raise unreadable(where, expected, f"{type(values).__name__} {str(values)[:40]}")
-    for key, kinds in (fields or {}).items():
+    present = {key: kinds for key, kinds in (maybe or {}).items() if values.get(key) is not None}
+    for key, kinds in {**(fields or {}), **present}.items():
         if key not in values:
             raise unreadable(where, f"{expected} with `{key}`", f"keys {', '.join(values)}")
         value = values[key]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.yaml import read_file
-from weft.data.records import NUMBER, Fields, read_record, read_rows
+from weft.data.records import NUMBER, Fields, fields_of, read_record, read_rows
 from weft.errors import RunError, WeftError
 from weft.run.directory import RunDirectory
 from weft.run.record import ROW
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _STATUS: Fields = {
     "state": str, "recipe": str, "step": int, "total_steps": int, "seconds": NUMBER,
     "metrics": dict,
+}  # fmt: skip
+_LATER: Fields = {
+    "declared": list, "message": str, "started": str, "saved": int, "best": dict,
+}  # fmt: skip
+_ENV: Fields = {"device_name": str, "command": list, "git": dict}
+_RESOLVED: Fields = {
+    "total_steps": int, "batches_per_epoch": int, "parameters": int, "parents": dict,
 }  # fmt: skip
 
 
@@ -70,12 +77,12 @@ class Run:
     @property
     def parents(self) -> dict[str, dict[str, str]]:
         """Config key -> `file` and `sha256` of the weights of the earlier run it started from."""
-        return dict(self.resolved.get("parents", {}))
+        return dict(self.resolved.get("parents") or {})
 
     @property
     def declared(self) -> tuple[Metric, ...]:
         """What its task measures, most important first; none in runs of before they were kept."""
-        return declared(self.status.get("declared", ()))
+        return declared(self.status.get("declared") or ())
 
     def load(self, checkpoint: str | None = None, accept: Collection[str] = ()) -> Trained:
         """The trained model with its parts and data: the best checkpoint if any, else the last."""
@@ -108,8 +115,7 @@ def open_run(path: Path | str) -> Run:
             hint="`weft runs` lists the runs",
         )
     try:
-        config, resolved = (read_file(path / f"{name}.yaml")[0] for name in ("config", "resolved"))
-        status, env = read_record(path / "status.json", _STATUS), read_record(path / "env.json")
+        return _read(path)
     except WeftError as error:
         raise RunError(
             f"the run's files cannot be read: {error.message}",
@@ -117,12 +123,25 @@ def open_run(path: Path | str) -> Run:
             expected=error.expected,
             hint=error.hint,
         ) from error
-    if not isinstance(config.get("family"), str):
-        raise RunError(
-            "the run's config names no family",
-            where=str(path / "config.yaml"),
-            expected="`family: NAME`",
-        )
+
+
+def _read(path: Path) -> Run:
+    """The run whose files are all there and say what the rest of weft asks them for."""
+    files = {name: path / f"{name}.yaml" for name in ("config", "resolved")}
+    files |= {name: path / f"{name}.json" for name in ("status", "env")}
+    config = fields_of(read_file(files["config"])[0], str(files["config"]), {"family": str})
+    resolved = read_file(files["resolved"])[0]
+    fields_of(resolved, str(files["resolved"]), maybe=_RESOLVED)
+    for key, pin in (resolved.get("parents") or {}).items():
+        fields_of(pin, f"{files['resolved']}, parents.{key}", {"file": str, "sha256": str})
+    status, place = read_record(files["status"], _STATUS), str(files["status"])
+    fields_of(status, place, maybe=_LATER)
+    fields_of(
+        status["metrics"], f"{place}, metrics", maybe=dict.fromkeys(status["metrics"], NUMBER)
+    )
+    for number, entry in enumerate(status.get("declared") or ()):
+        fields_of(entry, f"{place}, declared {number}", {"name": str, "better": str})
+    env = fields_of(read_record(files["env"]), str(files["env"]), maybe=_ENV)
     return Run(path, config, resolved, status, env)
 
 

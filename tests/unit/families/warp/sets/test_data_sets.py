@@ -242,8 +242,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"]
     dates = np.datetime64("2016-07-01T00:00") + 15 * np.arange(len(rows)).astype("m8[m]")
     lines += [
-        f"{date},{','.join(f'{v:.1f}' for v in row)}"
-        for date, row in zip(dates, rows, strict=True)
+        f"{date},{','.join(f'{v:.1f}' for v in row)}" for date, row in zip(dates, rows, strict=True)
     ]
     folder = tmp_path_factory.mktemp("ett")
     (folder / "ETTm2.csv").write_text("\n".join(lines))
