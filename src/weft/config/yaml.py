@@ -131,6 +131,15 @@ class _Loader(yaml.SafeLoader):
         self.level -= 1
         return node
 
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        """A bracket, unless it stands too deep: the scanner looks far ahead, ever more slowly."""
+        if self.flow_level > _MOST_LEVELS:
+            problem = f"more than {_MOST_LEVELS} levels, one inside the other"
+            mark: Any = self.get_mark
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark())
+        scanner: Any = super()
+        scanner.fetch_flow_collection_start(token)
+
 
 _Loader.yaml_implicit_resolvers = {}
 
