@@ -31,7 +31,7 @@ _SCALARS: list[tuple[re.Pattern[str], Any]] = [
 #: what a config is never near: bytes of a file, levels, values, binary digits of an integer
 _MOST_BYTES = 256 * 1024
 _MOST_LEVELS = 32
-_MOST_VALUES = 20_000
+_MOST_VALUES = 10_000
 _MOST_BITS = 1024
 
 _HALF = re.compile("[\ud800-\udfff]")

@@ -60,6 +60,8 @@ _LARGEST = {
     "values": "family: cet\nx: [" + "x," * 100_000 + "]",
     "keys": "family: cet\n" + "".join(f"k{i}: {i}\n" for i in range(9_900)),
     "unknown values": "family: cet\nx: [" + "{a: b}," * 6_000 + "]",
+    "items": "family: warp\ndata: {image_datasets: [" + "[1]," * 9_000 + "]}",
+    "known keys": "family: cet\n" + "".join(f"k{i}: {i}\n" for i in range(490)),
     "text": 'family: cet\nx: "' + "x" * 260_000 + '"',
     "comment": "family: cet\n" + "#" * 260_000,
     "brackets": "[" * 200_000,
