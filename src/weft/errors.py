@@ -75,9 +75,16 @@ class PluginError(WeftError):
 
 
 class DataError(WeftError):
-    """A data set is missing, damaged or of another form than expected."""
+    """Data are damaged or of another form than expected: bad input, whichever reader found it."""
 
     label = "data error"
+    exit_code = 2
+
+
+class MissingData(DataError):
+    """Data are not here, or out of reach: a failure of this machine, not bad input."""
+
+    exit_code = WeftError.exit_code
 
 
 class CheckpointError(WeftError):

@@ -24,11 +24,22 @@ Problem = Mapping[str, Any]
 """One of the errors that pydantic lists."""
 
 
+_MOST_SHOWN = 50
+_LONGEST_SHOWN = 200
+
+
 def explain(
     problems: Iterable[Problem], model: type[BaseModel], values: Mapping[str, Any], origin: Origin
 ) -> list[WeftError]:
-    """One readable error for each mistake pydantic found, in the same order."""
-    return [_explain_one(problem, model, values, origin) for problem in problems]
+    """One readable error for each mistake pydantic found, in the same order, up to a page of them.
+
+    What is beyond the page is counted: a list of ten thousand wrong items is one mistake.
+    """
+    found = list(problems)
+    told = [_explain_one(problem, model, values, origin) for problem in found[:_MOST_SHOWN]]
+    if len(found) > _MOST_SHOWN:
+        told.append(ConfigError(f"and {len(found) - _MOST_SHOWN:,} more mistakes"))
+    return told
 
 
 def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
@@ -227,5 +238,10 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_show, value))}]"
-    return "null" if value is None else str(value) or "''"
+        return _short(f"[{', '.join(map(_show, value))}]")
+    return "null" if value is None else _short(str(value)) or "''"
+
+
+def _short(text: str) -> str:
+    """As much of a value as one wants to read in an error."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weft.config.yaml import KeyPath
+from weft.errors import ConfigError
+
+_MOST_PARTS = 16
 
 
 @dataclass
@@ -22,7 +25,17 @@ class Layer:
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
     def put(self, key: str, value: Any, origin: str) -> None:
-        """Sets the dotted `key`."""
+        """Sets the dotted `key`.
+
+        Raises:
+            ConfigError: it has more parts than any key.
+        """
+        if key.count(".") >= _MOST_PARTS:
+            raise ConfigError(
+                f"a key of {key.count('.') + 1:,} parts, `{key[:40]}…`",
+                where=origin,
+                expected=f"at most {_MOST_PARTS} parts with dots between them",
+            )
         nested = nest(key, value)
         _merge(self, nested, (), lambda _: origin)
 

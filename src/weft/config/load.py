@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os.path import isfile
 from typing import Any
@@ -119,7 +120,9 @@ def _translate(layer: Layer, family: Family, notices: list[str]) -> Layer:
             value = value[part]
         if key in family.aliases:
             old, (key, convert) = key, family.aliases[key]
-            value = convert(value)
+            # What a converter knows nothing of, a list say, the config refuses at its new key.
+            with suppress(TypeError):
+                value = convert(value)
             notices.append(f"`{old}` is now `{key}` ({layer.origin(path)})")
         result.put(key, value, layer.origin(path))
     return result

@@ -9,10 +9,11 @@ from typing import Any
 
 from weft.config.explain import suggest
 from weft.config.family import Family, Preset, Registry
-from weft.config.layer import Layer
+from weft.config.layer import Layer, leaves
 from weft.config.yaml import KeyPath, read_file
 from weft.errors import ConfigError, UsageError
 
+_MOST_KEYS = 500
 _FILE_ENDINGS = (".yaml", ".yml", ".json")
 
 
@@ -57,12 +58,21 @@ def base_layer(word: str, registry: Registry, notices: list[str]) -> tuple[str, 
                 where=word,
                 expected=f"`family: NAME` with one of {', '.join(registry.names())}",
             )
-        return word, _labelled(values, lines, word)
+        return word, _labelled(_counted(values, word), lines, word)
     name, _, wanted = _recipe(word, registry, notices).partition("/")
     family = registry.find(name)
     chosen = preset(family, wanted or family.default)
     recipe = f"{name}/{wanted or family.default}"
     return recipe, _labelled({**chosen.values, "family": name}, chosen.lines, f"preset {recipe}")
+
+
+def _counted(values: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """`values`, unless they have more keys than any config: each would be looked for in vain."""
+    if (count := len(leaves(values))) > _MOST_KEYS:
+        raise ConfigError(
+            f"the file sets {count:,} keys", where=where, expected=f"at most {_MOST_KEYS}"
+        )
+    return values
 
 
 def _labelled(values: Mapping[str, Any], lines: Mapping[KeyPath, int], label: str) -> Layer:

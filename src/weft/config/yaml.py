@@ -1,10 +1,14 @@
-"""Reads and writes YAML 1.2 scalars (`1e-3` is a number, `no` is text) and remembers lines."""
+"""Reads and writes YAML 1.2 scalars (`1e-3` is a number, `no` is text) and remembers lines.
+
+A file is bounded before it is parsed: its size, its depth, its values (those of aliases counted
+each time they stand for something), its numbers.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -24,46 +28,117 @@ _SCALARS: list[tuple[re.Pattern[str], Any]] = [
 ]
 
 
-def read_scalar(text: str) -> Any:
-    """An unquoted scalar by the core schema of YAML 1.2."""
+#: what a config is never near: bytes of a file, levels, values, binary digits of an integer
+_MOST_BYTES = 256 * 1024
+_MOST_LEVELS = 32
+_MOST_VALUES = 10_000
+_MOST_BITS = 1024
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def read_scalar(text: str, where: str = "") -> Any:
+    """An unquoted scalar by the core schema of YAML 1.2.
+
+    Raises:
+        ConfigError: a whole number too long to be one.
+    """
     for pattern, convert in _SCALARS:
         if pattern.fullmatch(text):
-            return convert(text)
+            # Python converts only so many digits to an integer, and no float is that large.
+            value = convert(text) if len(text) <= _MOST_BITS else 1 << _MOST_BITS
+            if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                raise ConfigError(
+                    f"a number of {len(text):,} digits",
+                    where=where,
+                    expected="one below 1e300; text of digits stands in quotes",
+                )
+            return value
     return text
 
 
 def read_value(text: str, where: str) -> Any:
-    """The value of a `key=value` override: a scalar, or a flow list or mapping."""
+    """The value of a `key=value` override: a scalar, or a flow list or mapping.
+
+    Raises:
+        ConfigError: it is no YAML, or more than a config may hold.
+    """
+    _check_text(text, where, lined=False)
     if not text.lstrip().startswith(("[", "{", '"', "'")):
-        return read_scalar(text.strip())
-    values: dict[KeyPath, int] = {}
-    return _build(_compose(text, where), (), values, where)
+        return read_scalar(text.strip(), where)
+    return _Builder(where, lined=False).value(_compose(text, where, lined=False), ())
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """The mapping in a YAML or JSON file, and the line on which each key stands.
 
     Raises:
-        ConfigError: if the file cannot be read, is not valid YAML or holds no mapping.
+        ConfigError: if the file cannot be read, is not valid YAML, holds no mapping, or more than
+            a config may hold.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", where=str(path)) from error
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(
+            f"{path.name} is too long for a config",
+            where=str(path),
+            expected=f"at most {_MOST_BYTES:,} bytes",
+        )
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not text", where=str(path)) from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path.name} is not text in UTF-8",
+            where=f"{path}:{line}",
+            expected="UTF-8",
+            hint=f"found: byte 0x{content[error.start]:02x}",
+        ) from error
+    _check_text(text, str(path))
+    builder = _Builder(str(path))
     node = _compose(text, str(path))
-    lines: dict[KeyPath, int] = {}
-    values = {} if node is None else _build(node, (), lines, str(path))
+    values = {} if node is None else builder.value(node, ())
     if not isinstance(values, dict):
         raise ConfigError(
             "the file holds no mapping", where=str(path), expected="`key: value` lines"
         )
-    return values, lines
+    return values, builder.lines
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes without resolving scalars: `read_scalar` does that."""
+    """Composes nodes without resolving scalars (`read_scalar` does that), and not without end."""
+
+    level = values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node, unless it stands too deep or there are too many."""
+        peek: Any = self.peek_event
+        event = peek()
+        self.level, self.values = self.level + 1, self.values + 1
+        problem = ""
+        if self.level > _MOST_LEVELS:
+            problem = f"more than {_MOST_LEVELS} levels, one inside the other"
+        elif self.values > _MOST_VALUES:
+            problem = f"more than {_MOST_VALUES:,} values"
+        elif getattr(event, "tag", None) not in (None, "!"):
+            problem = f"the tag `{event.tag}`: a config holds plain values, without tags"
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.level -= 1
+        return node
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        """A bracket, unless it stands too deep: the scanner looks far ahead, ever more slowly."""
+        if self.flow_level > _MOST_LEVELS:
+            problem = f"more than {_MOST_LEVELS} levels, one inside the other"
+            mark: Any = self.get_mark
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark())
+        scanner: Any = super()
+        scanner.fetch_flow_collection_start(token)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -74,7 +149,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    style = None if isinstance(read_scalar(text), str) else "'"
+    plain = not any(pattern.fullmatch(text) for pattern, _ in _SCALARS)
+    style = None if plain and text != "<<" else "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
@@ -86,30 +162,95 @@ def write(values: Any) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _compose(text: str, where: str) -> yaml.Node | None:
+def _check_text(text: str, where: str, *, lined: bool = True) -> None:
+    """Refuses what is no printable text, by its line."""
+    if found := yaml.reader.Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise ConfigError(
+            f"the control character {found[0]!a} stands there",
+            where=f"{where}:{line}" if lined else where,
+            expected="printable text",
+            hint=f'inside double quotes it is "\\x{ord(found[0]):02x}"' if found[0] < " " else "",
+        )
+
+
+def _compose(text: str, where: str, *, lined: bool = True) -> yaml.Node | None:
     try:
         return yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        line = f"{where}:{mark.line + 1}" if mark else where
-        raise ConfigError(f"not valid YAML: {error.problem}", where=line) from error
+        place = f"{where}:{mark.line + 1}" if mark and lined else where
+        raise ConfigError(f"not valid YAML: {error.problem}", where=place) from error
+    # A number in an escape or a directive that is none, such as "\U7FFFFFFF".
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise ConfigError(f"not valid YAML: {error}", where=where) from error
 
 
-def _build(node: yaml.Node | None, path: KeyPath, lines: dict[KeyPath, int], where: str) -> Any:
-    if isinstance(node, yaml.MappingNode):
+class _Builder:
+    """Makes plain values of nodes.
+
+    Args:
+        where: the file, or the place on the command line.
+        lined: whether lines of it mean something to the user.
+
+    Attributes:
+        lines: key path -> line.
+    """
+
+    def __init__(self, where: str, *, lined: bool = True) -> None:
+        self.where, self.lined = where, lined
+        self.lines: dict[KeyPath, int] = {}
+        self._count = 0
+        self._open: set[int] = set()
+
+    def value(self, node: yaml.Node | None, path: KeyPath) -> Any:
+        """The value of `node`, which stands at `path`."""
+        if node is None:
+            return None
+        self._count += 1
+        if self._count > _MOST_VALUES:
+            self._refuse(node, f"aliases stand for more than {_MOST_VALUES:,} values")
+        if isinstance(node, yaml.ScalarNode):
+            self._check_word(node)
+            return node.value if node.style else read_scalar(node.value, self._place(node))
+        if id(node) in self._open:
+            self._refuse(node, "an alias stands inside of what it stands for")
+        if len(self._open) >= _MOST_LEVELS:
+            self._refuse(node, f"more than {_MOST_LEVELS} levels, one inside the other")
+        self._open.add(id(node))
+        value: Any = (
+            self._mapping(node, path)
+            if isinstance(node, yaml.MappingNode)
+            else [self.value(item, (*path, str(i))) for i, item in enumerate(node.value)]
+        )
+        self._open.remove(id(node))
+        return value
+
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ConfigError("a key must be a word", where=f"{where}:{line}")
+                self._refuse(key_node, "a key must be a word")
+            self._check_word(key_node)
             key = str(key_node.value)
+            if key == "<<" and key_node.style is None:
+                self._refuse(
+                    key_node, "merge keys (`<<`) are not read",
+                    expected="the keys themselves, written out; or a second file, merged over it",
+                )  # fmt: skip
             if key in values:
-                raise ConfigError(f"key `{key}` appears twice", where=f"{where}:{line}")
-            lines[(*path, key)] = line
-            values[key] = _build(value_node, (*path, key), lines, where)
+                self._refuse(key_node, f"key `{key}` appears twice")
+            self.lines[(*path, key)] = key_node.start_mark.line + 1
+            values[key] = self.value(value_node, (*path, key))
         return values
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(item, (*path, str(i)), lines, where) for i, item in enumerate(node.value)]
-    if isinstance(node, yaml.ScalarNode):
-        return read_scalar(node.value) if node.style is None else node.value
-    return None
+
+    def _check_word(self, node: yaml.ScalarNode) -> None:
+        """Refuses half characters, which an escape can name and no file can hold."""
+        if _HALF.search(node.value):
+            self._refuse(node, "a character that UTF-8 cannot write", "printable text")
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self.where}:{node.start_mark.line + 1}" if self.lined else self.where
+
+    def _refuse(self, node: yaml.Node, problem: str, expected: str = "") -> NoReturn:
+        raise ConfigError(problem, where=self._place(node), expected=expected)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.atomic import atomic_writer
+from weft.data.npz import open_npz
+from weft.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -42,10 +43,10 @@ def cached(kind: str, name: str, make: Callable[[], Arrays]) -> Arrays:
     """
     path = cache_folder() / kind / f"{name}.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return dict(kept)
+        with open_npz(path) as kept:
+            return kept.arrays("biufU")
     # Whatever is wrong with what was kept (zip members carry checksums), making it anew mends it.
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except DataError:
         arrays = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import io
+import math
 import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from weft.data.catalog.entry import Reader
+from weft.data.content import read_bytes
+from weft.data.guard import check_inflation, parsing, unreadable
+from weft.data.npz import Archive, open_npz
+from weft.data.pictures import decoding
 from weft.errors import DataError, MissingExtra
 
 #: images uint8 (N, C, H, W) and labels int64 (N,)
@@ -27,17 +27,19 @@ _CIFAR_MEMBERS = {
     "train": tuple(f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)),
     "test": ("cifar-10-batches-bin/test_batch.bin",),
 }
+_NPZ_FORM = "an npz file of images and labels, without pickled objects"
+_LARGEST_LABEL = 2**16 - 1
 _NPZ_NAMES = {"images": ("{split}_images", "x_{split}"), "labels": ("{split}_labels", "y_{split}")}
 
 
 def read_idx(paths: Sequence[Path], split: str) -> Arrays:
-    """MNIST's form: a gzipped IDX file of images and one of labels.
+    """MNIST's form: an IDX file of images and one of labels, each plain or gzipped.
 
     Args:
         paths: the images' file, then the labels'.
         split: not needed: a split has files of its own.
     Raises:
-        DataError: a file is no gzipped IDX file of bytes, or the two do not fit together.
+        DataError: a file is no IDX file of bytes, or the two do not fit together.
     """
     images, labels = (_idx_array(path) for path in paths)
     if images.ndim != 3 or labels.ndim != 1:
@@ -60,14 +62,13 @@ def read_cifar_binary(paths: Sequence[Path], split: str) -> Arrays:
     """
     record = 1 + int(np.prod(_CIFAR_SHAPE))
     [path] = paths
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            streams = [archive.extractfile(name) for name in _CIFAR_MEMBERS[split]]
-            content = b"".join(stream.read() for stream in streams if stream)
-    except (tarfile.TarError, KeyError, EOFError, OSError, zlib.error) as error:
-        raise _unreadable(path, "the archive cifar-10-binary.tar.gz", error) from error
+    form = "the archive cifar-10-binary.tar.gz"
+    unpacked = io.BytesIO(read_bytes(path, form))
+    with parsing(path, form), tarfile.open(fileobj=unpacked, mode="r:") as archive:
+        streams = [archive.extractfile(name) for name in _CIFAR_MEMBERS[split]]
+        content = b"".join(stream.read() for stream in streams if stream)
     if len(content) % record:
-        raise _unreadable(path, f"records of {record:,} bytes", f"{len(content):,} bytes")
+        raise unreadable(path, f"records of {record:,} bytes", f"{len(content):,} bytes")
     records = np.frombuffer(content, np.uint8).reshape(-1, record)
     return _paired(records[:, 1:].reshape(-1, *_CIFAR_SHAPE), records[:, 0], path)
 
@@ -87,20 +88,30 @@ def read_cifar_parquet(paths: Sequence[Path], split: str) -> Arrays:
         import pyarrow.parquet
     except ImportError as error:
         raise MissingExtra("pyarrow", "parquet", "reading CIFAR-10 from parquet files") from error
-    from PIL import Image, UnidentifiedImageError
-
     [path] = paths
-    try:
-        table = pyarrow.parquet.read_table(path, columns=["img", "label"])
+    form = "parquet with columns `img`, of encoded pictures 32 x 32, and `label`"
+    with parsing(path, form), pyarrow.parquet.ParquetFile(path) as file:
+        groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+        check_inflation(sum(g.total_byte_size for g in groups), path.stat().st_size, path)
+        table = file.read(columns=["img", "label"])
+        table.validate(full=True)
         pictures = table["img"].combine_chunks().field("bytes")
-        images = np.empty((len(pictures), *_CIFAR_SHAPE), np.uint8)
-        for index, picture in enumerate(pictures):
-            with Image.open(io.BytesIO(picture.as_py())) as image:
-                images[index] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
         labels = table["label"].to_numpy()
-    except (pyarrow.ArrowException, UnidentifiedImageError, KeyError, ValueError) as error:
-        raise _unreadable(path, "parquet with columns `img` and `label`", error) from error
+    images = np.empty((len(pictures), *_CIFAR_SHAPE), np.uint8)
+    with decoding(path.name) as decode:
+        for row, picture in enumerate(pictures):
+            where = f"{path}, row {row}"
+            image = decode(_encoded(picture.as_py(), where), where)
+            if image.size != _CIFAR_SHAPE[1:]:
+                raise unreadable(where, form, f"a picture {image.size[0]} x {image.size[1]}")
+            images[row] = np.asarray(image).transpose(2, 0, 1)
     return _paired(images, labels, path)
+
+
+def _encoded(value: object, where: str) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    raise unreadable(where, "the bytes of an encoded picture", f"{value!r:.40}")
 
 
 def read_npz(paths: Sequence[Path], split: str) -> Arrays:
@@ -116,11 +127,11 @@ def read_npz(paths: Sequence[Path], split: str) -> Arrays:
         DataError: no npz file, pickled objects in it, no such split, or arrays of another form.
     """
     [path] = paths
-    with _open_npz(path) as archive:
-        images = _member(archive, path, "images", split)
-        labels = _member(archive, path, "labels", split)
+    with open_npz(path, _NPZ_FORM) as archive:
+        images = _member(archive, "images", split)
+        labels = _member(archive, "labels", split)
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise _unreadable(
+        raise unreadable(
             path,
             f"the images of `{split}` as uint8 (N, H, W), (N, C, H, W) or (N, H, W, C)",
             f"{images.dtype} {images.shape}",
@@ -138,7 +149,7 @@ def npz_splits(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: no npz file.
     """
-    with _open_npz(path) as archive:
+    with open_npz(path, _NPZ_FORM) as archive:
         return tuple(
             split
             for split in ("train", "val", "test")
@@ -154,62 +165,43 @@ READERS: dict[Reader, Callable[[Sequence[Path], str], Arrays]] = {
 }
 
 
-def _unreadable(path: Path, expected: str, found: object) -> DataError:
-    return DataError(
-        f"{path.name} cannot be read", where=str(path), expected=expected, hint=f"found: {found}"
-    )
-
-
 def _paired(images: NDArray[np.uint8], labels: NDArray[Any], path: Path) -> Arrays:
     """Images contiguous and writable (as torch wants them) and int64 labels, one per image."""
     if labels.size != len(images) or not np.issubdtype(labels.dtype, np.integer):
-        raise _unreadable(
+        raise unreadable(
             path, f"{len(images):,} whole-number labels", f"{labels.dtype} {labels.shape}"
+        )
+    # Memory is taken by the largest label, for a count of each class.
+    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    if low < 0 or high > _LARGEST_LABEL:
+        raise unreadable(
+            path, f"labels from 0 to {_LARGEST_LABEL:,}", f"labels from {low:,} to {high:,}"
         )
     return np.require(images, requirements=("C", "W")), labels.reshape(-1).astype(np.int64)
 
 
 def _idx_array(path: Path) -> NDArray[np.uint8]:
     """An IDX array of bytes: two zeros, type 8, the number of dimensions, each as big-endian."""
-    form = "a gzipped IDX file of bytes"
-    try:
-        with gzip.open(path) as stream:
-            content = stream.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(path, form, error) from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise _unreadable(path, form, f"a file that begins with {content[:4]!r}")
-    start = 4 + 4 * content[3]
-    shape = np.frombuffer(content[4:start], ">u4")
-    if len(content) - start != shape.prod(dtype=np.int64):
-        raise _unreadable(path, f"{form}, shape {shape.tolist()}", f"{len(content) - start} bytes")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    form = "an IDX file of bytes"
+    head = read_bytes(path, form, 4 + 4 * 255)
+    if len(head) < 4 or head[:3] != b"\x00\x00\x08":
+        raise unreadable(path, form, f"a file that begins with {head[:4]!r}")
+    start = 4 + 4 * head[3]
+    shape = [int(size) for size in np.frombuffer(head[4:start][: (len(head) - 4) // 4 * 4], ">u4")]
+    size = math.prod(shape)
+    # A byte more than there should be: whether there is one, too.
+    content = read_bytes(path, form, start + size + 1)
+    if len(shape) != head[3] or len(content) - start != size:
+        there = f"{max(len(content) - start, 0):,}"
+        more = " or more" if len(content) - start > size else ""
+        raise unreadable(path, f"{form}: {size:,} of shape {shape}", f"{there}{more} bytes")
+    return np.frombuffer(content, np.uint8, count=size, offset=start).reshape(shape)
 
 
-@contextmanager
-def _open_npz(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """The arrays of an npz file, read one by one when asked for."""
-    with path.open("rb") as stream:
-        try:
-            archive = np.load(stream, allow_pickle=False)
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise _unreadable(path, "an npz file", error) from error
-        if not isinstance(archive, NpzFile):
-            raise _unreadable(path, "an npz file", "a single array")
-        with archive:
-            yield archive
-
-
-def _member(archive: Mapping[str, NDArray[Any]], path: Path, kind: str, split: str) -> NDArray[Any]:
+def _member(archive: Archive, kind: str, split: str) -> NDArray[Any]:
     """The images or labels of a split, under whichever of its names they have."""
     names = [name.format(split=split) for name in _NPZ_NAMES[kind]]
-    for name in names:
-        if name in archive:
-            try:
-                return archive[name]
-            except (ValueError, zipfile.BadZipFile) as error:
-                raise _unreadable(path, "arrays without pickled objects", error) from error
-    raise _unreadable(path, f"an array `{names[0]}`", f"arrays {', '.join(archive)}")
+    return archive.array(next((name for name in names if name in archive), names[0]))
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:

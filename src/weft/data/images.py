@@ -15,7 +15,7 @@ from weft.data import fetch, formats
 from weft.data.cache import Arrays, cached
 from weft.data.catalog.entry import Form
 from weft.data.catalog.sets import find
-from weft.errors import DataError
+from weft.errors import DataError, MissingData
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _npz_path(name: str, root: str | Path | None) -> Path:
     for path in dict.fromkeys(looked):
         if path.is_file():
             return path
-    raise DataError(
+    raise MissingData(
         f"there is no file `{name}`",
         expected="an npz file of images and labels",
         hint="\n".join(("looked for as", *(f"  {path}" for path in dict.fromkeys(looked)))),

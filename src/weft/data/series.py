@@ -4,23 +4,25 @@
 
 from __future__ import annotations
 
-import gzip
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weft.data import fetch
 from weft.data.catalog.sets import find
-from weft.errors import DataError
+from weft.data.content import read_lines
+from weft.data.guard import unreadable
+from weft.data.npz import open_npz
+from weft.data.table import read_ett
+from weft.errors import MissingData
 
-ETT_COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+_FLAGS = ("@timestamps", "@missing", "@univariate", "@equallength")
+_COMMENTS = ("#", "%")
+_COUNTS = ("@dimensions", "@serieslength")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def find_file(names: tuple[str, ...], *, root: str | Path | None, expected: str)
     for path in looked:
         if path.is_file():
             return path
-    raise DataError(
+    raise MissingData(
         f"{Path(names[0]).name} is not here",
         expected=expected,
         hint="\n".join(
@@ -118,27 +120,30 @@ def read_ts(path: Path) -> SeriesSet:
     header: dict[str, list[str]] = {}
     series: list[NDArray[np.float32]] = []
     labels: list[int] = []
-    with _text(path) as lines:
-        for number, raw in enumerate(lines, start=1):
-            line = raw.strip()
-            if not line or line.startswith("#"):
-                continue
-            if "@data" in header:
-                one, label = _case(line, header, f"{path}:{number}")
-                series.append(one)
-                labels.append(label)
-            elif line.startswith("@"):
-                key, *values = line.split()
-                header[key.lower()] = values
-                if key.lower() == "@data":
-                    _check_header(header, path)
-            else:
-                raise _malformed(f"{path}:{number}", "a line `@key value`, or `@data`", line)
+    for number, raw in enumerate(read_lines(path), start=1):
+        line, where = raw.strip(), f"{path}:{number}"
+        if not line or line.startswith(_COMMENTS):
+            continue
+        if "@data" in header:
+            one, label = _case(line, header, where)
+            series.append(one)
+            labels.append(label)
+        elif line.startswith("@"):
+            key, *values = line.split()
+            key = key.lower()
+            if key in header:
+                raise unreadable(where, f"`{key}` once", "it stands above as well")
+            header[key] = values
+            _check_line(key, values, where)
+            if key == "@data":
+                _check_header(header, where)
+        else:
+            raise unreadable(where, "a line `@key value`, or `@data`", line)
     if not series:
-        raise _malformed(str(path), "series after a line `@data`", "none")
+        raise unreadable(str(path), "series after a line `@data`", "none")
     if len({one.shape[1] for one in series}) > 1:
         found = sorted({one.shape[1] for one in series})
-        raise _malformed(str(path), "as many channels in every series", f"{found}")
+        raise unreadable(str(path), "as many channels in every series", f"{found}")
     return SeriesSet(tuple(series), np.array(labels, np.int64), tuple(_classes(header)))
 
 
@@ -148,37 +153,17 @@ def read_scp1(path: Path, split: str) -> SeriesSet:
     Raises:
         DataError: the file is no such npz file.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            values, labels = archive[f"X_{split}"], archive[f"y_{split}"]
-            classes = archive["classes"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        expected = f"an npz file of X_{split}, y_{split} and classes"
-        raise _malformed(str(path), expected, error) from error
+    form = f"an npz file of X_{split} (N, d, T), y_{split} (N,) and classes"
+    with open_npz(path, form) as archive:
+        values, labels = archive.array(f"X_{split}"), archive.array(f"y_{split}", "iu")
+        classes = archive.array("classes", "U")
+    if values.ndim != 3 or labels.shape != values.shape[:1] or classes.ndim != 1:
+        raise unreadable(path, form, f"shapes {values.shape}, {labels.shape} and {classes.shape}")
+    if labels.size and not 0 <= labels.min() <= labels.max() < len(classes):
+        raise unreadable(path, f"labels below {len(classes)}", f"{labels.min()}…{labels.max()}")
     require_finite(values, path)
     series = np.ascontiguousarray(values.transpose(0, 2, 1), np.float32)
     return SeriesSet(tuple(series), labels.astype(np.int64), tuple(map(str, classes)))
-
-
-def read_ett(path: Path) -> NDArray[np.float32]:
-    """A transformer csv, plain or `.gz`: `date` and seven columns; the numbers, (rows, 7).
-
-    Raises:
-        DataError: another header, or a line that is not seven finite numbers.
-    """
-    columns = ["date", *ETT_COLUMNS]
-    with _text(path) as lines:
-        found = lines.readline().strip().split(",")
-        if found != columns:
-            raise _malformed(f"{path}:1", ",".join(columns), ",".join(found))
-        try:
-            rows = np.loadtxt(lines, delimiter=",", usecols=range(1, 8), ndmin=2)
-        except ValueError as error:
-            raise _malformed(str(path), "a date and seven numbers a line", error) from error
-    bad = np.flatnonzero(~np.isfinite(rows).all(1))
-    if len(bad):
-        raise _malformed(f"{path}:{bad[0] + 2}", "finite numbers", rows[bad[0]])
-    return rows.astype(np.float32)
 
 
 def require_finite(values: NDArray[Any], path: Path) -> None:
@@ -190,26 +175,26 @@ def require_finite(values: NDArray[Any], path: Path) -> None:
     wrong = ~np.isfinite(values)
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise _malformed(str(path), "finite numbers only", f"{values[index]} at index {index}")
+        raise unreadable(str(path), "finite numbers only", f"{values[index]} at index {index}")
 
 
-@contextmanager
-def _text(path: Path) -> Iterator[TextIO]:
-    """The lines of a text file, decompressed if its name ends in .gz."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8") as stream:
-            yield stream
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise _malformed(str(path), "a text file", error) from error
+def _check_line(key: str, values: list[str], where: str) -> None:
+    """Refuses a line of the header without its value, or with one of another kind."""
+    found = f"`{' '.join((key, *values))}`"
+    if key in (*_FLAGS, "@classlabel") and (values or [""])[0].lower() not in ("true", "false"):
+        raise unreadable(where, f"`{key} true` or `{key} false`", found)
+    if key in _COUNTS and not (len(values) == 1 and values[0].isdecimal() and len(values[0]) < 10):
+        raise unreadable(where, f"`{key}` and a whole number", found)
+    if key == "@classlabel" and len(set(values[1:])) < len(values[1:]):
+        raise unreadable(where, "class names, each once", found)
 
 
-def _check_header(header: Mapping[str, list[str]], path: Path) -> None:
+def _check_header(header: Mapping[str, list[str]], where: str) -> None:
     """Refuses forms of `.ts` that hold something else than labelled series on one clock."""
     if header.get("@timestamps", ["false"])[0].lower() == "true":
-        raise _malformed(str(path), "values without time stamps", "@timeStamps true")
+        raise unreadable(where, "values without time stamps", "@timeStamps true")
     if not _classes(header):
-        raise _malformed(str(path), "`@classLabel true` and the class names", "no classes")
+        raise unreadable(where, "`@classLabel true` and the class names", "no classes")
 
 
 def _classes(header: Mapping[str, list[str]]) -> list[str]:
@@ -222,28 +207,22 @@ def _case(
 ) -> tuple[NDArray[np.float32], int]:
     """The series (T, d) and the class of one line."""
     *channels, label = line.split(":")
+    label = label.strip()
     classes = _classes(header)
     if label not in classes:
-        raise _malformed(where, f"a class at the end: {', '.join(classes)}", f"`{label[:40]}`")
+        raise unreadable(where, f"a class at the end: {', '.join(classes)}", f"`{label[:40]}`")
     wanted = int(header["@dimensions"][0]) if "@dimensions" in header else None
     if not channels or (wanted is not None and len(channels) != wanted):
-        raise _malformed(where, f"{wanted or 'some'} channels", f"{len(channels)}")
+        raise unreadable(where, f"{wanted or 'some'} channels", f"{len(channels)}")
     try:
         values = [np.array(channel.split(","), np.float32) for channel in channels]
     except ValueError as error:
         expected = "numbers between commas (`?` marks a missing value, which weft does not fill in)"
-        raise _malformed(where, expected, error) from error
+        raise unreadable(where, expected, error) from error
     lengths = sorted({len(channel) for channel in values})
     if len(lengths) > 1:
-        raise _malformed(where, "channels of one length", f"lengths {lengths}")
+        raise unreadable(where, "channels of one length", f"lengths {lengths}")
     series = np.stack(values, 1)
     if not np.isfinite(series).all():
-        raise _malformed(where, "finite numbers only", "NaN or infinity")
+        raise unreadable(where, "finite numbers only", "NaN or infinity")
     return series, classes.index(label)
-
-
-def _malformed(where: str, expected: str, found: object) -> DataError:
-    name = Path(where).name
-    return DataError(
-        f"{name} cannot be read", where=where, expected=expected, hint=f"found: {found}"
-    )

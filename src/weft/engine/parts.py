@@ -15,6 +15,7 @@ from weft.config.family import Family
 from weft.config.kinds import Kind
 from weft.config.recipe import kind_of
 from weft.data.random import derive
+from weft.data.remarks import collecting
 from weft.data.source import DataSpec, Splits
 from weft.data.used import noting
 from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu
@@ -66,6 +67,7 @@ class Parts:
         ranks: this process among those that share each batch.
         plan: lengths in steps.
         files: those that the data came from so far, name -> SHA-256.
+        remarks: what readers did to the data that a user should know of.
     """
 
     family: Family
@@ -76,6 +78,7 @@ class Parts:
     ranks: Ranks
     plan: Plan
     files: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     @staticmethod
     def of(family: Family, config: FamilyConfig, ranks: Ranks | None = None) -> Parts:
@@ -88,13 +91,14 @@ class Parts:
         device = choose_device(config.engine)
         task = load_task(family, config)
         files: dict[str, str] = {}
-        with noting(files):
+        remarks: list[str] = []
+        with noting(files), collecting(remarks):
             spec = calls.spec(task)
         ranks = ranks or Ranks()
         parts_of_batch = config.engine.accumulation
         check_split(family.parallel, spec.batch_shape[0], parts_of_batch, ranks)
         plan = Plan.of(config, spec.batches_per_epoch)
-        return Parts(family, config, task, spec, device, ranks, plan, files)
+        return Parts(family, config, task, spec, device, ranks, plan, files, remarks)
 
     def model(self, parents: Mapping[str, Parent] | None = None) -> nn.Module:
         """The model as the run's seed initialises it: on the CPU first, so that every device
@@ -112,7 +116,7 @@ class Parts:
 
     def data(self) -> Splits[Any]:
         """The sources, on the device."""
-        with noting(self.files):
+        with noting(self.files), collecting(self.remarks):
             return calls.data(self.task, self.device)
 
     def identity(self) -> Identity:

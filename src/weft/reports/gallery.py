@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weft.data.records import fields_of, read_record
 from weft.plots.images import png, svg
 from weft.reports.html import safe
 
@@ -44,7 +44,9 @@ def samples(folder: Path) -> list[Picture]:
     if not index.is_file():
         return []
     pictures = []
-    for entry in json.loads(index.read_text(encoding="utf-8"))["figures"]:
+    texts = {"file": str, "caption": str, "name": str}
+    for number, listed in enumerate(read_record(index, {"figures": list})["figures"]):
+        entry = fields_of(listed, f"{index}, figure {number}", texts)
         # The name alone: an index that points outside of the folder is not followed.
         file = folder / Path(entry["file"]).name
         if file.is_file():

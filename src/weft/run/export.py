@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from weft.atomic import replacing
 from weft.config.base import FamilyConfig
-from weft.errors import CheckpointError
+from weft.config.place import told
+from weft.data.records import parse
+from weft.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,19 +32,34 @@ def exported_config(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if the file is not one of weft's.
     """
-    values: dict[str, Any] = json.loads(_metadata(path)[_CONFIG])
-    return values
+    try:
+        return parse(_metadata(path)[_CONFIG], str(path), {"family": str})
+    except DataError as error:
+        raise CheckpointError(
+            "the config in the weights is damaged",
+            where=error.where,
+            expected=error.expected,
+            hint=error.hint,
+        ) from error
 
 
 def exported_weights(path: Path) -> dict[str, Tensor]:
     """The model's state in a file that `export` wrote, tensors that share memory under all their
     names."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    weights = load_file(path)
-    # The file holds such a tensor once; its other names stand in the metadata.
-    shared = {name: kept for name, kept in _metadata(path).items() if name != _CONFIG}
-    return weights | {name: weights[kept] for name, kept in shared.items()}
+    metadata = _metadata(path)
+    # The file holds a shared tensor once; its other names stand in the metadata.
+    shared = {name: kept for name, kept in metadata.items() if name != _CONFIG}
+    try:
+        weights = load_file(path)
+        return weights | {name: weights[kept] for name, kept in shared.items()}
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            "cannot read the weights", where=str(path), expected="the tensors that weft wrote",
+            hint=f"found: {told(error)}",
+        ) from error  # fmt: skip
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -52,7 +69,10 @@ def _metadata(path: Path) -> dict[str, str]:
         with safe_open(str(path), framework="numpy") as file:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read the weights: {error}", where=str(path)) from error
+        raise CheckpointError(
+            "cannot read the weights", where=str(path), expected="a safetensors file",
+            hint=f"found: {told(error)}",
+        ) from error  # fmt: skip
     if _CONFIG not in metadata:
         raise CheckpointError("weft did not write this file", where=str(path))
     return metadata

@@ -12,10 +12,12 @@ from typing import Any
 from torch import nn
 
 from weft.config.load import validate
+from weft.config.place import told
 from weft.data.source import Splits
 from weft.engine.identity import check
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
+from weft.errors import CheckpointError
 from weft.families import find
 from weft.run.directory import RunDirectory
 from weft.run.export import exported_config
@@ -102,11 +104,19 @@ def load_weights(path: Path) -> nn.Module:
     Raises:
         CheckpointError: if the file is not one of weft's.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_model as load_tensors
 
     values = exported_config(path)
     family = find(str(values["family"]))
     parts = Parts.of(family, validate(values, family, str(path)))
     model = parts.model()
-    load_tensors(model, str(path), device=str(parts.device))
+    try:
+        load_tensors(model, str(path), device=str(parts.device))
+    # Tensors that are missing, or of other shapes than the config in the same file says.
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            "the weights do not fit the config beside them", where=str(path),
+            expected="the file as weft wrote it", hint=f"found: {told(error)}",
+        ) from error  # fmt: skip
     return model.eval()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from weft.config.cadence import cadence_in_steps
+from weft.data.records import read_record
 from weft.engine.checkpoint import Store
 from weft.engine.loop import Progress
 from weft.engine.parts import Parts
@@ -52,7 +52,7 @@ def recorder_of(
     if followers.show:
         shown = display(progress.step, total, f"{parts.config.family}/{directory.path.name}")
     status = directory.path / "status.json"
-    started = json.loads(status.read_text())["started"] if status.is_file() else now()
+    started = read_record(status, {"started": str})["started"] if status.is_file() else now()
     identity = {
         "family": parts.config.family,
         "name": directory.path.name,

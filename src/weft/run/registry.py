@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -10,15 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.yaml import read_file
-from weft.errors import RunError
+from weft.data.records import NUMBER, Fields, fields_of, read_record, read_rows
+from weft.errors import RunError, WeftError
 from weft.run.directory import RunDirectory
-from weft.run.record import read_lines
+from weft.run.record import ROW
 from weft.task.metric import Metric, declared
 
 if TYPE_CHECKING:
     from torch import nn
 
     from weft.run.model import Trained
+
+_STATUS: Fields = {
+    "state": str, "recipe": str, "step": int, "total_steps": int, "seconds": NUMBER,
+    "metrics": dict,
+}  # fmt: skip
+_LATER: Fields = {
+    "declared": list, "message": str, "started": str, "saved": int, "best": dict,
+}  # fmt: skip
+_ENV: Fields = {"device_name": str, "command": list, "git": dict}
+_RESOLVED: Fields = {
+    "total_steps": int, "batches_per_epoch": int, "parameters": int, "parents": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,12 +77,12 @@ class Run:
     @property
     def parents(self) -> dict[str, dict[str, str]]:
         """Config key -> `file` and `sha256` of the weights of the earlier run it started from."""
-        return dict(self.resolved.get("parents", {}))
+        return dict(self.resolved.get("parents") or {})
 
     @property
     def declared(self) -> tuple[Metric, ...]:
         """What its task measures, most important first; none in runs of before they were kept."""
-        return declared(self.status.get("declared", ()))
+        return declared(self.status.get("declared") or ())
 
     def load(self, checkpoint: str | None = None, accept: Collection[str] = ()) -> Trained:
         """The trained model with its parts and data: the best checkpoint if any, else the last."""
@@ -85,7 +97,7 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl."""
         path = RunDirectory(self.path).metrics
-        return [json.loads(line) for line in read_lines(path)] if path.is_file() else []
+        return read_rows(path, ROW) if path.is_file() else []
 
 
 def open_run(path: Path | str) -> Run:
@@ -103,15 +115,34 @@ def open_run(path: Path | str) -> Run:
             hint="`weft runs` lists the runs",
         )
     try:
-        return Run(
-            path,
-            read_file(path / "config.yaml")[0],
-            read_file(path / "resolved.yaml")[0],
-            json.loads((path / "status.json").read_text()),
-            json.loads((path / "env.json").read_text()),
-        )
-    except (OSError, json.JSONDecodeError) as error:
-        raise RunError(f"the run's files cannot be read: {error}", where=str(path)) from error
+        return _read(path)
+    except WeftError as error:
+        raise RunError(
+            f"the run's files cannot be read: {error.message}",
+            where=error.where,
+            expected=error.expected,
+            hint=error.hint,
+        ) from error
+
+
+def _read(path: Path) -> Run:
+    """The run whose files are all there and say what the rest of weft asks them for."""
+    files = {name: path / f"{name}.yaml" for name in ("config", "resolved")}
+    files |= {name: path / f"{name}.json" for name in ("status", "env")}
+    config = fields_of(read_file(files["config"])[0], str(files["config"]), {"family": str})
+    resolved = read_file(files["resolved"])[0]
+    fields_of(resolved, str(files["resolved"]), maybe=_RESOLVED)
+    for key, pin in (resolved.get("parents") or {}).items():
+        fields_of(pin, f"{files['resolved']}, parents.{key}", {"file": str, "sha256": str})
+    status, place = read_record(files["status"], _STATUS), str(files["status"])
+    fields_of(status, place, maybe=_LATER)
+    fields_of(
+        status["metrics"], f"{place}, metrics", maybe=dict.fromkeys(status["metrics"], NUMBER)
+    )
+    for number, entry in enumerate(status.get("declared") or ()):
+        fields_of(entry, f"{place}, declared {number}", {"name": str, "better": str})
+    env = fields_of(read_record(files["env"]), str(files["env"]), maybe=_ENV)
+    return Run(path, config, resolved, status, env)
 
 
 def find_runs(root: Path | str, name: str | None = None) -> list[Run]:

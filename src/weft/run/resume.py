@@ -118,7 +118,13 @@ def changed(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str)
                 hint="anything else would make it another run: use `weft train`",
             )
         node = tree
-        for part in path[:-1]:
+        for depth, part in enumerate(path[:-1], start=1):
             node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise UsageError(
+                    f"`{'.'.join(path[:depth])}` is a value, with no keys below it",
+                    where=key,
+                    expected=f"`{'.'.join(path[:depth])}=…`",
+                )
         node[path[-1]] = value
     return validate(tree, find(str(tree["family"])), where)

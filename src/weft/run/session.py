@@ -57,6 +57,8 @@ class Session:
             recorder = recorder_of(
                 self.parts, self.directory, self.recipe, progress, self.followers
             )
+            for remark in self.parts.remarks:
+                recorder.note(f"note: {remark}")
             store = store_of(self.parts, self.directory, recorder.note)
         state, message = "failed", ""
         try:

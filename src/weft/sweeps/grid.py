@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.atomic import write_text
+from weft.config.place import told
 from weft.config.yaml import read_file, read_value, write
 from weft.errors import RunError
 from weft.reports.tables import Column, Table, mean_of
@@ -190,9 +191,17 @@ def _read(plan: Path) -> tuple[Space, dict[str, str]]:
     try:
         words, axes, checksums = content["words"], content["axes"], content["checksums"]
         space = Space(tuple(words), {key: tuple(values) for key, values in axes.items()})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError("the plan of this sweep is damaged", where=str(plan)) from error
-    return space, dict(checksums)
+        texts = [*words, *axes, *(value for values in axes.values() for value in values)]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("words and values are texts")
+        return space, dict(checksums)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            "the plan of this sweep is damaged",
+            where=str(plan),
+            expected="`words`, `axes` and `checksums`, as weft wrote them",
+            hint=f"found: {told(error)}",
+        ) from error
 
 
 def _metrics(results: Iterable[Mapping[str, Any]]) -> list[str]:

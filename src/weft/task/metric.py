@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -56,8 +56,11 @@ def axis_words(metric: Metric | None) -> str:
 
 
 def declared(entries: Iterable[Mapping[str, Any]]) -> tuple[Metric, ...]:
-    """The metrics that a status.json lists."""
-    return tuple(Metric(**entry) for entry in entries)
+    """The metrics that a status.json lists; what another version of weft said of them is left."""
+    known = {field.name for field in fields(Metric)}
+    return tuple(
+        Metric(**{key: value for key, value in entry.items() if key in known}) for entry in entries
+    )
 
 
 def find(metrics: Iterable[Metric], name: str) -> Metric | None:

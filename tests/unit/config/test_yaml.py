@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weft.config.yaml import read_file, read_scalar, read_value, write
+from weft.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,47 @@ def test_what_is_written_reads_back_the_same(tree: dict[str, Any]) -> None:
         path = Path(folder) / "tree.yaml"
         path.write_text(write(tree), encoding="utf-8")
         assert read_file(path)[0] == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("a: 1\nb: 3\0\n", 2, "control character '\\x00'"),
+        ("a: 1 # \x1b[31m\n", 1, "control character '\\x1b'"),
+        ("b: &b {k: 1}\na: {<<: *b}\n", 2, "merge keys (`<<`)"),
+        ("a: &a [x,\n *a]\n", 1, "inside of what it stands for"),
+        ("a:\n " + "[" * 99, 2, "levels"),
+        ("a: 1\nb: " + "9" * 5000, 2, "a number of 5,000 digits"),
+        ("a: 1\nb: !!set {a}", 2, "the tag"),
+        ('a: "\\ud800"', 1, "UTF-8 cannot write"),
+    ],
+)
+def test_what_no_config_needs_is_refused_with_its_line(
+    text: str, line: int, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_file(path)
+    assert caught.value.where == f"{path}:{line}"
+    assert said in caught.value.message
+
+
+def test_aliases_are_read_until_they_stand_for_too_much(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_text("a: &a [1, 2]\nb: [*a, *a]\n")
+    assert read_file(path)[0] == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
+    laughs = "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(9))
+    path.write_text(f"a0: &a0 [x, x]\n{laughs}")
+    with pytest.raises(ConfigError, match="aliases stand for more"):
+        read_file(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key_and_latin_1_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_bytes(b"\xef\xbb\xbfa: 1\n")
+    assert read_file(path)[0] == {"a": 1}
+    path.write_bytes(b"a: 1\nb: caf\xe9\n")
+    with pytest.raises(ConfigError) as caught:
+        read_file(path)
+    assert caught.value.where == f"{path}:2"

@@ -74,7 +74,7 @@ def test_idx_gives_back_images_and_labels(tmp_path: Path) -> None:
         (b"", "begins with"),
         (b"\x00\x00\x0d\x01\x00\x00\x00\x00", "begins with"),
         (_idx(np.zeros((2, 3, 3)))[:-1], "17 bytes"),
-        (_idx(np.zeros((2, 3, 3))) + b"\x00", "19 bytes"),
+        (_idx(np.zeros((2, 3, 3))) + b"\x00", "19 or more bytes"),
         (_idx(np.zeros(2)), "1 and 1 dimensions"),
         (_idx(np.zeros((3, 3, 3))), "int64|uint8"),
     ],
@@ -199,7 +199,7 @@ def test_an_npz_without_the_split_or_no_npz_at_all_is_refused(tmp_path: Path) ->
     np.savez(path, other=np.zeros(1))
     with pytest.raises(DataError) as caught:
         read_npz([path], "test")
-    assert "`test_images`" in caught.value.expected
+    assert "`test_images`" in str(caught.value)
     path.write_bytes(b"no zip file")
     with pytest.raises(DataError, match=r"a\.npz cannot be read"):
         npz_splits(path)

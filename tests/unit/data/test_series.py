@@ -11,7 +11,8 @@ import pytest
 from weft.data import fetch, series
 from weft.data.catalog.sets import SETS
 from weft.data.images import image_header
-from weft.data.series import load_series, load_table, read_ett, read_scp1, read_ts
+from weft.data.series import load_series, load_table, read_scp1, read_ts
+from weft.data.table import read_ett
 from weft.errors import DataError, UsageError
 
 HEADER = "# made here\n@problemName Tiny\n@timeStamps false\n@dimensions 2\n@classLabel true a b\n"
@@ -95,8 +96,11 @@ def test_a_transformer_table_is_read_plain_and_zipped(tmp_path: Path, name: str)
     ("text", "where"),
     [
         ("time,a\n", ":1"),
-        (HEAD + "d,1,2,3,4,5,6,7\nd,1,2,3,4,5,6,nan\n", ":3"),
-        (HEAD + "d,1,2,3,4,5,6\n", ""),
+        (HEAD + "2016-07-01,1,2,3,4,5,6,7\n2016-07-02,1,2,3,4,5,6,nan\n", ":3"),
+        (HEAD + "2016-07-01,1,2,3,4,5,6\n", ":2"),
+        (HEAD + "2016-07-01,1,2,3,4,5,6,7\n2016-07-02,1,2,x,4,5,6,7\n", ":3"),
+        (HEAD + "d,1,2,3,4,5,6,7\n", ":2"),
+        (HEAD, ""),
     ],
 )
 def test_a_table_of_another_form_is_refused(tmp_path: Path, text: str, where: str) -> None:
@@ -182,3 +186,58 @@ def test_real_tables_are_what_the_catalogue_says(real_data: Path) -> None:
             rows = load_table(name, root=real_data)
             assert rows.shape == SETS[name].shape
             assert np.isfinite(rows).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        (2, "@timeStamps"), (2, "@timeStamps maybe"), (2, "@dimensions"), (2, "@dimensions two"),
+        (2, "@dimensions 2 3"), (2, "@seriesLength x"), (2, "@classLabel"), (2, "@univariate"),
+        (4, "@classLabel true a b"),
+    ],
+)  # fmt: skip
+def test_a_header_line_without_its_value_is_refused_by_its_number(
+    ts: Path, line: int, wrong: str
+) -> None:
+    head = ["% made here", "@problemName x", "@classLabel true a b", "@data"]
+    head.insert(line - 1, wrong)
+    ts.write_text("\n".join([*head, "1:a", ""]))
+    with pytest.raises(DataError) as caught:
+        read_ts(ts)
+    assert caught.value.where == f"{ts}:{line}"
+    assert caught.value.exit_code == 2
+
+
+def test_a_ts_file_may_begin_with_a_byte_order_mark_and_hold_comments(ts: Path) -> None:
+    ts.write_text("\ufeff@classLabel true a b\r\n% why\r\n@data\r\n1:b\r\n% and\r\n", newline="")
+    assert read_ts(ts).labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("hours", "line", "said"),
+    [
+        ((0, 1, 2, 4, 5), 5, "a gap"),
+        ((0, 1, 2, 2, 3), 5, "stands in line 4 already"),
+        ((3, 4, 5, 2, 6), 5, "out of order"),
+        ((9, 8, 7), 3, "out of order"),
+    ],
+)
+def test_dates_that_do_not_follow_each_other_are_told_with_the_line(
+    tmp_path: Path, hours: tuple[int, ...], line: int, said: str
+) -> None:
+    path = tmp_path / "ETTx.csv"
+    path.write_text(HEAD + "".join(f"2016-07-01 0{hour}:00:00,1,2,3,4,5,6,7\n" for hour in hours))
+    with pytest.raises(DataError) as caught:
+        read_ett(path)
+    assert caught.value.where == f"{path}:{line}"
+    assert said in caught.value.hint
+
+
+def test_a_row_behind_a_hash_is_not_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "ETTx.csv"
+    row = "2016-07-01 00:00:00,1,2,3,4,5,6,7\n"
+    for wrong in (f"#{row}", row.replace(",7", ",7 # x"), row.replace(",3", ",#3")):
+        path.write_text("\ufeff" + HEAD + wrong)
+        with pytest.raises(DataError) as caught:
+            read_ett(path)
+        assert caught.value.where == f"{path}:2"

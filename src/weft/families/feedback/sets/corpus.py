@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import re
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from weft.data import fetch
 from weft.data.cache import checksum
-from weft.errors import DataError
+from weft.data.content import one_ending, read_text
+from weft.data.records import Fields, parse
+from weft.errors import DataError, MissingData
 from weft.families.feedback.options.sections import TENTH, FeedbackData
 
+_JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$")
+_PROBLEM: Fields = {"question": str, "answer": str}
 _BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)*\n")
 
 
@@ -56,7 +58,8 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
         path = _find(name, data)
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return _held_out(lambda: paragraphs(_text(path), path), digest, data.held_out or TENTH)
+        form = objects if _JSON_LINES.search(path.name) else paragraphs
+        return _held_out(lambda: form(read_text(path), path), digest, data.held_out or TENTH)
     known = KNOWN[name]
     location = fetch.expect(known.name, root=data.root, download=data.download)
     digests = {s: location.form.splits[file][0].sha256 for s, file in known.files.items()}
@@ -64,7 +67,7 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
     def read(split: str) -> list[str]:
         file = known.files[split]
         _, [path] = fetch.require(known.name, file, root=data.root, download=data.download)
-        return known.parse(_text(path), path)
+        return known.parse(read_text(path), path)
 
     keys = {split: checksum(name, digest) for split, digest in digests.items()}
     if "val" in keys and (whole or data.held_out is None):
@@ -85,18 +88,28 @@ def problems(text: str, path: Path) -> list[str]:
     Raises:
         DataError: a line is no object with texts `question` and `answer`.
     """
-    documents = []
+    return [_problem(values) for values in _each_object(text, path, _PROBLEM)]
+
+
+def objects(text: str, path: Path) -> list[str]:
+    """A user's JSON lines: the `text` of each object, or its `question` and `answer`.
+
+    Raises:
+        DataError: a line is no object with these texts.
+    """
+    form = {"text": str} if '"text"' in text.partition("\n")[0] else _PROBLEM
+    found = _each_object(text, path, form)
+    return [values["text"] if form is not _PROBLEM else _problem(values) for values in found]
+
+
+def _each_object(text: str, path: Path, fields: Fields) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            problem = json.loads(line)
-            question, answer = problem["question"], problem["answer"]
-        except (ValueError, KeyError, TypeError) as error:
-            expected = "a JSON object with `question` and `answer` on each line"
-            raise _unreadable(f"{path}:{number}", expected, line[:60]) from error
-        documents.append(f"Question: {question}\nAnswer: {answer}")
-    return documents
+        if line.strip():
+            yield parse(line, f"{path}:{number}", fields)
+
+
+def _problem(values: Mapping[str, Any]) -> str:
+    return f"Question: {values['question']}\nAnswer: {values['answer']}"
 
 
 def lines(text: str, path: Path) -> list[str]:
@@ -106,7 +119,7 @@ def lines(text: str, path: Path) -> list[str]:
 
 def paragraphs(text: str, path: Path) -> list[str]:
     """Plain text: what stands between blank lines."""
-    parts = _BLANK_LINES.split(text.replace("\r\n", "\n"))
+    parts = _BLANK_LINES.split(one_ending(text))
     return [part.strip("\n") for part in parts if part.strip()]
 
 
@@ -143,27 +156,9 @@ def _find(name: str, data: FeedbackData) -> Path:
     for path in looked:
         if path.is_file():
             return path
-    raise DataError(
+    raise MissingData(
         f"there is no data set or file `{name}`",
         where="data.dataset",
-        expected=f"one of {', '.join(KNOWN)}, or the path of a UTF-8 text file",
+        expected=f"one of {', '.join(KNOWN)}, or the path of a file: text in UTF-8, or JSON lines",
         hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
-    )
-
-
-def _text(path: Path) -> str:
-    """The text of a file, decompressed if its name ends in .gz."""
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-        return content.decode()
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise _unreadable(str(path), "text in UTF-8", str(error)) from error
-
-
-def _unreadable(where: str, expected: str, found: str) -> DataError:
-    name = Path(where).name
-    return DataError(
-        f"{name} cannot be read", where=where, expected=expected, hint=f"found: {found}"
     )

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from weft.data.formats import npz_splits
+from weft.data.guard import unreadable
+from weft.data.npz import open_npz
 from weft.data.series import find_file, require_finite
 from weft.data.source import Batch
 from weft.errors import DataError
@@ -22,6 +23,9 @@ _FORM = (
     "X_train and X_test (N, T, d); optionally X_val, labels y_<split> (N,), targets "
     "target_<split> (N, T, d_out), true lengths length_<split> (N,) of right-aligned sequences"
 )
+
+_ENTRIES = {"x": "X", "target": "target", "label": "y", "length": "length"}
+_NAMES = {f"{name}_{split}" for name in _ENTRIES.values() for split in ("train", "val", "test")}
 
 
 def _locate(config: Config) -> Path:
@@ -73,17 +77,15 @@ def _holds_images(config: Config) -> bool:
 
 def _read(config: Config) -> dict[str, Batch]:
     path = _locate(config)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from error
+    with open_npz(path, f"an npz file of {_FORM}") as archive:
+        arrays = {name: archive.array(name) for name in archive.names if name in _NAMES}
+        there = archive.names
     splits = {}
     for split in ("train", "val", "test"):
         if f"X_{split}" in arrays:
             splits[split] = _split(arrays, split, path, config.data.sequence_length)
         elif split != "val":
-            raise _unreadable(path, f"arrays {', '.join(arrays)}")
+            raise _unreadable(path, f"arrays {', '.join(there[:20])}")
     shapes = {(part["x"].shape[1:], tuple(sorted(part))) for part in splits.values()}
     if len(shapes) > 1:
         raise _unreadable(path, "splits that differ in shape or in what they hold")
@@ -91,10 +93,9 @@ def _read(config: Config) -> dict[str, Batch]:
 
 
 def _split(arrays: dict[str, np.ndarray], split: str, path: Path, steps: int | None) -> Batch:
-    names = {"x": "X", "target": "target", "label": "y", "length": "length"}
     found = {
         entry: arrays[f"{name}_{split}"]
-        for entry, name in names.items()
+        for entry, name in _ENTRIES.items()
         if f"{name}_{split}" in arrays
     }
     size, length = len(found["x"]), found["x"].shape[1:2]
@@ -103,7 +104,7 @@ def _split(arrays: dict[str, np.ndarray], split: str, path: Path, steps: int | N
         whole = np.issubdtype(array.dtype, np.integer)
         fits = array.ndim == 3 and array.shape[1:2] == length if is_series else array.ndim == 1
         if not fits or len(array) != size or not (whole or is_series):
-            raise _unreadable(path, f"{names[entry]}_{split} {array.dtype} {array.shape}")
+            raise _unreadable(path, f"{_ENTRIES[entry]}_{split} {array.dtype} {array.shape}")
         require_finite(array, path)
     if "length" in found and steps is not None:
         raise DataError(
@@ -120,6 +121,4 @@ def _split(arrays: dict[str, np.ndarray], split: str, path: Path, steps: int | N
 
 
 def _unreadable(path: Path, found: object) -> DataError:
-    return DataError(
-        f"{path.name} cannot be read", where=str(path), expected=_FORM, hint=f"found: {found}"
-    )
+    return unreadable(path, f"an npz file of {_FORM}", found)

@@ -10,18 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from weft.data import fetch
 from weft.data.cache import Arrays, cached
+from weft.data.content import read_lines
+from weft.data.pictures import Decoder
+from weft.data.remarks import remark
 from weft.data.source import Batch
-from weft.errors import DataError
+from weft.errors import DataError, MissingData
 from weft.families.warp.config import Config
 from weft.families.warp.sets.pixels import as_sequence, bytes_to
 from weft.families.warp.sets.source import Header, Parts
 
 # The official parts, by a number in list_eval_partition.txt.
 _PARTS = {"train": "0", "val": "1", "test": "2"}
+
+# Raised when pictures are decoded in another way, so that what was kept is made anew.
+_DECODER = 2
 
 
 def header(config: Config) -> Header:
@@ -42,7 +48,9 @@ def load(config: Config) -> Parts:
     for split, paths in _files(config).items():
         marks = (f"{path.name} {path.stat().st_size}" for path in paths if path.exists())
         key = hashlib.sha256("\n".join((str(size), *marks)).encode()).hexdigest()[:16]
-        kept = cached("decoded", f"celeba-{split}-{key}", partial(_resized, paths, size))
+        kept = cached("decoded", f"celeba-{split}-{_DECODER}-{key}", partial(_resized, paths, size))
+        for text in kept["remarks"]:
+            remark(str(text))
         splits[split] = {"x": as_sequence(torch.from_numpy(kept["images"]), 1)}
     return Parts(splits["train"], splits["test"], splits["val"], bytes_to(config))
 
@@ -61,7 +69,7 @@ def _files(config: Config) -> dict[str, list[Path]]:
         if (folder / partition).is_file():
             break
     else:
-        raise DataError(
+        raise MissingData(
             "`celeba` is not here",
             expected=f"a folder with {partition} and img_align_celeba/*.jpg",
             hint="\n".join(
@@ -73,7 +81,7 @@ def _files(config: Config) -> dict[str, list[Path]]:
                 )
             ),
         )
-    rows = [line.split() for line in (folder / partition).read_text().splitlines() if line.strip()]
+    rows = [line.split() for line in read_lines(folder / partition) if line.strip()]
     wanted = {"train": config.data.train_size, "test": config.data.test_size}
     files = {
         split: [folder / "img_align_celeba" / row[0] for row in rows if row[1:] == [number]]
@@ -90,17 +98,11 @@ def _files(config: Config) -> dict[str, list[Path]]:
 
 
 def _resized(paths: list[Path], size: tuple[int, int]) -> Arrays:
-    """`images` (N, 3, height, width), resized by Lanczos' filter."""
+    """`images` (N, 3, height, width), resized by Lanczos' filter, and `remarks` on them."""
     height, width = size
     images = np.empty((len(paths), 3, height, width), np.uint8)
+    decode = Decoder()
     for place, path in enumerate(paths):
-        try:
-            with Image.open(path) as image:
-                small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(
-                f"{path.name} cannot be read", where=str(path), expected="a picture",
-                hint=f"found: {error}",
-            ) from error  # fmt: skip
+        small = decode(path).resize((width, height), Image.Resampling.LANCZOS)
         images[place] = np.asarray(small).transpose(2, 0, 1)
-    return {"images": images}
+    return {"images": images, "remarks": np.array(decode.remarks("celeba"), np.str_)}

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from weft.data import fetch
 from weft.data.catalog.sets import SETS
-from weft.data.series import find_file, load_table, read_ett
+from weft.data.series import find_file, load_table
+from weft.data.table import read_ett
 from weft.errors import ConfigError
 from weft.families.warp.config import Config
 from weft.families.warp.sets.member import member

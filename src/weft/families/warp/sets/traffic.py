@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import zipfile
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from weft.data.guard import unreadable
+from weft.data.npz import open_npz
 from weft.data.series import find_file, require_finite
-from weft.errors import DataError
 from weft.families.warp.config import Config
 from weft.families.warp.sets.forecast import count_windows, stride, window, windows
 from weft.families.warp.sets.source import Header, Parts, extremes
@@ -63,18 +62,11 @@ def _flow(config: Config) -> Tensor:
         root=config.data.root,
         expected="PEMS08.npz with an array `data` (17856, 170, 3)",
     )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            values = archive["data"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path.name} cannot be read", where=str(path), expected="an npz file with `data`",
-            hint=f"found: {error}",
-        ) from error  # fmt: skip
-    if values.ndim != 3:
-        raise DataError(
-            f"`data` has the shape {values.shape}", where=str(path), expected="(rows, sensors, 3)"
-        )
+    form = "an npz file with `data` (rows, sensors, 3)"
+    with open_npz(path, form) as archive:
+        values = archive.array("data")
+    if values.ndim != 3 or not values.size:
+        raise unreadable(path, form, f"`data` {values.shape}")
     require_finite(values, path)
     return torch.from_numpy(values[..., 0].astype(np.float32))
 

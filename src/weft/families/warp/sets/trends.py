@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weft.data.content import read_lines
+from weft.data.guard import parsing, unreadable
 from weft.data.series import find_file, require_finite
 from weft.data.source import Batch
-from weft.errors import DataError
 from weft.families.warp.config import Config
 from weft.families.warp.sets.generated import sizes_of, stream_of
 from weft.families.warp.sets.member import member
@@ -92,17 +93,12 @@ def _read(config: Config) -> Parts:
         root=config.data.root,
         expected="UCI's Synthetic Control Chart Time Series: 600 lines of 60 numbers",
     )
-    try:
-        rows = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
-        raise DataError(
-            f"{path.name} cannot be read", where=str(path), expected="600 lines of 60 numbers",
-            hint=f"found: {error}",
-        ) from error  # fmt: skip
+    form = "600 lines of 60 numbers"
+    lines = read_lines(path, form)
+    with parsing(path, form):
+        rows = np.loadtxt(lines, ndmin=2, comments=None)
     if rows.shape != (_ROWS, _STEPS):
-        raise DataError(
-            f"{path.name} has the shape {rows.shape}", where=str(path), expected="(600, 60)"
-        )
+        raise unreadable(path, form, f"the shape {rows.shape}")
     require_finite(rows, path)
     x = torch.from_numpy(rows).float()[:, : header(config).steps, None]
     labels = torch.arange(_ROWS) // (_ROWS // len(CLASSES))

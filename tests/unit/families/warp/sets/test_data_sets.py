@@ -240,7 +240,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A transformer table m2 of the usual length whose entries are row + channel / 10."""
     rows = np.arange(57_600)[:, None] + np.arange(7) / 10
     lines = ["date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"]
-    lines += [f"d,{','.join(f'{v:.1f}' for v in row)}" for row in rows]
+    dates = np.datetime64("2016-07-01T00:00") + 15 * np.arange(len(rows)).astype("m8[m]")
+    lines += [
+        f"{date},{','.join(f'{v:.1f}' for v in row)}" for date, row in zip(dates, rows, strict=True)
+    ]
     folder = tmp_path_factory.mktemp("ett")
     (folder / "ETTm2.csv").write_text("\n".join(lines))
     return folder

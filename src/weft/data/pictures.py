@@ -1,0 +1,126 @@
+"""The one decoder of pictures: whatever their form, upright red, green and blue bytes."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.data.guard import parsing, unreadable
+from weft.data.remarks import remark
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+WHITE = (255, 255, 255)
+_MOST_PIXELS = 2**26
+_FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+_SIXTEEN = ("I;16", "I;16B", "I;16L", "I;16N")
+_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+_EXPECTED = "a picture"
+_ORIENTATION = 0x0112
+
+
+class Decoder:
+    """Decodes pictures, and counts what it did to them.
+
+    Args:
+        background: what lies behind transparent pixels.
+
+    Attributes:
+        done: what was done -> to how many pictures.
+    """
+
+    def __init__(self, background: tuple[int, int, int] = WHITE) -> None:
+        self.background = background
+        self.done: Counter[str] = Counter()
+
+    def __call__(self, source: Path | bytes, where: str | Path = "") -> Image.Image:
+        """A picture in mode RGB: the first frame, upright, alpha composited, scaled to bytes.
+
+        Args:
+            source: a file, or its content.
+            where: what errors call it; by default the file.
+        Raises:
+            DataError: it is no picture, damaged, or has more pixels than are decoded.
+        """
+        from PIL import Image, ImageOps
+
+        where = where or (source if isinstance(source, Path) else "a picture")
+        opened = io.BytesIO(source) if isinstance(source, bytes) else source
+        # Formats that other programs draw (EPS, WMF) or that are containers are left out.
+        Image.init()
+        formats = [name for name in _FORMATS if name in Image.OPEN]
+        with parsing(where, _EXPECTED), Image.open(opened, formats=formats) as image:
+            width, height = image.size
+            if width * height > _MOST_PIXELS:
+                raise unreadable(
+                    where, f"at most {_MOST_PIXELS:,} pixels", f"{width:,} x {height:,}"
+                )
+            if getattr(image, "is_animated", False):
+                self.done["the first frame of an animation"] += 1
+                image.seek(0)
+            image.load()
+            turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+            self.done["turned as their EXIF tag says"] += turned
+            upright = ImageOps.exif_transpose(image) if turned else image
+            return self._colours(upright, where)
+
+    def remarks(self, what: str) -> list[str]:
+        """A sentence for each thing that was done to pictures of `what`."""
+        return [
+            f"pictures of {what}: {count:,} {deed}" for deed, count in self.done.items() if count
+        ]
+
+    def _colours(self, image: Image.Image, where: str | Path) -> Image.Image:
+        """`image` as red, green and blue bytes."""
+        from PIL import Image
+
+        if image.mode in (*_SIXTEEN, "I", "F"):
+            deed, values = _as_bytes(np.asarray(image), where)
+            self.done[deed] += 1
+            return Image.fromarray(values).convert("RGB")
+        if image.mode in _WITH_ALPHA or "transparency" in image.info:
+            whole = image.convert("RGBA")
+            if whole.getchannel("A").getextrema() != (255, 255):
+                self.done[f"composited on {_named(self.background)}: they had transparency"] += 1
+            behind = Image.new("RGBA", whole.size, (*self.background, 255))
+            return Image.alpha_composite(behind, whole).convert("RGB")
+        if image.mode not in ("1", "L", "P", "RGB"):
+            self.done[f"converted from {image.mode} to RGB"] += 1
+        return image.convert("RGB")
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[Decoder]:
+    """A decoder for the pictures of `what`; what it did to them is told once, at the end."""
+    decoder = Decoder()
+    yield decoder
+    for text in decoder.remarks(what):
+        remark(text)
+
+
+def _as_bytes(values: NDArray[np.generic], where: str | Path) -> tuple[str, NDArray[np.uint8]]:
+    """Samples of more than a byte as bytes, and what was done to them."""
+    wide = values.astype(np.float64)
+    low, high = wide.min(), wide.max()
+    if not (np.isfinite(wide).all() and low >= 0 and high <= 65535):
+        raise unreadable(where, "samples from 0 to 65,535", f"samples from {low} to {high}")
+    if not np.issubdtype(values.dtype, np.floating):
+        most, deed = 65535.0, "scaled from 16 bits to 8"
+    elif high <= 1:
+        most, deed = 1.0, "scaled from floats of 0 to 1 to 8 bits"
+    else:
+        most = 255.0 if high <= 255 else 65535.0
+        deed = f"scaled from floats of 0 to {most:.0f} to 8 bits"
+    return deed, (wide * (255 / most)).round().astype(np.uint8)
+
+
+def _named(colour: tuple[int, int, int]) -> str:
+    return "white" if colour == WHITE else f"rgb{colour}"
