@@ -78,6 +78,7 @@ class DataError(WeftError):
     """A data set is missing, damaged or of another form than expected."""
 
     label = "data error"
+    exit_code = 2
 
 
 class CheckpointError(WeftError):

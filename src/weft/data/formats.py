@@ -16,7 +16,9 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from weft.config.sections import Layout
 from weft.data.catalog.entry import Reader
+from weft.data.gate import channels_last
 from weft.errors import DataError, MissingExtra
 
 #: images uint8 (N, C, H, W) and labels int64 (N,)
@@ -103,15 +105,16 @@ def read_cifar_parquet(paths: Sequence[Path], split: str) -> Arrays:
     return _paired(images, labels, path)
 
 
-def read_npz(paths: Sequence[Path], split: str) -> Arrays:
+def read_npz(paths: Sequence[Path], split: str, layout: Layout | None = None) -> Arrays:
     """One npz file of all splits: arrays `<split>_images` and `<split>_labels`.
 
     Keras' names `x_<split>` and `y_<split>` are understood as well. Images are uint8, (N, H, W),
-    (N, C, H, W) or, if only the last axis is 1 or 3, (N, H, W, C); labels (N,) or (N, 1).
+    (N, C, H, W) or (N, H, W, C); labels (N,) or (N, 1).
 
     Args:
         paths: the file alone.
         split: "train", "val" or "test".
+        layout: which axis of four is that of channels; see `gate.channels_last`.
     Raises:
         DataError: no npz file, pickled objects in it, no such split, or arrays of another form.
     """
@@ -127,7 +130,7 @@ def read_npz(paths: Sequence[Path], split: str) -> Arrays:
         )
     if images.ndim == 3:
         images = images[:, None]
-    elif _channels_last(images.shape):
+    elif channels_last(images.shape, layout, str(path)):
         images = images.transpose(0, 3, 1, 2)
     return _paired(images, labels, path)
 
@@ -210,7 +213,3 @@ def _member(archive: Mapping[str, NDArray[Any]], path: Path, kind: str, split: s
             except (ValueError, zipfile.BadZipFile) as error:
                 raise _unreadable(path, "arrays without pickled objects", error) from error
     raise _unreadable(path, f"an array `{names[0]}`", f"arrays {', '.join(archive)}")
-
-
-def _channels_last(shape: tuple[int, ...]) -> bool:
-    return shape[3] in (1, 3) and shape[1] not in (1, 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import re
 import zlib
@@ -13,6 +12,10 @@ from pathlib import Path
 
 from weft.data import fetch
 from weft.data.cache import checksum
+from weft.data.catalog.sets import find
+from weft.data.gate import keep_promise
+from weft.data.own import own_file
+from weft.data.used import checksum_of
 from weft.errors import DataError
 from weft.families.feedback.options.sections import TENTH, FeedbackData
 
@@ -53,9 +56,9 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
         DataError: files are missing and will not be downloaded.
     """
     if name not in KNOWN:
-        path = _find(name, data)
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        expected = f"one of {', '.join(KNOWN)}, or the path of a UTF-8 text file"
+        path = own_file(name, root=data.root, expected=expected)
+        digest = checksum_of(path)
         return _held_out(lambda: paragraphs(_text(path), path), digest, data.held_out or TENTH)
     known = KNOWN[name]
     location = fetch.expect(known.name, root=data.root, download=data.download)
@@ -64,7 +67,10 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
     def read(split: str) -> list[str]:
         file = known.files[split]
         _, [path] = fetch.require(known.name, file, root=data.root, download=data.download)
-        return known.parse(_text(path), path)
+        documents = known.parse(_text(path), path)
+        promised = find(known.name).sizes[file]
+        keep_promise(f"{name} {split}", {"documents": len(documents)}, {"documents": promised})
+        return documents
 
     keys = {split: checksum(name, digest) for split, digest in digests.items()}
     if "val" in keys and (whole or data.held_out is None):
@@ -134,21 +140,6 @@ def _held_out(read: Callable[[], list[str]], digest: str, share: float) -> Corpu
 
     return Corpus({s: checksum("held-out", digest, repr(share), s) for s in ("train", "val")},
                   split_up)  # fmt: skip
-
-
-def _find(name: str, data: FeedbackData) -> Path:
-    """Where the text file `name` lies: as given, or below one of the data folders."""
-    given = Path(name).expanduser()
-    looked = dict.fromkeys([given, *(folder / given for folder in fetch.places(data.root))])
-    for path in looked:
-        if path.is_file():
-            return path
-    raise DataError(
-        f"there is no data set or file `{name}`",
-        where="data.dataset",
-        expected=f"one of {', '.join(KNOWN)}, or the path of a UTF-8 text file",
-        hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
-    )
 
 
 def _text(path: Path) -> str:

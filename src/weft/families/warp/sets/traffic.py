@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weft.data.gate import Part, hold
 from weft.data.series import find_file, require_finite
 from weft.errors import DataError
 from weft.families.warp.config import Config
@@ -29,6 +30,14 @@ def header(config: Config) -> Header:
         ConfigError: windows do not fit.
     """
     flow = _flow(config)
+    hold(
+        {
+            split: Part(len(part), {"sensors": part.shape[1:]})
+            for split, part in _parts(flow).items()
+        },
+        _FILE,
+        tuple(_SHARES),
+    )
     steps, context = window(config, _STEPS)
     rows = {split: len(part) for split, part in _parts(flow).items()}
     channels = flow.shape[1]
