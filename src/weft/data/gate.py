@@ -144,14 +144,14 @@ def channels_last(shape: tuple[int, ...], layout: Layout | None, where: str) -> 
     first, last = shape[1], shape[3]
     if not 1 <= last <= 4:
         return False
-    if last in (1, 3) and not 1 <= first <= 4:
+    if last in (1, 3) and first not in (1, 3):
         return True
     raise DataError(
         f"in pictures of shape {shape}, the last axis could be channels",
         where=where,
         expected="data.layout: channels_first (N, C, H, W) or channels_last (N, H, W, C)",
-        hint=f"data.layout=channels_last reads {last} channels of {first} x {shape[2]} pixels\n"
-        f"data.layout=channels_first reads {first} channels of {shape[2]} x {last} pixels",
+        hint=f"channels_last reads pictures of {first} x {shape[2]} pixels and {last} channel(s)\n"
+        f"channels_first reads pictures of {shape[2]} x {last} pixels and {first} channel(s)",
     )
 
 
