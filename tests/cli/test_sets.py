@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from weft.engine.parts import Parts
 
 READERS = {
     "cet": ("cet/digits", "batch_size=8", "delay=2"),
-    "warp": ("warp/digits", "batch_size=4"),
+    "warp": ("warp/digits", "batch_size=4", "grounding_length=3"),
 }
 SOUND: dict[str, Any] = {
     "x_train": np.zeros((60, 8, 8), np.uint8),
@@ -48,16 +47,12 @@ def test_a_set_that_does_not_fit_is_refused_by_the_dry_run(
     change, says = WRONG[name]
     arrays = {key: value for key, value in {**SOUND, **change}.items() if value is not None}
     np.savez("mine.npz", **arrays)
-    tracemalloc.start()
     words = [*READERS[reader], "data.dataset=mine.npz"]
     assert main(["train", *words, "--dry-run"]) == main(["train", *words, "--quiet"]) == 2
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
     printed = capsys.readouterr().err
     assert says in printed
     assert "mine.npz" in printed
     assert "Traceback" not in printed
-    assert peak < 100e6
     assert [path.name for path in workspace.iterdir()] == ["mine.npz"]
 
 

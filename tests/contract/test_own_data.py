@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,8 +75,6 @@ def backgrounds(folder: Path, seed: int) -> None:
 
 
 def _form(seed: int) -> bytes:
-    import io
-
     images = np.random.default_rng(seed).integers(0, 256, (6, 3, 32, 32), np.uint8)
     stream, labels = io.BytesIO(), np.zeros(6, np.int64)
     np.savez(stream, train_images=images, train_labels=labels, test_images=images,
@@ -83,13 +82,13 @@ def _form(seed: int) -> bytes:
     return stream.getvalue()
 
 
-WARP = ("warp/digits", "root.width_size=8", "batch_size=4")
+WARP = ("warp/digits", "mlp_hidden_size=8", "batch_size=4", "grounding_length=3")
 CASES = {
     "cet": Case(("cet/digits", "hidden_dim=8", "batch_size=8", "delay=2",
                  "data.dataset=mine.npz"), pictures, "mine.npz"),
     "warp pictures": Case((*WARP, "data.dataset=mine.npz",
                            "data.image_datasets=[mine.npz]"), pictures, "mine.npz"),
-    "warp sequences": Case(("warp/msd", "batch_size=4", "data.dataset=mine.npz"),
+    "warp sequences": Case(("warp/msd", "batch_size=4", "grounding_length=3", "data.dataset=mine.npz"),
                            sequences, "mine.npz"),
     "warp archive": Case(("warp/basic-motions", "batch_size=4", "data.root=.",
                           "data.subset=Own"), archived, "Own_TRAIN.ts"),
@@ -155,7 +154,8 @@ def test_data_are_found_from_any_folder_and_refused_once_they_changed(
     with pytest.raises(RunError, match=case.file):
         open_run(run).load().metrics()
 
-    assert open_run(run).load(accept={"data"}).metrics()
+    with pytest.warns(UserWarning, match="accepted"):
+        assert open_run(run).load(accept={"data"}).metrics()
     assert resume(run, {}, Followers(False), accept={"data"}) is not None
     assert open_run(run).state == "finished"
 

@@ -63,8 +63,12 @@ def hold(parts: Mapping[str, Part], where: str, needed: Collection[str] = ("trai
                     where=where,
                     expected="no axis of length 0",
                 )
-        for name in dict.fromkeys((*reference.facts, *part.facts)):
-            mine, other = (one.facts.get(name, "none") for one in (part, reference))
+        told = [
+            {**one.facts, "labels": "none" if one.labels is None else "some"}
+            for one in (part, reference)
+        ]
+        for name in dict.fromkeys((*told[0], *told[1])):
+            mine, other = (facts.get(name, "none") for facts in told)
             if mine != other:
                 raise DataError(
                     f"`{split}` and `{first}` do not fit together",
