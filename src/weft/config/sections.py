@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from weft.config.cadence import Cadence
+from weft.config.paths import MayBePath
 from weft.config.section import KindConfig, Section
 
 
 class DataConfig(Section):
     """Where data lie. Families extend this section with what they read."""
 
-    root: str | None = Field(
+    root: Annotated[str, MayBePath()] | None = Field(
         None, description="Folder to look for data sets in before $WEFT_DATA and the cache."
     )
     download: bool = Field(
         True, description="Whether a missing data set may be downloaded (checksum verified)."
     )
+
+
+Layout = Literal["channels_first", "channels_last"]
+LAYOUT = (
+    "Which axis of an .npz file's pictures is that of channels: (N, C, H, W) or (N, H, W, C); "
+    "needed where the last one is 1 to 4 and it could be either."
+)
 
 
 class Sgd(KindConfig):

@@ -12,6 +12,7 @@ from typing import Literal
 from weft.data.cache import cache_folder
 from weft.data.catalog.entry import DataSet, File, Form
 from weft.data.catalog.sets import find
+from weft.data.used import note
 from weft.errors import DataError, MissingData
 
 #: called with (file name, bytes so far, bytes in all) while a file is downloaded
@@ -133,6 +134,9 @@ def expect(name: str, *, root: str | Path | None = None, download: bool = True) 
             raise _missing(location, "downloading is switched off (data.download=false)")
         if not location.form.downloadable:
             raise _missing(location)
+    for status in location.files:
+        # Whatever is read of them is verified first, so that the catalogue's checksum is theirs.
+        note(status.path or status.looked[0], status.file.path, status.file.sha256)
     return location
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weft.config.sections import Layout
 from weft.data.catalog.entry import Reader
 from weft.data.content import read_bytes
+from weft.data.gate import channels_last
 from weft.data.guard import check_inflation, parsing, unreadable
 from weft.data.npz import Archive, open_npz
 from weft.data.pictures import decoding
@@ -114,15 +116,16 @@ def _encoded(value: object, where: str) -> bytes:
     raise unreadable(where, "the bytes of an encoded picture", f"{value!r:.40}")
 
 
-def read_npz(paths: Sequence[Path], split: str) -> Arrays:
+def read_npz(paths: Sequence[Path], split: str, layout: Layout | None = None) -> Arrays:
     """One npz file of all splits: arrays `<split>_images` and `<split>_labels`.
 
     Keras' names `x_<split>` and `y_<split>` are understood as well. Images are uint8, (N, H, W),
-    (N, C, H, W) or, if only the last axis is 1 or 3, (N, H, W, C); labels (N,) or (N, 1).
+    (N, C, H, W) or (N, H, W, C); labels (N,) or (N, 1).
 
     Args:
         paths: the file alone.
         split: "train", "val" or "test".
+        layout: which axis of four is that of channels; see `gate.channels_last`.
     Raises:
         DataError: no npz file, pickled objects in it, no such split, or arrays of another form.
     """
@@ -138,7 +141,7 @@ def read_npz(paths: Sequence[Path], split: str) -> Arrays:
         )
     if images.ndim == 3:
         images = images[:, None]
-    elif _channels_last(images.shape):
+    elif channels_last(images.shape, layout, str(path)):
         images = images.transpose(0, 3, 1, 2)
     return _paired(images, labels, path)
 
@@ -202,7 +205,3 @@ def _member(archive: Archive, kind: str, split: str) -> NDArray[Any]:
     """The images or labels of a split, under whichever of its names they have."""
     names = [name.format(split=split) for name in _NPZ_NAMES[kind]]
     return archive.array(next((name for name in names if name in archive), names[0]))
-
-
-def _channels_last(shape: tuple[int, ...]) -> bool:
-    return shape[3] in (1, 3) and shape[1] not in (1, 3)

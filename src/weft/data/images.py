@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weft.data import fetch, formats
+from weft.config.sections import Layout
+from weft.data import fetch, formats, gate
 from weft.data.cache import Arrays, cached
 from weft.data.catalog.entry import Form
 from weft.data.catalog.sets import find
-from weft.errors import DataError, MissingData
+from weft.data.own import own_file
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,11 @@ class ImageHeader:
 
 
 def image_header(
-    name: str, *, root: str | Path | None = None, download: bool = True
+    name: str,
+    *,
+    root: str | Path | None = None,
+    download: bool = True,
+    layout: Layout | None = None,
 ) -> ImageHeader:
     """What the set `name` holds, for named sets without opening a file.
 
@@ -60,12 +65,14 @@ def image_header(
         name: a set of the catalogue, or the path of an npz file.
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether `load_images` will be allowed to download what is missing.
+        layout: which axis of an npz file's pictures is that of channels, if it could be two.
     Raises:
         UsageError: there is no such set.
-        DataError: there is no such file, or files are missing that will not be downloaded.
+        DataError: there is no such file, or its parts do not fit together, or files are missing
+            that will not be downloaded.
     """
     if name.endswith(".npz"):
-        return _npz_header(_npz_path(name, root))
+        return _npz_header(_npz_path(name, root), layout)
     known = find(name, "images")
     fetch.expect(name, root=root, download=download)
     channels, height, width = known.shape
@@ -75,7 +82,12 @@ def image_header(
 
 
 def load_images(
-    name: str, split: str, *, root: str | Path | None = None, download: bool = True
+    name: str,
+    split: str,
+    *,
+    root: str | Path | None = None,
+    download: bool = True,
+    layout: Layout | None = None,
 ) -> ImageSet:
     """The images and labels of a split, verified against the set's checksums.
 
@@ -84,17 +96,21 @@ def load_images(
         split: "train" or "test"; an npz file may also hold "val".
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether missing files may be downloaded to the cache.
+        layout: which axis of an npz file's pictures is that of channels, if it could be two.
     Raises:
         UsageError: there is no such set.
         DataError: no such file or split, or a file is missing, damaged or out of reach.
         MissingExtra: the files need a reader that is not installed.
     """
     if name.endswith(".npz"):
-        images, labels = formats.read_npz([_npz_path(name, root)], split)
+        images, labels = formats.read_npz([_npz_path(name, root)], split, layout)
     else:
-        find(name, "images")
+        known = find(name, "images")
         form, paths = fetch.require(name, split, root=root, download=download)
         images, labels = _read(form, paths, split)
+        found = {"images": len(images), "shape": images.shape[1:]}
+        promised = {"images": known.sizes[split], "shape": known.shape}
+        gate.keep_promise(f"{name} {split}", found, promised)
     return ImageSet(torch.from_numpy(images), torch.from_numpy(labels))
 
 
@@ -113,24 +129,21 @@ def _read(form: Form, paths: Sequence[Path], split: str) -> formats.Arrays:
 
 
 def _npz_path(name: str, root: str | Path | None) -> Path:
-    """Where the npz file `name` lies: as given, or below one of the data folders."""
-    given = Path(name).expanduser()
-    looked = [given, *(folder / given for folder in fetch.places(root))]
-    for path in dict.fromkeys(looked):
-        if path.is_file():
-            return path
-    raise MissingData(
-        f"there is no file `{name}`",
-        expected="an npz file of images and labels",
-        hint="\n".join(("looked for as", *(f"  {path}" for path in dict.fromkeys(looked)))),
+    """Where the npz file `name` lies."""
+    return own_file(name, root=root, expected="an npz file of images and labels")
+
+
+def _npz_header(path: Path, layout: Layout | None) -> ImageHeader:
+    splits = {split: formats.read_npz([path], split, layout) for split in formats.npz_splits(path)}
+    num_classes = gate.hold(
+        {
+            split: gate.Part(
+                len(images), {"shape": images.shape[1:], "dtype": str(images.dtype)}, labels
+            )
+            for split, (images, labels) in splits.items()
+        },
+        str(path),
     )
-
-
-def _npz_header(path: Path) -> ImageHeader:
-    splits = {split: formats.read_npz([path], split) for split in formats.npz_splits(path)}
-    if "train" not in splits:
-        raise DataError(f"{path} has no training images", expected="an array `train_images`")
-    num_classes = 1 + max(int(labels.max()) for _, labels in splits.values())
     images, labels = splits["train"]
     return ImageHeader(
         images.shape[1:],

@@ -5,19 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.data import fetch
+from weft.data import fetch, gate
 from weft.data.catalog.sets import find
 from weft.data.content import read_lines
 from weft.data.guard import unreadable
 from weft.data.npz import open_npz
 from weft.data.table import read_ett
+from weft.data.used import note
 from weft.errors import MissingData
 
 _FLAGS = ("@timestamps", "@missing", "@univariate", "@equallength")
@@ -72,22 +73,61 @@ def load_series(
         UsageError: there is no such set.
         DataError: a file is missing, damaged, out of reach or of another form.
     """
-    find(name, "series")
+    known = find(name, "series")
     form, [path] = fetch.require(name, split, root=root, download=download)
-    return read_scp1(path, split) if form.reader == "scp1-npz" else read_ts(path)
+    found = read_scp1(path, split) if form.reader == "scp1-npz" else read_ts(path)
+    gate.keep_promise(
+        f"{name} {split}",
+        {"series": len(found), "channels": found.channels, "classes": sorted(found.classes)},
+        {
+            "series": known.sizes[split],
+            "channels": known.shape[1],
+            "classes": sorted(known.classes),
+        },
+    )
+    return found
+
+
+def matched(
+    parts: Mapping[str, SeriesSet], where: str, *, pooled: bool = False
+) -> dict[str, SeriesSet]:
+    """The parts of a set once they fit together, with labels that mean the same in all of them.
+
+    Args:
+        parts: split -> its series, "train" first; each may list its classes in an order of its own.
+        where: the set they are from.
+        pooled: whether the parts will be mixed, so that each may have classes of its own.
+    Raises:
+        DataError: channels differ, or a part has series of a class that is not in training.
+    """
+    gate.hold(
+        {
+            split: gate.Part(len(one), {"channels": one.channels} if len(one) else {})
+            for split, one in parts.items()
+        },
+        where,
+    )
+    named = {split: (one.labels, one.classes) for split, one in parts.items()}
+    labels, classes = gate.numbered(named, where, pooled=pooled)
+    return {
+        split: replace(one, labels=labels[split], classes=classes) for split, one in parts.items()
+    }
 
 
 def load_table(
     name: str, *, root: str | Path | None = None, download: bool = True
 ) -> NDArray[np.float32]:
     """All rows of a transformer set of the catalogue, verified; see `read_ett`."""
-    find(name, "series")
+    known = find(name, "series")
     _, [path] = fetch.require(name, "train", root=root, download=download)
-    return read_ett(path)
+    table = read_ett(path)
+    gate.keep_promise(name, {"rows": len(table)}, {"rows": known.shape[0]})
+    return table
 
 
 def find_file(names: tuple[str, ...], *, root: str | Path | None, expected: str) -> Path:
-    """The first of `names` below a data folder, for files that the catalogue does not know.
+    """The first of `names` below a data folder, for files that the catalogue does not know; noted
+    as what data come from.
 
     Raises:
         DataError: none does; every place is listed.
@@ -95,6 +135,7 @@ def find_file(names: tuple[str, ...], *, root: str | Path | None, expected: str)
     looked = [folder / name for folder in fetch.places(root) for name in names]
     for path in looked:
         if path.is_file():
+            note(path)
             return path
     raise MissingData(
         f"{Path(names[0]).name} is not here",

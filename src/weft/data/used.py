@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from weft.errors import DataError
+
 _noted: ContextVar[dict[str, str] | None] = ContextVar("noted", default=None)
 
 
@@ -32,12 +34,29 @@ def note(path: Path, name: str = "", sha256: str = "") -> None:
         path: the file.
         name: in the catalogue; "" for a user's own file.
         sha256: its checksum where that is known; taken otherwise.
+    Raises:
+        DataError: the file cannot be read.
     """
     files = _noted.get()
     key = name or str(path.absolute())
     if files is None or key in files:
         return
-    if not sha256:
+    files[key] = sha256 or checksum_of(path)
+
+
+def checksum_of(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
         with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    files[key] = sha256
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{path.name} cannot be read",
+            where=str(path),
+            expected="a file that may be read",
+            hint=f"found: {error}",
+        ) from error

@@ -75,9 +75,17 @@ def check(
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """A line for each file that differs; what is not read now is not compared."""
-    return [
-        f"{name} has changed (sha256 {before[name][:12]}…, now {sha256[:12]}…)"
-        for name, sha256 in now.items()
-        if name in before and before[name] != sha256
-    ]
+    """A line for each file that differs; what is not read now is not compared.
+
+    A file of another name is no change if its content was among the data: it was moved.
+    """
+    lines = []
+    for name, sha256 in now.items():
+        if name in before:
+            if before[name] != sha256:
+                lines.append(
+                    f"{name} has changed (sha256 {before[name][:12]}…, now {sha256[:12]}…)"
+                )
+        elif before and sha256 not in before.values():
+            lines.append(f"{name} was not among the data (sha256 {sha256[:12]}…)")
+    return lines

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.load import Resolved
+from weft.data.own import settled
 from weft.engine.device import Ranks, joined
 from weft.engine.parts import Parts
 from weft.engine.profile import resolved as derived
@@ -26,8 +27,9 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     Raises:
         WeftError: if the run could not start.
     """
-    parts = Parts.of(find(asked.config.family), asked.config)
-    parents = find_parents(asked.config, asked.origin)
+    config = settled(asked.config)
+    parts = Parts.of(find(config.family), config)
+    parents = find_parents(config, asked.origin)
     notes = parts.task.notes(parts.model(parents), parts.spec)
     return derived(parts) | recorded(parents) | {"notes": list(notes)}
 
@@ -53,7 +55,7 @@ def start(asked: Resolved, followers: Followers) -> Trained | None:
 
 def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
     """All that can be refused is made first, and the run's directory last."""
-    config = asked.config
+    config = settled(asked.config)
     parts = Parts.of(find(config.family), config, ranks)
     parents = find_parents(config, asked.origin)
     stepper, data = Stepper(parts, parts.model(parents)), parts.data()

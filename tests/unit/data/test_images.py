@@ -127,7 +127,7 @@ def test_a_relative_npz_path_is_looked_for_below_the_data_folders(
 
 def test_an_npz_file_without_training_images_is_refused(tmp_path: Path) -> None:
     _npz(tmp_path / "mine.npz", test=2)
-    with pytest.raises(DataError, match="no training images"):
+    with pytest.raises(DataError, match="no `train` part"):
         image_header(str(tmp_path / "mine.npz"))
 
 

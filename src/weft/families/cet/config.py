@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from weft.config.base import FamilyConfig
 from weft.config.cadence import Cadence
+from weft.config.paths import MayBePath, is_npz
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
-from weft.config.sections import Cosine, DataConfig, EvalConfig, NormClip, Sgd
+from weft.config.sections import LAYOUT, Cosine, DataConfig, EvalConfig, Layout, NormClip, Sgd
 
 
 class CetData(DataConfig):
     """Which images are seen, and in which order they arrive."""
 
-    dataset: str = Field(
+    dataset: Annotated[str, MayBePath(is_npz)] = Field(
         "digits",
         min_length=1,
         description="digits, mnist, fashion-mnist, cifar10, or the path of an .npz file.",
     )
+    layout: Layout | None = Field(None, description=LAYOUT)
     n_groups: int = Field(
         1, ge=1, description="Consecutive time steps that show items of one class."
     )
@@ -165,6 +167,13 @@ class Config(FamilyConfig):
             self.threshold is not None and self.binary is not None,
             "`threshold` and `binary` exclude each other: a trace stores one or the other",
             "leave one of them at null",
+        )
+        yield Rule(
+            ("data.layout", "data.dataset"),
+            self.data.layout is not None and not is_npz(self.data.dataset),
+            f"`data.layout` is for pictures of an .npz file, and `data.dataset` is "
+            f"{self.data.dataset}",
+            "leave it out",
         )
         grain = self.data.n_groups * self.data.interp_factor
         yield Rule(

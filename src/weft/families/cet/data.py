@@ -133,9 +133,11 @@ def _pick(images: ImageSet, indices: Tensor) -> ImageSet:
 
 def _header(config: Config) -> ImageHeader:
     data = config.data
-    return image_header(data.dataset, root=data.root, download=data.download)
+    return image_header(data.dataset, root=data.root, download=data.download, layout=data.layout)
 
 
 def _read(config: Config, split: str) -> ImageSet:
     data = config.data
-    return load_images(data.dataset, split, root=data.root, download=data.download)
+    return load_images(
+        data.dataset, split, root=data.root, download=data.download, layout=data.layout
+    )

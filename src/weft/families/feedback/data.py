@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import torch
 
 from weft.data import fetch
 from weft.data.cache import cached, checksum
+from weft.data.gate import Part, hold
 from weft.data.source import DataSpec, Field, Source, Splits
+from weft.data.used import checksum_of, note
 from weft.errors import ConfigError
 from weft.families.feedback.config import Config
 from weft.families.feedback.options.sections import FeedbackData
@@ -101,7 +102,10 @@ def load_splits(config: Config) -> Splits[Source]:
 def _sources(config: Config, tokenizer: Tokenizer) -> dict[str, ChunkSource]:
     """The source of every split there is."""
     corpus = open_corpus(config.data.dataset, config.data)
-    return {split: _source(config, corpus, split, tokenizer) for split in corpus.keys}
+    found = {split: _source(config, corpus, split, tokenizer) for split in corpus.keys}
+    parts = {split: Part(len(source.chunks)) for split, source in found.items()}
+    hold(parts, config.data.dataset, ("train", "val"))
+    return found
 
 
 def _source(config: Config, corpus: Corpus, split: str, tokenizer: Tokenizer) -> ChunkSource:
@@ -142,5 +146,7 @@ def _ranked(data: FeedbackData) -> Tokenizer:
     else:
         _, [path] = fetch.require("gpt2-bpe", "ranks", root=data.root, download=data.download)
     pieces = bpe.read_ranks(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = checksum_of(path)
+    if data.tokenizer_file is not None:
+        note(path, sha256=digest)
     return BpeTokenizer(pieces, checksum("ranks", digest))

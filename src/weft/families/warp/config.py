@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from weft.config.paths import is_npz
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, Cosine, NormClip, Plateau, ValueClip
@@ -403,6 +404,12 @@ class Config(TransitionOptions):
 
     def _rules_of_data(self) -> Iterator[Rule]:
         dataset = self.data.dataset
+        yield Rule(
+            ("data.layout", "data.dataset"),
+            self.data.layout is not None and not is_npz(dataset),
+            f"`data.layout` is for pictures of an .npz file, and `data.dataset` is {dataset}",
+            "leave it out",
+        )
         yield Rule(
             ("data.dataset", "supervision_task"),
             self.classifies and dataset in UNLABELLED,

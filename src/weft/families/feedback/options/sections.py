@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from weft.config.cadence import Cadence
+from weft.config.paths import MayBePath
 from weft.config.section import KindConfig, Section
 from weft.config.sections import DataConfig, EvalConfig
 
 Tokenizer = Literal["bytes", "bpe", "gpt2"]
 Batching = Literal["packed", "buckets", "padded"]
+NAMES = ("text", "gsm8k", "wikitext")
+"""Data sets that weft knows; any other is the path of a file."""
 TENTH = 0.1
 """Share held out of text without a published split, unless `held_out` says otherwise."""
+
+
+def _is_file(dataset: str) -> bool:
+    return dataset not in NAMES
 
 
 class FeedbackData(DataConfig):
     """Which text is read, how it becomes tokens, and how tokens become batches."""
 
-    dataset: str = Field(
+    dataset: Annotated[str, MayBePath(_is_file)] = Field(
         "text",
         min_length=1,
         description="text (ships with weft), gsm8k, wikitext, or the path of a UTF-8 text file.",
@@ -36,7 +43,7 @@ class FeedbackData(DataConfig):
         "bytes",
         description="bytes; bpe, trained here on the training text; gpt2, from its rank file.",
     )
-    tokenizer_file: str | None = Field(
+    tokenizer_file: Annotated[str, MayBePath()] | None = Field(
         None,
         description="Rank file of gpt2 (gpt2.tiktoken); looked for in the data folders if unset.",
     )
@@ -50,7 +57,7 @@ class FeedbackData(DataConfig):
         description="Whether only ids that the training text uses are kept; others are spelt in "
         "bytes. Losses are then not comparable with those over the whole vocabulary.",
     )
-    tokenizer_corpora: tuple[str, ...] = Field(
+    tokenizer_corpora: tuple[Annotated[str, MayBePath(_is_file)], ...] = Field(
         (),
         description="Data sets whose training text defines bpe or the restricted vocabulary; "
         "`dataset` alone if empty. A run and its base need the same.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,9 +10,13 @@ from typing import Any
 
 from weft.data import fetch
 from weft.data.cache import checksum
+from weft.data.catalog.sets import find
 from weft.data.content import one_ending, read_text
+from weft.data.gate import keep_promise
+from weft.data.own import own_file
 from weft.data.records import Fields, parse
-from weft.errors import DataError, MissingData
+from weft.data.used import checksum_of
+from weft.errors import DataError
 from weft.families.feedback.options.sections import TENTH, FeedbackData
 
 _JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$")
@@ -55,9 +58,9 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
         DataError: files are missing and will not be downloaded.
     """
     if name not in KNOWN:
-        path = _find(name, data)
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        expected = f"one of {', '.join(KNOWN)}, or the path of a file: text in UTF-8, or JSON lines"
+        path = own_file(name, root=data.root, expected=expected)
+        digest = checksum_of(path)
         form = objects if _JSON_LINES.search(path.name) else paragraphs
         return _held_out(lambda: form(read_text(path), path), digest, data.held_out or TENTH)
     known = KNOWN[name]
@@ -67,7 +70,10 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
     def read(split: str) -> list[str]:
         file = known.files[split]
         _, [path] = fetch.require(known.name, file, root=data.root, download=data.download)
-        return known.parse(read_text(path), path)
+        documents = known.parse(read_text(path), path)
+        promised = find(known.name).sizes[file]
+        keep_promise(f"{name} {split}", {"documents": len(documents)}, {"documents": promised})
+        return documents
 
     keys = {split: checksum(name, digest) for split, digest in digests.items()}
     if "val" in keys and (whole or data.held_out is None):
@@ -147,18 +153,3 @@ def _held_out(read: Callable[[], list[str]], digest: str, share: float) -> Corpu
 
     return Corpus({s: checksum("held-out", digest, repr(share), s) for s in ("train", "val")},
                   split_up)  # fmt: skip
-
-
-def _find(name: str, data: FeedbackData) -> Path:
-    """Where the text file `name` lies: as given, or below one of the data folders."""
-    given = Path(name).expanduser()
-    looked = dict.fromkeys([given, *(folder / given for folder in fetch.places(data.root))])
-    for path in looked:
-        if path.is_file():
-            return path
-    raise MissingData(
-        f"there is no data set or file `{name}`",
-        where="data.dataset",
-        expected=f"one of {', '.join(KNOWN)}, or the path of a file: text in UTF-8, or JSON lines",
-        hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weft.config.paths import is_npz
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -59,4 +61,4 @@ FILE = DataSet(f"{_ROOM}.arrays", labels=True)
 
 def find(name: str) -> DataSet | None:
     """The set that `data.dataset` names, or None."""
-    return FILE if name.endswith(".npz") else SETS.get(name)
+    return FILE if is_npz(name) else SETS.get(name)

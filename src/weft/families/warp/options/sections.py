@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from weft.config.explain import suggest
+from weft.config.paths import MayBePath, is_npz
 from weft.config.section import KindConfig
-from weft.config.sections import DataConfig, Plateau
+from weft.config.sections import LAYOUT, DataConfig, Layout, Plateau
 from weft.families.warp.options.data_sets import SETS, find
 
 WITH_TARGET = tuple(name for name, known in SETS.items() if known.target)
@@ -55,10 +56,11 @@ class LiteralPlateau(Plateau):
 class WarpData(DataConfig):
     """Which sequences are learnt, and how they are cut and scaled."""
 
-    dataset: Annotated[str, AfterValidator(_check_dataset)] = Field(
+    dataset: Annotated[str, AfterValidator(_check_dataset), MayBePath(is_npz)] = Field(
         "digits",
         description=f"{', '.join(SETS)}, or the path of an .npz file.",
     )
+    layout: Layout | None = Field(None, description=LAYOUT)
     subset: str | None = Field(None, description=f"Member of a collection: {_MEMBERS}.")
     seed: int = Field(
         0, ge=0, description="Seed of generated sequences and of the split; `seed` changes neither."
@@ -88,7 +90,7 @@ class WarpData(DataConfig):
     downsample_factor: int = Field(
         2, ge=1, description="Every n-th pixel of an image is kept: 2 makes 14 x 14 of mnist."
     )
-    image_datasets: tuple[str, ...] = Field(
+    image_datasets: tuple[Annotated[str, MayBePath(is_npz)], ...] = Field(
         _PIXELS, description="Data sets whose steps are pixels, and which are drawn as images."
     )
     cumsum: Literal["time", "features"] = Field(

@@ -13,7 +13,7 @@ from torch import Tensor
 from weft.data import fetch
 from weft.data.catalog.sets import SETS
 from weft.data.random import derive
-from weft.data.series import SeriesSet, find_file, load_series, read_ts
+from weft.data.series import SeriesSet, find_file, load_series, matched, read_ts
 from weft.data.source import Batch
 from weft.families.warp.config import Config
 from weft.families.warp.sets.source import Header, Parts, extremes, identity
@@ -102,7 +102,7 @@ def header(config: Config) -> Header:
         sizes, (steps, channels) = dict(known.sizes), known.shape
         classes, ragged = len(known.classes), known.ragged
     else:
-        found = {split: _read(config, split) for split in ("train", "test")}
+        found = _series(config)
         sizes = {split: len(one) for split, one in found.items()}
         steps = max(one.steps for one in found.values())
         channels, classes = found["train"].channels, len(found["train"].classes)
@@ -117,7 +117,11 @@ def load(config: Config) -> Parts:
     """The series of every part; channels keep their units unless `data.normalize`."""
     about = header(config)
     fit = extremes(positive=config.unit_normalise) if config.data.normalize else identity
-    splits = {split: _part(config, split, about) for split in ("train", "test")}
+    if shape := _shape(_name(config)):
+        splits = {split: _invented(config, split, about, shape) for split in ("train", "test")}
+    else:
+        found = _series(config)
+        splits = {split: right_aligned(one, about.steps) for split, one in found.items()}
     if not about.ragged:
         splits = {
             split: {name: part[name] for name in ("x", "label")} for split, part in splits.items()
@@ -157,10 +161,13 @@ def _shape(name: str) -> Shape | None:
     return SHAPES.get(name.removesuffix(_STAND_IN)) if name.endswith(_STAND_IN) else None
 
 
-def _part(config: Config, split: str, about: Header) -> Batch:
-    shape = _shape(_name(config))
-    if shape is None:
-        return right_aligned(_read(config, split), about.steps)
+def _series(config: Config) -> dict[str, SeriesSet]:
+    """Both halves of a set, with labels that mean the same in both."""
+    found = {split: _read(config, split) for split in ("train", "test")}
+    return matched(found, _name(config), pooled=_is_pooled(config))
+
+
+def _invented(config: Config, split: str, about: Header, shape: Shape) -> Batch:
     official = shape.train if split == "train" else shape.test
     size = official if _is_pooled(config) else about.sizes[split]
     generator = torch.Generator().manual_seed(derive(config.data.seed, "stand-in", split))

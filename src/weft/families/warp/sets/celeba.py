@@ -18,6 +18,7 @@ from weft.data.content import read_lines
 from weft.data.pictures import Decoder
 from weft.data.remarks import remark
 from weft.data.source import Batch
+from weft.data.used import note
 from weft.errors import DataError, MissingData
 from weft.families.warp.config import Config
 from weft.families.warp.sets.pixels import as_sequence, bytes_to
@@ -47,8 +48,11 @@ def load(config: Config) -> Parts:
     splits: dict[str, Batch] = {}
     for split, paths in _files(config).items():
         marks = (f"{path.name} {path.stat().st_size}" for path in paths if path.exists())
-        key = hashlib.sha256("\n".join((str(size), *marks)).encode()).hexdigest()[:16]
-        kept = cached("decoded", f"celeba-{split}-{_DECODER}-{key}", partial(_resized, paths, size))
+        sha256 = hashlib.sha256("\n".join((str(size), *marks)).encode()).hexdigest()
+        # The bytes of all pictures would take minutes: their names and sizes stand for them.
+        note(paths[0].parent, f"celeba {split}", sha256)
+        name = f"celeba-{split}-{_DECODER}-{sha256[:16]}"
+        kept = cached("decoded", name, partial(_resized, paths, size))
         for text in kept["remarks"]:
             remark(str(text))
         splits[split] = {"x": as_sequence(torch.from_numpy(kept["images"]), 1)}
@@ -94,7 +98,18 @@ def _files(config: Config) -> dict[str, list[Path]]:
             expected="lines `000001.jpg 0`, with 0 train, 1 val, 2 test",
         )
     # Decoding is slow: what will not be used is not decoded.
-    return {split: paths[: wanted.get(split)] for split, paths in files.items()}
+    files = {split: paths[: wanted.get(split)] for split, paths in files.items()}
+    pictures = folder / "img_align_celeba"
+    here = {entry.name for entry in pictures.iterdir()} if pictures.is_dir() else set()
+    listed = [path for paths in files.values() for path in paths]
+    if absent := [path for path in listed if path.name not in here]:
+        raise DataError(
+            f"{len(absent):,} of {len(listed):,} pictures are not here, {absent[0].name} first",
+            where=str(pictures),
+            expected=f"every picture that {partition} names",
+        )
+    note(folder / partition)
+    return files
 
 
 def _resized(paths: list[Path], size: tuple[int, int]) -> Arrays:

@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from weft.data import fetch
 from weft.data.catalog.sets import SETS
 from weft.data.series import find_file, load_table
 from weft.data.table import read_ett
-from weft.errors import ConfigError
+from weft.errors import ConfigError, DataError
 from weft.families.warp.config import Config
 from weft.families.warp.sets.member import member
 from weft.families.warp.sets.source import Header, Parts, extremes
@@ -89,7 +90,7 @@ def header(config: Config) -> Header:
     if _name(config) in SETS:
         fetch.expect(_name(config), root=data.root, download=data.download)
     else:
-        _loose(config)
+        _loose_table(config)
     steps, context = window(config, _STEPS)
     rows = {split: stop - start for split, (start, stop) in _parts(config, context).items()}
     return Header(
@@ -111,7 +112,7 @@ def load(config: Config) -> Parts:
     if name in SETS:
         table = load_table(name, root=data.root, download=data.download)
     else:
-        table = read_ett(_loose(config))
+        table = _loose_table(config)
     rows = torch.from_numpy(table)
     steps, context = window(config, _STEPS)
     made = {
@@ -131,14 +132,26 @@ def _name(config: Config) -> str:
     return f"ETT{config.data.subset}"
 
 
-def _loose(config: Config) -> Path:
-    """The file of a table that the catalogue does not know."""
+def _loose_table(config: Config) -> NDArray[np.float32]:
+    """A table that the catalogue does not know.
+
+    Raises:
+        DataError: it is not here, or ends before its last part does.
+    """
     name = _name(config)
-    return find_file(
+    path = find_file(
         (f"ett/{name}.csv", f"ett/{name}.csv.gz", f"{name}.csv", f"{name}.csv.gz"),
         root=config.data.root,
         expected=f"{name}.csv of https://github.com/zhouhaoyi/ETDataset",
     )
+    table, needed = read_ett(path), sum(_ROWS[str(config.data.subset)])
+    if len(table) < needed:
+        raise DataError(
+            f"{path.name} has {len(table):,} rows",
+            where=str(path),
+            expected=f"at least {needed:,}, those of the usual train, val and test parts",
+        )
+    return table
 
 
 def _parts(config: Config, context: int) -> dict[str, tuple[int, int]]:

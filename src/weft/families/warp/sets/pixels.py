@@ -30,7 +30,7 @@ def bytes_to(config: Config) -> Callable[[Tensor], Scale]:
 def header(config: Config) -> Header:
     """The set's pictures, every n-th row and column of them."""
     data = config.data
-    found = image_header(data.dataset, root=data.root, download=data.download)
+    found = image_header(data.dataset, root=data.root, download=data.download, layout=data.layout)
     channels, *sides = found.shape
     height, width = (-(-side // data.downsample_factor) for side in sides)
     return Header(
@@ -49,7 +49,9 @@ def load(config: Config) -> Parts:
     splits: dict[str, Batch] = {}
     for split, size in header(config).sizes.items():
         if size:
-            found = load_images(data.dataset, split, root=data.root, download=data.download)
+            found = load_images(
+                data.dataset, split, root=data.root, download=data.download, layout=data.layout
+            )
             x = as_sequence(found.images, data.downsample_factor)
             splits[split] = {"x": x, "label": found.labels}
     return Parts(splits["train"], splits.get("test"), splits.get("val"), bytes_to(config))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weft.data.gate import Part, hold
 from weft.data.guard import unreadable
 from weft.data.npz import open_npz
 from weft.data.series import find_file, require_finite
@@ -28,6 +29,14 @@ def header(config: Config) -> Header:
         ConfigError: windows do not fit.
     """
     flow = _flow(config)
+    hold(
+        {
+            split: Part(len(part), {"sensors": part.shape[1:]})
+            for split, part in _parts(flow).items()
+        },
+        _FILE,
+        tuple(_SHARES),
+    )
     steps, context = window(config, _STEPS)
     rows = {split: len(part) for split, part in _parts(flow).items()}
     channels = flow.shape[1]

@@ -62,8 +62,11 @@ def header(config: Config) -> Header:
 
     Raises:
         ConfigError: `data.subset` is neither null nor uci.
+        DataError: UCI's file is asked for and is not here, or not that file.
     """
     given = member(config, ["uci"]) == "uci"
+    if given:
+        _rows(config)
     sizes = dict(_SIZES) if given else sizes_of(config, _SIZES)
     return Header(config.data.sequence_length or _STEPS, 1, sizes, num_classes=len(CLASSES))
 
@@ -83,10 +86,19 @@ def load(config: Config) -> Parts:
 
 
 def _read(config: Config) -> Parts:
-    """UCI's 600 charts; the same fifth of every class is for testing, whatever the seed.
+    """UCI's 600 charts; the same fifth of every class is for testing, whatever the seed."""
+    x = _rows(config)[:, : header(config).steps, None]
+    labels = torch.arange(_ROWS) // (_ROWS // len(CLASSES))
+    test = torch.arange(_ROWS) % 5 == 4
+    train = {"x": x[~test], "label": labels[~test]}
+    return Parts(train, {"x": x[test], "label": labels[test]}, fit=standardise)
+
+
+def _rows(config: Config) -> Tensor:
+    """UCI's file, float32 (600, 60).
 
     Raises:
-        DataError: the file is not here, or not that file.
+        DataError: it is not here, or not that file.
     """
     path = find_file(
         (f"trends/{_FILE}", _FILE),
@@ -100,8 +112,4 @@ def _read(config: Config) -> Parts:
     if rows.shape != (_ROWS, _STEPS):
         raise unreadable(path, form, f"the shape {rows.shape}")
     require_finite(rows, path)
-    x = torch.from_numpy(rows).float()[:, : header(config).steps, None]
-    labels = torch.arange(_ROWS) // (_ROWS // len(CLASSES))
-    test = torch.arange(_ROWS) % 5 == 4
-    train = {"x": x[~test], "label": labels[~test]}
-    return Parts(train, {"x": x[test], "label": labels[test]}, fit=standardise)
+    return torch.from_numpy(rows).float()

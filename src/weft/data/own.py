@@ -1,0 +1,57 @@
+"""A user's own files and folders: where they lie, and the absolute path a run knows them by."""
+
+from __future__ import annotations
+
+from os.path import isdir, isfile
+from pathlib import Path
+
+from weft.config.base import FamilyConfig
+from weft.config.paths import map_paths
+from weft.data import fetch
+from weft.data.used import note
+from weft.errors import MissingData
+
+
+def places(name: str, root: str | Path | None = None) -> tuple[Path, ...]:
+    """Where the file `name` is looked for: as given, then below each data folder."""
+    given = Path(name).expanduser()
+    return tuple(dict.fromkeys((given, *(folder / given for folder in fetch.places(root)))))
+
+
+def own_file(
+    name: str, *, root: str | Path | None, expected: str, where: str = "data.dataset"
+) -> Path:
+    """The user's file `name`, noted as what data come from.
+
+    Args:
+        name: a path, as given or below a data folder.
+        root: folder to look in before $WEFT_DATA and the cache.
+        expected: what it should hold, for the error.
+        where: the option that names it.
+    Raises:
+        MissingData: there is none; every place is listed.
+    """
+    looked = places(name, root)
+    for path in looked:
+        if isfile(path):
+            note(path)
+            return path
+    raise MissingData(
+        f"there is no file `{name}`",
+        where=where,
+        expected=expected,
+        hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
+    )
+
+
+def settled(config: FamilyConfig) -> FamilyConfig:
+    """The config with every file and folder that it names by its absolute path, so that the run
+    finds them from any folder; what is not there stays, and is told of when it is read."""
+
+    def settle(name: str) -> str:
+        for path in places(name, config.data.root):
+            if isfile(path) or isdir(path):
+                return str(path.absolute())
+        return name
+
+    return map_paths(config, settle)
