@@ -17,7 +17,6 @@ from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import RunError
 
-
 _POLL = 0.1
 """Seconds between two looks at a lock that is waited for."""
 
