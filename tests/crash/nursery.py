@@ -144,6 +144,10 @@ def main(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
 
     words, page = plan["words"], plan.get("page", False)
+    # Whatever is imported and kept at a first run, every child has from here.
+    warm = folder / "warm"
+    warm.mkdir()
+    api.train(*words, report=page, **{"run.dir": str(warm / RUN)})
     straight = folder / "straight"
     straight.mkdir()
     note = folder / "acts.json"
