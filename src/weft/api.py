@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,10 @@ def resume(
 
 
 def evaluate(
-    path: Path | str, checkpoint: str | None = None, accept: Collection[str] = ()
+    path: Path | str,
+    checkpoint: str | None = None,
+    accept: Collection[str] = (),
+    tell: Callable[[str], None] = warnings.warn,
 ) -> dict[str, float]:
     """Metrics of a run's `best`, `last` or numbered checkpoint on every held-out split.
 
@@ -132,18 +136,22 @@ def evaluate(
         path: the run's directory.
         checkpoint: the best where there is one, by default.
         accept: `config`, `data` where they may differ from those of the checkpoint.
+        tell: gets a line for what differs, or is damaged, and is no obstacle.
     """
-    return open_run(path).load(checkpoint, accept).metrics()
+    return open_run(path).load(checkpoint, accept, tell).metrics()
 
 
 def sample(
-    path: Path | str, checkpoint: str | None = None, accept: Collection[str] = ()
+    path: Path | str,
+    checkpoint: str | None = None,
+    accept: Collection[str] = (),
+    tell: Callable[[str], None] = warnings.warn,
 ) -> list[Path]:
     """Draws what the trained model makes into the run's figures/ and lists the files; arguments
     as for `evaluate`."""
     from weft.run.samples import draw
 
-    return draw(open_run(path).load(checkpoint, accept))
+    return draw(open_run(path).load(checkpoint, accept, tell))
 
 
 def report(path: Path | str) -> Path:

@@ -3,9 +3,10 @@
     python -m tests.crash.nursery FOLDER PLAN
 
 PLAN is JSON: `words` of the run; `moments`, a number of them spread over the run, [k, n] for each
-n-th from the k-th, or names of critical ones, as in "rename run/.status.json #1" for the second; `twice`, how many pairs of kills, the second while the run is
-continued; `outside`, at how many random times a parent kills; `page`, whether figures and report
-are made. Prints JSON: `acts` of the straight run, `tried`, `differing` as a line each.
+n-th from the k-th, or names of critical ones, as "rename run/.status.json #1" for the second;
+`twice`, how many pairs of kills, the second while the run is continued; `outside`, at how many
+random times a parent kills; `page`, whether figures and report are made. Prints JSON: `acts` of the
+straight run, `tried`, `differing` as a line each.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from weft.cli import authoring, config, data, installation, listing, study, training
-from weft.cli.output import plain_warnings, tell
+from weft.cli.output import tell
 from weft.errors import WeftError
 
 app = typer.Typer(
@@ -67,8 +67,7 @@ class _Debug:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and gives its exit code: 0, 1 failure, 2 usage, 130/143 interrupted."""
     try:
-        with plain_warnings():
-            code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
+        code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
     except TyperException as error:
         # Also raised, without a message, to show help when no command is given.
         message = error.format_message() if hasattr(error, "format_message") else str(error)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,29 +40,6 @@ def _finite(values: Any) -> Any:
 def tell(text: str) -> None:
     """Prints to stderr, where it does not mix with results."""
     print(text, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def plain_warnings() -> Iterator[None]:
-    """What weft warns of is one line on stderr, without the place in its source."""
-    shown = warnings.formatwarning
-
-    def one_line(
-        message: Warning | str,
-        category: type[Warning],
-        file: str,
-        number: int,
-        line: str | None = None,
-    ) -> str:
-        if category is UserWarning and f"{os.sep}weft{os.sep}" in file:
-            return f"warning: {message}\n"
-        return shown(message, category, file, number, line)
-
-    warnings.formatwarning = one_line
-    try:
-        yield
-    finally:
-        warnings.formatwarning = shown
 
 
 def pairs(values: Mapping[str, Any]) -> str:

@@ -67,7 +67,7 @@ def evaluate(
     from weft import api
     from weft.run.registry import open_run
 
-    metrics = api.evaluate(run, checkpoint, _accepted(accept, "config", "data"))
+    metrics = api.evaluate(run, checkpoint, _accepted(accept, "config", "data"), tell)
     emit(as_json, metrics, lambda: _metrics(metrics, open_run(run).declared))
 
 
@@ -77,7 +77,8 @@ def sample(
     """Draw what the trained model makes into the run's figures."""
     from weft import api
 
-    files = [str(path) for path in api.sample(run, checkpoint, _accepted(accept, "config", "data"))]
+    accepted = _accepted(accept, "config", "data")
+    files = [str(path) for path in api.sample(run, checkpoint, accepted, tell)]
     emit(as_json, {"figures": files}, lambda: "\n".join(files))
 
 
