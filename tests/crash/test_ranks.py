@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,9 +86,6 @@ assert code == 0 and len(seen) == 20 and all(seen), (code, seen)
 def test_replicas_are_identical_after_every_step_of_a_schedule_that_reacts(
     workspace: Path,
 ) -> None:
-    import subprocess
-    import sys
-
     (workspace / "replicas.py").write_text(REPLICAS)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     words = ["train", *TEXT, *REACTS, *ALWAYS, "run.dir=ranks", "--quiet"]
