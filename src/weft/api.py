@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import presets
 from weft.errors import Interrupted, RunError, UsageError, WeftError
-from weft.run.directory import aside
+from weft.run.directory import RunDirectory, aside, never_begun
 from weft.run.registry import Run, find_runs, open_run
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from weft.run.model import Trained
     from weft.run.recorder import SinkMaker
     from weft.sweeps.pool import Outcome
+
+ORPHAN_SECONDS = 90.0
+"""How long a point of a sweep waits for the process of a killed sweep that still has its run."""
 
 
 def configure(*words: str, **overrides: Any) -> Resolved:
@@ -100,6 +104,7 @@ def resume(
     show: bool = False,
     report: bool = True,
     sinks: Sequence[SinkMaker] = (),
+    accept: Collection[str] = (),
 ) -> Run | None:
     """Goes on with an interrupted or crashed run, bit for bit on a CPU.
 
@@ -107,6 +112,8 @@ def resume(
         path: the run's directory.
         words: `key=value` changes below `log`, `engine` and `checkpoint`.
         show, report, sinks: as for `train`.
+        accept: `config`, `data` where they may differ from what the run was started with;
+            `checkpoints` if they are gone and it is to begin again.
     """
     from weft.config.yaml import read_value
     from weft.run.recorder import Followers
@@ -114,19 +121,37 @@ def resume(
 
     pairs = [word.partition("=") for word in words]
     changes = {key: read_value(text, "command line") for key, _, text in pairs}
-    return _done(resume(Path(path), changes, Followers(show, sinks)), report)
+    return _done(resume(Path(path), changes, Followers(show, sinks), accept), report)
 
 
-def evaluate(path: Path | str, checkpoint: str | None = None) -> dict[str, float]:
-    """Metrics of a run's `best`, `last` or numbered checkpoint on every held-out split."""
-    return open_run(path).load(checkpoint).metrics()
+def evaluate(
+    path: Path | str,
+    checkpoint: str | None = None,
+    accept: Collection[str] = (),
+    tell: Callable[[str], None] = warnings.warn,
+) -> dict[str, float]:
+    """Metrics of a run's `best`, `last` or numbered checkpoint on every held-out split.
+
+    Args:
+        path: the run's directory.
+        checkpoint: the best where there is one, by default.
+        accept: `config`, `data` where they may differ from those of the checkpoint.
+        tell: gets a line for what differs, or is damaged, and is no obstacle.
+    """
+    return open_run(path).load(checkpoint, accept, tell).metrics()
 
 
-def sample(path: Path | str, checkpoint: str | None = None) -> list[Path]:
-    """Draws what the trained model makes into the run's figures/ and lists the files."""
+def sample(
+    path: Path | str,
+    checkpoint: str | None = None,
+    accept: Collection[str] = (),
+    tell: Callable[[str], None] = warnings.warn,
+) -> list[Path]:
+    """Draws what the trained model makes into the run's figures/ and lists the files; arguments
+    as for `evaluate`."""
     from weft.run.samples import draw
 
-    return draw(open_run(path).load(checkpoint))
+    return draw(open_run(path).load(checkpoint, accept, tell))
 
 
 def report(path: Path | str) -> Path:
@@ -193,7 +218,6 @@ def sweep(
         on_done: called as each point ends.
     """
     from weft.reports.overview import write_overview_of
-    from weft.run.directory import RunDirectory
     from weft.run.parents import find_weights
     from weft.sweeps.grid import open_plan, outstanding, points, table_of
     from weft.sweeps.pool import run_points
@@ -232,11 +256,15 @@ def sweep(
 def train_point(words: tuple[str, ...]) -> dict[str, Any]:
     """Trains one point of a sweep in a worker process, or goes on with it where it stopped."""
     where = Path(next(w.removeprefix("run.dir=") for w in words if w.startswith("run.dir=")))
+    # A sweep that was killed leaves processes that still save their runs, or even finish them.
+    RunDirectory(where).wait(ORPHAN_SECONDS)
     if (where / "status.json").is_file():
-        run = resume(where, report=False)
+        run = open_run(where)
+        if run.state != "finished":
+            run = resume(where, report=False)
     else:
-        if where.exists():
-            # Killed before its first status, or robbed of it: whatever it holds is kept.
+        if where.exists() and not never_begun(where):
+            # Robbed of its status: whatever it holds is kept.
             where.replace(aside(where))
         run = train(*words, report=False)
     return {} if run is None else run.metrics

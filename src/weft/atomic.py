@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,10 +17,11 @@ _SUFFIX = ".tmp"
 def replacing(path: Path) -> Iterator[Path]:
     """A new empty file that takes `path`'s place, fsynced, when the block ends without an error.
 
-    Its mode is what the umask leaves of 0666, as of any file a program makes.
+    Its mode is what the umask leaves of 0666, as of any file a program makes. What a process that
+    was killed left half written of `path` is removed first.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    sweep_halves(path.parent, path.name)
+    descriptor, temporary = _claim(path)
     try:
         yield temporary
         _sync(temporary)
@@ -28,6 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -44,8 +48,48 @@ def write_text(path: Path, text: str) -> None:
 
 
 def is_half(path: Path) -> bool:
-    """Whether `path` is what a process that was killed left of a file it was writing."""
+    """Whether `path` is, by its name, a file that is being written or was left half written."""
     return path.name.startswith(".") and path.suffix == _SUFFIX
+
+
+def sweep_halves(folder: Path, name: str = "") -> None:
+    """Removes what killed processes left half written in `folder`; a living one keeps its own.
+
+    Args:
+        folder: need not exist.
+        name: of the only file whose halves are meant.
+    """
+    if not folder.is_dir():
+        return
+    start = f".{name}." if name else "."
+    for path in folder.iterdir():
+        if is_half(path) and path.name.startswith(start):
+            # Not ours to remove, or gone already: whoever owns it will see to it.
+            with suppress(OSError):
+                _remove_if_left(path)
+
+
+def _remove_if_left(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _claim(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, and its descriptor, whose lock says that its writer lives."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        with suppress(
+            OSError
+        ):  # A file system without locks has no one who could take it for left.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, temporary
+        os.close(descriptor)  # Swept away in the moment before it was locked.
 
 
 def _sync(path: Path) -> None:

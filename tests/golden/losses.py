@@ -39,6 +39,12 @@ class _Losses:
     def alive(self, step: int) -> None:
         """Nobody watches."""
 
+    def settle(self) -> None:
+        """Nothing is saved."""
+
+    def saved(self) -> None:
+        """Nothing is saved."""
+
 
 def first_losses(recipe: str, words: Sequence[str], steps: int) -> list[float]:
     """Losses of the first `steps` steps of the recipe, through the loop that `weft train` runs."""

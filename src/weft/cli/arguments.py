@@ -19,4 +19,12 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.
 Checkpoint = Annotated[
     str | None, typer.Option(help="`best`, `last` or a step; best where there is one.")
 ]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-changes",
+        metavar="WHAT",
+        help="What may differ from what the run was made with: config, data, checkpoints.",
+    ),
+]
 Root = Annotated[Path, typer.Option(help="Folder that is searched for runs.")]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from weft.atomic import atomic_writer, is_half, write_text
+from weft.atomic import atomic_writer, sweep_halves, write_text
 from weft.errors import CheckpointError
 
 FORMAT = 1
@@ -95,30 +95,41 @@ class Store:
     def load(self, name: str | None = None) -> State:
         """Checkpoint `best`, `last` or a step number; by default the best if any.
 
-        Where it is damaged and was not asked for by name, the newest good one takes its place,
-        and the user is told.
+        Where it is damaged or gone and was not asked for by name, the newest good one takes its
+        place, and the user is told.
 
         Raises:
             CheckpointError: if there is none, or the one that was named is damaged.
         """
-        path = self.find(name)
+        if name not in (None, "last"):
+            return read(self.find(name))
+        state = self.newest()
+        if state is None:
+            return read(self.find(name))  # Says that there is none.
+        best = _best_step(state)
+        if name == "last" or best is None:
+            return state
         try:
-            return read(path)
+            return read(self.find(str(best)))
         except CheckpointError as error:
-            if name not in (None, "last"):
-                raise
-            self.warn(f"{error.message} ({path.name}); taking the newest that is not")
-            state = self.newest()
-            assert state is not None, "there are checkpoints, and `newest` raises if none is good"
+            name = self._path(best).name
+            self.warn(f"the best, {name}: {error.message}; taking the newest good one instead")
             return state
 
-    def tidy(self) -> None:
-        """Removes what a process that was killed while it saved left behind."""
+    def tidy(self, newest: State | None = None) -> None:
+        """Removes what a process that was killed while it saved left behind.
+
+        Args:
+            newest: the newest good checkpoint, if it was read: what it makes superfluous goes too.
+        """
         if not self.folder.is_dir():
             return
+        sweep_halves(self.folder)
+        if newest is not None:
+            self._retire(_best_step(newest))
         kept = {_sum_path(self._path(step)).name for step in self.steps()}
-        for path in self.folder.iterdir():
-            if is_half(path) or (path.suffix == ".sha256" and path.name not in kept):
+        for path in self.folder.glob("step_*.pt.sha256"):
+            if path.name not in kept:
                 path.unlink(missing_ok=True)
 
     def find(self, name: str | None = None) -> Path:

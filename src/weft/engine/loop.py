@@ -32,6 +32,12 @@ class Recorder(Protocol):
     def alive(self, step: int) -> None:
         """Says that the run still lives, at every log and before long work."""
 
+    def settle(self) -> None:
+        """Makes all rows so far survive a power cut, before a checkpoint says they are there."""
+
+    def saved(self) -> None:
+        """A step was saved: says so at once."""
+
 
 @dataclass
 class Progress:
@@ -164,7 +170,11 @@ class Trainer:
             "identity": self.parts.identity(),
             **self.stepper.state(),
         }
+        if self.recorder is not None:
+            self.recorder.settle()
         self.store.save(state, progress.step)
+        if self.recorder is not None:
+            self.recorder.saved()
 
     def _row(self, progress: Progress, values: Mapping[str, float]) -> None:
         assert self.recorder is not None

@@ -6,15 +6,21 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from weft.atomic import is_half, write_text
+from weft.atomic import is_half, sweep_halves, write_text
 from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import RunError
+
+_POLL = 0.1
+"""Seconds between two looks at a lock that is waited for."""
+
+_BEFORE_THE_FIRST_STATUS = {"lock", "config.yaml", "resolved.yaml", "env.json", "log.txt"}
 
 
 class RunDirectory:
@@ -71,14 +77,8 @@ class RunDirectory:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         self._lock = file
-        self._tidy()
-
-    def _tidy(self) -> None:
-        """Removes what a writer that was killed left half written."""
-        for folder in (self.path, self.figures):
-            for path in folder.glob(".*") if folder.is_dir() else ():
-                if is_half(path):
-                    path.unlink(missing_ok=True)
+        sweep_halves(self.path)
+        sweep_halves(self.figures)
 
     def unlock(self) -> None:
         """Lets others write."""
@@ -104,6 +104,12 @@ class RunDirectory:
             return True
         return False
 
+    def wait(self, seconds: float) -> None:
+        """Waits until no other process writes the run, at most so long."""
+        end = time.monotonic() + seconds
+        while self.is_locked() and time.monotonic() < end:
+            time.sleep(_POLL)
+
     def write_yaml(self, name: str, values: Mapping[str, Any], comment: str = "") -> None:
         """Writes `values` as NAME.yaml."""
         head = f"# {comment}\n" if comment else ""
@@ -120,17 +126,19 @@ class RunDirectory:
 
 
 def create(run: RunSection, family: str, name: str) -> RunDirectory:
-    """Makes a new directory: exactly `run.dir`, or `<root>/<family>/<name>[-n]`.
+    """Makes a new directory, and locks it: `run.dir`, or `<root>/<family>/<name>[-n]`.
+
+    One in which a run was killed before its first status counts as new.
 
     Raises:
         RunError: if `run.dir` exists and is not empty, or cannot be made.
     """
     try:
         if run.dir is not None:
-            return RunDirectory(_exact(Path(run.dir)))
+            return _exact(Path(run.dir))
         base = Path(run.root) / family
         base.mkdir(parents=True, exist_ok=True)
-        return RunDirectory(_numbered(base, run.name or name))
+        return _numbered(base, run.name or name)
     except OSError as error:
         raise RunError(
             f"cannot make the run's directory: {error.strerror}",
@@ -139,27 +147,64 @@ def create(run: RunSection, family: str, name: str) -> RunDirectory:
         ) from error
 
 
-def _exact(path: Path) -> Path:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+def never_begun(path: Path) -> bool:
+    """Whether `path` is a directory that is empty, or holds what a run that was killed before its
+    first status leaves: nothing that was computed, and the lock shows that a run made it."""
+    if not path.is_dir():
+        return False
+    entries = [entry for entry in path.iterdir() if not is_half(entry)]
+    names = {entry.name for entry in entries}
+    if "metrics.jsonl" in names and (path / "metrics.jsonl").stat().st_size == 0:
+        names.remove("metrics.jsonl")
+    return not entries or ("lock" in names and names <= _BEFORE_THE_FIRST_STATUS)
+
+
+def _exact(path: Path) -> RunDirectory:
+    if path.exists() and not never_begun(path):
+        begun = (path / "status.json").is_file()
         raise RunError(
-            "the directory is not empty, and runs are never overwritten",
+            "the directory is not empty, and runs are never overwritten"
+            if path.is_dir()
+            else "this is a file, not a directory",
             where=f"run.dir={path}",
-            hint=f"`weft resume {path}` goes on with the run in it; or choose another run.dir",
+            hint=f"`weft resume {path}` goes on with the run in it; or choose another run.dir"
+            if begun
+            else "choose another run.dir",
         )
     path.mkdir(parents=True, exist_ok=True)
-    return path
+    return _claimed(path)
 
 
-def _numbered(base: Path, name: str) -> Path:
+def _numbered(base: Path, name: str) -> RunDirectory:
     number = 1
     while True:
         path = base / (name if number == 1 else f"{name}-{number}")
+        number += 1
         try:
             path.mkdir()
         except FileExistsError:
-            number += 1
-            continue
-        return path
+            if not never_begun(path):
+                continue
+        try:
+            return _claimed(path)
+        except RunError:
+            continue  # Another process was faster.
+
+
+def _claimed(path: Path) -> RunDirectory:
+    """The directory, locked, cleared of what a run that never began left in it.
+
+    Raises:
+        RunError: if another process writes there, or has begun a run meanwhile.
+    """
+    directory = RunDirectory(path)
+    directory.lock()
+    if not never_begun(path):
+        directory.unlock()
+        raise RunError("another process has begun a run here", where=str(path))
+    for name in _BEFORE_THE_FIRST_STATUS - {"lock"}:
+        (path / name).unlink(missing_ok=True)
+    return directory
 
 
 def aside(path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,7 @@ def load(
     values: Mapping[str, Any],
     checkpoint: str | None = None,
     accept: Collection[str] = (),
+    tell: Callable[[str], None] = warnings.warn,
 ) -> Trained:
     """The model of the run in `path` with the weights of a checkpoint.
 
@@ -81,6 +82,7 @@ def load(
         values: its config, plain.
         checkpoint: `best`, `last` or a step; by default the best where there is one.
         accept: `config`, `data` or both, where they may differ from those of the checkpoint.
+        tell: gets a line for what is as it should not be, and is no obstacle.
 
     Raises:
         CheckpointError: if there is no such checkpoint, or it is damaged.
@@ -89,9 +91,9 @@ def load(
     family = find(str(values["family"]))
     parts = Parts.of(family, validate(values, family, str(path / "config.yaml")))
     directory = RunDirectory(path)
-    state = store_of(parts, directory, warnings.warn).load(checkpoint)
+    state = store_of(parts, directory, tell).load(checkpoint)
     saved = state.get("identity", {})
-    check(saved, parts.identity(), accept, warnings.warn)
+    check(saved, parts.identity(), accept, tell)
     model = parts.model()
     model.load_state_dict(state["model"])
     step = int(state["progress"]["step"])

@@ -85,6 +85,14 @@ class RunRecorder:
         if time.monotonic() - self._last_beat > _HEARTBEAT_SECONDS:
             self.status("running")
 
+    def settle(self) -> None:
+        """Makes all rows so far survive a power cut."""
+        os.fsync(self._file.fileno())
+
+    def saved(self) -> None:
+        """Tells the status that a step was saved: without it nobody would miss the checkpoints."""
+        self.status("running")
+
     def status(self, state: str, message: str = "") -> None:
         """Writes status.json."""
         self._last_beat = time.monotonic()

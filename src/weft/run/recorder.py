@@ -36,10 +36,7 @@ def store_of(parts: Parts, directory: RunDirectory, warn: Callable[[str], None])
     forever = section.keep_every and cadence_in_steps(
         section.keep_every, parts.spec.batches_per_epoch
     )
-    store = Store(directory.checkpoints, section.keep, forever or None, warn)
-    if directory.writes:
-        store.tidy()
-    return store
+    return Store(directory.checkpoints, section.keep, forever or None, warn)
 
 
 def recorder_of(

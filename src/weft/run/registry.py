@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,11 +85,16 @@ class Run:
         """What its task measures, most important first; none in runs of before they were kept."""
         return declared(self.status.get("declared") or ())
 
-    def load(self, checkpoint: str | None = None, accept: Collection[str] = ()) -> Trained:
+    def load(
+        self,
+        checkpoint: str | None = None,
+        accept: Collection[str] = (),
+        tell: Callable[[str], None] = warnings.warn,
+    ) -> Trained:
         """The trained model with its parts and data: the best checkpoint if any, else the last."""
         from weft.run.model import load
 
-        return load(self.path, self.config, checkpoint, accept)
+        return load(self.path, self.config, checkpoint, accept, tell)
 
     def load_model(self, checkpoint: str | None = None) -> nn.Module:
         """The trained model in eval mode: the best checkpoint if there is one, else the last."""

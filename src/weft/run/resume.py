@@ -26,8 +26,6 @@ from weft.run.session import Session
 # Sections that may change when a run is resumed: none of them changes what is computed.
 _FREE = ("log", "engine", "checkpoint")
 
-ACCEPTABLE = ("config", "data", "checkpoints")
-
 
 def resume(
     path: Path,
@@ -67,7 +65,10 @@ def resume(
         if ranks.first:
             directory.lock()
         try:
-            checkpoint = store_of(parts, directory, directory.note).newest()
+            store = store_of(parts, directory, directory.note)
+            checkpoint = store.newest()
+            if directory.writes:
+                store.tidy(checkpoint)
             saved = run.status.get("saved")
             if checkpoint is None and saved and "checkpoints" not in accept:
                 raise CheckpointError(

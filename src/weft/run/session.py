@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store
 from weft.engine.loop import Progress, Trainer
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
-from weft.errors import Interrupted, WeftError
+from weft.errors import CheckpointError, Interrupted, WeftError
 from weft.run.directory import RunDirectory
 from weft.run.export import export
 from weft.run.model import Trained
@@ -94,15 +96,28 @@ class Session:
 
         The model is kept as it is, data included, for what comes after.
         """
+        model = self.stepper.model
+        if progress.best_step not in (None, progress.step):
+            self._load_best(model, store, progress)
         best = progress.best_step
         step = progress.step if best is None else best
-        model = self.stepper.model
-        if best is not None:
-            model.load_state_dict(store.load(str(best))["model"])
         trained = Trained(directory, self.parts, model.eval(), step, self.data)
-        if best is not None:
+        if self.data.val is not None:
             # The last step always counts: if it is the best, the loop has just validated it.
-            splits = ("test",) if best == progress.step else ("val", "test")
+            splits = ("test",) if step == progress.step else ("val", "test")
             progress.metrics.update(trained.metrics(splits))
         export(model, self.parts.config, directory.weights)
         return trained
+
+    def _load_best(self, model: nn.Module, store: Store, progress: Progress) -> None:
+        """Puts the best weights into the model; where their checkpoint is damaged or gone, says so
+        and forgets which they were, so that the last weights count in all that follows."""
+        try:
+            model.load_state_dict(store.load(str(progress.best_step))["model"])
+        except CheckpointError as error:
+            store.warn(
+                f"warning: the best checkpoint, of step {progress.best_step}, cannot be used "
+                f"({error.message}): the weights of the last step, {progress.step}, are tested and "
+                "exported in its place"
+            )
+            progress.best_step = progress.best_value = None

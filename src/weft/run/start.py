@@ -63,7 +63,6 @@ def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
     if ranks.first:
         values, surroundings = derived(parts) | recorded(parents), environment(parts.device)
         directory = create(config.run, config.family, _name(asked.recipe))
-        directory.lock()
         directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
         directory.write_yaml("resolved", values)
         directory.write_json("env", surroundings)

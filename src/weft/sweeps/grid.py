@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.atomic import write_text
+from weft.atomic import sweep_halves, write_text
 from weft.config.place import told
 from weft.config.yaml import read_file, read_value, write
 from weft.errors import RunError
@@ -98,6 +98,7 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
                 hint="\n".join([*differences, "or give the new sweep another directory"]),
             )
         return points(known, directory)
+    sweep_halves(directory, PLAN)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise RunError(
             "the directory is in use, and not by a sweep",

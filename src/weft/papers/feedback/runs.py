@@ -138,4 +138,5 @@ def branch(run: Run, saved: Path, path: Path) -> Path:
     new.note(f"goes on from {saved}")
     state = {"state": "interrupted", "step": progress["step"], "started": now(), "message": ""}
     new.write_json("status", {**run.status, **state, "metrics": progress["metrics"]})
+    new.unlock()
     return new.path
