@@ -66,6 +66,7 @@ class Parts:
         ranks: this process among those that share each batch.
         plan: lengths in steps.
         files: those that the data came from so far, name -> SHA-256.
+        threads: CPU threads of steps and evaluations; None leaves them to torch.
     """
 
     family: Family
@@ -76,6 +77,7 @@ class Parts:
     ranks: Ranks
     plan: Plan
     files: dict[str, str] = field(default_factory=dict)
+    threads: int | None = None
 
     @staticmethod
     def of(family: Family, config: FamilyConfig, ranks: Ranks | None = None) -> Parts:

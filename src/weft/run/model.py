@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from weft.data.source import Splits
 from weft.engine.identity import check
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
+from weft.engine.threads import kept
 from weft.families import find
 from weft.run.directory import RunDirectory
 from weft.run.export import exported_config
@@ -69,6 +70,7 @@ class Trained:
 def load(
     path: Path,
     values: Mapping[str, Any],
+    resolved: Mapping[str, Any],
     checkpoint: str | None = None,
     accept: Collection[str] = (),
 ) -> Trained:
@@ -77,6 +79,7 @@ def load(
     Args:
         path: the run's directory.
         values: its config, plain.
+        resolved: what was derived from it when the run began.
         checkpoint: `best`, `last` or a step; by default the best where there is one.
         accept: `config`, `data` or both, where they may differ from those of the checkpoint.
 
@@ -86,6 +89,7 @@ def load(
     """
     family = find(str(values["family"]))
     parts = Parts.of(family, validate(values, family, str(path / "config.yaml")))
+    parts = replace(parts, threads=kept(parts, resolved).number)
     directory = RunDirectory(path)
     state = store_of(parts, directory, warnings.warn).load(checkpoint)
     saved = state.get("identity", {})

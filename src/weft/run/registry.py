@@ -76,7 +76,7 @@ class Run:
         """The trained model with its parts and data: the best checkpoint if any, else the last."""
         from weft.run.model import load
 
-        return load(self.path, self.config, checkpoint, accept)
+        return load(self.path, self.config, self.resolved, checkpoint, accept)
 
     def load_model(self, checkpoint: str | None = None) -> nn.Module:
         """The trained model in eval mode: the best checkpoint if there is one, else the last."""

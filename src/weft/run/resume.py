@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from weft.engine.device import joined
 from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
+from weft.engine.threads import kept
 from weft.errors import CheckpointError, RunError, UsageError
 from weft.families import find
 from weft.run.directory import RunDirectory
@@ -63,6 +65,8 @@ def resume(
             )
         config = changed(run.config, overrides, str(path / "config.yaml"))
         parts = Parts.of(find(config.family), config, ranks)
+        threads = kept(parts, run.resolved)
+        parts = replace(parts, threads=threads.number)
         directory = RunDirectory(path)
         if ranks.first:
             directory.lock()
@@ -97,6 +101,7 @@ def resume(
                 mine,
                 recipe,
                 followers,
+                threads.told,
             ).run(checkpoint)
         finally:
             directory.unlock()

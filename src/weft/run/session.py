@@ -29,6 +29,7 @@ class Session:
         directory: of the run, locked; None on all processes but the first.
         recipe: the words that named the config.
         followers: who follows the run.
+        opening: what to tell first, if anything.
     """
 
     parts: Parts
@@ -37,6 +38,7 @@ class Session:
     directory: RunDirectory | None
     recipe: str
     followers: Followers
+    opening: str = ""
 
     def run(self, checkpoint: Mapping[str, Any] | None = None) -> Trained | None:
         """Trains to the end, from `checkpoint` if there is one, and records how it ended.
@@ -58,6 +60,8 @@ class Session:
                 self.parts, self.directory, self.recipe, progress, self.followers
             )
             store = store_of(self.parts, self.directory, recorder.note)
+            if self.opening:
+                recorder.note(self.opening)
         state, message = "failed", ""
         try:
             outcome = Trainer(self.parts, self.data, stepper, store, recorder).train(progress)
