@@ -120,7 +120,7 @@ def _measured(step: Callable[[], object], total_steps: int, everything: int) -> 
     first = seconds(everything)
     if first > budget / 2:
         return _decided({1: [alone], everything: [first]})
-    block = max(1, min(10, int(_BLOCK_SECONDS / alone)))
+    block = max(1, int(min(_BLOCK_SECONDS, budget / 6) / alone))
     times: dict[int, list[float]] = {1: [], everything: []}
     while True:
         for threads, found in times.items():
