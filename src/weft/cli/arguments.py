@@ -15,7 +15,17 @@ Words = Annotated[
         help="Recipes and files, merged left to right, then overrides.",
     ),
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run's directory.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's directory, or its FAMILY/NAME below runs/.")
+]
+Accept = Annotated[
+    str,
+    typer.Option(
+        "--accept-changes",
+        metavar="WHAT,...",
+        help="Changes since the run was saved that are meant: config, data, checkpoints.",
+    ),
+]
 Checkpoint = Annotated[
     str | None, typer.Option(help="`best`, `last` or a step; best where there is one.")
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weft.cli.arguments import Checkpoint, Json, RunPath, Words
+from weft.cli.arguments import Accept, Checkpoint, Json, RunPath, Words
 from weft.cli.listing import run_values
 from weft.cli.output import emit, pairs, readable, tell
 from weft.errors import WeftError
@@ -49,28 +49,33 @@ def resume(
         typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to log, engine or checkpoint."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    accept: Accept = "",
     as_json: Json = False,
 ) -> None:
     """Go on with a run exactly where its newest good checkpoint left it."""
     from weft import api
 
-    _show_run(api.resume(run, *(words or ()), show=not quiet), as_json)
+    _show_run(api.resume(run, *(words or ()), show=not quiet, accept=accept), as_json)
 
 
-def evaluate(run: RunPath, checkpoint: Checkpoint = None, as_json: Json = False) -> None:
+def evaluate(
+    run: RunPath, checkpoint: Checkpoint = None, accept: Accept = "", as_json: Json = False
+) -> None:
     """Recompute the metrics of a run's checkpoint."""
     from weft import api
-    from weft.run.registry import open_run
+    from weft.run.named import named
 
-    metrics = api.evaluate(run, checkpoint)
-    emit(as_json, metrics, lambda: _metrics(metrics, open_run(run).declared))
+    metrics = api.evaluate(run, checkpoint, accept)
+    emit(as_json, metrics, lambda: _metrics(metrics, named(run).declared))
 
 
-def sample(run: RunPath, checkpoint: Checkpoint = None, as_json: Json = False) -> None:
+def sample(
+    run: RunPath, checkpoint: Checkpoint = None, accept: Accept = "", as_json: Json = False
+) -> None:
     """Draw what the trained model makes into the run's figures."""
     from weft import api
 
-    files = [str(path) for path in api.sample(run, checkpoint)]
+    files = [str(path) for path in api.sample(run, checkpoint, accept)]
     emit(as_json, {"figures": files}, lambda: "\n".join(files))
 
 

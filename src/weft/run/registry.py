@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from weft.run.model import Trained
 
 
+STATES = ("running", "finished", "interrupted", "failed", "crashed")
+"""What a run can be; crashed is one of which no end is recorded, and which nobody writes."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A run as its files tell it.

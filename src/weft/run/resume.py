@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.base import FamilyConfig
+from weft.config.explain import suggest
 from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.device import joined
@@ -29,6 +30,25 @@ from weft.run.session import Session
 _FREE = ("log", "engine", "checkpoint")
 
 ACCEPTABLE = ("config", "data", "checkpoints")
+"""What may differ from what a checkpoint says, or be gone, where a user says so."""
+
+
+def acceptable(said: str | Collection[str]) -> frozenset[str]:
+    """The differences that are accepted: words, or one text with commas between them.
+
+    Raises:
+        UsageError: if one of them is none that could be.
+    """
+    words = said.split(",") if isinstance(said, str) else said
+    found = frozenset(word.strip() for word in words) - {""}
+    for word in sorted(found - {*ACCEPTABLE}):
+        raise UsageError(
+            f"`{word}` is nothing that can be accepted",
+            where="--accept-changes",
+            expected=f"some of {', '.join(ACCEPTABLE)}",
+            hint=suggest(word, ACCEPTABLE, ""),
+        )
+    return found
 
 
 def resume(
