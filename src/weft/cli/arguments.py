@@ -8,11 +8,21 @@ from typing import Annotated
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def _recipes(incomplete: str) -> list[str]:
+    """Recipes that a word which has been begun could become, for the shell."""
+    from weft import api
+
+    return [row["recipe"] for row in api.recipes() if row["recipe"].startswith(incomplete)]
+
+
 Words = Annotated[
     list[str],
     typer.Argument(
         metavar="RECIPE|FILE... [KEY=VALUE ...]",
         help="Recipes and files, merged left to right, then overrides.",
+        autocompletion=_recipes,
     ),
 ]
 RunPath = Annotated[
