@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         sweep,
         train,
     )
+    from weft.version import __version__ as __version__
 
 __all__ = [
     "bench",
@@ -41,4 +42,4 @@ __all__ = [
     "train",
 ]
 
-__getattr__ = lazy(__name__, dict.fromkeys(__all__, "weft.api"))
+__getattr__ = lazy(__name__, {**dict.fromkeys(__all__, "weft.api"), "__version__": "weft.version"})

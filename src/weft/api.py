@@ -14,6 +14,7 @@ from weft.config.load import load as load_config
 from weft.config.presets import presets
 from weft.errors import Interrupted, RunError, UsageError, WeftError
 from weft.run.directory import RunDirectory, aside, never_begun
+from weft.run.named import folder_named, is_run, named
 from weft.run.registry import Run, find_runs, open_run
 
 if TYPE_CHECKING:
@@ -104,69 +105,75 @@ def resume(
     show: bool = False,
     report: bool = True,
     sinks: Sequence[SinkMaker] = (),
-    accept: Collection[str] = (),
+    accept: str | Collection[str] = (),
 ) -> Run | None:
     """Goes on with an interrupted or crashed run, bit for bit on a CPU.
 
     Args:
-        path: the run's directory.
+        path: the run's directory, or its `family/name` below runs/.
         words: `key=value` changes below `log`, `engine` and `checkpoint`.
         show, report, sinks: as for `train`.
-        accept: `config`, `data` where they may differ from what the run was started with;
-            `checkpoints` if they are gone and it is to begin again.
+        accept: what may differ from what its checkpoints say: `config`, `data`; or be gone:
+            `checkpoints`.
     """
     from weft.config.yaml import read_value
     from weft.run.recorder import Followers
-    from weft.run.resume import resume
+    from weft.run.resume import acceptable, resume
 
+    allowed, run = acceptable(accept), named(path)
     pairs = [word.partition("=") for word in words]
     changes = {key: read_value(text, "command line") for key, _, text in pairs}
-    return _done(resume(Path(path), changes, Followers(show, sinks), accept), report)
+    return _done(resume(run.path, changes, Followers(show, sinks), allowed), report)
 
 
 def evaluate(
     path: Path | str,
     checkpoint: str | None = None,
-    accept: Collection[str] = (),
+    accept: str | Collection[str] = (),
     tell: Callable[[str], None] = warnings.warn,
 ) -> dict[str, float]:
     """Metrics of a run's `best`, `last` or numbered checkpoint on every held-out split.
 
     Args:
-        path: the run's directory.
-        checkpoint: the best where there is one, by default.
-        accept: `config`, `data` where they may differ from those of the checkpoint.
+        path: the run's directory, or its `family/name` below runs/.
+        checkpoint: the best by default, where there is one.
+        accept: `config` or `data`, where they may differ from what the checkpoint says.
         tell: gets a line for what differs, or is damaged, and is no obstacle.
     """
-    return open_run(path).load(checkpoint, accept, tell).metrics()
+    from weft.run.resume import acceptable
+
+    return named(path).load(checkpoint, acceptable(accept), tell).metrics()
 
 
 def sample(
     path: Path | str,
     checkpoint: str | None = None,
-    accept: Collection[str] = (),
+    accept: str | Collection[str] = (),
     tell: Callable[[str], None] = warnings.warn,
 ) -> list[Path]:
     """Draws what the trained model makes into the run's figures/ and lists the files; arguments
     as for `evaluate`."""
+    from weft.run.resume import acceptable
     from weft.run.samples import draw
 
-    return draw(open_run(path).load(checkpoint, accept, tell))
+    return draw(named(path).load(checkpoint, acceptable(accept), tell))
 
 
 def report(path: Path | str) -> Path:
     """Writes report.html, one self-contained page, and gives its path.
 
     Args:
-        path: a run's directory, or a folder of runs: a sweep's, or one above several.
+        path: a run's directory, or a folder of runs: a sweep's, or one above several; or the name
+            of either below runs/, such as `family/name`.
     """
     from weft.reports.overview import write_overview_of
     from weft.reports.page import write_page
     from weft.sweeps.grid import table_of
 
-    if not (Path(path) / "status.json").is_file() and (found := find_runs(path)):
-        return write_overview_of(Path(path), found, table_of(Path(path), found)).page
-    return write_page(open_run(path))
+    folder = folder_named(path)
+    if not is_run(folder) and (found := find_runs(folder)):
+        return write_overview_of(folder, found, table_of(folder, found)).page
+    return write_page(named(path))
 
 
 def runs(root: Path | str = "runs") -> list[Run]:
@@ -178,8 +185,7 @@ def load(path: Path | str) -> nn.Module:
     """The trained model in a run's directory or in an exported model.safetensors, in eval mode."""
     from weft.run.model import load_weights
 
-    path = Path(path)
-    return open_run(path).load_model() if path.is_dir() else load_weights(path)
+    return load_weights(Path(path)) if Path(path).is_file() else named(path).load_model()
 
 
 @dataclass(frozen=True)

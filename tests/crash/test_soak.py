@@ -46,7 +46,8 @@ def test_memory_and_descriptors_stay_flat_over_many_steps(
     (watched,) = watches
     early, late = watched.seen[2000], watched.seen[20000]
     print(
-        f"resident {early[0] / 2**20:.1f} -> {late[0] / 2**20:.1f} MiB, files {early[1]} -> {late[1]}"
+        f"resident {early[0] / 2**20:.1f} -> {late[0] / 2**20:.1f} MiB, "
+        f"files {early[1]} -> {late[1]}"
     )
     assert late[1] == early[1]
     assert late[0] - early[0] < 4 * 2**20

@@ -16,13 +16,11 @@ from weft.errors import WeftError
 
 app = typer.Typer(
     help="A workbench for neural systems that keep what they know in unusual places.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-config_app = typer.Typer(help="Show a recipe's config or its schema.", no_args_is_help=True)
-data_app = typer.Typer(help="List, fetch and verify data sets.", no_args_is_help=True)
+config_app = typer.Typer(help="Show a recipe's config or its schema.")
+data_app = typer.Typer(help="List, fetch and verify data sets.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 
@@ -50,12 +48,35 @@ data_app.command("get")(data.get)
 data_app.command("check")(data.check)
 
 
-@app.callback()
+def _help(context: typer.Context) -> None:
+    """Shows what commands there are where none is named."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for group in (config_app, data_app):
+    group.callback(invoke_without_command=True)(_help)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from weft.version import __version__
+
+        print(f"weft {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Options that stand before the command."""
     _Debug.on = debug
+    _help(context)
 
 
 class _Debug:
@@ -69,10 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
     except TyperException as error:
-        # Also raised, without a message, to show help when no command is given.
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        if message:
-            tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
+        tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
         return 2
     except WeftError as error:
         return _told(error)

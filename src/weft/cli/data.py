@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from weft.cli.arguments import Json
-from weft.cli.output import emit, pairs
+from weft.cli.output import described, emit, pairs
 from weft.errors import WeftError
 
 
@@ -33,10 +34,14 @@ def list_sets(root: Annotated[Path | None, typer.Option()] = None, as_json: Json
     emit(
         as_json,
         rows,
-        lambda: pairs(
-            {r["name"]: f"{'here' if r['here'] else 'not here'}  {r['items']}" for r in rows}
-        ),
+        lambda: described({row["name"]: _shown(row) for row in rows}),
     )
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    """Whether a data set is here, and how many items its parts have."""
+    parts = (f"{split} {count:,}" for split, count in row["items"].items())
+    return f"{'here' if row['here'] else 'not here':<8}  {'  '.join(parts)}"
 
 
 def get(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weft.cli.arguments import Json
-from weft.cli.output import emit, pairs, tell
+from weft.cli.output import described, emit, pairs, tell
 from weft.errors import WeftError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def recipes(
     from weft import api
 
     rows = api.recipes(family)
-    emit(as_json, rows, lambda: pairs({row["recipe"]: row["about"] for row in rows}))
+    emit(as_json, rows, lambda: described({row["recipe"]: row["about"] for row in rows}))
 
 
 def doctor(as_json: Json = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from weft.cli.arguments import Json, Root
 from weft.cli.output import emit
+from weft.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,11 +25,15 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List runs."""
-    from weft import api
+    from weft import api, families
     from weft.reports.tables import Column, Table, format_number, rich_table
+    from weft.run.registry import STATES
 
+    everything = api.runs(root)
+    _check("--family", family, [*families.names(), *(run.family for run in everything)])
+    _check("--state", state, [*STATES, *(run.state for run in everything)])
     found = [
-        run for run in api.runs(root) if family in (None, run.family) and state in (None, run.state)
+        run for run in everything if family in (None, run.family) and state in (None, run.state)
     ]
     values = [run_values(run) for run in found]
 
@@ -46,7 +52,9 @@ def runs(
         )
         return rich_table(Table(tuple(columns), rows))
 
-    emit(as_json, values, table if values else lambda: f"no runs below {root}")
+    kept = [f"{what} {word}" for what, word in (("family", family), ("state", state)) if word]
+    none = f"no runs{' of ' * bool(kept)}{' and '.join(kept)} below {root}"
+    emit(as_json, values, table if values else lambda: none)
 
 
 def report(
@@ -95,6 +103,20 @@ def run_values(run: Run) -> dict[str, Any]:
         "declared": [metric.plain() for metric in run.declared],
         "parents": {key: pin["file"] for key, pin in run.parents.items()},
     }
+
+
+def _check(option: str, word: str | None, known: Sequence[str]) -> None:
+    """Refuses a word that no run can be filtered by."""
+    if word is not None and word not in known:
+        from weft.config.explain import suggest
+
+        names = list(dict.fromkeys(known))
+        raise UsageError(
+            f"`{word}` is no {option.removeprefix('--')} that runs have",
+            where=option,
+            expected=f"one of {', '.join(names)}",
+            hint=suggest(word, names, ""),
+        )
 
 
 def _near(file: str) -> str:

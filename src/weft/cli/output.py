@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,31 @@ def pairs(values: Mapping[str, Any]) -> str:
     """Two aligned columns."""
     width = max(map(len, values), default=0)
     return "\n".join(f"{key:<{width}}  {value}" for key, value in values.items())
+
+
+def described(values: Mapping[str, str], width: int | None = None) -> str:
+    """Names, and beside or below each what it is, in lines of at most `width` characters.
+
+    Args:
+        values: what each name is.
+        width: the terminal's, or 80 where there is none, unless it is given.
+    """
+    width = width or max(40, shutil.get_terminal_size((80, 24)).columns)
+    beside = min(max(map(len, values), default=0), width // 4)
+    lines: list[str] = []
+    for name, about in values.items():
+        head = f"{name:<{beside}}  "
+        if len(name) > beside:
+            lines.append(name)
+            head = " " * (beside + 2)
+        lines += textwrap.wrap(
+            about,
+            width,
+            initial_indent=head,
+            subsequent_indent=" " * (beside + 2),
+            break_on_hyphens=False,
+        ) or [head.rstrip()]
+    return "\n".join(lines)
 
 
 def readable(values: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from weft.cli.arguments import Json
-from weft.cli.output import emit, pairs
+from weft.cli.output import described, emit
 
 
 def study(
@@ -26,5 +26,5 @@ def study(
     if name is not None:
         return studies.find(name)(words or [])
     rows = {study: studies.about(path) for study, path in studies.paths().items()}
-    emit(as_json, [{"study": key, "about": rows[key]} for key in rows], lambda: pairs(rows))
+    emit(as_json, [{"study": key, "about": rows[key]} for key in rows], lambda: described(rows))
     return 0

@@ -12,8 +12,7 @@ import typer
 from weft.cli.arguments import Accept, Checkpoint, Json, RunPath, Words
 from weft.cli.listing import run_values
 from weft.cli.output import emit, pairs, readable, tell
-from weft.config.explain import suggest
-from weft.errors import UsageError, WeftError
+from weft.errors import WeftError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,35 +49,33 @@ def resume(
         typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to log, engine or checkpoint."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
-    accept: Accept = None,
+    accept: Accept = "",
     as_json: Json = False,
 ) -> None:
     """Go on with a run exactly where its newest good checkpoint left it."""
     from weft import api
 
-    accepted = _accepted(accept, "config", "data", "checkpoints")
-    _show_run(api.resume(run, *(words or ()), show=not quiet, accept=accepted), as_json)
+    _show_run(api.resume(run, *(words or ()), show=not quiet, accept=accept), as_json)
 
 
 def evaluate(
-    run: RunPath, checkpoint: Checkpoint = None, accept: Accept = None, as_json: Json = False
+    run: RunPath, checkpoint: Checkpoint = None, accept: Accept = "", as_json: Json = False
 ) -> None:
     """Recompute the metrics of a run's checkpoint."""
     from weft import api
-    from weft.run.registry import open_run
+    from weft.run.named import named
 
-    metrics = api.evaluate(run, checkpoint, _accepted(accept, "config", "data"), tell)
-    emit(as_json, metrics, lambda: _metrics(metrics, open_run(run).declared))
+    metrics = api.evaluate(run, checkpoint, accept, tell)
+    emit(as_json, metrics, lambda: _metrics(metrics, named(run).declared))
 
 
 def sample(
-    run: RunPath, checkpoint: Checkpoint = None, accept: Accept = None, as_json: Json = False
+    run: RunPath, checkpoint: Checkpoint = None, accept: Accept = "", as_json: Json = False
 ) -> None:
     """Draw what the trained model makes into the run's figures."""
     from weft import api
 
-    accepted = _accepted(accept, "config", "data")
-    files = [str(path) for path in api.sample(run, checkpoint, accepted, tell)]
+    files = [str(path) for path in api.sample(run, checkpoint, accept, tell)]
     emit(as_json, {"figures": files}, lambda: "\n".join(files))
 
 
@@ -122,20 +119,6 @@ def sweep(
             f"{len(failed)} of {len(result.outcomes)} runs did not finish",
             hint="the same command again tries them once more",
         )
-
-
-def _accepted(words: Sequence[str] | None, *known: str) -> list[str]:
-    """What `--accept-changes a,b` and `--accept-changes a --accept-changes b` name."""
-    named = [name.strip() for word in words or () for name in word.split(",")]
-    for name in named:
-        if name not in known:
-            raise UsageError(
-                f"`{name}` is nothing whose changes can be accepted",
-                where="--accept-changes",
-                expected=f"{', '.join(known[:-1])} or {known[-1]}",
-                hint=suggest(name, known, ""),
-            )
-    return named
 
 
 def _show_run(run: Run | None, as_json: bool) -> None:

@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 _CADENCE = re.compile(r"^([1-9]\d*) (step|epoch)s?$")
 
 
+def _with_unit(value: Any) -> Any:
+    """A bare number, from a file, a command line or Python, counts steps."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value} step{'' if value == 1 else 's'}"
+    return f"{value} steps" if isinstance(value, str) and value.isdecimal() else value
+
+
 def _check_cadence(text: str) -> str:
     if not _CADENCE.match(text):
-        raise ValueError("expected a number and a unit, such as `390 steps` or `1 epoch`")
+        raise ValueError(f"`{text}` is no cadence: say `390 steps`, `1 epoch`, or 390 for steps")
     return text
 
 
-Cadence = Annotated[str, AfterValidator(_check_cadence)]
+COUNTS = BeforeValidator(_with_unit)
+"""What marks a field as a cadence."""
+
+ACCEPTED = "a number of steps, `N steps` or `N epochs`"
+
+Cadence = Annotated[
+    str,
+    COUNTS,
+    AfterValidator(_check_cadence),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": "^[1-9][0-9]*( (step|epoch)s?)?$"},
+                {"type": "integer", "minimum": 1},
+            ]
+        }
+    ),
+]
 
 
 def cadence_in_steps(cadence: str, batches_per_epoch: int) -> int:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from weft.config.cadence import ACCEPTED, COUNTS
 from weft.config.kinds import SECTIONS, broken
 from weft.config.rule import BROKEN
 from weft.config.runref import RunRef
@@ -50,7 +51,8 @@ def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
 
 def expected(info: FieldInfo) -> str:
     """Type and range of a field, as in `int >= 1 or null` or `one of mlp, cnn`."""
-    words, null, _ = _type_words(info.annotation).partition(" or null")
+    whole = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    words, null, _ = _type_words(whole).partition(" or null")
     signs = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
     limits = [
         f"{sign} {getattr(meta, kind.__name__.lower())}"
@@ -117,23 +119,47 @@ def _explain_one(
         absent = broken(dotted) if dotted in SECTIONS else {}
         if (tag := str(_tag_given(problem["input"]))) in absent:
             return absent[tag]
+        tags = [tag_of(branch) for branch in _branches(model, path, values)]
         return ConfigError(
             f"`{dotted}.kind` = {_show(_tag_given(problem['input']))} is not a kind of {dotted}",
             where=origin((*path, "kind")),
-            expected=f"one of {', '.join(tag_of(m) for m in _branches(model, path, values))}",
+            expected=f"{dotted}.kind: {_or(tags)}",
+            hint=suggest(tag, tags, ""),
         )
     info = section.model_fields.get(path[-1]) if section and path else None
     if info is None or problem["type"] == "value_error":
         message = str(problem["msg"]).removeprefix("Value error, ")
         return ConfigError(f"`{dotted}`: {message}" if dotted else message, where=where)
+    accepted = _accepted(dotted, info)
     if problem["type"] == "missing":
-        return ConfigError(f"`{dotted}` is missing", where=where, expected=expected(info))
+        return ConfigError(f"`{dotted}` is missing", where=where, expected=accepted)
+    tags = [tag_of(branch) for branch in models_of(info.annotation)]
+    named = len(tags) > 1 and problem["input"] in tags
     return ConfigError(
         f"`{dotted}` = {_show(problem['input'])} is not allowed",
         where=where,
-        expected=expected(info),
-        hint=about(info, _default(model, path, section)),
+        expected=accepted,
+        hint=f"did you mean `{dotted}.kind={problem['input']}`?"
+        if named
+        else about(info, _default(model, path, section)),
     )
+
+
+def _accepted(key: str, info: FieldInfo) -> str:
+    """What may stand at `key`; kinds and the options of a section as a user writes them."""
+    branches = models_of(info.annotation)
+    if len(branches) > 1:
+        return f"{key}.kind: {_or([tag_of(branch) for branch in branches])}, with its options"
+    if branches:
+        return "options below it: " + ", ".join(
+            f"{key}.{name}" for name in branches[0].model_fields
+        )
+    return expected(info)
+
+
+def _or(words: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def about(info: FieldInfo, default: Any = PydanticUndefined) -> str:
@@ -170,9 +196,14 @@ def _unknown_key(
     # A key given at the wrong level (`lr=1e-3`) is found by its last part.
     same_leaf = [known for known in everywhere if known.split(".")[-1] == path[-1]]
     lines = []
+    others = _branches(model, path[:-1], {}) if parent else []
+    kinds = [tag_of(b) for b in others if len(others) > 1 and path[-1] in b.model_fields]
+    if kinds:
+        lines.append(f"`{path[-1]}` is an option of {parent}.kind: {_or(kinds)}")
+        close = same_leaf = []
     for guess in close or same_leaf[:3]:
         info = siblings.get(guess) or everywhere[guess]
-        lines.append(f"did you mean `{guess}`?  ({expected(info)}, {about(info)})")
+        lines.append(f"did you mean `{guess}`?  ({_accepted(guess, info)}, {about(info)})")
     shown = sorted(section.model_fields)
     lines.append(
         f"keys of `{parent}`: {', '.join(shown)}"
@@ -216,7 +247,7 @@ def _tag_given(value: Any) -> Any:
 def _type_words(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _type_words(arguments[0])
+        return ACCEPTED if COUNTS in arguments[1:] else _type_words(arguments[0])
     if origin is Literal:
         return f"one of {', '.join(str(a) for a in arguments)}"
     if origin in (Union, types.UnionType):

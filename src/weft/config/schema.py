@@ -24,9 +24,9 @@ A recipe such as `cet/mnist` is a preset: values for some of these keys. A file 
 wins. `weft config show RECIPE --origin` prints what a recipe resolves to and who set it;
 `weft config schema NAME > schema.json` writes a JSON schema for editors.
 
-A cadence reads `390 steps` or `1 epoch`. A section with a `kind` has the options of that kind,
-named in brackets behind the key, and no others. Of a family the tables name what every run has
-again, at their end, where the family has another default."""
+A cadence reads `390 steps` or `1 epoch`; a bare number means steps. A section with a `kind` has
+the options of that kind, named in brackets behind the key, and no others. Of a family the tables
+name what every run has again, at their end, where the family has another default."""
 
 
 def json_schema(model: type[FamilyConfig]) -> dict[str, Any]:

@@ -147,8 +147,13 @@ class LogConfig(Section):
 class EngineConfig(Section):
     """How the arithmetic is carried out; none of it changes what is computed."""
 
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; torch's choice if unset.")
+    device: str = Field(
+        "auto",
+        description="auto (cuda where there is one, else cpu), cpu, cuda, cuda:N or mps.",
+    )
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; one or all, whichever steps faster."
+    )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="bf16 computes under autocast and keeps fp32 master weights."
     )

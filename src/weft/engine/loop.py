@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from types import FrameType
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from weft.data.random import stream
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store
-from weft.engine.device import float_buffers, precision, seed_step, shares
+from weft.engine.device import float_buffers, precision, seed_step, shares, using_threads
 from weft.engine.parts import Parts
 from weft.engine.step import Scalars, Stepper
 from weft.task import calls
@@ -75,7 +76,7 @@ class Trainer:
         planned: int | None = None
         window = Window()
         started = time.perf_counter() - progress.seconds
-        with graceful_stop() as stop:
+        with graceful_stop() as stop, using_threads(self.parts.threads):
             while progress.step < plan.total_steps:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
@@ -97,6 +98,12 @@ class Trainer:
                 if improved or plan.due(plan.eval_every, done):
                     window.restart()
         return "finished"
+
+    def rehearse(self) -> Iterator[Scalars]:
+        """Takes the first epoch's steps, one each time it is asked, over and over."""
+        batches = self._planned(0)
+        for step in cycle(range(min(len(batches), self.parts.plan.total_steps))):
+            yield self._step(batches[step], step, log=False)
 
     def _planned(self, epoch: int) -> Sequence[Tensor]:
         parts = self.parts
@@ -193,13 +200,14 @@ def evaluate(
 
 @contextmanager
 def at_rest(parts: Parts, model: nn.Module, step: int) -> Iterator[Context]:
-    """Evaluation and sampling happen inside: eval mode, no gradients, the run's precision, and
-    random streams of their own, so that they change no training."""
+    """Evaluation and sampling happen inside: eval mode, no gradients, the run's precision and
+    threads, and random streams of their own, so that they change no training."""
     seed_step(parts.config.seed, step, 1 << 20, parts.device)
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), precision(parts.config.engine, parts.device):
+        arithmetic = precision(parts.config.engine, parts.device)
+        with torch.no_grad(), using_threads(parts.threads), arithmetic:
             yield parts.context(step)
     finally:
         model.train(was_training)

@@ -68,6 +68,7 @@ class Parts:
         plan: lengths in steps.
         files: those that the data came from so far, name -> SHA-256.
         remarks: what readers did to the data that a user should know of.
+        threads: CPU threads of steps and evaluations; None leaves them to torch.
     """
 
     family: Family
@@ -79,6 +80,7 @@ class Parts:
     plan: Plan
     files: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    threads: int | None = None
 
     @staticmethod
     def of(family: Family, config: FamilyConfig, ranks: Ranks | None = None) -> Parts:

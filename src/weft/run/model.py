@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from weft.data.source import Splits
 from weft.engine.identity import check
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
+from weft.engine.threads import kept
 from weft.errors import CheckpointError
 from weft.families import find
 from weft.run.directory import RunDirectory
@@ -71,6 +72,7 @@ class Trained:
 def load(
     path: Path,
     values: Mapping[str, Any],
+    resolved: Mapping[str, Any],
     checkpoint: str | None = None,
     accept: Collection[str] = (),
     tell: Callable[[str], None] = warnings.warn,
@@ -80,6 +82,7 @@ def load(
     Args:
         path: the run's directory.
         values: its config, plain.
+        resolved: what was derived from it when the run began.
         checkpoint: `best`, `last` or a step; by default the best where there is one.
         accept: `config`, `data` or both, where they may differ from those of the checkpoint.
         tell: gets a line for what is as it should not be, and is no obstacle.
@@ -90,6 +93,7 @@ def load(
     """
     family = find(str(values["family"]))
     parts = Parts.of(family, validate(values, family, str(path / "config.yaml")))
+    parts = replace(parts, threads=kept(parts, resolved).number)
     directory = RunDirectory(path)
     state = store_of(parts, directory, tell).load(checkpoint)
     saved = state.get("identity", {})

@@ -34,6 +34,10 @@ _RESOLVED: Fields = {
 }  # fmt: skip
 
 
+STATES = ("running", "finished", "interrupted", "failed", "crashed")
+"""What a run can be; crashed is one of which no end is recorded, and which nobody writes."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A run as its files tell it.
@@ -94,7 +98,7 @@ class Run:
         """The trained model with its parts and data: the best checkpoint if any, else the last."""
         from weft.run.model import load
 
-        return load(self.path, self.config, checkpoint, accept, tell)
+        return load(self.path, self.config, self.resolved, checkpoint, accept, tell)
 
     def load_model(self, checkpoint: str | None = None) -> nn.Module:
         """The trained model in eval mode: the best checkpoint if there is one, else the last."""

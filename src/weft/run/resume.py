@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from weft.config.base import FamilyConfig
+from weft.config.explain import suggest
 from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.device import joined
 from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
+from weft.engine.threads import kept
 from weft.errors import CheckpointError, RunError, UsageError
 from weft.families import find
 from weft.run.directory import RunDirectory
@@ -25,6 +28,27 @@ from weft.run.session import Session
 
 # Sections that may change when a run is resumed: none of them changes what is computed.
 _FREE = ("log", "engine", "checkpoint")
+
+ACCEPTABLE = ("config", "data", "checkpoints")
+"""What may differ from what a checkpoint says, or be gone, where a user says so."""
+
+
+def acceptable(said: str | Collection[str]) -> frozenset[str]:
+    """The differences that are accepted: words, or one text with commas between them.
+
+    Raises:
+        UsageError: if one of them is none that could be.
+    """
+    words = said.split(",") if isinstance(said, str) else said
+    found = frozenset(word.strip() for word in words) - {""}
+    for word in sorted(found - {*ACCEPTABLE}):
+        raise UsageError(
+            f"`{word}` is nothing that can be accepted",
+            where="--accept-changes",
+            expected=f"some of {', '.join(ACCEPTABLE)}",
+            hint=suggest(word, ACCEPTABLE, ""),
+        )
+    return found
 
 
 def resume(
@@ -61,6 +85,8 @@ def resume(
             )
         config = changed(run.config, overrides, str(path / "config.yaml"))
         parts = Parts.of(find(config.family), config, ranks)
+        threads = kept(parts, run.resolved)
+        parts = replace(parts, threads=threads.number)
         directory = RunDirectory(path)
         if ranks.first:
             directory.lock()
@@ -98,6 +124,7 @@ def resume(
                 mine,
                 recipe,
                 followers,
+                threads.told,
             ).run(checkpoint)
         finally:
             directory.unlock()

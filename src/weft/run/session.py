@@ -31,6 +31,7 @@ class Session:
         directory: of the run, locked; None on all processes but the first.
         recipe: the words that named the config.
         followers: who follows the run.
+        opening: what to tell first, if anything.
     """
 
     parts: Parts
@@ -39,6 +40,7 @@ class Session:
     directory: RunDirectory | None
     recipe: str
     followers: Followers
+    opening: str = ""
 
     def run(self, checkpoint: Mapping[str, Any] | None = None) -> Trained | None:
         """Trains to the end, from `checkpoint` if there is one, and records how it ended.
@@ -62,6 +64,8 @@ class Session:
             for remark in self.parts.remarks:
                 recorder.note(f"note: {remark}")
             store = store_of(self.parts, self.directory, recorder.note)
+            if self.opening:
+                recorder.note(self.opening)
         state, message = "failed", ""
         try:
             outcome = Trainer(self.parts, self.data, stepper, store, recorder).train(progress)

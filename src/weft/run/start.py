@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from weft.engine.device import Ranks, joined
 from weft.engine.parts import Parts
 from weft.engine.profile import resolved as derived
 from weft.engine.step import Stepper
+from weft.engine.threads import choose
 from weft.families import find
 from weft.run.directory import create
 from weft.run.environment import environment
@@ -59,16 +61,20 @@ def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
     parts = Parts.of(find(config.family), config, ranks)
     parents = find_parents(config, asked.origin)
     stepper, data = Stepper(parts, parts.model(parents)), parts.data()
+    threads = choose(parts, stepper.model, data)
+    parts = replace(parts, threads=threads.number)
     directory = None
     if ranks.first:
-        values, surroundings = derived(parts) | recorded(parents), environment(parts.device)
+        values = derived(parts) | threads.plain() | recorded(parents)
+        surroundings = environment(parts.device)
+        surroundings["threads"] = threads.number or surroundings["threads"]
         directory = create(config.run, config.family, _name(asked.recipe))
         directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
         directory.write_yaml("resolved", values)
         directory.write_json("env", surroundings)
         for notice in (*asked.notices, *map(str, parents.values())):
             directory.note(notice)
-    return Session(parts, stepper, data, directory, asked.recipe, followers)
+    return Session(parts, stepper, data, directory, asked.recipe, followers, threads.told)
 
 
 def _name(recipe: str) -> str:
