@@ -81,6 +81,12 @@ class DataError(WeftError):
     exit_code = 2
 
 
+class MissingData(DataError):
+    """A data set of the catalogue is not on this machine: nothing is wrong with what was asked."""
+
+    exit_code = 1
+
+
 class CheckpointError(WeftError):
     """A checkpoint is missing, damaged, or belongs to another family."""
 

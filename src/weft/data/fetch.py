@@ -13,7 +13,7 @@ from weft.data.cache import cache_folder
 from weft.data.catalog.entry import DataSet, File, Form
 from weft.data.catalog.sets import find
 from weft.data.used import note
-from weft.errors import DataError
+from weft.errors import DataError, MissingData
 
 #: called with (file name, bytes so far, bytes in all) while a file is downloaded
 Progress = Callable[[str, int, int], None]
@@ -169,10 +169,10 @@ def require(
     )
 
 
-def _missing(location: Location, *reasons: str) -> DataError:
+def _missing(location: Location, *reasons: str) -> MissingData:
     """The error for a set with missing files; `reasons` say why they were not downloaded."""
     first, *others = [status for status in location.files if status.path is None]
-    return DataError(
+    return MissingData(
         f"`{location.data_set.name}` needs {first.file.name}, which is not here"
         + (f" (nor are {len(others)} more of its files)" if others else ""),
         expected=f"{first.file.size:,} bytes, SHA-256 {first.file.sha256}",
