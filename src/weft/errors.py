@@ -82,7 +82,7 @@ class DataError(WeftError):
 
 
 class MissingData(DataError):
-    """Data are not here, or out of reach: a failure of this machine, not bad input."""
+    """A set of the catalogue is not here, or out of reach: nothing is wrong with what was asked."""
 
     exit_code = WeftError.exit_code
 

@@ -9,7 +9,7 @@ from weft.config.base import FamilyConfig
 from weft.config.paths import map_paths
 from weft.data import fetch
 from weft.data.used import note
-from weft.errors import MissingData
+from weft.errors import DataError
 
 
 def places(name: str, root: str | Path | None = None) -> tuple[Path, ...]:
@@ -29,14 +29,14 @@ def own_file(
         expected: what it should hold, for the error.
         where: the option that names it.
     Raises:
-        MissingData: there is none; every place is listed.
+        DataError: there is none; every place is listed.
     """
     looked = places(name, root)
     for path in looked:
         if isfile(path):
             note(path)
             return path
-    raise MissingData(
+    raise DataError(
         f"there is no file `{name}`",
         where=where,
         expected=expected,
