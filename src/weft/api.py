@@ -13,7 +13,7 @@ from weft.config.load import load as load_config
 from weft.config.presets import presets
 from weft.errors import Interrupted, RunError, UsageError, WeftError
 from weft.run.directory import aside
-from weft.run.registry import Run, find_runs, open_run
+from weft.run.registry import Run, find_runs, is_run, open_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -139,13 +139,20 @@ def report(path: Path | str) -> Path:
     from weft.reports.page import write_page
     from weft.sweeps.grid import table_of
 
-    if not (Path(path) / "status.json").is_file() and (found := find_runs(path)):
-        return write_overview_of(Path(path), found, table_of(Path(path), found)).page
-    return write_page(open_run(path))
+    folder = Path(path)
+    if is_run(folder) or not (found := find_runs(folder)):
+        return write_page(open_run(folder))
+    table, notes = None, []
+    try:
+        table = table_of(folder, found)
+    except WeftError as error:
+        # The plan of a sweep is no more than a view of its runs: they are shown without it.
+        notes.append(error.brief)
+    return write_overview_of(folder, found, table, notes=notes).page
 
 
 def runs(root: Path | str = "runs") -> list[Run]:
-    """All runs below `root`, oldest first."""
+    """All runs below `root`, oldest first; a damaged one is among them and says why."""
     return find_runs(root)
 
 

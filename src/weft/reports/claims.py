@@ -105,7 +105,7 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     finished run matches. The standard error is printed for the reader and does not soften the
     verdict. A run that ended in NaN counts, and makes the mean one: that is worse than any number.
     """
-    finished = [run for run in runs if run.state == "finished"]
+    finished = [(run, _flat(run.config)) for run in runs if run.state == "finished"]
     rows: list[Mapping[str, Cell]] = []
     several: list[str] = []
     for claim in claims:
@@ -118,8 +118,7 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             "note": claim.note,
         }
         settings: dict[tuple[int, str], list[Run]] = {}
-        for run in finished:
-            config = _flat(run.config)
+        for run, config in finished:
             if _matches(config, claim.config) and claim.metric in run.metrics:
                 settings.setdefault((_steps(run), _setting(config)), []).append(run)
         if settings:

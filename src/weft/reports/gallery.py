@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from weft.plots.images import png, svg
 from weft.reports.html import safe
+from weft.run.files import read_index
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def samples(folder: Path) -> list[Picture]:
     if not index.is_file():
         return []
     pictures = []
-    for entry in json.loads(index.read_text(encoding="utf-8"))["figures"]:
+    for entry in read_index(index):
         # The name alone: an index that points outside of the folder is not followed.
         file = folder / Path(entry["file"]).name
         if file.is_file():

@@ -18,7 +18,7 @@ from weft.errors import CheckpointError, ConfigError, RunError
 from weft.families import find
 from weft.run.directory import RunDirectory
 from weft.run.export import exported_config, exported_weights
-from weft.run.registry import Run, find_runs, open_run
+from weft.run.registry import Run, find_runs, is_run, open_run
 from weft.task.parent import Parent
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def locate(ref: RunRef, root: Path) -> Path:
     if os.path.isfile(ref):
         return Path(ref).absolute()
     name, checkpoint = str(ref), None
-    if "@" in ref and not _is_run(ref):
+    if "@" in ref and not is_run(ref):
         name, _, checkpoint = ref.rpartition("@")
-    run = open_run(name) if _is_run(name) else _named(name, root)
+    run = open_run(name) if is_run(name) else _named(name, root)
     if run.state != "finished" and checkpoint is None:
         raise RunError(
             f"the run has not finished (it is {run.state})",
@@ -121,22 +121,19 @@ def locate(ref: RunRef, root: Path) -> Path:
     return Store(RunDirectory(run.path).checkpoints).find(checkpoint).absolute()
 
 
-def _is_run(path: str) -> bool:
-    return os.path.isfile(os.path.join(path, "status.json"))
-
-
 def _named(name: str, root: Path) -> Run:
     family, _, last = name.rpartition("/")
-    found = [run for run in find_runs(root, last) if run.family == family]
+    found = [run for run in find_runs(root, last) if run.family in (family, "")]
     if len(found) == 1:
-        return found[0]
+        # Opened once more, so that a damaged one says what is wrong with it.
+        return open_run(found[0].path) if found[0].damage else found[0]
     if found:
         raise RunError(
             f"{len(found)} runs below {root} have this name",
             expected="the directory of one of them",
             hint="\n".join(str(run.path) for run in found),
         )
-    known = [f"{run.family}/{run.name}" for run in find_runs(root)]
+    known = [f"{run.family}/{run.name}" for run in find_runs(root) if run.family]
     raise RunError(
         f"there is no such run, here or below {root}",
         expected="a run's directory, or the family/name of a run in run.root",

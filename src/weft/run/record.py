@@ -7,12 +7,13 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from weft.atomic import write_text
 from weft.run.directory import RunDirectory, now
+from weft.run.files import read_rows
 
 if TYPE_CHECKING:
     from weft.engine.loop import Progress
@@ -132,14 +133,8 @@ class RunRecorder:
         """Drops rows after `step`: they belong to work that is about to be done again."""
         if not path.exists():
             return
-        kept = [line for line in read_lines(path) if json.loads(line)["step"] <= step]
-        write_text(path, "".join(line + "\n" for line in kept))
-
-
-def read_lines(path: Path) -> Sequence[str]:
-    """Complete lines of a JSON-lines file; a last line cut short by a crash is left out."""
-    text = path.read_text()
-    return text[: text.rfind("\n") + 1].splitlines()
+        kept = [row for row in read_rows(path) if row["step"] <= step]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def _finite(value: Any) -> Any:

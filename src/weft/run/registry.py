@@ -1,24 +1,35 @@
-"""Finds and reads runs by scanning directories; there is no database that could disagree."""
+"""Finds runs by scanning directories: no database could disagree, and a bad one hides none."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.config.yaml import read_file
 from weft.errors import RunError
 from weft.run.directory import RunDirectory
-from weft.run.record import read_lines
+from weft.run.files import RECORD, read_record, read_rows
 from weft.task.metric import Metric, declared
 
 if TYPE_CHECKING:
     from torch import nn
 
     from weft.run.model import Trained
+
+_ORDER = ("config.yaml", "resolved.yaml", "status.json", "env.json")
+_BLANK = {
+    "state": "damaged",
+    "recipe": "",
+    "step": 0,
+    "total_steps": 0,
+    "seconds": 0.0,
+    "started": "",
+    "metrics": {},
+}
+"""What a status says that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Run:
         resolved: derived values: total_steps, parameters, …
         status: status.json.
         env: versions, machine, git state.
+        damage: what is wrong with one of the files; then the state is `damaged`.
     """
 
     path: Path
@@ -38,6 +50,7 @@ class Run:
     resolved: dict[str, Any]
     status: dict[str, Any]
     env: dict[str, Any]
+    damage: str = ""
 
     @property
     def name(self) -> str:
@@ -46,12 +59,13 @@ class Run:
 
     @property
     def family(self) -> str:
-        """The family that trained."""
-        return str(self.config["family"])
+        """The family that trained; "" if the files that say so are damaged."""
+        return str(self.config.get("family") or self.status.get("family") or "")
 
-    @property
+    @cached_property
     def state(self) -> str:
-        """running, finished, interrupted, failed, or crashed: no end recorded and no writer."""
+        """running, finished, interrupted, failed, crashed (no end recorded and no writer), or
+        damaged."""
         state = str(self.status["state"])
         if state == "running" and not RunDirectory(self.path).is_locked():
             return "crashed"
@@ -65,12 +79,12 @@ class Run:
     @property
     def parents(self) -> dict[str, dict[str, str]]:
         """Config key -> `file` and `sha256` of the weights of the earlier run it started from."""
-        return dict(self.resolved.get("parents", {}))
+        return dict(self.resolved.get("parents") or {})
 
     @property
     def declared(self) -> tuple[Metric, ...]:
         """What its task measures, most important first; none in runs of before they were kept."""
-        return declared(self.status.get("declared", ()))
+        return declared(self.status.get("declared") or ())
 
     def load(self, checkpoint: str | None = None, accept: Collection[str] = ()) -> Trained:
         """The trained model with its parts and data: the best checkpoint if any, else the last."""
@@ -85,45 +99,79 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl."""
         path = RunDirectory(self.path).metrics
-        return [json.loads(line) for line in read_lines(path)] if path.is_file() else []
+        return read_rows(path) if path.exists() else []
 
 
 def open_run(path: Path | str) -> Run:
     """The run in `path`.
 
     Raises:
-        RunError: if there is none, or its files cannot be read.
+        RunError: if there is none, or one of its files is damaged.
     """
     path = Path(path)
-    if not (path / "status.json").is_file():
+    if not is_run(path):
         raise RunError(
             "this is not a run",
             where=str(path),
             expected="a directory with status.json and config.yaml",
             hint="`weft runs` lists the runs",
         )
+    return Run(path, *(read_record(path, name) for name in _ORDER))
+
+
+def is_run(path: Path | str) -> bool:
+    """Whether a run lies in `path`, be it damaged."""
     try:
-        return Run(
-            path,
-            read_file(path / "config.yaml")[0],
-            read_file(path / "resolved.yaml")[0],
-            json.loads((path / "status.json").read_text()),
-            json.loads((path / "env.json").read_text()),
-        )
-    except (OSError, json.JSONDecodeError) as error:
-        raise RunError(f"the run's files cannot be read: {error}", where=str(path)) from error
+        return _tells(os.listdir(path))
+    except OSError:
+        return False
 
 
 def find_runs(root: Path | str, name: str | None = None) -> list[Run]:
-    """All runs below `root`, or those whose directory has that name, oldest first."""
+    """All runs below `root`, or those whose directory has that name, oldest first.
+
+    One with a damaged file is among them: it is in the state `damaged`, and says why.
+    """
     folders = (path for path in _run_folders(Path(root)) if name in (None, path.name))
-    runs = [open_run(path) for path in folders]
+    runs = [_as_it_is(path) for path in folders]
     return sorted(runs, key=lambda run: (str(run.status.get("started", "")), str(run.path)))
 
 
+def _as_it_is(path: Path) -> Run:
+    """The run in `path`, of which a damaged file counts as empty."""
+    found: dict[str, dict[str, Any]] = {}
+    damage = ""
+    for name in _ORDER:
+        try:
+            found[name] = read_record(path, name)
+        except RunError as error:
+            found[name], damage = {}, damage or error.message
+    if damage:
+        status = {**_BLANK, **found["status.json"], "message": damage}
+        # Its writer holds the lock from before the first status until the end.
+        new = not (path / "status.json").exists() and RunDirectory(path).is_locked()
+        damage = "" if new else damage
+        state = {"state": "running", "message": "it is starting"} if new else {"state": "damaged"}
+        found["status.json"] = {**status, **state}
+    return Run(path, *(found[name] for name in _ORDER), damage=damage)
+
+
 def _run_folders(root: Path) -> Iterator[Path]:
-    for folder, below, files in os.walk(root):
-        if "status.json" in files and "config.yaml" in files:
+    closed: list[Path] = []
+
+    def on_error(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            closed.append(Path(error.filename))
+
+    for folder, below, files in os.walk(root, onerror=on_error):
+        if _tells([*files, *below]):
             below.clear()
             yield Path(folder)
         below.sort()
+    # Whatever it is, it could be a run: it is not passed over in silence.
+    yield from closed
+
+
+def _tells(names: Collection[str]) -> bool:
+    """Whether files of these names make a run: two of those that say what it is."""
+    return sum(name in names for name in RECORD) > 1
