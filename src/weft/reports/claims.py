@@ -43,7 +43,7 @@ class Claim:
     id: str
     where: str
     metric: str
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     published: float
     note: str = ""
     tolerance: float = 0.005
@@ -220,8 +220,12 @@ def _verdict(ours: float, claim: Claim, metric: Metric | None) -> str:
     return "better" if metric.improves(ours, claim.published) else "worse"
 
 
-def _matches(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(key in config and _same(config[key], value) for key, value in wanted.items())
+def _matches(config: Mapping[str, Any], wanted: dict[str, Any]) -> bool:
+    # A claim's own values stand behind those that all claims share: they tell sooner.
+    for key in reversed(wanted):
+        if key not in config or not _same(config[key], wanted[key]):
+            return False
+    return True
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -18,7 +18,6 @@ from weft.reports.gallery import drawn, gallery
 from weft.reports.html import card, metric_name, number, published, safe, section, table_html, write
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Table, format_seconds, pivot, tone_of
-from weft.task import calls
 from weft.task.metric import find
 
 if TYPE_CHECKING:
@@ -82,6 +81,9 @@ def _comparison(family: Family, runs: Sequence[Run]) -> list[Named]:
     """What the family draws of its runs together."""
     if not family.comparison:
         return []
+    # Torch comes with it, and takes as long as two thousand runs do.
+    from weft.task import calls
+
     drawing = resolve(family.comparison, f"comparison of family `{family.name}`")
     return list(calls.pictures(drawing, [(run.config, run.metrics) for run in runs]))
 
@@ -158,8 +160,9 @@ def _run_list(directory: Path, runs: Sequence[Run]) -> str:
         name = safe(run.path.relative_to(directory).as_posix())
         if (run.path / "report.html").is_file():
             name = f'<a href="{name}/report.html">{name}</a>'
+        declared = run.declared
         metrics = ", ".join(
-            f"{metric_name(key, find(run.declared, key))} {safe(number(value))}"
+            f"{metric_name(key, find(declared, key))} {safe(number(value))}"
             for key, value in run.metrics.items()
         )
         message = safe(run.status.get("message") or "")

@@ -62,7 +62,9 @@ class Session:
         try:
             outcome = Trainer(self.parts, self.data, stepper, store, recorder).train(progress)
             if outcome == "finished":
-                if self.directory is not None and store is not None:
+                if recorder is not None and self.directory is not None and store is not None:
+                    if progress.best_step is None and self.data.val is not None:
+                        recorder.note("no validation gave a number: the last weights count")
                     trained = self._finish(self.directory, store, progress)
                 state = "finished"
             else:
@@ -98,9 +100,9 @@ class Session:
         if best is not None:
             model.load_state_dict(store.load(str(best))["model"])
         trained = Trained(directory, self.parts, model.eval(), step, self.data)
-        if best is not None:
+        if self.data.val is not None:
             # The last step always counts: if it is the best, the loop has just validated it.
-            splits = ("test",) if best == progress.step else ("val", "test")
+            splits = ("test",) if step == progress.step else ("val", "test")
             progress.metrics.update(trained.metrics(splits))
         export(model, self.parts.config, directory.weights)
         return trained
