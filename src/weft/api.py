@@ -135,13 +135,15 @@ def report(path: Path | str) -> Path:
     Args:
         path: a run's directory, or a folder of runs: a sweep's, or one above several.
     """
-    from weft.reports.overview import write_overview_of
-    from weft.reports.page import write_page
-    from weft.sweeps.grid import table_of
-
     folder = Path(path)
     if is_run(folder) or not (found := find_runs(folder)):
-        return write_page(open_run(folder))
+        run = open_run(folder)
+        from weft.reports.page import write_page
+
+        return write_page(run)
+    from weft.reports.overview import write_overview_of
+    from weft.sweeps.grid import table_of
+
     table, notes = None, []
     try:
         table = table_of(folder, found)
