@@ -19,7 +19,7 @@ QUICK = ("epochs=1", "log.tensorboard=false", "engine.threads=1")
 Damage = Callable[[Path], object]
 
 
-def _json(name: str, **changes: Any) -> Damage:
+def _json(name: str, /, **changes: Any) -> Damage:
     """Sets keys of a JSON file; one that is set to `...` is taken out."""
 
     def damage(run: Path) -> None:
@@ -90,7 +90,9 @@ def _kinds() -> dict[str, Damage]:
         kinds[f"status.json {key} gone"] = _json("status.json", **{key: ...})
     kinds |= {
         "config.yaml without family": _line("config.yaml", "family", "# gone"),
-        "config.yaml family of a plug-in that is gone": _line("config.yaml", "family", "family: lost"),
+        "config.yaml family of a plug-in that is gone": _line(
+            "config.yaml", "family", "family: lost"
+        ),
         "config.yaml family a list": _line("config.yaml", "family", "family: [a]"),
         "config.yaml seed a word": _line("config.yaml", "seed", "seed: [x]"),
         "config.yaml unknown key": _line("config.yaml", "seed", "seed: 0\nsneed: 1"),
@@ -143,7 +145,9 @@ def told(capsys: pytest.CaptureFixture[str], kind: str, *words: str) -> tuple[in
     assert "Traceback" not in err and "mistake in weft" not in err, what
     assert code in (0, 1, 2), what
     if code:
-        assert "error: " in err.splitlines()[-1 - err.rstrip().count("\n  ")] or "error: " in err, what
+        assert "error: " in err.splitlines()[-1 - err.rstrip().count("\n  ")] or "error: " in err, (
+            what
+        )
     return code, out, err
 
 
@@ -151,33 +155,34 @@ def try_all(kind: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every verb beside and on a run that was damaged in that way."""
     record = kind.split()[0] in ("status.json", "config.yaml", "resolved.yaml", "env.json")
     bad = Path("runs/toy/bad")
-    for source in ("good", "stopped"):
-        shutil.rmtree(bad, ignore_errors=True)
-        shutil.copytree(place.parent / source, bad)
-        KINDS[kind](bad)
-        code, out, _ = told(capsys, kind, "runs", "--json")
-        rows = {row["run"]: row for row in json.loads(out)}
-        assert code == 0 and rows["runs/toy/good"]["state"] == "finished", kind
-        assert str(bad) in rows, kind
-        if record and "unknown key" not in kind and "out of range" not in kind:
-            if kind != "config.yaml a section empty":
-                assert rows[str(bad)]["note"], kind
-        code, out, err = told(capsys, kind, "runs")
-        assert code == 0 and "good" in out and "bad" in out, kind
-        code, _, err = told(capsys, kind, "report", "runs")
-        assert code == 0, (kind, err)
-        page = Path("runs/report.html").read_text()
-        assert "toy/good" in page and "toy/bad" in page
-        assert told(capsys, kind, "reproduce", "cet")[0] == 0
-        for verb in (
-            ("report", str(bad)),
-            ("evaluate", str(bad)),
-            ("sample", str(bad)),
-            ("resume", str(bad), "--quiet"),
-            ("train", "toy/small", "base=toy/bad", "--dry-run"),
-            ("train", "toy/small", "base=runs/toy/bad@last", "--dry-run"),
-        ):
-            told(capsys, kind, *verb)
+    # One that has ended and one that could go on, in turns.
+    source = ("good", "stopped")[list(KINDS).index(kind) % 2]
+    shutil.rmtree(bad, ignore_errors=True)
+    shutil.copytree(place.parent / source, bad)
+    KINDS[kind](bad)
+    code, out, _ = told(capsys, kind, "runs", "--json")
+    rows = {row["run"]: row for row in json.loads(out)}
+    assert code == 0 and rows["runs/toy/good"]["state"] == "finished", kind
+    assert str(bad) in rows, kind
+    if record and "unknown key" not in kind and "out of range" not in kind:
+        if kind != "config.yaml a section empty":
+            assert rows[str(bad)]["note"], kind
+    code, out, err = told(capsys, kind, "runs")
+    assert code == 0 and "good" in out and "bad" in out, kind
+    code, _, err = told(capsys, kind, "report", "runs")
+    assert code == 0, (kind, err)
+    page = Path("runs/report.html").read_text()
+    assert "toy/good" in page and "toy/bad" in page
+    assert told(capsys, kind, "reproduce", "cet")[0] == 0
+    for verb in (
+        ("report", str(bad)),
+        ("evaluate", str(bad)),
+        ("sample", str(bad)),
+        ("resume", str(bad), "--quiet"),
+        ("train", "toy/small", "base=toy/bad", "--dry-run"),
+        ("train", "toy/small", "base=runs/toy/bad@last", "--dry-run"),
+    ):
+        told(capsys, kind, *verb)
 
 
 def test_there_are_seventy_kinds_of_damage() -> None:

@@ -10,7 +10,8 @@ from weft.config.yaml import read_scalar
 
 _KEY = r"[A-Za-z_][A-Za-z0-9_.-]*"
 # No character in it, and none at its ends, has a meaning of its own in YAML.
-_PLAIN = r"(?:[A-Za-z0-9_./+~]|-(?=[A-Za-z0-9_./+]))[A-Za-z0-9_./+,=@~-]*(?: [A-Za-z0-9_./+=@~-]+)*"
+_WORD = r"(?:[A-Za-z0-9_./+,=@~-]|:(?=[A-Za-z0-9_./]))"
+_PLAIN = rf"(?:[A-Za-z0-9_./+~]|-(?=[A-Za-z0-9_./+])){_WORD}*(?: {_WORD}+)*"
 _LINE = re.compile(rf"( *)(?:(-)|({_KEY}):)(?: (?:({_PLAIN})|'([ -&(-~]*)'|(\[\]|\{{\}})))?")
 _LONGEST = 300
 

@@ -24,6 +24,7 @@ RECORD = ("status.json", "config.yaml", "resolved.yaml", "env.json")
 
 _LARGEST = 2**24
 _LARGEST_LOG = 2**32
+_DEEP = re.compile(r"(?:[\[{]\s*){50}")
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -108,6 +109,8 @@ def read_yaml(file: Path) -> Values:
     if found := _CONTROL.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise damaged(file, f"it holds the control character {found[0]!r}", line=line)
+    if _DEEP.search(text):
+        raise damaged(file, "it is nested deeper than anything that weft writes")
     try:
         return read_file(file)[0]
     except (ConfigError, ValueError, RecursionError) as error:
