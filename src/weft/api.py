@@ -14,8 +14,8 @@ from weft.config.load import load as load_config
 from weft.config.presets import presets
 from weft.errors import Interrupted, RunError, UsageError, WeftError
 from weft.run.directory import RunDirectory, aside, never_begun
-from weft.run.named import folder_named, is_run, named
-from weft.run.registry import Run, find_runs, open_run
+from weft.run.named import folder_named, named
+from weft.run.registry import Run, find_runs, is_run, open_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -171,13 +171,19 @@ def report(path: Path | str) -> Path:
     from weft.sweeps.grid import table_of
 
     folder = folder_named(path)
-    if not is_run(folder) and (found := find_runs(folder)):
-        return write_overview_of(folder, found, table_of(folder, found)).page
-    return write_page(named(path))
+    if is_run(folder) or not (found := find_runs(folder)):
+        return write_page(named(path))
+    table, notes = None, []
+    try:
+        table = table_of(folder, found)
+    except WeftError as error:
+        # The plan of a sweep is no more than a view of its runs: they are shown without it.
+        notes.append(error.brief)
+    return write_overview_of(folder, found, table, notes=notes).page
 
 
 def runs(root: Path | str = "runs") -> list[Run]:
-    """All runs below `root`, oldest first."""
+    """All runs below `root`, oldest first; a damaged one is among them and says why."""
     return find_runs(root)
 
 
@@ -264,6 +270,7 @@ def train_point(words: tuple[str, ...]) -> dict[str, Any]:
     where = Path(next(w.removeprefix("run.dir=") for w in words if w.startswith("run.dir=")))
     # A sweep that was killed leaves processes that still save their runs, or even finish them.
     RunDirectory(where).wait(ORPHAN_SECONDS)
+    run: Run | None
     if (where / "status.json").is_file():
         run = open_run(where)
         if run.state != "finished":

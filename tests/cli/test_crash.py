@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import torch
 
 from weft import api as weft
 from weft.engine.checkpoint import read
-from weft.run.record import read_lines
+from weft.run.files import read_rows
 
 WORDS = ("cet/digits", "steps=30", "checkpoint.every=7 steps", "log.every=1",
          "log.tensorboard=false", "engine.threads=1", "hidden_dim=32")  # fmt: skip
@@ -54,5 +53,5 @@ def test_kill_9_then_resume_equals_the_straight_run(workspace: Path) -> None:
     ours, theirs = _weights(resumed.path), _weights(straight.path)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    rows = [json.loads(line)["step"] for line in read_lines(Path("killed/metrics.jsonl"))]
+    rows = [row["step"] for row in read_rows(Path("killed/metrics.jsonl"))]
     assert rows == sorted(rows)

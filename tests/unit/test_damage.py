@@ -22,13 +22,13 @@ from weft.data.content import read_text
 from weft.data.formats import npz_splits, read_cifar_parquet, read_idx, read_npz
 from weft.data.npz import open_npz
 from weft.data.pictures import Decoder
-from weft.data.records import read_record, read_rows
 from weft.data.series import read_ts
 from weft.data.table import read_ett
 from weft.engine.checkpoint import read as read_checkpoint
 from weft.errors import WeftError
 from weft.families.feedback.sets.corpus import objects, paragraphs
 from weft.run.export import exported_config, exported_weights
+from weft.run.files import read_record, read_rows
 from weft.run.registry import open_run
 
 LONGEST = 2.0
@@ -179,8 +179,9 @@ FILES: dict[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = {
     "a.gif": (lambda: _picture("GIF"), Decoder()),
     "a.webp": (lambda: _picture("WEBP"), Decoder()),
     "my.yaml": (lambda: _CONFIG, read_file),
-    "env.json": (lambda: b'{"torch": "2", "git": {"commit": null}}', read_record),
-    "rows.jsonl": (lambda: _ROWS, lambda path: read_rows(path, {"step": int})),
+    "env.json": (lambda: b'{"torch": "2", "git": {"commit": null}}',
+                 lambda path: read_record(path.parent, path.name)),
+    "rows.jsonl": (lambda: _ROWS, read_rows),
     "status.json": (lambda: _STATUS, _read_run),
     "config.yaml": (lambda: _CONFIG, _read_run),
     "resolved.yaml": (lambda: _PARENT, _read_run),

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weft import families
 from weft.cli.arguments import Json, Root
-from weft.cli.output import emit
+from weft.cli.output import emit, tell
 from weft.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from weft.run.registry import Run
+
+_MANY = 200
+"""Runs beyond which they are listed as plain lines."""
 
 
 def runs(
@@ -25,22 +29,25 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List runs."""
-    from weft import api, families
-    from weft.reports.tables import Column, Table, format_number, rich_table
+    from weft import api
+    from weft.reports.tables import Column, Table, aligned, format_number, rich_table
     from weft.run.registry import STATES
 
     everything = api.runs(root)
     _check("--family", family, [*families.names(), *(run.family for run in everything)])
     _check("--state", state, [*STATES, *(run.state for run in everything)])
     found = [
-        run for run in everything if family in (None, run.family) and state in (None, run.state)
+        run
+        for run in everything
+        # Of a damaged one nobody may know the family.
+        if family in (None, run.family or family) and state in (None, run.state)
     ]
     values = [run_values(run) for run in found]
 
     def table() -> RenderableType:
         columns = [Column("run", role="text"), Column("state", role="status")]
         further = ["step", "seconds", "metrics"]
-        further += ["parents"] if any(row["parents"] for row in values) else []
+        further += [key for key in ("parents", "note") if any(row[key] for row in values)]
         columns += [Column(name, role="text") for name in further]
         rows = tuple(
             {
@@ -50,7 +57,8 @@ def runs(
             }
             for row in values
         )
-        return rich_table(Table(tuple(columns), rows))
+        shown = Table(tuple(columns), rows)
+        return rich_table(shown) if len(rows) <= _MANY else aligned(shown)
 
     kept = [f"{what} {word}" for what, word in (("family", family), ("state", state)) if word]
     none = f"no runs{' of ' * bool(kept)}{' and '.join(kept)} below {root}"
@@ -83,6 +91,9 @@ def reproduce(
     from weft.reports.tables import rich_table
 
     table = api.reproduce(family, root)
+    for run in api.runs(root):
+        if run.damage:
+            tell(f"note: {run.path} is left out: {run.damage}")
 
     def text() -> RenderableType:
         from rich.console import Group
@@ -102,6 +113,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "metrics": run.metrics,
         "declared": [metric.plain() for metric in run.declared],
         "parents": {key: pin["file"] for key, pin in run.parents.items()},
+        "note": run.damage or _homeless(run.family),
     }
 
 
@@ -117,6 +129,11 @@ def _check(option: str, word: str | None, known: Sequence[str]) -> None:
             expected=f"one of {', '.join(names)}",
             hint=suggest(word, names, ""),
         )
+
+
+def _homeless(family: str) -> str:
+    """Says so where the family of a run is not there, as when its package was uninstalled."""
+    return "" if family in families.names() else f"there is no family `{family}` here"
 
 
 def _near(file: str) -> str:

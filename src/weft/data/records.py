@@ -1,53 +1,16 @@
-"""JSON and JSON lines: the records of runs, indexes, problems; each line an object or refused."""
+"""JSON objects of a user's file, each held against the keys it must have."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from weft.data.content import read_bytes, read_text
 from weft.data.guard import unreadable
 
 #: key -> the types its value may have
 Fields = Mapping[str, type | tuple[type, ...]]
 NUMBER = (int, float)
-
-
-def read_record(path: Path, fields: Fields | None = None) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Args:
-        path: the file.
-        fields: keys it must have.
-    Raises:
-        DataError: it cannot be read, is no such object, or a key is missing or of another type.
-    """
-    return parse(read_text(path, "a JSON object"), str(path), fields)
-
-
-def read_rows(path: Path, fields: Fields | None = None) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a last line that a crash cut short is left out.
-
-    Args:
-        path: the file.
-        fields: keys that every row must have.
-    Raises:
-        DataError: it cannot be read, or a line is no such object.
-    """
-    expected = "a JSON object on each line"
-    content = read_bytes(path, expected)
-    whole = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
-    rows = []
-    for number, line in enumerate(whole, start=1):
-        where = f"{path}:{number}"
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            raise unreadable(where, expected, f"byte 0x{line[error.start]:02x}") from error
-        rows.append(parse(text, where, fields))
-    return rows
 
 
 def parse(text: str, where: str, fields: Fields | None = None) -> dict[str, Any]:

@@ -84,7 +84,9 @@ class Stepper:
             # The loss of the whole batch, the same on every process: replicas must not differ.
             seen = scalars["loss"].clone()
             self.ranks.average([seen])
-            self.schedule.observe(float(seen))
+            # A step that is skipped says nothing about the rate: as if it had not been.
+            if bool(torch.isfinite(seen)):
+                self.schedule.observe(float(seen))
         return {**scalars, "grad_norm": norm}
 
     def _gradients(self, batches: Sequence[Batch], ctx: Context) -> Scalars:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weft.plots.images import Named
 from weft.plots.labels import head, label_ends, plain
 from weft.plots.style import DASHES, PALETTE, style
+from weft.reports.tables import MISSING
 from weft.task.metric import SPLITS, Metric, axis_words, find
 
 if TYPE_CHECKING:
@@ -122,8 +123,10 @@ def _curve_figure(group: str, series: list[_Series], metric: Metric | None) -> t
         marker = "o" if line.x.size <= 40 else ""
         axes.plot(*_thin(line.x, y), dash, color=colour, marker=marker, markersize=3.2)
         final = float(y[np.isfinite(y)][-1])
+        # A line that broke off stands beside its last number, and does not end in it.
+        end = f"{final:.4g}" if np.isfinite(line.y[-1]) else MISSING
         split = "" if one_split and not (one_member and line.split) else line.split
-        words = [word for word in (split, line.member, f"{final:.4g}") if word]
+        words = [word for word in (split, line.member, end) if word]
         ends.append((final, "  ".join(words), colour))
     first, last = min(s.x[0] for s in series), max(s.x[-1] for s in series)
     axes.set_xlim(min(first, 0) if last > first else first - 1, max(last, first + 1))
@@ -170,6 +173,7 @@ def _thin(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
     kept = {0, x.size - 1}
     for part in np.array_split(np.arange(x.size), _MOST_POINTS // 2):
         values = y[part]
+        kept |= {int(gap) for gap in part[~np.isfinite(values)][:1]}
         if np.isfinite(values).any():
             kept |= {int(part[np.nanargmin(values)]), int(part[np.nanargmax(values)])}
     chosen = np.array(sorted(kept))

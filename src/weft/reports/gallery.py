@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weft.data.records import fields_of, read_record
 from weft.plots.images import png, svg
 from weft.reports.html import safe
+from weft.run.files import read_index
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,9 +44,7 @@ def samples(folder: Path) -> list[Picture]:
     if not index.is_file():
         return []
     pictures = []
-    texts = {"file": str, "caption": str, "name": str}
-    for number, listed in enumerate(read_record(index, {"figures": list})["figures"]):
-        entry = fields_of(listed, f"{index}, figure {number}", texts)
+    for entry in read_index(index):
         # The name alone: an index that points outside of the folder is not followed.
         file = folder / Path(entry["file"]).name
         if file.is_file():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from weft import families
 from weft.config.family import resolve
+from weft.config.place import told
+from weft.errors import WeftError
 from weft.plots.images import Named, save
 from weft.plots.style import style
 from weft.reports.claims import matched
@@ -16,10 +18,10 @@ from weft.reports.gallery import drawn, gallery
 from weft.reports.html import card, metric_name, number, published, safe, section, table_html, write
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Table, format_seconds, pivot, tone_of
-from weft.task import calls
 from weft.task.metric import find
 
 if TYPE_CHECKING:
+    from weft.config.family import Family
     from weft.run.registry import Run
 
 
@@ -37,7 +39,11 @@ class Overview:
 
 
 def write_overview_of(
-    folder: Path, runs: Sequence[Run], table: Table | None, metric: str | None = None
+    folder: Path,
+    runs: Sequence[Run],
+    table: Table | None,
+    metric: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Overview:
     """Draws the runs together and writes the folder's page.
 
@@ -46,25 +52,47 @@ def write_overview_of(
         runs: all of them.
         table: of the sweep, if they are one.
         metric: what its plot shows; what selects the best weights by default.
+        notes: what the page says above everything else.
     """
     finished = [run for run in runs if run.state == "finished"]
     figures: list[Named] = []
+    claims: list[Table] = []
+    said = list(notes)
     with style():
-        if table and finished:
-            shown = sweep_plot(table, metric or _leading(finished[0]))
-            figures.append(("sweep", table.note, shown))
+        if table and (chosen := metric or _leading(finished)):
+            figures.append(("sweep", table.note, sweep_plot(table, chosen)))
         for name in dict.fromkeys(run.family for run in finished):
-            if drawing := families.find(name).comparison:
-                mine = [(run.config, run.metrics) for run in finished if run.family == name]
-                figures += calls.pictures(resolve(drawing, f"comparison of family `{name}`"), mine)
+            mine = [run for run in finished if run.family == name]
+            try:
+                family = families.find(name)
+                claims += filter(None, [matched(family, mine)])
+                figures += _comparison(family, mine)
+            # A family that is gone, or cannot draw its runs, hides neither them nor the others'.
+            except Exception as error:
+                why = error.brief if isinstance(error, WeftError) else told(error)
+                said.append(f"Of the runs of family `{name}` nothing is drawn together: {why}")
     for name, _, figure in figures:
         save(figure, folder / f"{name}.png")
-    page = write_overview(folder, runs, figures, table, _claims(finished))
+    page = write_overview(folder, runs, figures, table, claims, said)
     return Overview([folder / f"{name}.png" for name, _, _ in figures], page)
 
 
-def _leading(run: Run) -> str:
-    """The first declared metric the run has, on the test set if it was used."""
+def _comparison(family: Family, runs: Sequence[Run]) -> list[Named]:
+    """What the family draws of its runs together."""
+    if not family.comparison:
+        return []
+    # Torch comes with it, and takes as long as two thousand runs do.
+    from weft.task import calls
+
+    drawing = resolve(family.comparison, f"comparison of family `{family.name}`")
+    return list(calls.pictures(drawing, [(run.config, run.metrics) for run in runs]))
+
+
+def _leading(runs: Sequence[Run]) -> str | None:
+    """The first declared metric that the first run with any has, on the test set if it was used."""
+    run = next((run for run in runs if run.metrics), None)
+    if run is None:
+        return None
     for metric in run.declared:
         for split in ("test", "val"):
             if f"{split}/{metric.name}" in run.metrics:
@@ -78,6 +106,7 @@ def write_overview(
     figures: Iterable[Named],
     table: Table | None = None,
     claims: Iterable[Table] = (),
+    notes: Sequence[str] = (),
 ) -> Path:
     """Writes the `report.html` of a folder of runs, such as a sweep's, and gives its path.
 
@@ -87,10 +116,12 @@ def write_overview(
         figures: what they show together, in the order to show them.
         table: a sweep's summary, one row a setting.
         claims: published numbers beside those of the runs.
+        notes: what the page says above everything else.
     """
     states = [run.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    recipes = dict.fromkeys(str(run.status.get("recipe", "")) for run in runs)
+    named = (str(run.status.get("recipe", "")) for run in runs)
+    recipes = dict.fromkeys(name for name in named if name)
     seconds = sum(float(run.status.get("seconds") or 0) for run in runs)
     tone = "good" if set(states) == {"finished"} else "busy"
     what, title = "Sweep" if table else "Runs", directory.resolve().name
@@ -99,7 +130,8 @@ def write_overview(
         f'<div class="title"><h1>{safe(title)}</h1>'
         f'<span class="badge {tone}">{safe(counts)}</span></div>'
         f'<p class="lead">{len(runs)} runs, {safe(format_seconds(seconds))} of training in all.</p>'
-        "</header>",
+        + "".join(f'<p class="bad">{safe(note)}</p>' for note in notes)
+        + "</header>",
         section(
             "Result",
             gallery([drawn(number, *figure) for number, figure in enumerate(figures)]),
@@ -122,23 +154,15 @@ def _views(table: Table | None) -> list[Table]:
     return [replace(square, note="") for square in squares]
 
 
-def _claims(runs: Sequence[Run]) -> list[Table]:
-    """What the papers of the runs' families state of settings like theirs."""
-    tables = [
-        matched(families.find(name), [run for run in runs if run.family == name])
-        for name in dict.fromkeys(run.family for run in runs)
-    ]
-    return [table for table in tables if table is not None]
-
-
 def _run_list(directory: Path, runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
         name = safe(run.path.relative_to(directory).as_posix())
         if (run.path / "report.html").is_file():
             name = f'<a href="{name}/report.html">{name}</a>'
+        declared = run.declared
         metrics = ", ".join(
-            f"{metric_name(key, find(run.declared, key))} {safe(number(value))}"
+            f"{metric_name(key, find(declared, key))} {safe(number(value))}"
             for key, value in run.metrics.items()
         )
         message = safe(run.status.get("message") or "")

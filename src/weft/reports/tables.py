@@ -24,6 +24,7 @@ TONES: Mapping[str, Tone] = {
     "running": "busy",
     "failed": "bad",
     "crashed": "bad",
+    "damaged": "bad",
     "worse": "bad",
     "interrupted": "muted",
     "not run": "muted",
@@ -283,6 +284,23 @@ def rich_table(table: Table) -> RichTable:
             cells.append(Text(cell, style="bold" if (number, column.key) in best else look))
         rich.add_row(*cells)
     return rich
+
+
+def aligned(table: Table) -> str:
+    """The table as lines of text in aligned columns: for thousands of rows, which a terminal's
+    own table takes seconds to lay out."""
+    rows = [[column.heading for column in table.columns], *text_rows(table)]
+    rows = [[cell.replace("\n", " ") for cell in row] for row in rows]
+    right = [is_numeric(table, column) for column in table.columns]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(row, widths, right, strict=True)
+        )
+        for row in rows
+    )
+    return "\n".join(map(str.rstrip, lines))
 
 
 def markdown(table: Table) -> str:

@@ -60,7 +60,12 @@ class RunDirectory:
         Raises:
             RunError: if another process writes the run.
         """
-        file = (self.path / "lock").open("a+")
+        try:
+            file = (self.path / "lock").open("a+")
+        except OSError as error:
+            raise RunError(
+                f"cannot become the run's writer: {error.strerror}", where=str(self.path / "lock")
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -98,7 +103,7 @@ class RunDirectory:
         try:
             with (self.path / "lock").open("r") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             return False
         except OSError:
             return True

@@ -7,15 +7,10 @@ from pathlib import Path
 
 from weft.config.explain import suggest
 from weft.errors import RunError
-from weft.run.registry import Run, find_runs, open_run
+from weft.run.registry import Run, find_runs, is_run, open_run
 
 ROOT = "runs"
 """Where names are looked for if nobody says otherwise."""
-
-
-def is_run(path: str | Path) -> bool:
-    """Whether a run's directory lies there."""
-    return os.path.isfile(os.path.join(path, "status.json"))
 
 
 def folder_named(word: str | Path, root: str | Path = ROOT) -> Path:
@@ -35,9 +30,10 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
     if is_run(Path(root) / word):
         return open_run(Path(root) / word)
     family, _, last = str(word).rpartition("/")
-    found = [run for run in find_runs(root, last) if run.family == family]
+    found = [run for run in find_runs(root, last) if run.family in (family, "")]
     if len(found) == 1:
-        return found[0]
+        # Opened once more, so that a damaged one says what is wrong with it.
+        return open_run(found[0].path) if found[0].damage else found[0]
     if found:
         raise RunError(
             f"{len(found)} runs below {root} have this name",

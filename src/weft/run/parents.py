@@ -18,8 +18,8 @@ from weft.errors import CheckpointError, ConfigError, RunError
 from weft.families import find
 from weft.run.directory import RunDirectory
 from weft.run.export import exported_config, exported_weights
-from weft.run.named import is_run, named
-from weft.run.registry import Run, open_run
+from weft.run.named import named
+from weft.run.registry import Run, is_run, open_run
 from weft.task.parent import Parent
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from weft.atomic import write_text
-from weft.data.records import read_rows
 from weft.run.directory import RunDirectory, now
+from weft.run.files import read_rows
 
 if TYPE_CHECKING:
     from weft.engine.loop import Progress
@@ -144,7 +144,7 @@ class RunRecorder:
         """Drops rows after `step`: they belong to work that is about to be done again."""
         if not path.exists():
             return
-        kept = [row for row in read_rows(path, ROW) if row["step"] <= step]
+        kept = [row for row in read_rows(path) if row["step"] <= step]
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from weft.config.cadence import cadence_in_steps
-from weft.data.records import read_record
 from weft.engine.checkpoint import Store
 from weft.engine.loop import Progress
 from weft.engine.parts import Parts
 from weft.run.directory import RunDirectory, now
 from weft.run.display import Silent, display
+from weft.run.files import read_record
 from weft.run.record import Display, RunRecorder, Sink
 
 SinkMaker = Callable[[RunDirectory], Sink]
@@ -49,7 +49,7 @@ def recorder_of(
     if followers.show:
         shown = display(progress.step, total, f"{parts.config.family}/{directory.path.name}")
     status = directory.path / "status.json"
-    started = read_record(status, {"started": str})["started"] if status.is_file() else now()
+    started = read_record(directory.path, status.name)["started"] if status.is_file() else now()
     identity = {
         "family": parts.config.family,
         "name": directory.path.name,

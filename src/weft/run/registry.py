@@ -1,4 +1,4 @@
-"""Finds and reads runs by scanning directories; there is no database that could disagree."""
+"""Finds runs by scanning directories: no database could disagree, and a bad one hides none."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.config.yaml import read_file
-from weft.data.records import NUMBER, Fields, fields_of, read_record, read_rows
-from weft.errors import RunError, WeftError
+from weft.errors import RunError
 from weft.run.directory import RunDirectory
-from weft.run.record import ROW
+from weft.run.files import RECORD, read_record, read_rows
 from weft.task.metric import Metric, declared
 
 if TYPE_CHECKING:
@@ -21,21 +20,19 @@ if TYPE_CHECKING:
 
     from weft.run.model import Trained
 
-_STATUS: Fields = {
-    "state": str, "recipe": str, "step": int, "total_steps": int, "seconds": NUMBER,
-    "metrics": dict,
-}  # fmt: skip
-_LATER: Fields = {
-    "declared": list, "message": str, "started": str, "saved": int, "best": dict,
-}  # fmt: skip
-_ENV: Fields = {"device_name": str, "command": list, "git": dict}
-_RESOLVED: Fields = {
-    "total_steps": int, "batches_per_epoch": int, "parameters": int, "parents": dict,
-}  # fmt: skip
+STATES = ("running", "finished", "interrupted", "failed", "crashed", "damaged")
+"""What a run can be: crashed is one of which no end is recorded, and which nobody writes."""
 
-
-STATES = ("running", "finished", "interrupted", "failed", "crashed")
-"""What a run can be; crashed is one of which no end is recorded, and which nobody writes."""
+_BLANK = {
+    "state": "damaged",
+    "recipe": "",
+    "step": 0,
+    "total_steps": 0,
+    "seconds": 0.0,
+    "started": "",
+    "metrics": {},
+}
+"""What a status says that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,7 @@ class Run:
         resolved: derived values: total_steps, parameters, …
         status: status.json.
         env: versions, machine, git state.
+        damage: what is wrong with one of the files; then the state is `damaged`.
     """
 
     path: Path
@@ -55,6 +53,7 @@ class Run:
     resolved: dict[str, Any]
     status: dict[str, Any]
     env: dict[str, Any]
+    damage: str = ""
 
     @property
     def name(self) -> str:
@@ -63,12 +62,13 @@ class Run:
 
     @property
     def family(self) -> str:
-        """The family that trained."""
-        return str(self.config["family"])
+        """The family that trained; "" if the files that say so are damaged."""
+        return str(self.config.get("family") or self.status.get("family") or "")
 
-    @property
+    @cached_property
     def state(self) -> str:
-        """running, finished, interrupted, failed, or crashed: no end recorded and no writer."""
+        """running, finished, interrupted, failed, crashed (no end recorded and no writer), or
+        damaged."""
         state = str(self.status["state"])
         if state == "running" and not RunDirectory(self.path).is_locked():
             return "crashed"
@@ -107,64 +107,81 @@ class Run:
     def history(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl."""
         path = RunDirectory(self.path).metrics
-        return read_rows(path, ROW) if path.is_file() else []
+        return read_rows(path) if path.exists() else []
 
 
 def open_run(path: Path | str) -> Run:
     """The run in `path`.
 
     Raises:
-        RunError: if there is none, or its files cannot be read.
+        RunError: if there is none, or one of its files is damaged.
     """
     path = Path(path)
-    if not (path / "status.json").is_file():
+    if not is_run(path):
         raise RunError(
             "this is not a run",
             where=str(path),
             expected="a directory with status.json and config.yaml",
             hint="`weft runs` lists the runs",
         )
-    try:
-        return _read(path)
-    except WeftError as error:
-        raise RunError(
-            f"the run's files cannot be read: {error.message}",
-            where=error.where,
-            expected=error.expected,
-            hint=error.hint,
-        ) from error
-
-
-def _read(path: Path) -> Run:
-    """The run whose files are all there and say what the rest of weft asks them for."""
-    files = {name: path / f"{name}.yaml" for name in ("config", "resolved")}
-    files |= {name: path / f"{name}.json" for name in ("status", "env")}
-    config = fields_of(read_file(files["config"])[0], str(files["config"]), {"family": str})
-    resolved = read_file(files["resolved"])[0]
-    fields_of(resolved, str(files["resolved"]), maybe=_RESOLVED)
-    for key, pin in (resolved.get("parents") or {}).items():
-        fields_of(pin, f"{files['resolved']}, parents.{key}", {"file": str, "sha256": str})
-    status, place = read_record(files["status"], _STATUS), str(files["status"])
-    fields_of(status, place, maybe=_LATER)
-    fields_of(
-        status["metrics"], f"{place}, metrics", maybe=dict.fromkeys(status["metrics"], NUMBER)
-    )
-    for number, entry in enumerate(status.get("declared") or ()):
-        fields_of(entry, f"{place}, declared {number}", {"name": str, "better": str})
-    env = fields_of(read_record(files["env"]), str(files["env"]), maybe=_ENV)
+    config, resolved, status, env = (read_record(path, name) for name in RECORD)
     return Run(path, config, resolved, status, env)
 
 
+def is_run(path: Path | str) -> bool:
+    """Whether a run lies in `path`, be it damaged."""
+    try:
+        return _tells(os.listdir(path))
+    except OSError:
+        return False
+
+
 def find_runs(root: Path | str, name: str | None = None) -> list[Run]:
-    """All runs below `root`, or those whose directory has that name, oldest first."""
+    """All runs below `root`, or those whose directory has that name, oldest first.
+
+    One with a damaged file is among them: it is in the state `damaged`, and says why.
+    """
     folders = (path for path in _run_folders(Path(root)) if name in (None, path.name))
-    runs = [open_run(path) for path in folders]
+    runs = [_as_it_is(path) for path in folders]
     return sorted(runs, key=lambda run: (str(run.status.get("started", "")), str(run.path)))
 
 
+def _as_it_is(path: Path) -> Run:
+    """The run in `path`, of which a damaged file counts as empty."""
+    found: dict[str, dict[str, Any]] = {}
+    damage = ""
+    for name in RECORD:
+        try:
+            found[name] = read_record(path, name)
+        except RunError as error:
+            found[name], damage = {}, damage or error.message
+    if damage:
+        status = {**_BLANK, **found["status.json"], "message": damage}
+        # Its writer holds the lock from before the first status until the end.
+        new = not (path / "status.json").exists() and RunDirectory(path).is_locked()
+        damage = "" if new else damage
+        state = {"state": "running", "message": "it is starting"} if new else {"state": "damaged"}
+        found["status.json"] = {**status, **state}
+    config, resolved, status, env = (found[name] for name in RECORD)
+    return Run(path, config, resolved, status, env, damage)
+
+
 def _run_folders(root: Path) -> Iterator[Path]:
-    for folder, below, files in os.walk(root):
-        if "status.json" in files and "config.yaml" in files:
+    closed: list[Path] = []
+
+    def on_error(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            closed.append(Path(error.filename))
+
+    for folder, below, files in os.walk(root, onerror=on_error):
+        if _tells([*files, *below]):
             below.clear()
             yield Path(folder)
         below.sort()
+    # Whatever it is, it could be a run: it is not passed over in silence.
+    yield from closed
+
+
+def _tells(names: Collection[str]) -> bool:
+    """Whether files of these names make a run: two of those that say what it is."""
+    return sum(name in names for name in RECORD) > 1

@@ -70,7 +70,9 @@ class Session:
         try:
             outcome = Trainer(self.parts, self.data, stepper, store, recorder).train(progress)
             if outcome == "finished":
-                if self.directory is not None and store is not None:
+                if recorder is not None and self.directory is not None and store is not None:
+                    if progress.best_step is None and self.data.val is not None:
+                        recorder.note("no validation gave a number: the last weights count")
                     trained = self._finish(self.directory, store, progress)
                 state = "finished"
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -234,8 +234,10 @@ def _keep_plan(study: Study) -> None:
 def _train(
     study: Study, points: list[Point], workers: int | None, on_done: Callable[[Outcome], None]
 ) -> None:
-    """Trains those without a finished run; one that failed before is tried once more, afresh."""
+    """Trains those without a finished run; one that failed before is moved aside and tried once
+    more, afresh."""
     from weft import api
+    from weft.run.directory import aside
     from weft.run.registry import find_runs
     from weft.sweeps.grid import outstanding
     from weft.sweeps.pool import run_points
@@ -244,7 +246,7 @@ def _train(
     todo = outstanding(points, found)
     for run in found:
         if run.state == "failed" and run.name in {point.name for point in todo}:
-            shutil.rmtree(run.path)
+            run.path.replace(aside(run.path))
     outcomes = run_points(todo, api.train_point, workers, on_done)
     if any(outcome.state == "stopped" for outcome in outcomes):
         raise Interrupted("SIGINT", str(study.folder), again="the same command goes on with it")
@@ -269,7 +271,9 @@ def _legs(
 
         def judged(rate: str, arm: str = arm) -> float:
             run = runs.get(study.point(arm, rate, steps, first).name)
-            return float("inf") if run is None else run.metrics[_JUDGE]
+            loss = None if run is None else run.metrics.get(_JUDGE)
+            # What is no number is never the best, wherever it stands.
+            return loss if loss is not None and math.isfinite(loss) else math.inf
 
         rates[arm] = min(study.rates_of(arm), key=judged)
         spend = dry_run(*study.words, *ARMS[arm], f"base={home}")["flops_per_step"]
@@ -278,6 +282,11 @@ def _legs(
         for arm in study.arms:
             points = (study.point(arm, rates[arm], lengths[arm][kind], s) for s in study.seeds)
             yield Leg(arm, kind, rates[arm], tuple(points))
+
+
+def _minus(one: float | None, other: float | None) -> float:
+    """The difference; no number where one of them is none."""
+    return math.nan if one is None or other is None else one - other
 
 
 def summarise(study: Study, legs: Sequence[Leg], runs: Mapping[str, Run]) -> Table:
@@ -303,7 +312,7 @@ def summarise(study: Study, legs: Sequence[Leg], runs: Mapping[str, Run]) -> Tab
                 if all(key in run.metrics for run in done):
                     row[name] = mean_of([run.metrics[key] for run in done])
             against = [
-                runs[one.name].metrics[loss] - runs[other.name].metrics[loss]
+                _minus(runs[one.name].metrics.get(loss), runs[other.name].metrics.get(loss))
                 for one, other in pairs
                 if one.name in runs and other.name in runs
             ]

@@ -7,15 +7,16 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.atomic import sweep_halves, write_text
-from weft.config.place import told
-from weft.config.yaml import read_file, read_value, write
+from weft.config.yaml import read_value, write
 from weft.errors import RunError
 from weft.reports.tables import Column, Table, mean_of
-from weft.sweeps.space import Space
+from weft.run.files import read_yaml
+from weft.sweeps.space import LIMIT, Space
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
@@ -25,6 +26,7 @@ REPLICATE = "seed"
 """The axis that is averaged over, never compared."""
 
 _UNSAFE = re.compile(r"[^\w.+=,\-]+")
+_AXIS = re.compile(r"[\w-]+(\.[\w-]+)*")
 _LONGEST_LABEL, _LONGEST_NAME = 40, 200
 
 
@@ -188,21 +190,27 @@ def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[s
 
 
 def _read(plan: Path) -> tuple[Space, dict[str, str]]:
-    content, _ = read_file(plan)
+    content = read_yaml(plan)
     try:
         words, axes, checksums = content["words"], content["axes"], content["checksums"]
-        space = Space(tuple(words), {key: tuple(values) for key, values in axes.items()})
-        texts = [*words, *axes, *(value for values in axes.values() for value in values)]
-        if not all(isinstance(text, str) for text in texts):
-            raise TypeError("words and values are texts")
-        return space, dict(checksums)
+        space = Space(_texts(words), {key: _texts(values) for key, values in axes.items()})
+        _texts(list(checksums.values()))
+        if prod(map(len, axes.values())) > LIMIT or not all(map(_AXIS.fullmatch, axes)):
+            raise ValueError
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             "the plan of this sweep is damaged",
             where=str(plan),
-            expected="`words`, `axes` and `checksums`, as weft wrote them",
-            hint=f"found: {told(error)}",
+            expected="words, axes and checksums, as `weft sweep` writes them",
+            hint="put it back from a copy; its runs are whole without it",
         ) from error
+    return space, dict(checksums)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError
+    return tuple(values)
 
 
 def _metrics(results: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -35,10 +35,10 @@ class Metric:
         return fnmatchcase(rest if head in SPLITS and rest else name, self.name)
 
     def improves(self, value: float, on: float | None) -> bool:
-        """Whether `value` is better than `on`; a tie is not, and what is no number never is."""
-        if math.isnan(value):
+        """Whether `value` is better than `on`; a tie is not, what is not finite never is."""
+        if not math.isfinite(value):
             return False
-        if on is None or math.isnan(on):
+        if on is None or not math.isfinite(on):
             return True
         return value < on if self.better == "lower" else value > on
 

@@ -16,7 +16,6 @@ from numpy.lib import format as npy
 from weft.data.content import read_lines, read_text
 from weft.data.formats import read_idx, read_npz
 from weft.data.npz import open_npz
-from weft.data.records import read_record, read_rows
 from weft.errors import DataError, MissingData
 from weft.families.feedback.sets.corpus import objects, paragraphs
 
@@ -141,20 +140,6 @@ def test_json_lines_are_documents_or_told_what_they_need(tmp_path: Path) -> None
     with pytest.raises(DataError) as caught:
         objects('{"body": "one"}\n', path)
     assert caught.value.where == f"{path}:1"
-
-
-def test_a_record_says_which_line_and_key_is_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"step": 1}\n{"step": "x"}\n{"st')
-    with pytest.raises(DataError) as caught:
-        read_rows(path, {"step": int})
-    assert (caught.value.where, caught.value.expected) == (f"{path}:2", "`step`: int")
-    path.write_bytes(b'{"step": 1}\n{"st')
-    assert read_rows(path, {"step": int}) == [{"step": 1}]
-    for wrong in (b"[" * 100_000, b"9" * 5000, b"\xff", b"[1]", b""):
-        path.write_bytes(wrong)
-        with pytest.raises(DataError):
-            read_record(path)
 
 
 def test_bad_data_are_bad_input_and_missing_data_a_failure() -> None:

@@ -105,7 +105,7 @@ def _unfinished(folder: Path, name: str) -> Path:
     found = [
         run
         for run in find_runs(folder)
-        if run.config["run"]["name"] == name and run.state != "finished"
+        if run.config.get("run", {}).get("name") == name and run.state != "finished"
     ]
     if not found:
         raise UsageError(

@@ -129,7 +129,7 @@ def noise_sweep(results: Iterable[Result]) -> Named:
     rows = -(-len(present) // columns)
     figure = Figure(figsize=(4.1 * columns + 1.5, 2.9 * rows + 0.2), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    top = max(r.rmse for r in results if math.isfinite(r.rmse))
+    top = max((r.rmse for r in results if math.isfinite(r.rmse)), default=GUESS)
     handles: dict[str, Any] = {}
     for axes, noise in zip(panels.flat, present, strict=False):
         for number, method in enumerate(METHODS):
@@ -197,7 +197,9 @@ def dots_kept(results: Iterable[Result], guess: float) -> Named:
         places = [n + 0.27 * (dot - 1) for n in range(len(methods))]
         bars = axes.bar(places, means, width=0.25, color=_DOTS[dot], yerr=reach, label=name,
                         error_kw={"elinewidth": 1.0, "ecolor": "0.2"})  # fmt: skip
-        axes.bar_label(bars, [f"{m:.1f}" for m in means], padding=2, fontsize=7.5)
+        axes.bar_label(
+            bars, [f"{m:.1f}" if math.isfinite(m) else "—" for m in means], padding=2, fontsize=7.5
+        )
     axes.axhline(guess, color="0.6", linestyle=DOTTED, zorder=0, label="always the centre")
     axes.set_ylim(top=1.18 * guess)
     axes.set_xticks(range(len(methods)), [TITLES[m] for m in methods])
