@@ -143,7 +143,9 @@ class EngineConfig(Section):
         "auto",
         description="auto (cuda where there is one, else cpu), cpu, cuda, cuda:N or mps.",
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads; one or all, whichever steps faster.")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; one or all, whichever steps faster."
+    )
     precision: Literal["fp32", "bf16"] = Field(
         "fp32", description="bf16 computes under autocast and keeps fp32 master weights."
     )
