@@ -27,8 +27,6 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
     """
     if os.path.exists(word):
         return open_run(word)
-    if is_run(Path(root) / word):
-        return open_run(Path(root) / word)
     family, _, last = str(word).rpartition("/")
     found = [run for run in find_runs(root, last) if run.family in (family, "")]
     if len(found) == 1:
@@ -41,6 +39,8 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
             expected="the directory of one of them",
             hint="\n".join(str(run.path) for run in found),
         )
+    if is_run(Path(root) / word):
+        return open_run(Path(root) / word)
     listing = "weft runs" if str(root) == ROOT else f"weft runs --root {root}"
     raise RunError(
         f"there is no such run, here or below {root}",
