@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 from weft import families
 from weft.config.load import Resolved
 from weft.config.load import load as load_config
+from weft.config.paths import as_name
 from weft.config.presets import presets
 from weft.errors import Interrupted, RunError, UsageError, WeftError
 from weft.run.directory import aside
 from weft.run.registry import Run, find_runs, open_run
+from weft.stopping import Stopped, name_of
+from weft.system import fault
 
 if TYPE_CHECKING:
     from torch import nn
@@ -204,7 +209,7 @@ def sweep(
     resolved = [configure(*point.overrides) for point in points(space)]
     for each in resolved:
         find_weights(each.config, each.origin)
-    recipe = resolved[0].recipe.replace("/", "-")
+    recipe = as_name(resolved[0].recipe)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
     planned = open_plan(folder, space)
     place = RunDirectory(folder)
@@ -215,7 +220,8 @@ def sweep(
     finally:
         place.unlock()
     if any(outcome.state == "stopped" for outcome in outcomes):
-        raise Interrupted("SIGINT", str(folder), again="the same sweep command goes on with it")
+        name = next(filter(None, (o.error for o in outcomes if o.state == "stopped")), "SIGINT")
+        raise Interrupted(name, str(folder), again="the same sweep command goes on with it")
     if not any(run.state == "finished" for run in find_runs(folder)):
         raise RunError(
             "no run of the sweep finished",
@@ -293,6 +299,31 @@ def _done(trained: Trained | None, make_report: bool) -> Run | None:
         from weft.reports.page import write_page
         from weft.run.samples import draw
 
-        draw(trained)
-        write_page(run, trained.parts.task)
+        with _finished(run.path, "sample", "report"):
+            draw(trained)
+        with _finished(run.path, "report"):
+            write_page(run, trained.parts.task)
     return run
+
+
+@contextmanager
+def _finished(path: Path, *verbs: str) -> Iterator[None]:
+    """Has what goes wrong inside say that the run is finished, and which verbs make what it lacks.
+
+    Raises:
+        Interrupted: if a signal stopped the work.
+        WeftError: if the surroundings are at fault.
+    """
+    again = "\n".join(f"weft {verb} {shlex.quote(str(path))}" for verb in verbs)
+    saved = "the run is finished, its page is not made yet"
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped) as error:
+        raise Interrupted(name_of(error), str(path), again, saved) from error
+    except Exception as error:
+        found = fault(error)
+        if found is None:
+            error.add_note(f"{saved}:\n{again}")
+            raise
+        found.hint = "\n".join(filter(None, (found.hint, f"{saved}:", again)))
+        raise found from error

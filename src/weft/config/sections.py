@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from weft.config.cadence import Cadence
+from weft.config.paths import FolderName, PathText
 from weft.config.section import KindConfig, Section
 
 
 class DataConfig(Section):
     """Where data lie. Families extend this section with what they read."""
 
-    root: str | None = Field(
+    root: PathText | None = Field(
         None, description="Folder to look for data sets in before $WEFT_DATA and the cache."
     )
     download: bool = Field(
@@ -157,7 +158,9 @@ class EngineConfig(Section):
 class RunSection(Section):
     """Where the run is written."""
 
-    dir: str | None = Field(None, description="Exact directory; must not hold another run.")
-    root: str = Field("runs", description="Folder under which <family>/<name> is made.")
-    name: str | None = Field(None, description="Name of the run; the preset's name if unset.")
+    dir: PathText | None = Field(None, description="Exact directory; must not hold another run.")
+    root: PathText = Field("runs", description="Folder under which <family>/<name> is made.")
+    name: FolderName | None = Field(
+        None, description="Name of the run; the preset's name if unset."
+    )
     tags: tuple[str, ...] = Field((), description="Words to find the run by.")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weft.atomic import atomic_writer
 from weft.plots.style import GRID, INK, MUTED, PALETTE, style
 
 if TYPE_CHECKING:
@@ -43,14 +44,16 @@ def spread(total: int, wanted: int) -> list[int]:
 def save(figure: Figure, path: Path) -> None:
     """Writes `figure` as a PNG of 150 dots an inch."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png(figure))
+    with atomic_writer(path) as file:
+        file.write(png(figure))
 
 
 def save_animation(frames: Sequence[Image], path: Path, milliseconds: int = 250) -> None:
     """Writes `frames` as an animated GIF that repeats."""
     path.parent.mkdir(parents=True, exist_ok=True)
     first, *rest = frames
-    first.save(path, save_all=True, append_images=rest, duration=milliseconds, loop=0)
+    with atomic_writer(path) as file:
+        first.save(file, "GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
 def png(figure: Figure) -> bytes:

@@ -15,6 +15,11 @@ from weft.atomic import is_half, write_text
 from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import RunError
+from weft.system import writing
+from weft.terminal import printable
+
+_BEFORE_STATUS = {"lock", "config.yaml", "resolved.yaml", "env.json", "log.txt", "metrics.jsonl"}
+"""What a run writes before its first status.json."""
 
 
 class RunDirectory:
@@ -67,10 +72,11 @@ class RunDirectory:
                 expected=f"only one writer; it is {holder or 'unknown'}",
                 hint="wait for it or stop it; `weft runs` shows what runs",
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
         self._lock = file
+        with writing(self.path / "lock"):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
         self._tidy()
 
     def _tidy(self) -> None:
@@ -115,8 +121,9 @@ class RunDirectory:
 
     def note(self, text: str) -> None:
         """Appends a line to log.txt."""
-        with (self.path / "log.txt").open("a") as file:
-            file.write(f"{now()} {text}\n")
+        path = self.path / "log.txt"
+        with writing(path), path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(f"{now()} {printable(text)}\n")
 
 
 def create(run: RunSection, family: str, name: str) -> RunDirectory:
@@ -140,7 +147,7 @@ def create(run: RunSection, family: str, name: str) -> RunDirectory:
 
 
 def _exact(path: Path) -> Path:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and not (path.is_dir() and is_unbegun(path)):
         raise RunError(
             "the directory is not empty, and runs are never overwritten",
             where=f"run.dir={path}",
@@ -148,6 +155,19 @@ def _exact(path: Path) -> Path:
         )
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def is_unbegun(path: Path) -> bool:
+    """Whether the folder is empty, or all that is in it was written by a run that ended before its
+    first status: what it would lose by another start is nothing."""
+    kept = [entry for entry in path.iterdir() if not is_half(entry)]
+    names = {entry.name for entry in kept}
+    rows = path / "metrics.jsonl"
+    return (
+        names <= _BEFORE_STATUS
+        and ("lock" in names or not names)
+        and not (rows.is_file() and rows.stat().st_size)
+    )
 
 
 def _numbered(base: Path, name: str) -> Path:
@@ -164,12 +184,16 @@ def _numbered(base: Path, name: str) -> Path:
 
 def aside(path: Path) -> Path:
     """A free name beside `path` to move it to: `<name>.aside`, `<name>.aside-2`, …"""
-    number = 1
-    while True:
-        free = path.with_name(f"{path.name}.aside" + (f"-{number}" if number > 1 else ""))
-        if not free.exists():
-            return free
+    return unused(path.with_name(f"{path.name}.aside"))
+
+
+def unused(path: Path) -> Path:
+    """`path`, or with the first number behind it that is free: `-2`, `-3`, …"""
+    free, number = path, 1
+    while free.exists():
         number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
 
 
 def now() -> str:

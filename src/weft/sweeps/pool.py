@@ -17,15 +17,17 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
-from weft.errors import Interrupted, WeftError
+from weft.errors import Interrupted
 from weft.families import blame
+from weft.stopping import Stop, Stopped, handled, name_of
 from weft.sweeps.grid import Point
+from weft.system import fault
 
 Train = Callable[[tuple[str, ...]], dict[str, Any]]
 State = Literal["done", "failed", "stopped"]
 _Context = SpawnContext | ForkServerContext
 
-_ECHO = 1.0
+_ECHO = 0.25
 """Seconds within which a repeated signal counts as the same one: `timeout` sends each twice."""
 
 _GRACE = 60.0
@@ -40,7 +42,7 @@ class Outcome:
         point: the setting.
         state: `done`, `failed`, or `stopped` (interrupted, or never begun).
         result: what training returned, or None.
-        error: what went wrong, in full, or "".
+        error: what went wrong, in full; the signal that stopped it; or "".
         seconds: wall time, 0 if it never began.
     """
 
@@ -90,16 +92,16 @@ def run_points(
     ended: dict[str, Outcome] = {}
     with _signals(flying) as stopping:
         try:
-            while flying or (waiting and not stopping.is_set()):
-                while waiting and slots and not stopping.is_set():
+            while flying or (waiting and stopping.name is None):
+                while waiting and slots and stopping.name is None:
                     point, gpu = waiting.popleft(), slots.popleft()
                     connection, process = _start(context, train, point, threads, gpu)
                     flying[connection] = _Flight(point, process, gpu, time.monotonic())
-                    if stopping.is_set():
-                        _send(process, signal.SIGINT)
+                    if stopping.name is not None:
+                        _send(process, signal.Signals[stopping.name])
                 for ready in wait(list(flying)):
                     assert isinstance(ready, Connection)
-                    outcome = _land(ready, flying[ready], stopping.is_set())
+                    outcome = _land(ready, flying[ready], stopping)
                     slots.append(flying.pop(ready).gpu)
                     ended[outcome.point.name] = outcome
                     if on_done is not None:
@@ -109,7 +111,8 @@ def run_points(
                 flight.process.terminate()
             for flight in flying.values():
                 flight.process.join()
-    return [ended.get(point.name) or Outcome(point, "stopped") for point in points]
+    name = stopping.name or ""
+    return [ended.get(point.name) or Outcome(point, "stopped", error=name) for point in points]
 
 
 def _start(
@@ -127,15 +130,15 @@ def _start(
     return ours, process
 
 
-def _land(connection: Connection, flight: _Flight, stopping: bool) -> Outcome:
+def _land(connection: Connection, flight: _Flight, stopping: Stop) -> Outcome:
     state: State
     try:
         state, result, error = connection.recv()
     except EOFError:
         flight.process.join()
         state, result, error = "failed", None, _obituary(flight.process.exitcode)
-        if stopping:
-            state, error = "stopped", ""
+        if stopping.name is not None:
+            state, error = "stopped", stopping.name
     connection.close()
     flight.process.join()
     return Outcome(flight.point, state, result, error, time.monotonic() - flight.began)
@@ -159,12 +162,13 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
         if gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         report: tuple[State, dict[str, Any] | None, str] = ("done", train(words), "")
-    except (KeyboardInterrupt, Interrupted):
-        report = ("stopped", None, "")
-    except WeftError as error:
-        report = ("failed", None, str(error))
+    except Interrupted as error:
+        report = ("stopped", None, error.signal_name)
+    except (KeyboardInterrupt, Stopped) as error:
+        report = ("stopped", None, name_of(error))
     except Exception as error:
-        report = ("failed", None, str(blame(error) or traceback.format_exc()))
+        told = fault(error) or blame(error)
+        report = ("failed", None, traceback.format_exc() if told is None else str(told))
     connection.send(report)
     connection.close()
 
@@ -180,31 +184,22 @@ def _follow_parent() -> None:
 
 
 @contextmanager
-def _signals(flying: dict[Connection, _Flight]) -> Iterator[threading.Event]:
-    """Sets the event on SIGINT or SIGTERM and passes the signal on to the processes of `flying`."""
-    stopping = threading.Event()
-    first = 0.0
+def _signals(flying: dict[Connection, _Flight]) -> Iterator[Stop]:
+    """Notes SIGINT or SIGTERM and passes the signal on to the processes of `flying`; the second
+    one kills them."""
+    stop = Stop()
 
-    def pass_on(*_: object) -> None:
-        nonlocal first
-        again = stopping.is_set()
-        if again and time.monotonic() - first < _ECHO:
+    def pass_on(number: int, _: object) -> None:
+        if stop.name is not None and time.monotonic() - stop.at < _ECHO:
             return
-        first = first or time.monotonic()
-        stopping.set()
+        again = stop.name is not None
+        if not again:
+            stop.note(number)
         for flight in list(flying.values()):
-            _send(flight.process, signal.SIGKILL if again else signal.SIGINT)
+            _send(flight.process, signal.SIGKILL if again else signal.Signals(number))
 
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread may handle signals; elsewhere they stay with whoever handles them.
-        yield stopping
-        return
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled(pass_on):
+        yield stop
 
 
 def _send(process: BaseProcess, number: signal.Signals) -> None:
