@@ -220,7 +220,7 @@ def sweep(
     finally:
         place.unlock()
     if any(outcome.state == "stopped" for outcome in outcomes):
-        name = next(filter(None, (o.error for o in outcomes if o.state == "stopped")), "SIGINT")
+        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
         raise Interrupted(name, str(folder), again="the same sweep command goes on with it")
     if not any(run.state == "finished" for run in find_runs(folder)):
         raise RunError(
@@ -325,5 +325,6 @@ def _finished(path: Path, *verbs: str) -> Iterator[None]:
         if found is None:
             error.add_note(f"{saved}:\n{again}")
             raise
-        found.hint = "\n".join(filter(None, (found.hint, f"{saved}:", again)))
+        told = f"the run is finished; for its page: {', then '.join(again.splitlines())}"
+        found.hint = "\n".join(filter(None, (found.hint, told)))
         raise found from error

@@ -112,8 +112,8 @@ def link(path: str, shown: str) -> str:
         path: relative to the page, with `/` between folders.
         shown: HTML.
     """
-    # The dot keeps a name with a colon from being read as an address of another kind.
-    return f'<a href="./{safe(quote(path))}">{shown}</a>'
+    # A colon is quoted as well, and a name never read as an address of another kind.
+    return f'<a href="{safe(quote(path))}">{shown}</a>'
 
 
 def number(value: Any) -> str:

@@ -245,8 +245,8 @@ def _train(
         if run.state == "failed" and run.name in {point.name for point in todo}:
             shutil.rmtree(run.path)
     outcomes = run_points(todo, api.train_point, workers, on_done)
-    if stopped := [outcome.error for outcome in outcomes if outcome.state == "stopped"]:
-        name = next(filter(None, stopped), "SIGINT")
+    if any(outcome.state == "stopped" for outcome in outcomes):
+        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
         raise Interrupted(name, str(study.folder), again="the same command goes on with it")
 
 

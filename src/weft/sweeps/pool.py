@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from weft.errors import Interrupted
 from weft.families import blame
-from weft.stopping import Stop, Stopped, handled, name_of
+from weft.stopping import Stop, Stopped, handled
 from weft.sweeps.grid import Point
 from weft.system import fault
 
@@ -42,8 +42,9 @@ class Outcome:
         point: the setting.
         state: `done`, `failed`, or `stopped` (interrupted, or never begun).
         result: what training returned, or None.
-        error: what went wrong, in full; the signal that stopped it; or "".
+        error: what went wrong, in full, or "".
         seconds: wall time, 0 if it never began.
+        by: the signal that stopped the sweep, if it stopped the point.
     """
 
     point: Point
@@ -51,6 +52,7 @@ class Outcome:
     result: dict[str, Any] | None = None
     error: str = ""
     seconds: float = 0.0
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def run_points(
                     connection, process = _start(context, train, point, threads, gpu)
                     flying[connection] = _Flight(point, process, gpu, time.monotonic())
                     if stopping.name is not None:
-                        _send(process, signal.Signals[stopping.name])
+                        _send(process, signal.SIGINT)
                 for ready in wait(list(flying)):
                     assert isinstance(ready, Connection)
                     outcome = _land(ready, flying[ready], stopping)
@@ -111,8 +113,10 @@ def run_points(
                 flight.process.terminate()
             for flight in flying.values():
                 flight.process.join()
-    name = stopping.name or ""
-    return [ended.get(point.name) or Outcome(point, "stopped", error=name) for point in points]
+    by = stopping.name or ""
+    if by and len(ended) == len(points) and all(o.state != "stopped" for o in ended.values()):
+        raise Stopped(by)
+    return [ended.get(point.name) or Outcome(point, "stopped", by=by) for point in points]
 
 
 def _start(
@@ -138,10 +142,11 @@ def _land(connection: Connection, flight: _Flight, stopping: Stop) -> Outcome:
         flight.process.join()
         state, result, error = "failed", None, _obituary(flight.process.exitcode)
         if stopping.name is not None:
-            state, error = "stopped", stopping.name
+            state, error = "stopped", ""
     connection.close()
     flight.process.join()
-    return Outcome(flight.point, state, result, error, time.monotonic() - flight.began)
+    by = (stopping.name or "") if state == "stopped" else ""
+    return Outcome(flight.point, state, result, error, time.monotonic() - flight.began, by)
 
 
 def _obituary(code: int | None) -> str:
@@ -162,10 +167,8 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
         if gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         report: tuple[State, dict[str, Any] | None, str] = ("done", train(words), "")
-    except Interrupted as error:
-        report = ("stopped", None, error.signal_name)
-    except (KeyboardInterrupt, Stopped) as error:
-        report = ("stopped", None, name_of(error))
+    except (KeyboardInterrupt, Stopped, Interrupted):
+        report = ("stopped", None, "")
     except Exception as error:
         told = fault(error) or blame(error)
         report = ("failed", None, traceback.format_exc() if told is None else str(told))
@@ -196,7 +199,7 @@ def _signals(flying: dict[Connection, _Flight]) -> Iterator[Stop]:
         if not again:
             stop.note(number)
         for flight in list(flying.values()):
-            _send(flight.process, signal.SIGKILL if again else signal.Signals(number))
+            _send(flight.process, signal.SIGKILL if again else signal.SIGINT)
 
     with handled(pass_on):
         yield stop
