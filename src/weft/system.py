@@ -40,6 +40,12 @@ def refusal(error: BaseException) -> OSError | None:
     return None
 
 
+def is_of_the_disk(error: BaseException) -> bool:
+    """Whether the disk refused, rather than a network or what was read."""
+    refused = (*_HINTS, errno.EACCES, errno.EPERM, errno.EIO)
+    return isinstance(error, OSError) and error.errno in refused
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Has what the system refuses inside name the file: a full disk itself names none."""
@@ -96,9 +102,9 @@ def _failed_import(error: BaseException) -> str:
     ours = False
     for frame, _ in traceback.walk_tb(error.__traceback__):
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if ours and package != "weft" and frame.f_code.co_name == "<module>":
+        if ours and package not in ("weft", "importlib") and frame.f_code.co_name == "<module>":
             return package
-        ours = package in ("weft", "__main__")
+        ours = package in ("weft", "__main__") or (ours and package == "importlib")
     absent = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
     return absent if absent != "weft" else ""
 

@@ -22,8 +22,8 @@ from weft.data.fetch import locate
 from weft.errors import UsageError, WeftError
 from weft.sweeps.grid import points
 from weft.sweeps.space import parse
-from weft.task.metric import find
 from weft.task.load import load_task
+from weft.task.metric import find
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("src/weft/families/*", "src/weft/template/*")
