@@ -3,7 +3,8 @@
     python processes.py < cases.json > outcomes.json
 
 A case is `words`, and what stands in its way: `uid`, `cwd`, `env` (None removes), `phase` with
-`signal`, and `twice`. An outcome is the exit `code`, `out`, `err` and `seconds`.
+`signal`, and `twice`. An outcome is the exit `code`, `out`, `err` and `seconds`, since the
+signal.
 """
 
 from __future__ import annotations
@@ -37,11 +38,19 @@ HOOKS = {
 }
 """Phase of a command -> what runs in it, at whose first call the signal comes."""
 
+PRELOADED = (
+    "torch", "torch._dynamo", "weft.cli", "weft.api", "weft.run.start", "weft.reports.page",
+    "weft.reports.overview", "weft.run.resume", "weft.run.samples", "weft.sweeps.pool",
+    "weft.families.cet.task", "tensorboard", "matplotlib.figure",
+    # A user without rights to Python's own files can import nothing more.
+    "encodings.cp437", "importlib.readers", "multiprocessing.popen_forkserver",
+)  # fmt: skip
+
 LONG = 4.0
 """Seconds that the phase lasts, unless a second signal ends it."""
 
 
-def signal_in(phase: str, number: int, *, twice: bool) -> None:
+def signal_in(phase: str, number: int, stamp: str, *, twice: bool) -> None:
     """Has this process signalled once it is in the phase."""
     home, _, path = HOOKS[phase].partition(":")
     owner: Any = import_module(home)
@@ -54,6 +63,7 @@ def signal_in(phase: str, number: int, *, twice: bool) -> None:
         setattr(owner, name, original)
         if twice:
             threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
+        Path(stamp).write_text(str(time.monotonic()))
         os.kill(os.getpid(), number)
         if twice:
             time.sleep(LONG)
@@ -62,7 +72,7 @@ def signal_in(phase: str, number: int, *, twice: bool) -> None:
     setattr(owner, name, signalled)
 
 
-def _live(case: Mapping[str, Any], out: str, err: str) -> None:
+def _live(case: Mapping[str, Any], out: str, err: str, stamp: str) -> None:
     for stream, file in ((1, out), (2, err)):
         descriptor = os.open(file, os.O_WRONLY)
         os.dup2(descriptor, stream)
@@ -76,7 +86,8 @@ def _live(case: Mapping[str, Any], out: str, err: str) -> None:
         os.setgid(case["uid"])
         os.setuid(case["uid"])
     if "phase" in case:
-        signal_in(case["phase"], getattr(signal, case["signal"]), twice=case.get("twice", False))
+        number, twice = getattr(signal, case["signal"]), case.get("twice", False)
+        signal_in(case["phase"], number, stamp, twice=twice)
     from weft.__main__ import run
 
     sys.argv = ["weft", *case["words"]]
@@ -91,23 +102,25 @@ def _live(case: Mapping[str, Any], out: str, err: str) -> None:
 
 def outcome(case: Mapping[str, Any]) -> dict[str, Any]:
     """Runs one case in a process of its own."""
-    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+    with tempfile.TemporaryDirectory() as folder:
+        out, err, stamp = (Path(folder) / name for name in ("out", "err", "stamp"))
+        for path in (out, err):
+            path.touch()
         began = time.monotonic()
         child = os.fork()
         if child == 0:
-            _live(case, out.name, err.name)
+            _live(case, str(out), str(err), str(stamp))
         _, status = os.waitpid(child, 0)
-        texts = [Path(file.name).read_text(errors="replace") for file in (out, err)]
-        code = os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - began
-        return {"code": code, "out": texts[0], "err": texts[1], "seconds": seconds}
+        ended = time.monotonic()
+        return {
+            "code": os.waitstatus_to_exitcode(status),
+            "out": out.read_text(errors="replace"),
+            "err": err.read_text(errors="replace"),
+            "seconds": ended - (float(stamp.read_text()) if stamp.exists() else began),
+        }
 
 
 if __name__ == "__main__":
-    for module in ("torch", "torch._dynamo", "weft.cli", "weft.api", "weft.run.start", "weft.reports.page",
-                   "weft.reports.overview", "weft.run.resume", "weft.run.samples", "weft.sweeps.pool",
-                   "weft.families.cet.task", "tensorboard", "matplotlib.figure",
-                   # A user without rights to Python's own files can import nothing more.
-                   "encodings.cp437", "importlib.readers", "multiprocessing.popen_forkserver"):  # fmt: skip
+    for module in PRELOADED:
         import_module(module)
     json.dump([outcome(case) for case in json.load(sys.stdin)], sys.stdout)

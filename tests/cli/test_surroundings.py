@@ -1,4 +1,4 @@
-"""A full disk, no rights, no home, a poor terminal: one clear error each, and never weft's fault."""
+"""A full disk, no rights, no home, a poor terminal: one clear error each, never weft's mistake."""
 
 from __future__ import annotations
 

@@ -100,7 +100,8 @@ def run_points(
                     connection, process = _start(context, train, point, threads, gpu)
                     flying[connection] = _Flight(point, process, gpu, time.monotonic())
                     if stopping.name is not None:
-                        _send(process, signal.SIGINT)
+                        # It has begun nothing; a SIGINT it would not hear while it starts.
+                        process.terminate()
                 for ready in wait(list(flying)):
                     assert isinstance(ready, Connection)
                     outcome = _land(ready, flying[ready], stopping)
