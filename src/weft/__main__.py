@@ -1,16 +1,38 @@
 """Makes `python -m weft`, and so `torchrun -m weft`, the same as the command `weft`."""
 
 import os
+import signal
 import sys
 
-from weft.cli import main
+from weft.stopping import SIGNALS, Stopped, exit_code, stopped_by_signals
 
-if __name__ == "__main__":
-    code = main()
+
+def run() -> int:
+    """Runs the words of this process, and gives the exit code.
+
+    Signals are met before anything slow is imported, and ignored when all is told.
+    """
+    with stopped_by_signals():
+        try:
+            from weft.cli import main
+
+            code = main()
+        except Stopped as stopped:
+            from weft.system import fault
+            from weft.terminal import tell
+
+            tell(str(fault(stopped)))
+            code = exit_code(stopped.name)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        # All is written and the process group is left; gloo's threads, which the interpreter would
-        # still wait for, can abort a process that has done its work.
+        # All is written and the process group is left; gloo's threads, which the interpreter
+        # would still wait for, can abort a process that has done its work.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    sys.exit(code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(run())

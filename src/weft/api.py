@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from weft import families
 from weft.config.load import Resolved
 from weft.config.load import load as load_config
+from weft.config.names import as_name
 from weft.config.presets import presets
 from weft.errors import Interrupted, RunError, UsageError, WeftError
 from weft.run.directory import RunDirectory, aside, never_begun
 from weft.run.named import folder_named, named
 from weft.run.registry import Run, find_runs, is_run, open_run
+from weft.stopping import Stopped, name_of
+from weft.system import fault
 
 if TYPE_CHECKING:
     from torch import nn
@@ -240,7 +245,7 @@ def sweep(
     resolved = [configure(*point.overrides) for point in points(space)]
     for each in resolved:
         find_weights(each.config, each.origin)
-    recipe = resolved[0].recipe.replace("/", "-")
+    recipe = as_name(resolved[0].recipe)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
     planned = open_plan(folder, space)
     place = RunDirectory(folder)
@@ -251,7 +256,8 @@ def sweep(
     finally:
         place.unlock()
     if any(outcome.state == "stopped" for outcome in outcomes):
-        raise Interrupted("SIGINT", str(folder), again="the same sweep command goes on with it")
+        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
+        raise Interrupted(name, str(folder), again="the same sweep command goes on with it")
     if not any(run.state == "finished" for run in find_runs(folder)):
         raise RunError(
             "no run of the sweep finished",
@@ -334,6 +340,32 @@ def _done(trained: Trained | None, make_report: bool) -> Run | None:
         from weft.reports.page import write_page
         from weft.run.samples import draw
 
-        draw(trained)
-        write_page(run, trained.parts.task)
+        with _finished(run.path, "sample", "report"):
+            draw(trained)
+        with _finished(run.path, "report"):
+            write_page(run, trained.parts.task)
     return run
+
+
+@contextmanager
+def _finished(path: Path, *verbs: str) -> Iterator[None]:
+    """Has what goes wrong inside say that the run is finished, and which verbs make what it lacks.
+
+    Raises:
+        Interrupted: if a signal stopped the work.
+        WeftError: if the surroundings are at fault.
+    """
+    again = "\n".join(f"weft {verb} {shlex.quote(str(path))}" for verb in verbs)
+    saved = "the run is finished, its page is not made yet"
+    try:
+        yield
+    except (KeyboardInterrupt, Stopped) as error:
+        raise Interrupted(name_of(error), str(path), again, saved) from error
+    except Exception as error:
+        found = fault(error)
+        if found is None:
+            error.add_note(f"{saved}:\n{again}")
+            raise
+        told = f"the run is finished; for its page: {', then '.join(again.splitlines())}"
+        found.hint = "\n".join(filter(None, (found.hint, told)))
+        raise found from error

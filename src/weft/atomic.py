@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from weft.system import writing
 
 _SUFFIX = ".tmp"
 
@@ -21,17 +24,21 @@ def replacing(path: Path) -> Iterator[Path]:
     was killed left half written of `path` is removed first.
     """
     sweep_halves(path.parent, path.name)
-    descriptor, temporary = _claim(path)
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
+    with writing(path):
+        descriptor, temporary = _claim(path)
+        mode = stat.S_IMODE(temporary.stat().st_mode)
+        try:
+            yield temporary
+            # Libraries that write by name may have put a file of their own, and mode, there.
+            temporary.chmod(mode)
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -39,6 +46,17 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A binary file that takes `path`'s place, fsynced, when the block ends without an error."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         yield file
+
+
+def by_umask(path: Path) -> None:
+    """Gives a file that a library made for its owner alone the mode of any file made here."""
+    with writing(path):
+        like = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
+        os.close(os.open(like, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            path.chmod(stat.S_IMODE(like.stat().st_mode))
+        finally:
+            like.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -106,17 +106,26 @@ class DeviceError(WeftError):
     exit_code = 2
 
 
+class SystemFault(WeftError):
+    """The machine refused: no room, no right, no memory, a package that does not load."""
+
+    label = "system error"
+
+
 class Interrupted(WeftError):
-    """A signal stopped a run after its state was saved; the exit code says which signal."""
+    """A signal stopped the work; it says what is saved, and the exit code which signal it was."""
 
     label = "interrupted"
 
-    def __init__(self, signal_name: str, where: str, again: str = "") -> None:
+    def __init__(
+        self, signal_name: str, where: str, again: str = "", saved: str = "the state is saved"
+    ) -> None:
         super().__init__(
-            f"stopped by {signal_name}; the state is saved",
+            f"stopped by {signal_name}; {saved}",
             where=where,
-            hint=again or f"weft resume {where}",
+            hint=again or (f"weft resume {where}" if where else ""),
         )
+        self.signal_name = signal_name
         self.exit_code = 130 if signal_name == "SIGINT" else 143
 
 

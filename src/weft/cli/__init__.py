@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
 from weft.cli import authoring, config, data, installation, listing, study, training
-from weft.cli.output import tell
 from weft.errors import WeftError
+from weft.stopping import Stop, Stopped, stopped_by_signals
+from weft.system import fault
+from weft.terminal import plainly, tell
 
 app = typer.Typer(
     help="A workbench for neural systems that keep what they know in unusual places.",
@@ -23,6 +26,28 @@ config_app = typer.Typer(help="Show a recipe's config or its schema.")
 data_app = typer.Typer(help="List, fetch and verify data sets.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
+
+
+class _Raised(BaseException):
+    """Carries what a command raised past typer, which makes other errors of some of them."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        super().__init__(error)
+
+
+def _carried(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, whose errors typer does not see."""
+
+    @wraps(command)
+    def carried(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except BaseException as error:
+            raise _Raised(error) from error
+
+    return carried
+
 
 for command in (
     training.train,
@@ -37,15 +62,15 @@ for command in (
     installation.doctor,
     installation.bench,
 ):
-    app.command()(command)
-app.command("new-family")(authoring.new_family)
-config_app.command("show")(config.show)
-config_app.command("schema")(config.schema)
+    app.command()(_carried(command))
+app.command("new-family")(_carried(authoring.new_family))
+config_app.command("show")(_carried(config.show))
+config_app.command("schema")(_carried(config.schema))
 # What follows the name is the study's own, `--help` too.
-app.command(context_settings={"allow_interspersed_args": False})(study.study)
-data_app.command("list")(data.list_sets)
-data_app.command("get")(data.get)
-data_app.command("check")(data.check)
+app.command(context_settings={"allow_interspersed_args": False})(_carried(study.study))
+data_app.command("list")(_carried(data.list_sets))
+data_app.command("get")(_carried(data.get))
+data_app.command("check")(_carried(data.check))
 
 
 def _help(context: typer.Context) -> None:
@@ -87,34 +112,46 @@ class _Debug:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and gives its exit code: 0, 1 failure, 2 usage, 130/143 interrupted."""
-    try:
-        code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
-    except TyperException as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
-        return 2
-    except WeftError as error:
-        return _told(error)
-    except KeyboardInterrupt:
-        tell("interrupted")
-        return 130
-    except BrokenPipeError:
-        return 0
-    except Exception as error:
-        from weft.families import blame
-
-        if (authors := blame(error)) is not None:
-            return _told(authors)
-        traceback.print_exc()
-        tell(
-            f"error: {type(error).__name__}: {error}\n  this is a mistake in weft; please report it"
-        )
-        return 1
+    plainly()
+    with stopped_by_signals() as stop:
+        try:
+            code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
+        except TyperException as error:
+            # Also raised, without a message, to show help when no command is given.
+            message = error.format_message() if hasattr(error, "format_message") else str(error)
+            if message:
+                tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
+            return 2
+        except _Raised as raised:
+            return _ended(raised.error, stop)
+        except BaseException as error:
+            return _ended(error, stop)
+        if stop.name is not None:
+            # Somebody swallowed the exception; what came of it is not to be relied upon.
+            return _ended(Stopped(stop.name), stop)
     return code or 0
 
 
-def _told(error: WeftError) -> int:
-    if _Debug.on:
-        traceback.print_exc()
-    tell(str(error))
-    return error.exit_code
+def _ended(error: BaseException, stop: Stop) -> int:
+    """Says why the command ended, and gives its exit code."""
+    if isinstance(error, SystemExit) and not isinstance(error, Stopped):
+        if isinstance(error.code, str):
+            tell(error.code)
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, BrokenPipeError):
+        return 0
+    if stop.name is not None and not isinstance(error, WeftError):
+        # Whatever a library made of the exception that the signal raised in it.
+        error = Stopped(stop.name)
+    found = fault(error)
+    if found is None and isinstance(error, Exception):
+        from weft.families import blame
+
+        found = blame(error)
+    if found is None or _Debug.on:
+        tell("".join(traceback.format_exception(error)).rstrip())
+    if found is not None:
+        tell(str(found))
+        return found.exit_code
+    tell(f"error: {type(error).__name__}: {error}\n  this is a mistake in weft; please report it")
+    return 1

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weft.cli.arguments import Json
-from weft.cli.output import described, emit, pairs, tell
+from weft.cli.output import described, emit, pairs
 from weft.errors import WeftError
+from weft.terminal import tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,8 +10,9 @@ import typer
 
 from weft import families
 from weft.cli.arguments import Json, Root
-from weft.cli.output import emit, tell
+from weft.cli.output import emit
 from weft.errors import UsageError
+from weft.terminal import tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

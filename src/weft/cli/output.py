@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from weft.terminal import show, show_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,17 +18,13 @@ if TYPE_CHECKING:
 def emit(as_json: bool, values: Any, text: Callable[[], RenderableType]) -> None:
     """Prints `values` as JSON, in which NaN is null, or the text that `text` makes of them."""
     if as_json:
-        print(json.dumps(_finite(values), indent=2, default=str, allow_nan=False))
+        show(json.dumps(_finite(values), indent=2, default=str, allow_nan=False))
         return
     shown = text()
     if isinstance(shown, str):
-        print(shown)
-        return
-    from rich.console import Console
-
-    console = Console()
-    # A file has no edge at which to break a table's lines.
-    (console if console.is_terminal else Console(width=160)).print(shown)
+        show(shown)
+    else:
+        show_table(shown)
 
 
 def _finite(values: Any) -> Any:
@@ -37,11 +34,6 @@ def _finite(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [_finite(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
-def tell(text: str) -> None:
-    """Prints to stderr, where it does not mix with results."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def pairs(values: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ import typer
 
 from weft.cli.arguments import Accept, Checkpoint, Json, RunPath, Words
 from weft.cli.listing import run_values
-from weft.cli.output import emit, pairs, readable, tell
+from weft.cli.output import emit, pairs, readable
 from weft.errors import WeftError
+from weft.terminal import show, tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -112,8 +113,8 @@ def sweep(
     }
     emit(as_json, values, lambda: rich_table(result.table))
     if not as_json:
-        print(*(f"plot    {path}" for path in result.pictures), sep="\n")
-        print(f"report  {result.page}")
+        plots = [f"plot    {path}" for path in result.pictures]
+        show("\n".join([*plots, f"report  {result.page}"]))
     if failed:
         raise WeftError(
             f"{len(failed)} of {len(result.outcomes)} runs did not finish",

@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from weft.config.rule import Rule, hold
+from weft.config.runref import RunRef
 from weft.config.section import KindConfig, Section
 from weft.config.sections import (
     AdamW,
@@ -27,6 +28,9 @@ class FamilyConfig(Section):
 
     family: str = Field(description="Which family trains.")
     seed: int = Field(0, ge=0, description="Seed of initialisation, data order and noise.")
+    init: RunRef | None = Field(
+        None, description="Earlier run whose weights this one starts from; its model is the same."
+    )
     steps: int | None = Field(None, ge=1, description="Length in optimiser steps (or `epochs`).")
     epochs: float | None = Field(None, gt=0, description="Length in epochs (or `steps`).")
     batch_size: int = Field(128, ge=1, description="Items in a training batch, over all ranks.")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from weft.config.cadence import Cadence
+from weft.config.names import CleanPath, FolderName
 from weft.config.paths import MayBePath
 from weft.config.section import KindConfig, Section
 
@@ -14,7 +15,7 @@ from weft.config.section import KindConfig, Section
 class DataConfig(Section):
     """Where data lie. Families extend this section with what they read."""
 
-    root: Annotated[str, MayBePath()] | None = Field(
+    root: Annotated[CleanPath, MayBePath()] | None = Field(
         None, description="Folder to look for data sets in before $WEFT_DATA and the cache."
     )
     download: bool = Field(
@@ -170,7 +171,9 @@ class EngineConfig(Section):
 class RunSection(Section):
     """Where the run is written."""
 
-    dir: str | None = Field(None, description="Exact directory; must not hold another run.")
-    root: str = Field("runs", description="Folder under which <family>/<name> is made.")
-    name: str | None = Field(None, description="Name of the run; the preset's name if unset.")
+    dir: CleanPath | None = Field(None, description="Exact directory; must not hold another run.")
+    root: CleanPath = Field("runs", description="Folder under which <family>/<name> is made.")
+    name: FolderName | None = Field(
+        None, description="Name of the run; the preset's name if unset."
+    )
     tags: tuple[str, ...] = Field((), description="Words to find the run by.")

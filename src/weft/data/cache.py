@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,9 @@ def cache_folder() -> Path:
     """Where downloads and arrays are kept: $WEFT_CACHE, else the system's cache."""
     if chosen := os.environ.get("WEFT_CACHE"):
         return Path(chosen).expanduser()
+    if os.path.expanduser("~") == "~":
+        # Neither $HOME nor the system's list of users knows a home.
+        return Path(tempfile.gettempdir()) / "weft-cache"
     import pooch
 
     return Path(pooch.os_cache("weft"))

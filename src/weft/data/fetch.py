@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from weft.atomic import by_umask
 from weft.data.cache import cache_folder
 from weft.data.catalog.entry import DataSet, File, Form
 from weft.data.catalog.sets import find
 from weft.data.used import note
 from weft.errors import DataError, MissingData
+from weft.system import is_of_the_disk
 
 #: called with (file name, bytes so far, bytes in all) while a file is downloaded
 Progress = Callable[[str, int, int], None]
@@ -282,7 +284,10 @@ def _download(
             )
         # requests' errors are OSErrors; a wrong checksum is a ValueError.
         except (OSError, ValueError) as error:
+            if is_of_the_disk(error):
+                raise
             failures.append(f"  {url}: {error}")
         else:
+            by_umask(Path(path))
             return Path(path)
     raise _missing(location, *failures)

@@ -7,16 +7,21 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from weft.config.family import Parallel
 from weft.config.sections import EngineConfig
 from weft.data.random import derive
 from weft.data.source import Batch
-from weft.errors import DeviceError
+from weft.errors import DeviceError, RunError
+
+_MEETING_SECONDS = 120
+"""How long the processes of a run may take to find each other."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,54 @@ def joined() -> Iterator[Ranks]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend)
+    _meet()
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
         # A process that leaves while another still talks, or with a DistributedDataParallel that
         # outlives the group, can abort on its way out.
         gc.collect()
         dist.barrier()
+    except RuntimeError as error:
+        if not _is_of_the_line(error):
+            raise
+        raise RunError(
+            "another process of this run has ended, or does not answer",
+            where=f"process {os.environ.get('RANK')} of {os.environ.get('WORLD_SIZE')}",
+            expected="all processes, from the first step to the last",
+            hint="its own message says why it ended; what was saved goes on with `weft resume`",
+        ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _meet() -> None:
+    """Finds the other processes.
+
+    Raises:
+        DeviceError: if they do not all come, or the environment does not say where to meet.
+    """
+    try:
+        meeting = rendezvous("env://", timeout=timedelta(seconds=_MEETING_SECONDS))
+        store, rank, world = next(iter(meeting))
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise DeviceError(
+            f"the processes of this run did not find each other: {_first_line(error)}",
+            where=f"WORLD_SIZE={os.environ['WORLD_SIZE']}, RANK={os.environ.get('RANK')}",
+            expected=f"all of them within {_MEETING_SECONDS} s",
+            hint="start them by `torchrun --nproc-per-node=N -m weft train …`",
+        ) from error
+
+
+def _is_of_the_line(error: RuntimeError) -> bool:
+    """Whether the connection to another process failed, rather than what is computed here."""
+    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset", "Broken pipe")
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def choose_device(config: EngineConfig) -> torch.device:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +18,7 @@ from weft.engine.checkpoint import Store
 from weft.engine.device import float_buffers, precision, seed_step, shares, using_threads
 from weft.engine.parts import Parts
 from weft.engine.step import Scalars, Stepper
+from weft.stopping import Stop, graceful_stop
 from weft.task import calls
 from weft.task.context import Context
 
@@ -97,7 +96,8 @@ class Trainer:
                     return stop.name or "SIGTERM"
                 if improved or plan.due(plan.eval_every, done):
                     window.restart()
-        return "finished"
+        # A signal that came after the last step, which is saved, still stops what follows.
+        return stop.name or "finished"
 
     def rehearse(self) -> Iterator[Scalars]:
         """Takes the first epoch's steps, one each time it is asked, over and over."""
@@ -226,34 +226,3 @@ class Window:
     def milliseconds(self) -> float:
         """Mean time of a step since the window began."""
         return 1e3 * (time.perf_counter() - self.start) / max(1, self.count)
-
-
-@dataclass
-class Stop:
-    """The first signal that asked the run to stop, if any."""
-
-    name: str | None = None
-
-
-@contextmanager
-def graceful_stop() -> Iterator[Stop]:
-    """Turns the first SIGINT or SIGTERM into a flag; the second one stops at once."""
-    stop = Stop()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if stop.name is not None:
-            raise KeyboardInterrupt
-        stop.name = signal.Signals(number).name
-
-    try:
-        before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
-    except (
-        ValueError
-    ):  # Not the main thread, as in a notebook's executor: signals stay as they are.
-        yield stop
-        return
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -111,9 +111,13 @@ class Parts:
         """
         torch.default_generator.manual_seed(derive(self.config.seed, "init"))
         model = calls.model(self.task, self.spec)
-        if parents:
-            with torch.no_grad():
-                self.task.adopt(model, parents)
+        given = dict(parents or {})
+        start = given.pop("init", None)
+        with torch.no_grad():
+            if given:
+                self.task.adopt(model, given)
+            if start is not None:
+                start.fill(model)
         return model.to(self.device)
 
     def data(self) -> Splits[Any]:

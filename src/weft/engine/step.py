@@ -138,8 +138,9 @@ class Stepper:
         raise NonFiniteError(
             f"step {ctx.step}: {self._offender(scalars)} is not a finite number",
             where="engine.nonfinite=" + engine.nonfinite,
-            hint="the update was not applied and the last checkpoint is good\n"
-            "weft resume RUN log.every=1, a smaller optim.lr, or engine.nonfinite=skip",
+            hint="the update was not applied, and what was saved before is good\n"
+            "`weft resume RUN log.every=1` logs every step on the way there; "
+            "engine.nonfinite=skip leaves such updates out",
         )
 
     def _offender(self, scalars: Scalars) -> str:

@@ -7,17 +7,21 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from weft.config.yaml import read_value
-from weft.errors import ConfigError, UsageError, WeftError
+from weft.errors import ConfigError, UsageError
+from weft.run.directory import unused as unused
+from weft.stopping import stopped_by_signals
+from weft.system import fault
+from weft.terminal import plainly, tell
 
 
 def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) -> int:
     """Does the work of a command line; an error is told on stderr, without a traceback.
 
-    What is no `WeftError` is raised on: whoever calls knows whose mistake it is.
+    What is neither a `WeftError` nor the machine's fault is raised on: whoever calls knows whose
+    mistake it is.
 
     Args:
         work: takes the words. Blank ones, as a space after a line's backslash makes, are left out.
@@ -25,27 +29,26 @@ def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) ->
     Returns: the exit code: 0, 1 failure, 2 usage, 130 or 143 interrupted.
     """
     words = [word for word in (sys.argv[1:] if argv is None else argv) if word.strip()]
+    plainly()
     try:
-        work(words)
-    except WeftError as error:
-        print(error, file=sys.stderr, flush=True)
-        return error.exit_code
-    except SystemExit as end:
-        # argparse has told the mistake, or the help that was asked for.
-        if not isinstance(end.code, int):
-            raise
-        return end.code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
-        return 130
+        with stopped_by_signals():
+            work(words)
     except BrokenPipeError:
         return 0
+    except BaseException as error:
+        if (found := fault(error)) is not None:
+            tell(str(found))
+            return found.exit_code
+        # argparse has told the mistake, or the help that was asked for.
+        if isinstance(error, SystemExit) and isinstance(error.code, int):
+            return error.code
+        raise
     return 0
 
 
 def note(text: str) -> None:
     """Tells the user, on stderr, what no one asked for but should know."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    tell(f"note: {text}")
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
@@ -114,12 +117,3 @@ def told(words: Sequence[str], origins: Mapping[str, str] | None = None) -> Iter
             if key is not None:
                 problem.where = places.get(key[1], problem.where)
         raise
-
-
-def unused(path: Path) -> Path:
-    """The path, or with the first number behind it that no folder has yet: `-2`, `-3`, …"""
-    new, number = path, 1
-    while new.exists():
-        number += 1
-        new = path.with_name(f"{path.name}-{number}")
-    return new

@@ -10,6 +10,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from weft.atomic import write_text
 from weft.plots.style import PALETTE, PALETTE_DARK
@@ -102,6 +103,17 @@ def _title(metric: Metric | None) -> str:
         return ""
     words = f"{metric.about} {metric.better.capitalize()} is better.".strip()
     return f' title="{safe(words)}"'
+
+
+def link(path: str, shown: str) -> str:
+    """A link to a file beside or below the page, whatever its name.
+
+    Args:
+        path: relative to the page, with `/` between folders.
+        shown: HTML.
+    """
+    # A colon is quoted as well, and a name never read as an address of another kind.
+    return f'<a href="{safe(quote(path))}">{shown}</a>'
 
 
 def number(value: Any) -> str:

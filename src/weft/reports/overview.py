@@ -15,7 +15,17 @@ from weft.plots.images import Named, save
 from weft.plots.style import style
 from weft.reports.claims import matched
 from weft.reports.gallery import drawn, gallery
-from weft.reports.html import card, metric_name, number, published, safe, section, table_html, write
+from weft.reports.html import (
+    card,
+    link,
+    metric_name,
+    number,
+    published,
+    safe,
+    section,
+    table_html,
+    write,
+)
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Table, format_seconds, pivot, tone_of
 from weft.task.metric import find
@@ -157,9 +167,10 @@ def _views(table: Table | None) -> list[Table]:
 def _run_list(directory: Path, runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
-        name = safe(run.path.relative_to(directory).as_posix())
+        place = run.path.relative_to(directory).as_posix()
+        name = safe(place)
         if (run.path / "report.html").is_file():
-            name = f'<a href="{name}/report.html">{name}</a>'
+            name = link(f"{place}/report.html", name)
         declared = run.declared
         metrics = ", ".join(
             f"{metric_name(key, find(declared, key))} {safe(number(value))}"

@@ -16,6 +16,8 @@ from weft.atomic import is_half, sweep_halves, write_text
 from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import RunError
+from weft.system import writing
+from weft.terminal import printable
 
 _POLL = 0.1
 """Seconds between two looks at a lock that is waited for."""
@@ -78,10 +80,11 @@ class RunDirectory:
                 expected=f"only one writer; it is {holder or 'unknown'}",
                 hint="wait for it or stop it; `weft runs` shows what runs",
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
         self._lock = file
+        with writing(self.path / "lock"):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
         sweep_halves(self.path)
         sweep_halves(self.figures)
 
@@ -126,8 +129,9 @@ class RunDirectory:
 
     def note(self, text: str) -> None:
         """Appends a line to log.txt."""
-        with (self.path / "log.txt").open("a") as file:
-            file.write(f"{now()} {text}\n")
+        path = self.path / "log.txt"
+        with writing(path), path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(f"{now()} {printable(text)}\n")
 
 
 def create(run: RunSection, family: str, name: str) -> RunDirectory:
@@ -214,12 +218,16 @@ def _claimed(path: Path) -> RunDirectory:
 
 def aside(path: Path) -> Path:
     """A free name beside `path` to move it to: `<name>.aside`, `<name>.aside-2`, …"""
-    number = 1
-    while True:
-        free = path.with_name(f"{path.name}.aside" + (f"-{number}" if number > 1 else ""))
-        if not free.exists():
-            return free
+    return unused(path.with_name(f"{path.name}.aside"))
+
+
+def unused(path: Path) -> Path:
+    """`path`, or with the first number behind it that is free: `-2`, `-3`, …"""
+    free, number = path, 1
+    while free.exists():
         number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
 
 
 def now() -> str:

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Mapping
 
+from weft.terminal import console, tell
+
 _LINE_SECONDS = 10.0
 
 
@@ -36,11 +38,11 @@ class Lines:
             return
         self.last = time.monotonic()
         left = (self.last - self.began) / max(1, step - self.start) * (self.total - step)
-        print(f"step {step}/{self.total}  {summary(values)}  {clock(left)} left", file=sys.stderr)
+        tell(f"step {step}/{self.total}  {summary(values)}  {clock(left)} left")
 
     def say(self, text: str) -> None:
         """Prints the text."""
-        print(text, file=sys.stderr)
+        tell(text)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -50,7 +52,7 @@ class Bar:
     """A rich progress bar with loss, rate and time left, on standard error."""
 
     def __init__(self, start: int, total: int, title: str) -> None:
-        from rich.console import Console
+        from rich.markup import escape
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -66,9 +68,11 @@ class Bar:
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[shown]}"),
-            console=Console(stderr=True),
+            console=console(sys.stderr),
         )
-        self.task = self.progress.add_task(title, total=total, completed=start, shown="", rate="")
+        self.task = self.progress.add_task(
+            escape(title), total=total, completed=start, shown="", rate=""
+        )
         self.shown: dict[str, float] = {}
         self.progress.start()
 

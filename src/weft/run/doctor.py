@@ -6,17 +6,17 @@ import os
 import platform
 import re
 from collections import defaultdict
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
-
-import torch
 
 from weft import families
 from weft.config import kinds
 from weft.data.catalog.sets import SETS
 from weft.data.fetch import locate
 from weft.errors import WeftError
-from weft.run.environment import cpu_name
+from weft.run.machine import cpu_name
+from weft.system import fault
 
 _REQUIREMENT = re.compile(r"^([\w.-]+)(?:.*extra\s*==\s*['\"]([\w-]+)['\"])?")
 
@@ -31,7 +31,9 @@ def examine() -> dict[str, Any]:
         do not load do not; and `problems`, sentences on what must be mended.
     """
     packages, extras = _packages()
+    torch, trouble = _torch()
     problems = [f"`{name}` is not installed" for name, found in packages.items() if found is None]
+    problems += [trouble] if trouble else []
     working, absent = families.survey()
     broken = {f"family {name}": error.brief for name, error in absent.items()}
     for section in kinds.SECTIONS:
@@ -42,16 +44,17 @@ def examine() -> dict[str, Any]:
     for name in SETS:
         try:
             data[name] = "here" if locate(name).complete else "not here"
-        except WeftError as error:
+        except (OSError, WeftError) as error:
             data[name] = "not looked for"
-            problems.append(f"{error.message} ({error.where})")
+            if (found := fault(error)) is not None:
+                problems.append(found.brief)
     return {
         "weft": version("weft"),
         "python": platform.python_version(),
-        "torch": str(torch.__version__),
+        "torch": "does not load" if torch is None else str(torch.__version__),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "devices": _devices(),
+        "threads": 0 if torch is None else torch.get_num_threads(),
+        "devices": _devices(torch),
         "data": data,
         "packages": packages,
         "extras": extras,
@@ -61,8 +64,20 @@ def examine() -> dict[str, Any]:
     }
 
 
-def _devices() -> dict[str, str]:
+def _torch() -> tuple[Any, str]:
+    """The module torch, or None and why there is none."""
+    try:
+        return import_module("torch"), ""
+    # Whatever a broken installation raises, it is what the user asks about.
+    except Exception as error:
+        found = fault(error)
+        return None, f"`torch` cannot be imported: {error}" if found is None else found.message
+
+
+def _devices(torch: Any) -> dict[str, str]:
     found = {"cpu": cpu_name()}
+    if torch is None:
+        return found
     for index in range(torch.cuda.device_count()):
         found[f"cuda:{index}"] = torch.cuda.get_device_name(index)
     if torch.backends.mps.is_available():

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from weft.run.machine import cpu_name
+
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions, machine, git commit and command line, for env.json."""
@@ -49,13 +51,3 @@ def _ask_git(*words: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def cpu_name() -> str:
-    """The processor's name as its maker gives it, where the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

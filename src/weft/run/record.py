@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weft.atomic import write_text
 from weft.run.directory import RunDirectory, now
 from weft.run.files import read_rows
+from weft.system import writing
 
 if TYPE_CHECKING:
     from weft.engine.loop import Progress
@@ -68,14 +69,15 @@ class RunRecorder:
         self.display = display
         self.sinks: list[Sink] = []
         self._cut(directory.metrics, progress.step)
-        self._file = directory.metrics.open("a")
+        self._file = directory.metrics.open("a", encoding="utf-8")
         self._last_beat = 0.0
 
     def row(self, step: int, epoch: float, seconds: float, values: Mapping[str, float]) -> None:
         """Appends a row to metrics.jsonl and passes it to every sink."""
         row = {"step": step, "epoch": round(epoch, 6), "seconds": round(seconds, 3), **values}
-        self._file.write(json.dumps({k: _finite(v) for k, v in row.items()}) + "\n")
-        self._file.flush()
+        with writing(self.directory.metrics):
+            self._file.write(json.dumps({k: _finite(v) for k, v in row.items()}) + "\n")
+            self._file.flush()
         self.each_sink(lambda sink: sink.on_row(step, values))
         self.display.row(step, values)
         self.alive(step)
@@ -132,12 +134,15 @@ class RunRecorder:
                 self.note(f"warning: {type(sink).__name__} failed and is off from now on: {error}")
 
     def close(self, state: str, message: str = "") -> None:
-        """Writes the last status and closes everything."""
-        self.status(state, message)
-        self.directory.note(f"{state} at step {self.progress.step} {message}".rstrip())
-        self.each_sink(lambda sink: sink.on_end(self.directory, state))
-        self._file.close()
-        self.display.close()
+        """Writes the last status and closes everything, the display and the file in any case."""
+        try:
+            self.status(state, message)
+            self.directory.note(f"{state} at step {self.progress.step} {message}".rstrip())
+            self.each_sink(lambda sink: sink.on_end(self.directory, state))
+        finally:
+            self.display.close()
+            with writing(self.directory.metrics):
+                self._file.close()
 
     @staticmethod
     def _cut(path: Path, step: int) -> None:

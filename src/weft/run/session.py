@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +15,13 @@ from weft.engine.checkpoint import Store
 from weft.engine.loop import Progress, Trainer
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
-from weft.errors import CheckpointError, Interrupted, WeftError
-from weft.run.directory import RunDirectory
+from weft.errors import CheckpointError, Interrupted, NonFiniteError, SystemFault
+from weft.run.directory import RunDirectory, unused
 from weft.run.export import export
 from weft.run.model import Trained
 from weft.run.recorder import Followers, recorder_of, store_of
+from weft.stopping import Stopped, name_of
+from weft.system import fault
 
 
 @dataclass(frozen=True)
@@ -77,25 +81,55 @@ class Session:
                 state = "finished"
             else:
                 state, message = "interrupted", outcome
-        except KeyboardInterrupt:
-            state, message = (
-                "interrupted",
-                "stopped at once; work since the last checkpoint is lost",
-            )
-            raise
-        except WeftError as error:
+        except (KeyboardInterrupt, Stopped) as error:
+            state, message = "interrupted", f"stopped at once by {name_of(error)}"
+            raise self._interrupted(name_of(error), progress) from error
+        except NonFiniteError as error:
             message = error.message
+            error.hint += f"\n{self._gentler(progress)}"
             raise
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"
+            found = fault(error)
+            message = f"{type(error).__name__}: {error}" if found is None else found.brief
+            if isinstance(found, SystemFault):
+                found.hint += f"\n{self._again(progress)}"
+                raise found from error
             raise
         finally:
             if recorder is not None and self.directory is not None:
-                recorder.close(state, message)
+                # What failed a run, a full disk for one, may hinder its last words as well.
+                with suppress(OSError) if state == "failed" else nullcontext():
+                    recorder.close(state, message)
                 self.directory.unlock()
         if state == "interrupted":
-            raise Interrupted(message, str(self.directory.path) if self.directory else "")
+            raise self._interrupted(message, progress)
         return trained
+
+    def _interrupted(self, signal_name: str, progress: Progress) -> Interrupted:
+        where = str(self.directory.path) if self.directory else ""
+        saved = _saved(progress, lost=progress.saved_step != progress.step)
+        return Interrupted(signal_name, where, self._again(progress), saved)
+
+    def _again(self, progress: Progress) -> str:
+        """How the run goes on."""
+        if self.directory is None:
+            return ""
+        what = f"goes on from step {progress.saved_step}" if progress.saved_step else "begins again"
+        return f"`weft resume {shlex.quote(str(self.directory.path))}` {what}"
+
+    def _gentler(self, progress: Progress) -> str:
+        """A command that trains anew at a lower rate, from what is saved if anything is."""
+        if self.directory is None:
+            return ""
+        config, path = self.parts.config, self.directory.path
+        words = ["weft", "train", str(path / "config.yaml")]
+        if progress.saved_step:
+            words.append(f"init={path}@last")
+        rate = getattr(config.optim, "lr", None)
+        words += [f"optim.lr={rate / 10:.3g}"] if isinstance(rate, float) else []
+        words += [f"run.dir={unused(path)}"] if config.run.dir is not None else []
+        start = f"from the weights of step {progress.saved_step}" if progress.saved_step else "anew"
+        return f"a gentler run {start}: {shlex.join(words)}"
 
     def _finish(self, directory: RunDirectory, store: Store, progress: Progress) -> Trained:
         """Takes the best weights if something was held out to choose by, tests them once, exports.
@@ -127,3 +161,10 @@ class Session:
                 "exported in its place"
             )
             progress.best_step = progress.best_value = None
+
+
+def _saved(progress: Progress, *, lost: bool) -> str:
+    if progress.saved_step is None:
+        return "no step is saved yet"
+    said = f"the state is saved at step {progress.saved_step}"
+    return f"{said}, what came after it is lost" if lost else said

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.load import Resolved
+from weft.config.names import as_name
 from weft.data.own import settled
 from weft.engine.device import Ranks, joined
 from weft.engine.parts import Parts
@@ -80,4 +81,5 @@ def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
 def _name(recipe: str) -> str:
     """Name of the run: the last recipe's preset, or the file's stem."""
     last = recipe.split()[-1]
-    return Path(last).stem if last.endswith((".yaml", ".yml", ".json")) else last.split("/")[-1]
+    file = last.endswith((".yaml", ".yml", ".json"))
+    return as_name(Path(last).stem if file else last.split("/")[-1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import Interrupted, RunError, UsageError
 from weft.papers import script
 from weft.reports.tables import Cell, Column, Mean, Table, mean_of, rich_table
+from weft.terminal import show, show_table, tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,10 +138,9 @@ def _compare(words: list[str]) -> None:
         folder=flags.dir,
     )
     table = compare(study, flags.workers, _tell)
-    from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 160).print(rich_table(table))
-    print(f"page  {study.folder / 'report.html'}")
+    show_table(rich_table(table))
+    show(f"page  {study.folder / 'report.html'}")
 
 
 def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None]) -> Table:
@@ -249,7 +248,8 @@ def _train(
             run.path.replace(aside(run.path))
     outcomes = run_points(todo, api.train_point, workers, on_done)
     if any(outcome.state == "stopped" for outcome in outcomes):
-        raise Interrupted("SIGINT", str(study.folder), again="the same command goes on with it")
+        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
+        raise Interrupted(name, str(study.folder), again="the same command goes on with it")
 
 
 def _finished(study: Study) -> dict[str, Run]:
@@ -389,7 +389,7 @@ def picture(table: Table) -> Figure:
 def _tell(outcome: Outcome) -> None:
     loss = (outcome.result or {}).get(_JUDGE)
     shown = outcome.error if loss is None else f"{_JUDGE} {loss:.4f}"
-    print(f"{outcome.point.name}: {outcome.state}  {shown}", file=sys.stderr, flush=True)
+    tell(f"{outcome.point.name}: {outcome.state}  {shown}")
 
 
 def _parser() -> argparse.ArgumentParser:

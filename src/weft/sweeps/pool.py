@@ -17,15 +17,17 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
-from weft.errors import Interrupted, WeftError
+from weft.errors import Interrupted
 from weft.families import blame
+from weft.stopping import Stop, Stopped, handled
 from weft.sweeps.grid import Point
+from weft.system import fault
 
 Train = Callable[[tuple[str, ...]], dict[str, Any]]
 State = Literal["done", "failed", "stopped"]
 _Context = SpawnContext | ForkServerContext
 
-_ECHO = 1.0
+_ECHO = 0.25
 """Seconds within which a repeated signal counts as the same one: `timeout` sends each twice."""
 
 _GRACE = 60.0
@@ -42,6 +44,7 @@ class Outcome:
         result: what training returned, or None.
         error: what went wrong, in full, or "".
         seconds: wall time, 0 if it never began.
+        by: the signal that stopped the sweep, if it stopped the point.
     """
 
     point: Point
@@ -49,6 +52,7 @@ class Outcome:
     result: dict[str, Any] | None = None
     error: str = ""
     seconds: float = 0.0
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,16 +94,17 @@ def run_points(
     ended: dict[str, Outcome] = {}
     with _signals(flying) as stopping:
         try:
-            while flying or (waiting and not stopping.is_set()):
-                while waiting and slots and not stopping.is_set():
+            while flying or (waiting and stopping.name is None):
+                while waiting and slots and stopping.name is None:
                     point, gpu = waiting.popleft(), slots.popleft()
                     connection, process = _start(context, train, point, threads, gpu)
                     flying[connection] = _Flight(point, process, gpu, time.monotonic())
-                    if stopping.is_set():
-                        _send(process, signal.SIGINT)
+                    if stopping.name is not None:
+                        # It has begun nothing; a SIGINT it would not hear while it starts.
+                        process.terminate()
                 for ready in wait(list(flying)):
                     assert isinstance(ready, Connection)
-                    outcome = _land(ready, flying[ready], stopping.is_set())
+                    outcome = _land(ready, flying[ready], stopping)
                     slots.append(flying.pop(ready).gpu)
                     ended[outcome.point.name] = outcome
                     if on_done is not None:
@@ -109,7 +114,10 @@ def run_points(
                 flight.process.terminate()
             for flight in flying.values():
                 flight.process.join()
-    return [ended.get(point.name) or Outcome(point, "stopped") for point in points]
+    by = stopping.name or ""
+    if by and len(ended) == len(points) and all(o.state != "stopped" for o in ended.values()):
+        raise Stopped(by)
+    return [ended.get(point.name) or Outcome(point, "stopped", by=by) for point in points]
 
 
 def _start(
@@ -127,18 +135,19 @@ def _start(
     return ours, process
 
 
-def _land(connection: Connection, flight: _Flight, stopping: bool) -> Outcome:
+def _land(connection: Connection, flight: _Flight, stopping: Stop) -> Outcome:
     state: State
     try:
         state, result, error = connection.recv()
     except EOFError:
         flight.process.join()
         state, result, error = "failed", None, _obituary(flight.process.exitcode)
-        if stopping:
+        if stopping.name is not None:
             state, error = "stopped", ""
     connection.close()
     flight.process.join()
-    return Outcome(flight.point, state, result, error, time.monotonic() - flight.began)
+    by = (stopping.name or "") if state == "stopped" else ""
+    return Outcome(flight.point, state, result, error, time.monotonic() - flight.began, by)
 
 
 def _obituary(code: int | None) -> str:
@@ -159,12 +168,11 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
         if gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         report: tuple[State, dict[str, Any] | None, str] = ("done", train(words), "")
-    except (KeyboardInterrupt, Interrupted):
+    except (KeyboardInterrupt, Stopped, Interrupted):
         report = ("stopped", None, "")
-    except WeftError as error:
-        report = ("failed", None, str(error))
     except Exception as error:
-        report = ("failed", None, str(blame(error) or traceback.format_exc()))
+        told = fault(error) or blame(error)
+        report = ("failed", None, traceback.format_exc() if told is None else str(told))
     connection.send(report)
     connection.close()
 
@@ -180,31 +188,22 @@ def _follow_parent() -> None:
 
 
 @contextmanager
-def _signals(flying: dict[Connection, _Flight]) -> Iterator[threading.Event]:
-    """Sets the event on SIGINT or SIGTERM and passes the signal on to the processes of `flying`."""
-    stopping = threading.Event()
-    first = 0.0
+def _signals(flying: dict[Connection, _Flight]) -> Iterator[Stop]:
+    """Notes SIGINT or SIGTERM and passes the signal on to the processes of `flying`; the second
+    one kills them."""
+    stop = Stop()
 
-    def pass_on(*_: object) -> None:
-        nonlocal first
-        again = stopping.is_set()
-        if again and time.monotonic() - first < _ECHO:
+    def pass_on(number: int, _: object) -> None:
+        if stop.name is not None and time.monotonic() - stop.at < _ECHO:
             return
-        first = first or time.monotonic()
-        stopping.set()
+        again = stop.name is not None
+        if not again:
+            stop.note(number)
         for flight in list(flying.values()):
             _send(flight.process, signal.SIGKILL if again else signal.SIGINT)
 
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread may handle signals; elsewhere they stay with whoever handles them.
-        yield stopping
-        return
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handled(pass_on):
+        yield stop
 
 
 def _send(process: BaseProcess, number: signal.Signals) -> None:

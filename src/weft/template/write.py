@@ -171,4 +171,4 @@ def _write(home: Path, texts: dict[Path, str]) -> None:
             )
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_text(path, text)

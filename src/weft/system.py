@@ -1,0 +1,113 @@
+"""What the system refuses - room, rights, memory - told as such, and not as a mistake in weft."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from weft.errors import Interrupted, SystemFault, WeftError
+from weft.stopping import Stopped, name_of
+
+_RUST = re.compile(r"\(os error (\d+)\)")
+"""How libraries written in Rust tell an error of the system."""
+
+_HINTS = {
+    errno.ENOSPC: "make room, or choose another folder",
+    errno.EDQUOT: "your quota is used up: make room, or choose another folder",
+    errno.EROFS: "what lies there can only be read: choose another folder",
+    errno.EMFILE: "`ulimit -n` says how many files a process may open",
+    errno.ENOMEM: "free memory, or ask for less",
+}
+
+
+def refusal(error: BaseException) -> OSError | None:
+    """The system's own error in `error`, or behind what a library made of it; None if none is."""
+    if isinstance(error, OSError):
+        return error
+    if isinstance(error, RuntimeError):
+        # torch writes through Python's file, and tells what went wrong there in words of its own.
+        behind = error.__cause__ or error.__context__
+        return behind if isinstance(behind, OSError) else None
+    if match := _RUST.search(str(error)):
+        number = int(match[1])
+        return OSError(number, os.strerror(number))
+    return None
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Whether the disk refused, rather than a network or what was read."""
+    refused = (*_HINTS, errno.EACCES, errno.EPERM, errno.EIO)
+    return isinstance(error, OSError) and error.errno in refused
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Has what the system refuses inside name the file: a full disk itself names none."""
+    try:
+        yield
+    except Exception as error:
+        refused = refusal(error)
+        if refused is None:
+            raise
+        named = OSError(refused.errno, refused.strerror or str(refused), str(path))
+        raise named from error
+
+
+def fault(error: BaseException) -> WeftError | None:
+    """`error` as its reader should meet it, if the surroundings are at fault and not the code."""
+    if isinstance(error, WeftError):
+        return error
+    if isinstance(error, KeyboardInterrupt | Stopped):
+        again, saved = "the same command does it again", "what is on the disk is whole"
+        return Interrupted(name_of(error), "", again, saved)
+    if (package := _failed_import(error)) != "":
+        return _not_imported(package, error)
+    if isinstance(error, OSError):
+        return _refused(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return SystemFault(
+            "there is not enough memory",
+            where=str(error).partition("\n")[0],
+            hint="a smaller batch_size, or engine.accumulation, asks for less",
+        )
+    return None
+
+
+def _refused(error: OSError) -> SystemFault:
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    what = error.strerror or str(error) or type(error).__name__
+    hint = _HINTS.get(error.errno or 0, "")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        user = f"user {os.getuid()} " if hasattr(os, "getuid") else "this user "
+        hint = f"{user}may not do this there: mend the rights, or choose another folder"
+    return SystemFault(what[:1].lower() + what[1:], where=" -> ".join(names), hint=hint)
+
+
+def _not_imported(package: str, error: BaseException) -> SystemFault:
+    return SystemFault(
+        f"`{package}` cannot be imported: {type(error).__name__}: {_first_line(error)}",
+        where=sys.executable,
+        hint=f"install `{package}` anew; `weft doctor` says what else is wrong",
+    )
+
+
+def _failed_import(error: BaseException) -> str:
+    """The package, not of weft, in whose own import `error` was raised; "" if in none."""
+    ours = False
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if ours and package not in ("weft", "importlib") and frame.f_code.co_name == "<module>":
+            return package
+        ours = package in ("weft", "__main__") or (ours and package == "importlib")
+    absent = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    return absent if absent != "weft" else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
