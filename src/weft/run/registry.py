@@ -116,7 +116,8 @@ def open_run(path: Path | str) -> Run:
             expected="a directory with status.json and config.yaml",
             hint="`weft runs` lists the runs",
         )
-    return Run(path, *(read_record(path, name) for name in _ORDER))
+    config, resolved, status, env = (read_record(path, name) for name in _ORDER)
+    return Run(path, config, resolved, status, env)
 
 
 def is_run(path: Path | str) -> bool:
@@ -153,7 +154,8 @@ def _as_it_is(path: Path) -> Run:
         damage = "" if new else damage
         state = {"state": "running", "message": "it is starting"} if new else {"state": "damaged"}
         found["status.json"] = {**status, **state}
-    return Run(path, *(found[name] for name in _ORDER), damage=damage)
+    config, resolved, status, env = (found[name] for name in _ORDER)
+    return Run(path, config, resolved, status, env, damage)
 
 
 def _run_folders(root: Path) -> Iterator[Path]:
