@@ -56,7 +56,9 @@ def test_whatever_weft_writes_is_read_as_yaml_reads_it_or_left_to_yaml(
         st.sampled_from(
             ["a:", "a: 1", "b: x y", "  a: 2", "  b:", "    c: '3'", "- 1", "  - a", "- ", "b: []",
              "c: {}", "# d", "", "  ", "a", "  a", "b: -", "d: 'x'y", "e: a: b", "f: a #b", "g:  1",
-             "a: ''", "h: ---", "---", "...", "? a", "i: ~", "j: 'it''s'", "k:\t1", "    - b", "l: - a", "m: a:b", "n: :a", "o: a :b", "p: a: "]
+             "a: ''", "h: ---", "---", "...", "? a", "i: ~", "j: 'it''s'",
+             "k:\t1", "    - b", "l: - a",
+             "m: a:b", "n: :a", "o: a :b", "p: a: "]
         ),
         max_size=6,
     )

@@ -69,7 +69,8 @@ def test_a_point_that_diverges_or_is_killed_ends_neither_the_sweep_nor_other_run
     thread = threading.Thread(target=kill)
     thread.start()
     swept = api.sweep(
-        "cet/digits", "optim.lr=0.001,1e30,0.01", "steps=400", "hidden_dim=8", "checkpoint.every=5 steps",
+        "cet/digits", "optim.lr=0.001,1e30,0.01", "steps=400", "hidden_dim=8",
+        "checkpoint.every=5 steps",
         "log.tensorboard=false", "engine.device=cpu", "clip.kind=none", directory=folder, workers=2,
     )  # fmt: skip
     thread.join()
