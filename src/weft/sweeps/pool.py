@@ -201,6 +201,9 @@ def _signals(flying: dict[Connection, _Flight]) -> Iterator[Stop]:
             stop.note(number)
         for flight in list(flying.values()):
             _send(flight.process, signal.SIGKILL if again else signal.SIGINT)
+        if again and not flying:
+            # Nothing whose end would be waited for, as while the first process starts.
+            raise Stopped(stop.name or "SIGINT")
 
     with handled(pass_on):
         yield stop
