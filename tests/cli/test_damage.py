@@ -129,11 +129,11 @@ KINDS = _kinds()
 def good(toy: str, workspace: Path, without_pictures: None) -> Path:
     """`runs/toy/good`, a finished run, and `stopped`, one that could go on."""
     api.train(toy, *QUICK, **{"run.name": "good"})
+    Path("runs/toy/good/figures").mkdir()
     shutil.copytree("runs/toy/good", "runs/toy/stopped")
     _json("status.json", state="interrupted", name="stopped", saved=None)(Path("runs/toy/stopped"))
     for each in Path("runs/toy/stopped/checkpoints").iterdir():
         each.unlink()
-    (Path("runs/toy/good") / "figures").mkdir()
     return Path("runs/toy/good")
 
 
