@@ -259,9 +259,8 @@ def train_point(words: tuple[str, ...]) -> dict[str, Any]:
     # A sweep that was killed leaves processes that still save their runs, or even finish them.
     RunDirectory(where).wait(ORPHAN_SECONDS)
     if (where / "status.json").is_file():
-        run = open_run(where)
-        if run.state != "finished":
-            run = resume(where, report=False)
+        known = open_run(where)
+        run = known if known.state == "finished" else resume(where, report=False)
     else:
         if where.exists() and not never_begun(where):
             # Robbed of its status: whatever it holds is kept.
