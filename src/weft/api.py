@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weft import families
 from weft.config.load import Resolved
 from weft.config.load import load as load_config
-from weft.config.names import as_name
+from weft.config.paths import as_name
 from weft.config.presets import presets
 from weft.errors import Interrupted, RunError, UsageError, WeftError
 from weft.run.directory import RunDirectory, aside, never_begun
@@ -278,9 +278,8 @@ def train_point(words: tuple[str, ...]) -> dict[str, Any]:
     RunDirectory(where).wait(ORPHAN_SECONDS)
     run: Run | None
     if (where / "status.json").is_file():
-        run = open_run(where)
-        if run.state != "finished":
-            run = resume(where, report=False)
+        known = open_run(where)
+        run = known if known.state == "finished" else resume(where, report=False)
     else:
         if where.exists() and not never_begun(where):
             # Robbed of its status: whatever it holds is kept.

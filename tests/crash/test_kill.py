@@ -23,16 +23,14 @@ SHORT = ("steps=4", "eval.every=2 steps", "checkpoint.every=2 steps", "checkpoin
 
 TINY = {
     "cet/digits": ("hidden_dim=16",),
-    "jepa/dots": (),
-    "warp/sine": (),
+    "jepa/clean": ("batch_size=4",),
+    "warp/digits": (),
     "feedback/text": ("model.n_layer=1", "model.n_head=2", "model.n_embd=16",
                       "data.block_size=32", "batch_size=4", "eval.chunks=4", "eval.levels=2"),
 }  # fmt: skip
 
 CRITICAL = (
-    "write run/lock",  # Nothing is there yet.
     "rename run/.env.json",  # The status is not.
-    "rename run/.status.json #1",  # The first step that was saved is not told yet.
     "write run/metrics.jsonl #3",  # Half a row.
     "write run/checkpoints/.step_00000004 #2",  # Half a checkpoint.
     "rename run/checkpoints/.step_00000004.pt.sha256",  # A checkpoint without its sum.

@@ -45,9 +45,6 @@ def test_memory_and_descriptors_stay_flat_over_many_steps(
     assert api.train(toy, *words, report=False, sinks=[watch]) is not None
     (watched,) = watches
     early, late = watched.seen[2000], watched.seen[20000]
-    print(
-        f"resident {early[0] / 2**20:.1f} -> {late[0] / 2**20:.1f} MiB, "
-        f"files {early[1]} -> {late[1]}"
-    )
+    print(*(f"{seen[0] / 2**20:.1f} MiB, {seen[1]} files" for seen in (early, late)), sep=" -> ")
     assert late[1] == early[1]
     assert late[0] - early[0] < 4 * 2**20

@@ -1,12 +1,13 @@
-"""Options that hold a path, or a name that may be one: all of a config are found, and replaced."""
+"""Options that hold a path, a name that may be one, or the name of a folder."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic import AfterValidator, BaseModel, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 C = TypeVar("C", bound=BaseModel)
@@ -58,3 +59,36 @@ def map_paths(section: C, change: Callable[[str], str]) -> C:
 
     values = {name: getattr(section, name) for name in type(section).model_fields}
     return section.model_copy(update={name: changed(value) for name, value in values.items()})
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LONGEST = 200
+
+
+def _path(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError(f"{text!a} holds a control character, which no path needs")
+    if not text.strip():
+        raise ValueError("an empty text is no path")
+    return text
+
+
+def _name(text: str) -> str:
+    if _path(text) in (".", "..") or "/" in text or "\\" in text or text != text.strip():
+        raise ValueError(f"{text!a} is no name: a name has no separators, and is not `..`")
+    if len(text.encode(errors="replace")) > _LONGEST:
+        raise ValueError(f"a name of {len(text)} characters is too long; {_LONGEST} bytes will do")
+    return text
+
+
+CleanPath = Annotated[str, AfterValidator(_path)]
+"""A path without control characters."""
+
+FolderName = Annotated[str, AfterValidator(_name)]
+"""The name of one folder: no separators, no `..`, no control characters."""
+
+
+def as_name(text: str) -> str:
+    """`text` as a folder may be called: what may not stand in a name becomes `-`."""
+    kept = re.sub(r"[/\\]", "-", _CONTROL.sub("-", text)).strip()[:_LONGEST]
+    return "run" if kept in ("", ".", "..") else kept

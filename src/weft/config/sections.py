@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from weft.config.cadence import Cadence
-from weft.config.names import CleanPath, FolderName
-from weft.config.paths import MayBePath
+from weft.config.paths import CleanPath, FolderName, MayBePath
 from weft.config.section import KindConfig, Section
 
 

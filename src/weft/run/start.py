@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.load import Resolved
-from weft.config.names import as_name
+from weft.config.paths import as_name
 from weft.data.own import settled
 from weft.engine.device import Ranks, joined
 from weft.engine.parts import Parts
