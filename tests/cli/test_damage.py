@@ -194,7 +194,7 @@ def test_a_damaged_run_is_told_in_a_line_and_hides_no_other(
     try_all(kind, good, capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_no_kind_of_damage_makes_a_verb_raise(
     good: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

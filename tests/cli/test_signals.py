@@ -113,7 +113,7 @@ def test_a_signal_ends_a_command_with_its_code_and_says_how_to_go_on(
     _check(QUICK, processes, ["SIGTERM"])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", list(CODES))
 def test_each_signal_in_each_phase_of_each_verb(
     runs_to_use: None, processes: Callable[..., Any], name: str
@@ -121,7 +121,7 @@ def test_each_signal_in_each_phase_of_each_verb(
     _check(list(TABLE), processes, [name])
 
 
-@pytest.mark.parametrize("module", ["typer", pytest.param("torch", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("module", ["typer", pytest.param("torch", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(("name", "code"), CODES.items())
 def test_a_signal_while_weft_is_imported_has_its_code_too(
     workspace: Path, module: str, name: str, code: int
@@ -146,7 +146,7 @@ sys.exit(run())
     assert list(workspace.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_signal_from_outside_at_any_time_has_its_code(workspace: Path) -> None:
     command = [sys.executable, "-m", "weft", "train", "cet/digits", "steps=3000", "hidden_dim=8",
                "engine.threads=1", "--quiet"]  # fmt: skip

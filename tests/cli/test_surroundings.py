@@ -103,7 +103,7 @@ def test_a_refusal_of_the_system_is_one_clear_error(
 
 
 @needs_root
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("fault", list(SAID))
 def test_every_verb_meets_every_refusal(
     fault: str, place: Path, processes: Callable[..., Any]

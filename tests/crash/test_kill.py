@@ -58,26 +58,26 @@ def test_a_run_killed_at_a_critical_moment_ends_like_the_straight_one(tmp_path: 
     assert tried(tmp_path, TOY, moments=CRITICAL)["tried"] == len(CRITICAL)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", range(3))
 def test_a_run_killed_at_any_moment_ends_like_the_straight_one(tmp_path: Path, part: int) -> None:
     found = tried(tmp_path, TOY, moments=[part, 3])
     assert found["tried"] >= len(found["acts"]) // 3
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_killed_twice_and_from_outside_ends_like_the_straight_one(tmp_path: Path) -> None:
     assert tried(tmp_path, TOY, twice=20, outside=20)["tried"] == 40
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_killed_while_its_page_is_made_gets_it(tmp_path: Path) -> None:
     tried(tmp_path, ("cet/digits", *SHORT, "hidden_dim=16"), page=True,
           moments=["open run/figures", "rename run/figures", "rename run/figures/.index.json",
                    "rename run/.report.html"])  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("recipe", TINY)
 def test_every_family_survives_kills_spread_over_a_run(tmp_path: Path, recipe: str) -> None:
     tried(tmp_path, (recipe, *SHORT, *TINY[recipe]), moments=12)

@@ -29,7 +29,7 @@ class _Watch:
         """Nothing was opened."""
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts what /proc tells")
 def test_memory_and_descriptors_stay_flat_over_many_steps(
     toy: str, workspace: Path, record_property: pytest.RecordProperty

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 WORDS = ("cet/digits", "hidden_dim=8,16", "seed=0..1", "steps=6", "eval.every=3 steps",
          "checkpoint.every=2 steps", "log.tensorboard=false", "engine.device=cpu",

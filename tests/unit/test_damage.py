@@ -254,6 +254,6 @@ def test_damaged_files_are_refused_in_words(tmp_path: Path) -> None:
     assert raw(tmp_path, 540, seed=1) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_fifteen_thousand_damaged_files_are_refused_in_words(tmp_path: Path) -> None:
     assert raw(tmp_path, 15_000, seed=2) == []

@@ -154,7 +154,7 @@ def test_random_configs_are_read_or_refused_in_words(tmp_path: Path) -> None:
     assert raw(tmp_path, 240, seed=1) == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", [2, 3, 4, 5])
 def test_twenty_thousand_random_configs_are_read_or_refused_in_words(
     seed: int, tmp_path: Path

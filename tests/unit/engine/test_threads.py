@@ -145,7 +145,7 @@ def test_choosing_moves_nothing_of_the_run(toy: str, two: None) -> None:
     assert _same_losses_and_weights("toy/small", "steps=1000", "dropout=0.2").milliseconds
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("recipe", ["cet/digits", "feedback/text", "jepa/clean", "warp/digits"])
 def test_choosing_moves_nothing_of_a_run_of_every_family(
     recipe: str, two: None, monkeypatch: pytest.MonkeyPatch

@@ -224,7 +224,7 @@ def test_a_finished_run_does_not_resume_and_only_free_keys_may_change(
     (done.path / "status.json").write_text(json.dumps({**status, "state": "failed"}))
     with pytest.raises(UsageError, match="cannot change when a run goes on"):
         weft.resume(done.path, "width=9")
-    with pytest.raises(RunError, match="not a run"):
+    with pytest.raises(RunError, match="no such run"):
         weft.resume("runs/nothing")
 
 
