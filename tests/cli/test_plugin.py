@@ -29,6 +29,7 @@ assert main(["resume", "runs/twin/digits", "--quiet"]) == 0
 """
 
 
+@pytest.mark.slow
 def test_a_copied_family_trains_resumes_and_is_listed(tmp_path: Path) -> None:
     package = tmp_path / "site" / "weft_twin"
     shutil.copytree(SOURCE, package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -23,8 +23,8 @@ SOUND: dict[str, Any] = {
     "y_test": np.arange(20) % 3,
 }
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "negative labels": ({"y_train": np.arange(60) % 3 - 1}, "label -1"),
-    "labels near 1e9": ({"y_train": np.full(60, 10**9)}, "label 1000000000"),
+    "negative labels": ({"y_train": np.arange(60) % 3 - 1}, "labels from -1"),
+    "labels near 1e9": ({"y_train": np.full(60, 10**9)}, "to 1,000,000,000"),
     "empty train": (
         {"x_train": np.zeros((0, 8, 8), np.uint8), "y_train": np.arange(0)}, "`train` is empty"),
     "empty test": (

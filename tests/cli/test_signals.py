@@ -107,6 +107,7 @@ def _check(keys: list[tuple[str, str]], processes: Callable[..., Any], names: li
     assert not any(wrong), "\n".join(filter(None, wrong))
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_command_with_its_code_and_says_how_to_go_on(
     runs_to_use: None, processes: Callable[..., Any]
 ) -> None:

@@ -94,6 +94,7 @@ def _check(fault: str, verbs: tuple[str, ...], folder: Path, processes: Callable
         assert not writes or SAID[fault] in err.lower(), f"{verb}: {err}"
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("fault", ["full"])
 def test_a_refusal_of_the_system_is_one_clear_error(

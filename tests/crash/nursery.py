@@ -28,7 +28,7 @@ import torch
 from tests.crash.doom import Doom
 from weft import api, families
 from weft.engine.checkpoint import read
-from weft.run.record import read_lines
+from weft.run.files import read_rows
 
 RUN = Path("run")
 _CLOCKS = ("seconds", "time/step_ms")
@@ -90,7 +90,7 @@ def content(folder: Path) -> dict[str, Any]:
         state = read(path)
         del state["progress"]["seconds"]
         found[path.name] = state
-    rows = [json.loads(line) for line in read_lines(run / "metrics.jsonl")]
+    rows = read_rows(run / "metrics.jsonl")
     found["rows"] = [{k: v for k, v in row.items() if k not in _CLOCKS} for row in rows]
     status = json.loads((run / "status.json").read_text())
     kept = ("state", "step", "metrics", "best", "saved", "message", "total_steps")

@@ -77,7 +77,7 @@ def test_what_can_be_accepted_is_named_when_something_else_is(
 ) -> None:
     assert main(["resume", "run", "--accept-changes", "confg"]) == 2
     said = capsys.readouterr().err
-    assert "config, data or checkpoints" in said
+    assert "config, data, checkpoints" in said
     assert "did you mean `config`?" in said
 
 

@@ -99,6 +99,8 @@ _TS = b"""# made here
 """
 _CONFIG = b"""# cet
 family: cet
+seed: 0
+run: {dir: null}
 steps: 3
 optim: {kind: sgd, lr: 1e-3}
 list: [1, "two", null]
@@ -114,7 +116,11 @@ _STATUS = json.dumps(
         ],
     }
 ).encode()  # fmt: skip
-_PARENT = b"total_steps: 3\nparents: {init: {file: /a/b, sha256: abc}}\n"
+_PARENT = b"""total_steps: 3
+batches_per_epoch: 1
+parameters: 5
+parents: {init: {file: /a/b, sha256: abc}}
+"""
 
 
 def _read_npz(path: Path) -> None:
@@ -179,7 +185,7 @@ FILES: dict[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = {
     "a.gif": (lambda: _picture("GIF"), Decoder()),
     "a.webp": (lambda: _picture("WEBP"), Decoder()),
     "my.yaml": (lambda: _CONFIG, read_file),
-    "env.json": (lambda: b'{"torch": "2", "git": {"commit": null}}',
+    "env.json": (lambda: b'{"torch": "2", "git": null}',
                  lambda path: read_record(path.parent, path.name)),
     "rows.jsonl": (lambda: _ROWS, read_rows),
     "status.json": (lambda: _STATUS, _read_run),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weft import families
 from weft.cli.arguments import Json, Root
 from weft.cli.output import emit
 from weft.errors import UsageError
@@ -30,7 +29,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List runs."""
-    from weft import api
+    from weft import api, families
     from weft.reports.tables import Column, Table, aligned, format_number, rich_table
     from weft.run.registry import STATES
 
@@ -134,6 +133,8 @@ def _check(option: str, word: str | None, known: Sequence[str]) -> None:
 
 def _homeless(family: str) -> str:
     """Says so where the family of a run is not there, as when its package was uninstalled."""
+    from weft import families
+
     return "" if family in families.names() else f"there is no family `{family}` here"
 
 

@@ -354,6 +354,7 @@ main("feedforward_train", sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_kill_9_then_resume_equals_the_straight_run() -> None:
     long = ["--set", "epochs=4", "--set", "checkpoint.keep_every=2 epochs"]
     command = [sys.executable, "-c", KILLED, *FF, *SET, *long]

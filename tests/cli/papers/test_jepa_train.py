@@ -156,6 +156,7 @@ def test_a_path_that_is_no_published_config_names_the_closest(workspace: Path) -
         read_configs(["nowhere.yaml"], [])
 
 
+@pytest.mark.slow
 def test_a_sweep_over_noise_draws_the_paper_s_figure(workspace: Path) -> None:
     short = SHORT[1::2]
     words = (*short, "noise=fixed_uniform", "noise_level=0.5,2")

@@ -32,6 +32,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             "--arms", "static", "hidden", "--seeds", "2", "--dir", "cmp"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_arms_share_bases_seed_by_seed_and_the_cheap_one_gets_more_steps_for_equal_flops(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

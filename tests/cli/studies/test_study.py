@@ -34,8 +34,8 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_alone_it_lists_every_study_with_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert {line.split()[0] for line in lines} == NAMES
-    assert "one table: does the writing pay?" in lines[1]
+    assert {line.split()[0] for line in lines if not line.startswith(" ")} == NAMES
+    assert "one table: does the writing pay?" in " ".join(" ".join(lines).split())
     assert main(["study", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["study"] for row in rows} == NAMES and all(row["about"] for row in rows)
@@ -66,7 +66,8 @@ def test_families_that_share_a_name_are_told_apart_and_a_broken_one_is_left_out(
     declared: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["study"]) == 0
-    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines if not line.startswith(" ")} == {
         "contexts", "controls", "jepa/tour", "other/tour", "probes",
     }  # fmt: skip
     assert main(["study", "jepa/tour", "--help"]) == 0

@@ -50,6 +50,7 @@ def test_what_recurs_is_guessed_from_the_steps_a_period_before() -> None:
     assert "recur" not in dict(warp_contexts.guesses(given, 5, period=8))
 
 
+@pytest.mark.slow
 def test_runs_of_a_kind_are_summed_up(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [train("one"), train("two", seed=1), train("three", model_type="gru")]
     capsys.readouterr()

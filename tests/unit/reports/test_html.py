@@ -288,7 +288,7 @@ def test_a_sweep_page_has_plot_table_and_runs(tmp_path: Path) -> None:
     assert "0.981 ± 0.002" in page.text
     assert len(page.named("svg")) == 1 and not page.named("script")
     links = [attrs["href"] for attrs in page.named("a")]
-    assert links == ["delay=5,seed=0/report.html"]
+    assert links == ["delay%3D5%2Cseed%3D0/report.html"]
 
 
 def test_two_axes_are_shown_as_a_square(tmp_path: Path) -> None:

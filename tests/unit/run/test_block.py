@@ -69,6 +69,7 @@ def test_of_any_lines_it_never_reads_what_yaml_does_not(folder: Path, lines: lis
     assert found is None or repr(found) == repr(parsed(text, folder))
 
 
+@pytest.mark.slow
 def test_the_config_of_every_recipe_needs_no_yaml_parser(folder: Path) -> None:
     for row in api.recipes():
         text = write(load([row["recipe"]], families).config.plain())

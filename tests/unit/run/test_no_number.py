@@ -52,6 +52,7 @@ def test_a_skipped_step_does_not_cut_the_rate(
     assert rates == {1e-3}
 
 
+@pytest.mark.slow
 def test_a_point_that_diverges_or_is_killed_ends_neither_the_sweep_nor_other_runs(
     workspace: Path,
 ) -> None:

@@ -194,7 +194,8 @@ def _news(words: Sequence[str], run: Run) -> list[str]:
         value: Any = run.config
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        if value != asked:
+        # A run knows its files by their absolute paths.
+        if value != asked and value != str(Path(str(asked)).absolute()):
             news.append(last[key])
     return news
 

@@ -139,6 +139,7 @@ def test_the_order_of_the_corpora_of_a_tokenizer_does_not_matter(tmp_path: Path)
     assert first.pieces == second.pieces
 
 
+@pytest.mark.slow
 @real
 def test_gsm8k_in_compatible_mode_has_116_batches_of_64() -> None:
     pytest.importorskip("tokenizers")

@@ -57,6 +57,7 @@ def test_the_original_s_defaults_train_and_their_preset_says_what_they_are() -> 
     assert {key: ours[key] for key in wanted} == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clean", "published"])
 def test_ten_epochs_train_to_their_end(kind: str, workspace: Path) -> None:
     small = ("model.embedding_size=8", "model.backbone_width_factor=1", "dataset_size=8",
