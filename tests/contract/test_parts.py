@@ -30,7 +30,7 @@ def _cases() -> list[Any]:
         for preset in preset_names(family):
             if preset in family.generated:
                 continue
-            marks = [] if is_quick(name, preset) else [pytest.mark.slow]
+            marks = [] if is_quick(name, preset) else [pytest.mark.exhaustive]
             cases.append(pytest.param(f"{name}/{preset}", id=f"{name}/{preset}", marks=marks))
     return cases
 
