@@ -1,4 +1,4 @@
-"""Named random streams: every draw is a pure function of (seed, step, name, rank)."""
+"""Named random streams: every draw is a pure function of (seed, step, name)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def derive(*parts: int | str) -> int:
 
 
 def stream(
-    seed: int, step: int, name: str, rank: int = 0, *, device: torch.device | str = "cpu"
+    seed: int, step: int, name: str, *, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """A generator on `device` for the stream `name` at `step` of the run with `seed`."""
-    return torch.Generator(device=device).manual_seed(derive(seed, step, name, rank))
+    # Where streams once knew their process, that of the first stays: numbers do not move.
+    return torch.Generator(device=device).manual_seed(derive(seed, step, name, 0))
