@@ -101,7 +101,7 @@ def numbers(*words: str) -> tuple[float, ...]:
             parameter += 0.05 * torch.randn(parameter.shape, generator=noise)
     ctx = Context(config.seed, 5, 20, torch.device("cpu"))
     indices = data.train.plan(config.seed, 0)[0]
-    batch = data.train.take(indices, stream(config.seed, 5, "data", 0, device=ctx.device))
+    batch = data.train.take(indices, stream(config.seed, 5, "data", device=ctx.device))
     loss, _ = task.loss(model, task.draw(batch, ctx), ctx)
     assert data.test is not None
     with torch.no_grad():
