@@ -233,18 +233,25 @@ def sweep(
         workers: processes at a time; one per core or GPU by default.
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
+
+    Raises:
+        UsageError: if the family measures no such metric.
     """
     from weft.reports.overview import write_overview_of
     from weft.run.parents import find_weights
-    from weft.sweeps.grid import open_plan, outstanding, points, table_of
+    from weft.sweeps.grid import known_metric, open_plan, outstanding, points, table_of
     from weft.sweeps.pool import run_points
     from weft.sweeps.space import parse
+    from weft.task.load import load_task
 
     space = parse(words)
     # All of them, so that a mistake in any leaves nothing behind.
     resolved = [configure(*point.overrides) for point in points(space)]
     for each in resolved:
         find_weights(each.config, each.origin)
+    if metric is not None:
+        config = resolved[0].config
+        known_metric(load_task(families.find(config.family), config).metrics, metric)
     recipe = as_name(resolved[0].recipe)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
     planned = open_plan(folder, space)

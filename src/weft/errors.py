@@ -93,10 +93,22 @@ class CheckpointError(WeftError):
     label = "checkpoint error"
 
 
+class NoCheckpoint(CheckpointError):
+    """A run has checkpoints, and none of the name that was asked for."""
+
+    exit_code = 2
+
+
 class RunError(WeftError):
-    """A run directory is in use, finished, or not a run at all."""
+    """A run directory is in use, finished or damaged."""
 
     label = "run error"
+
+
+class WrongRun(RunError):
+    """What was asked for is no run, is several, or is no longer the run it was."""
+
+    exit_code = 2
 
 
 class DeviceError(WeftError):

@@ -64,5 +64,5 @@ def test_a_script_copied_into_an_older_run_still_works(
 def test_a_process_of_its_own_gives_the_exit_code(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "weft.adapters.warp_contexts", "nowhere"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "type `weft study contexts`" in done.stderr and "not a run" in done.stderr
+    assert done.returncode == 2
+    assert "type `weft study contexts`" in done.stderr and "no such run" in done.stderr

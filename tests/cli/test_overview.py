@@ -74,5 +74,5 @@ def test_a_sweep_s_page_can_be_written_anew(toy: str, workspace: Path) -> None:
 def test_a_folder_without_runs_is_no_run(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["report", "."]) == 1
+    assert main(["report", "."]) == 2
     assert "this is not a run" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from weft import api
+from weft.cli import main
 from weft.data.catalog.entry import File, Form
 from weft.data.catalog.sets import SETS
 from weft.data.used import checksum_of
@@ -158,6 +159,30 @@ def test_data_are_found_from_any_folder_and_refused_once_they_changed(
         assert open_run(run).load(accept={"data"}).metrics()
     assert resume(run, {}, Followers(False), accept={"data"}) is not None
     assert open_run(run).state == "finished"
+
+
+def test_changed_data_are_refused_by_the_command_line_until_it_accepts_them(
+    workspace: Path,
+    without_pictures: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    case = CASES["cet"]
+    case.write(workspace, 0)
+    die_in_step(monkeypatch, 2)
+    assert main(["train", *case.words, *SHORT, "run.dir=run", "--quiet"]) == 1
+    case.write(workspace, 1)
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    capsys.readouterr()
+    for verb in (["resume", "run", "--quiet"], ["evaluate", "run"], ["sample", "run"]):
+        assert main(verb) == 2
+        said = capsys.readouterr().err
+        assert "mine.npz has changed" in said and "--accept-changes data" in said
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+    assert main(["evaluate", "run", "--accept-changes", "data"]) == 0
+    assert capsys.readouterr().err.startswith("accepted: ")
+    assert main(["resume", "run", "--quiet", "--accept-changes", "data"]) == 0
+    assert open_run("run").state == "finished"
 
 
 def test_the_same_data_in_another_folder_are_the_same(

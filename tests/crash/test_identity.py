@@ -58,7 +58,7 @@ def test_an_edited_config_is_refused_unless_accepted(
     run = stopped()
     edit(run)
     for verb in (["resume", "run", "--quiet"], ["evaluate", "run"], ["sample", "run"]):
-        assert main(verb) == 1
+        assert main(verb) == 2
         said = capsys.readouterr().err
         assert "config.yaml was edited" in said
         assert "--accept-changes config" in said

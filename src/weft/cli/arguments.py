@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from weft.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -39,4 +42,20 @@ Accept = Annotated[
 Checkpoint = Annotated[
     str | None, typer.Option(help="`best`, `last` or a step; best where there is one.")
 ]
-Root = Annotated[Path, typer.Option(help="Folder that is searched for runs.")]
+
+
+def _there(root: Path) -> Path:
+    """Refuses a folder that is not there, unless it is the one where the first run will lie."""
+    if root != Path("runs") and not root.exists():
+        from weft.config.explain import suggest
+
+        raise UsageError(
+            f"there is no folder `{root}`",
+            where="--root",
+            expected="a folder of runs",
+            hint=suggest(str(root), os.listdir(), ""),
+        )
+    return root
+
+
+Root = Annotated[Path, typer.Option(help="Folder that is searched for runs.", callback=_there)]

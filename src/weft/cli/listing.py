@@ -74,7 +74,11 @@ def report(
 ) -> None:
     """Write the report of a run, a sweep or a folder of runs, one self-contained HTML page."""
     from weft import api
+    from weft.run.named import folder_named, named
 
+    for path in run:
+        if not folder_named(path).exists():
+            named(path)  # Says so before any page is written.
     pages = [str(api.report(path)) for path in run]
     emit(as_json, {"reports": pages}, lambda: "\n".join(pages))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.atomic import atomic_writer, sweep_halves, write_text
-from weft.errors import CheckpointError
+from weft.errors import CheckpointError, NoCheckpoint
 
 FORMAT = 1
 _NAME = re.compile(r"^step_(\d{8})\.pt$")
@@ -136,7 +136,8 @@ class Store:
         """The file of checkpoint `best`, `last` or a step number; by default the best if any.
 
         Raises:
-            CheckpointError: if there is no such checkpoint.
+            CheckpointError: if there is none at all.
+            NoCheckpoint: if there are others.
         """
         steps = self.steps()
         named = {"last": steps[-1] if steps else None, "best": self.best()}
@@ -144,14 +145,12 @@ class Store:
         step = named[name] if name in named else int(name) if name.isdigit() else None
         if step in steps:
             return self._path(step)
+        missing, where = f"there is no checkpoint `{name}`", str(self.folder)
+        if not steps:
+            raise CheckpointError(missing, where=where, expected="a run that has saved one")
         known = [word for word, value in named.items() if value is not None]
-        raise CheckpointError(
-            f"there is no checkpoint `{name}`",
-            where=str(self.folder),
-            expected=f"one of {', '.join([*known, *map(str, steps)])}"
-            if steps
-            else "a run that has saved one",
-        )
+        expected = f"one of {', '.join([*known, *map(str, steps)])}"
+        raise NoCheckpoint(missing, where=where, expected=expected)
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.pt"

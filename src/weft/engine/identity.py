@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from weft.errors import RunError
+from weft.errors import WrongRun
 
 Identity = dict[str, Any]
 
@@ -51,7 +51,7 @@ def check(
         tell: gets a line for each difference that is no obstacle.
 
     Raises:
-        RunError: if config or data differ and that is not accepted.
+        WrongRun: if config or data differ and that is not accepted.
     """
     for name in ("torch", "weft"):
         if name in saved and saved[name] != now[name]:
@@ -66,7 +66,7 @@ def check(
             tell(f"accepted: {says}")
     refused = {name: says for name, says in found.items() if name not in accept}
     if refused:
-        raise RunError(
+        raise WrongRun(
             "the run is not what it was: " + "; ".join(refused.values()),
             where=", ".join(refused),
             expected="the config and the data it was started with",

@@ -52,7 +52,7 @@ class Trained:
         """The run's sources, loaded when first asked for.
 
         Raises:
-            RunError: if they are not the data the run was trained with.
+            WrongRun: if they are not the data the run was trained with.
         """
         if self.loaded is not None:
             return self.loaded
@@ -89,7 +89,7 @@ def load(
 
     Raises:
         CheckpointError: if there is no such checkpoint, or it is damaged.
-        RunError: if the config was edited since.
+        WrongRun: if the config was edited since.
     """
     family = find(str(values["family"]))
     parts = Parts.of(family, validate(values, family, str(path / "config.yaml")))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from weft.config.explain import suggest
-from weft.errors import RunError
+from weft.errors import WrongRun
 from weft.run.registry import Run, find_runs, is_run, open_run
 
 ROOT = "runs"
@@ -23,7 +23,8 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
     """The run that `word` names.
 
     Raises:
-        RunError: if there is none, or more than one, or its files cannot be read.
+        WrongRun: if there is none, or more than one.
+        RunError: if its files cannot be read.
     """
     if os.path.exists(word):
         return open_run(word)
@@ -33,7 +34,7 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
         # Opened once more, so that a damaged one says what is wrong with it.
         return open_run(found[0].path) if found[0].damage else found[0]
     if found:
-        raise RunError(
+        raise WrongRun(
             f"{len(found)} runs below {root} have this name",
             where=str(word),
             expected="the directory of one of them",
@@ -42,7 +43,7 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
     if is_run(Path(root) / word):
         return open_run(Path(root) / word)
     listing = "weft runs" if str(root) == ROOT else f"weft runs --root {root}"
-    raise RunError(
+    raise WrongRun(
         f"there is no such run, here or below {root}",
         where=str(word),
         expected=f"a run's directory, or the family/name of one below {root}",

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.errors import RunError
+from weft.errors import RunError, WrongRun
 from weft.run.directory import RunDirectory
 from weft.run.files import RECORD, read_record, read_rows
 from weft.task.metric import Metric, declared
@@ -114,15 +114,18 @@ def open_run(path: Path | str) -> Run:
     """The run in `path`.
 
     Raises:
-        RunError: if there is none, or one of its files is damaged.
+        WrongRun: if there is none.
+        RunError: if one of its files is damaged.
     """
     path = Path(path)
     if not is_run(path):
-        raise RunError(
+        raise WrongRun(
             "this is not a run",
             where=str(path),
             expected="a directory with status.json and config.yaml",
-            hint="`weft runs` lists the runs",
+            hint=f"`weft runs --root {path}` lists those below"
+            if path.is_dir()
+            else "`weft runs` lists the runs",
         )
     config, resolved, status, env = (read_record(path, name) for name in RECORD)
     return Run(path, config, resolved, status, env)

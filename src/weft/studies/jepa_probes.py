@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from weft.errors import UsageError
 from weft.papers import script
 
 
@@ -37,6 +38,8 @@ def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, fl
         path: a run of jepa.
         size: sequences in a pass; the exact probe makes one.
         epochs: passes of the published probe.
+    Raises:
+        UsageError: if the run is no such run.
     """
     import torch
 
@@ -44,12 +47,12 @@ def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, fl
     from weft.families.jepa.model import Model
     from weft.families.jepa.score.readout import Reading
     from weft.families.jepa.sets.dots import DotsSource
-    from weft.run.registry import open_run
+    from weft.run.named import named
 
-    run = open_run(path).load()
+    run = named(path).load()
     config, model, source = run.parts.config, run.model, run.data.test
-    assert isinstance(config, Config)
-    assert isinstance(source, DotsSource)
+    if not isinstance(config, Config) or not isinstance(source, DotsSource):
+        raise UsageError(f"{path} has not learnt to tell where dots are")
     assert isinstance(model, Model)
     for kind in ("closed_form", "published"):
         probe = {"kind": kind, "size": size, "epochs": epochs, "epochs_enc": 1}

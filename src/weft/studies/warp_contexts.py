@@ -67,9 +67,9 @@ def scores(
     from weft.families.warp.score.scoring import score
     from weft.families.warp.sets.source import SeriesSource
     from weft.families.warp.task import WarpTask
-    from weft.run.registry import open_run
+    from weft.run.named import named
 
-    run = open_run(path).load()
+    run = named(path).load()
     task, model, source = run.parts.task, run.model, run.data.test
     if not isinstance(task, WarpTask) or not task.config.reconstructs:
         raise UsageError(f"{path} completes no sequences")

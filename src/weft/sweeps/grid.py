@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.atomic import sweep_halves, write_text
+from weft.config.explain import suggest
 from weft.config.yaml import read_value, write
-from weft.errors import RunError
+from weft.errors import RunError, UsageError
 from weft.reports.tables import Column, Table, mean_of
 from weft.run.files import read_yaml
 from weft.sweeps.space import LIMIT, Space
+from weft.task.metric import SPLITS, Metric, find
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
@@ -128,6 +130,22 @@ def outstanding(planned: Sequence[Point], runs: Iterable[Run]) -> list[Point]:
     """The points without a finished run: to be started, or resumed where a run exists."""
     finished = {run.path.name for run in runs if run.state == "finished"}
     return [point for point in planned if point.name not in finished]
+
+
+def known_metric(declared: Sequence[Metric], name: str) -> None:
+    """Refuses a name under which no held-out split is measured.
+
+    Raises:
+        UsageError: if there is no metric of that name.
+    """
+    held_out = SPLITS[1:]
+    if name.partition("/")[0] not in held_out or find(declared, name) is None:
+        known = [f"{split}/{metric.name}" for split in held_out for metric in declared]
+        raise UsageError(
+            f"runs have no metric `{name}`",
+            expected=f"one of {', '.join(known)}",
+            hint=suggest(name, known, ""),
+        )
 
 
 def table_of(directory: Path, runs: Sequence[Run], metric: str | None = None) -> Table | None:

@@ -1,8 +1,9 @@
 """What every family promises, as checks that an author runs on a preset of his own.
 
-Each check takes a recipe and a folder to work in, and raises AssertionError with a sentence that
-says what is not kept. A finished run of six steps is trained in the folder by the first check that
-needs one, and is there for the others. In a test file:
+Each check takes a recipe, alone as `mine/small` or with overrides as `mine/large width=8`, and a
+folder to work in, and raises AssertionError with a sentence that says what is not kept. A finished
+run of six steps is trained in the folder by the first check that needs one, and is there for the
+others. In a test file:
 
     @pytest.fixture(scope="module")
     def folder(tmp_path_factory):
@@ -66,6 +67,7 @@ def check_it_builds_and_states_its_cost(recipe: str, folder: Path) -> None:
 def check_it_opens_with_what_it_is_and_its_command(recipe: str, folder: Path) -> None:
     """A preset's file opens with a comment that says what it is and how it is run."""
     family = _family(recipe)
+    recipe = recipe.split()[0]
     preset = recipe.partition("/")[2]
     if preset in family.generated:
         return  # A row of a table has no file.
@@ -233,7 +235,7 @@ def contract(recipe: str, folder: Path) -> None:
     """Runs every check on `recipe`.
 
     Args:
-        recipe: a preset that takes six steps in seconds, such as `mine/small`.
+        recipe: one that takes six steps in seconds, such as `mine/small` or `mine/large width=8`.
         folder: where runs may be written.
 
     Raises:
@@ -276,12 +278,12 @@ def _family(recipe: str) -> Family:
 
 
 def _parts(recipe: str, *words: str) -> Parts:
-    config = api.configure(recipe, *HERE, *words).config
+    config = api.configure(*recipe.split(), *HERE, *words).config
     return Parts.of(families.find(config.family), config)
 
 
 def _train(recipe: str, place: Path, sinks: Sequence[SinkMaker] = ()) -> Run:
-    run = api.train(recipe, *SHORT, report=False, sinks=sinks, run={"dir": str(place)})
+    run = api.train(*recipe.split(), *SHORT, report=False, sinks=sinks, run={"dir": str(place)})
     assert run is not None
     return run
 

@@ -22,4 +22,4 @@ def test_both_probes_are_compared_on_a_run(
     exact, published, both = capsys.readouterr().out.splitlines()
     assert exact.startswith("closed_form") and published.startswith("published")
     assert "of the published" in both and "times faster" in both
-    assert jepa_probes.main(["two"]) == 1
+    assert jepa_probes.main(["two"]) == 2

@@ -56,8 +56,8 @@ def test_a_study_shows_its_own_help(name: str, capsys: pytest.CaptureFixture[str
 
 
 def test_a_study_s_exit_code_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["study", "contexts", "nowhere", "--contexts", "4"]) == 1
-    assert "this is not a run   (nowhere)" in capsys.readouterr().err
+    assert main(["study", "contexts", "nowhere", "--contexts", "4"]) == 2
+    assert "there is no such run, here or below runs   (nowhere)" in capsys.readouterr().err
     assert main(["study", "contexts", "--nonsense"]) == 2
     assert main(["study", "tour", "batch_size=none"]) == 2
 
