@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from weft import api as weft
@@ -37,6 +38,7 @@ def _weights(run: Path) -> dict[str, torch.Tensor]:
     return dict(read(run / "checkpoints" / "step_00000030.pt")["model"])
 
 
+@pytest.mark.slow  # `tests/crash` kills at moments of every kind.
 def test_kill_9_then_resume_equals_the_straight_run(workspace: Path) -> None:
     # The process kills itself: one that watched it from outside could be late.
     command = [sys.executable, "-c", KILLED, "train", *WORDS, "run.dir=killed", "--quiet"]
