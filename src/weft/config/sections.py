@@ -165,6 +165,9 @@ class EngineConfig(Section):
         "stop", description="What a loss or gradient that is not a number does to the run."
     )
     max_skips: int = Field(10, ge=1, description="Skipped updates in a row before it stops.")
+    timeout: float = Field(
+        1800.0, gt=0, description="Seconds that processes of one run wait for an answer of another."
+    )
 
 
 class RunSection(Section):

@@ -54,12 +54,19 @@ class Ranks:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """Joins the processes torchrun started, if it did, and leaves them at the end."""
+def joined(timeout: float) -> Iterator[Ranks]:
+    """Joins the processes torchrun started, if it did, and leaves them at the end.
+
+    Args:
+        timeout: seconds that each waits for an answer of another.
+
+    Raises:
+        RunError: if another has ended, or does not answer in that time.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
-    _meet()
+    _meet(timedelta(seconds=timeout))
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
         # A process that leaves while another still talks, or with a DistributedDataParallel that
@@ -72,14 +79,15 @@ def joined() -> Iterator[Ranks]:
         raise RunError(
             "another process of this run has ended, or does not answer",
             where=f"process {os.environ.get('RANK')} of {os.environ.get('WORLD_SIZE')}",
-            expected="all processes, from the first step to the last",
+            expected="all processes, from the first step to the last, and an answer within "
+            f"engine.timeout = {timeout:g} s",
             hint="its own message says why it ended; what was saved goes on with `weft resume`",
         ) from error
     finally:
         dist.destroy_process_group()
 
 
-def _meet() -> None:
+def _meet(timeout: timedelta) -> None:
     """Finds the other processes.
 
     Raises:
@@ -89,7 +97,7 @@ def _meet() -> None:
         meeting = rendezvous("env://", timeout=timedelta(seconds=_MEETING_SECONDS))
         store, rank, world = next(iter(meeting))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     except (RuntimeError, ValueError, OSError) as error:
         raise DeviceError(
             f"the processes of this run did not find each other: {_first_line(error)}",

@@ -75,15 +75,15 @@ def resume(
             there are none yet and a parent's weights are gone or changed.
         Interrupted: if a signal stopped the run after its state was saved.
     """
-    with joined() as ranks:
-        run = open_run(path)
-        if run.status["state"] == "finished":
-            raise RunError(
-                "the run is finished",
-                where=str(path),
-                hint=f"`weft evaluate {path}` recomputes its metrics; a longer run is a new one",
-            )
-        config = changed(run.config, overrides, str(path / "config.yaml"))
+    run = open_run(path)
+    if run.status["state"] == "finished":
+        raise RunError(
+            "the run is finished",
+            where=str(path),
+            hint=f"`weft evaluate {path}` recomputes its metrics; a longer run is a new one",
+        )
+    config = changed(run.config, overrides, str(path / "config.yaml"))
+    with joined(config.engine.timeout) as ranks:
         parts = Parts.of(find(config.family), config, ranks)
         threads = kept(parts, run.resolved)
         parts = replace(parts, threads=threads.number)

@@ -51,7 +51,7 @@ def start(asked: Resolved, followers: Followers) -> Trained | None:
         WeftError: before anything is written if the request cannot be carried out.
         Interrupted: if a signal stopped the run after its state was saved.
     """
-    with joined() as ranks:
+    with joined(asked.config.engine.timeout) as ranks:
         # No name is given to the session: what it holds must be gone before the processes part.
         return _session(asked, followers, ranks).run()
 
