@@ -30,6 +30,7 @@ from weft.families.feedback.sets.corpus import objects, paragraphs
 from weft.run.export import exported_config, exported_weights
 from weft.run.files import read_record, read_rows
 from weft.run.registry import open_run
+from weft.sweeps.grid import read_plan
 
 LONGEST = 2.0
 """Seconds of CPU that a reader may take to say no."""
@@ -116,6 +117,13 @@ _STATUS = json.dumps(
         ],
     }
 ).encode()  # fmt: skip
+_PLAN = b"""# The plan of a sweep; `weft sweep` with the same words continues it.
+words: [cet/digits, 'delay=1,3', seed=0..1]
+axes:
+  delay: ['1', '3']
+  seed: ['0', '1']
+checksums: {}
+"""
 _PARENT = b"""total_steps: 3
 batches_per_epoch: 1
 parameters: 5
@@ -192,6 +200,7 @@ FILES: dict[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = {
     "config.yaml": (lambda: _CONFIG, _read_run),
     "resolved.yaml": (lambda: _PARENT, _read_run),
     "metrics.jsonl": (lambda: _ROWS, _read_run),
+    "sweep.yaml": (lambda: _PLAN, lambda path: read_plan(path.parent)),
     "model.safetensors": (_tensors, _read_weights),
     "step_00000001.pt": (_checkpoint, _read_checkpoint),
 }  # fmt: skip
