@@ -26,7 +26,7 @@ def processes(workspace: Path) -> Callable[[Sequence[dict[str, Any]]], Outcomes]
             input=json.dumps(list(cases)),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=120 + 60 * len(cases),
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             check=False,
         )

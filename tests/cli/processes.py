@@ -43,11 +43,12 @@ PRELOADED = (
     "weft.reports.overview", "weft.run.resume", "weft.run.samples", "weft.sweeps.pool",
     "weft.families.cet.task", "tensorboard", "matplotlib.figure",
     # A user without rights to Python's own files can import nothing more.
-    "encodings.cp437", "importlib.readers", "multiprocessing.popen_forkserver",
+    "encodings.cp437", "encodings.utf_8_sig", "importlib.readers",
+    "multiprocessing.popen_forkserver",
 )  # fmt: skip
 
-LONG = 4.0
-"""Seconds that the phase lasts, unless a second signal ends it."""
+LONG = 60.0
+"""Seconds that the phase lasts, unless a second signal ends it: long beside any machine's haste."""
 
 
 def signal_in(phase: str, number: int, stamp: str, *, twice: bool) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -69,6 +72,31 @@ def test_a_sweep_s_page_can_be_written_anew(toy: str, workspace: Path) -> None:
     before = result.page.read_text()
     result.page.unlink()
     assert api.report("grid").read_text() == before
+
+
+NAMES = ["a#b", "a%20b", "a b", "it's", 'say "so"', "a&amp;b", "a?b=c", "<b>", "ü", "a:b", "-x"]
+
+
+def test_links_to_runs_of_any_name_are_relative_and_lead_there(
+    toy: str, workspace: Path, without_pictures: None
+) -> None:
+    made = api.train(toy, "steps=1", "log.tensorboard=false", "run.dir=all/plain", report=False)
+    assert made is not None
+    for name in NAMES:
+        shutil.copytree("all/plain", Path("all", name))
+    for folder in Path("all").iterdir():
+        (folder / "report.html").touch()
+    links: list[str] = []
+    reader = HTMLParser()
+    reader.handle_starttag = lambda tag, given: links.extend(  # type: ignore[method-assign]
+        value or "" for key, value in given if (tag, key) == ("a", "href")
+    )
+    reader.feed(api.report("all").read_text())
+    parts = [urlsplit(link) for link in links]
+    assert not any(part.scheme or part.netloc or part.query or part.fragment for part in parts)
+    assert not any(part.path.startswith("/") for part in parts)
+    pages = {Path("all", unquote(part.path)) for part in parts}
+    assert pages == {Path("all", name, "report.html") for name in [*NAMES, "plain"]}
 
 
 def test_a_folder_without_runs_is_no_run(

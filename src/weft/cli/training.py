@@ -17,7 +17,6 @@ from weft.terminal import show, tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table as RichTable
 
     from weft.run.registry import Run
     from weft.task.metric import Metric
@@ -139,7 +138,7 @@ def _show_run(run: Run | None, as_json: bool) -> None:
 
 def _metrics(
     values: Mapping[str, float | None], declared: Sequence[Metric], title: str = ""
-) -> RichTable:
+) -> RenderableType:
     """The numbers with unit and direction; a page says what each of them is."""
     from weft.reports.metrics import metric_table
     from weft.reports.tables import rich_table

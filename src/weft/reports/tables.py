@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weft.task.metric import ARROWS, Metric, find
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+    from rich.console import RenderableType
 
 Role = Literal["axis", "value", "status", "text"]
 Tone = Literal["good", "bad", "busy", "muted", "plain"]
@@ -257,11 +257,13 @@ def pivot(table: Table, metric: str) -> Table:
     return Table((down, *columns), tuple(rows.values()), title=measured.heading, note=table.note)
 
 
-def rich_table(table: Table) -> RichTable:
-    """The table for a terminal."""
+def rich_table(table: Table) -> RenderableType:
+    """The table for a terminal: in columns, or row below row where those do not fit."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
+
+    from weft.reports.fitting import Fitting
 
     styles = {"good": "green", "bad": "red", "busy": "cyan", "muted": "dim", "plain": ""}
     rich = RichTable(
@@ -277,13 +279,16 @@ def rich_table(table: Table) -> RichTable:
             Text(column.heading), justify="right" if is_numeric(table, column) else "left"
         )
     best = table.best()
+    rows = []
     for number, row in enumerate(text_rows(table)):
         cells = []
         for cell, column in zip(row, table.columns, strict=True):
             look = styles[tone_of(cell)] if column.role == "status" else ""
             cells.append(Text(cell, style="bold" if (number, column.key) in best else look))
+        rows.append(cells)
+    for cells in rows:
         rich.add_row(*cells)
-    return rich
+    return Fitting(rich, [column.heading for column in table.columns], rows)
 
 
 def aligned(table: Table) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from weft.errors import Interrupted
 from weft.families import blame
-from weft.stopping import Stop, Stopped, handled
+from weft.stopping import Stop, Stopped, handled, stopped_by_signals
 from weft.sweeps.grid import Point
 from weft.system import fault
 
@@ -100,7 +100,6 @@ def run_points(
                     connection, process = _start(context, train, point, threads, gpu)
                     flying[connection] = _Flight(point, process, gpu, time.monotonic())
                     if stopping.name is not None:
-                        # It has begun nothing; a SIGINT it would not hear while it starts.
                         process.terminate()
                 for ready in wait(list(flying)):
                     assert isinstance(ready, Connection)
@@ -167,7 +166,8 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
         threading.Thread(target=_follow_parent, daemon=True).start()
         if gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-        report: tuple[State, dict[str, Any] | None, str] = ("done", train(words), "")
+        with stopped_by_signals():
+            report: tuple[State, dict[str, Any] | None, str] = ("done", train(words), "")
     except (KeyboardInterrupt, Stopped, Interrupted):
         report = ("stopped", None, "")
     except Exception as error:
@@ -200,7 +200,9 @@ def _signals(flying: dict[Connection, _Flight]) -> Iterator[Stop]:
         if not again:
             stop.note(number)
         for flight in list(flying.values()):
-            _send(flight.process, signal.SIGKILL if again else signal.SIGINT)
+            # Not SIGINT, which the server of processes ignores, and so does a child of its until
+            # it has taken back Python's handlers: one that has begun nothing dies of this.
+            _send(flight.process, signal.SIGKILL if again else signal.SIGTERM)
         if again and not flying:
             # Nothing whose end would be waited for, as while the first process starts.
             raise Stopped(stop.name or "SIGINT")

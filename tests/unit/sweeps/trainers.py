@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.errors import Interrupted, MissingExtra
+from weft.stopping import Stopped
 
 AGES = 600.0
 """Seconds that no test waits for: only a signal ends such a run in time."""
@@ -37,7 +38,7 @@ def train(words: tuple[str, ...]) -> dict[str, Any]:
             try:
                 (mark / given["seed"]).touch()
                 time.sleep(AGES)
-            except KeyboardInterrupt:
+            except Stopped:
                 (mark / f"told-{given['seed']}").touch()
                 time.sleep(0.4)
                 (mark / f"saved-{given['seed']}").touch()
@@ -47,7 +48,7 @@ def train(words: tuple[str, ...]) -> dict[str, Any]:
             time.sleep(AGES)
         case "ignore":
             told = mark / f"told-{given['seed']}"
-            signal.signal(signal.SIGINT, lambda *_: told.touch())
+            signal.signal(signal.SIGTERM, lambda *_: told.touch())
             (mark / given["seed"]).touch()
             time.sleep(AGES)
         case "add":

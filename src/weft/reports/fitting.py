@@ -1,0 +1,48 @@
+"""A table in a terminal: in columns where no word of it is cut, else row below row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What rich prints of a table.
+
+    Attributes:
+        columns: the table side by side.
+        headings: of its columns.
+        rows: its cells.
+    """
+
+    columns: Table
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Text]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Measured without an edge, for rich tells no more than there is room for.
+        wide = options.update_width(10_000)
+        if Measurement.get(console, wide, self.columns).minimum <= options.max_width:
+            yield self.columns
+            return
+        if self.columns.title:
+            yield self.columns.title
+        for head, *cells in self.rows:
+            yield Text("")
+            yield head
+            below = Table.grid(padding=(0, 0, 0, 2))
+            below.add_column(no_wrap=True, style="dim")
+            below.add_column(overflow="fold")
+            for heading, cell in zip(self.headings[1:], cells, strict=True):
+                if cell.plain:
+                    below.add_row(heading, cell)
+            yield below
+        if self.columns.caption:
+            yield Text("")
+            yield self.columns.caption
