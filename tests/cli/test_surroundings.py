@@ -43,20 +43,30 @@ QUICK = ("train", "resume", "report")
 SAID = {"full": "no space left", "read-only": "read-only", "user": "permission denied"}
 
 
+def _fill(folder: Path) -> None:
+    """Puts a finished run and one to be resumed into the folder."""
+    for name in ("done", "half"):
+        shutil.copytree("done", folder / name)
+    status = folder / "half" / "status.json"
+    status.write_text(json.dumps({**json.loads(status.read_text()), "state": "interrupted"}))
+
+
 @pytest.fixture
-def place(workspace: Path) -> Iterator[Path]:
-    """`m`, a small file system of its own with a finished run and one to be resumed."""
+def done(workspace: Path) -> None:
+    """A finished run."""
     api.train("cet/digits", *SHORT, report=False, **{"run.dir": "done"})
+
+
+@pytest.fixture
+def place(done: None, workspace: Path) -> Iterator[Path]:
+    """`m`, a small file system of its own with a finished run and one to be resumed."""
     folder = workspace / "m"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this machine does not let tests mount a tmpfs")
     try:
-        for name in ("done", "half"):
-            shutil.copytree("done", folder / name)
-        status = folder / "half" / "status.json"
-        status.write_text(json.dumps({**json.loads(status.read_text()), "state": "interrupted"}))
+        _fill(folder)
         yield folder
     finally:
         os.chdir(workspace)
@@ -110,6 +120,24 @@ def test_every_verb_meets_every_refusal(
     fault: str, place: Path, processes: Callable[..., Any]
 ) -> None:
     _check(fault, tuple(VERBS), place, processes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", [None, "/nowhere"])
+def test_every_verb_works_without_a_home(
+    home: str | None, done: None, workspace: Path, processes: Callable[..., Any]
+) -> None:
+    (workspace / "m").mkdir()
+    _fill(workspace / "m")
+    env = {"HOME": home, "USER": None, "LOGNAME": None, "XDG_CACHE_HOME": None, "WEFT_CACHE": None}
+    verbs = tuple(VERBS) if home is None else ("train",)
+    cases = [
+        {"words": VERBS[verb][0], "env": env, **({"cwd": "m"} if verb == "new-family" else {})}
+        for verb in verbs
+    ]
+    for verb, outcome in zip(verbs, processes(cases), strict=True):
+        assert outcome["code"] == 0, f"{verb}: {outcome['err']}"
+        assert "mistake in weft" not in outcome["err"], verb
 
 
 def _weft(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
