@@ -171,13 +171,15 @@ def report(path: Path | str) -> Path:
         path: a run's directory, or a folder of runs: a sweep's, or one above several; or the name
             of either below runs/, such as `family/name`.
     """
-    from weft.reports.overview import write_overview_of
-    from weft.reports.page import write_page
-    from weft.sweeps.grid import table_of
-
     folder = folder_named(path)
     if is_run(folder) or not (found := find_runs(folder)):
+        from weft.reports.page import write_page
+
         return write_page(named(path))
+    # Without torch, which that page's figures need and takes as long as listing a thousand runs.
+    from weft.reports.overview import write_overview_of
+    from weft.sweeps.grid import table_of
+
     table, notes = None, []
     try:
         table = table_of(folder, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -44,7 +44,7 @@ class Metric:
 
     def plain(self) -> dict[str, str]:
         """As it stands in a run's status.json."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def axis_words(metric: Metric | None) -> str:
