@@ -18,6 +18,7 @@ from weft.data.content import read_bytes
 from weft.data.gate import channels_last
 from weft.data.guard import check_inflation, parsing, unreadable
 from weft.data.npz import Archive, open_npz
+from weft.data.pages import check_pages
 from weft.data.pictures import decoding
 from weft.errors import DataError, MissingExtra
 
@@ -31,6 +32,7 @@ _CIFAR_MEMBERS = {
 }
 _NPZ_FORM = "an npz file of images and labels, without pickled objects"
 _LARGEST_LABEL = 2**16 - 1
+_ROWS_AT_ONCE = 256
 _NPZ_NAMES = {"images": ("{split}_images", "x_{split}"), "labels": ("{split}_labels", "y_{split}")}
 
 
@@ -92,22 +94,30 @@ def read_cifar_parquet(paths: Sequence[Path], split: str) -> Arrays:
         raise MissingExtra("pyarrow", "parquet", "reading CIFAR-10 from parquet files") from error
     [path] = paths
     form = "parquet with columns `img`, of encoded pictures 32 x 32, and `label`"
-    with parsing(path, form), pyarrow.parquet.ParquetFile(path) as file:
+    images, labels, taken = [], [], 0
+    with (
+        parsing(path, form),
+        pyarrow.parquet.ParquetFile(path) as file,
+        decoding(path.name) as decode,
+    ):
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         check_inflation(sum(g.total_byte_size for g in groups), path.stat().st_size, path)
-        table = file.read(columns=["img", "label"])
-        table.validate(full=True)
-        pictures = table["img"].combine_chunks().field("bytes")
-        labels = table["label"].to_numpy()
-    images = np.empty((len(pictures), *_CIFAR_SHAPE), np.uint8)
-    with decoding(path.name) as decode:
-        for row, picture in enumerate(pictures):
-            where = f"{path}, row {row}"
-            image = decode(_encoded(picture.as_py(), where), where)
-            if image.size != _CIFAR_SHAPE[1:]:
-                raise unreadable(where, form, f"a picture {image.size[0]} x {image.size[1]}")
-            images[row] = np.asarray(image).transpose(2, 0, 1)
-    return _paired(images, labels, path)
+        check_pages(path, (g.column(i) for g in groups for i in range(g.num_columns)))
+        # A few rows at a time: a page may hold one value and say it a billion times.
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["img", "label"]):
+            batch.validate(full=True)
+            taken += batch.nbytes
+            check_inflation(taken, path.stat().st_size, path)
+            labels.append(batch["label"].to_numpy(zero_copy_only=False))
+            for picture in batch["img"].field("bytes"):
+                where = f"{path}, row {len(images)}"
+                image = decode(_encoded(picture.as_py(), where), where)
+                if image.size != _CIFAR_SHAPE[1:]:
+                    raise unreadable(where, form, f"a picture {image.size[0]} x {image.size[1]}")
+                images.append(np.asarray(image).transpose(2, 0, 1))
+        if not images:
+            raise unreadable(path, form, "no rows")
+    return _paired(np.stack(images), np.concatenate(labels), path)
 
 
 def _encoded(value: object, where: str) -> bytes:

@@ -16,6 +16,7 @@ from torch import Tensor
 from weft.data.images import load_images
 from weft.data.series import SeriesSet, load_series
 from weft.data.source import Source
+from weft.data.used import noting
 from weft.errors import ConfigError, DataError
 from weft.families.warp.config import Config
 from weft.families.warp.data import data_spec, load_splits
@@ -118,6 +119,22 @@ def test_celeba_is_resized_and_keeps_its_official_parts(celeba: Path) -> None:
     assert len(one.train) == 1
     with pytest.raises(DataError, match=r"4\.png cannot be read"):
         load_splits(settings)
+
+
+def test_celeba_with_other_pictures_of_the_same_size_is_another_set(celeba: Path) -> None:
+    def found() -> dict[str, str]:
+        files: dict[str, str] = {}
+        with noting(files):
+            load_splits(config("celeba", root=str(celeba), resolution=(4, 3)))
+        return files
+
+    before = found()
+    assert found() == before
+    face = celeba / "celeba/img_align_celeba/2.png"
+    size = face.stat().st_size
+    face.write_bytes((celeba / "celeba/img_align_celeba/0.png").read_bytes().ljust(size, b"\0"))
+    assert face.stat().st_size == size
+    assert {name for name, sha256 in found().items() if sha256 != before[name]} == {"celeba train"}
 
 
 def test_celeba_that_is_not_here_says_where_it_was_looked_for(tmp_path: Path) -> None:
