@@ -94,7 +94,8 @@ def read_cifar_parquet(paths: Sequence[Path], split: str) -> Arrays:
         raise MissingExtra("pyarrow", "parquet", "reading CIFAR-10 from parquet files") from error
     [path] = paths
     form = "parquet with columns `img`, of encoded pictures 32 x 32, and `label`"
-    images, labels, taken = [], [], 0
+    images: list[NDArray[np.uint8]] = []
+    labels, taken = [], 0
     with (
         parsing(path, form),
         pyarrow.parquet.ParquetFile(path) as file,

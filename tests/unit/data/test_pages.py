@@ -1,4 +1,4 @@
-"""What the pages of a parquet file state is what pyarrow wrote, and a bomb among them is refused."""
+"""What pages of a parquet file state is what pyarrow wrote, and a bomb among them is refused."""
 
 from __future__ import annotations
 
