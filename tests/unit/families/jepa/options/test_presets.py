@@ -47,11 +47,15 @@ def test_a_preset_takes_a_finite_step_that_moves_it(recipe: str) -> None:
     assert scalars["moved"] > 0
 
 
-def test_the_original_s_defaults_train_and_their_preset_says_what_they_are() -> None:
+@pytest.mark.slow  # A ResNet-18.
+def test_the_original_s_defaults_train() -> None:
     first, last = (step("original", "optim.base_lr=2", count=count) for count in (1, 5))
     assert all(bool(torch.isfinite(value)) for value in last.values())
     assert last["moved"] > first["moved"] > 0
     assert last["loss"] < first["loss"]
+
+
+def test_the_preset_of_the_original_says_what_its_defaults_are() -> None:
     ours = flat(api.configure("jepa/original").config.plain())
     wanted = flat(translate({"model_type": "VICReg"}))
     assert {key: ours[key] for key in wanted} == wanted
