@@ -87,7 +87,7 @@ def done(toy: str, workspace: Path) -> Path:
 def test_a_slip_in_the_name_of_a_run_gets_a_suggestion_and_the_command_that_lists_them(
     done: Path, capsys: pytest.CaptureFixture[str], verb: str, word: str, meant: str
 ) -> None:
-    assert main([verb, word]) == 1
+    assert main([verb, word]) == 2
     message = capsys.readouterr().err
     assert f"did you mean `{meant}`?" in message
     assert f"({word})" in message and "`weft runs` lists them" in message
@@ -163,7 +163,7 @@ def test_a_changed_config_is_accepted_where_it_is_named(
     file = done / "config.yaml"
     file.write_text(file.read_text().replace("noise: 0.0", "noise: 0.5"))
     for verb in ("evaluate", "sample"):
-        assert main([verb, "toy/small"]) == 1
+        assert main([verb, "toy/small"]) == 2
         assert "--accept-changes config" in capsys.readouterr().err
         assert main([verb, "toy/small", "--accept-changes", "config,data"]) == 0
         assert "accepted: config.yaml was edited" in capsys.readouterr().err
