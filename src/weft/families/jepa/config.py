@@ -167,7 +167,7 @@ class Config(FamilyConfig):
         )
         yield Rule(
             ("model.rnn_burnin", "model.predictor"),
-            self.model.rnn_burnin > 1 and self.model.predictor != "rnn",
+            self.model.rnn_burnin > 1 and not self.model.predictor.startswith("rnn"),
             "`model.rnn_burnin` above 1 needs `model.predictor` rnn",
             "set `model.predictor` to rnn or `model.rnn_burnin` to 1",
         )

@@ -160,8 +160,11 @@ def test_random_trains_nothing(optim: dict[str, str]) -> None:
 def test_every_objective_steps_and_says_what_its_codes_look_like(objective: str) -> None:
     _, scalars = step_once(parts_of(f"objective={objective}"))
     assert all(bool(torch.isfinite(value)) for value in scalars.values())
-    assert {"static/e", "static/h", "std/e", "cosine/h", "corr/e"} <= set(scalars)
-    assert 0 <= float(scalars["static/e"]) <= 1 + 1e-5
+    kinds = {"h"} if objective == "supervised" else {"e", "h"}
+    assert {f"{of}/{kind}" for of in ("static", "std", "cosine", "corr") for kind in kinds} <= set(
+        scalars
+    )
+    assert all(0 <= float(scalars[f"static/{kind}"]) <= 1 + 1e-5 for kind in kinds)
     assert any(name.startswith("loss_") for name in scalars)
 
 

@@ -137,15 +137,19 @@ def _method(old: Flat, section: str) -> Flat:
             "schedule": {"kind": "constant"},
             "clip": {"kind": "norm", "max_norm": 1000.0},
         }
-    schedule: Flat = {"schedule": {"kind": "clean"}}
+    new: Flat = {"schedule": {"kind": "clean"}}
+    if old[f"{section}.projector"] != "id":
+        new["model.project_each_frame"] = True
+    if old[f"{section}.decoding_coeff"] > 0:
+        new["model.decoder"] = "published"
     if epochs > WARMUP_EPOCHS:
         # Shorter runs divided by zero in the original: they get the clean schedule.
         shares = {"warmup": WARMUP_EPOCHS / epochs, "start": 1 / epochs}
-        schedule = {"schedule": {"kind": "published", **shares}}
+        new["schedule"] = {"kind": "published", **shares}
     if section == "vicreg" and _reads_back_actions_only(old):
         action = {"objective": "idm", "idm.action_coeff": old["vicreg.action_coeff"]}
-        return action | schedule
-    return schedule
+        return action | new
+    return new
 
 
 def _reads_back_actions_only(old: Flat) -> bool:

@@ -65,14 +65,13 @@ class ModelConfig(Section):
     )
     predictor: str = Field(
         "rnn",
-        pattern=r"^(rnn|id|conv|\d+(-\d+)*)$",
-        description="Forward model: rnn (a GRU), id (repeats the first code), conv (pixels), or "
-        "widths `515-512-512` of a residual MLP, whose first and last follow from D.",
+        pattern=r"^(rnn|rnn_burnin|id|conv|\d+(-\d+)*)$",
+        description="Forward model: rnn (a GRU that starts at e_0), rnn_burnin (a GRU that reads "
+        "[code, action] from zero, which rnn is too where `rnn_burnin` exceeds 1), id (repeats "
+        "the first code), conv (pixels), or the hidden widths `515-512-512` of a residual MLP.",
     )
     rnn_layers: int = Field(1, ge=1, description="Layers of the GRU.")
-    rnn_burnin: int = Field(
-        1, ge=1, description="True codes the GRU reads before it predicts; 1 starts it at e_0."
-    )
+    rnn_burnin: int = Field(1, ge=1, description="R: predictions begin at the R-th true code.")
     projector: str = Field(
         "id",
         pattern=r"^(id|\d+(-\d+)*)$",
@@ -80,6 +79,15 @@ class ModelConfig(Section):
     )
     random_projector: bool = Field(
         False, description="Whether the projector keeps its initial weights."
+    )
+    project_each_frame: bool = Field(
+        False,
+        description="Whether every predicted frame is projected with batch statistics of its own, "
+        "as published; else like the true ones, so that a perfect prediction costs nothing.",
+    )
+    decoder: Literal["mirror", "published"] = Field(
+        "mirror",
+        description="Decoder of `decoding`: the encoder's mirror, or the original's (D = 512).",
     )
     frame_difference: bool = Field(
         False, description="Whether the encoder sees o_t - o_(t-1) beside o_t (zero at t = 0)."
@@ -98,7 +106,9 @@ class Vicreg(Section):
     encoding_std_coeff: float = Field(0.0, ge=0, description="std_coeff before the projector.")
     encoding_cov_coeff: float = Field(0.0, ge=0, description="cov_coeff before the projector.")
     action_coeff: float = Field(0.0, ge=0, description="Squared error of the actions read back.")
-    decoding_coeff: float = Field(0.0, ge=0, description="Squared error of decoded pixels.")
+    decoding_coeff: float = Field(
+        0.0, ge=0, description="Squared error of pixels decoded from e_t."
+    )
     repr_loss_after_projector: bool = Field(
         False, description="Whether sim_coeff compares projections instead of codes."
     )
@@ -113,7 +123,9 @@ class Simclr(Section):
     loss_temp: float = Field(1.0, gt=0, description="Temperature of the softmax.")
     normalize_z: bool = Field(False, description="Whether codes are scaled to length 1.")
     action_coeff: float = Field(0.0, ge=0, description="Squared error of the actions read back.")
-    decoding_coeff: float = Field(0.0, ge=0, description="Squared error of decoded pixels.")
+    decoding_coeff: float = Field(
+        0.0, ge=0, description="Squared error of pixels decoded from e_t."
+    )
 
 
 class Rssm(Section):
@@ -180,7 +192,7 @@ class Terms(Section):
         0.0, ge=0, description="sigreg on codes centred over time in each sequence."
     )
     time_sim: float = Field(0.0, ge=0, description="Mean squared error of e_(t+1) against e_t.")
-    decoding: float = Field(0.0, ge=0, description="Squared error of decoded pixels.")
+    decoding: float = Field(0.0, ge=0, description="Squared error of pixels decoded from e_t.")
 
     def weights(self) -> Mapping[str, float]:
         """The terms that take part, by name."""
