@@ -62,8 +62,10 @@ def test_the_first_command_merges_files_and_values_and_leaves_what_the_original_
     assert Path("out/epoch=0_sample_step=4.ckpt").is_file()
     results = json.loads(Path("out/probe_metrics.json").read_text())
     assert {"avg_eval_loss", "avg_eval_loss_rmse", "avg_eval_enc_loss_rmse", "eval/loss_0",
-            "eval/loss_16_0_rmse", "sample_step", "rmse_px"} <= set(results)  # fmt: skip
+            "eval/loss_16_0_rmse", "epoch", "sample_step", "custom_step"} <= set(results)  # fmt: skip
     assert results["avg_eval_loss_rmse"] == pytest.approx(results["avg_eval_loss"] ** 0.5)
+    [*_, last] = map(json.loads, (Path("out") / "metrics.jsonl").read_text().splitlines())
+    assert results["avg_eval_loss_rmse"] == pytest.approx(last["test/rmse_px"], rel=1e-5)
     assert len((Path("out") / "metrics.jsonl").read_text().splitlines()) >= 2
     assert Path("out/figures/rollouts.png").is_file()
     assert Path("out/report.html").is_file()
@@ -73,7 +75,7 @@ def test_the_first_command_merges_files_and_values_and_leaves_what_the_original_
     again = ["--values", "output_path=again", "eval_only=True", weights]
     assert main([*arguments(TRAIN), *SHORT, *again]) == 0
     rescored = json.loads(Path("again/probe_metrics.json").read_text())
-    assert rescored["rmse_px"] == pytest.approx(results["rmse_px"], rel=1e-5)
+    assert rescored["avg_eval_loss_rmse"] == pytest.approx(results["avg_eval_loss_rmse"], rel=1e-5)
 
 
 def test_the_second_command_trains_a_published_config_that_is_no_file(
@@ -104,7 +106,7 @@ def test_supervised_weights_are_scored_again_by_their_own_read_out(
     once, again = (
         json.loads(Path(name, "probe_metrics.json").read_text()) for name in ("floor", "again")
     )
-    assert again["rmse_px"] == pytest.approx(once["rmse_px"], rel=1e-5)
+    assert again["avg_eval_loss_rmse"] == pytest.approx(once["avg_eval_loss_rmse"], rel=1e-5)
 
 
 def test_exported_files_work_like_the_configs_they_stand_for(

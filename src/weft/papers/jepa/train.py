@@ -16,8 +16,6 @@ from weft.families.jepa.options.table import published
 from weft.papers import script
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from weft.engine.parts import Parts
 
 USAGE = "train.py --configs FILE [FILE ...] --values KEY=VALUE [KEY=VALUE ...]"
@@ -28,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Trains (or evaluates) a config of the original, later files and values winning.
 
     Writes to `output_path`, if that is given, what the original did: `config.yaml`, checkpoints
-    `epoch=E_sample_step=N.ckpt`, the probe's errors under their old names in
-    `probe_metrics.json`; and beside them what every run of weft has.
+    `epoch=E_sample_step=N.ckpt`, the probe's errors under their old names, in pixels² and pixels,
+    in `probe_metrics.json`; and beside them what every run of weft has.
 
     Returns: the exit code.
     """
@@ -97,7 +95,7 @@ def _train(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
     if run is not None:
         results = _score(run.path)
         _write(run.path / RESULTS, results)
-        print(f"{run.path}  rmse {results['rmse_px']:.3f} px")
+        print(f"{run.path}  rmse {results['avg_eval_loss_rmse']:.3f} px")
 
 
 def _over_original(old: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,16 +140,17 @@ def _evaluate(old: dict[str, Any], extra: Sequence[str]) -> None:
     if output:
         Path(output).mkdir(parents=True, exist_ok=True)
         _write(Path(output) / RESULTS, results)
-    print(f"{path}  rmse {results['rmse_px']:.3f} px")
+    print(f"{path}  rmse {results['avg_eval_loss_rmse']:.3f} px")
 
 
 def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
-    """The probe's errors under the original's names, in its normalised units, and in pixels."""
+    """The probe's errors as the original logs them, and where training stood."""
     import torch
 
     from weft.families.jepa.config import Config
     from weft.families.jepa.score.readout import Reading
     from weft.families.jepa.sets.dots import DotsSource
+    from weft.papers.jepa.names import logged
 
     config, source = parts.config, parts.data().test
     assert isinstance(config, Config)
@@ -159,26 +158,12 @@ def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
     with torch.no_grad():
         reading = Reading(config, model, source)
         errors, of_first = reading.squared_errors(reading.readouts())
-    losses: dict[str, Tensor] = {
-        "avg_eval_loss": errors.mean(),
-        "avg_eval_enc_loss": of_first[0].mean(),
-        **{f"eval/loss_{k}": error for k, error in enumerate(errors.mean(0))},
-        **{
-            f"eval/loss_{t}_{k}": error
-            for t, row in enumerate(errors)
-            for k, error in enumerate(row)
-        },
+    return {
+        **logged(errors, of_first[0], source.norm.location_scale),
+        "epoch": step / parts.spec.batches_per_epoch,
+        "sample_step": step * parts.spec.batch_shape[0],
+        "custom_step": step,
     }
-    named = {
-        key: value
-        for name, loss in losses.items()
-        for key, value in ((name, float(loss)), (f"{name}_rmse", float(loss.sqrt())))
-    }
-    scale = source.norm.location_scale
-    epoch = step / parts.spec.batches_per_epoch
-    samples = step * parts.spec.batch_shape[0]
-    return {"rmse_px": named["avg_eval_loss_rmse"] * scale, **named, "epoch": epoch,
-            "sample_step": samples}  # fmt: skip
 
 
 def _write(path: Path, values: Mapping[str, float]) -> None:

@@ -70,14 +70,13 @@ class _RectifiedNorm(torch.autograd.Function):
             r.chunk(frames), y.chunk(frames), mean, scale, strict=True
         ):
             r_t.clamp_min_(0)
+            by: tuple[Tensor | None, Tensor | None, bool] = (*kept, True)
             if _by_chunks(r_t):
                 mean_t[:], variance = _moments(r_t, *kept, norm.momentum)
                 scale_t[:] = (variance + norm.eps).rsqrt()
-                statistics = (mean_t, variance.to(mean_t.dtype), False)
-            else:
-                statistics = (*kept, True)
+                by = (mean_t, variance.to(mean_t.dtype), False)
             _aten.native_batch_norm.out(
-                r_t, weight, bias, *statistics, norm.momentum, norm.eps,
+                r_t, weight, bias, *by, norm.momentum, norm.eps,
                 out=y_t, save_mean=mean_t, save_invstd=scale_t,
             )  # fmt: skip
         ctx.save_for_backward(r, weight, mean, scale)
@@ -141,6 +140,7 @@ def _moments(
     mean = share @ means
     variance = share @ (variances + (means - mean).square())
     if running_mean is not None and running_var is not None:
+        assert momentum is not None, "nobody here averages over all batches"
         count = r.numel() // r.shape[1]
         for running, now in ((running_mean, mean), (running_var, variance * count / (count - 1))):
             running.lerp_(now.to(running.dtype), momentum)

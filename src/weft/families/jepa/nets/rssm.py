@@ -27,9 +27,9 @@ class RssmModel(nn.Module):
     posterior the same of a hidden layer of [e_t, b_t], and it is what is fed on.
 
     `compat` follows the original: samples carry no gradient, the first state and what is decoded
-    are samples of the prior, the first one without `min_var`, each frame is decoded with batch statistics of its own, and a
-    rollout adds no `min_var`. Otherwise samples are differentiable, the posterior is decoded,
-    and a rollout follows the prior's mean.
+    are samples of the prior, each frame is decoded with batch statistics of its own, and neither
+    the first state nor a rollout adds `min_var`. Otherwise samples are differentiable, the
+    posterior is decoded, and a rollout follows the prior's mean.
 
     Args:
         encoder: images to codes.

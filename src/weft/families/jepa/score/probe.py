@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from weft.nn.precision import full_precision
+from weft.families.jepa.nets.backbone import stack
+from weft.nn.precision import full_precision, widened
 
 Pair = tuple[Tensor, Tensor]
 """Codes (T, B, D) and the normalised locations (T, B, K, 2) they should hold."""
@@ -20,7 +20,7 @@ Readout = Callable[[Tensor], Tensor]
 
 
 class Probe(nn.Module):
-    """Codes to locations: one linear map without bias, or an MLP.
+    """Codes to locations: one linear map without bias, or an MLP with batch norm.
 
     Args:
         code_dim: D.
@@ -32,16 +32,13 @@ class Probe(nn.Module):
         super().__init__()
         self.num_dots = num_dots
         widths = [code_dim, *(int(width) for width in hidden.split("-") if width)]
-        self.hidden = nn.Sequential()
-        for wide, narrow in pairwise(widths):
-            self.hidden.extend([nn.Linear(wide, narrow), nn.ReLU()])
-        self.read = nn.Linear(widths[-1], 2 * num_dots, bias=False)
+        self.read = stack([*widths, 2 * num_dots])
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Locations (..., K, 2) of codes (..., D), computed in float32 whatever the autocast."""
+        """Locations (..., K, 2) of codes (..., D), in float32 or more whatever the autocast."""
         with full_precision(codes.device):
-            flat: Tensor = self.read(self.hidden(codes.float()))
-        return flat.reshape(*flat.shape[:-1], self.num_dots, 2)
+            flat: Tensor = self.read(widened(codes).flatten(0, -2))
+        return flat.view(*codes.shape[:-1], self.num_dots, 2)
 
 
 class NormalEquations:
@@ -108,8 +105,9 @@ def fit_closed_form(pairs: Iterable[Pair], ridge: float) -> tuple[Probe, Probe]:
 
 def _linear(weights: Tensor, num_dots: int) -> Probe:
     probe = Probe(len(weights), num_dots).to(weights.device).requires_grad_(False)
-    probe.read.weight.copy_(weights.mT)
-    return probe
+    (weight,) = probe.parameters()
+    weight.copy_(weights.mT)
+    return probe.eval()
 
 
 def fit_adam(pairs: Iterable[Pair], lr: float, hidden: str = "") -> Probe:
@@ -123,7 +121,7 @@ def fit_adam(pairs: Iterable[Pair], lr: float, hidden: str = "") -> Probe:
     probe: Probe | None = None
     for codes, locations in pairs:
         if probe is None:
-            probe = Probe(codes.shape[-1], locations.shape[-2], hidden).to(codes.device)
+            probe = Probe(codes.shape[-1], locations.shape[-2], hidden).to(widened(codes))
             optimiser = torch.optim.Adam(probe.parameters(), lr=lr, fused=True)
         with torch.enable_grad():
             loss = (probe(codes) - locations).square().sum(-1).mean()
@@ -132,7 +130,7 @@ def fit_adam(pairs: Iterable[Pair], lr: float, hidden: str = "") -> Probe:
             parameter.grad = gradient
         optimiser.step()
     assert probe is not None, "a probe needs at least one batch"
-    return probe.requires_grad_(False)
+    return probe.requires_grad_(False).eval()
 
 
 def squared_errors(readouts: Sequence[Readout], pairs: Iterable[Pair]) -> list[Tensor]:
