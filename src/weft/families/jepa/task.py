@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from weft.data.source import Batch, DataSpec, Splits
 from weft.families.jepa.config import Config
-from weft.families.jepa.data import data_spec, load_splits
+from weft.families.jepa.data import data_spec, load_splits, scene_of
 from weft.families.jepa.figures import report
 from weft.families.jepa.figures.preview import training_episode
 from weft.families.jepa.model import Model, build_model
@@ -19,6 +21,7 @@ from weft.families.jepa.objective import loss as objective
 from weft.families.jepa.objective import time_first, weighted_sum
 from weft.families.jepa.options.sections import Lars
 from weft.families.jepa.score.diagnostics import diagnose
+from weft.families.jepa.score.guess import guess_px2
 from weft.families.jepa.score.readout import Reading
 from weft.families.jepa.sets.dots import DotsSource
 from weft.families.jepa.terms.rollout import Rollout
@@ -98,7 +101,9 @@ class JepaTask(Task[Config, Model, DotsSource]):
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """How the error of each frame fell over training."""
-        yield from report.error_over_training(history)
+        scene = scene_of(self.config, self.config.val_n_steps)
+        guess = [math.sqrt(sum(frame) / len(frame)) for frame in guess_px2(scene)]
+        yield from report.error_over_training(history, guess)
 
     def sample(
         self, model: Model, data: Splits[DotsSource], ctx: Context
@@ -109,22 +114,24 @@ class JepaTask(Task[Config, Model, DotsSource]):
         readout, first = reading.readouts()
         source = reading.source
         batch = next(source.batches(report.EPISODES))
-        [(codes, location)] = reading.pairs([batch])
+        begun = model.burnin - 1
+        [(codes, location)] = ((c[begun:], p[begun:]) for c, p in reading.pairs([batch]))
         episodes = report.Episodes(
-            batch["image"][:, model.burnin - 1 :],
+            batch["image"][:, begun:],
             source.norm.pixels(location.transpose(0, 1)),
             source.norm.pixels(readout(codes).transpose(0, 1)),
             source.scene.low,
             source.scene.high,
         )
         decoded = model(batch["image"], batch["action"], ctx.generator("sample")).pixels
-        errors, of_first, guess = reading.squared_errors((readout, first, reading.centre()))
+        [errors], of_first = reading.squared_errors([readout], first)
+        guess = torch.tensor(guess_px2(source.scene)).mean(1).sqrt()[begun:]
         yield report.rollouts(episodes)
         yield report.film(episodes)
         yield report.error_over_time(
             [reading.pixels(error) for error in errors.mean(1)],
-            reading.pixels(of_first[0].mean()),
-            [reading.pixels(error) for error in guess.mean(1)],
+            reading.pixels(of_first.mean()),
+            guess.tolist(),
         )
         if decoded is not None:
             yield report.reconstructions(episodes.image[0], decoded[:, 0])

@@ -157,9 +157,10 @@ def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
     assert isinstance(source, DotsSource)
     with torch.no_grad():
         reading = Reading(config, model, source)
-        errors, of_first = reading.squared_errors(reading.readouts())
+        readout, first = reading.readouts()
+        [errors], of_first = reading.squared_errors([readout], first)
     return {
-        **logged(errors, of_first[0], source.norm.location_scale),
+        **logged(errors, of_first, source.norm.location_scale),
         "epoch": step / parts.spec.batches_per_epoch,
         "sample_step": step * parts.spec.batch_shape[0],
         "custom_step": step,

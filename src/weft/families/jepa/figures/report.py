@@ -143,8 +143,15 @@ def error_over_time(errors: Sequence[float], encoder: float, guess: Sequence[flo
     return "error_over_time", caption, figure
 
 
-def error_over_training(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]:
-    """Error by frame at each evaluation, early ones pale; nothing before the second evaluation."""
+def error_over_training(
+    history: Sequence[Mapping[str, Any]], guess: Sequence[float]
+) -> Iterator[Named]:
+    """Error by frame at each evaluation, early ones pale; nothing before the second evaluation.
+
+    Args:
+        history: rows of metrics.
+        guess: of always guessing the centre, pixels, one a frame.
+    """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -169,6 +176,7 @@ def error_over_training(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]
         axes.plot(
             *zip(*lines[step], strict=True), "o-", color=shade, markersize=3, label=f"{step:,}"
         )
+    axes.plot(guess, color="0.6", linestyle=DOTTED, zorder=0, label="always\nthe centre")
     axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)
     label_axes(axes, "Error by frame as training goes on", "frame", "RMSE (px)")

@@ -221,8 +221,11 @@ class Probe(Section):
     batch_size: int | None = Field(
         None, ge=1, description="Sequences in a batch of the probe; `batch_size` if unset."
     )
-    ridge: float = Field(
-        1e-6, ge=0, description="Ridge of closed_form, per unit of mean squared code entry."
+    ridge: float | None = Field(
+        None,
+        ge=0,
+        description="Ridge of closed_form, per unit of mean squared code entry; if unset 1e-6, or "
+        "chosen on held-out rows where there are fewer than 20 to an entry of the code.",
     )
     lr: float = Field(1e-3, gt=0, description="Adam's learning rate (published).")
     epochs: int = Field(30, ge=1, description="Passes over fresh data (published).")

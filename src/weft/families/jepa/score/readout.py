@@ -55,7 +55,7 @@ class Reading:
         metrics = self._errors(readout, first)
         if self.config.objective == "supervised":
             with batch_statistics(self.model):
-                [errors] = self.squared_errors([readout])
+                [errors], _ = self.squared_errors([readout], first)
             metrics["batch_norm_rmse_px"] = self.pixels(errors.mean())
         if self.config.probe.mpc:
             probe, steps = self.config.probe, self.config.val_n_steps
@@ -72,42 +72,44 @@ class Reading:
         learnt = probe_source(self.config, self.source)
         if probe.kind == "closed_form":
             fixed = learnt.batches(self.config.probe_batch_size)
-            every, first = fit_closed_form(self.pairs(fixed), probe.ridge)
+            every, first = fit_closed_form(self.pairs(fixed), probe.ridge, burnin=self.model.burnin)
         else:
-            every = fit_adam(self._fresh(learnt, probe.epochs), probe.lr, probe.prober_arch)
+            begun = self.model.burnin - 1
+            rolled = ((c[begun:], p[begun:]) for c, p in self._fresh(learnt, probe.epochs))
+            every = fit_adam(rolled, probe.lr, probe.prober_arch)
             starts = ((c[:1], p[:1]) for c, p in self._fresh(learnt, probe.epochs_enc))
             first = fit_adam(starts, probe.lr, probe.prober_arch)
         if self.config.objective == "supervised":
             return _trained_head(self.model), first
         return every, first
 
-    def squared_errors(self, readouts: Sequence[Readout]) -> list[Tensor]:
-        """Mean squared Euclidean distance of each frame and dot, (T, K), normalised units."""
+    def squared_errors(
+        self, readouts: Sequence[Readout], first: Readout
+    ) -> tuple[list[Tensor], Tensor]:
+        """Mean squared Euclidean distances in normalised units.
+
+        Returns: for each of `readouts` that of each frame of the rollout and dot, (T, K); and that
+            of each dot, (K,), read by `first` out of the first frame's code.
+        """
         batches = self.source.batches(self.config.eval.batch_size)
-        return squared_errors(readouts, self.pairs(batches))
+        *rolled, of_first = squared_errors([*readouts, first], self.pairs(batches))
+        return [errors[self.model.burnin - 1 :] for errors in rolled], of_first[0]
 
     def pairs(self, batches: Iterable[Batch]) -> Iterator[Pair]:
-        """Codes of rollouts from the first frames, and the locations they should hold."""
-        burnin = self.model.burnin
+        """Codes of all frames, true ones before the rollout begins, and their locations."""
         for batch in batches:
-            start = self.model.encode(batch["image"][:, :burnin])
+            start = self.model.encode(batch["image"][:, : self.model.burnin])
             codes = self.model.rollout(start, batch["action"])
-            yield codes, batch["location"][:, burnin - 1 :].transpose(0, 1)
+            yield torch.cat((start[:-1], codes)), batch["location"].transpose(0, 1)
 
     def pixels(self, squared: Tensor) -> float:
         """Root of a mean squared distance in normalised units, in pixels."""
         return float(squared.sqrt()) * self.source.norm.location_scale
 
-    def centre(self) -> Readout:
-        """Reads the centre of the scene, whatever the code."""
-        scene = self.source.scene
-        place = self.source.norm.location(torch.tensor((scene.low + scene.high) / 2)).item()
-        return lambda codes: codes.new_full((*codes.shape[:2], scene.num_dots, 2), place)
-
     def _errors(self, readout: Readout, first: Readout) -> dict[str, float]:
-        errors, of_first = self.squared_errors([readout, first])
+        [errors], of_first = self.squared_errors([readout], first)
         metrics = {"rmse_px": self.pixels(errors.mean())}
-        metrics["enc_rmse_px"] = self.pixels(of_first[0].mean())
+        metrics["enc_rmse_px"] = self.pixels(of_first.mean())
         if errors.shape[1] > 1:
             for dot, error in enumerate(errors.mean(0), start=1):
                 metrics[f"dot_rmse_px_{dot}"] = self.pixels(error)
