@@ -13,8 +13,21 @@ from weft.lazy import lazy
 
 if TYPE_CHECKING:
     from weft.families.jepa.sets.dots import MovingDots
+    from weft.families.jepa.terms.contrast import nt_xent, within_infonce
+    from weft.families.jepa.terms.sigreg import sigreg
+    from weft.families.jepa.terms.spread import centred, covariance, var_ratio, variance_hinge
 
-__all__ = ["FAMILY", "MovingDots"]
+__all__ = [
+    "FAMILY",
+    "MovingDots",
+    "centred",
+    "covariance",
+    "nt_xent",
+    "sigreg",
+    "var_ratio",
+    "variance_hinge",
+    "within_infonce",
+]
 
 FAMILY = Family(
     name="jepa",
@@ -38,4 +51,16 @@ FAMILY = Family(
     },
 )
 
-__getattr__ = lazy(__name__, {"MovingDots": ".sets.dots"})
+__getattr__ = lazy(
+    __name__,
+    {
+        "MovingDots": ".sets.dots",
+        "centred": ".terms.spread",
+        "covariance": ".terms.spread",
+        "nt_xent": ".terms.contrast",
+        "sigreg": ".terms.sigreg",
+        "var_ratio": ".terms.spread",
+        "variance_hinge": ".terms.spread",
+        "within_infonce": ".terms.contrast",
+    },
+)

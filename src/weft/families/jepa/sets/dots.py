@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import chain, count, islice
+from typing import get_args
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
 
 from weft.data.random import derive, stream
 from weft.data.source import Batch
 from weft.errors import ConfigError
+from weft.families.jepa.config import Noise
 from weft.families.jepa.sets import render
+from weft.families.jepa.sets.backgrounds import load_backgrounds
 from weft.families.jepa.sets.motion import Motion
 from weft.families.jepa.sets.scene import Norm, Scene
 
@@ -186,21 +190,28 @@ class DotsSource:
         )
 
 
-class MovingDots:
+class MovingDots(IterableDataset[Batch]):
     """Moving dots for anyone's model: an endless iterable of fresh batches.
 
     Each batch holds `image` (B, T, C, S, S), `action` (B, T - 1, K, 2) and `location`
-    (B, T, K, 2), float32; iterating again gives the same batches again.
+    (B, T, K, 2), float32; iterating again gives the same batches again. In a `DataLoader` every
+    worker has a stream of its own: `DataLoader(dots, batch_size=None, num_workers=2)`.
 
     Args:
         scene: what an episode shows.
         backgrounds: grey pictures, uint8 (N, S, S), such as those of `load_backgrounds`, or None
             for uniform noise.
-        batch_size: B.
+        noise: one of the paper's four kinds in a word, such as `fixed_structured`, instead of
+            the scene's noise and `backgrounds`. Structured ones are CIFAR-10's training pictures.
+        level: brightness of the background of `noise`.
+        batch_size: B; None for single episodes, without that axis, for loaders that batch.
         seed: of the stream.
-        device: where batches are made.
+        device: where batches are made; a loader's workers need the CPU.
         normalise: whether values have unit variance (`source.norm` says how); else they are
             brightness and pixels.
+    Raises:
+        ConfigError: for a kind of noise that there is not, or one beside `backgrounds`.
+        DataError: the pictures are missing.
     """
 
     def __init__(
@@ -208,23 +219,51 @@ class MovingDots:
         scene: Scene = _DEFAULT,
         backgrounds: Tensor | None = None,
         *,
-        batch_size: int = 64,
+        noise: str | None = None,
+        level: float = 1.0,
+        batch_size: int | None = 64,
         seed: int = 0,
         device: torch.device | str = "cpu",
         normalise: bool = True,
     ) -> None:
-        self.seed = seed
+        if noise is not None:
+            scene, backgrounds = _noisy(scene, backgrounds, noise, level)
+        self.seed, self.single = seed, batch_size is None
+        size = batch_size or _BLOCK
         self.source = DotsSource.of(
             scene,
             backgrounds,
-            batch_size=batch_size,
-            size=_BLOCK * batch_size,
+            batch_size=size,
+            size=_BLOCK * size,
             seed=seed,
             norm_batches=100 if normalise else 0,
         ).to(torch.device(device))
 
     def __iter__(self) -> Iterator[Batch]:
-        return _endless(self.source, self.seed)
+        worker = get_worker_info()
+        seed = self.seed if worker is None else derive(self.seed, worker.id, "worker")
+        batches = _endless(self.source, seed)
+        return chain.from_iterable(map(_apart, batches)) if self.single else batches
+
+
+def _noisy(
+    scene: Scene, backgrounds: Tensor | None, noise: str, level: float
+) -> tuple[Scene, Tensor | None]:
+    """The scene with one of the paper's kinds of noise, and the pictures that this needs."""
+    if noise not in get_args(Noise) or backgrounds is not None:
+        raise ConfigError(
+            f"`noise` = {noise}" + ("" if backgrounds is None else " beside `backgrounds`"),
+            expected=f"one of {', '.join(get_args(Noise))}, or backgrounds and the scene's noise",
+        )
+    place, _, kind = noise.partition("_")
+    fixed, changing = (level, 0.0) if place == "fixed" else (0.0, level)
+    pictures = load_backgrounds("train", size=scene.size) if kind == "structured" else None
+    return replace(scene, fixed_noise=fixed, changing_noise=changing), pictures
+
+
+def _apart(batch: Batch) -> Iterator[Batch]:
+    """The episodes of a batch one by one."""
+    return (dict(zip(batch, episode, strict=True)) for episode in zip(*batch.values(), strict=True))
 
 
 def _endless(source: DotsSource, seed: int) -> Iterator[Batch]:
