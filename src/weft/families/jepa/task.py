@@ -33,16 +33,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-METRICS = tuple(
-    Metric(name, "lower", "px", about)
-    for name, about in {
-        "rmse_px": "Error of positions read out of rollouts, over all frames and dots.",
-        "enc_rmse_px": "Error of positions read out of the encoder's code of the first frame.",
-        "dot_rmse_px_*": "Error of one dot, counted from 1, over all frames.",
-        "step_rmse_px_*": "Error of one frame, counted from 0, over all dots.",
-        "batch_norm_rmse_px": "Error under batch statistics, as the original scored.",
-        "mpc_miss_px": "Distance between a goal and where the actions planned for it lead.",
-    }.items()
+METRICS = (
+    *(
+        Metric(name, "lower", "px", about)
+        for name, about in {
+            "rmse_px": "Error of positions read out of rollouts, over all frames and dots.",
+            "enc_rmse_px": "Error of positions read out of the encoder's code of the first frame.",
+            "dot_rmse_px_*": "Error of one dot, counted from 1, over all frames.",
+            "step_rmse_px_*": "Error of one frame, counted from 0, over all dots.",
+            "batch_norm_rmse_px": "Error under batch statistics, as the original scored.",
+            "mpc_miss_px": "Distance between a goal and where the actions planned for it lead.",
+            "mpc_still_px": "Distance between a goal and where planning for it starts.",
+            "shift_rmse_px_*": "Error where one factor of the scene is not as in training.",
+        }.items()
+    ),
+    Metric("mpc_success", "higher", "", "Share of plans that end within 1 px of their goal."),
+    Metric("mpc_seconds", "lower", "s", "Time to plan an episode."),
 )
 
 
@@ -133,6 +139,9 @@ class JepaTask(Task[Config, Model, DotsSource]):
             reading.pixels(of_first.mean()),
             guess.tolist(),
         )
+        if self.config.probe.mpc:
+            scene = source.scene
+            yield report.plans(reading.planned(readout), scene.low, scene.high)
         if decoded is not None:
             yield report.reconstructions(episodes.image[0], decoded[:, 0])
         yield training_episode(data.train)

@@ -84,6 +84,19 @@ def test_a_model_that_tracks_the_dot_scores_near_zero(kind: str, bound: float) -
     assert found["test/step_rmse_px_16"] < bound
     # It can also be steered to where one wants the dot.
     assert found["test/mpc_miss_px"] < 0.4
+    assert found["test/mpc_success"] == 1.0
+    assert found["test/mpc_still_px"] > 5
+    assert set(found) >= {"test/mpc_seconds"}
+
+
+def test_shifts_of_what_a_dot_looks_like_leave_a_model_that_tracks_it_alone() -> None:
+    parts = parts_of("probe.shifts=true")
+    data = parts.data()
+    found = metrics(parts, data, Seer(data.test))
+    shifts = {name: value for name, value in found.items() if "shift_rmse_px" in name}
+    assert len(shifts) == 6
+    assert max(shifts.values()) < 0.1
+    assert all(any(m.covers(name) for m in parts.task.metrics) for name in found)
 
 
 def test_a_blind_model_scores_as_a_guess_of_the_centre() -> None:

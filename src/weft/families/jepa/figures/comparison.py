@@ -247,6 +247,7 @@ def _guess(config: Mapping[str, Any]) -> tuple[float, ...]:
         walks=ONE_DOT if config.get("dataset_type", "Single") == "Single" else THREE_DOTS,
         num_frames=int(config.get("val_n_steps", 17)),
         std=float(config.get("dataset_dot_std", 1.3)),
+        door=float(config["dataset_door"]) if config.get("dataset_rooms") == 2 else 0.0,
     )
     dots = zip(*guess_px2(scene), strict=True)
     return tuple(math.sqrt(sum(dot) / len(dot)) for dot in dots)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from weft.families.jepa.score.planning import Planned
+
 EPISODES = 8
 FILM_FRAMES = 9
 _READ = ("C1", "C0", "C2")
@@ -114,6 +116,38 @@ def reconstructions(true: Tensor, decoded: Tensor) -> Named:
         line[0].set_ylabel(name)
     caption = "Frames of an episode, and what the decoder makes of their codes, in one grey scale."
     return "reconstructions", caption, figure
+
+
+def plans(planned: Planned, low: float, high: float) -> Named:
+    """Where plans led the first dot, and where it should have gone.
+
+    Args:
+        planned: episodes of plans.
+        low, high: the walls in pixels.
+    """
+    from matplotlib.figure import Figure
+
+    count = min(EPISODES, len(planned.goal))
+    columns = min(4, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2.15 * columns, 2.3 * rows + 0.35), layout="constrained")
+    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        if number >= count:
+            axes.set_axis_off()
+            continue
+        _show(axes, planned.frame[number], planned.frame[number], 0.55)
+        axes.add_patch(_rectangle(low, high - low))
+        path, goal = planned.path[number].cpu(), planned.goal[number].cpu()
+        axes.plot(*path.T.numpy(), "o-", color=_READ[0], linewidth=1.5, markersize=2.5)
+        axes.plot(*path[0].tolist(), "o", markersize=5, markerfacecolor="white", color=_READ[0])
+        axes.plot(*goal.tolist(), "*", markersize=9, color=TRUTH)
+        miss = float((path[-1] - goal).norm())
+        axes.set_title(f"{miss:.1f} px", fontsize=8.5, fontweight="normal", pad=3)
+    caption = (
+        "Where planned actions led the dot in the true world. Open circle: start; star: goal; "
+        "above: distance from the goal at the end."
+    )
+    return "plans", caption, figure
 
 
 def error_over_time(errors: Sequence[float], encoder: float, guess: Sequence[float]) -> Named:

@@ -174,7 +174,7 @@ def _quick(few: int) -> Flat:
             "probe.size": few, "probe.epochs": 1}  # fmt: skip
 
 
-def over(given: Mapping[str, Any], batch_size: int, epochs: int | None) -> Flat:
+def over(given: Mapping[str, Any], batch_size: int, epochs: float | None) -> Flat:
     """The original's keys as changes to a config of weft, such as an exported preset.
 
     Unlike `translate`, what is left out stays as it is. Keys of weft's own pass through.

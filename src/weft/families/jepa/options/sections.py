@@ -240,6 +240,32 @@ class Probe(Section):
     mpc: bool = Field(
         False, description="Whether actions are planned in latent space and the miss is scored."
     )
+    mpc_planner: Literal["gradient", "cem", "mppi"] = Field(
+        "gradient",
+        description="gradient: Adam on the actions; cem: a Gaussian refitted to the best of many "
+        "candidates; mppi: its mean weighed by how near each candidate ends.",
+    )
     mpc_episodes: int = Field(20, ge=1, description="Episodes planned.")
-    mpc_iterations: int = Field(100, ge=1, description="Adam steps on the actions of an episode.")
+    mpc_steps: int | None = Field(
+        None, ge=1, description="Actions until the goal must be reached; `val_n_steps` if unset."
+    )
+    mpc_horizon: int | None = Field(
+        None,
+        ge=1,
+        description="Actions planned ahead from every new frame, of which one is taken; if unset "
+        "all are planned once, from the first frame.",
+    )
+    mpc_iterations: int | None = Field(
+        None, ge=1, description="Rounds of a plan; 100 for gradient and 10 for others if unset."
+    )
     mpc_lr: float = Field(0.1, gt=0, description="Adam's learning rate on normalised actions.")
+    mpc_candidates: int = Field(256, ge=2, description="Candidates in a round of cem and mppi.")
+    mpc_elites: int = Field(25, ge=1, description="Best candidates that cem fits (cem).")
+    mpc_temperature: float = Field(
+        0.1, gt=0, description="Of mppi's weights, per deviation of the candidates' distances."
+    )
+    shifts: bool = Field(
+        False,
+        description="Whether rollouts are also read where dots are smaller or larger, darker or "
+        "brighter, slower or faster than in training.",
+    )

@@ -23,8 +23,11 @@ def guess_px2(scene: Scene) -> tuple[tuple[float, ...], ...]:
 
     Returns: K numbers for each of T frames, from 10,000 episodes, the same at every call.
     """
-    motion = Motion.of(scene.walks, scene.low, scene.high)
+    motion = Motion.of(scene.walks, scene.low, scene.high, scene.door)
     shape = (_EPISODES, scene.num_dots, motion.num_draws(scene.num_frames))
-    positions, _ = motion(torch.rand(shape, generator=stream(0, 0, "guess")))
+    generator = stream(0, 0, "guess")
+    draws = torch.rand(shape, generator=generator)
+    door = motion.doors(torch.rand(_EPISODES, generator=generator)) if scene.door > 0 else None
+    positions, _ = motion(draws, door)
     away = (positions - (scene.low + scene.high) / 2).double().square().sum(-1).mean(0)
     return tuple(tuple(frame) for frame in away.tolist())

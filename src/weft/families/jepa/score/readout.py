@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,9 +15,10 @@ from weft.data.source import Batch
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import probe_source
 from weft.families.jepa.model import JepaModel, Model
-from weft.families.jepa.score.planning import miss
+from weft.families.jepa.score.planning import Planned, planned
 from weft.families.jepa.score.probe import Pair, Readout, fit_adam, fit_closed_form, squared_errors
 from weft.families.jepa.sets.dots import DotsSource
+from weft.families.jepa.sets.shifts import SHIFTS, shifted
 from weft.nn.norm import batch_statistics
 
 POWERS = tuple(2**n for n in range(10))
@@ -49,7 +50,9 @@ class Reading:
             step_rmse_px_<t>: of frame t = 0, 1, 2, 4, 8, …; of every frame if diagnostics=full.
             batch_norm_rmse_px: with batch statistics in place of running ones, as the original
                 scored; only for `supervised`.
-            mpc_miss_px: between the goal and where planned actions lead; only with `probe.mpc`.
+            mpc_…: of plans, as of `Planned.metrics`; only with `probe.mpc`.
+            shift_rmse_px_<factor>_<by>: where one factor of the scene is changed; only with
+                `probe.shifts`.
         """
         readout, first = self.readouts()
         metrics = self._errors(readout, first)
@@ -58,9 +61,20 @@ class Reading:
                 [errors], _ = self.squared_errors([readout], first)
             metrics["batch_norm_rmse_px"] = self.pixels(errors.mean())
         if self.config.probe.mpc:
-            probe, steps = self.config.probe, self.config.val_n_steps
-            metrics["mpc_miss_px"] = miss(self.model, self.source, readout, probe, steps)
+            metrics |= self.planned(readout).metrics()
+        if self.config.probe.shifts:
+            for factor, sizes in SHIFTS.items():
+                for by in sizes:
+                    there = replace(self, source=shifted(self.source, factor, by))
+                    [errors], _ = there.squared_errors([readout], first)
+                    metrics[f"shift_rmse_px_{factor}_{by}"] = self.pixels(errors.mean())
         return metrics
+
+    def planned(self, readout: Readout) -> Planned:
+        """Episodes in which the first dot is led to a goal by the forward model."""
+        probe = self.config.probe
+        steps = probe.mpc_steps or self.config.val_n_steps
+        return planned(self.model, self.source, readout, probe, steps)
 
     def readouts(self) -> tuple[Readout, Readout]:
         """Maps from codes to locations: of rollouts, and of the encoder's first code.

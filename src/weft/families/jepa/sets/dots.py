@@ -17,7 +17,7 @@ from weft.data.random import derive, stream
 from weft.data.source import Batch
 from weft.errors import ConfigError
 from weft.families.jepa.config import Noise
-from weft.families.jepa.sets import render
+from weft.families.jepa.sets import render, rooms
 from weft.families.jepa.sets.backgrounds import load_backgrounds
 from weft.families.jepa.sets.motion import Motion
 from weft.families.jepa.sets.scene import Norm, Scene
@@ -75,7 +75,7 @@ class DotsSource:
                 f"backgrounds have the shape {tuple(backgrounds.shape)}",
                 expected=f"(N, {scene.size}, {scene.size}), as large as a frame",
             )
-        motion = Motion.of(scene.walks, scene.low, scene.high)
+        motion = Motion.of(scene.walks, scene.low, scene.high, scene.door)
         norm = Norm.raw(scene.num_dots)
         source = DotsSource(scene, motion, norm, backgrounds, batch_size, size, seed)
         return replace(source, norm=_measure(source, norm_batches)) if norm_batches else source
@@ -123,28 +123,33 @@ class DotsSource:
 
     def episodes(self, indices: Tensor, generator: torch.Generator) -> Batch:
         """The batch of `take` with the actions of all dots, (B, T - 1, K, 2)."""
-        scene = self.scene
-        draws = self._uniform(
-            (len(indices), scene.num_dots, self.motion.num_draws(scene.num_frames)), generator
-        )
-        positions, actions = self.motion(draws)
-        profile = render.profiles(positions, scene.size, scene.std)
+        stage = self.stage(indices, generator)
         return {
-            "image": self._image(profile, indices, generator),
-            "action": actions / self.norm.action_scale,
-            "location": self.norm.location(positions),
+            "image": stage.frames(stage.positions, stage.ground),
+            "action": stage.actions / self.norm.action_scale,
+            "location": self.norm.location(stage.positions),
         }
 
-    def _image(self, profile: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """Frames (B, T, C, S, S) of dots with the profiles (B, T, K, 2, S), which it consumes."""
-        scene = self.scene
+    def stage(self, indices: Tensor, generator: torch.Generator) -> Stage:
+        """Episodes before they are drawn: where dots go by themselves, and what lies behind."""
+        scene, count = self.scene, len(indices)
+        draws = self._uniform(
+            (count, scene.num_dots, self.motion.num_draws(scene.num_frames)), generator
+        )
+        door = None
+        if scene.door > 0:
+            door = self.motion.doors(self._uniform((count,), generator))
+        positions, actions = self.motion(draws, door)
         unit: float | Tensor = render.peak(scene.std)
         if scene.unit == "batch":
+            profile = render.profiles(positions, scene.size, scene.std)
             unit = render.brightest(profile).view(-1, 1, 1)
         # The units of the batch are worked into what is small, so that pixels are touched once.
         scale = self.norm.image_scale.view(-1, 1, 1)
-        profile[..., 1, :] /= scale.squeeze(-1)
         ground = -self.norm.image_centre.view(-1, 1, 1) / scale
+        if door is not None:
+            wall = rooms.picture(door, scene.size, self.motion.middle, scene.door / 2)
+            ground = ground + wall[:, None, None] * (render.peak(scene.std) / scale)
         fixed, changing = indices.tensor_split([scene.fixed_backgrounds], dim=1)
         if scene.fixed_noise > 0:
             noise = self._noise(fixed, 1, generator)
@@ -154,8 +159,7 @@ class DotsSource:
         if scene.changing_noise > 0:
             noise = self._noise(changing, scene.num_frames, generator)
             ground = noise.mul_(scene.changing_noise * unit / scale).add_(ground)
-        paint = render.paint_sum if scene.merge else render.paint
-        return paint(profile, ground)
+        return Stage(self, positions, actions, ground, door)
 
     def _noise(self, numbers: Tensor, num_frames: int, generator: torch.Generator) -> Tensor:
         """Fresh backgrounds in [0, 1], (B, num_frames, K, S, S): those numbered, or uniform."""
@@ -188,6 +192,43 @@ class DotsSource:
             norm=self.norm.to(device),
             backgrounds=None if self.backgrounds is None else self.backgrounds.to(device),
         )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Episodes of a source before they are drawn, in which dots may be moved by others.
+
+    Attributes:
+        source: whose scene and units these are.
+        positions, actions: of the dots' own walks in pixels, (B, T, K, 2) and (B, T - 1, K, 2).
+        ground: what dots are added to, in the units of the batch, broadcast to (B, T, K, S, S).
+        door: y of the door's middle, (B,), where there are two rooms.
+    """
+
+    source: DotsSource
+    positions: Tensor
+    actions: Tensor
+    ground: Tensor
+    door: Tensor | None
+
+    def frames(self, positions: Tensor, ground: Tensor) -> Tensor:
+        """Frames (B, n, C, S, S) with dots at `positions` (B, n, K, 2) on a part of `ground`."""
+        scene, norm = self.source.scene, self.source.norm
+        profile = render.profiles(positions, scene.size, scene.std)
+        profile[..., 1, :] /= (norm.image_scale / scene.brightness).view(-1, 1)
+        paint = render.paint_sum if scene.merge else render.paint
+        return paint(profile, ground)
+
+    def frame(self, positions: Tensor, time: int) -> Tensor:
+        """Frame t (B, 1, C, S, S) of the episodes, had dots been led to `positions` (B, K, 2)."""
+        ground = self.ground
+        if ground.dim() == 5 and ground.shape[1] > 1:
+            ground = ground[:, time : time + 1]
+        return self.frames(positions[:, None], ground)
+
+    def step(self, positions: Tensor, action: Tensor) -> Tensor:
+        """Where dots at `positions` (B, K, 2) are after `action` (B, K, 2), all in pixels."""
+        return self.source.motion.step(positions, action, self.door)
 
 
 class MovingDots(IterableDataset[Batch]):
