@@ -142,7 +142,9 @@ def test_where_dots_go_and_what_they_look_like_is_the_original_s(std: float) -> 
     norm = Norm.unit_variance(scene, torch.zeros(1), torch.ones(1))
     normalised = held[f"expect/normalised_location_{std}"]
     torch.testing.assert_close(norm.location(positions), normalised, rtol=0, atol=1e-12)
-    assert norm.location_scale**2 == pytest.approx(float(held[f"expect/unnormalise_mse_of_1_{std}"]))
+    assert norm.location_scale**2 == pytest.approx(
+        float(held[f"expect/unnormalise_mse_of_1_{std}"])
+    )
     assert norm.action_scale == pytest.approx(float(held[f"expect/action_divisor_{std}"]))
 
 

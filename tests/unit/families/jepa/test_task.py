@@ -99,6 +99,21 @@ def test_shifts_of_what_a_dot_looks_like_leave_a_model_that_tracks_it_alone() ->
     assert all(any(m.covers(name) for m in parts.task.metrics) for name in found)
 
 
+def test_the_encoder_of_supervised_is_trained_on_for_its_own_score_as_published() -> None:
+    words = ("objective=supervised", "probe.lr=0.01", "probe.epochs_enc=60", "diagnostics=off")
+    found, weights = [], []
+    for tune in ("false", "true"):
+        parts = parts_of(*words, f"supervised.tune_encoder={tune}")
+        model = parts.model().eval()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        found.append(evaluate(parts, model, parts.data(), "test", 0))
+        weights.append(all(torch.equal(before[n], v) for n, v in model.state_dict().items()))
+    assert weights == [True, True]
+    read, tuned = found
+    assert tuned["test/enc_rmse_px"] < 0.8 * read["test/enc_rmse_px"]
+    assert tuned["test/rmse_px"] == read["test/rmse_px"]
+
+
 def test_a_blind_model_scores_as_a_guess_of_the_centre() -> None:
     parts = parts_of("val_dataset_size=2000")
     data = parts.data()

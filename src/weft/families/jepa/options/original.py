@@ -124,6 +124,7 @@ def _method(old: Flat, section: str) -> Flat:
         return {
             "objective": "supervised",
             "supervised.backgrounds": "test",
+            "supervised.tune_encoder": True,
             "epochs": epochs,
             "batch_size": old["probing_cfg.batch_size"] or old["dataset_batch_size"],
             "optim": {"kind": "adam", "lr": lr},
@@ -192,8 +193,9 @@ def over(given: Mapping[str, Any], batch_size: int, epochs: float | None) -> Fla
     if given.get("eval_only"):
         if given.get("probing_cfg.full_finetune"):
             epochs = given.get("probing_cfg.epochs", epochs)
-            new |= {"objective": "supervised", "supervised.backgrounds": "test", "epochs": epochs,
-                    "optim.kind": "adam", "schedule.kind": "constant"}  # fmt: skip
+            new |= {"objective": "supervised", "supervised.backgrounds": "test",
+                    "supervised.tune_encoder": True, "epochs": epochs, "optim.kind": "adam",
+                    "schedule.kind": "constant"}  # fmt: skip
             if "probing_cfg.lr" in given:
                 new["optim.lr"] = given["probing_cfg.lr"]
         else:

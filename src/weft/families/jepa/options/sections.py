@@ -162,6 +162,11 @@ class Supervised(Section):
         "train",
         description="CIFAR-10 split behind the training dots; the original took that of scoring.",
     )
+    tune_encoder: bool = Field(
+        False,
+        description="Whether the encoder's own score is that of a copy trained on for it by Adam "
+        "(`probe.lr`, `probe.epochs_enc`), as published; else it is read out as it is.",
+    )
 
 
 class Terms(Section):
@@ -229,9 +234,7 @@ class Probe(Section):
     )
     lr: float = Field(1e-3, gt=0, description="Adam's learning rate (published).")
     epochs: int = Field(30, ge=1, description="Passes over fresh data (published).")
-    epochs_enc: int = Field(
-        30, ge=0, description="Passes of the encoder's own probe (published); 0 leaves it out."
-    )
+    epochs_enc: int = Field(30, ge=1, description="Passes of the encoder's own probe (published).")
     prober_arch: str = Field(
         "",
         pattern=r"^(\d+(-\d+)*)?$",

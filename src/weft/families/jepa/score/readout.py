@@ -17,6 +17,7 @@ from weft.families.jepa.data import probe_source
 from weft.families.jepa.model import JepaModel, Model
 from weft.families.jepa.score.planning import Planned, planned
 from weft.families.jepa.score.probe import Pair, Readout, fit_adam, fit_closed_form, squared_errors
+from weft.families.jepa.score.tuned import Tuned, tuned
 from weft.families.jepa.sets.dots import DotsSource
 from weft.families.jepa.sets.shifts import SHIFTS, shifted
 from weft.nn.norm import batch_statistics
@@ -76,7 +77,7 @@ class Reading:
         steps = probe.mpc_steps or self.config.val_n_steps
         return planned(self.model, self.source, readout, probe, steps)
 
-    def readouts(self) -> tuple[Readout, Readout]:
+    def readouts(self) -> tuple[Readout, Readout | Tuned]:
         """Maps from codes to locations: of rollouts, and of the encoder's first code.
 
         They learn from episodes like those of `source`, none of which are in it, and are the same
@@ -93,20 +94,28 @@ class Reading:
             every = fit_adam(rolled, probe.lr, probe.prober_arch)
             starts = ((c[:1], p[:1]) for c, p in self._fresh(learnt, probe.epochs_enc))
             first = fit_adam(starts, probe.lr, probe.prober_arch)
-        if self.config.objective == "supervised":
-            return _trained_head(self.model), first
-        return every, first
+        if self.config.objective != "supervised":
+            return every, first
+        if self.config.supervised.tune_encoder:
+            fresh = self._episodes(learnt, probe.epochs_enc)
+            return _trained_head(self.model), tuned(self.model, fresh, probe.lr)
+        return _trained_head(self.model), first
 
     def squared_errors(
-        self, readouts: Sequence[Readout], first: Readout
+        self, readouts: Sequence[Readout], first: Readout | Tuned
     ) -> tuple[list[Tensor], Tensor]:
         """Mean squared Euclidean distances in normalised units.
 
         Returns: for each of `readouts` that of each frame of the rollout and dot, (T, K); and that
             of each dot, (K,), read by `first` out of the first frame's code.
         """
-        batches = self.source.batches(self.config.eval.batch_size)
-        *rolled, of_first = squared_errors([*readouts, first], self.pairs(batches))
+        size = self.config.eval.batch_size
+        known = [*readouts] if isinstance(first, Tuned) else [*readouts, first]
+        rolled = squared_errors(known, self.pairs(self.source.batches(size)))
+        if isinstance(first, Tuned):
+            own = first.pairs(self.source.batches(size))
+            rolled += squared_errors([first.probe], own)
+        *rolled, of_first = rolled
         return [errors[self.model.burnin - 1 :] for errors in rolled], of_first[0]
 
     def pairs(self, batches: Iterable[Batch]) -> Iterator[Pair]:
@@ -120,7 +129,7 @@ class Reading:
         """Root of a mean squared distance in normalised units, in pixels."""
         return float(squared.sqrt()) * self.source.norm.location_scale
 
-    def _errors(self, readout: Readout, first: Readout) -> dict[str, float]:
+    def _errors(self, readout: Readout, first: Readout | Tuned) -> dict[str, float]:
         [errors], of_first = self.squared_errors([readout], first)
         metrics = {"rmse_px": self.pixels(errors.mean())}
         metrics["enc_rmse_px"] = self.pixels(of_first.mean())
@@ -134,14 +143,15 @@ class Reading:
         return metrics
 
     def _fresh(self, learnt: DotsSource, epochs: int) -> Iterator[Pair]:
-        """Pairs of `epochs` passes over fresh episodes, in a random stream of the probe's own."""
+        """Pairs of `epochs` passes over fresh episodes."""
+        return self.pairs(self._episodes(learnt, epochs))
+
+    def _episodes(self, learnt: DotsSource, epochs: int) -> Iterator[Batch]:
+        """Batches of `epochs` passes over fresh episodes, in a random stream of the probe's own."""
         seed = derive(self.config.seed, "probe")
         plans = (indices for epoch in range(epochs) for indices in learnt.plan(seed, epoch))
-        batches = (
-            learnt.take(indices, stream(seed, step, "episodes"))
-            for step, indices in enumerate(plans)
-        )
-        return self.pairs(batches)
+        for step, indices in enumerate(plans):
+            yield learnt.take(indices, stream(seed, step, "episodes"))
 
 
 def _trained_head(model: Model) -> Readout:
