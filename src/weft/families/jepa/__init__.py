@@ -41,7 +41,11 @@ FAMILY = Family(
     bench="weft.families.jepa.bench.steps:cases",
     comparison="weft.families.jepa.figures.comparison:figures",
     aliases=ALIASES,
-    studies={"probes": "weft.studies.jepa_probes:main", "tour": "weft.studies.jepa_tour:main"},
+    studies={
+        "plans": "weft.studies.jepa_plans:main",
+        "probes": "weft.studies.jepa_probes:main",
+        "tour": "weft.studies.jepa_tour:main",
+    },
     kinds={
         "optim": {"lars": Kind(Lars, "weft.families.jepa.optim.lars:lars")},
         "schedule": {
