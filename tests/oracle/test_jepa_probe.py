@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from weft.families.jepa.score.guess import guess_px2
 from weft.families.jepa.score.probe import (
     NormalEquations,
     Probe,
@@ -17,6 +18,7 @@ from weft.families.jepa.score.probe import (
     fit_closed_form,
     squared_errors,
 )
+from weft.families.jepa.sets.scene import THREE_DOTS, Scene
 
 T, B, D, K = 3, 16, 5, 2
 
@@ -63,7 +65,7 @@ def test_streaming_equals_all_rows_at_once() -> None:
 
 def test_the_probe_has_no_bias() -> None:
     shifted = [(torch.ones(T, B, D), torch.full((T, B, K, 2), 3.0)) for _ in range(2)]
-    every, _ = fit_closed_form(shifted, 1e-6)
+    every, _ = fit_closed_form(shifted)
     assert every(torch.zeros(T, B, D)).abs().max() == 0
     assert every(torch.ones(T, B, D)).mean() == pytest.approx(3.0, rel=1e-4)
 
@@ -101,7 +103,7 @@ def test_errors_are_squared_distances_per_frame_and_dot() -> None:
 
 
 def test_dead_codes_read_out_as_the_centre() -> None:
-    every, _ = fit_closed_form([(torch.zeros(T, B, D), torch.randn(T, B, K, 2))], 1e-6)
+    every, _ = fit_closed_form([(torch.zeros(T, B, D), torch.randn(T, B, K, 2))])
     assert every(torch.zeros(T, B, D)).abs().max() == 0
 
 
@@ -118,3 +120,50 @@ def test_a_published_probe_with_hidden_layers_learns_what_no_linear_map_can() ->
     errors = [float(squared_errors([p], data[:20])[0].mean()) for p in (linear, deep)]
     assert errors[1] < 0.1 * errors[0]
     assert math.isclose(errors[0], 2.0, rel_tol=0.2)
+
+
+def _faint(rows: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Codes that hold a location in a linear map of a few entries, under much noise."""
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randn(1, rows, width, generator=generator)
+    locations = 0.5 * codes[..., :2] + torch.randn(1, rows, 2, generator=generator)
+    return codes, locations.unflatten(-1, (1, 2))
+
+
+@pytest.mark.parametrize("rows", [40, 50, 80, 200, 400])
+def test_at_any_number_of_rows_from_the_width_on_the_probe_is_no_worse_than_guessing(
+    rows: int,
+) -> None:
+    held_out = _faint(4000, 40, seed=1)
+    guess = held_out[1].square().sum(-1).mean()
+    for seed in range(2, 6):
+        _, first = fit_closed_form([_faint(rows, 40, seed)])
+        [errors] = squared_errors([first], [held_out])
+        assert float(errors.mean()) <= 1.05 * float(guess)
+
+
+def test_too_few_rows_for_a_fixed_ridge_are_told_and_are_worse_than_guessing() -> None:
+    held_out = _faint(4000, 40, seed=1)
+    with pytest.warns(UserWarning, match="learns from 45 rows, fewer than 20 x the width"):
+        _, first = fit_closed_form([_faint(45, 40, seed=2)], 1e-6)
+    [errors] = squared_errors([first], [held_out])
+    assert errors.mean() > 2 * held_out[1].square().sum(-1).mean()
+
+
+@pytest.mark.filterwarnings("error")
+def test_from_twenty_rows_an_entry_on_doubling_them_moves_the_error_by_two_percent() -> None:
+    held_out = _faint(4000, 40, seed=1)
+    errors = []
+    for rows in (800, 1600):
+        _, first = fit_closed_form([_faint(rows, 40, seed=3)])
+        errors += [float(squared_errors([first], [held_out])[0].mean()) ** 0.5]
+    assert errors[0] == pytest.approx(errors[1], rel=0.02)
+
+
+def test_guessing_the_centre_misses_a_uniform_dot_by_its_deviation_and_later_ones_by_more() -> None:
+    scene = Scene(walks=THREE_DOTS)
+    px2 = torch.tensor(guess_px2(scene))
+    uniform = 2 * (scene.high - scene.low) ** 2 / 12
+    assert px2[0].tolist() == pytest.approx([uniform] * 3, rel=0.02)
+    assert px2[:, 0].mean().sqrt().item() == pytest.approx(9.37, abs=0.05)
+    torch.testing.assert_close(px2[:, 2], px2[:1, 2].expand(17), rtol=1e-6, atol=0)

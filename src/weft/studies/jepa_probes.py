@@ -60,7 +60,7 @@ def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, fl
         reading = Reading(chosen, model, source)
         with torch.no_grad():
             started = time.perf_counter()
-            readout, _ = reading.readouts()
+            readout, first = reading.readouts()
             seconds = time.perf_counter() - started
-            [errors] = reading.squared_errors([readout])
+            [errors], _ = reading.squared_errors([readout], first)
         yield kind, float(errors.mean().sqrt()) * source.norm.location_scale, seconds

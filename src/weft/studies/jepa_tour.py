@@ -98,7 +98,7 @@ def follow(config: Config) -> Iterator[tuple[str, list[Stop]]]:
     yield (
         "probe, after training",
         [
-            _stop("weight", probe.read.weight, "one linear map for all frames, no bias"),
+            _stop("weight", next(probe.parameters()), "one linear map for all frames, no bias"),
             _stop("positions", probe(rollout.h), "T, B, K, (x, y), compared with the locations"),
         ],
     )

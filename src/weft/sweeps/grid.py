@@ -30,6 +30,8 @@ REPLICATE = "seed"
 _UNSAFE = re.compile(r"[^\w.+=,\-]+")
 _AXIS = re.compile(r"[\w-]+(\.[\w-]+)*")
 _LONGEST_LABEL, _LONGEST_NAME = 40, 200
+_MOST_STEPS = 3
+"""Columns of one metric, numbered, that a table shows in full."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def table_of(directory: Path, runs: Sequence[Run], metric: str | None = None) ->
     planned = read_plan(directory)
     if not planned:
         return None
-    shown = _metrics(run.metrics for run in runs if run.state == "finished")
+    shown = _metrics([run for run in runs if run.state == "finished"])
     if metric is not None and metric not in shown:
         shown.append(metric)
     return summarise(planned, runs, shown)
@@ -171,12 +173,13 @@ def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[s
     Args:
         planned: all points of the sweep; a setting without a finished run keeps an empty row.
         runs: the runs of the sweep, in any state.
-        metrics: columns to show; by default every `test/` metric, else `val/`, else all.
+        metrics: columns to show; by default every `test/` metric, else `val/`, else all; of one
+            for each step, such as `step_rmse_px_*`, the first and the last.
     """
     finished = [run for run in runs if run.state == "finished"]
     results = {run.path.name: run.metrics for run in finished}
     declared = next((run.declared for run in finished if run.declared), ())
-    columns = list(metrics) or _metrics(results.values())
+    columns = list(metrics) or _metrics(finished)
     settings: dict[tuple[str, ...], list[Point]] = {}
     axes = [key for key in (planned[0].values if planned else ()) if key != REPLICATE]
     for point in planned:
@@ -231,13 +234,20 @@ def _texts(values: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _metrics(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    names = list(dict.fromkeys(name for metrics in results for name in metrics))
+def _metrics(finished: Sequence[Run]) -> list[str]:
+    names = list(dict.fromkeys(name for run in finished for name in run.metrics))
     for split in ("test/", "val/"):
-        chosen = [name for name in names if name.startswith(split)]
-        if chosen:
-            return chosen
-    return names
+        if chosen := [name for name in names if name.startswith(split)]:
+            names = chosen
+            break
+    declared = next((run.declared for run in finished if run.declared), ())
+    between: set[str] = set()
+    for metric in declared:
+        steps = [name for name in names if metric.covers(name) and name[-1].isdigit()]
+        steps.sort(key=lambda name: int(name.rpartition("_")[2]))
+        if "*" in metric.name and len(steps) > _MOST_STEPS:
+            between.update(steps[1:-1])
+    return [name for name in names if name not in between]
 
 
 def _labels(values: Sequence[str]) -> list[str]:

@@ -12,8 +12,9 @@ import torch
 from weft import api
 from weft.config.yaml import read_file, write
 from weft.errors import UsageError
+from weft.families.jepa.options.original import flat
 from weft.families.jepa.options.table import export
-from weft.papers.jepa.train import main, read_configs
+from weft.papers.jepa.train import _resolved, main, read_configs, uninit_baseline
 
 TRAIN = (
     "python train.py --configs <1 or more paths to .yaml files> --values wandb=True "
@@ -62,8 +63,11 @@ def test_the_first_command_merges_files_and_values_and_leaves_what_the_original_
     assert Path("out/epoch=0_sample_step=4.ckpt").is_file()
     results = json.loads(Path("out/probe_metrics.json").read_text())
     assert {"avg_eval_loss", "avg_eval_loss_rmse", "avg_eval_enc_loss_rmse", "eval/loss_0",
-            "eval/loss_16_0_rmse", "sample_step", "rmse_px"} <= set(results)  # fmt: skip
+            "eval/loss_16_0_rmse", "epoch", "sample_step",
+            "custom_step"} <= set(results)  # fmt: skip
     assert results["avg_eval_loss_rmse"] == pytest.approx(results["avg_eval_loss"] ** 0.5)
+    scored = json.loads(Path("out/status.json").read_text())["metrics"]
+    assert results["avg_eval_loss_rmse"] == pytest.approx(scored["test/rmse_px"], rel=1e-5)
     assert len((Path("out") / "metrics.jsonl").read_text().splitlines()) >= 2
     assert Path("out/figures/rollouts.png").is_file()
     assert Path("out/report.html").is_file()
@@ -73,7 +77,7 @@ def test_the_first_command_merges_files_and_values_and_leaves_what_the_original_
     again = ["--values", "output_path=again", "eval_only=True", weights]
     assert main([*arguments(TRAIN), *SHORT, *again]) == 0
     rescored = json.loads(Path("again/probe_metrics.json").read_text())
-    assert rescored["rmse_px"] == pytest.approx(results["rmse_px"], rel=1e-5)
+    assert rescored["avg_eval_loss_rmse"] == pytest.approx(results["avg_eval_loss_rmse"], rel=1e-5)
 
 
 def test_the_second_command_trains_a_published_config_that_is_no_file(
@@ -104,7 +108,7 @@ def test_supervised_weights_are_scored_again_by_their_own_read_out(
     once, again = (
         json.loads(Path(name, "probe_metrics.json").read_text()) for name in ("floor", "again")
     )
-    assert again["rmse_px"] == pytest.approx(once["rmse_px"], rel=1e-5)
+    assert again["avg_eval_loss_rmse"] == pytest.approx(once["avg_eval_loss_rmse"], rel=1e-5)
 
 
 def test_exported_files_work_like_the_configs_they_stand_for(
@@ -115,6 +119,53 @@ def test_exported_files_work_like_the_configs_they_stand_for(
     config, _ = read_file(Path("runs/jepa/sweep_fixed_uniform.(1.25).vicreg.best/config.yaml"))
     assert config["dataset_static_noise"] == 1.25
     assert config["optim"]["base_lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["quick_debug=True"], {"steps": 1, "val_dataset_size": 32, "probe.size": 32}),
+        (["eval_only=True"], {"objective": "random", "steps": 1}),
+        (["eval_only=True", "probing_cfg.full_finetune=True", "probing_cfg.epochs=3"],
+         {"objective": "supervised", "epochs": 3, "optim.kind": "adam"}),
+        (["eval_at_the_end_only=False"], {"eval.every": "20 epochs"}),
+        (["eval_at_the_end_only=True"], {"eval.every": "100 epochs"}),
+        (["safe_every_n_epochs=3"], {"checkpoint.every": "3 epochs"}),
+        (["vicreg.action_dim=2", "rssm.log_recontructed_image=False"], {"objective": "vicreg"}),
+        (["wandb=False", "simclr.loss_temp=0.5"], {"simclr.loss_temp": 0.5}),
+    ],
+)  # fmt: skip
+def test_exported_files_take_every_flag_of_the_original(
+    flags: list[str], expected: dict[str, object], workspace: Path
+) -> None:
+    export(Path("reproduce_configs"))
+    old, files = read_configs([arguments(REPRODUCE)[1]], flags)
+    words, values = _resolved(old, files, [])
+    config = flat(api.configure(*words, **values).config.plain())
+    assert {key: config[key] for key in expected} == expected
+
+
+def test_exported_files_are_scored_with_the_weights_they_left(
+    workspace: Path, without_pictures: None
+) -> None:
+    export(Path("reproduce_configs"))
+    assert main([*arguments(REPRODUCE), *SHORT, "--values", "output_path=out"]) == 0
+    weights = "load_checkpoint_path=out/epoch=0_sample_step=8.ckpt"
+    again = ["--values", "output_path=again", "eval_only=True", weights]
+    assert main([*arguments(REPRODUCE), *SHORT, *again]) == 0
+    once, twice = (
+        json.loads(Path(name, "probe_metrics.json").read_text()) for name in ("out", "again")
+    )
+    assert twice["avg_eval_loss_rmse"] == pytest.approx(once["avg_eval_loss_rmse"], rel=1e-5)
+
+
+def test_the_baseline_scores_networks_that_have_learnt_nothing(
+    workspace: Path, without_pictures: None
+) -> None:
+    assert uninit_baseline([*arguments(REPRODUCE), *SHORT, "--values", "output_path=out"]) == 0
+    config, _ = read_file(Path("out/config.yaml"))
+    assert config["objective"] == "random"
+    assert json.loads(Path("out/probe_metrics.json").read_text())["avg_eval_loss_rmse"] > 0
 
 
 def test_later_files_and_values_win(workspace: Path) -> None:

@@ -23,7 +23,10 @@ def run_of(point: Point, state: str = "finished", **metrics: float | None) -> Ru
     status = {
         "state": state,
         "metrics": {k.replace("__", "/"): v for k, v in metrics.items()},
-        "declared": [{"name": "loss", "better": "lower", "unit": "nats", "about": ""}],
+        "declared": [
+            {"name": name, "better": "lower", "unit": "nats", "about": ""}
+            for name in ("loss", "step_*", "part_*")
+        ],
     }
     return Run(Path("sweep") / point.name, {"family": "cet"}, {}, status, {})
 
@@ -189,6 +192,20 @@ def test_metrics_can_be_chosen() -> None:
     made = points(parse(["x=1,2"]))
     runs = [run_of(made[0], test__loss=1.0, val__loss=2.0)]
     assert summarise(made, runs, ["val/loss"]).rows[0]["val/loss"] == Mean(2.0, None, 1)
+
+
+def test_of_a_metric_with_a_number_for_each_step_the_ends_are_shown() -> None:
+    made = points(parse(["x=1,2"]))
+    steps = {f"test__step_{t}": float(t) for t in (0, 16, 1, 2, 8, 4)}
+    parts = {f"test__part_{k}": float(k) for k in (1, 2, 3)}
+    columns = summarise(made, [run_of(made[0], **steps, **parts)]).columns
+    assert [column.key for column in columns] == [
+        "x", "n", "test/step_0", "test/step_16", "test/part_1", "test/part_2", "test/part_3",
+    ]  # fmt: skip
+    assert "test/step_4" in [
+        column.key
+        for column in summarise(made, [run_of(made[0], **steps)], ["test/step_4"]).columns
+    ]
 
 
 def test_columns_know_unit_and_direction_from_what_the_runs_declare() -> None:

@@ -13,8 +13,21 @@ from weft.lazy import lazy
 
 if TYPE_CHECKING:
     from weft.families.jepa.sets.dots import MovingDots
+    from weft.families.jepa.terms.contrast import nt_xent, within_infonce
+    from weft.families.jepa.terms.sigreg import sigreg
+    from weft.families.jepa.terms.spread import centred, covariance, var_ratio, variance_hinge
 
-__all__ = ["FAMILY", "MovingDots"]
+__all__ = [
+    "FAMILY",
+    "MovingDots",
+    "centred",
+    "covariance",
+    "nt_xent",
+    "sigreg",
+    "var_ratio",
+    "variance_hinge",
+    "within_infonce",
+]
 
 FAMILY = Family(
     name="jepa",
@@ -28,7 +41,11 @@ FAMILY = Family(
     bench="weft.families.jepa.bench.steps:cases",
     comparison="weft.families.jepa.figures.comparison:figures",
     aliases=ALIASES,
-    studies={"probes": "weft.studies.jepa_probes:main", "tour": "weft.studies.jepa_tour:main"},
+    studies={
+        "plans": "weft.studies.jepa_plans:main",
+        "probes": "weft.studies.jepa_probes:main",
+        "tour": "weft.studies.jepa_tour:main",
+    },
     kinds={
         "optim": {"lars": Kind(Lars, "weft.families.jepa.optim.lars:lars")},
         "schedule": {
@@ -38,4 +55,16 @@ FAMILY = Family(
     },
 )
 
-__getattr__ = lazy(__name__, {"MovingDots": ".sets.dots"})
+__getattr__ = lazy(
+    __name__,
+    {
+        "MovingDots": ".sets.dots",
+        "centred": ".terms.spread",
+        "covariance": ".terms.spread",
+        "nt_xent": ".terms.contrast",
+        "sigreg": ".terms.sigreg",
+        "var_ratio": ".terms.spread",
+        "variance_hinge": ".terms.spread",
+        "within_infonce": ".terms.contrast",
+    },
+)

@@ -55,6 +55,12 @@ class Config(FamilyConfig):
     dataset_dot_std: float = Field(
         1.3, gt=0, lt=6, description="Standard deviation of a dot in pixels."
     )
+    dataset_rooms: Literal[1, 2] = Field(
+        1, description="Rooms: the open square, or two with a wall and a door between them."
+    )
+    dataset_door: float = Field(
+        6.0, gt=0, lt=20, description="Width of the door between two rooms in pixels."
+    )
     dataset_noise: float = Field(
         0.0, ge=0, description="Brightness of a background drawn anew for each frame."
     )
@@ -166,8 +172,14 @@ class Config(FamilyConfig):
             "set `dataset_type` to Multiple or `model.channels` to 1",
         )
         yield Rule(
+            ("dataset_rooms", "dataset_type"),
+            self.dataset_rooms == 2 and self.num_dots > 1,
+            "`dataset_rooms` 2 has a wall for one dot, and there are three",
+            "set `dataset_type` to Single or `dataset_rooms` to 1",
+        )
+        yield Rule(
             ("model.rnn_burnin", "model.predictor"),
-            self.model.rnn_burnin > 1 and self.model.predictor != "rnn",
+            self.model.rnn_burnin > 1 and not self.model.predictor.startswith("rnn"),
             "`model.rnn_burnin` above 1 needs `model.predictor` rnn",
             "set `model.predictor` to rnn or `model.rnn_burnin` to 1",
         )

@@ -28,6 +28,7 @@ def scene_of(config: Config, num_frames: int) -> Scene:
         speed=config.dataset_static_noise_speed,
         unit=config.noise_scale,
         merge=config.model.channels == 1,
+        door=config.dataset_door if config.dataset_rooms == 2 else 0.0,
     )
 
 

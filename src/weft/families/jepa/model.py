@@ -53,6 +53,7 @@ class JepaModel(nn.Module):
             config, self.dim, None if config.backbone_mlp else encoder.map
         )
         self.projector: nn.Module | None = None
+        self.project_each_frame = config.project_each_frame
         if config.projector != "id":
             self.projector = stack([self.dim, *widths_of(config.projector)])
             self.projector.requires_grad_(not config.random_projector)
@@ -82,23 +83,26 @@ class JepaModel(nn.Module):
     ) -> Rollout:
         """Codes, predicted codes and what the heads read from them.
 
+        Where positions are learnt from the rollout, no frame after the first R is encoded.
+
         Args:
             image: (B, T, C, S, S).
             action: (B, T - 1, 2).
             generator: not drawn from here; an RSSM samples its states with it.
         """
-        codes = self.encode(image)
+        codes = self.encode(image if self.position_head is None else image[:, : self.burnin])
         start = codes[: self.burnin]
         h = self.rollout(start.detach() if self.detached else start, action)
         e = codes[self.burnin - 1 :]
+        z_e = self._project(e)
         return Rollout(
             e,
             h,
-            self._project(e),
-            self._project(h),
+            z_e,
+            self._project_predicted(h, z_e),
             action_rollout=read_actions(self.action_head, h, e),
             action_codes=read_actions(self.code_head, e, e),
-            pixels=None if self.decoder is None else decode(self.decoder, h),
+            pixels=None if self.decoder is None else decode(self.decoder, e),
             location=None if self.position_head is None else self._positions(h),
         )
 
@@ -107,6 +111,12 @@ class JepaModel(nn.Module):
             return z
         projected: Tensor = self.projector(z.flatten(0, 1))
         return widened(projected).unflatten(0, z.shape[:2])
+
+    def _project_predicted(self, h: Tensor, z_e: Tensor) -> Tensor:
+        if self.projector is None or not self.project_each_frame:
+            return self._project(h)
+        frames = [self._project(frame) for frame in h[1:].split(1)]
+        return torch.cat((z_e[:1], *frames))
 
     def _positions(self, h: Tensor) -> Tensor:
         assert self.position_head is not None

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from weft.data.source import Batch, DataSpec, Splits
 from weft.families.jepa.config import Config
-from weft.families.jepa.data import data_spec, load_splits
+from weft.families.jepa.data import data_spec, load_splits, scene_of
 from weft.families.jepa.figures import report
 from weft.families.jepa.figures.preview import training_episode
 from weft.families.jepa.model import Model, build_model
@@ -19,6 +21,7 @@ from weft.families.jepa.objective import loss as objective
 from weft.families.jepa.objective import time_first, weighted_sum
 from weft.families.jepa.options.sections import Lars
 from weft.families.jepa.score.diagnostics import diagnose
+from weft.families.jepa.score.guess import guess_px2
 from weft.families.jepa.score.readout import Reading
 from weft.families.jepa.sets.dots import DotsSource
 from weft.families.jepa.terms.rollout import Rollout
@@ -30,16 +33,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-METRICS = tuple(
-    Metric(name, "lower", "px", about)
-    for name, about in {
-        "rmse_px": "Error of positions read out of rollouts, over all frames and dots.",
-        "enc_rmse_px": "Error of positions read out of the encoder's code of the first frame.",
-        "dot_rmse_px_*": "Error of one dot, counted from 1, over all frames.",
-        "step_rmse_px_*": "Error of one frame, counted from 0, over all dots.",
-        "batch_norm_rmse_px": "Error under batch statistics, as the original scored.",
-        "mpc_miss_px": "Distance between a goal and where the actions planned for it lead.",
-    }.items()
+METRICS = (
+    *(
+        Metric(name, "lower", "px", about)
+        for name, about in {
+            "rmse_px": "Error of positions read out of rollouts, over all frames and dots.",
+            "enc_rmse_px": "Error of positions read out of the encoder's code of the first frame.",
+            "dot_rmse_px_*": "Error of one dot, counted from 1, over all frames.",
+            "step_rmse_px_*": "Error of one frame, counted from 0, over all dots.",
+            "batch_norm_rmse_px": "Error under batch statistics, as the original scored.",
+            "mpc_miss_px": "Distance between a goal and where the actions planned for it lead.",
+            "mpc_still_px": "Distance between a goal and where planning for it starts.",
+            "shift_rmse_px_*": "Error where one factor of the scene is not as in training.",
+        }.items()
+    ),
+    Metric("mpc_success", "higher", "", "Share of plans that end within 1 px of their goal."),
+    Metric("mpc_seconds", "lower", "s", "Time to plan an episode."),
 )
 
 
@@ -98,7 +107,9 @@ class JepaTask(Task[Config, Model, DotsSource]):
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """How the error of each frame fell over training."""
-        yield from report.error_over_training(history)
+        scene = scene_of(self.config, self.config.val_n_steps)
+        guess = [math.sqrt(sum(frame) / len(frame)) for frame in guess_px2(scene)]
+        yield from report.error_over_training(history, guess)
 
     def sample(
         self, model: Model, data: Splits[DotsSource], ctx: Context
@@ -109,23 +120,28 @@ class JepaTask(Task[Config, Model, DotsSource]):
         readout, first = reading.readouts()
         source = reading.source
         batch = next(source.batches(report.EPISODES))
-        [(codes, location)] = reading.pairs([batch])
+        begun = model.burnin - 1
+        [(codes, location)] = ((c[begun:], p[begun:]) for c, p in reading.pairs([batch]))
         episodes = report.Episodes(
-            batch["image"][:, model.burnin - 1 :],
+            batch["image"][:, begun:],
             source.norm.pixels(location.transpose(0, 1)),
             source.norm.pixels(readout(codes).transpose(0, 1)),
             source.scene.low,
             source.scene.high,
         )
         decoded = model(batch["image"], batch["action"], ctx.generator("sample")).pixels
-        errors, of_first, guess = reading.squared_errors((readout, first, reading.centre()))
+        [errors], of_first = reading.squared_errors([readout], first)
+        guess = torch.tensor(guess_px2(source.scene)).mean(1).sqrt()[begun:]
         yield report.rollouts(episodes)
         yield report.film(episodes)
         yield report.error_over_time(
             [reading.pixels(error) for error in errors.mean(1)],
-            reading.pixels(of_first[0].mean()),
-            [reading.pixels(error) for error in guess.mean(1)],
+            reading.pixels(of_first.mean()),
+            guess.tolist(),
         )
+        if self.config.probe.mpc:
+            scene = source.scene
+            yield report.plans(reading.planned(readout), scene.low, scene.high)
         if decoded is not None:
             yield report.reconstructions(episodes.image[0], decoded[:, 0])
         yield training_episode(data.train)

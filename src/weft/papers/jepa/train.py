@@ -11,25 +11,32 @@ from typing import TYPE_CHECKING, Any
 from weft.config.explain import suggest
 from weft.config.yaml import read_file
 from weft.errors import UsageError
-from weft.families.jepa.options.original import flat, translate
+from weft.families.jepa.options.original import flat, over, translate
 from weft.families.jepa.options.table import published
 from weft.papers import script
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from weft.engine.parts import Parts
 
 USAGE = "train.py --configs FILE [FILE ...] --values KEY=VALUE [KEY=VALUE ...]"
 RESULTS = "probe_metrics.json"
 
 
+def uninit_baseline(argv: Sequence[str] | None = None) -> int:
+    """Scores the networks of a config before they have learnt anything; `main` in all else.
+
+    Returns: the exit code.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    return main([*words, "--values", "eval_only=True"])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Trains (or evaluates) a config of the original, later files and values winning.
 
     Writes to `output_path`, if that is given, what the original did: `config.yaml`, checkpoints
-    `epoch=E_sample_step=N.ckpt`, the probe's errors under their old names in
-    `probe_metrics.json`; and beside them what every run of weft has.
+    `epoch=E_sample_step=N.ckpt`, the probe's errors under their old names, in pixels² and pixels,
+    in `probe_metrics.json`; and beside them what every run of weft has.
 
     Returns: the exit code.
     """
@@ -43,7 +50,7 @@ def _train_or_evaluate(words: list[str]) -> None:
         old["run_name"] = Path(flags.configs[-1]).stem
     with script.told(flags.set):
         if old.get("eval_only") and old.get("load_checkpoint_path"):
-            _evaluate(old, flags.set)
+            _evaluate(old, files, flags.set)
         else:
             _train(old, files, flags.set)
 
@@ -90,19 +97,30 @@ def _train(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
             where="load_checkpoint_path",
             hint="`weft resume RUN` goes on with a run; eval_only=True scores its weights",
         )
-    words = files or ["jepa/original"]
-    values = script.overlay(old if files else _over_original(old), extra)
+    words, values = _resolved(old, files, extra)
     sinks = [lambda directory: OriginalLayout(directory.path)] if old.get("output_path") else []
     run = api.train(*words, show=True, sinks=sinks, **values)
     if run is not None:
         results = _score(run.path)
         _write(run.path / RESULTS, results)
-        print(f"{run.path}  rmse {results['rmse_px']:.3f} px")
+        print(f"{run.path}  rmse {results['avg_eval_loss_rmse']:.3f} px")
 
 
-def _over_original(old: Mapping[str, Any]) -> dict[str, Any]:
-    """The config as values over the preset of the original's defaults, every key of it set."""
-    return {key: value for key, value in translate(old, "train.py").items() if key != "family"}
+def _resolved(
+    old: Mapping[str, Any], files: list[str], extra: Sequence[str]
+) -> tuple[list[str], dict[str, Any]]:
+    """What weft is to read, and the values that go over it.
+
+    Over files in weft's own language the original's keys change what they name; without them
+    every key is set over the preset of the original's defaults.
+    """
+    from weft import api
+
+    if files:
+        config = api.configure(*files).config
+        return files, script.overlay(over(old, config.batch_size, config.epochs), extra)
+    values = {key: value for key, value in translate(old, "train.py").items() if key != "family"}
+    return ["jepa/original"], script.overlay(values, extra)
 
 
 def _score(path: Path) -> dict[str, float]:
@@ -112,7 +130,7 @@ def _score(path: Path) -> dict[str, float]:
     return _results(run.parts, run.model, run.step)
 
 
-def _evaluate(old: dict[str, Any], extra: Sequence[str]) -> None:
+def _evaluate(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
     """Scores the weights of a checkpoint that an earlier call left behind."""
     import torch
 
@@ -126,8 +144,8 @@ def _evaluate(old: dict[str, Any], extra: Sequence[str]) -> None:
         old.pop("eval_only")
     if not path.is_file():
         raise UsageError(f"there is no file `{path}`", where="load_checkpoint_path")
-    values = script.overlay(_over_original(old), extra)
-    parts = Parts.of(families.find("jepa"), api.configure("jepa/original", **values).config)
+    words, values = _resolved(old, files, extra)
+    parts = Parts.of(families.find("jepa"), api.configure(*words, **values).config)
     model = parts.model()
     saved = torch.load(path, map_location=parts.device, weights_only=True)
     try:
@@ -142,43 +160,31 @@ def _evaluate(old: dict[str, Any], extra: Sequence[str]) -> None:
     if output:
         Path(output).mkdir(parents=True, exist_ok=True)
         _write(Path(output) / RESULTS, results)
-    print(f"{path}  rmse {results['rmse_px']:.3f} px")
+    print(f"{path}  rmse {results['avg_eval_loss_rmse']:.3f} px")
 
 
 def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
-    """The probe's errors under the original's names, in its normalised units, and in pixels."""
+    """The probe's errors as the original logs them, and where training stood."""
     import torch
 
     from weft.families.jepa.config import Config
     from weft.families.jepa.score.readout import Reading
     from weft.families.jepa.sets.dots import DotsSource
+    from weft.papers.jepa.names import logged
 
     config, source = parts.config, parts.data().test
     assert isinstance(config, Config)
     assert isinstance(source, DotsSource)
     with torch.no_grad():
         reading = Reading(config, model, source)
-        errors, of_first = reading.squared_errors(reading.readouts())
-    losses: dict[str, Tensor] = {
-        "avg_eval_loss": errors.mean(),
-        "avg_eval_enc_loss": of_first[0].mean(),
-        **{f"eval/loss_{k}": error for k, error in enumerate(errors.mean(0))},
-        **{
-            f"eval/loss_{t}_{k}": error
-            for t, row in enumerate(errors)
-            for k, error in enumerate(row)
-        },
+        readout, first = reading.readouts()
+        [errors], of_first = reading.squared_errors([readout], first)
+    return {
+        **logged(errors, of_first, source.norm.location_scale),
+        "epoch": step / parts.spec.batches_per_epoch,
+        "sample_step": step * parts.spec.batch_shape[0],
+        "custom_step": step,
     }
-    named = {
-        key: value
-        for name, loss in losses.items()
-        for key, value in ((name, float(loss)), (f"{name}_rmse", float(loss.sqrt())))
-    }
-    scale = source.norm.location_scale
-    epoch = step / parts.spec.batches_per_epoch
-    samples = step * parts.spec.batch_shape[0]
-    return {"rmse_px": named["avg_eval_loss_rmse"] * scale, **named, "epoch": epoch,
-            "sample_step": samples}  # fmt: skip
 
 
 def _write(path: Path, values: Mapping[str, float]) -> None:

@@ -84,6 +84,34 @@ def test_a_model_that_tracks_the_dot_scores_near_zero(kind: str, bound: float) -
     assert found["test/step_rmse_px_16"] < bound
     # It can also be steered to where one wants the dot.
     assert found["test/mpc_miss_px"] < 0.4
+    assert found["test/mpc_success"] == 1.0
+    assert found["test/mpc_still_px"] > 5
+    assert set(found) >= {"test/mpc_seconds"}
+
+
+def test_shifts_of_what_a_dot_looks_like_leave_a_model_that_tracks_it_alone() -> None:
+    parts = parts_of("probe.shifts=true")
+    data = parts.data()
+    found = metrics(parts, data, Seer(data.test))
+    shifts = {name: value for name, value in found.items() if "shift_rmse_px" in name}
+    assert len(shifts) == 6
+    assert max(shifts.values()) < 0.1
+    assert all(any(m.covers(name) for m in parts.task.metrics) for name in found)
+
+
+def test_the_encoder_of_supervised_is_trained_on_for_its_own_score_as_published() -> None:
+    words = ("objective=supervised", "probe.lr=0.01", "probe.epochs_enc=60", "diagnostics=off")
+    found, weights = [], []
+    for tune in ("false", "true"):
+        parts = parts_of(*words, f"supervised.tune_encoder={tune}")
+        model = parts.model().eval()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        found.append(evaluate(parts, model, parts.data(), "test", 0))
+        weights.append(all(torch.equal(before[n], v) for n, v in model.state_dict().items()))
+    assert weights == [True, True]
+    read, tuned = found
+    assert tuned["test/enc_rmse_px"] < 0.8 * read["test/enc_rmse_px"]
+    assert tuned["test/rmse_px"] == read["test/rmse_px"]
 
 
 def test_a_blind_model_scores_as_a_guess_of_the_centre() -> None:
@@ -160,8 +188,11 @@ def test_random_trains_nothing(optim: dict[str, str]) -> None:
 def test_every_objective_steps_and_says_what_its_codes_look_like(objective: str) -> None:
     _, scalars = step_once(parts_of(f"objective={objective}"))
     assert all(bool(torch.isfinite(value)) for value in scalars.values())
-    assert {"static/e", "static/h", "std/e", "cosine/h", "corr/e"} <= set(scalars)
-    assert 0 <= float(scalars["static/e"]) <= 1 + 1e-5
+    kinds = {"h"} if objective == "supervised" else {"e", "h"}
+    assert {f"{of}/{kind}" for of in ("static", "std", "cosine", "corr") for kind in kinds} <= set(
+        scalars
+    )
+    assert all(0 <= float(scalars[f"static/{kind}"]) <= 1 + 1e-5 for kind in kinds)
     assert any(name.startswith("loss_") for name in scalars)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weft.families.jepa.score.guess import guess_px2
+from weft.families.jepa.sets.scene import ONE_DOT, THREE_DOTS, Scene
 from weft.plots.axes import key_beside, label_axes
 from weft.plots.images import Named
 from weft.plots.style import DOTTED, colour
@@ -21,10 +23,8 @@ TITLES = {
     "idm": "inverse\ndynamics (IDM)",
     "combo": "combo (ours)",
     "supervised": "supervised",
+    "guess": "always the centre",
 }
-GUESS = 8.9
-"""Pixels by which always guessing the centre misses a uniform dot, sqrt(2 / 12) * 21.8."""
-
 NOISES = ("changing uniform", "changing structured", "fixed uniform", "fixed structured")
 _REPEATS = ("seed", "run", "log", "checkpoint", "eval", "engine", "data")
 """What may differ between runs of one setting."""
@@ -44,6 +44,7 @@ class Result:
         dots: pixels, one a dot; empty with a single dot.
         setting: the same for runs that differ in their seed alone.
         validation: pixels, on the sequences that settings are chosen by.
+        guess: pixels by which always guessing the centre misses each dot.
     """
 
     noise: str
@@ -53,6 +54,7 @@ class Result:
     dots: tuple[float, ...] = ()
     setting: str = ""
     validation: float = math.inf
+    guess: tuple[float, ...] = ()
 
 
 def results_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> list[Result]:
@@ -82,6 +84,7 @@ def results_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> list[
             tuple(_pixels(metrics[key]) for key in sorted(dots)),
             setting,
             _pixels(metrics.get("val/rmse_px")),
+            _guess(config),
         )
         for noise in noises
     ]
@@ -100,7 +103,7 @@ def figures(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, float]]]) -> It
         yield noise_sweep(result for result in single if result.noise in noisy)
     three = [result for result in found if result.dots and result.noise == NOISES[0]]
     if three:
-        yield dots_kept(three, GUESS)
+        yield dots_kept(three)
 
 
 def chosen(results: Iterable[Result]) -> list[Result]:
@@ -129,7 +132,8 @@ def noise_sweep(results: Iterable[Result]) -> Named:
     rows = -(-len(present) // columns)
     figure = Figure(figsize=(4.1 * columns + 1.5, 2.9 * rows + 0.2), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    top = max((r.rmse for r in results if math.isfinite(r.rmse)), default=GUESS)
+    guesses = [guess for r in results for guess in r.guess]
+    top = max([r.rmse for r in results if math.isfinite(r.rmse)] + guesses, default=1.0)
     handles: dict[str, Any] = {}
     for axes, noise in zip(panels.flat, present, strict=False):
         for number, method in enumerate(METHODS):
@@ -154,6 +158,8 @@ def noise_sweep(results: Iterable[Result]) -> Named:
                 alpha=0.16,
                 linewidth=0,
             )
+        if guesses:
+            handles["guess"] = axes.axhline(max(guesses), color="0.6", linestyle=DOTTED, zorder=0)
         axes.set_ylim(0, 1.06 * top)
         label_axes(axes, f"{noise} noise", "brightness of the background", "")
     for axes in panels.flat[len(present) :]:
@@ -161,8 +167,8 @@ def noise_sweep(results: Iterable[Result]) -> Named:
     for line in panels:
         line[0].set_ylabel("RMSE (px)")
     figure.legend(
-        [handles[m] for m in METHODS if m in handles],
-        [TITLES[m] for m in METHODS if m in handles],
+        [handles[m] for m in TITLES if m in handles],
+        [TITLES[m] for m in TITLES if m in handles],
         loc="outside right center",
     )
     seeds = _most_seeds(results)
@@ -175,12 +181,11 @@ def noise_sweep(results: Iterable[Result]) -> Named:
     return "noise_sweep", caption, figure
 
 
-def dots_kept(results: Iterable[Result], guess: float) -> Named:
+def dots_kept(results: Iterable[Result]) -> Named:
     """Which of three dots each method keeps: the error of each dot, mean over seeds.
 
     Args:
         results: runs on three dots.
-        guess: error of always guessing the centre, in pixels.
     """
     from matplotlib.figure import Figure
 
@@ -200,8 +205,16 @@ def dots_kept(results: Iterable[Result], guess: float) -> Named:
         axes.bar_label(
             bars, [f"{m:.1f}" if math.isfinite(m) else "—" for m in means], padding=2, fontsize=7.5
         )
-    axes.axhline(guess, color="0.6", linestyle=DOTTED, zorder=0, label="always the centre")
-    axes.set_ylim(top=1.18 * guess)
+        guess = max(r.guess[dot] for r in results)
+        axes.hlines(
+            [guess] * len(places),
+            [place - 0.125 for place in places],
+            [place + 0.125 for place in places],
+            color="0.3",
+            linestyle=DOTTED,
+            label=TITLES["guess"] if dot == 0 else "",
+        )
+    axes.set_ylim(top=1.18 * max(max(r.guess) for r in results))
     axes.set_xticks(range(len(methods)), [TITLES[m] for m in methods])
     label_axes(axes, "Which dots are kept", "", "RMSE (px)")
     key_beside(axes)
@@ -226,6 +239,18 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
     factor = _T[count - 2] if count - 2 < len(_T) else _T_LIMIT
     return mean, factor * deviation / math.sqrt(count)
+
+
+def _guess(config: Mapping[str, Any]) -> tuple[float, ...]:
+    """Pixels by which the centre misses each dot of a run's scene, over all frames."""
+    scene = Scene(
+        walks=ONE_DOT if config.get("dataset_type", "Single") == "Single" else THREE_DOTS,
+        num_frames=int(config.get("val_n_steps", 17)),
+        std=float(config.get("dataset_dot_std", 1.3)),
+        door=float(config["dataset_door"]) if config.get("dataset_rooms") == 2 else 0.0,
+    )
+    dots = zip(*guess_px2(scene), strict=True)
+    return tuple(math.sqrt(sum(dot) / len(dot)) for dot in dots)
 
 
 def _pixels(value: float | None) -> float:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from weft.families.jepa.score.planning import Planned
+
 EPISODES = 8
 FILM_FRAMES = 9
 _READ = ("C1", "C0", "C2")
@@ -116,6 +118,38 @@ def reconstructions(true: Tensor, decoded: Tensor) -> Named:
     return "reconstructions", caption, figure
 
 
+def plans(planned: Planned, low: float, high: float) -> Named:
+    """Where plans led the first dot, and where it should have gone.
+
+    Args:
+        planned: episodes of plans.
+        low, high: the walls in pixels.
+    """
+    from matplotlib.figure import Figure
+
+    count = min(EPISODES, len(planned.goal))
+    columns = min(4, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2.15 * columns, 2.3 * rows + 0.35), layout="constrained")
+    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        if number >= count:
+            axes.set_axis_off()
+            continue
+        _show(axes, planned.frame[number], planned.frame[number], 0.55)
+        axes.add_patch(_rectangle(low, high - low))
+        path, goal = planned.path[number].cpu(), planned.goal[number].cpu()
+        axes.plot(*path.T.numpy(), "o-", color=_READ[0], linewidth=1.5, markersize=2.5)
+        axes.plot(*path[0].tolist(), "o", markersize=5, markerfacecolor="white", color=_READ[0])
+        axes.plot(*goal.tolist(), "*", markersize=9, color=TRUTH)
+        miss = float((path[-1] - goal).norm())
+        axes.set_title(f"{miss:.1f} px", fontsize=8.5, fontweight="normal", pad=3)
+    caption = (
+        "Where planned actions led the dot in the true world. Open circle: start; star: goal; "
+        "above: distance from the goal at the end."
+    )
+    return "plans", caption, figure
+
+
 def error_over_time(errors: Sequence[float], encoder: float, guess: Sequence[float]) -> Named:
     """Root mean squared error of each frame of the rollout.
 
@@ -143,8 +177,15 @@ def error_over_time(errors: Sequence[float], encoder: float, guess: Sequence[flo
     return "error_over_time", caption, figure
 
 
-def error_over_training(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]:
-    """Error by frame at each evaluation, early ones pale; nothing before the second evaluation."""
+def error_over_training(
+    history: Sequence[Mapping[str, Any]], guess: Sequence[float]
+) -> Iterator[Named]:
+    """Error by frame at each evaluation, early ones pale; nothing before the second evaluation.
+
+    Args:
+        history: rows of metrics.
+        guess: of always guessing the centre, pixels, one a frame.
+    """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
@@ -169,6 +210,7 @@ def error_over_training(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]
         axes.plot(
             *zip(*lines[step], strict=True), "o-", color=shade, markersize=3, label=f"{step:,}"
         )
+    axes.plot(guess, color="0.6", linestyle=DOTTED, zorder=0, label="always\nthe centre")
     axes.set_ylim(bottom=0)
     axes.locator_params(axis="x", integer=True)
     label_axes(axes, "Error by frame as training goes on", "frame", "RMSE (px)")

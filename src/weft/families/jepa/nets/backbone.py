@@ -153,11 +153,12 @@ def _mlp(config: ModelConfig, channels: int, size: int) -> Backbone:
 
 
 def _pixel(config: ModelConfig, channels: int, size: int) -> Backbone:
-    """Four convolutions at full resolution, pooled to 32 x 4 x 4; D = 512."""
+    """Four convolutions at full resolution, each with ReLU and BN, pooled to 32 x 4 x 4."""
     _require(size >= 4, config, "images of at least 4 pixels")
     net, before = nn.Sequential(), channels
     for kernel, after in ((3, 16), (5, 32), (7, 32), (7, 32)):
-        net.extend([nn.Conv2d(before, after, kernel, padding=kernel // 2), nn.ReLU()])
+        net.extend([nn.Conv2d(before, after, kernel, padding=kernel // 2), nn.ReLU(),
+                    nn.BatchNorm2d(after)])  # fmt: skip
         before = after
     net.extend([nn.AdaptiveAvgPool2d(4), nn.Flatten()])
     return Backbone(net, 512, (32, 4, 4))

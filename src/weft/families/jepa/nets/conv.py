@@ -23,7 +23,7 @@ def patches(x: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
 
 
 class _Convolution(torch.autograd.Function):
-    """A convolution whose bias gradient, and weight gradient if `by_patches`, are products."""
+    """A convolution whose bias gradient is a sum, and weight gradient a product if `by_patches`."""
 
     @staticmethod
     def forward(
@@ -52,15 +52,15 @@ class _Convolution(torch.autograd.Function):
         if ctx.by_patches:
             product = by_pixel.t() @ patches(x, kernel, stride, padding)
             of_weight = product.unflatten(1, (*kernel, -1)).permute(0, 3, 1, 2)
-        of_bias = by_pixel.new_ones(len(by_pixel)) @ by_pixel if ctx.needs_input_grad[2] else None
+        of_bias = by_pixel.sum(0) if ctx.needs_input_grad[2] else None
         return of_x, of_weight, of_bias, None, None
 
 
 class Convolution(nn.Conv2d):
     """`torch.nn.Conv2d` with the same parameters and initial values, faster on CPUs.
 
-    Together with the weight's gradient, oneDNN takes 1.1 ms for that of the bias; a product with
-    ones takes 0.1 ms (measured: 272 maps of 7 x 7, 64 channels, one thread).
+    Together with the weight's gradient, oneDNN takes 1.1 ms for that of the bias; torch's sum
+    takes 0.12 ms (measured: 272 maps of 7 x 7, 64 channels, one thread).
     """
 
     by_patches: ClassVar[bool] = False

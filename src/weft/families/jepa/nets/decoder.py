@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from weft.errors import ConfigError
 from weft.families.jepa.nets.norm import run
 from weft.families.jepa.nets.upsampling import UpsampledConv, UpsampledResize
 from weft.families.jepa.options.sections import ModelConfig
@@ -74,15 +76,51 @@ class ConvDecoder(nn.Module):
             return 20 * pixels.tanh()
 
 
+class PublishedDecoder(nn.Module):
+    """The original's decoder of a JEPA's codes: maps of 4 x 4, 9, 19 and 39 pixels, resized to S.
+
+    Args:
+        channels: C.
+        size: S.
+    """
+
+    features = 512
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.size = size
+        layers: list[nn.Module] = []
+        for before, after in ((32, 16), (16, 8), (8, 8)):
+            layers += [nn.ConvTranspose2d(before, after, 3, stride=2), nn.ReLU(),
+                       nn.BatchNorm2d(after)]  # fmt: skip
+        self.net = nn.Sequential(*layers, nn.Conv2d(8, channels, 3, padding=1))
+
+    def forward(self, code: Tensor, frames: int = 1) -> Tensor:
+        """Images (N, C, S, S) of codes (N, 512), in training normalised as T = `frames` parts."""
+        with torch.autocast("cpu", enabled=False):  # For the same reason as `UpsampledConv`.
+            x = run(self.net, widened(code).unflatten(1, (32, 4, 4)), frames=frames)
+            return F.interpolate(x, self.size, mode="bilinear")
+
+
 def build_decoder(config: ModelConfig, features: int, channels: int, size: int) -> nn.Module:
-    """The decoder that goes with `config.arch`.
+    """The decoder that goes with `config.arch`, or that of `config.decoder`.
 
     Args:
         config: section `model`.
         features: F.
         channels: C.
         size: S.
+    Raises:
+        ConfigError: the original's decoder, for codes of another width than its own.
     """
+    if config.decoder == "published":
+        if features != PublishedDecoder.features:
+            raise ConfigError(
+                f"the published decoder does not take codes of width {features}",
+                where="model.decoder",
+                expected=f"a width of {PublishedDecoder.features}, or model.decoder=mirror",
+            )
+        return PublishedDecoder(channels, size)
     if config.arch != "menet5":
         return ConvDecoder(features, channels, size)
     decoder = MenetDecoder(features, channels, size, config.backbone_width_factor)

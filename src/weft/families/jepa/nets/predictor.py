@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError
-from weft.families.jepa.nets.backbone import widths_of
+from weft.families.jepa.nets.backbone import stack, widths_of
 from weft.families.jepa.nets.gru import gru
 from weft.families.jepa.options.sections import ModelConfig
 from weft.nn.dense import Dense, linear
@@ -80,7 +78,7 @@ class BurninGru(Predictor):
 
 
 class ResidualMlp(Predictor):
-    """h' = h + MLP([h, a]).
+    """h' = h + MLP([h, a]), its hidden layers normalised over the rows of each step.
 
     Args:
         dim: D.
@@ -89,9 +87,7 @@ class ResidualMlp(Predictor):
 
     def __init__(self, dim: int, hidden: list[int]) -> None:
         super().__init__()
-        widths = [dim + ACTION_DIM, *hidden]
-        layers = [layer for a, b in pairwise(widths) for layer in (Dense(a, b), nn.ReLU())]
-        self.net = nn.Sequential(*layers, Dense(widths[-1], dim))
+        self.net = stack([dim + ACTION_DIM, *hidden, dim])
 
     def forward(self, start: Tensor, action: Tensor) -> Tensor:
         """Steps once for each action."""
@@ -148,9 +144,10 @@ def build_predictor(config: ModelConfig, dim: int, shape: tuple[int, int, int] |
     Raises:
         ConfigError: for `conv` where they are not.
     """
-    if config.predictor == "rnn":
-        kind = Gru if config.rnn_burnin == 1 else BurninGru
-        return kind(dim, config.rnn_layers)
+    if config.predictor == "rnn" and config.rnn_burnin == 1:
+        return Gru(dim, config.rnn_layers)
+    if config.predictor.startswith("rnn"):
+        return BurninGru(dim, config.rnn_layers)
     if config.predictor == "id":
         return Repeat()
     if config.predictor == "conv":
@@ -161,4 +158,4 @@ def build_predictor(config: ModelConfig, dim: int, shape: tuple[int, int, int] |
                 expected="model.arch id, pixel or canonical, without model.backbone_mlp",
             )
         return ResidualConv(shape)
-    return ResidualMlp(dim, widths_of(config.predictor)[1:-1])
+    return ResidualMlp(dim, widths_of(config.predictor))

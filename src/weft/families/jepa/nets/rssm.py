@@ -27,9 +27,9 @@ class RssmModel(nn.Module):
     posterior the same of a hidden layer of [e_t, b_t], and it is what is fed on.
 
     `compat` follows the original: samples carry no gradient, the first state and what is decoded
-    are samples of the prior, each frame is decoded with batch statistics of its own, and a
-    rollout adds no `min_var`. Otherwise samples are differentiable, the posterior is decoded,
-    and a rollout follows the prior's mean.
+    are samples of the prior, each frame is decoded with batch statistics of its own, and neither
+    the first state nor a rollout adds `min_var`. Otherwise samples are differentiable, the
+    posterior is decoded, and a rollout follows the prior's mean.
 
     Args:
         encoder: images to codes.
@@ -104,7 +104,8 @@ class RssmModel(nn.Module):
         beliefs, states, posterior = run(e, action.transpose(0, 1), noise[0])
         prior = self.prior(beliefs)
         if self.compat:
-            states = self._sample(prior, noise[1])
+            # What the first state is decoded from is what is fed on.
+            states = torch.cat((states[:1], self._sample(prior, noise[1])[1:]))
             # What is left of their gradient is the divergence's: zero below the free nats, and a
             # mean over entries stays there.
             prior, posterior = (
@@ -128,7 +129,7 @@ class RssmModel(nn.Module):
         gates_h = Stepped(self.cell.weight_hh, self.cell.bias_hh, len(action), e.shape[1])
         see = _Seeing(self, e)
         beliefs, seen = [e[0]], [see(e[0])]
-        fed_on = [self._sample(self.prior(e[0]) if self.compat else seen[0], noise[0])]
+        fed_on = [self._sample(self._first(e[0]) if self.compat else seen[0], noise[0])]
         for a, noise_t in zip(from_action, noise[1:], strict=True):
             x = (enter(fed_on[-1]) + a).relu()
             beliefs.append(gru_cell(gates_x(x), gates_h(beliefs[-1]), beliefs[-1]))
@@ -150,7 +151,7 @@ class RssmModel(nn.Module):
             made = Recurrence(codes[0], cell.weight_hh, cell.bias_hh, len(action))
             see = _Seeing(self, codes)
             see(codes[0])
-            states, entered, gates = [self._sample(self.prior(codes[0]), noise[0])], [], []
+            states, entered, gates = [self._sample(self._first(codes[0]), noise[0])], [], []
             for a, noise_t in zip(from_action, noise[1:], strict=True):
                 entered.append(enter(states[-1]) + a)
                 gates.append(gates_x(entered[-1].relu()))
@@ -167,6 +168,11 @@ class RssmModel(nn.Module):
             self.posterior_mean(to_mean, known=mean), self.posterior_std(to_std, known=std)
         )
         return beliefs, fed_on, posterior
+
+    def _first(self, belief: Tensor) -> Gaussian:
+        """The published first state: the only one in training without `min_var`."""
+        prior = self.prior(belief)
+        return Gaussian(prior.mean, prior.std - self.min_var)
 
     def _sample(self, state: Gaussian, noise: Tensor) -> Tensor:
         sample = torch.addcmul(state.mean, state.std, noise)

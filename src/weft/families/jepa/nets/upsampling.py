@@ -60,8 +60,8 @@ class UpsampledResize(UpsampledConv):
         self, channels_in: int, channels_out: int, scale: int, before: int, after: int
     ) -> None:
         super().__init__(channels_in, channels_out, scale)
-        self.after = after
-        along = _resizing(scale, before, after).to(self.weight.device)
+        self.before, self.after = before, after
+        along = _resizing(scale, before, after).to(self.weight)
         self.register_buffer("along", along, persistent=False)  # (S, s H + s - 1)
 
     def _add_up(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -70,16 +70,19 @@ class UpsampledResize(UpsampledConv):
             spread = _SpreadOut.apply(x, weight, self.scale)
         else:
             spread = F.conv_transpose2d(x, weight, stride=self.scale)
-        return self.along @ spread @ self.along.t()
+        along = self.along
+        if x.dtype == torch.float64:  # In which the kept one would lack half its digits.
+            along = _resizing(self.scale, self.before, self.after).to(x)
+        return along @ spread @ along.t()
 
 
 def _resizing(scale: int, before: int, after: int) -> Tensor:
-    """The matrix V, (S, s H + s - 1); in float64 on the CPU until it is done."""
+    """The matrix V, float64 (S, s H + s - 1), on the CPU."""
     large = scale * before
     exact = torch.eye(large, dtype=torch.float64, device="cpu")
     resize = F.interpolate(exact[None], after, mode="linear")[0].t()
     box = F.pad(exact, (0, scale - 1))
-    return (resize @ sum(box.roll(i, 1) for i in range(scale))).float()
+    return resize @ sum(box.roll(i, 1) for i in range(scale))
 
 
 class _BoxSum(torch.autograd.Function):

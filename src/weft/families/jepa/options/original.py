@@ -124,6 +124,7 @@ def _method(old: Flat, section: str) -> Flat:
         return {
             "objective": "supervised",
             "supervised.backgrounds": "test",
+            "supervised.tune_encoder": True,
             "epochs": epochs,
             "batch_size": old["probing_cfg.batch_size"] or old["dataset_batch_size"],
             "optim": {"kind": "adam", "lr": lr},
@@ -137,15 +138,19 @@ def _method(old: Flat, section: str) -> Flat:
             "schedule": {"kind": "constant"},
             "clip": {"kind": "norm", "max_norm": 1000.0},
         }
-    schedule: Flat = {"schedule": {"kind": "clean"}}
+    new: Flat = {"schedule": {"kind": "clean"}}
+    if old[f"{section}.projector"] != "id":
+        new["model.project_each_frame"] = True
+    if old[f"{section}.decoding_coeff"] > 0:
+        new["model.decoder"] = "published"
     if epochs > WARMUP_EPOCHS:
         # Shorter runs divided by zero in the original: they get the clean schedule.
         shares = {"warmup": WARMUP_EPOCHS / epochs, "start": 1 / epochs}
-        schedule = {"schedule": {"kind": "published", **shares}}
+        new["schedule"] = {"kind": "published", **shares}
     if section == "vicreg" and _reads_back_actions_only(old):
         action = {"objective": "idm", "idm.action_coeff": old["vicreg.action_coeff"]}
-        return action | schedule
-    return schedule
+        return action | new
+    return new
 
 
 def _reads_back_actions_only(old: Flat) -> bool:
@@ -161,11 +166,46 @@ def _occasions(old: Flat, section: str) -> Flat:
     saved = f"{old['safe_every_n_epochs']} epochs"
     new: Flat = {"noise_scale": "batch", "eval.every": every, "checkpoint.every": saved,
                  "checkpoint.keep_every": every}  # fmt: skip
-    if old["quick_debug"]:
-        few = old["dataset_batch_size"]
-        new |= {"steps": 1, "epochs": None, "norm_batches": 1, "val_dataset_size": few,
-                "probe.size": few, "probe.epochs": 1}  # fmt: skip
-    return new
+    return new | (_quick(old["dataset_batch_size"]) if old["quick_debug"] else {})
+
+
+def _quick(few: int) -> Flat:
+    """One step, and a probe that learns from one batch of `few` sequences."""
+    return {"steps": 1, "epochs": None, "norm_batches": 1, "val_dataset_size": few,
+            "probe.size": few, "probe.epochs": 1}  # fmt: skip
+
+
+def over(given: Mapping[str, Any], batch_size: int, epochs: float | None) -> Flat:
+    """The original's keys as changes to a config of weft, such as an exported preset.
+
+    Unlike `translate`, what is left out stays as it is. Keys of weft's own pass through.
+
+    Args:
+        given: dotted keys.
+        batch_size, epochs: of the config that is changed.
+    """
+    batch_size = given.get("dataset_batch_size", batch_size)
+    new: Flat = {}
+    for key, value in given.items():
+        if key not in _SPECIAL:
+            name, convert = ALIASES.get(key, (key, lambda same: same))
+            new |= flat(convert(value), name)
+    if given.get("eval_only"):
+        if given.get("probing_cfg.full_finetune"):
+            epochs = given.get("probing_cfg.epochs", epochs)
+            new |= {"objective": "supervised", "supervised.backgrounds": "test",
+                    "supervised.tune_encoder": True, "epochs": epochs, "optim.kind": "adam",
+                    "schedule.kind": "constant"}  # fmt: skip
+            if "probing_cfg.lr" in given:
+                new["optim.lr"] = given["probing_cfg.lr"]
+        else:
+            new |= {"objective": "random", "steps": 1, "epochs": None}
+    if "safe_every_n_epochs" in given:
+        new["checkpoint.every"] = f"{given['safe_every_n_epochs']} epochs"
+    if "eval_at_the_end_only" in given:
+        last = epochs if given["eval_at_the_end_only"] else None
+        new |= dict.fromkeys(("eval.every", "checkpoint.keep_every"), f"{last or 20:g} epochs")
+    return new | (_quick(batch_size) if given.get("quick_debug") else {})
 
 
 def _unknown(key: str, known: Flat, where: str) -> ConfigError:

@@ -65,14 +65,13 @@ class ModelConfig(Section):
     )
     predictor: str = Field(
         "rnn",
-        pattern=r"^(rnn|id|conv|\d+(-\d+)*)$",
-        description="Forward model: rnn (a GRU), id (repeats the first code), conv (pixels), or "
-        "widths `515-512-512` of a residual MLP, whose first and last follow from D.",
+        pattern=r"^(rnn|rnn_burnin|id|conv|\d+(-\d+)*)$",
+        description="Forward model: rnn (a GRU that starts at e_0), rnn_burnin (a GRU that reads "
+        "[code, action] from zero, which rnn is too where `rnn_burnin` exceeds 1), id (repeats "
+        "the first code), conv (pixels), or the hidden widths `515-512-512` of a residual MLP.",
     )
     rnn_layers: int = Field(1, ge=1, description="Layers of the GRU.")
-    rnn_burnin: int = Field(
-        1, ge=1, description="True codes the GRU reads before it predicts; 1 starts it at e_0."
-    )
+    rnn_burnin: int = Field(1, ge=1, description="R: predictions begin at the R-th true code.")
     projector: str = Field(
         "id",
         pattern=r"^(id|\d+(-\d+)*)$",
@@ -80,6 +79,15 @@ class ModelConfig(Section):
     )
     random_projector: bool = Field(
         False, description="Whether the projector keeps its initial weights."
+    )
+    project_each_frame: bool = Field(
+        False,
+        description="Whether every predicted frame is projected with batch statistics of its own, "
+        "as published; else like the true ones, so that a perfect prediction costs nothing.",
+    )
+    decoder: Literal["mirror", "published"] = Field(
+        "mirror",
+        description="Decoder of `decoding`: the encoder's mirror, or the original's (D = 512).",
     )
     frame_difference: bool = Field(
         False, description="Whether the encoder sees o_t - o_(t-1) beside o_t (zero at t = 0)."
@@ -98,7 +106,9 @@ class Vicreg(Section):
     encoding_std_coeff: float = Field(0.0, ge=0, description="std_coeff before the projector.")
     encoding_cov_coeff: float = Field(0.0, ge=0, description="cov_coeff before the projector.")
     action_coeff: float = Field(0.0, ge=0, description="Squared error of the actions read back.")
-    decoding_coeff: float = Field(0.0, ge=0, description="Squared error of decoded pixels.")
+    decoding_coeff: float = Field(
+        0.0, ge=0, description="Squared error of pixels decoded from e_t."
+    )
     repr_loss_after_projector: bool = Field(
         False, description="Whether sim_coeff compares projections instead of codes."
     )
@@ -113,7 +123,9 @@ class Simclr(Section):
     loss_temp: float = Field(1.0, gt=0, description="Temperature of the softmax.")
     normalize_z: bool = Field(False, description="Whether codes are scaled to length 1.")
     action_coeff: float = Field(0.0, ge=0, description="Squared error of the actions read back.")
-    decoding_coeff: float = Field(0.0, ge=0, description="Squared error of decoded pixels.")
+    decoding_coeff: float = Field(
+        0.0, ge=0, description="Squared error of pixels decoded from e_t."
+    )
 
 
 class Rssm(Section):
@@ -150,6 +162,11 @@ class Supervised(Section):
         "train",
         description="CIFAR-10 split behind the training dots; the original took that of scoring.",
     )
+    tune_encoder: bool = Field(
+        False,
+        description="Whether the encoder's own score is that of a copy trained on for it by Adam "
+        "(`probe.lr`, `probe.epochs_enc`), as published; else it is read out as it is.",
+    )
 
 
 class Terms(Section):
@@ -180,7 +197,7 @@ class Terms(Section):
         0.0, ge=0, description="sigreg on codes centred over time in each sequence."
     )
     time_sim: float = Field(0.0, ge=0, description="Mean squared error of e_(t+1) against e_t.")
-    decoding: float = Field(0.0, ge=0, description="Squared error of decoded pixels.")
+    decoding: float = Field(0.0, ge=0, description="Squared error of pixels decoded from e_t.")
 
     def weights(self) -> Mapping[str, float]:
         """The terms that take part, by name."""
@@ -209,14 +226,15 @@ class Probe(Section):
     batch_size: int | None = Field(
         None, ge=1, description="Sequences in a batch of the probe; `batch_size` if unset."
     )
-    ridge: float = Field(
-        1e-6, ge=0, description="Ridge of closed_form, per unit of mean squared code entry."
+    ridge: float | None = Field(
+        None,
+        ge=0,
+        description="Ridge of closed_form, per unit of mean squared code entry; if unset 1e-6, or "
+        "chosen on held-out rows where there are fewer than 20 to an entry of the code.",
     )
     lr: float = Field(1e-3, gt=0, description="Adam's learning rate (published).")
     epochs: int = Field(30, ge=1, description="Passes over fresh data (published).")
-    epochs_enc: int = Field(
-        30, ge=0, description="Passes of the encoder's own probe (published); 0 leaves it out."
-    )
+    epochs_enc: int = Field(30, ge=1, description="Passes of the encoder's own probe (published).")
     prober_arch: str = Field(
         "",
         pattern=r"^(\d+(-\d+)*)?$",
@@ -225,6 +243,32 @@ class Probe(Section):
     mpc: bool = Field(
         False, description="Whether actions are planned in latent space and the miss is scored."
     )
+    mpc_planner: Literal["gradient", "cem", "mppi"] = Field(
+        "gradient",
+        description="gradient: Adam on the actions; cem: a Gaussian refitted to the best of many "
+        "candidates; mppi: its mean weighed by how near each candidate ends.",
+    )
     mpc_episodes: int = Field(20, ge=1, description="Episodes planned.")
-    mpc_iterations: int = Field(100, ge=1, description="Adam steps on the actions of an episode.")
+    mpc_steps: int | None = Field(
+        None, ge=1, description="Actions until the goal must be reached; `val_n_steps` if unset."
+    )
+    mpc_horizon: int | None = Field(
+        None,
+        ge=1,
+        description="Actions planned ahead from every new frame, of which one is taken; if unset "
+        "all are planned once, from the first frame.",
+    )
+    mpc_iterations: int | None = Field(
+        None, ge=1, description="Rounds of a plan; 100 for gradient and 10 for others if unset."
+    )
     mpc_lr: float = Field(0.1, gt=0, description="Adam's learning rate on normalised actions.")
+    mpc_candidates: int = Field(256, ge=2, description="Candidates in a round of cem and mppi.")
+    mpc_elites: int = Field(25, ge=1, description="Best candidates that cem fits (cem).")
+    mpc_temperature: float = Field(
+        0.1, gt=0, description="Of mppi's weights, per deviation of the candidates' distances."
+    )
+    shifts: bool = Field(
+        False,
+        description="Whether rollouts are also read where dots are smaller or larger, darker or "
+        "brighter, slower or faster than in training.",
+    )

@@ -81,6 +81,8 @@ def decode(decoder: nn.Module, code: Tensor) -> Tensor:
 
 def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
     """`JepaModel.forward`, frame by frame."""
+    if model.position_head is not None:
+        image = image[:, : model.burnin]
     codes, actions = encode(model, image), action.transpose(0, 1)
     start = codes[: model.burnin]
     if model.detached:
@@ -91,13 +93,16 @@ def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
     if model.projector is not None:
         z_e, z_h = (plain(model.projector, z.flatten(0, 1)).unflatten(0, z.shape[:2])
                     for z in (e, h))  # fmt: skip
+        if model.project_each_frame:
+            frames = [plain(model.projector, frame) for frame in h[1:]]
+            z_h = torch.stack((z_e[0], *frames))
     rollout = Rollout(e, h, z_e, z_h)
     if model.action_head is not None:
         rollout = replace(rollout, action_rollout=_actions(model.action_head, h, e))
     if model.code_head is not None:
         rollout = replace(rollout, action_codes=_actions(model.code_head, e, e))
     if model.decoder is not None:
-        pixels = decode(model.decoder, h.flatten(0, 1)).unflatten(0, h.shape[:2])
+        pixels = decode(model.decoder, e.flatten(0, 1)).unflatten(0, e.shape[:2])
         rollout = replace(rollout, pixels=pixels)
     if model.position_head is not None:
         read = [plain(model.position_head, code).unflatten(-1, (-1, 2)) for code in h]
@@ -130,12 +135,14 @@ def forward_rssm(
             plain(model.posterior_mean, hidden[:, :width]),
             plain(model.posterior_std, hidden[:, width:]),
         )
-        fed = prior if model.compat and t == 0 else posterior
+        fed = posterior
+        if model.compat and t == 0:
+            fed = Gaussian(prior.mean, prior.std - model.min_var)
         z = fed.mean + fed.std * fed_noise[t]
         seen = z
         if model.compat:
             z = z.detach()
-            seen = (prior.mean + prior.std * prior_noise[t]).detach()
+            seen = (prior.mean + prior.std * prior_noise[t]).detach() if t > 0 else z
             pixels.append(decode(model.decoder, torch.cat((seen, belief), dim=-1)))
         beliefs.append(belief)
         priors.append(prior)
@@ -174,8 +181,8 @@ def loss(
     else:
         assert isinstance(model, JepaModel)
         rollout = forward(model, batch["image"], batch["action"])
-    first = len(batch["image"][0]) - len(rollout.e)
-    available = terms(rollout, Setting(time_first(batch, first), config, generator))
+    timed = time_first(batch, model.burnin - 1)
+    available = terms(rollout, Setting(timed, config, generator))
     values = {name: available[name]() for name in weights_of(config)}
     total = sum(
         (weights_of(config)[name] * value for name, value in values.items()), torch.zeros(())

@@ -1,10 +1,11 @@
-"""Plans in latent space: actions that make the predicted code read out at a goal."""
+"""Plans in latent space, carried out in the true world: how near they come to a goal."""
 
-# B episodes, A actions, D code, K dots
+# B episodes, A actions, D code, K dots, R frames read before predicting
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,101 +13,115 @@ from torch import Tensor
 from weft.data.random import stream
 from weft.families.jepa.model import Model
 from weft.families.jepa.options.sections import Probe
+from weft.families.jepa.score.planners import plan
 from weft.families.jepa.score.probe import Readout
-from weft.families.jepa.sets.dots import DotsSource
+from weft.families.jepa.sets.dots import DotsSource, Stage
+from weft.families.jepa.sets.rooms import beside
 
-Rollout = Callable[[Tensor, Tensor], Tensor]
-"""First codes (B, D), actions (B, A, 2) -> codes of all frames (A + 1, B, D)."""
+NEAR = 1.0
+"""Pixels from the goal within which a plan has succeeded."""
 
 
-def miss(
+@dataclass(frozen=True)
+class Planned:
+    """Episodes in which dot 1 was led to a goal, in pixels.
+
+    Attributes:
+        path: where it was, (B, A + 1, 2), the start included.
+        goal: (B, 2).
+        frame: the frame that the first plan was made from, (B, C, S, S).
+        seconds: of planning, an episode.
+    """
+
+    path: Tensor
+    goal: Tensor
+    frame: Tensor
+    seconds: float
+
+    def metrics(self) -> dict[str, float]:
+        """Miss and success of the plans, the miss of standing still, and the time.
+
+        Returns:
+            mpc_miss_px: mean distance of the end from the goal.
+            mpc_success: share of episodes that end within 1 px of it.
+            mpc_still_px: mean distance of the start from the goal.
+            mpc_seconds: of planning, an episode.
+        """
+        miss, still = ((at - self.goal).norm(dim=-1) for at in (self.path[:, -1], self.path[:, 0]))
+        return {
+            "mpc_miss_px": float(miss.mean()),
+            "mpc_success": float((miss <= NEAR).float().mean()),
+            "mpc_still_px": float(still.mean()),
+            "mpc_seconds": self.seconds,
+        }
+
+
+def planned(
     model: Model, source: DotsSource, readout: Readout, probe: Probe, num_actions: int
-) -> float:
-    """Mean distance, in pixels, of goals from where the actions planned for them lead.
+) -> Planned:
+    """Leads dot 1 to random goals by plans of the forward model.
+
+    Without a horizon all actions are planned once. With one, that many (or what is left) are
+    planned from every new frame, the first is taken in the true world, and the rest is where the
+    next plan starts from.
 
     Args:
         model: in eval mode.
-        source: the first `probe.mpc_episodes` of its episodes are planned.
-        readout: codes to normalised locations.
+        source: gives scene, backgrounds and units.
+        readout: codes to normalised locations; dot 1 is steered.
         probe: says how to plan.
         num_actions: A.
     """
     scene, norm, burnin = source.scene, source.norm, model.burnin
-    batch = next(source.batches(probe.mpc_episodes))
-    start = model.encode(batch["image"][:, :burnin])
-    seen = batch["action"][:, : burnin - 1]
-    draws = torch.rand(len(seen), 2, generator=stream(0, 0, "goals")).to(seen.device)
-    goal = scene.low + (scene.high - scene.low) * draws
-    actions = plan_actions(
-        lambda codes, planned: model.rollout(codes, torch.cat([seen, planned], dim=1)),
-        readout,
-        start,
-        norm.location(goal),
-        num_actions=num_actions,
-        longest=scene.walks[0].max_step / norm.action_scale,
-        iterations=probe.mpc_iterations,
-        lr=probe.mpc_lr,
-    )
-    here = norm.pixels(batch["location"][:, burnin - 1, 0])
-    path = carry_out(here, actions * norm.action_scale, scene.low, scene.high)
-    return float((path[:, -1] - goal).norm(dim=-1).mean())
+    stage = _stage(source, probe.mpc_episodes, burnin + num_actions)
+    draws = torch.rand(len(stage.positions), 2, generator=stream(0, 0, "goals"))
+    goal = scene.low + (scene.high - scene.low) * draws.to(source.device)
+    if stage.door is not None:
+        goal = beside(goal, source.motion.middle)
+    aim, longest = norm.location(goal), float(source.motion.max_step[0]) / norm.action_scale
+    candidates = stream(0, 0, "candidates")
+    places = list(stage.positions[:, :burnin].unbind(1))
+    frames = [stage.frame(place, time) for time, place in enumerate(places)]
+    taken = list((stage.actions[:, : burnin - 1, 0] / norm.action_scale).unbind(1))
+    first = goal.new_zeros(len(goal), min(probe.mpc_horizon or num_actions, num_actions), 2)
+    seconds, queue = 0.0, list[Tensor]()
+    for left in range(num_actions, 0, -1):
+        if not queue:
+            began = time.perf_counter()
+            start = model.encode(torch.cat(frames[-burnin:], dim=1))
+            seen = taken[len(taken) - burnin + 1 :]
+
+            def distance(
+                actions: Tensor, start: Tensor = start, seen: list[Tensor] = seen
+            ) -> Tensor:
+                times = len(actions) // len(goal)
+                before = [torch.stack(seen, dim=1)] if seen else []
+                given = torch.cat([each.repeat(times, 1, 1) for each in before] + [actions], dim=1)
+                codes = model.rollout(start.repeat(1, times, 1), given)
+                return (readout(codes[-1:])[0, :, 0] - aim.repeat(times, 1)).square().sum(-1)
+
+            actions = plan(distance, first, probe, longest, candidates)
+            queue = list(actions.unbind(1))
+            if probe.mpc_horizon:
+                first = torch.cat((actions[:, 1:], actions[:, -1:]), dim=1)[:, : left - 1]
+                queue = queue[:1]
+            seconds += time.perf_counter() - began
+        taken.append(queue.pop(0))
+        places.append(_moved(stage, places[-1], taken[-1] * norm.action_scale, len(places)))
+        frames.append(stage.frame(places[-1], len(places) - 1))
+    path = torch.stack([place[:, 0] for place in places[burnin - 1 :]], dim=1)
+    return Planned(path, goal, frames[burnin - 1][:, 0], seconds / len(goal))
 
 
-def plan_actions(
-    rollout: Rollout,
-    readout: Readout,
-    start: Tensor,
-    goal: Tensor,
-    *,
-    num_actions: int,
-    longest: float,
-    iterations: int,
-    lr: float,
-) -> Tensor:
-    """Actions whose predicted end came nearest the goal, by Adam from standing still.
-
-    Every episode is planned by itself: Adam works entry by entry, so they may share a batch.
-
-    Args:
-        rollout: the forward model, in eval mode.
-        readout: codes to normalised locations; dot 1 is steered.
-        start: codes of the first frames, (B, D).
-        goal: normalised, (B, 2).
-        num_actions: A.
-        longest: longest action in normalised units; longer ones are shortened to it.
-        iterations: Adam's steps.
-        lr: Adam's learning rate, in normalised units.
-    Returns: (B, A, 2), normalised.
-    """
-    actions = goal.new_zeros(len(goal), num_actions, 2).requires_grad_()
-    optimiser = torch.optim.Adam([actions], lr=lr)
-    best, nearest = torch.zeros_like(actions), goal.new_full((len(goal),), torch.inf)
-    # cuDNN differentiates recurrent networks in training mode only.
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-        for _ in range(iterations):
-            end = readout(rollout(start, actions)[-1:])[0, :, 0]
-            distance = (end - goal).square().sum(-1)
-            (actions.grad,) = torch.autograd.grad(distance.sum(), [actions])
-            with torch.no_grad():
-                # Adam circles its goal at this rate: what counts is the nearest it came.
-                closer = distance < nearest
-                best[closer], nearest[closer] = actions[closer], distance[closer]
-                optimiser.step()
-                length = actions.norm(dim=-1, keepdim=True)
-                actions.mul_((longest / length.clamp(min=1e-12)).clamp(max=1.0))
-    return best.detach()
+def _stage(source: DotsSource, episodes: int, num_frames: int) -> Stage:
+    """Episodes long enough for burn-in and plan, the same at every call."""
+    longer = replace(source, scene=replace(source.scene, num_frames=num_frames))
+    longer = replace(longer, size=episodes, batch_size=episodes)
+    [numbers] = longer.plan(longer.seed, 0)
+    return longer.stage(numbers, stream(source.seed, 0, "planning"))
 
 
-def carry_out(start: Tensor, actions: Tensor, low: float, high: float) -> Tensor:
-    """Positions after each action in the true world, where walls stop the dot.
-
-    Args:
-        start: pixels, (B, 2).
-        actions: pixels, (B, A, 2).
-        low, high: the walls in pixels.
-    Returns: pixels, (B, A + 1, 2), the start included.
-    """
-    places = [start]
-    for action in actions.unbind(1):
-        places.append((places[-1] + action).clamp(low, high))
-    return torch.stack(places, dim=1)
+def _moved(stage: Stage, places: Tensor, action: Tensor, time: int) -> Tensor:
+    """Where all dots are next, (B, K, 2): the first led by `action`, others on their own walk."""
+    led = stage.step(places[:, :1], action[:, None])
+    return torch.cat((led, stage.positions[:, time, 1:]), dim=1)

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from weft.nn.precision import full_precision
+from weft.data.remarks import remark
+from weft.families.jepa.nets.backbone import stack
+from weft.nn.precision import full_precision, widened
 
 Pair = tuple[Tensor, Tensor]
 """Codes (T, B, D) and the normalised locations (T, B, K, 2) they should hold."""
@@ -18,9 +19,18 @@ Pair = tuple[Tensor, Tensor]
 Readout = Callable[[Tensor], Tensor]
 """Codes (T, B, D) -> locations (T, B, K, 2)."""
 
+ENOUGH = 20
+"""Rows to an entry of the code from which on a linear probe needs no ridge to speak of."""
+
+RIDGE = 1e-6
+"""The ridge that keeps equations solvable and moves no error by 1e-4."""
+
+RIDGES = tuple(10.0 ** (half / 2) for half in range(-12, 7))
+"""Those that held-out rows choose from, per unit of mean squared code entry."""
+
 
 class Probe(nn.Module):
-    """Codes to locations: one linear map without bias, or an MLP.
+    """Codes to locations: one linear map without bias, or an MLP with batch norm.
 
     Args:
         code_dim: D.
@@ -32,27 +42,28 @@ class Probe(nn.Module):
         super().__init__()
         self.num_dots = num_dots
         widths = [code_dim, *(int(width) for width in hidden.split("-") if width)]
-        self.hidden = nn.Sequential()
-        for wide, narrow in pairwise(widths):
-            self.hidden.extend([nn.Linear(wide, narrow), nn.ReLU()])
-        self.read = nn.Linear(widths[-1], 2 * num_dots, bias=False)
+        self.read = stack([*widths, 2 * num_dots])
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Locations (..., K, 2) of codes (..., D), computed in float32 whatever the autocast."""
+        """Locations (..., K, 2) of codes (..., D), in float32 or more whatever the autocast."""
         with full_precision(codes.device):
-            flat: Tensor = self.read(self.hidden(codes.float()))
-        return flat.reshape(*flat.shape[:-1], self.num_dots, 2)
+            flat: Tensor = self.read(widened(codes).flatten(0, -2))
+        return flat.view(*codes.shape[:-1], self.num_dots, 2)
 
 
 class NormalEquations:
     """Least squares over a stream of batches, in float64: W minimises |H W - P|^2 + lambda |W|^2.
 
-    The minimum over all batches seen follows from two sums, H^T H and H^T P.
+    The minimum over all batches seen, and the error of any W on them, follow from three sums:
+    H^T H, H^T P and |P|^2.
+
+    Attributes:
+        rows: how many were added.
     """
 
     def __init__(self) -> None:
-        self.gram: Tensor | None = None
-        self.cross: Tensor | None = None
+        self.gram = self.cross = self.square = torch.zeros((), dtype=torch.float64)
+        self.rows = 0
 
     def add(self, features: Tensor, targets: Tensor) -> None:
         """Adds rows.
@@ -62,19 +73,27 @@ class NormalEquations:
             targets: (N, M).
         """
         features, targets = features.double(), targets.double()
-        gram, cross = features.mT @ features, features.mT @ targets
-        if self.gram is None or self.cross is None:
-            self.gram, self.cross = gram, cross
-        else:
-            self.gram += gram
-            self.cross += cross
+        self.gram = self.gram.to(features.device) + features.mT @ features
+        self.cross = self.cross.to(features.device) + features.mT @ targets
+        self.square = self.square.to(features.device) + targets.square().sum()
+        self.rows += len(features)
+
+    def __add__(self, other: NormalEquations, sign: int = 1) -> NormalEquations:
+        """Those of the rows of both."""
+        both = NormalEquations()
+        both.gram, both.cross = self.gram + sign * other.gram, self.cross + sign * other.cross
+        both.square, both.rows = self.square + sign * other.square, self.rows + sign * other.rows
+        return both
+
+    def __sub__(self, part: NormalEquations) -> NormalEquations:
+        """Those of the rows that are not in `part`."""
+        return self.__add__(part, -1)
 
     def solve(self, ridge: float) -> Tensor:
         """W, float64 (D, M), for lambda = ridge times the mean of diag(H^T H).
 
         Entries of the code that are always zero get the weight zero.
         """
-        assert self.gram is not None and self.cross is not None
         # The smallest normal number keeps an all-zero Gram matrix solvable: W is 0 then.
         penalty = ridge * self.gram.diagonal().mean() + torch.finfo(torch.float64).tiny
         damped = self.gram + penalty * torch.eye(len(self.gram), dtype=torch.float64,
@@ -82,34 +101,93 @@ class NormalEquations:
         factor, _ = torch.linalg.cholesky_ex(damped)
         return torch.cholesky_solve(self.cross, factor)
 
+    def solve_all(self, ridges: Iterable[float]) -> Iterator[Tensor]:
+        """W of each of many ridges, by one decomposition of H^T H."""
+        values, vectors = torch.linalg.eigh(self.gram)
+        values, rotated = values.clamp(min=0)[:, None], vectors.mT @ self.cross
+        unit = self.gram.diagonal().mean()
+        for ridge in ridges:
+            yield vectors @ (rotated / (values + ridge * unit + torch.finfo(values.dtype).tiny))
 
-def closed_form(features: Tensor, targets: Tensor, ridge: float = 1e-6) -> Tensor:
+    def error(self, weights: Tensor) -> Tensor:
+        """|H W - P|^2 of W (D, M), a scalar."""
+        quadratic = (weights * (self.gram @ weights)).sum()
+        return quadratic - 2 * (weights * self.cross).sum() + self.square
+
+
+def closed_form(features: Tensor, targets: Tensor, ridge: float = RIDGE) -> Tensor:
     """The best linear map without bias from `features` (N, D) to `targets` (N, M), (D, M)."""
     equations = NormalEquations()
     equations.add(features, targets)
     return equations.solve(ridge)
 
 
-def fit_closed_form(pairs: Iterable[Pair], ridge: float) -> tuple[Probe, Probe]:
+class Checked:
+    """Least squares that see whether their rows are enough.
+
+    With `ENOUGH` rows to an entry of the code the ridge is `RIDGE`. With fewer it is the one that
+    leaves the least error on rows that were held out, each of five parts in turn. Either way the
+    map is then fitted to all rows.
+    """
+
+    def __init__(self) -> None:
+        self.parts = [NormalEquations() for _ in range(5)]
+
+    def add(self, features: Tensor, targets: Tensor, part: Tensor) -> None:
+        """Adds rows (…, N, D) and targets (…, N, M); `part` (N,) says to which part they go."""
+        for number, equations in enumerate(self.parts):
+            rows = (each[..., part == number, :].flatten(0, -2) for each in (features, targets))
+            equations.add(*rows)
+
+    def solve(self, ridge: float | None) -> Tensor:
+        """W, float64 (D, M), with the given ridge or the one that suits the rows."""
+        every = sum(self.parts[1:], self.parts[0])
+        width = len(every.gram)
+        enough = every.rows >= ENOUGH * width
+        if ridge is None and not enough:
+            ridge = self._chosen(every)
+        elif not enough:
+            remark(
+                f"a probe of codes of width {width} learns from {every.rows} rows, fewer than "
+                f"{ENOUGH} x the width: its error may be far above that of more rows. Raise "
+                "probe.size, or leave probe.ridge unset to have it chosen on held-out rows."
+            )
+        return every.solve(RIDGE if ridge is None else ridge)
+
+    def _chosen(self, every: NormalEquations) -> float:
+        errors = [
+            torch.stack([part.error(weights) for weights in (every - part).solve_all(RIDGES)])
+            for part in self.parts
+        ]
+        return RIDGES[int(torch.stack(errors).sum(0).argmin())]
+
+
+def fit_closed_form(
+    pairs: Iterable[Pair], ridge: float | None = None, *, burnin: int = 1
+) -> tuple[Probe, Probe]:
     """Exact linear probes of all frames, and of the first frame alone (the encoder's).
 
     Args:
         pairs: batches, each read once.
-        ridge: as in `NormalEquations.solve`.
+        ridge: as in `Checked.solve`.
+        burnin: R; the probe of all frames reads those from R - 1 on.
     """
-    every, first = NormalEquations(), NormalEquations()
-    num_dots = 1
+    every, first = Checked(), Checked()
+    num_dots, seen = 1, 0
     for codes, locations in pairs:
-        num_dots = locations.shape[-2]
-        every.add(codes.flatten(0, 1), locations.flatten(2).flatten(0, 1))
-        first.add(codes[0], locations[0].flatten(1))
+        num_dots, targets = locations.shape[-2], locations.flatten(2)
+        part = torch.arange(seen, seen + codes.shape[1], device=codes.device) % 5
+        seen += len(part)
+        every.add(codes[burnin - 1 :], targets[burnin - 1 :], part)
+        first.add(codes[0], targets[0], part)
     return _linear(every.solve(ridge), num_dots), _linear(first.solve(ridge), num_dots)
 
 
 def _linear(weights: Tensor, num_dots: int) -> Probe:
     probe = Probe(len(weights), num_dots).to(weights.device).requires_grad_(False)
-    probe.read.weight.copy_(weights.mT)
-    return probe
+    (weight,) = probe.parameters()
+    weight.copy_(weights.mT)
+    return probe.eval()
 
 
 def fit_adam(pairs: Iterable[Pair], lr: float, hidden: str = "") -> Probe:
@@ -123,7 +201,7 @@ def fit_adam(pairs: Iterable[Pair], lr: float, hidden: str = "") -> Probe:
     probe: Probe | None = None
     for codes, locations in pairs:
         if probe is None:
-            probe = Probe(codes.shape[-1], locations.shape[-2], hidden).to(codes.device)
+            probe = Probe(codes.shape[-1], locations.shape[-2], hidden).to(widened(codes))
             optimiser = torch.optim.Adam(probe.parameters(), lr=lr, fused=True)
         with torch.enable_grad():
             loss = (probe(codes) - locations).square().sum(-1).mean()
@@ -132,7 +210,7 @@ def fit_adam(pairs: Iterable[Pair], lr: float, hidden: str = "") -> Probe:
             parameter.grad = gradient
         optimiser.step()
     assert probe is not None, "a probe needs at least one batch"
-    return probe.requires_grad_(False)
+    return probe.requires_grad_(False).eval()
 
 
 def squared_errors(readouts: Sequence[Readout], pairs: Iterable[Pair]) -> list[Tensor]:

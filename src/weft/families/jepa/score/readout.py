@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,9 +15,11 @@ from weft.data.source import Batch
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import probe_source
 from weft.families.jepa.model import JepaModel, Model
-from weft.families.jepa.score.planning import miss
+from weft.families.jepa.score.planning import Planned, planned
 from weft.families.jepa.score.probe import Pair, Readout, fit_adam, fit_closed_form, squared_errors
+from weft.families.jepa.score.tuned import Tuned, tuned
 from weft.families.jepa.sets.dots import DotsSource
+from weft.families.jepa.sets.shifts import SHIFTS, shifted
 from weft.nn.norm import batch_statistics
 
 POWERS = tuple(2**n for n in range(10))
@@ -49,20 +51,33 @@ class Reading:
             step_rmse_px_<t>: of frame t = 0, 1, 2, 4, 8, …; of every frame if diagnostics=full.
             batch_norm_rmse_px: with batch statistics in place of running ones, as the original
                 scored; only for `supervised`.
-            mpc_miss_px: between the goal and where planned actions lead; only with `probe.mpc`.
+            mpc_…: of plans, as of `Planned.metrics`; only with `probe.mpc`.
+            shift_rmse_px_<factor>_<by>: where one factor of the scene is changed; only with
+                `probe.shifts`.
         """
         readout, first = self.readouts()
         metrics = self._errors(readout, first)
         if self.config.objective == "supervised":
             with batch_statistics(self.model):
-                [errors] = self.squared_errors([readout])
+                [errors], _ = self.squared_errors([readout], first)
             metrics["batch_norm_rmse_px"] = self.pixels(errors.mean())
         if self.config.probe.mpc:
-            probe, steps = self.config.probe, self.config.val_n_steps
-            metrics["mpc_miss_px"] = miss(self.model, self.source, readout, probe, steps)
+            metrics |= self.planned(readout).metrics()
+        if self.config.probe.shifts:
+            for factor, sizes in SHIFTS.items():
+                for by in sizes:
+                    there = replace(self, source=shifted(self.source, factor, by))
+                    [errors], _ = there.squared_errors([readout], first)
+                    metrics[f"shift_rmse_px_{factor}_{by}"] = self.pixels(errors.mean())
         return metrics
 
-    def readouts(self) -> tuple[Readout, Readout]:
+    def planned(self, readout: Readout) -> Planned:
+        """Episodes in which the first dot is led to a goal by the forward model."""
+        probe = self.config.probe
+        steps = probe.mpc_steps or self.config.val_n_steps
+        return planned(self.model, self.source, readout, probe, steps)
+
+    def readouts(self) -> tuple[Readout, Readout | Tuned]:
         """Maps from codes to locations: of rollouts, and of the encoder's first code.
 
         They learn from episodes like those of `source`, none of which are in it, and are the same
@@ -72,42 +87,52 @@ class Reading:
         learnt = probe_source(self.config, self.source)
         if probe.kind == "closed_form":
             fixed = learnt.batches(self.config.probe_batch_size)
-            every, first = fit_closed_form(self.pairs(fixed), probe.ridge)
+            every, first = fit_closed_form(self.pairs(fixed), probe.ridge, burnin=self.model.burnin)
         else:
-            every = fit_adam(self._fresh(learnt, probe.epochs), probe.lr, probe.prober_arch)
+            begun = self.model.burnin - 1
+            rolled = ((c[begun:], p[begun:]) for c, p in self._fresh(learnt, probe.epochs))
+            every = fit_adam(rolled, probe.lr, probe.prober_arch)
             starts = ((c[:1], p[:1]) for c, p in self._fresh(learnt, probe.epochs_enc))
             first = fit_adam(starts, probe.lr, probe.prober_arch)
-        if self.config.objective == "supervised":
-            return _trained_head(self.model), first
-        return every, first
+        if self.config.objective != "supervised":
+            return every, first
+        if self.config.supervised.tune_encoder:
+            fresh = self._episodes(learnt, probe.epochs_enc)
+            return _trained_head(self.model), tuned(self.model, fresh, probe.lr)
+        return _trained_head(self.model), first
 
-    def squared_errors(self, readouts: Sequence[Readout]) -> list[Tensor]:
-        """Mean squared Euclidean distance of each frame and dot, (T, K), normalised units."""
-        batches = self.source.batches(self.config.eval.batch_size)
-        return squared_errors(readouts, self.pairs(batches))
+    def squared_errors(
+        self, readouts: Sequence[Readout], first: Readout | Tuned
+    ) -> tuple[list[Tensor], Tensor]:
+        """Mean squared Euclidean distances in normalised units.
+
+        Returns: for each of `readouts` that of each frame of the rollout and dot, (T, K); and that
+            of each dot, (K,), read by `first` out of the first frame's code.
+        """
+        size = self.config.eval.batch_size
+        known = [*readouts] if isinstance(first, Tuned) else [*readouts, first]
+        rolled = squared_errors(known, self.pairs(self.source.batches(size)))
+        if isinstance(first, Tuned):
+            own = first.pairs(self.source.batches(size))
+            rolled += squared_errors([first.probe], own)
+        *rolled, of_first = rolled
+        return [errors[self.model.burnin - 1 :] for errors in rolled], of_first[0]
 
     def pairs(self, batches: Iterable[Batch]) -> Iterator[Pair]:
-        """Codes of rollouts from the first frames, and the locations they should hold."""
-        burnin = self.model.burnin
+        """Codes of all frames, true ones before the rollout begins, and their locations."""
         for batch in batches:
-            start = self.model.encode(batch["image"][:, :burnin])
+            start = self.model.encode(batch["image"][:, : self.model.burnin])
             codes = self.model.rollout(start, batch["action"])
-            yield codes, batch["location"][:, burnin - 1 :].transpose(0, 1)
+            yield torch.cat((start[:-1], codes)), batch["location"].transpose(0, 1)
 
     def pixels(self, squared: Tensor) -> float:
         """Root of a mean squared distance in normalised units, in pixels."""
         return float(squared.sqrt()) * self.source.norm.location_scale
 
-    def centre(self) -> Readout:
-        """Reads the centre of the scene, whatever the code."""
-        scene = self.source.scene
-        place = self.source.norm.location(torch.tensor((scene.low + scene.high) / 2)).item()
-        return lambda codes: codes.new_full((*codes.shape[:2], scene.num_dots, 2), place)
-
-    def _errors(self, readout: Readout, first: Readout) -> dict[str, float]:
-        errors, of_first = self.squared_errors([readout, first])
+    def _errors(self, readout: Readout, first: Readout | Tuned) -> dict[str, float]:
+        [errors], of_first = self.squared_errors([readout], first)
         metrics = {"rmse_px": self.pixels(errors.mean())}
-        metrics["enc_rmse_px"] = self.pixels(of_first[0].mean())
+        metrics["enc_rmse_px"] = self.pixels(of_first.mean())
         if errors.shape[1] > 1:
             for dot, error in enumerate(errors.mean(0), start=1):
                 metrics[f"dot_rmse_px_{dot}"] = self.pixels(error)
@@ -118,14 +143,15 @@ class Reading:
         return metrics
 
     def _fresh(self, learnt: DotsSource, epochs: int) -> Iterator[Pair]:
-        """Pairs of `epochs` passes over fresh episodes, in a random stream of the probe's own."""
+        """Pairs of `epochs` passes over fresh episodes."""
+        return self.pairs(self._episodes(learnt, epochs))
+
+    def _episodes(self, learnt: DotsSource, epochs: int) -> Iterator[Batch]:
+        """Batches of `epochs` passes over fresh episodes, in a random stream of the probe's own."""
         seed = derive(self.config.seed, "probe")
         plans = (indices for epoch in range(epochs) for indices in learnt.plan(seed, epoch))
-        batches = (
-            learnt.take(indices, stream(seed, step, "episodes"))
-            for step, indices in enumerate(plans)
-        )
-        return self.pairs(batches)
+        for step, indices in enumerate(plans):
+            yield learnt.take(indices, stream(seed, step, "episodes"))
 
 
 def _trained_head(model: Model) -> Readout:

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import chain, count, islice
+from typing import get_args
 
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
 
 from weft.data.random import derive, stream
 from weft.data.source import Batch
 from weft.errors import ConfigError
-from weft.families.jepa.sets import render
+from weft.families.jepa.config import Noise
+from weft.families.jepa.sets import render, rooms
+from weft.families.jepa.sets.backgrounds import load_backgrounds
 from weft.families.jepa.sets.motion import Motion
 from weft.families.jepa.sets.scene import Norm, Scene
 
@@ -71,7 +75,7 @@ class DotsSource:
                 f"backgrounds have the shape {tuple(backgrounds.shape)}",
                 expected=f"(N, {scene.size}, {scene.size}), as large as a frame",
             )
-        motion = Motion.of(scene.walks, scene.low, scene.high)
+        motion = Motion.of(scene.walks, scene.low, scene.high, scene.door)
         norm = Norm.raw(scene.num_dots)
         source = DotsSource(scene, motion, norm, backgrounds, batch_size, size, seed)
         return replace(source, norm=_measure(source, norm_batches)) if norm_batches else source
@@ -119,28 +123,33 @@ class DotsSource:
 
     def episodes(self, indices: Tensor, generator: torch.Generator) -> Batch:
         """The batch of `take` with the actions of all dots, (B, T - 1, K, 2)."""
-        scene = self.scene
-        draws = self._uniform(
-            (len(indices), scene.num_dots, self.motion.num_draws(scene.num_frames)), generator
-        )
-        positions, actions = self.motion(draws)
-        profile = render.profiles(positions, scene.size, scene.std)
+        stage = self.stage(indices, generator)
         return {
-            "image": self._image(profile, indices, generator),
-            "action": actions / self.norm.action_scale,
-            "location": self.norm.location(positions),
+            "image": stage.frames(stage.positions, stage.ground),
+            "action": stage.actions / self.norm.action_scale,
+            "location": self.norm.location(stage.positions),
         }
 
-    def _image(self, profile: Tensor, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """Frames (B, T, C, S, S) of dots with the profiles (B, T, K, 2, S), which it consumes."""
-        scene = self.scene
+    def stage(self, indices: Tensor, generator: torch.Generator) -> Stage:
+        """Episodes before they are drawn: where dots go by themselves, and what lies behind."""
+        scene, count = self.scene, len(indices)
+        draws = self._uniform(
+            (count, scene.num_dots, self.motion.num_draws(scene.num_frames)), generator
+        )
+        door = None
+        if scene.door > 0:
+            door = self.motion.doors(self._uniform((count,), generator))
+        positions, actions = self.motion(draws, door)
         unit: float | Tensor = render.peak(scene.std)
         if scene.unit == "batch":
+            profile = render.profiles(positions, scene.size, scene.std)
             unit = render.brightest(profile).view(-1, 1, 1)
         # The units of the batch are worked into what is small, so that pixels are touched once.
         scale = self.norm.image_scale.view(-1, 1, 1)
-        profile[..., 1, :] /= scale.squeeze(-1)
         ground = -self.norm.image_centre.view(-1, 1, 1) / scale
+        if door is not None:
+            wall = rooms.picture(door, scene.size, self.motion.middle, scene.door / 2)
+            ground = ground + wall[:, None, None] * (render.peak(scene.std) / scale)
         fixed, changing = indices.tensor_split([scene.fixed_backgrounds], dim=1)
         if scene.fixed_noise > 0:
             noise = self._noise(fixed, 1, generator)
@@ -150,8 +159,7 @@ class DotsSource:
         if scene.changing_noise > 0:
             noise = self._noise(changing, scene.num_frames, generator)
             ground = noise.mul_(scene.changing_noise * unit / scale).add_(ground)
-        paint = render.paint_sum if scene.merge else render.paint
-        return paint(profile, ground)
+        return Stage(self, positions, actions, ground, door)
 
     def _noise(self, numbers: Tensor, num_frames: int, generator: torch.Generator) -> Tensor:
         """Fresh backgrounds in [0, 1], (B, num_frames, K, S, S): those numbered, or uniform."""
@@ -186,21 +194,65 @@ class DotsSource:
         )
 
 
-class MovingDots:
+@dataclass(frozen=True)
+class Stage:
+    """Episodes of a source before they are drawn, in which dots may be moved by others.
+
+    Attributes:
+        source: whose scene and units these are.
+        positions, actions: of the dots' own walks in pixels, (B, T, K, 2) and (B, T - 1, K, 2).
+        ground: what dots are added to, in the units of the batch, broadcast to (B, T, K, S, S).
+        door: y of the door's middle, (B,), where there are two rooms.
+    """
+
+    source: DotsSource
+    positions: Tensor
+    actions: Tensor
+    ground: Tensor
+    door: Tensor | None
+
+    def frames(self, positions: Tensor, ground: Tensor) -> Tensor:
+        """Frames (B, n, C, S, S) with dots at `positions` (B, n, K, 2) on a part of `ground`."""
+        scene, norm = self.source.scene, self.source.norm
+        profile = render.profiles(positions, scene.size, scene.std)
+        profile[..., 1, :] /= (norm.image_scale / scene.brightness).view(-1, 1)
+        paint = render.paint_sum if scene.merge else render.paint
+        return paint(profile, ground)
+
+    def frame(self, positions: Tensor, time: int) -> Tensor:
+        """Frame t (B, 1, C, S, S) of the episodes, had dots been led to `positions` (B, K, 2)."""
+        ground = self.ground
+        if ground.dim() == 5 and ground.shape[1] > 1:
+            ground = ground[:, time : time + 1]
+        return self.frames(positions[:, None], ground)
+
+    def step(self, positions: Tensor, action: Tensor) -> Tensor:
+        """Where dots at `positions` (B, K, 2) are after `action` (B, K, 2), all in pixels."""
+        return self.source.motion.step(positions, action, self.door)
+
+
+class MovingDots(IterableDataset[Batch]):
     """Moving dots for anyone's model: an endless iterable of fresh batches.
 
     Each batch holds `image` (B, T, C, S, S), `action` (B, T - 1, K, 2) and `location`
-    (B, T, K, 2), float32; iterating again gives the same batches again.
+    (B, T, K, 2), float32; iterating again gives the same batches again. In a `DataLoader` every
+    worker has a stream of its own: `DataLoader(dots, batch_size=None, num_workers=2)`.
 
     Args:
         scene: what an episode shows.
         backgrounds: grey pictures, uint8 (N, S, S), such as those of `load_backgrounds`, or None
             for uniform noise.
-        batch_size: B.
+        noise: one of the paper's four kinds in a word, such as `fixed_structured`, instead of
+            the scene's noise and `backgrounds`. Structured ones are CIFAR-10's training pictures.
+        level: brightness of the background of `noise`.
+        batch_size: B; None for single episodes, without that axis, for loaders that batch.
         seed: of the stream.
-        device: where batches are made.
+        device: where batches are made; a loader's workers need the CPU.
         normalise: whether values have unit variance (`source.norm` says how); else they are
             brightness and pixels.
+    Raises:
+        ConfigError: for a kind of noise that there is not, or one beside `backgrounds`.
+        DataError: the pictures are missing.
     """
 
     def __init__(
@@ -208,23 +260,51 @@ class MovingDots:
         scene: Scene = _DEFAULT,
         backgrounds: Tensor | None = None,
         *,
-        batch_size: int = 64,
+        noise: str | None = None,
+        level: float = 1.0,
+        batch_size: int | None = 64,
         seed: int = 0,
         device: torch.device | str = "cpu",
         normalise: bool = True,
     ) -> None:
-        self.seed = seed
+        if noise is not None:
+            scene, backgrounds = _noisy(scene, backgrounds, noise, level)
+        self.seed, self.single = seed, batch_size is None
+        size = batch_size or _BLOCK
         self.source = DotsSource.of(
             scene,
             backgrounds,
-            batch_size=batch_size,
-            size=_BLOCK * batch_size,
+            batch_size=size,
+            size=_BLOCK * size,
             seed=seed,
             norm_batches=100 if normalise else 0,
         ).to(torch.device(device))
 
     def __iter__(self) -> Iterator[Batch]:
-        return _endless(self.source, self.seed)
+        worker = get_worker_info()
+        seed = self.seed if worker is None else derive(self.seed, worker.id, "worker")
+        batches = _endless(self.source, seed)
+        return chain.from_iterable(map(_apart, batches)) if self.single else batches
+
+
+def _noisy(
+    scene: Scene, backgrounds: Tensor | None, noise: str, level: float
+) -> tuple[Scene, Tensor | None]:
+    """The scene with one of the paper's kinds of noise, and the pictures that this needs."""
+    if noise not in get_args(Noise) or backgrounds is not None:
+        raise ConfigError(
+            f"`noise` = {noise}" + ("" if backgrounds is None else " beside `backgrounds`"),
+            expected=f"one of {', '.join(get_args(Noise))}, or backgrounds and the scene's noise",
+        )
+    place, _, kind = noise.partition("_")
+    fixed, changing = (level, 0.0) if place == "fixed" else (0.0, level)
+    pictures = load_backgrounds("train", size=scene.size) if kind == "structured" else None
+    return replace(scene, fixed_noise=fixed, changing_noise=changing), pictures
+
+
+def _apart(batch: Batch) -> Iterator[Batch]:
+    """The episodes of a batch one by one."""
+    return (dict(zip(batch, episode, strict=True)) for episode in zip(*batch.values(), strict=True))
 
 
 def _endless(source: DotsSource, seed: int) -> Iterator[Batch]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from weft.families.jepa.sets import rooms
+
 _QUANTILES = 4096
 
 
@@ -56,21 +58,24 @@ class Motion:
         quantiles: table of each walk's angles about its direction, (K, Q + 1).
         max_step: pixels, (K,).
         low, high: the walls, in pixels, for both axes.
+        door: width in pixels of the door in a wall between two rooms; 0 if there is no wall.
     """
 
     quantiles: Tensor
     max_step: Tensor
     low: float
     high: float
+    door: float = 0.0
 
     @staticmethod
-    def of(walks: Sequence[Walk], low: float, high: float) -> Motion:
+    def of(walks: Sequence[Walk], low: float, high: float, door: float = 0.0) -> Motion:
         """The walks of K dots between the walls `low` and `high`."""
         return Motion(
             torch.stack([von_mises_quantiles(walk.concentration) for walk in walks]),
             torch.tensor([walk.max_step for walk in walks]),
             low,
             high,
+            door,
         )
 
     @staticmethod
@@ -78,12 +83,18 @@ class Motion:
         """Uniform numbers that one dot's episode of `num_frames` frames is made of."""
         return 3 + 2 * (num_frames - 1)
 
-    def __call__(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+    def doors(self, draws: Tensor) -> Tensor:
+        """Where along the wall the door's middle is, of uniform numbers: whole doors in reach."""
+        reach = (self.high - self.low - self.door) / 2
+        return (self.low + self.high) / 2 + reach * (2 * draws - 1)
+
+    def __call__(self, draws: Tensor, door: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Episodes as a function of uniform numbers.
 
         Args:
             draws: in [0, 1), shape (B, K, 3 + 2 (T - 1)): start x, start y, direction, then an
                 angle for each step, then a length for each step.
+            door: y of the door's middle, (B,), where there are two rooms.
         Returns: positions (B, T, K, 2) and actions (B, T - 1, K, 2), both (x, y) in pixels, where
             p_(t+1) = clamp(p_t + a_t, low, high): an action may point into a wall.
         """
@@ -93,12 +104,29 @@ class Motion:
         length = length * self.max_step[:, None]
         actions = torch.stack([angle.cos() * length, angle.sin() * length], dim=-1).transpose(1, 2)
         positions = draws.new_empty(len(draws), num_steps + 1, *actions.shape[2:])
-        positions[:, 0] = self.low + (self.high - self.low) * start
+        start = self.low + (self.high - self.low) * start
+        positions[:, 0] = start if door is None else rooms.beside(start, self.middle)
         before, *rest = positions.unbind(1)
         for action, after in zip(actions.unbind(1), rest, strict=True):
-            torch.add(before, action, out=after)
-            before = after.clamp_(self.low, self.high)
+            if door is None:
+                torch.add(before, action, out=after)
+                after.clamp_(self.low, self.high)
+            else:
+                after[:] = self.step(before, action, door)
+            before = after
         return positions, actions.contiguous()
+
+    @property
+    def middle(self) -> float:
+        """x of the wall between two rooms."""
+        return (self.low + self.high) / 2
+
+    def step(self, before: Tensor, action: Tensor, door: Tensor | None = None) -> Tensor:
+        """Where dots at `before` (B, K, 2) are after `action` (B, K, 2), all in pixels."""
+        after = (before + action).clamp(self.low, self.high)
+        if door is None:
+            return after
+        return rooms.stopped(before, after, door[:, None], self.middle, self.door / 2)
 
     def _about(self, chance: Tensor) -> Tensor:
         """The angles that lie below with the given chances (B, K, T - 1)."""

@@ -40,6 +40,9 @@ class Scene:
         unit: of brightness: "constant", a dot's peak; "batch", the brightest pixel of that dot in
             the clean batch (as published; it couples the episodes of a batch).
         merge: whether the dots share one channel, as a sum; else each has its own.
+        door: width in pixels of the door in a wall that makes two rooms of the square, drawn as
+            bright as a dot; 0 if there is no wall.
+        brightness: of the dots; that of backgrounds and wall does not follow.
     """
 
     walks: tuple[Walk, ...] = ONE_DOT
@@ -51,6 +54,8 @@ class Scene:
     speed: float = 0.0
     unit: Literal["constant", "batch"] = "constant"
     merge: bool = False
+    door: float = 0.0
+    brightness: float = 1.0
 
     @property
     def num_dots(self) -> int:

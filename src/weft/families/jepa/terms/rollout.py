@@ -31,7 +31,7 @@ class Rollout:
     Frames of a burn-in are left out: frame 0 here is the last one whose code was given.
 
     Attributes:
-        e: codes of the true frames, (T, B, D).
+        e: codes of the true frames, (T, B, D); of the first alone where no other is needed.
         h: codes predicted from the first one and the actions, (T, B, D); h[0] is e[0].
         z_e, z_h: e and h after the projector, (T, B, P).
         action_rollout: actions read from [h_t, e_(t+1)], (T - 1, B, 2).
@@ -54,7 +54,9 @@ class Rollout:
 
     @property
     def codes(self) -> dict[str, Tensor]:
-        """The kinds of code by name: projections only where there is a projector."""
+        """The kinds of code of all frames by name: projections only where there is a projector."""
+        if len(self.e) < len(self.h):
+            return {"h": self.h}
         codes = {"e": self.e, "h": self.h}
         if self.z_e is not self.e:
             codes |= {"z_e": self.z_e, "z_h": self.z_h}

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from weft.families.jepa.figures import report
 from weft.families.jepa.figures.comparison import (
-    GUESS,
     NOISES,
     Result,
     chosen,
@@ -67,11 +66,12 @@ def test_reconstructions_share_the_grey_scale_of_the_truth() -> None:
 
 def test_the_error_over_training_needs_two_evaluations() -> None:
     rows = [{"step": 5, "val/step_rmse_px_0": 3.0, "val/step_rmse_px_16": None}, {"step": 7}]
-    assert list(report.error_over_training(rows)) == []
+    assert list(report.error_over_training(rows, [9.0] * 17)) == []
     rows.append({"step": 10, "val/step_rmse_px_0": 1.0, "val/step_rmse_px_16": 2.0})
-    [(_, _, figure)] = report.error_over_training(rows)
-    last = figure.axes[0].lines[-1]
+    [(_, _, figure)] = report.error_over_training(rows, [9.0] * 17)
+    *_, last, guess = figure.axes[0].lines
     assert (list(last.get_xdata()), list(last.get_ydata())) == ([0, 16], [1.0, 2.0])
+    assert list(guess.get_ydata()) == [9.0] * 17
 
 
 def test_a_noiseless_run_stands_in_every_panel_and_a_noisy_one_in_its_own() -> None:
@@ -119,11 +119,15 @@ def test_runs_make_the_figures_they_allow_for() -> None:
     one = [(config, {"test/rmse_px": 8.0})]
     assert list(figures(one)) == []
     two = [*one, (config | {"dataset_static_noise": 2.0}, {"test/rmse_px": 8.5})]
-    assert [name for name, _, _ in figures(two)] == ["noise_sweep"]
+    [(name, _, figure)] = figures(two)
+    assert name == "noise_sweep"
+    assert figure.axes[0].lines[-1].get_ydata() == pytest.approx([9.37] * 2, abs=0.03)
     still = config | {"dataset_static_noise": 0.0, "dataset_structured_noise": False}
     dots = {"test/rmse_px": 6.0} | {f"test/dot_rmse_px_{k}": float(k) for k in (1, 2, 3)}
-    [(name, _, figure)] = figures([(still, dots)])
+    [(name, _, figure)] = figures([(still | {"dataset_type": "Multiple"}, dots)])
     assert name == "dots_kept"
     assert [bar.get_height() for bar in figure.axes[0].patches] == [1.0, 2.0, 3.0]
-    assert pytest.approx(math.sqrt(2 / 12) * 21.8, abs=0.01) == GUESS
+    kept = [lines for lines in figure.axes[0].collections if lines.get_linestyle()[0][1]]
+    heights = [lines.get_segments()[0][0][1] for lines in kept]
+    assert heights == pytest.approx([9.37, 9.37, 8.90], abs=0.05)
     assert drawn(figure)

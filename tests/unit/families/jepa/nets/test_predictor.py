@@ -17,7 +17,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gru": {"predictor": "rnn"},
     "gru-layers": {"predictor": "rnn", "rnn_layers": 3},
     "burn-in": {"predictor": "rnn", "rnn_burnin": 3, "rnn_layers": 2},
-    "mlp": {"predictor": "515-16-24-512"},
+    "reading": {"predictor": "rnn_burnin"},
+    "mlp": {"predictor": "16-24"},
     "linear": {"predictor": "8"},
     "conv": {"predictor": "conv"},
     "id": {"predictor": "id"},
@@ -51,7 +52,7 @@ def test_an_action_changes_nothing_before_it(name: str) -> None:
     model, start, action = _case(name)
     other = action.detach().clone()
     changed = len(other) - 2
-    other[changed] += 1
+    other[changed] += torch.randn(BATCH, 2)
     before, after = model(start, action), model(start, other)
     unchanged = STEPS - 2
     torch.testing.assert_close(after[:unchanged], before[:unchanged])
@@ -79,7 +80,7 @@ def test_burn_in_reads_every_true_code() -> None:
         assert not torch.allclose(model(other, action), model(start, action))
 
 
-def test_widths_of_an_mlp_begin_and_end_at_the_code() -> None:
+def test_all_widths_of_an_mlp_are_hidden_ones() -> None:
     model, _, _ = _case("mlp")
     widths = [(p.shape[1], p.shape[0]) for p in model.parameters() if p.dim() == 2]
     assert widths == [(DIM + 2, 16), (16, 24), (24, DIM)]

@@ -8,9 +8,11 @@ from itertools import islice
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from weft.data.random import derive, stream
 from weft.errors import ConfigError
+from weft.families.jepa.sets import dots as dots_module
 from weft.families.jepa.sets.dots import DotsSource, MovingDots
 from weft.families.jepa.sets.scene import THREE_DOTS, Scene
 
@@ -296,3 +298,45 @@ def test_batches_are_made_where_the_source_is() -> None:
     indices = dots.plan(0, 0)[0].cuda()
     batch = dots.take(indices, stream(0, 0, "data", device="cuda"))
     assert all(tensor.is_cuda for tensor in batch.values())
+
+
+def test_every_worker_of_a_loader_has_a_stream_of_its_own_and_keeps_it() -> None:
+    dots = MovingDots(Scene(num_frames=3), batch_size=2, seed=4)
+    once, again = (
+        list(islice(DataLoader(dots, batch_size=None, num_workers=2), 4)) for _ in range(2)
+    )
+    assert all(same(a, b) for a, b in zip(once, again, strict=True))
+    alone = list(islice(dots, 4))
+    for number, batch in enumerate(once):
+        assert not any(same(batch, other) for other in once[:number] + alone)
+
+
+def test_single_episodes_are_the_batches_taken_apart() -> None:
+    one_by_one = DataLoader(MovingDots(Scene(num_frames=3), batch_size=None), batch_size=6)
+    whole = next(iter(MovingDots(Scene(num_frames=3), batch_size=64)))
+    found = next(iter(one_by_one))
+    assert same(found, {name: tensor[:6] for name, tensor in whole.items()})
+
+
+def test_noise_in_a_word_is_the_scene_s() -> None:
+    dots = MovingDots(Scene(num_frames=3), noise="fixed_uniform", level=2.0, batch_size=2)
+    assert (dots.source.scene.fixed_noise, dots.source.scene.changing_noise) == (2.0, 0.0)
+    assert dots.source.backgrounds is None
+    with pytest.raises(ConfigError, match="sideways") as caught:
+        MovingDots(noise="sideways")
+    assert "changing_structured" in caught.value.expected
+    with pytest.raises(ConfigError, match="beside `backgrounds`"):
+        MovingDots(noise="fixed_structured", backgrounds=pictures())
+
+
+def test_structured_noise_in_a_word_brings_its_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def brought(split: str, *, size: int) -> Tensor:
+        asked.append(f"{split} {size}")
+        return pictures()
+
+    monkeypatch.setattr(dots_module, "load_backgrounds", brought)
+    dots = MovingDots(Scene(num_frames=3), noise="changing_structured", batch_size=2)
+    assert asked == ["train 28"]
+    assert dots.source.backgrounds is not None and dots.source.scene.changing_noise == 1.0

@@ -1,0 +1,65 @@
+"""Leads the dot by plans of a run's frozen network: every planner, once and from frame to frame."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from weft.papers import script
+
+PLANNERS = ("gradient", "cem", "mppi")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`weft study plans RUN [--episodes N] [--horizon H]`; the exit code."""
+    return script.run(_compare, argv)
+
+
+def _compare(words: list[str]) -> None:
+    parser = argparse.ArgumentParser("weft study plans", description=__doc__)
+    parser.add_argument("run", type=Path, help="a run's directory")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes planned")
+    parser.add_argument("--horizon", type=int, default=8, help="actions ahead of a new frame")
+    flags = parser.parse_args(words)
+    print(f"{'planner':<10} {'horizon':<8} {'miss px':>8} {'within 1 px':>12} {'s':>8}")
+    for planner, horizon, found in compare(flags.run, flags.episodes, flags.horizon):
+        print(
+            f"{planner:<10} {horizon or 'once':<8} {found['mpc_miss_px']:8.2f} "
+            f"{100 * found['mpc_success']:10.0f} % {found['mpc_seconds']:8.3f}",
+            flush=True,
+        )
+    print(f"{'still':<10} {'':<8} {found['mpc_still_px']:8.2f}")
+
+
+def compare(
+    path: Path, episodes: int, horizon: int
+) -> Iterator[tuple[str, int | None, dict[str, float]]]:
+    """Planner, actions planned ahead (None: all, once), and what `Planned.metrics` says.
+
+    Args:
+        path: a run of jepa.
+        episodes: how many goals the dot is led to, the same for all.
+        horizon: actions planned from every new frame.
+    """
+    import torch
+
+    from weft.families.jepa.config import Config
+    from weft.families.jepa.model import Model
+    from weft.families.jepa.score.readout import Reading
+    from weft.families.jepa.sets.dots import DotsSource
+    from weft.run.registry import open_run
+
+    run = open_run(path).load()
+    config, model, source = run.parts.config, run.model, run.data.test
+    assert isinstance(config, Config)
+    assert isinstance(source, DotsSource)
+    assert isinstance(model, Model)
+    with torch.no_grad():
+        readout, _ = Reading(config, model, source).readouts()
+        for planner in PLANNERS:
+            for ahead in (None, horizon):
+                plan = {"mpc_planner": planner, "mpc_horizon": ahead, "mpc_episodes": episodes}
+                probe = config.probe.model_copy(update=plan)
+                chosen = config.model_copy(update={"probe": probe})
+                yield planner, ahead, Reading(chosen, model, source).planned(readout).metrics()
