@@ -75,18 +75,17 @@ def literal(
         hidden = layer._conv_forward(x, layer.weight, layer.bias)
     else:
         hidden = functional.linear(x, layer.weight, layer.bias)
-    hidden = (hidden.relu() if layer.does.relu else hidden).detach().requires_grad_()
+    relu = any(isinstance(module, nn.ReLU) for module in rest[:1])
+    hidden = (hidden.relu() if relu else hidden).detach().requires_grad_()
     out = hidden
-    if is_conv and layer.does.pool is not None:
-        out = functional.avg_pool2d(out, *layer.does.pool)
-    for module in rest:
+    for module in rest[relu:]:
         out = module.eval()(out)
     (error,) = torch.autograd.grad(losses(out, weights).mean(), hidden)
     model.train()
     enters = [True] * len(x)
     if layer.rule.sparse is not None:
         enters = ((error * streams).square().flatten(1).sum(1) > layer.rule.sparse).tolist()
-    theta = (hidden > 0).double() if layer.does.relu else torch.ones_like(error)
+    theta = (hidden > 0).double() if relu else torch.ones_like(error)
     common = layer.trace, layer.rule.gate
     moments = {"times": times[0], "stream": times[1], "length": times[2], "enters": enters}
     stored = layer.rule.stored(x) if stored is None else stored

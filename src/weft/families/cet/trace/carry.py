@@ -40,6 +40,7 @@ class History(nn.Module):
         opened: gate of the ReLU, bool, shape (S, P - B, ...); stays empty without a ReLU.
         entered: bool, shape (S, P - B).
         errors: shape (S, E - B, ...).
+        turn: batches taken in by this object.
     """
 
     x: Tensor
@@ -52,6 +53,24 @@ class History(nn.Module):
         for name in ("x", "opened", "entered", "errors"):
             kind = torch.bool if name in ("opened", "entered") else None
             self.register_buffer(name, torch.empty(0, dtype=kind))
+        self.turn = 0
+
+    def check(self, turn: int, name: str) -> None:
+        """Refuses a second error for one batch.
+
+        Args:
+            turn: `self.turn` at the forward pass.
+            name: of the layer.
+        Raises: UsageError if a batch has been taken in since then.
+        """
+        if turn != self.turn:
+            raise UsageError(
+                f"layer `{name}` is given a second error for one batch, by a second call or a "
+                "second backward pass",
+                where="carry",
+                expected="one call and one backward pass a batch: they move the stream on",
+                hint="convert(model, ..., carry=False)",
+            )
 
     def advance(
         self,
@@ -71,6 +90,7 @@ class History(nn.Module):
             entered: which rows' activity enters the trace, shape (R,); all if None.
         Raises: UsageError if the batch has other streams or shapes than those before it.
         """
+        self.turn += 1
         late, past = (size - len(x) // streams for size in matrix.shape)
         if entered is None:
             entered = torch.ones(len(x), dtype=torch.bool, device=x.device)

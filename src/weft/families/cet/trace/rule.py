@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from weft.families.cet.trace.behind import Reading, energy, opened
 from weft.families.cet.trace.carry import History, latest
 from weft.families.cet.trace.kernel import Pairing
 from weft.families.cet.trace.layout import as_rows, from_rows
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.similarity import similarity
+from weft.families.cet.trace.watch import Watch
 from weft.nn.precision import full_precision
 
 Gate = Literal["trace", "both", "error"]
@@ -52,13 +54,23 @@ class Rule:
 
 
 class Site(NamedTuple):
-    """One layer's update: what the layer computes, its rule, the number S of streams, and in
-    carry mode what earlier batches left to it."""
+    """One layer's update.
+
+    Attributes:
+        operation: what the layer computes.
+        rule: how its update is made.
+        watch: is told whether a ReLU was read behind the layer, at each backward pass.
+        streams: S.
+        history: what earlier batches left, in carry mode.
+        turn: of `history`, at the forward pass.
+    """
 
     operation: Dense | Conv
     rule: Rule
+    watch: Watch
     streams: int = 1
     history: History | None = None
+    turn: int = 0
 
 
 def traced(
@@ -109,28 +121,31 @@ class _Traced(torch.autograd.Function):
         site: Site,
         similarity: Tensor | None,
     ) -> Tensor:
-        out, hidden = site.operation.forward(x, weight, bias)
-        ctx.save_for_backward(x, weight, hidden, matrix, arrival)
+        ctx.save_for_backward(x, weight, matrix, arrival)
         ctx.arrived, ctx.identity, ctx.site, ctx.similarity = arrived, identity, site, similarity
-        return out
+        ctx.layer = Reading()  # a ReLU that is given the output finds it here
+        return site.operation.forward(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, hidden, matrix, arrival = ctx.saved_tensors
-        operation, rule, streams, history = ctx.site
+        x, weight, matrix, arrival = ctx.saved_tensors
+        operation, rule, watch, streams, history, turn = ctx.site
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
-        delta = operation.open(grad, hidden)
+        delta, behind = grad, ctx.layer.take(grad)
+        watch.note(behind is not None)
+        hidden, grad, pool = behind or (None, grad, None)
         grad_x = operation.error_of_input(delta, x, weight) if need_x else None
         entered, activity = None, x
         if rule.sparse is not None and not ctx.identity and (need_weight or history is not None):
-            entered = _entered(operation.energy(grad, hidden), rule.sparse, streams)
+            entered = _entered(energy(grad, hidden, pool), rule.sparse, streams)
         if history is not None:
+            history.check(turn, watch.name)
             activity, hidden, entered, grad = history.advance(
                 matrix, streams, x, hidden, entered, grad
             )
             recent = None if hidden is None else latest(hidden, streams, len(matrix))
-            delta = operation.open(grad, recent)
+            delta = opened(grad, recent, pool)
         arrives = delta if ctx.identity else _arriving(delta, arrival, ctx.arrived, streams)
         grad_bias = operation.sum_bias(arrives) if need_bias else None
         if not need_weight:
@@ -149,7 +164,7 @@ class _Traced(torch.autograd.Function):
             if not ungated:
                 post = torch.ops.aten.threshold_backward(post, hidden, 0)
         else:
-            post, pre = operation.open(_pair(matrix, grad, ctx.arrived), hidden), stored
+            post, pre = opened(_pair(matrix, grad, ctx.arrived), hidden, pool), stored
         grad_weight = operation.correlate(post, pre, weight)
         if ctx.similarity is not None:
             with full_precision(x.device):
