@@ -417,6 +417,8 @@ def test_autocast_keeps_single_precision_gradients_near_those_without() -> None:
 @pytest.mark.slow
 # torch's own compiler instantiates autograd functions, which torch's own warning forbids
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+# and looks at .grad of whatever it goes on with behind a part that is not compiled
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_compiled_gradients_are_those_of_eager_mode() -> None:
     x, weights = torch.randn(6, 2, 8, 8).double(), torch.randn(100).double()
     model = convert(cnn(norm=False), order=3, delay=2, sparse=1e-6, similarity=True)

@@ -23,6 +23,7 @@ class Trace:
     readout: Readout = "last"
     error: ErrorShape = "impulse"
     carry: bool = False
+    taps: int | None = None
 
     def pairing(self, length: int) -> Pairing:
         """The pairing of a stream of `length` items, float64 on the CPU."""
@@ -35,6 +36,7 @@ class Trace:
                 readout=self.readout,
                 error=self.error,
                 carry=self.carry,
+                taps=self.taps,
             )
 
 
@@ -90,7 +92,8 @@ class Clock:
                 "per_layer={'NAME': {'delay': 0}}",
             )
         self._seen = rows, name
-        if self._kept is None and not trace.carry and rows // self.streams <= trace.delay:
+        lost = trace.taps is None and not trace.carry
+        if self._kept is None and lost and rows // self.streams <= trace.delay:
             self.told(
                 "too short",
                 f"a stream of {rows // self.streams} steps is over before an error that comes "

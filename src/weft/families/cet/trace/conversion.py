@@ -16,6 +16,7 @@ from weft.families.cet.trace.carry import History
 from weft.families.cet.trace.clock import Clock, Trace
 from weft.families.cet.trace.flow import Flow
 from weft.families.cet.trace.kernel import ErrorShape, Kernel, Readout
+from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Gate, Rule
 from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
@@ -23,6 +24,7 @@ from weft.families.cet.trace.watch import Watch
 
 log = logging.getLogger(__name__)
 
+Timescale = Literal["behavioural", "retrograde"]
 PerLayer = Mapping[str, int]
 """A value for every layer, by its name in the model."""
 
@@ -39,6 +41,10 @@ def convert(
     sparse: float | None = None,
     threshold: float | None = None,
     binary: float | None = None,
+    covariance: float | None = None,
+    theta_threshold: float = 0.0,
+    timescale: Timescale = "behavioural",
+    taps: int | None = None,
     similarity: bool = False,
     streams: int = 1,
     carry: bool = False,
@@ -62,7 +68,14 @@ def convert(
         gate: where the ReLU's derivative sits; `auto` is `both` for linear layers and `trace` for
             convolutions, as in the paper.
         kernel, readout, error: see `kernel.pairing`.
-        sparse, threshold, binary: see `rule.Rule`.
+        sparse, threshold, binary, covariance, theta_threshold: see `rule.Rule`. The covariance
+            form has a running mean in the state_dict, as `LAYER.mean.*`.
+        timescale: `behavioural`: every layer gets its error `delay` steps late. `retrograde`: an
+            error takes `delay` steps from each layer to the one below, so that a layer r layers
+            below the last gets it r T late; none is lost. Layers that follow each other must then
+            be known (torch.fx finds them), or `delay` be given by layer. `auto` is gate `trace`.
+        taps: of a retrograde kernel, over which it is normalised; the largest delay and twice the
+            length of a stream cover everything.
         similarity: whether backward passes compare updates with the true gradient; may be switched
             at any time by `clock(model).similarity`.
         streams: number of independent streams in a batch.
@@ -78,6 +91,12 @@ def convert(
     """
     if streams < 1:
         raise UsageError(f"streams is {streams}", where="convert", expected="int >= 1")
+    if (timescale == "retrograde") != (taps is not None) or (carry and taps is not None):
+        raise UsageError(
+            f"timescale is {timescale!r}, taps is {taps!r}, carry is {carry!r}",
+            where="convert",
+            expected="taps for timescale='retrograde' and for it alone, and then no carry",
+        )
     layers = {
         name: module
         for name, module in revert(model).named_modules()
@@ -92,7 +111,11 @@ def convert(
     common = {
         "order": order, "delay": delay, "gate": gate, "kernel": kernel, "readout": readout,
         "error": error, "sparse": sparse, "threshold": threshold, "binary": binary,
+        "covariance": covariance, "theta_threshold": theta_threshold,
     }  # fmt: skip
+    flow = Flow(model, layers)
+    if timescale == "retrograde":
+        common["delay"] = _backwards(flow, delay)
     options = {name: _options(name, common, per_layer or {}) for name in layers}
     for mapping in (per_layer, *common.values()):
         if isinstance(mapping, Mapping):
@@ -100,13 +123,14 @@ def convert(
     if carry:
         _refuse_reuse(model, layers)
     shared = Clock(streams, similarity)
-    followers = Flow(model, layers).followers()
+    followers = flow.followers()
     for name, layer in layers.items():
         chosen = options[name]
         if chosen["gate"] == "auto":
-            chosen["gate"] = "trace" if isinstance(layer, nn.Conv2d) else "both"
+            traces = isinstance(layer, nn.Conv2d) or timescale == "retrograde"
+            chosen["gate"] = "trace" if traces else "both"
         watch = Watch(name, chosen["gate"], shared.told, followers[name])
-        _swap(layer, shared, chosen, watch, carry)
+        _swap(layer, shared, chosen, watch, carry, taps)
     for module in model.modules():
         if type(module) in READ:
             _become(module, READ[type(module)])
@@ -128,7 +152,7 @@ def revert(model: nn.Module) -> nn.Module:
             if isinstance(getattr(hook, "__self__", None), Clock):
                 del module._forward_pre_hooks[number]
     for layer in traced_layers(model).values():
-        for name in ("clock", "trace", "rule", "does", "watch", "similarity", "history"):
+        for name in ("clock", "trace", "rule", "does", "watch", "similarity", "history", "mean"):
             delattr(layer, name)
         _become(layer, nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d)
     return model
@@ -190,6 +214,7 @@ def _swap(
     options: Mapping[str, Any],
     watch: Watch,
     carry: bool,
+    taps: int | None,
 ) -> None:
     """Turns a plain layer into a traced one."""
     if isinstance(layer, nn.Conv2d):
@@ -206,9 +231,11 @@ def _swap(
         layer.does = Dense()
     layer.clock = shared
     shape = {key: options[key] for key in ("delay", "order", "kernel", "readout", "error")}
-    layer.trace = Trace(**shape, carry=carry)
+    layer.trace = Trace(**shape, carry=carry, taps=taps)
     layer.history = History() if carry and options["delay"] > 0 else None
-    layer.rule = Rule(*(options[key] for key in ("gate", "sparse", "threshold", "binary")))
+    layer.mean = None if options["covariance"] is None else RunningMean()
+    kept = ("gate", "sparse", "threshold", "binary", "covariance", "theta_threshold")
+    layer.rule = Rule(**{key: options[key] for key in kept})
     layer.watch = watch
     empty = torch.full((3,), torch.nan, device=layer.weight.device)
     layer.register_buffer("similarity", empty, persistent=False)
@@ -217,6 +244,20 @@ def _swap(
 def _uses(model: nn.Module) -> Counter[nn.Module | None]:
     """In how many places of `model` each module stands."""
     return Counter(child for module in model.modules() for child in module._modules.values())
+
+
+def _backwards(flow: Flow, delay: int | PerLayer) -> PerLayer:
+    """The delay of each layer when errors travel back one layer in `delay` steps."""
+    if isinstance(delay, Mapping):
+        return delay
+    depths = flow.depths()
+    if depths is None:
+        raise UsageError(
+            "the model cannot be traced, so nobody knows how far a layer is from the last",
+            where="convert(timescale='retrograde')",
+            hint="give the delay of each layer: delay={'NAME': 2 * T, ..., 'LAST': 0}",
+        )
+    return {name: depth * delay for name, depth in depths.items()}
 
 
 def _refuse_reuse(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
@@ -269,22 +310,20 @@ def _refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> No
             )
 
 
-def _note_gates(
-    model: nn.Module, gate: str, per_layer: Mapping[str, Mapping[str, Any]]
-) -> None:
+def _note_gates(model: nn.Module, gate: str, per_layer: Mapping[str, Mapping[str, Any]]) -> None:
     """Tells of gates that will not act, unless nobody asked for them or would expect them."""
-    watches = [layer.watch for layer in traced_layers(model).values()]
-    calls = [watch.name for watch in watches if watch.follower == "function"]
+    watches = {name: layer.watch for name, layer in traced_layers(model).items()}
+    calls = [name for name, watch in watches.items() if watch.follower == "function"]
     if calls:
         log.warning(
             "gate `error` for %s: a ReLU that is a function call cannot be read, an nn.ReLU can",
             ", ".join(f"`{name}`" for name in calls),
         )
     for name, own in per_layer.items():
-        watch = model.get_submodule(name).watch
+        watch = watches[name]
         if own.get("gate") in ("trace", "both") and watch.effective == "error":
             log.warning("gate `%s` has no effect in layer `%s`: %s", watch.gate, name, watch.why)
-    if gate in ("trace", "both") and all(watch.effective == "error" for watch in watches):
+    if gate in ("trace", "both") and all(watch.effective == "error" for watch in watches.values()):
         log.warning("gate `%s` has no effect: no layer has a ReLU that can be read", gate)
 
 

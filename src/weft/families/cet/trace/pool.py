@@ -44,7 +44,7 @@ class Pool(NamedTuple):
         return _restore(sums * (1 / self.area), image, *sums.shape[1:3])
 
     def share(self, error: Tensor, image: Tensor) -> Tensor:
-        """Error of each window (R, C, h, w) shared out over its pixels, in the layout of `image`."""
+        """Error of each window (R, C, h, w) shared out over its pixels, laid out as `image`."""
         if not self.tiles(image):
             shared: Tensor = aten.avg_pool2d_backward(error, image, *self)
             return shared

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from weft.families.cet.trace.carry import History
 from weft.families.cet.trace.clock import Clock, Trace
+from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Rule, Site, traced
 from weft.families.cet.trace.watch import Watch
@@ -23,6 +24,7 @@ class TracedLinear(nn.Linear):
         watch: the gate that acts.
         similarity: cosine, centred cosine and gain of the last update, shape (3,).
         history: what earlier batches left, in carry mode; else None.
+        mean: of the activity, in the covariance form; else None.
     """
 
     clock: Clock
@@ -32,6 +34,7 @@ class TracedLinear(nn.Linear):
     watch: Watch
     similarity: Tensor
     history: History | None
+    mean: RunningMean | None
 
     def forward(self, x: Tensor) -> Tensor:
         """As the plain layer; when training, backward makes the traced update."""
@@ -56,6 +59,7 @@ class TracedConv2d(nn.Conv2d):
     watch: Watch
     similarity: Tensor
     history: History | None
+    mean: RunningMean | None
 
     def forward(self, x: Tensor) -> Tensor:
         """As the plain layer; when training, backward makes the traced update."""
@@ -115,7 +119,7 @@ def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
         layer.weight,
         layer.bias,
         clock.pairing(layer.trace, len(x), layer.weight),
-        Site(layer.does, layer.rule, layer.watch, clock.streams, history, turn),
+        Site(layer.does, layer.rule, layer.watch, clock.streams, history, turn, layer.mean),
         layer.similarity if clock.similarity else None,
     )
 

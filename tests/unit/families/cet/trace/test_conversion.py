@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weft.errors import UsageError
-from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
 from weft.families.cet.trace.behind import ReadAvgPool2d, ReadReLU
+from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
 from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
 
 
