@@ -86,25 +86,33 @@ class Flow:
 
 
 class _Tracer(fx.Tracer):
-    def __init__(self, layers: set[nn.Module]) -> None:
+    """Looks into every module that holds layers, whoever wrote it.
+
+    Args:
+        layers: those of the model that is traced.
+        deep: whether other modules, but for those of torch, are looked into as well.
+    """
+
+    def __init__(self, layers: set[nn.Module], deep: bool) -> None:
         super().__init__()
-        self.layers = layers
+        self.layers, self.deep = layers, deep
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """A module that holds layers is looked into, whoever wrote it."""
+        """Whether a call of `m` is left as it is."""
         if not self.layers.isdisjoint(m.modules()):
             return m in self.layers
-        return super().is_leaf_module(m, module_qualified_name)
+        return not self.deep or super().is_leaf_module(m, module_qualified_name)
 
 
 def _traced(model: nn.Module, layers: set[nn.Module]) -> tuple[nn.Module, fx.Graph | None]:
     """A copy of `model`, and its graph if it has one."""
-    memo: dict[int, object] = {id(tensor): tensor for tensor in model.parameters()}
-    try:
-        twin = copy.deepcopy(model, memo)
-        tracer = _Tracer({m for layer in layers if isinstance(m := memo[id(layer)], nn.Module)})
-        with torch.random.fork_rng(devices=[]):
-            return twin, tracer.trace(twin)
-    except Exception as error:  # whatever the model's own code makes of a tensor without a value
-        log.debug("the model cannot be traced: %r", error)
-        return model, None
+    for deep in (True, False):  # some module without layers may be what cannot be traced
+        memo: dict[int, object] = {id(tensor): tensor for tensor in model.parameters()}
+        try:
+            twin = copy.deepcopy(model, memo)
+            own = {m for layer in layers if isinstance(m := memo[id(layer)], nn.Module)}
+            with torch.random.fork_rng(devices=[]):
+                return twin, _Tracer(own, deep).trace(twin)
+        except Exception as error:  # whatever the model makes of a tensor without a value
+            log.debug("the model cannot be traced: %r", error)
+    return model, None

@@ -93,16 +93,28 @@ def readout_kernel(delay: int, order: int, length: int) -> Tensor:
     """
     if delay == 0 or delay >= length:
         return ideal_kernel(delay, length)
+    rate, mix = optimal_readout(delay, order, length)
+    return mix @ stages(torch.tensor(rate, dtype=torch.float64), order, length)
+
+
+def optimal_readout(delay: int, order: int, length: int) -> tuple[float, Tensor]:
+    """The rate of the cascade, and the mix (N,) of its stages, that `readout_kernel` stands for."""
     noise = _noise(order).expand(GRID, order, order)
     low, high = 0.1 / delay, 100.0 / delay  # several local optima lie between: search it all
     for _ in range(3):
         rates = torch.logspace(math.log10(low), math.log10(high), GRID, dtype=torch.float64)
-        responses = torch.cat([stages(rates, order, length).mT, noise], dim=1)
-        basis = torch.linalg.qr(responses).Q  # (GRID, K + N, N)
+        responses = stages(rates, order, length)
+        basis = torch.linalg.qr(torch.cat([responses.mT, noise], dim=1)).Q  # (GRID, K + N, N)
         best = int(basis[:, delay].square().sum(-1).argmax())
         low, high = float(rates[max(best - 1, 0)]), float(rates[min(best + 1, GRID - 1)])
-    kernel = (basis[best] @ basis[best, delay])[:length]
-    return kernel / kernel.sum()
+    return float(rates[best]), _mix(responses[best], delay)
+
+
+def _mix(responses: Tensor, delay: int) -> Tensor:
+    """c = (H H' + e^2 I)^-1 H[:, T] for H (N, K), scaled so that c H sums to 1; shape (N,)."""
+    basis, triangle = torch.linalg.qr(torch.cat([responses.mT, _noise(len(responses))]))
+    mix = torch.linalg.solve_triangular(triangle, basis[delay][:, None], upper=True)[:, 0]
+    return mix / (mix @ responses).sum()
 
 
 def legendre(window: float, order: int) -> tuple[Tensor, Tensor]:
@@ -144,21 +156,19 @@ def legendre_kernel(delay: int, order: int, length: int) -> Tensor:
     """
     if delay == 0 or delay >= length:
         return ideal_kernel(delay, length)
-    mix, responses = legendre_readout(delay, order, length)
-    return mix @ responses
+    window, mix = legendre_readout(delay, order, length)
+    return mix @ _legendre_responses(window, order, length)
 
 
-def legendre_readout(delay: int, order: int, length: int) -> tuple[Tensor, Tensor]:
-    """What `legendre_kernel` reads: the mix (N,) and the impulse responses it mixes, (N, K)."""
+def legendre_readout(delay: int, order: int, length: int) -> tuple[float, Tensor]:
+    """The window, and the mix (N,) of states, that `legendre_kernel` stands for."""
     found = []
     for window in torch.linspace(delay, 2 * delay, WINDOWS, dtype=torch.float64).tolist():
         responses = _legendre_responses(window, order, length)
         basis = torch.linalg.qr(torch.cat([responses.mT, _noise(order)])).Q
         found.append((float(basis[delay].square().sum()), window))
-    responses = _legendre_responses(max(found)[1], order, length)
-    gram = responses @ responses.mT + READING_NOISE**2 * torch.eye(order, dtype=torch.float64)
-    mix = torch.linalg.solve(gram, responses[:, delay])
-    return mix / (mix @ responses).sum(), responses
+    window = max(found)[1]
+    return window, _mix(_legendre_responses(window, order, length), delay)
 
 
 def _legendre_responses(window: float, order: int, length: int) -> Tensor:
