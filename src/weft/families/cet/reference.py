@@ -17,7 +17,7 @@ from weft.errors import UsageError
 from weft.families.cet.trace.behind import Reading
 from weft.families.cet.trace.clock import Trace
 from weft.families.cet.trace.conversion import traced_layers
-from weft.families.cet.trace.kernel import cascade_kernel, ideal_kernel, readout_kernel, support
+from weft.families.cet.trace.kernel import FORMS, cascade_kernel, ideal_kernel, support
 from weft.families.cet.trace.rule import Gate
 from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
 
@@ -36,8 +36,7 @@ def kernels(trace: Trace, length: int) -> tuple[Tensor, Tensor]:
         return ideal_kernel(0, length), late
     if trace.kernel == "ideal":
         return ideal_kernel(trace.delay, length), late
-    form = readout_kernel if trace.readout == "optimal" else cascade_kernel
-    return form(trace.delay, trace.order, length), late
+    return FORMS[trace.readout](trace.delay, trace.order, length), late
 
 
 def literal_update(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -97,6 +98,7 @@ def readout_kernel(delay: int, order: int, length: int) -> Tensor:
     return mix @ stages(torch.tensor(rate, dtype=torch.float64), order, length)
 
 
+@lru_cache
 def optimal_readout(delay: int, order: int, length: int) -> tuple[float, Tensor]:
     """The rate of the cascade, and the mix (N,) of its stages, that `readout_kernel` stands for."""
     noise = _noise(order).expand(GRID, order, order)
@@ -160,6 +162,7 @@ def legendre_kernel(delay: int, order: int, length: int) -> Tensor:
     return mix @ _legendre_responses(window, order, length)
 
 
+@lru_cache
 def legendre_readout(delay: int, order: int, length: int) -> tuple[float, Tensor]:
     """The window, and the mix (N,) of states, that `legendre_kernel` stands for."""
     found = []

@@ -192,8 +192,9 @@ class _Traced(torch.autograd.Function):
                 mean_x = _total(x) / len(x)
                 stored_mean = mean_x if stored is activity else _total(rule.stored(x)) / len(x)
                 own = x if history is None else latest(activity, streams, len(pairing.arrival))
-                update_mean = _total(post, weights), stored_mean
-                if mean is not None and total is not None:
+                if mean is None or total is None:
+                    update_mean = _total(post, weights), stored_mean
+                else:
                     traces = _total(post[:-1], weights)
                     update_mean = torch.cat([traces, total]), torch.cat([stored_mean - mean, mean])
                 moments = operation.moments(
