@@ -196,12 +196,11 @@ def test_the_covariance_form_is_the_loop_over_what_differs_from_the_mean(
     weights, kind = torch.randn(200).double(), {"order": 3, "delay": 2, "gate": gate}
     convert(model, covariance=0.7, **kind, **options)
     layer, mean = model[0], None
-    for _ in range(3):
+    for seen in range(3):
         x = torch.rand(8, 4).double()
         stored = layer.rule.stored(x)
         before = stored.mean(0) if mean is None else mean
-        batches = 0 if mean is None else batches + 1
-        mean = before + (stored.mean(0) - before) / (batches + 1)
+        mean = before + (stored.mean(0) - before) / (seen + 1)
         weight, bias = literal(model, x, weights, stored=stored - before)
         peak = cascade_kernel(2, 3, 8 // options.get("streams", 1))[2]
         expected = 0.7 / peak * weight + torch.outer(bias, before)
