@@ -188,7 +188,12 @@ def test_the_claims_are_the_papers_table() -> None:
 def test_claims_name_keys_and_values_that_a_config_takes() -> None:
     for claim in load_claims(FAMILY.home / "claims.yaml"):
         words = [f"{key}={str(value).lower()}" for key, value in claim.config.items()]
-        resolve(f"cet/{claim.config['data.dataset']}", *words)
+        found = resolve(f"cet/{claim.config['data.dataset']}", *words).plain()
+        for key, pinned in claim.pins.items():  # the preset itself is comparable
+            value = found
+            for part in key.split("."):
+                value = value[part]
+            assert value == pinned, key
 
 
 def test_finding_the_family_imports_no_torch() -> None:
