@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weft.families.cet.trace.carry import History
-from weft.families.cet.trace.clock import Clock, Trace
 from weft.families.cet.trace.memory import RunningMean
+from weft.families.cet.trace.moments import Clock, Trace
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Rule, Site, traced
 from weft.families.cet.trace.watch import Watch

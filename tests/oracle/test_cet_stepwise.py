@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from weft.errors import UsageError
 from weft.families.cet.trace.conversion import convert
 from weft.families.cet.trace.kernel import support, trace_kernel
-from weft.families.cet.trace.streaming import StreamingTrace, advance, states
+from weft.families.cet.trace.stepwise import StreamingTrace, advance, states
 
 KINDS = [
     {"delay": 1, "order": 1}, {"delay": 20, "order": 1}, {"delay": 1, "order": 2},
