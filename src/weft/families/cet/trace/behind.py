@@ -1,17 +1,20 @@
 """A ReLU behind a layer, and an average pool behind that, tell the layer what they have seen.
 
 They stay where they are and compute what they always did. Which layer a ReLU belongs to is read at
-run time from the graph that autograd keeps: it is the one whose output the ReLU has been given.
+run time from the graph that autograd keeps: it is the one whose output the ReLU has been given. A
+ReLU that is a function call is found in that graph when the model's forward pass is over.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torch.utils._pytree import tree_leaves
 
 from weft.families.cet.trace.pool import Pool
 
@@ -49,9 +52,14 @@ def energy(error: Tensor, hidden: Tensor | None, pool: Pool | None) -> Tensor:
 
 
 class Reading:
-    """Where the ReLU and the pool behind one call of a layer leave word for its backward pass."""
+    """Where the ReLU and the pool behind one call of a layer leave word for its backward pass.
 
-    def __init__(self) -> None:
+    Attributes:
+        mask: where the layer's output is positive, if a ReLU that is a function call is foreseen.
+    """
+
+    def __init__(self, mask: Tensor | None = None) -> None:
+        self.mask = mask
         self._pooled: tuple[Pool, Tensor, Tensor] | None = None
         self._gated: tuple[Behind, Tensor] | None = None
 
@@ -113,6 +121,31 @@ class ReadAvgPool2d(nn.AvgPool2d):
 
 READ: dict[type[nn.Module], type[nn.Module]] = {nn.ReLU: ReadReLU, nn.AvgPool2d: ReadAvgPool2d}
 """Kinds of modules that `convert` has tell what they see, and what it makes of them."""
+
+
+def read_functions(model: nn.Module, args: Any, output: Any) -> None:
+    """A forward hook that finds ReLUs that are function calls, in autograd's graph of `output`."""
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return
+    found = [leaf.grad_fn for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    todo, seen = [node for node in found if node is not None], set(found)
+    while todo:
+        node = todo.pop()
+        for below, _ in node.next_functions:
+            if below is None:
+                continue
+            reading = getattr(below, "layer", None)
+            if node.name() == "ReluBackward0" and isinstance(reading, Reading):
+                node.register_hook(partial(_called, reading))
+            if below not in seen:
+                seen.add(below)
+                todo.append(below)
+
+
+def _called(reading: Reading, handed: tuple[Tensor, ...], errors: tuple[Tensor, ...]) -> None:
+    """Hook behind the backward pass of a ReLU that is a function call."""
+    if reading.mask is not None:
+        reading.gated(reading.mask.to(errors[0].dtype), errors[0], handed[0])
 
 
 def geometry(pool: nn.AvgPool2d) -> Pool:

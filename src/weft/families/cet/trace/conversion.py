@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import UsageError
-from weft.families.cet.trace.behind import READ, pair
+from weft.families.cet.trace.behind import READ, pair, read_functions
 from weft.families.cet.trace.carry import History
 from weft.families.cet.trace.flow import Flow
 from weft.families.cet.trace.kernel import ErrorShape, Kernel, Readout
@@ -57,8 +57,9 @@ def convert(
     after another. Nothing else that can be seen of the model changes: every module stays where it
     is and computes what it did, so outputs, parameters, state_dict keys, hooks, slices and later
     changes of the model are as before. A layer learns at run time which `nn.ReLU` is given its
-    output, and which `nn.AvgPool2d` the ReLU's; the derivative of any other non-linearity, and of
-    a ReLU that is a function call, belongs to the error. `summary` says which gate acts where.
+    output, and which `nn.AvgPool2d` the ReLU's; a ReLU that is a function call is read if torch.fx
+    foresees it, in passes through the whole model that are not compiled. The derivative of any
+    other non-linearity belongs to the error. `summary` says which gate acts where.
     Layers of other types train by ordinary back-propagation, with one logged notice.
 
     Args:
@@ -135,6 +136,8 @@ def convert(
         if type(module) in READ:
             _become(module, READ[type(module)])
     model.register_forward_pre_hook(shared.begin)
+    if "function" in followers.values():
+        model.register_forward_hook(read_functions)
     _note_gates(model, gate, per_layer or {})
     _note_untraced(model)
     if verbose:
@@ -151,6 +154,9 @@ def revert(model: nn.Module) -> nn.Module:
         for number, hook in list(module._forward_pre_hooks.items()):
             if isinstance(getattr(hook, "__self__", None), Clock):
                 del module._forward_pre_hooks[number]
+        for number, hook in list(module._forward_hooks.items()):
+            if hook is read_functions:
+                del module._forward_hooks[number]
     for layer in traced_layers(model).values():
         for name in ("clock", "trace", "rule", "does", "watch", "similarity", "history", "mean"):
             delattr(layer, name)
@@ -313,12 +319,6 @@ def _refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> No
 def _note_gates(model: nn.Module, gate: str, per_layer: Mapping[str, Mapping[str, Any]]) -> None:
     """Tells of gates that will not act, unless nobody asked for them or would expect them."""
     watches = {name: layer.watch for name, layer in traced_layers(model).items()}
-    calls = [name for name, watch in watches.items() if watch.follower == "function"]
-    if calls:
-        log.warning(
-            "gate `error` for %s: a ReLU that is a function call cannot be read, an nn.ReLU can",
-            ", ".join(f"`{name}`" for name in calls),
-        )
     for name, own in per_layer.items():
         watch = watches[name]
         if own.get("gate") in ("trace", "both") and watch.effective == "error":

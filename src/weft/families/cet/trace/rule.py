@@ -130,8 +130,10 @@ class _Traced(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.pairing, ctx.site, ctx.similarity = pairing, site, similarity
-        ctx.layer = Reading()  # a ReLU that is given the output finds it here
-        return site.operation.forward(x, weight, bias)
+        out = site.operation.forward(x, weight, bias)
+        # A ReLU that is given the output finds it here.
+        ctx.layer = Reading(out > 0 if site.watch.follower == "function" else None)
+        return out
 
     @staticmethod
     @once_differentiable

@@ -14,7 +14,7 @@ or what is not known before the model trains."""
 
 WHY: dict[Follower, str] = {
     "relu": "a ReLU behind it",
-    "function": "its ReLU is a function call",
+    "function": "a ReLU behind it, a function call",
     "beside": "its output goes elsewhere beside the ReLU",
     "none": "no ReLU behind it",
     "unknown": "read when it trains",
@@ -56,18 +56,19 @@ class Watch:
         """Takes in what a backward pass found; one that was not foreseen is told."""
         if read == self.read:
             return
-        if self.follower == "relu" and not read:
+        if self._foreseen and not read:
             self.told(
                 f"gate of {self.name}",
-                f"layer `{self.name}`: the ReLU behind it was not read, since it was replaced or "
-                "something else takes part in its error, so the gate acts on the error alone",
+                f"layer `{self.name}`: the ReLU behind it was not read, so that the gate acts on "
+                "the error alone: it was replaced, something else takes part in its error, or it "
+                "is a function call within compiled code, or outside the model's forward pass",
             )
         self.read = read
 
     @property
     def effective(self) -> str:
         """The gate that acts: where the ReLU's derivative sits."""
-        known = (self.follower == "relu") if self.read is None else self.read
+        known = self._foreseen if self.read is None else self.read
         if self.follower == "unknown" and self.read is None:
             return f"{self.gate}, if a ReLU is found behind it"
         return self.gate if known else "error"
@@ -75,6 +76,10 @@ class Watch:
     @property
     def why(self) -> str:
         """Why it is that one, in words."""
-        if self.read is None or self.read == (self.follower == "relu"):
+        if self.read is None or self.read == self._foreseen:
             return WHY[self.follower]
         return WHY["relu"] if self.read else "no ReLU read behind it"
+
+    @property
+    def _foreseen(self) -> bool:
+        return self.follower in ("relu", "function")

@@ -88,6 +88,19 @@ def called(chain: nn.Sequential, x: Tensor) -> Tensor:
     return chain[2](functional.relu(chain[0](x)))
 
 
+def called_in_place(chain: nn.Sequential, x: Tensor) -> Tensor:
+    return chain[2](chain[0](x).relu_())
+
+
+def called_again(chain: nn.Sequential, x: Tensor) -> Tensor:
+    return checkpoint(called, chain, x, use_reentrant=False)
+
+
+def called_beside(chain: nn.Sequential, x: Tensor) -> Tensor:
+    before = chain[0](x)
+    return chain[2](functional.relu(before) + before)
+
+
 def again(chain: nn.Sequential, x: Tensor) -> Tensor:
     return checkpoint(chain, x, use_reentrant=False)
 
@@ -119,7 +132,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], dict[str,
     "sliced": (lambda: Chain(sliced), rows, {"chain.0": "chain.1"}),
     "without its ReLU": (lambda: Chain(without_its_relu), rows, {}),
     "beside": (lambda: Chain(beside), rows, {}),
-    "function": (lambda: Chain(called), rows, {}),
+    "function beside": (lambda: Chain(called_beside), rows, {}),
     "identity between": (lambda: Chain(whole, nn.Identity()), rows, {"chain.0": "chain.2"}),
     "dropout between": (lambda: Chain(whole, nn.Dropout(0.5)), rows, {}),
     "checkpoint": (lambda: Chain(again), rows, {"chain.0": "chain.1"}),
@@ -227,6 +240,34 @@ def test_the_gate_foreseen_is_the_one_that_is_read(name: str) -> None:
     learn(model, x)
     for layer, told in foreseen.items():
         assert told.startswith(layers[layer].watch.effective) or not known
+
+
+@pytest.mark.parametrize("walk", [called, called_in_place, called_again])
+@pytest.mark.parametrize("gate", ["trace", "both"])
+def test_a_relu_that_is_a_function_call_is_read_in_the_graph(walk: Walk, gate: Any) -> None:
+    model, x, behind = make("whole")
+    expected = by_loops(copy.deepcopy(model), x, behind, gate)
+    model.walk = walk
+    convert(model, gate=gate, **TRACE)
+    assert "a ReLU behind it, a function call" in summary(model)
+    assert model.chain[0].watch.effective == gate
+    for _ in range(2):
+        ours = learn(model, x)
+    for key, update in expected.items():
+        torch.testing.assert_close(ours[key], update, rtol=1e-10, atol=1e-12, msg=key)
+
+
+def test_a_function_call_outside_the_models_own_pass_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model, x, _ = make("whole")
+    model.walk = called
+    convert(model, **TRACE)
+    called(model.chain, x).sum().backward()
+    assert (
+        len(told(caplog)) == 1 and "`chain.0`: the ReLU behind it was not read" in told(caplog)[0]
+    )
+    assert "gate=error" in repr(model.chain[0])
 
 
 def test_tracing_a_model_runs_none_of_its_code_on_the_model_itself() -> None:
