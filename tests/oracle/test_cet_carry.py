@@ -86,7 +86,7 @@ def in_pieces(model: nn.Module, x: Tensor, slopes: Tensor, cuts: Sequence[int]) 
 
 def literal(model: nn.Sequential, x: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """The update of a single converted layer over whole streams, by loops."""
-    layer = model[0]
+    layer, *rest = model
     streams, length = x.shape[:2]
     x, slopes = x.flatten(0, 1), slopes.flatten(0, 1)
     is_conv = isinstance(layer, TracedConv2d)
@@ -94,12 +94,13 @@ def literal(model: nn.Sequential, x: Tensor, slopes: Tensor) -> tuple[Tensor, Te
         hidden = layer._conv_forward(x, layer.weight, layer.bias)
     else:
         hidden = functional.linear(x, layer.weight, layer.bias)
-    hidden = (hidden.relu() if layer.does.relu else hidden).detach().requires_grad_()
+    relu = any(isinstance(module, nn.ReLU) for module in rest[:1])
+    hidden = (hidden.relu() if relu else hidden).detach().requires_grad_()
     out = hidden
-    if is_conv and layer.does.pool is not None:
-        out = functional.avg_pool2d(out, *layer.does.pool)
+    for module in rest[relu:]:
+        out = module(out)
     (error,) = torch.autograd.grad(loss(out, slopes), hidden)
-    theta = (hidden > 0).double() if layer.does.relu else torch.ones_like(error)
+    theta = (hidden > 0).double() if relu else torch.ones_like(error)
     enters = [True] * len(x)
     if layer.rule.sparse is not None:
         enters = ((error * streams).square().flatten(1).sum(1) > layer.rule.sparse).tolist()

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from weft.families.cet.trace.kernel import (
     cascade_kernel,
     ideal_kernel,
+    legendre,
     merit,
     pairing,
     readout_kernel,
     stages,
+    trace_kernel,
 )
 
 DELAYS = (1, 2, 3, 5, 10, 20, 50, 600)
@@ -181,3 +183,46 @@ def test_kept_items_keep_the_weights_of_their_times_and_streams() -> None:
             same = bool(stream[u] == stream[s])
             assert some.matrix[u, s] == (whole.matrix[times[u], times[s]] if same else 0)
     assert torch.equal(whole.at(torch.arange(8)).matrix, whole.matrix)
+
+
+@pytest.mark.parametrize(("delay", "merit_of"), [(10, 0.573), (20, 0.266), (50, 0.102)])
+def test_the_legendre_read_out_keeps_what_the_design_promises(delay: int, merit_of: float) -> None:
+    kernel = trace_kernel(delay, 10, 128, readout="legendre")
+    assert float(kernel.sum()) == pytest.approx(1, abs=1e-12)
+    assert kernel[0] == 0
+    assert merit(kernel, delay) >= merit_of
+    assert merit(kernel, delay) > merit(trace_kernel(delay, 10, 128, readout="optimal"), delay)
+
+
+def test_legendre_states_hold_a_window_of_the_past() -> None:
+    window, order = 30, 12
+    step, drive = legendre(window, order)
+    state = torch.zeros(order).double()
+    wave = torch.sin(torch.arange(200) * 0.1).double()
+    for value in wave:
+        state = step @ state + drive * value
+    # P_i(2 r - 1) read the input r w steps ago; r = 0 and r = 1, where they are ones up to signs
+    assert float(state @ (1 - 2 * (torch.arange(order) % 2)).double()) == pytest.approx(
+        float(wave[-1]), abs=0.06
+    )
+    assert float(state.sum()) == pytest.approx(float(wave[-1 - window]), abs=0.06)
+
+
+@pytest.mark.parametrize("error", ["impulse", "smeared"])
+def test_retrograde_errors_all_arrive_and_meet_what_was_before_them(error: str) -> None:
+    delay, order, length, taps = 6, 4, 9, 30
+    made = pairing(delay, order, length, error=error, taps=taps)
+    kernel = cascade_kernel(delay, order, taps)
+    for u in range(length):
+        for s in range(length):
+            lag = u + delay - s
+            expected = float(kernel[lag]) if lag >= 0 else 0.0
+            assert float(made.matrix[u, s]) == expected
+            if error == "smeared":
+                assert float(made.gate[u, s]) == expected
+    assert bool((made.arrival == 1).all()) and made.arrived == length
+    assert made.gain == float(kernel[delay]) == made.top
+    times = torch.tensor([0, 5, 8])
+    kept = made.at(times)
+    assert torch.equal(kept.matrix, made.matrix[times][:, times])
+    assert (kept.gate is None) == (error == "impulse")

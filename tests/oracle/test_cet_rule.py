@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from weft.families.cet.reference import literal_conv_update, literal_update, use_per_item
 from weft.families.cet.trace import operation, similarity
 from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
+from weft.families.cet.trace.kernel import cascade_kernel
 from weft.families.cet.trace.rule import Rule
 from weft.families.cet.trace.traced import TracedConv2d
 
@@ -75,18 +77,17 @@ def literal(
         hidden = layer._conv_forward(x, layer.weight, layer.bias)
     else:
         hidden = functional.linear(x, layer.weight, layer.bias)
-    hidden = (hidden.relu() if layer.does.relu else hidden).detach().requires_grad_()
+    relu = any(isinstance(module, nn.ReLU) for module in rest[:1])
+    hidden = (hidden.relu() if relu else hidden).detach().requires_grad_()
     out = hidden
-    if is_conv and layer.does.pool is not None:
-        out = functional.avg_pool2d(out, *layer.does.pool)
-    for module in rest:
+    for module in rest[relu:]:
         out = module.eval()(out)
     (error,) = torch.autograd.grad(losses(out, weights).mean(), hidden)
     model.train()
     enters = [True] * len(x)
     if layer.rule.sparse is not None:
         enters = ((error * streams).square().flatten(1).sum(1) > layer.rule.sparse).tolist()
-    theta = (hidden > 0).double() if layer.does.relu else torch.ones_like(error)
+    theta = (hidden > 0).double() if relu else torch.ones_like(error)
     common = layer.trace, layer.rule.gate
     moments = {"times": times[0], "stream": times[1], "length": times[2], "enters": enters}
     stored = layer.rule.stored(x) if stored is None else stored
@@ -182,6 +183,94 @@ def cnn(norm: bool = True) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize(
+    "options", [{}, {"sparse": 1e-2}, {"binary": 0.3}, {"streams": 2}], ids=str
+)
+@pytest.mark.parametrize("outputs", [3, 9])
+def test_the_covariance_form_is_the_loop_over_what_differs_from_the_mean(
+    gate: str, options: dict[str, Any], outputs: int
+) -> None:
+    torch.manual_seed(0)
+    layers = nn.Linear(4, outputs), *([nn.ReLU()] if outputs == 3 else [])
+    model = nn.Sequential(*layers).double()
+    weights, kind = torch.randn(200).double(), {"order": 3, "delay": 2, "gate": gate}
+    convert(model, covariance=0.7, **kind, **options)
+    layer, mean = model[0], None
+    for seen in range(3):
+        x = torch.rand(8, 4).double()
+        stored = layer.rule.stored(x)
+        before = stored.mean(0) if mean is None else mean
+        mean = before + (stored.mean(0) - before) / (seen + 1)
+        weight, bias = literal(model, x, weights, stored=stored - before)
+        peak = cascade_kernel(2, 3, 8 // options.get("streams", 1))[2]
+        expected = 0.7 / peak * weight + torch.outer(bias, before)
+        ours = learn(model, x, weights)
+        torch.testing.assert_close(ours[0], expected, **EXACT)
+        torch.testing.assert_close(ours[1], bias, **EXACT)
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("carry", [False, True])
+def test_the_covariance_form_of_a_perfect_memory_is_the_plain_one(gate: str, carry: bool) -> None:
+    weights, kind = torch.randn(300).double(), {"order": 1, "delay": 2, "kernel": "ideal"}
+    plain = convert(cnn(norm=False), gate=gate, carry=carry, **kind)
+    covariant = convert(copy.deepcopy(plain), gate=gate, carry=carry, covariance=1.0, **kind)
+    for _ in range(2):
+        x = torch.rand(6, 2, 8, 8).double()
+        for ours, theirs in zip(
+            learn(covariant, x, weights), learn(plain, x, weights), strict=True
+        ):
+            torch.testing.assert_close(ours, theirs, **EXACT)
+
+
+def test_the_running_mean_is_resumed_from_a_state_dict() -> None:
+    weights, kind = torch.randn(300).double(), {"order": 2, "delay": 2, "covariance": 1.0}
+    model, other = convert(cnn(), **kind), convert(cnn(), **kind)
+    learn(model, torch.rand(6, 2, 8, 8).double(), weights)
+    assert {f"0.mean.{name}" for name in ("value", "batches")} <= set(model.state_dict())
+    other.load_state_dict(model.state_dict())
+    x = torch.rand(6, 2, 8, 8).double()
+    for a, b in zip(learn(other, x, weights), learn(model, x, weights), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("kernel", ["cascade", "ideal", "sideways"])
+def test_the_retrograde_update_is_the_behavioural_formula_at_the_delay_of_each_layer(
+    kernel: str,
+) -> None:
+    torch.manual_seed(0)
+    length, taps, step = 9, 40, 3
+    model = nn.Sequential(
+        nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)
+    ).double()
+    x, weights = torch.randn(length, 4).double(), torch.randn(100).double()
+    first = model[0](x).detach()
+    second = model[2](first.relu()).detach()
+    plain = learn(model, x, weights)
+    kind = {"order": 3, "delay": step, "timescale": "retrograde", "kernel": kernel, "taps": taps}
+    ours = learn(convert(model, **kind), x, weights)
+    assert [layer.trace.delay for layer in traced_layers(model).values()] == [6, 3, 0]
+    for ours_, plain_ in zip(ours[4:], plain[4:], strict=True):
+        torch.testing.assert_close(ours_, plain_, **EXACT)  # the last layer, and all errors
+    hidden = second.relu().requires_grad_()
+    above = torch.autograd.grad(losses(model[4](hidden), weights).mean(), hidden)[0].detach()
+    below = (above * (second > 0)) @ model[2].weight.detach()
+    for number, seen, z, error, delay in (
+        (0, x, first, below, 6),
+        (2, first.relu(), second, above, 3),
+    ):
+        trace = {"cascade": cascade_kernel(delay, 3, taps)}.get(kernel, torch.zeros(taps).double())
+        if kernel != "cascade":
+            trace[delay if kernel == "ideal" else 0] = 1
+        expected = torch.zeros(z.shape[1], seen.shape[1]).double()
+        for u in range(length):  # arrives at u + delay, whether or not the stream has ended
+            for s in range(min(length, u + delay + 1)):
+                met = float(trace[u + delay - s]) * (z[s] > 0).double()[:, None] * seen[s]
+                expected += error[u][:, None] * met
+        torch.testing.assert_close(ours[number], expected, **EXACT)
+
+
+@pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("streams", [1, 2])
 def test_ideal_trace_is_autograd_of_the_items_whose_error_arrives(gate: str, streams: int) -> None:
     length, delay = 6, 2
@@ -260,8 +349,10 @@ def cosine_of(a: Tensor, b: Tensor) -> float:
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("make", ["dense", "cnn"])
 @pytest.mark.parametrize(
-    "options", [{}, {"sparse": 1e-4}, {"threshold": 0.1}, {"error": "smeared"}, {"streams": 2}]
-)
+    "options",
+    [{}, {"sparse": 1e-4}, {"threshold": 0.1}, {"error": "smeared"}, {"streams": 2},
+     {"covariance": 0.7}],
+)  # fmt: skip
 def test_similarity_is_that_of_the_gradients_autograd_finds(
     make: str, gate: str, options: dict[str, Any]
 ) -> None:
@@ -418,6 +509,8 @@ def test_autocast_keeps_single_precision_gradients_near_those_without() -> None:
 @pytest.mark.slow
 # torch's own compiler instantiates autograd functions, which torch's own warning forbids
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+# and looks at .grad of whatever it goes on with behind a part that is not compiled
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_compiled_gradients_are_those_of_eager_mode() -> None:
     x, weights = torch.randn(6, 2, 8, 8).double(), torch.randn(100).double()
     model = convert(cnn(norm=False), order=3, delay=2, sparse=1e-6, similarity=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from weft.run.registry import Run
 
 NOT_RUN = "not run"
+NOT_COMPARABLE = "not comparable"
 
 # What may differ between repeats of one setting: none of it changes what is learnt.
 _FREE = frozenset({"seed", "run", "log", "checkpoint", "eval", "data.root", "data.download"})
@@ -33,11 +34,13 @@ class Claim:
         id: short name.
         where: place in the paper, such as `Table 1`.
         metric: our metric it is compared with, such as `test/accuracy`.
-        config: dotted key -> value that a run must have to be compared.
+        config: dotted key -> value that a run must have to be meant: the experiment.
         published: the paper's number.
         note: what a reader must know to compare them, or "".
         tolerance: half a unit of the last published digit, or half the width of a band whose
             middle is `published`; in the metric's unit.
+        pins: dotted key -> value, or list of values, on which the number depends: a run that is
+            meant but differs here is no repeat of the experiment.
     """
 
     id: str
@@ -47,13 +50,14 @@ class Claim:
     published: float
     note: str = ""
     tolerance: float = 0.005
+    pins: dict[str, Any] = field(default_factory=dict)
 
 
 def load_claims(path: Path) -> list[Claim]:
     """The claims in a family's `claims.yaml`.
 
-    The file holds `claims`, a list of the fields of `Claim`, and may hold `config`, which every
-    claim's own `config` extends. Config keys are dotted or nested.
+    The file holds `claims`, a list of the fields of `Claim`, and may hold `config` and `pins`,
+    which every claim's own extend. Config keys are dotted or nested.
 
     Raises:
         ConfigError: listing every mistake with its line.
@@ -64,8 +68,8 @@ def load_claims(path: Path) -> list[Claim]:
     entries = content.get("claims")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError("`claims` must be a list of claims", where=str(path))
-    shared = _flat(content.get("config") or {})
-    known = {field.name: field for field in fields(Claim)}
+    shared, pinned = (_flat(content.get(name) or {}) for name in ("config", "pins"))
+    known = [entry.name for entry in fields(Claim)]
     required = ("id", "where", "metric", "published")
     for number, entry in enumerate(entries):
         place: KeyPath = ("claims", str(number))
@@ -81,8 +85,10 @@ def load_claims(path: Path) -> list[Claim]:
             ConfigError(text, where=where, expected=f"keys {', '.join(known)}") for text in wrong
         ]
         if not wrong:
-            own = _flat(entry.get("config") or {})
-            claims.append(Claim(**{**entry, "config": {**shared, **own}}))
+            own, pins = (_flat(entry.get(name) or {}) for name in ("config", "pins"))
+            config = {**shared, **own}
+            kept = {key: value for key, value in {**pinned, **pins}.items() if key not in config}
+            claims.append(Claim(**{**entry, "config": config, "pins": kept}))
     repeated = {c.id for c in claims if sum(c.id == other.id for other in claims) > 1}
     problems += [
         ConfigError(f"the id `{name}` is used twice", where=str(path)) for name in sorted(repeated)
@@ -95,19 +101,22 @@ def load_claims(path: Path) -> list[Claim]:
 def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     """Published numbers beside the mean and standard error of our finished runs.
 
-    A run counts for a claim if its config has every value the claim lists. Where such runs differ
-    in more than the seed, those with the most steps are used, then those with the most seeds, then
-    the newest; never those with the best result. Of runs with the same seed the newest counts.
+    A run counts for a claim if its config has every value the claim lists, pins too; of a pin that
+    a run's config does not know, as that of an older weft, nothing is held against it. Where runs
+    differ in more than the seed, those with the most steps are used, then those with the most
+    seeds, then the newest; never those with the best result. Of one seed the newest run counts.
 
     Verdict: `met` if |ours - published| <= tolerance, i.e. our mean rounds to the published
     number or lies in the band; else `better` or `worse` by the direction that the runs declare,
-    or `above` or `below` where they declare none, as those of an older weft; `not run` if no
-    finished run matches. The standard error is printed for the reader and does not soften the
-    verdict. A run that ended in NaN counts, and makes the mean one: that is worse than any number.
+    or `above` or `below` where they declare none, as those of an older weft; `not comparable` if
+    the runs that match differ in a pin, which the note names; `not run` if no finished run matches.
+    The standard error is printed for the reader and does not soften the verdict. A run that ended
+    in NaN counts, and makes the mean one: that is worse than any number.
     """
     finished = [(run, _flat(run.config)) for run in runs if run.state == "finished"]
     rows: list[Mapping[str, Cell]] = []
     several: list[str] = []
+    apart: dict[str, None] = {}
     for claim in claims:
         row: dict[str, Cell] = {
             "claim": claim.id,
@@ -118,9 +127,17 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             "note": claim.note,
         }
         settings: dict[tuple[int, str], list[Run]] = {}
+        differing: dict[str, None] = {}
         for run, config in finished:
-            if _matches(config, claim.config) and claim.metric in run.metrics:
+            if not _matches(config, claim.config) or claim.metric not in run.metrics:
+                continue
+            broken = [key for key, value in claim.pins.items() if not _holds(config, key, value)]
+            differing |= dict.fromkeys(broken)
+            if not broken:
                 settings.setdefault((_steps(run), _setting(config)), []).append(run)
+        if differing and not settings:
+            row["verdict"] = NOT_COMPARABLE
+            apart[f"{claim.id} ({', '.join(differing)})"] = None
         if settings:
             chosen = max(settings.values(), key=_weight)
             row |= _ours(claim, chosen)
@@ -134,6 +151,11 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     )
     if any(row["verdict"] in ("above", "below") for row in rows):
         note += "; above, below: the runs do not say which way that is"
+    if apart:
+        note += (
+            "; not comparable: our runs differ from what the number depends on, for "
+            f"{', '.join(apart)}"
+        )
     if several:
         note += (
             f"; runs of several lengths or settings match {', '.join(several)}: "
@@ -226,6 +248,11 @@ def _matches(config: Mapping[str, Any], wanted: dict[str, Any]) -> bool:
         if key not in config or not _same(config[key], wanted[key]):
             return False
     return True
+
+
+def _holds(config: Mapping[str, Any], key: str, value: Any) -> bool:
+    allowed = value if isinstance(value, list) else [value]
+    return key not in config or any(_same(config[key], each) for each in allowed)
 
 
 def _same(one: Any, other: Any) -> bool:

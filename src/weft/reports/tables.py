@@ -28,6 +28,7 @@ TONES: Mapping[str, Tone] = {
     "worse": "bad",
     "interrupted": "muted",
     "not run": "muted",
+    "not comparable": "muted",
 }
 """How the words of a status column are coloured, on paper and in the terminal."""
 

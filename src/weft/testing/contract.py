@@ -206,7 +206,7 @@ def check_claims_name_real_options(recipe: str, folder: Path) -> None:
     claims = load_claims(path)
     _promise(bool(claims), f"{path} states no claims")
     for claim in claims:
-        unknown = sorted(set(claim.config) - known)
+        unknown = sorted({*claim.config, *claim.pins} - known)
         _promise(not unknown, f"the claim `{claim.id}` names {unknown}, which are no options")
 
 

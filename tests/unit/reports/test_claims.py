@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -14,6 +15,7 @@ from weft.config.family import Family
 from weft.errors import ConfigError
 from weft.reports.claims import Claim, compare, load_claims, matched
 from weft.reports.tables import Column, Mean, as_json, format_column, tone_of
+from weft.run.registry import Run
 
 CLAIM = Claim(
     id="mnist-20-10",
@@ -71,6 +73,25 @@ def test_runs_that_do_not_match_do_not_count(other) -> None:
     assert only_row(other)["verdict"] == "not run"
     assert only_row(other).get("ours") is None
     assert only_row(other, accuracy(0.98, 1))["ours"] == Mean(0.98, None, 1)
+
+
+def test_a_run_that_differs_in_what_a_number_depends_on_is_not_comparable() -> None:
+    pinned = replace(CLAIM, pins={"hidden_dim": 512, "norm_op": ["batch", "group"]})
+
+    def told(*runs: Run) -> tuple[str, str]:
+        table = compare([pinned], runs)
+        assert (table.rows[0].get("ours") is None) == (table.rows[0]["verdict"] != "met")
+        return str(table.rows[0]["verdict"]), table.note
+
+    usual = {"hidden_dim": 512, "norm_op": "group"}
+    assert told(accuracy(0.98, **usual))[0] == "met"
+    assert told(accuracy(0.98))[0] == "met"  # a weft that had no such option
+    verdict, note = told(accuracy(0.98, **{**usual, "hidden_dim": 64}))
+    assert verdict == "not comparable" and "for mnist-20-10 (hidden_dim)" in note
+    both = told(accuracy(0.98, **usual), accuracy(0.1, 1, hidden_dim=64, norm_op="none"))
+    assert both[0] == "met" and "not comparable" not in both[1]
+    assert told(accuracy(0.98, delay=50, hidden_dim=64))[0] == "not run"
+    assert tone_of("not comparable") == tone_of("not run")
 
 
 @pytest.mark.parametrize("value", [None, math.nan])
@@ -140,6 +161,7 @@ FILE = """
 config:
   family: cet
   data.dataset: mnist
+pins: {width: 512, optim: {kind: sgd}}
 claims:
   - id: mnist-20
     where: Table 1
@@ -153,6 +175,7 @@ claims:
     published: .343
     tolerance: .0005
     note: another network
+    pins: {width: 9}
 """
 
 
@@ -163,11 +186,12 @@ def test_claims_are_read_with_what_they_share(tmp_path: Path) -> None:
         Claim(
             "mnist-20", "Table 1", "test/accuracy",
             {"family": "cet", "data.dataset": "mnist", "delay": 20, "optim.kind": "adam"}, 0.98,
+            pins={"width": 512},
         ),
         Claim(
             "cifar-5", "appendix", "test/accuracy",
             {"family": "cet", "data.dataset": "cifar10", "delay": 5}, 0.343,
-            "another network", 0.0005,
+            "another network", 0.0005, {"width": 9, "optim.kind": "sgd"},
         ),
     ]  # fmt: skip
 

@@ -64,8 +64,16 @@ class Config(FamilyConfig):
         1, ge=1, description="Independent streams of `batch_size` steps in a batch, over all ranks."
     )
 
+    timescale: Literal["behavioural", "retrograde"] = Field(
+        "behavioural",
+        description="Whether every layer gets its error `delay` steps late, or an error takes "
+        "`delay` steps from each layer to the one below; then none is lost.",
+    )
     delay: int = Field(
-        5, ge=0, description="Time steps between an input and the arrival of its error."
+        5,
+        ge=0,
+        description="Time steps between an input and the arrival of its error; on the retrograde "
+        "timescale, for each layer on its way back.",
     )
     order: int = Field(
         6, ge=1, le=200, description="Stages of the cascade; 1 is the exponential trace."
@@ -74,18 +82,37 @@ class Config(FamilyConfig):
         "cascade",
         description="Trace: cascade of `order` stages; ideal, a pure delay; sideways, no memory.",
     )
-    readout: Literal["last", "optimal"] = Field(
+    readout: Literal["last", "optimal", "legendre"] = Field(
         "last",
-        description="What is read from the cascade: its last stage, or the mix of all stages "
-        "with most of its energy at the delay.",
+        description="What is read: the last stage of the cascade; the mix of all its stages with "
+        "most of its energy at the delay; or such a mix of the states of a Legendre delay system.",
+    )
+    covariance: float | None = Field(
+        None,
+        gt=0,
+        description="Traces hold what differs from a running mean of the activity, and the mean "
+        "meets the sum of errors: weight of the first part. 1 is unbiased; null is the plain form.",
     )
     error: Literal["impulse", "smeared"] = Field(
-        "impulse", description="Whether an error arrives at one step or spread by the same kernel."
+        "impulse",
+        description="Whether an error arrives at one step or spread by the same kernel; on the "
+        "retrograde timescale it is its gate that is spread.",
     )
     gate: Literal["auto", "trace", "both", "error"] = Field(
         "auto",
         description="Where the ReLU's derivative acts: on the trace, the error, or both; "
-        "auto: both in dense layers, trace in convolutions.",
+        "auto: both in dense layers, trace in convolutions and on the retrograde timescale.",
+    )
+    theta_threshold: float = Field(
+        0.0,
+        ge=0,
+        description="Retrograde: a gate below this times its kernel's largest value is closed.",
+    )
+    effective_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Retrograde: steps for which a kernel is made, beside those of the delays; "
+        "null: `batch_size`.",
     )
     sparse_inputs: bool = Field(
         False, description="Whether items with (almost) no error are left out of the traces."
@@ -113,6 +140,17 @@ class Config(FamilyConfig):
         ge=0,
         lt=1,
         description="Only items with a loss at or above this quantile of their stream are learnt.",
+    )
+    input_accumulation: int = Field(
+        1, ge=1, description="Parts of a stream, every n-th item each, that have a quantile each."
+    )
+    random_times: bool = Field(
+        False, description="Whether the items learnt get times at random, in place of their own."
+    )
+    bn_from: Literal["kept", "full"] = Field(
+        "kept",
+        description="Whether batch norm standardises the items learnt by their own statistics, or "
+        "by those of the full stream.",
     )
 
     arch: Literal["mlp", "cnn"] = Field(
@@ -150,7 +188,16 @@ class Config(FamilyConfig):
     def kept_items(self) -> int:
         """Time steps of a stream that are learnt: those from the quantile of the loss upwards."""
         # The quantile lies at position q(B-1) of the sorted losses; 1e-9 absorbs rounding in q.
-        return self.batch_size - math.ceil(self.top_quantile * (self.batch_size - 1) - 1e-9)
+        size = self.batch_size // self.input_accumulation
+        return self.input_accumulation * (size - math.ceil(self.top_quantile * (size - 1) - 1e-9))
+
+    @property
+    def taps(self) -> int | None:
+        """Length of a retrograde kernel, which is the same in all layers; else None."""
+        if self.timescale == "behavioural":
+            return None
+        layers_below = 2 if self.arch == "mlp" else 4
+        return (self.effective_batch or self.batch_size) + layers_below * self.delay + 5
 
     @property
     def sparse(self) -> float | None:
@@ -185,7 +232,7 @@ class Config(FamilyConfig):
         )
         yield Rule(
             ("delay", "batch_size", "carry"),
-            self.delay >= self.batch_size and not self.carry,
+            self.delay >= self.batch_size and not self.carry and self.taps is None,
             f"`delay` {self.delay} is not below `batch_size` {self.batch_size}: every error would "
             "arrive after the end of its stream",
             "lower `delay`, raise `batch_size`, or set `carry` to true, which loses none",
@@ -195,6 +242,40 @@ class Config(FamilyConfig):
             self.carry and self.top_quantile > 0,
             "`carry` and `top_quantile` exclude each other: to carry a stream on takes all of it",
             "set `carry` to false or `top_quantile` to 0",
+        )
+        yield Rule(
+            ("carry", "timescale"),
+            self.carry and self.timescale == "retrograde",
+            "`carry` has no meaning on the retrograde timescale, on which no error is lost",
+            "set `carry` to false",
+        )
+        yield Rule(
+            ("theta_threshold", "effective_batch", "timescale"),
+            self.timescale == "behavioural"
+            and (self.theta_threshold > 0 or self.effective_batch is not None),
+            "`theta_threshold` and `effective_batch` are of the retrograde timescale",
+            "leave them out, or set `timescale` to retrograde",
+        )
+        yield Rule(
+            ("input_accumulation", "random_times", "bn_from", "top_quantile"),
+            self.top_quantile == 0
+            and (self.input_accumulation > 1 or self.random_times or self.bn_from == "full"),
+            "`input_accumulation`, `random_times` and `bn_from` are for runs that learn from a "
+            "part of their items",
+            "set `top_quantile` above 0, or leave them out",
+        )
+        yield Rule(
+            ("input_accumulation", "batch_size"),
+            self.batch_size % self.input_accumulation != 0,
+            f"`batch_size` {self.batch_size} cannot be cut into `input_accumulation` "
+            f"{self.input_accumulation} equal parts",
+            "set `input_accumulation` to a divisor of `batch_size`",
+        )
+        yield Rule(
+            ("bn_from", "arch", "norm_op"),
+            self.bn_from == "full" and (self.arch != "cnn" or self.norm_op != "batch"),
+            "`bn_from` full needs a cnn with `norm_op` batch: nothing else has such statistics",
+            "leave `bn_from` at kept",
         )
         yield Rule(
             ("carry", "engine.accumulation"),

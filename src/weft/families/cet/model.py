@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -18,13 +20,16 @@ NormOp = Literal["batch", "group", "instance", "layer", "none"]
 CHANNELS = (32, 64, 128)
 
 
-def mlp(shape: tuple[int, int, int], hidden_dim: int, num_classes: int) -> nn.Sequential:
+def mlp(
+    shape: tuple[int, int, int], hidden_dim: int, num_classes: int, *, plain_output: bool = False
+) -> nn.Sequential:
     """Dense layers w1, w2, w3 with a ReLU after each but the last.
 
     Args:
         shape: (C, H, W) of an image.
         hidden_dim: units in each of the two hidden layers.
         num_classes: K.
+        plain_output: whether the last layer begins as torch lets it, see `initialised`.
     Returns: a network from images (R, C, H, W) to logits (R, K).
     """
     channels, height, width = shape
@@ -38,7 +43,7 @@ def mlp(shape: tuple[int, int, int], hidden_dim: int, num_classes: int) -> nn.Se
             w3=nn.Linear(hidden_dim, num_classes),
         )
     )
-    return initialised(model)
+    return initialised(model, plain_output)
 
 
 def cnn(
@@ -47,6 +52,8 @@ def cnn(
     num_classes: int,
     norm_op: NormOp = "batch",
     p_drop: float = 0.0,
+    *,
+    plain_output: bool = False,
 ) -> nn.Sequential:
     """Convolutions c1, c2, c3 of 32, 64 and 128 channels, then dense layers w1 and w2.
 
@@ -60,6 +67,7 @@ def cnn(
             `group`: over all of an item, a gain per channel; `layer`: the same, a gain per
             position and channel; `instance`: each channel of an item; `none`.
         p_drop: share of units dropped.
+        plain_output: whether the last layer begins as torch lets it, see `initialised`.
     Returns: a network from images (R, C, H, W) to logits (R, K).
     Raises:
         ConfigError: if the images are too small for three pools, or for `instance`.
@@ -90,17 +98,22 @@ def cnn(
     parts["relu4"] = nn.ReLU()
     parts["w2"] = nn.Linear(hidden_dim, num_classes)
     # Channels last makes a training step on CIFAR-10 shapes 1.7 times as fast (CPU, 157 -> 87 ms).
-    return channels_last(initialised(nn.Sequential(parts)))
+    return channels_last(initialised(nn.Sequential(parts), plain_output))
 
 
-def initialised(model: nn.Sequential) -> nn.Sequential:
-    """`model` with Xavier-uniform weights, and biases uniform in ±sqrt(6 / (outputs + 1))."""
-    for layer in model:
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-            assert layer.bias is not None
-            bound = (6 / (len(layer.bias) + 1)) ** 0.5
-            nn.init.uniform_(layer.bias, -bound, bound)
+def initialised(model: nn.Sequential, plain_output: bool = False) -> nn.Sequential:
+    """`model` with Xavier-uniform weights, and biases uniform in ±sqrt(6 / (outputs + 1)).
+
+    Args:
+        plain_output: whether the last layer is left as torch makes it, as the original does on
+            the retrograde timescale.
+    """
+    layers = [layer for layer in model if isinstance(layer, nn.Linear | nn.Conv2d)]
+    for layer in layers[:-1] if plain_output else layers:
+        nn.init.xavier_uniform_(layer.weight)
+        assert layer.bias is not None
+        bound = (6 / (len(layer.bias) + 1)) ** 0.5
+        nn.init.uniform_(layer.bias, -bound, bound)
     return model
 
 
@@ -112,15 +125,28 @@ class StreamNorm(nn.BatchNorm2d):
 
     Attributes:
         streams: streams of equal length in a batch, one after another along dimension 0.
+        lends: whether the statistics of the present batch are kept in `lent`.
+        lent: mean and variance of each stream, by which batches are standardised in place of their
+            own; as a rule there are none. See `lending`.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=False)
         self.streams = 1
+        self.lends, self.lent = False, list[tuple[Tensor, Tensor]]()
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalises x (R, C, H, W); in eval mode by the running statistics."""
-        if not self.training or self.streams == 1:
+        if not self.training:
+            return super().forward(x)
+        if self.lends:
+            self.lent = [_moments(part) for part in x.chunk(self.streams)]
+        elif self.lent:
+            parts = zip(x.chunk(self.streams), self.lent, strict=True)
+            return torch.cat(
+                [F.batch_norm(part, *lent, training=False, eps=self.eps) for part, lent in parts]
+            )
+        if self.streams == 1:
             return super().forward(x)
         assert self.running_mean is not None and self.running_var is not None
         assert self.momentum is not None
@@ -140,6 +166,32 @@ class StreamNorm(nn.BatchNorm2d):
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.add_(1)
         return torch.cat(outs)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel, over items and places, as batch norm takes them."""
+    variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+    return mean, variance
+
+
+@contextmanager
+def lending(model: nn.Module) -> Iterator[None]:
+    """What the norms see within, standardises the batches after it, until `keep_own`."""
+    norms = [module for module in model.modules() if isinstance(module, StreamNorm)]
+    for norm in norms:
+        norm.lends = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.lends = False
+
+
+def keep_own(model: nn.Module) -> None:
+    """Ends what `lending` began: every batch is standardised by its own statistics."""
+    for module in model.modules():
+        if isinstance(module, StreamNorm):
+            module.lent = []
 
 
 def set_streams(model: nn.Module, streams: int) -> None:

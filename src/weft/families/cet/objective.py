@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,7 +30,7 @@ def correct(logits: Tensor, targets: Tensor) -> Tensor:
     return logits.argmax(-1) == wanted
 
 
-def largest(losses: Tensor, count: int) -> Tensor:
+def largest(losses: Tensor, count: int, parts: int = 1) -> Tensor:
     """The time steps of the `count` largest losses of each stream, in order of time.
 
     With count = B - ceil(q (B - 1)) these are the items whose loss is at or above the
@@ -39,6 +40,10 @@ def largest(losses: Tensor, count: int) -> Tensor:
     Args:
         losses: (S, B).
         count: m, 1 <= m <= B.
+        parts: c divides B and m; part j holds items j, j + c, ..., and gives its m / c largest.
     Returns: int64 (S, m), ascending along dimension 1.
     """
-    return losses.topk(count, dim=1).indices.sort(dim=1).values
+    apart = losses.unflatten(1, (-1, parts))
+    places = apart.topk(count // parts, dim=1).indices  # (S, m / c, c)
+    times = places * parts + torch.arange(parts, device=losses.device)
+    return times.flatten(1).sort(dim=1).values

@@ -14,10 +14,12 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_input
 
 from weft.errors import UsageError
+from weft.families.cet.trace.behind import Reading
 from weft.families.cet.trace.conversion import traced_layers
-from weft.families.cet.trace.kernel import cascade_kernel, ideal_kernel, readout_kernel, support
+from weft.families.cet.trace.kernel import FORMS, cascade_kernel, ideal_kernel, support
+from weft.families.cet.trace.moments import Trace
 from weft.families.cet.trace.rule import Gate
-from weft.families.cet.trace.traced import Trace, TracedConv2d, TracedLinear
+from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
 
 
 def kernels(trace: Trace, length: int) -> tuple[Tensor, Tensor]:
@@ -34,8 +36,7 @@ def kernels(trace: Trace, length: int) -> tuple[Tensor, Tensor]:
         return ideal_kernel(0, length), late
     if trace.kernel == "ideal":
         return ideal_kernel(trace.delay, length), late
-    form = readout_kernel if trace.readout == "optimal" else cascade_kernel
-    return form(trace.delay, trace.order, length), late
+    return FORMS[trace.readout](trace.delay, trace.order, length), late
 
 
 def literal_update(
@@ -149,7 +150,7 @@ class _PerItemConv2d(TracedConv2d):
         if not (self.training and torch.is_grad_enabled()):
             return super().forward(x)
         out: Tensor = _PerItem.apply(x, self.weight, self.bias, self)
-        return out if self.does.pool is None else functional.avg_pool2d(out, *self.does.pool)
+        return out
 
 
 class _PerItem(torch.autograd.Function):
@@ -165,18 +166,20 @@ class _PerItem(torch.autograd.Function):
             out = layer._conv_forward(x, weight, bias)
         else:
             out = functional.linear(x, weight, bias)
-        if layer.does.relu:
-            out = out.relu()
-        ctx.save_for_backward(x, weight, out)
-        ctx.layer = layer
+        ctx.save_for_backward(x, weight)
+        ctx.learner, ctx.layer = layer, Reading()
         return out
 
     @staticmethod
-    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, out = ctx.saved_tensors
-        layer = ctx.layer
-        theta = (out > 0).to(out.dtype) if layer.does.relu else torch.ones_like(out)
-        delta = error * theta
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        layer, behind = ctx.learner, ctx.layer.take(delta)
+        error, theta = delta, torch.ones_like(delta)
+        if behind is not None:
+            theta = (behind.hidden > 0).to(delta.dtype)
+            error = behind.error
+            if behind.pool is not None:
+                error = torch.ops.aten.avg_pool2d_backward(error, behind.hidden, *behind.pool)
         grad_x = None
         if isinstance(layer, TracedConv2d):
             if ctx.needs_input_grad[0]:

@@ -17,11 +17,11 @@ from weft.errors import DeviceError
 from weft.families.cet.config import Config
 from weft.families.cet.data import data_spec, load_splits
 from weft.families.cet.figures import report
-from weft.families.cet.model import cnn, mlp, set_streams
+from weft.families.cet.model import cnn, keep_own, lending, mlp, set_streams
 from weft.families.cet.objective import correct, cross_entropy, largest
 from weft.families.cet.score.accuracy import accuracy
 from weft.families.cet.sets.stream import StreamSource
-from weft.families.cet.trace.conversion import clock, convert, similarities
+from weft.families.cet.trace.conversion import clock, convert, similarities, traced_layers
 from weft.nn.norm import batch_statistics
 from weft.task.context import Context
 from weft.task.metric import Metric
@@ -79,6 +79,10 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
             sparse=sparse,
             threshold=config.threshold,
             binary=config.binary,
+            covariance=config.covariance,
+            theta_threshold=config.theta_threshold,
+            timescale=config.timescale,
+            taps=config.taps,
             carry=config.carry,
         )
 
@@ -86,10 +90,20 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
         """The chosen network as it learns by plain back-propagation."""
         config = self.config
         channels, height, width = spec.fields["image"].shape
-        shape = (channels, height, width)
+        shape, plain = (channels, height, width), config.timescale == "retrograde"
+        sizes = shape, config.hidden_dim, spec.num_classes
         if config.arch == "mlp":
-            return mlp(shape, config.hidden_dim, spec.num_classes)
-        return cnn(shape, config.hidden_dim, spec.num_classes, config.norm_op, config.p_drop)
+            return mlp(*sizes, plain_output=plain)
+        return cnn(*sizes, config.norm_op, config.p_drop, plain_output=plain)
+
+    def draw(self, batch: Batch, ctx: Context) -> Batch:
+        """The batch, with `times` (S, m), the times that items learnt from get, if at random."""
+        if not self.config.random_times:
+            return batch
+        streams, length = batch["image"].shape[:2]
+        draws = torch.rand(streams, length, generator=ctx.generator("times"), device=ctx.device)
+        times = draws.argsort(dim=1)[:, : self.config.kept_items].sort(dim=1).values
+        return {**batch, "times": times}
 
     def loss(
         self, model: nn.Module, batch: Batch, ctx: Context
@@ -112,11 +126,12 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
             logits = all_logits = _logits(model, images)
             loss = cross_entropy(logits, targets).mean()
         else:
-            all_logits, times = self._gate(model, images, targets)
-            number = torch.arange(streams, device=times.device)[:, None].expand_as(times)
-            time.keep(times.flatten(), number.flatten(), length=length)
-            logits = _logits(model, images[number, times])
-            loss = cross_entropy(logits, targets[number, times]).mean()
+            all_logits, kept = self._gate(model, images, targets)
+            number = torch.arange(streams, device=kept.device)[:, None].expand_as(kept)
+            time.keep(batch.get("times", kept).flatten(), number.flatten(), length=length)
+            logits = _logits(model, images[number, kept])
+            keep_own(model)
+            loss = cross_entropy(logits, targets[number, kept]).mean()
         if not ctx.log:
             return loss, {}
         return loss, {"accuracy": correct(all_logits, targets).float().mean()}
@@ -128,9 +143,13 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
 
     def _gate(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of all items, and the times (S, m) of those with the largest losses."""
-        with torch.no_grad(), batch_statistics(model):
+        config = self.config
+        # The statistics that items are standardised by are those that evaluation will use.
+        of_all = lending(model) if config.bn_from == "full" else batch_statistics(model)
+        with torch.no_grad(), of_all:
             logits = _logits(model, images)
-            return logits, largest(cross_entropy(logits, targets), self.config.kept_items)
+        losses = cross_entropy(logits, targets)
+        return logits, largest(losses, config.kept_items, config.input_accumulation)
 
     def evaluate(self, model: nn.Module, source: StreamSource, ctx: Context) -> dict[str, float]:
         """Accuracy, a share, and mean cross-entropy in nats, over all items of `source`."""
@@ -138,12 +157,16 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
 
     def scalars(self, model: nn.Module) -> dict[str, Tensor]:
         """Per layer: `sim/`, cosine of update and true gradient; `sim_centred/`, the same without
-        the mean activity; `gain/`, length of the update along the true gradient."""
+        the mean activity; `gain/`, length of the update along the true gradient. The retrograde
+        timescale leaves out the last layer, which learns exactly."""
         if not clock(model).similarity:
             return {}
+        exact = self.config.timescale == "retrograde"
+        layers = traced_layers(model)
         return {
             f"{name}/{layer}": value
             for layer, values in similarities(model).items()
+            if layers[layer].trace.delay > 0 or not exact
             for name, value in zip(report.SIMILARITIES, values.unbind(), strict=True)
         }
 

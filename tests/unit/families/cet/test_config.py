@@ -40,6 +40,13 @@ def resolve(*words: str) -> Any:
             ("carry", "accumulation` 1"),
         ),
         ({"carry": True, "engine": {"nonfinite": "skip"}}, ("carry", "nonfinite` stop")),
+        ({"carry": True, "timescale": "retrograde"}, ("carry", "no error is lost")),
+        ({"theta_threshold": 0.1}, ("theta_threshold", "retrograde")),
+        ({"effective_batch": 9}, ("effective_batch", "retrograde")),
+        ({"random_times": True}, ("random_times", "top_quantile")),
+        ({"input_accumulation": 2}, ("input_accumulation", "top_quantile")),
+        ({"input_accumulation": 3, "top_quantile": 0.5}, ("128", "3", "divisor")),
+        ({"bn_from": "full", "top_quantile": 0.5}, ("bn_from", "cnn")),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(
@@ -79,6 +86,23 @@ def test_kept_items_are_those_from_the_quantile_upwards(
     batch_size: int, quantile: float, kept: int
 ) -> None:
     assert config(batch_size=batch_size, top_quantile=quantile).kept_items == kept
+
+
+def test_parts_of_a_stream_keep_their_own_share() -> None:
+    assert config(batch_size=128, top_quantile=0.5, input_accumulation=4).kept_items == 4 * 16
+    assert config(batch_size=1280, top_quantile=0.9875, input_accumulation=2).kept_items == 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("values", "taps"),
+    [({"timescale": "behavioural"}, None), ({"arch": "mlp"}, 1280 + 2 * 600 + 5),
+     ({"arch": "cnn"}, 1280 + 4 * 600 + 5), ({"effective_batch": 40}, 40 + 2 * 600 + 5)],
+)  # fmt: skip
+def test_a_retrograde_kernel_is_as_long_as_the_original_s(
+    values: dict[str, Any], taps: int | None
+) -> None:
+    usual = {"batch_size": 1280, "delay": 600, "timescale": "retrograde"}
+    assert config(**{**usual, **values}).taps == taps
 
 
 def test_a_relative_sparse_threshold_is_in_units_of_one_item_of_the_mean_loss() -> None:
@@ -145,6 +169,15 @@ def test_the_mnist_preset_is_the_readmes_command() -> None:
     assert mnist.eval.every == "390 steps"
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+def test_the_retrograde_presets_are_the_readmes_commands(dataset: str) -> None:
+    found = resolve(f"cet/{dataset}-retrograde")
+    assert (found.timescale, found.batch_size, found.hidden_dim) == ("retrograde", 1280, 512)
+    assert (found.kept_items, found.schedule.warmup, found.schedule.min_lr) == (16, 0.2, 0.1)
+    assert (found.optim.kind, found.data.dataset) == ("adamw", dataset)
+    assert found.eval.every == {"mnist": "100 steps", "cifar10": "3125 steps"}[dataset]
+
+
 def test_the_claims_are_the_papers_table() -> None:
     claims = {claim.id: claim for claim in load_claims(FAMILY.home / "claims.yaml")}
     assert len(claims) == 18
@@ -155,7 +188,12 @@ def test_the_claims_are_the_papers_table() -> None:
 def test_claims_name_keys_and_values_that_a_config_takes() -> None:
     for claim in load_claims(FAMILY.home / "claims.yaml"):
         words = [f"{key}={str(value).lower()}" for key, value in claim.config.items()]
-        resolve(f"cet/{claim.config['data.dataset']}", *words)
+        found = resolve(f"cet/{claim.config['data.dataset']}", *words).plain()
+        for key, pinned in claim.pins.items():  # the preset itself is comparable
+            value = found
+            for part in key.split("."):
+                value = value[part]
+            assert value == pinned, key
 
 
 def test_finding_the_family_imports_no_torch() -> None:

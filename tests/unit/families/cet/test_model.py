@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from weft.errors import ConfigError
-from weft.families.cet.model import StreamNorm, cnn, mlp, set_streams
+from weft.families.cet.model import StreamNorm, cnn, keep_own, lending, mlp, set_streams
 from weft.nn.norm import batch_statistics
 
 NORM_OPS = ("batch", "group", "instance", "layer", "none")
@@ -140,3 +140,31 @@ def test_foreign_statistics_stay_and_outputs_are_those_of_training(streams: int)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(model(x), frozen)
     assert not torch.equal(before["norm1.running_mean"], model.state_dict()["norm1.running_mean"])
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_lent_statistics_standardise_later_batches_until_further_notice(streams: int) -> None:
+    norm = StreamNorm(3)
+    norm.streams = streams
+    full, part = images(12, 3, 2, 2), images(4, 3, 2, 2, seed=1)
+    with torch.no_grad(), lending(norm):
+        norm(full)
+    running = norm.running_mean.clone()
+    found = norm(part)
+    for all_of_it, kept, ours in zip(
+        full.chunk(streams), part.chunk(streams), found.chunk(streams), strict=True
+    ):
+        centre = all_of_it.mean((0, 2, 3))[:, None, None]
+        spread = all_of_it.var((0, 2, 3), correction=0)[:, None, None]
+        assert torch.allclose(ours, (kept - centre) / (spread + norm.eps).sqrt(), atol=1e-6)
+    assert torch.equal(norm.running_mean, running)  # which moved with the full batch, once
+    keep_own(norm)
+    assert torch.allclose(norm(part).mean((0, 2, 3)), torch.zeros(3), atol=1e-6)
+
+
+def test_the_last_layer_may_begin_as_torch_lets_it() -> None:
+    def bias(plain: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        return mlp((1, 8, 8), 300, 10, plain_output=plain)[-1].bias.detach().abs().max()
+
+    assert bias(True) <= 300**-0.5 < bias(False)

@@ -58,3 +58,10 @@ def test_equal_losses_keep_the_same_number_of_items() -> None:
 def test_loss_of_no_knowledge_is_the_log_of_the_number_of_classes(classes: int) -> None:
     loss = cross_entropy(torch.zeros(1, 3, classes), torch.zeros(1, 3, dtype=torch.long))
     assert torch.allclose(loss, torch.tensor(float(classes)).log().expand(1, 3))
+
+
+def test_parts_of_a_stream_give_their_own_largest() -> None:
+    losses = torch.tensor([[9.0, 1.0, 8.0, 2.0, 7.0, 3.0], [0.0, 5.0, 1.0, 6.0, 2.0, 7.0]])
+    assert largest(losses, 2, parts=2).tolist() == [[0, 5], [4, 5]]
+    assert largest(losses, 4, parts=2).tolist() == [[0, 2, 3, 5], [2, 3, 4, 5]]
+    assert torch.equal(largest(losses, 3, parts=1), largest(losses, 3))

@@ -151,13 +151,53 @@ def test_an_ungated_step_after_a_gated_one_sees_whole_streams() -> None:
     "option",
     [{"order": 1}, {"readout": "optimal"}, {"error": "smeared"}, {"kernel": "sideways"},
      {"gate": "error"}, {"gate": "trace"}, {"threshold": 0.5}, {"binary": 0.5},
-     {"sparse_inputs": True, "sparse_threshold": 2e-3}, {"top_quantile": 0.5}],
+     {"sparse_inputs": True, "sparse_threshold": 2e-3}, {"top_quantile": 0.5},
+     {"covariance": 1.0}, {"readout": "legendre"}, {"timescale": "retrograde"}],
     ids=str,
 )  # fmt: skip
 def test_every_option_of_the_rule_changes_the_update(option: dict[str, Any]) -> None:
     usual, other, data = task(), task(**option), batch()
     a, b = gradients(usual, build(usual), data), gradients(other, build(other), data)
     assert not torch.allclose(a["w1.weight"], b["w1.weight"], rtol=1e-3)
+
+
+RETROGRADE = {"timescale": "retrograde", "top_quantile": 0.5}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"error": "smeared"}, {"theta_threshold": 30.0}, {"effective_batch": 2}, {"bn_from": "full"},
+     {"input_accumulation": 2}, {"order": 1}, {"random_times": True}],
+    ids=str,
+)  # fmt: skip
+def test_every_option_of_the_retrograde_rule_changes_the_update(option: dict[str, Any]) -> None:
+    usual, other = (task(arch="cnn", **RETROGRADE, **more) for more in ({}, option))
+    data = batch()
+    a = gradients(usual, build(usual), data)
+    b = gradients(other, build(other), other.draw(data, context()))
+    assert not torch.allclose(a["c1.weight"], b["c1.weight"], rtol=1e-3)
+
+
+def test_times_at_random_are_sorted_distinct_and_drawn_anew_at_each_step() -> None:
+    drawing = task(random_times=True, **RETROGRADE)
+    first, again, later = (drawing.draw(batch(2), context(step))["times"] for step in (0, 0, 1))
+    assert first.shape == (2, 6) and int(first.max()) < LENGTH
+    assert bool((first.diff(dim=1) > 0).all())
+    assert torch.equal(first, again) and not torch.equal(first, later)
+
+
+def test_the_retrograde_output_layer_learns_exactly_and_is_not_compared() -> None:
+    watched = task(track_sim=True, timescale="retrograde")
+    model, data = build(watched), batch()
+    found = gradients(watched, model, data)
+    plain = build(watched, plain=True)
+    loss = cross_entropy(plain(data["image"][0]), data["label"][0]).mean()
+    expected = autograd(plain, loss)
+    for name in ("w3.weight", "w3.bias", "w2.bias", "w1.bias"):
+        assert torch.allclose(found[name], expected[name], rtol=1e-10, atol=1e-13)
+    assert not torch.allclose(found["w1.weight"], expected["w1.weight"], rtol=1e-3)
+    layers = {name.partition("/")[2] for name in watched.scalars(model)}
+    assert layers == {"w1", "w2"}
 
 
 def test_the_loss_and_accuracy_are_those_of_the_plain_network() -> None:

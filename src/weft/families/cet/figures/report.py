@@ -68,14 +68,18 @@ def kernels(config: Config) -> Named:
     )
     if config.kernel == "sideways":
         axes.axvline(0, color="C5", linewidth=2.8, label="no memory" + THIS_RUN)
-    title = f"What the trace remembers (delay {delay})"
+    read = "" if config.readout == "last" else f", {_readout(config)}"
+    title = f"What the trace remembers (delay {delay}{read})"
     label_axes(axes, title, _time("time since the input"), "weight in the trace")
     axes.set_xlim(0, shown - 1)
     axes.legend(loc="upper right")
     caption = (
         "Weight of an input in the trace, by how long ago it was shown; its error arrives at the "
-        f"dotted line. {RHO} is the share of the trace's energy at that moment."
+        f"dotted line. {RHO} is the share of the trace's energy at that moment. Read: "
+        f"{_readout(config)}."
     )
+    if config.taps is not None:
+        caption += " This is the layer below the last; those further below wait longer."
     return "kernels", caption, figure
 
 
@@ -87,6 +91,7 @@ def pairing_matrix(config: Config) -> Named:
     matrix = pairing(
         config.delay, config.order, length,
         kernel=config.kernel, readout=config.readout, error=config.error, carry=config.carry,
+        taps=config.taps,
     ).matrix  # fmt: skip
     reach = float(matrix.abs().max())
     figure = Figure(figsize=(5.4, 4.3), layout="constrained")
@@ -103,7 +108,7 @@ def pairing_matrix(config: Config) -> Named:
         interpolation="nearest",
     )
     axes.plot(ends, ends, color="0.45", linewidth=0.8, linestyle=DOTTED)
-    if config.delay > 0:
+    if config.delay > 0 and config.taps is None:
         lost = ends[1] - config.delay
         axes.axhspan(lost, ends[1], facecolor="none", edgecolor="0.75", hatch="////", linewidth=0)
         if config.delay > 0.05 * length:
@@ -254,6 +259,8 @@ def kernel_of(config: Config, order: int, kernel: Kernel) -> Tensor:
     """k[0..B-1], float64, as the rule of this run would use it for `order` and `kernel`; all that
     is not 0, and at least 3 T + 13 taps, in carry mode."""
     length = config.batch_size
+    if config.taps is not None:
+        return trace_kernel(config.delay, order, config.taps, kernel, config.readout)
     if config.carry:
         taps = support(config.delay, order, kernel)
         kept = trace_kernel(config.delay, order, taps, kernel, config.readout)
@@ -272,6 +279,14 @@ def _own_name(config: Config) -> str:
     return {
         "cascade": _cascade(config.order), "ideal": "ideal delay", "sideways": "no memory"
     }[config.kernel]  # fmt: skip
+
+
+def _readout(config: Config) -> str:
+    return {
+        "last": "the last stage",
+        "optimal": "the best mix of all stages",
+        "legendre": "the best mix of Legendre states",
+    }[config.readout]
 
 
 def _time(what: str) -> str:

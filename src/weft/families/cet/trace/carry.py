@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.errors import UsageError
+from weft.families.cet.trace.memory import Memory
 
 
 class Past(NamedTuple):
@@ -29,7 +29,7 @@ class Past(NamedTuple):
     errors: Tensor
 
 
-class History(nn.Module):
+class History(Memory):
     """The last steps of a layer's stored activity and gate, and its last errors, of each stream.
 
     All buffers are empty until the first batch, before which there was nothing: zeros. They go
@@ -40,6 +40,7 @@ class History(nn.Module):
         opened: gate of the ReLU, bool, shape (S, P - B, ...); stays empty without a ReLU.
         entered: bool, shape (S, P - B).
         errors: shape (S, E - B, ...).
+        turn: batches taken in by this object.
     """
 
     x: Tensor
@@ -48,10 +49,25 @@ class History(nn.Module):
     errors: Tensor
 
     def __init__(self) -> None:
-        super().__init__()
-        for name in ("x", "opened", "entered", "errors"):
-            kind = torch.bool if name in ("opened", "entered") else None
-            self.register_buffer(name, torch.empty(0, dtype=kind))
+        super().__init__(x=None, opened=torch.bool, entered=torch.bool, errors=None)
+        self.turn = 0
+
+    def check(self, turn: int, name: str) -> None:
+        """Refuses a second error for one batch.
+
+        Args:
+            turn: `self.turn` at the forward pass.
+            name: of the layer.
+        Raises: UsageError if a batch has been taken in since then.
+        """
+        if turn != self.turn:
+            raise UsageError(
+                f"layer `{name}` is given a second error for one batch, by a second call or a "
+                "second backward pass",
+                where="carry",
+                expected="one call and one backward pass a batch: they move the stream on",
+                hint="convert(model, ..., carry=False)",
+            )
 
     def advance(
         self,
@@ -71,6 +87,7 @@ class History(nn.Module):
             entered: which rows' activity enters the trace, shape (R,); all if None.
         Raises: UsageError if the batch has other streams or shapes than those before it.
         """
+        self.turn += 1
         late, past = (size - len(x) // streams for size in matrix.shape)
         if entered is None:
             entered = torch.ones(len(x), dtype=torch.bool, device=x.device)
@@ -81,15 +98,6 @@ class History(nn.Module):
             hidden, gate = _join(self.opened, hidden, streams, past)
             self.opened = gate > 0
         return Past(every_x, hidden, every_entered.view(streams, -1), every_error)
-
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **options: Any
-    ) -> None:
-        for name, buffer in list(self.named_buffers(recurse=False)):
-            saved = state_dict.get(prefix + name)
-            if saved is not None:
-                setattr(self, name, torch.empty_like(saved, device=buffer.device))
-        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
 
 def latest(rows: Tensor, streams: int, steps: int) -> Tensor:

@@ -11,15 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import UsageError
+from weft.families.cet.trace.behind import READ, pair, read_functions
 from weft.families.cet.trace.carry import History
+from weft.families.cet.trace.flow import Flow
 from weft.families.cet.trace.kernel import ErrorShape, Kernel, Readout
+from weft.families.cet.trace.memory import RunningMean
+from weft.families.cet.trace.moments import Clock, Trace
 from weft.families.cet.trace.operation import Conv, Dense
-from weft.families.cet.trace.pool import Pool
 from weft.families.cet.trace.rule import Gate, Rule
-from weft.families.cet.trace.traced import Absorbed, Clock, Trace, TracedConv2d, TracedLinear
+from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
+from weft.families.cet.trace.watch import Watch
 
 log = logging.getLogger(__name__)
 
+Timescale = Literal["behavioural", "retrograde"]
 PerLayer = Mapping[str, int]
 """A value for every layer, by its name in the model."""
 
@@ -36,18 +41,26 @@ def convert(
     sparse: float | None = None,
     threshold: float | None = None,
     binary: float | None = None,
+    covariance: float | None = None,
+    theta_threshold: float = 0.0,
+    timescale: Timescale = "behavioural",
+    taps: int | None = None,
     similarity: bool = False,
     streams: int = 1,
     carry: bool = False,
     per_layer: Mapping[str, Mapping[str, Any]] | None = None,
+    verbose: bool = False,
 ) -> nn.Module:
     """Makes every `nn.Linear` and `nn.Conv2d` of `model` learn by an eligibility trace, in place.
 
     Dimension 0 of what a layer sees is time: `streams` independent streams of equal length, one
-    after another. Parameters, state_dict keys and eval outputs stay as they are. A ReLU, and behind
-    it an average pool, that follows a layer inside an `nn.Sequential` is computed by that layer;
-    any other non-linearity stays outside, and its derivative belongs to the error. Layers of other
-    types train by ordinary back-propagation, with one logged notice.
+    after another. Nothing else that can be seen of the model changes: every module stays where it
+    is and computes what it did, so outputs, parameters, state_dict keys, hooks, slices and later
+    changes of the model are as before. A layer learns at run time which `nn.ReLU` is given its
+    output, and which `nn.AvgPool2d` the ReLU's; a ReLU that is a function call is read if torch.fx
+    foresees it, in passes through the whole model that are not compiled. The derivative of any
+    other non-linearity belongs to the error. `summary` says which gate acts where.
+    Layers of other types train by ordinary back-propagation, with one logged notice.
 
     Args:
         model: any module; an earlier conversion is undone first.
@@ -56,7 +69,14 @@ def convert(
         gate: where the ReLU's derivative sits; `auto` is `both` for linear layers and `trace` for
             convolutions, as in the paper.
         kernel, readout, error: see `kernel.pairing`.
-        sparse, threshold, binary: see `rule.Rule`.
+        sparse, threshold, binary, covariance, theta_threshold: see `rule.Rule`. The covariance
+            form has a running mean in the state_dict, as `LAYER.mean.*`.
+        timescale: `behavioural`: every layer gets its error `delay` steps late. `retrograde`: an
+            error takes `delay` steps from each layer to the one below, so that a layer r layers
+            below the last gets it r T late; none is lost. Layers that follow each other must then
+            be known (torch.fx finds them), or `delay` be given by layer. `auto` is gate `trace`.
+        taps: of a retrograde kernel, over which it is normalised; the largest delay and twice the
+            length of a stream cover everything.
         similarity: whether backward passes compare updates with the true gradient; may be switched
             at any time by `clock(model).similarity`.
         streams: number of independent streams in a batch.
@@ -64,21 +84,39 @@ def convert(
             arrives later meets what the batches before left. That joins the state_dict, as
             `LAYER.history.*`. Every batch takes one backward pass; another `convert` begins anew.
         per_layer: layer name -> options (`order` to `binary`) that differ for that layer.
+        verbose: whether `summary` is printed.
     Returns: `model`.
-    Raises: UsageError if an option is out of range or names a layer the model does not have, or
-        if a layer that stands in several places of the model would have to carry.
+    Raises: UsageError if there is nothing to convert, if an option is out of range or names a
+        layer the model does not have, or if a layer that stands in several places of the model
+        would have to carry.
     """
     if streams < 1:
         raise UsageError(f"streams is {streams}", where="convert", expected="int >= 1")
+    if (timescale == "retrograde") != (taps is not None) or (carry and taps is not None):
+        raise UsageError(
+            f"timescale is {timescale!r}, taps is {taps!r}, carry is {carry!r}",
+            where="convert",
+            expected="taps for timescale='retrograde' and for it alone, and then no carry",
+        )
     layers = {
         name: module
         for name, module in revert(model).named_modules()
         if isinstance(module, nn.Linear | nn.Conv2d) and type(module) in (nn.Linear, nn.Conv2d)
     }
+    if not layers:
+        raise UsageError(
+            f"{type(model).__name__} has no layer to convert",
+            where="convert",
+            expected="an nn.Linear or nn.Conv2d; subclasses are left alone",
+        )
     common = {
         "order": order, "delay": delay, "gate": gate, "kernel": kernel, "readout": readout,
         "error": error, "sparse": sparse, "threshold": threshold, "binary": binary,
+        "covariance": covariance, "theta_threshold": theta_threshold,
     }  # fmt: skip
+    flow = Flow(model, layers)
+    if timescale == "retrograde":
+        common["delay"] = _backwards(flow, delay)
     options = {name: _options(name, common, per_layer or {}) for name in layers}
     for mapping in (per_layer, *common.values()):
         if isinstance(mapping, Mapping):
@@ -86,24 +124,62 @@ def convert(
     if carry:
         _refuse_reuse(model, layers)
     shared = Clock(streams, similarity)
-    behind = _absorb(model, set(layers.values()))
+    followers = flow.followers()
     for name, layer in layers.items():
-        relu, pool = behind.get(layer, (False, None))
-        _swap(layer, shared, options[name], relu, pool, carry)
+        chosen = options[name]
+        if chosen["gate"] == "auto":
+            traces = isinstance(layer, nn.Conv2d) or timescale == "retrograde"
+            chosen["gate"] = "trace" if traces else "both"
+        watch = Watch(name, chosen["gate"], shared.told, followers[name])
+        _swap(layer, shared, chosen, watch, carry, taps)
+    for module in model.modules():
+        if type(module) in READ:
+            _become(module, READ[type(module)])
+    model.register_forward_pre_hook(shared.begin)
+    if "function" in followers.values():
+        model.register_forward_hook(read_functions)
+    _note_gates(model, gate, per_layer or {})
     _note_untraced(model)
+    if verbose:
+        print(summary(model))
     return model
 
 
 def revert(model: nn.Module) -> nn.Module:
     """Undoes `convert` in place and returns `model`; a model never converted stays as it is."""
+    plain = {read: kind for kind, read in READ.items()}
     for module in model.modules():
-        for name, child in module._modules.items():
-            if isinstance(child, Absorbed):
-                module._modules[name] = child.original
+        if type(module) in plain:
+            _become(module, plain[type(module)])
+        for number, hook in list(module._forward_pre_hooks.items()):
+            if isinstance(getattr(hook, "__self__", None), Clock):
+                del module._forward_pre_hooks[number]
+        for number, hook in list(module._forward_hooks.items()):
+            if hook is read_functions:
+                del module._forward_hooks[number]
     for layer in traced_layers(model).values():
-        del layer.clock, layer.trace, layer.rule, layer.does, layer.similarity, layer.history
+        for name in ("clock", "trace", "rule", "does", "watch", "similarity", "history", "mean"):
+            delattr(layer, name)
         _become(layer, nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d)
     return model
+
+
+def summary(model: nn.Module) -> str:
+    """A line for each traced layer of a converted model: what it is, its trace, and its gate.
+
+    The gate is the one that acts: as foreseen before the model trains, then as read.
+    """
+    rows = [("layer", "kind", "delay", "order", "gate", "why")]
+    for name, layer in traced_layers(model).items():
+        kind = "Linear" if isinstance(layer, nn.Linear) else "Conv2d"
+        trace, watch = layer.trace, layer.watch
+        rows.append((name or "(model)", kind, str(trace.delay), str(trace.order),
+                     watch.effective, watch.why))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def traced_layers(model: nn.Module) -> dict[str, TracedLinear | TracedConv2d]:
@@ -142,63 +218,52 @@ def _swap(
     layer: nn.Linear | nn.Conv2d,
     shared: Clock,
     options: Mapping[str, Any],
-    relu: bool,
-    pool: Pool | None,
+    watch: Watch,
     carry: bool,
+    taps: int | None,
 ) -> None:
     """Turns a plain layer into a traced one."""
-    gate = options["gate"]
     if isinstance(layer, nn.Conv2d):
         _become(layer, TracedConv2d)
         assert isinstance(layer, TracedConv2d)
         # In words, "same" is padded outside and "valid" is no padding.
         padding = (
-            (0, 0) if isinstance(layer.padding, str) or layer.pads_outside else _pair(layer.padding)
+            (0, 0) if isinstance(layer.padding, str) or layer.pads_outside else pair(layer.padding)
         )
-        geometry = _pair(layer.stride), padding, _pair(layer.dilation), layer.groups
-        layer.does = Conv(*geometry, relu, pool)
+        layer.does = Conv(pair(layer.stride), padding, pair(layer.dilation), layer.groups)
     else:
         _become(layer, TracedLinear)
         assert isinstance(layer, TracedLinear)
-        layer.does = Dense(relu)
+        layer.does = Dense()
     layer.clock = shared
     shape = {key: options[key] for key in ("delay", "order", "kernel", "readout", "error")}
-    layer.trace = Trace(**shape, carry=carry)
+    layer.trace = Trace(**shape, carry=carry, taps=taps)
     layer.history = History() if carry and options["delay"] > 0 else None
-    layer.rule = Rule(
-        ("trace" if isinstance(layer, nn.Conv2d) else "both") if gate == "auto" else gate,
-        *(options[key] for key in ("sparse", "threshold", "binary")),
-    )
+    layer.mean = None if options["covariance"] is None else RunningMean()
+    kept = ("gate", "sparse", "threshold", "binary", "covariance", "theta_threshold")
+    layer.rule = Rule(**{key: options[key] for key in kept})
+    layer.watch = watch
     empty = torch.full((3,), torch.nan, device=layer.weight.device)
     layer.register_buffer("similarity", empty, persistent=False)
-
-
-def _absorb(model: nn.Module, layers: set[nn.Module]) -> dict[nn.Module, tuple[bool, Pool | None]]:
-    """Finds the ReLU and pool behind each layer, and replaces them by place holders."""
-    uses = _uses(model)
-    behind: dict[nn.Module, tuple[bool, Pool | None]] = {}
-    for chain in model.modules():
-        if type(chain).forward is not nn.Sequential.forward:
-            continue
-        places = list(chain._modules.items())
-        for i, (_, layer) in enumerate(places):
-            # A layer used in two places may have different followers; it then keeps none.
-            if layer not in layers or uses[layer] > 1:
-                continue
-            relu, pool = (*(place for place in places[i + 1 : i + 3]), *[("", None)] * 2)[:2]
-            if type(relu[1]) is not nn.ReLU:
-                continue
-            chain._modules[relu[0]] = Absorbed(relu[1])
-            behind[layer] = True, None
-            if isinstance(layer, nn.Conv2d) and type(pool[1]) is nn.AvgPool2d:
-                chain._modules[pool[0]] = Absorbed(pool[1])
-                behind[layer] = True, _geometry(pool[1])
-    return behind
 
 
 def _uses(model: nn.Module) -> Counter[nn.Module | None]:
     """In how many places of `model` each module stands."""
     return Counter(child for module in model.modules() for child in module._modules.values())
+
+
+def _backwards(flow: Flow, delay: int | PerLayer) -> PerLayer:
+    """The delay of each layer when errors travel back one layer in `delay` steps."""
+    if isinstance(delay, Mapping):
+        return delay
+    depths = flow.depths()
+    if depths is None:
+        raise UsageError(
+            "the model cannot be traced, so nobody knows how far a layer is from the last",
+            where="convert(timescale='retrograde')",
+            hint="give the delay of each layer: delay={'NAME': 2 * T, ..., 'LAST': 0}",
+        )
+    return {name: depth * delay for name, depth in depths.items()}
 
 
 def _refuse_reuse(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
@@ -210,21 +275,6 @@ def _refuse_reuse(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
                 where="convert(carry=True)",
                 expected="one place for each layer, whose past is that of one stream of inputs",
             )
-
-
-def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
-
-
-def _geometry(pool: nn.AvgPool2d) -> Pool:
-    return Pool(
-        _pair(pool.kernel_size),
-        _pair(pool.stride),
-        _pair(pool.padding),
-        pool.ceil_mode,
-        pool.count_include_pad,
-        pool.divisor_override,
-    )
 
 
 def _options(
@@ -264,6 +314,17 @@ def _refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> No
             raise UsageError(
                 f"unknown {what} `{name}`", where="convert", expected=f"one of {', '.join(known)}"
             )
+
+
+def _note_gates(model: nn.Module, gate: str, per_layer: Mapping[str, Mapping[str, Any]]) -> None:
+    """Tells of gates that will not act, unless nobody asked for them or would expect them."""
+    watches = {name: layer.watch for name, layer in traced_layers(model).items()}
+    for name, own in per_layer.items():
+        watch = watches[name]
+        if own.get("gate") in ("trace", "both") and watch.effective == "error":
+            log.warning("gate `%s` has no effect in layer `%s`: %s", watch.gate, name, watch.why)
+    if gate in ("trace", "both") and all(watch.effective == "error" for watch in watches.values()):
+        log.warning("gate `%s` has no effect: no layer has a ReLU that can be read", gate)
 
 
 def _note_untraced(model: nn.Module) -> None:

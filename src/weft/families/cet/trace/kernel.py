@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 Kernel = Literal["cascade", "ideal", "sideways"]
-Readout = Literal["last", "optimal"]
+Readout = Literal["last", "optimal", "legendre"]
 ErrorShape = Literal["impulse", "smeared"]
 
 READING_NOISE = 1e-5
@@ -19,6 +21,8 @@ TAIL = 1e-6
 """Share of a trace's mass that may lie beyond the taps that carry mode keeps."""
 GRID = 256
 """Rates tried at once when a read-out is tuned."""
+WINDOWS = 41
+"""Windows tried for the Legendre delay system."""
 
 # B items of a stream, K kernel length, N order (stages), T delay
 # In carry mode: E = B + late errors kept, P = B + past steps kept
@@ -90,23 +94,104 @@ def readout_kernel(delay: int, order: int, length: int) -> Tensor:
     """
     if delay == 0 or delay >= length:
         return ideal_kernel(delay, length)
-    noise = READING_NOISE * torch.eye(order, dtype=torch.float64).expand(GRID, order, order)
+    rate, mix = optimal_readout(delay, order, length)
+    return mix @ stages(torch.tensor(rate, dtype=torch.float64), order, length)
+
+
+@lru_cache
+def optimal_readout(delay: int, order: int, length: int) -> tuple[float, Tensor]:
+    """The rate of the cascade, and the mix (N,) of its stages, that `readout_kernel` stands for."""
+    noise = _noise(order).expand(GRID, order, order)
     low, high = 0.1 / delay, 100.0 / delay  # several local optima lie between: search it all
     for _ in range(3):
         rates = torch.logspace(math.log10(low), math.log10(high), GRID, dtype=torch.float64)
-        responses = torch.cat([stages(rates, order, length).mT, noise], dim=1)
-        basis = torch.linalg.qr(responses).Q  # (GRID, K + N, N)
+        responses = stages(rates, order, length)
+        basis = torch.linalg.qr(torch.cat([responses.mT, noise], dim=1)).Q  # (GRID, K + N, N)
         best = int(basis[:, delay].square().sum(-1).argmax())
         low, high = float(rates[max(best - 1, 0)]), float(rates[min(best + 1, GRID - 1)])
-    kernel = (basis[best] @ basis[best, delay])[:length]
-    return kernel / kernel.sum()
+    return float(rates[best]), _mix(responses[best], delay)
+
+
+def _mix(responses: Tensor, delay: int) -> Tensor:
+    """c = (H H' + e^2 I)^-1 H[:, T] for H (N, K), scaled so that c H sums to 1; shape (N,)."""
+    basis, triangle = torch.linalg.qr(torch.cat([responses.mT, _noise(len(responses))]))
+    mix = torch.linalg.solve_triangular(triangle, basis[delay][:, None], upper=True)[:, 0]
+    return mix / (mix @ responses).sum()
+
+
+def legendre(window: float, order: int) -> tuple[Tensor, Tensor]:
+    """One step of the Legendre delay system, in which N states hold the last `window` steps.
+
+    dm/dt = A m + B u with A[i, j] = (2 i + 1) / w times -1 for i < j, else (-1)^(i - j + 1), and
+    B[i] = (2 i + 1) (-1)^i / w, input held during the step.
+
+    Args:
+        window: w > 0 steps.
+        order: number of states N >= 1.
+    Returns: the transition, shape (N, N), and what a unit of input adds, (N,); float64.
+    """
+    i = torch.arange(order, dtype=torch.float64)
+    sign = 1 - 2 * (i % 2)
+    scale = (2 * i + 1) / window
+    mix = torch.where(i[:, None] < i[None, :], -1.0, -sign[:, None] * sign[None, :])
+    return held(scale[:, None] * mix, scale * sign)
+
+
+def held(rates: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of ds/dt = A s + b u with u held during it: exp(A) and A^-1 (exp(A) - I) b.
+
+    Args:
+        rates: A, shape (..., N, N).
+        drive: b, shape (..., N).
+    """
+    order = len(drive)
+    joined = torch.zeros(order + 1, order + 1, dtype=rates.dtype)
+    joined[:order, :order], joined[:order, order] = rates, drive
+    step = torch.linalg.matrix_exp(joined)
+    return step[:order, :order], step[:order, order]
+
+
+def legendre_kernel(delay: int, order: int, length: int) -> Tensor:
+    """The kernel of the best read-out of the Legendre delay system, at the best window.
+
+    As `readout_kernel`; the window is searched from T to 2 T. Arguments and result as there.
+    """
+    if delay == 0 or delay >= length:
+        return ideal_kernel(delay, length)
+    window, mix = legendre_readout(delay, order, length)
+    return mix @ _legendre_responses(window, order, length)
+
+
+@lru_cache
+def legendre_readout(delay: int, order: int, length: int) -> tuple[float, Tensor]:
+    """The window, and the mix (N,) of states, that `legendre_kernel` stands for."""
+    found = []
+    for window in torch.linspace(delay, 2 * delay, WINDOWS, dtype=torch.float64).tolist():
+        responses = _legendre_responses(window, order, length)
+        basis = torch.linalg.qr(torch.cat([responses.mT, _noise(order)])).Q
+        found.append((float(basis[delay].square().sum()), window))
+    window = max(found)[1]
+    return window, _mix(_legendre_responses(window, order, length), delay)
+
+
+def _legendre_responses(window: float, order: int, length: int) -> Tensor:
+    step, state = legendre(window, order)
+    taps = [torch.zeros_like(state)]
+    for _ in range(length - 1):
+        taps.append(state)
+        state = step @ state
+    return torch.stack(taps, dim=1)
+
+
+def _noise(order: int) -> Tensor:
+    return READING_NOISE * torch.eye(order, dtype=torch.float64)
 
 
 def support(delay: int, order: int, kernel: Kernel = "cascade") -> int:
     """Taps W of a kernel that no stream's end cuts; it is normalised over them.
 
     `cascade`: the smallest W with less than `TAIL` of the mass beyond, order 1 counted with it;
-    the optimal read-out has the cascade's. `ideal`: T + 1. `sideways`: 1.
+    the other read-outs have the cascade's. `ideal`: T + 1. `sideways`: 1.
     """
     if kernel == "sideways":
         return 1
@@ -121,6 +206,12 @@ def support(delay: int, order: int, kernel: Kernel = "cascade") -> int:
     return int((beyond >= TAIL).sum()) + 1
 
 
+FORMS: dict[Readout, Callable[[int, int, int], Tensor]] = {
+    "last": cascade_kernel, "optimal": readout_kernel, "legendre": legendre_kernel
+}  # fmt: skip
+"""Read-out -> the first taps of its kernel, of delay, order and number of taps."""
+
+
 def trace_kernel(
     delay: int, order: int, length: int, kernel: Kernel = "cascade", readout: Readout = "last"
 ) -> Tensor:
@@ -129,8 +220,7 @@ def trace_kernel(
         return ideal_kernel(0, length)
     if kernel == "ideal":
         return ideal_kernel(delay, length)
-    form = readout_kernel if readout == "optimal" else cascade_kernel
-    return form(delay, order, length)
+    return FORMS[readout](delay, order, length)
 
 
 def merit(kernel: Tensor, delay: int) -> float:
@@ -151,6 +241,10 @@ class Pairing:
         delay: T, steps between an item and its error.
         length: items in the stream the matrix was built for.
         arrived: number n when exactly the first n errors arrive, each with weight 1; else None.
+        gain: the largest weight of an error against its own activity, on the diagonal of M.
+        gate: N, shape (B, B), where the gate is smeared: N[u, s] is the share of the gate of item
+            s in what gates the error of item u; else None.
+        top: the largest tap of the gate's kernel.
     """
 
     matrix: Tensor
@@ -158,11 +252,18 @@ class Pairing:
     delay: int
     length: int
     arrived: int | None = None
+    gain: float = 1.0
+    gate: Tensor | None = None
+    top: float = 1.0
 
     @property
     def is_identity(self) -> bool:
         """Whether every error meets exactly its own activity: plain back-propagation."""
         return self.delay == 0
+
+    def has_own_gate(self, threshold: float) -> bool:
+        """Whether errors pass another gate than the derivative of the ReLU, 0 or 1, itself."""
+        return self.gate is not None or threshold * self.top > 1
 
     def at(self, times: Tensor, stream: Tensor | None = None) -> Pairing:
         """The pairing of some items only.
@@ -173,20 +274,22 @@ class Pairing:
                 their own stream only. One stream if None.
         Returns: a pairing with matrix (m, m) and arrival (m,).
         """
-        matrix = self.matrix[times[:, None], times[None, :]]
-        if stream is not None:
-            matrix = matrix * (stream[:, None] == stream[None, :])
-        return Pairing(matrix, self.arrival[times], self.delay, self.length)
+        own = None if stream is None else stream[:, None] == stream[None, :]
+
+        def pick(matrix: Tensor) -> Tensor:
+            picked = matrix[times[:, None], times[None, :]]
+            return picked if own is None else picked * own
+
+        gate = None if self.gate is None else pick(self.gate)
+        return replace(
+            self, matrix=pick(self.matrix), arrival=self.arrival[times], arrived=None, gate=gate
+        )
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Pairing:
         """The same pairing on `device` in `dtype`."""
-        return Pairing(
-            self.matrix.to(device, dtype),
-            self.arrival.to(device, dtype),
-            self.delay,
-            self.length,
-            self.arrived,
-        )
+        gate = None if self.gate is None else self.gate.to(device, dtype)
+        matrix, arrival = (tensor.to(device, dtype) for tensor in (self.matrix, self.arrival))
+        return replace(self, matrix=matrix, arrival=arrival, gate=gate)
 
 
 def pairing(
@@ -198,6 +301,7 @@ def pairing(
     readout: Readout = "last",
     error: ErrorShape = "impulse",
     carry: bool = False,
+    taps: int | None = None,
 ) -> Pairing:
     """Builds M = D' K for a stream of `length` items, in float64.
 
@@ -214,8 +318,12 @@ def pairing(
         error: `impulse`, exactly T steps late, or `smeared` by the cascade's kernel.
         carry: whether the stream goes on from the batch before: both kernels have their full
             `support`, and u and s begin as many steps before the batch as they reach back.
+        taps: the retrograde timescale, in which the kernel has so many taps and no error is lost:
+            M[u, s] = k[u + T - s]. A `smeared` error is then one whose gate is smeared.
     """
     impulse = error == "impulse" or delay == 0
+    if taps is not None:
+        return _uncut(delay, order, length, taps, kernel, readout, impulse)
     shape: Kernel = "ideal" if impulse else "cascade"
     taps = support(delay, order, kernel) if carry else length
     late_taps = support(delay, order, shape) if carry else length
@@ -224,17 +332,37 @@ def pairing(
     errors = late_taps - 1 if carry else 0
     past = max(taps - 1, errors) if carry else 0
     arrives = _toeplitz(late, length, errors)
+    matrix = arrives.mT @ _toeplitz(memory, length, past)
     return Pairing(
-        matrix=arrives.mT @ _toeplitz(memory, length, past),
+        matrix=matrix,
         arrival=arrives.sum(0),
         delay=delay,
         length=length,
         arrived=max(length + errors - delay, 0) if impulse else None,
+        gain=float(matrix.diagonal(past - errors).max()),
     )
 
 
-def _toeplitz(kernel: Tensor, length: int, before: int) -> Tensor:
-    """K[t, s] = kernel[t - s], 0 outside the kernel, for 0 <= t < length, -before <= s < length."""
-    lag = torch.arange(length)[:, None] - torch.arange(-before, length)[None, :]
+def _uncut(
+    delay: int, order: int, length: int, taps: int, kernel: Kernel, readout: Readout, impulse: bool
+) -> Pairing:
+    memory = trace_kernel(delay, order, taps, kernel, readout)
+    opening = trace_kernel(delay, order, taps)
+    matrix = _toeplitz(memory, length, shift=delay)
+    return Pairing(
+        matrix=matrix,
+        arrival=torch.ones(length, dtype=torch.float64),
+        delay=delay,
+        length=length,
+        arrived=length,
+        gain=float(matrix.diagonal().max()),
+        gate=None if impulse else _toeplitz(opening, length, shift=delay),
+        top=float(opening.max()),
+    )
+
+
+def _toeplitz(kernel: Tensor, length: int, before: int = 0, shift: int = 0) -> Tensor:
+    """K[t, s] = kernel[t + shift - s], 0 outside, for 0 <= t < length, -before <= s < length."""
+    lag = torch.arange(length)[:, None] - torch.arange(-before, length)[None, :] + shift
     inside = (lag >= 0) & (lag < len(kernel))
     return torch.where(inside, kernel[lag.clamp(0, len(kernel) - 1)], 0.0)

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from weft.families.cet.trace.layout import channels_last
-from weft.families.cet.trace.pool import Pool
 from weft.families.cet.trace.similarity import Factors, moments, moments_by_blocks, moments_by_rows
 
 aten = torch.ops.aten
@@ -24,28 +23,11 @@ measured with 16 to 1024 rows on 784 x 512, 512 x 512, 784 x 64 and 512 x 10 wei
 
 @dataclass(frozen=True)
 class Dense:
-    """x W' + b for x of shape (R, ..., I), and a ReLU behind it.
+    """x W' + b for x of shape (R, ..., I)."""
 
-    Attributes:
-        relu: whether there is a ReLU.
-    """
-
-    relu: bool = False
-
-    def forward(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """The output, and the ReLU's output if there is one."""
-        out = functional.linear(x, weight, bias)
-        return (out.relu_(), out) if self.relu else (out, None)
-
-    def open(self, error: Tensor, hidden: Tensor | None) -> Tensor:
-        """Error at the pre-activation, of an error at the output."""
-        return error if hidden is None else aten.threshold_backward(error, hidden, 0)
-
-    def energy(self, error: Tensor, hidden: Tensor | None) -> Tensor:
-        """Sum of squares of each row's error before the gate, shape (R,)."""
-        return torch.linalg.vector_norm(error.flatten(1), dim=1).square()
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The output."""
+        return functional.linear(x, weight, bias)
 
     def error_of_input(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Gradient by x."""
@@ -90,46 +72,22 @@ class Dense:
 
 @dataclass(frozen=True)
 class Conv:
-    """conv2d(x, W) + b for x of shape (R, C, H, W), a ReLU and an average pool behind it.
+    """conv2d(x, W) + b for x of shape (R, C, H, W).
 
     Attributes:
         stride, padding, dilation, groups: of the convolution, padded with zeros.
-        relu: whether there is a ReLU.
-        pool: the pool behind the ReLU, or None.
     """
 
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-    relu: bool = False
-    pool: Pool | None = None
 
-    def forward(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """The output, and the ReLU's output if there is one."""
-        out = functional.conv2d(
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The output."""
+        return functional.conv2d(
             x, weight, bias, self.stride, self.padding, self.dilation, self.groups
         )
-        if not self.relu:
-            return out, None
-        hidden = out.relu_()
-        return hidden if self.pool is None else self.pool.average(hidden), hidden
-
-    def open(self, error: Tensor, hidden: Tensor | None) -> Tensor:
-        """Error at the pre-activation, of an error at the output."""
-        if hidden is None:
-            return error
-        if self.pool is None:
-            return aten.threshold_backward(error, hidden, 0)
-        return self.pool.spread(error, hidden)
-
-    def energy(self, error: Tensor, hidden: Tensor | None) -> Tensor:
-        """Sum of squares of each row's error behind the ReLU, shape (R,)."""
-        if self.pool is not None and hidden is not None:
-            return self.pool.energy(error, hidden)
-        return torch.linalg.vector_norm(error.flatten(1), dim=1).square()
 
     def error_of_input(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         """Gradient by x."""

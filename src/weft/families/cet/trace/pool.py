@@ -43,6 +43,17 @@ class Pool(NamedTuple):
         sums = reduce(torch.add, rows.unbind(3))
         return _restore(sums * (1 / self.area), image, *sums.shape[1:3])
 
+    def share(self, error: Tensor, image: Tensor) -> Tensor:
+        """Error of each window (R, C, h, w) shared out over its pixels, laid out as `image`."""
+        if not self.tiles(image):
+            shared: Tensor = aten.avg_pool2d_backward(error, image, *self)
+            return shared
+        p, q = self.kernel
+        n, height, width, last = _images(image, image).shape
+        h, w = height // p, width // q
+        shares = _images(error, image).view(n, h, 1, w, 1, last) * (1 / self.area)
+        return _restore(shares.expand(n, h, p, w, q, last).reshape(-1), image, *image.shape[2:])
+
     def spread(self, error: Tensor, hidden: Tensor) -> Tensor:
         """Error of each window shared out over its pixels, where `hidden` > 0.
 

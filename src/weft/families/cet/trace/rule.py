@@ -15,11 +15,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from weft.families.cet.trace.behind import Behind, Reading, energy, opened
 from weft.families.cet.trace.carry import History, latest
 from weft.families.cet.trace.kernel import Pairing
 from weft.families.cet.trace.layout import as_rows, from_rows
+from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.similarity import similarity
+from weft.families.cet.trace.watch import Watch
 from weft.nn.precision import full_precision
 
 Gate = Literal["trace", "both", "error"]
@@ -35,12 +38,18 @@ class Rule:
             squares of at most this are left out of the trace; None keeps all.
         threshold: the trace stores x where abs(x) >= threshold and 0 elsewhere; None stores x.
         binary: the trace stores 1 where x >= binary and 0 elsewhere; None stores x.
+        covariance: the share lambda in the covariance form, in which traces hold what differs from
+            a running mean of the activity, see `traced`; None is the plain form.
+        theta_threshold: on the retrograde timescale, a gate below this times the largest tap of
+            its kernel is taken as closed.
     """
 
     gate: Gate = "both"
     sparse: float | None = None
     threshold: float | None = None
     binary: float | None = None
+    covariance: float | None = None
+    theta_threshold: float = 0.0
 
     def stored(self, x: Tensor) -> Tensor:
         """What the trace takes in of the activity `x`."""
@@ -52,13 +61,25 @@ class Rule:
 
 
 class Site(NamedTuple):
-    """One layer's update: what the layer computes, its rule, the number S of streams, and in
-    carry mode what earlier batches left to it."""
+    """One layer's update.
+
+    Attributes:
+        operation: what the layer computes.
+        rule: how its update is made.
+        watch: is told whether a ReLU was read behind the layer, at each backward pass.
+        streams: S.
+        history: what earlier batches left, in carry mode.
+        turn: of `history`, at the forward pass.
+        mean: of the activity, in the covariance form.
+    """
 
     operation: Dense | Conv
     rule: Rule
+    watch: Watch
     streams: int = 1
     history: History | None = None
+    turn: int = 0
+    mean: RunningMean | None = None
 
 
 def traced(
@@ -72,7 +93,10 @@ def traced(
     """The output of `site.operation`; its weight gradient will follow `site.rule` and `pairing`.
 
     The bias gradient is the sum of the errors that arrive; a pairing that is the identity gives
-    plain back-propagation, whatever the rule.
+    plain back-propagation, whatever the rule. In the covariance form, with m a running mean of
+    the stored activity x, and k the weight of an error against its own activity,
+
+        dW = lambda / k A' (x - m) + (sum of arriving errors)' m.
 
     Args:
         x: input, shape (R, ...), R = S B rows: stream by stream, in time within a stream.
@@ -88,10 +112,8 @@ def traced(
         dtype = torch.get_autocast_dtype(kind)
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
-    out: Tensor = _Traced.apply(
-        x, weight, bias, pairing.matrix.to(x.dtype), pairing.arrival.to(x.dtype),
-        pairing.arrived, pairing.is_identity, site, similarity,
-    )  # fmt: skip
+        pairing = pairing.to(x.device, dtype)
+    out: Tensor = _Traced.apply(x, weight, bias, pairing, site, similarity)
     return out
 
 
@@ -102,70 +124,101 @@ class _Traced(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        matrix: Tensor,
-        arrival: Tensor,
-        arrived: int | None,
-        identity: bool,
+        pairing: Pairing,
         site: Site,
         similarity: Tensor | None,
     ) -> Tensor:
-        out, hidden = site.operation.forward(x, weight, bias)
-        ctx.save_for_backward(x, weight, hidden, matrix, arrival)
-        ctx.arrived, ctx.identity, ctx.site, ctx.similarity = arrived, identity, site, similarity
+        ctx.save_for_backward(x, weight)
+        ctx.pairing, ctx.site, ctx.similarity = pairing, site, similarity
+        out = site.operation.forward(x, weight, bias)
+        # A ReLU that is given the output finds it here.
+        ctx.layer = Reading(out > 0 if site.watch.follower == "function" else None)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, hidden, matrix, arrival = ctx.saved_tensors
-        operation, rule, streams, history = ctx.site
+        x, weight = ctx.saved_tensors
+        pairing, site = ctx.pairing, ctx.site
+        operation, rule, watch, streams, history, turn, running = site
+        matrix, arrived, identity = pairing.matrix, pairing.arrived, pairing.is_identity
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
-        delta = operation.open(grad, hidden)
+        delta, behind = grad, ctx.layer.take(grad)
+        watch.note(behind is not None)
+        if behind is not None and not identity and pairing.has_own_gate(rule.theta_threshold):
+            delta = _gated(behind, pairing, rule.theta_threshold)
+        hidden, grad, pool = behind or (None, grad, None)
         grad_x = operation.error_of_input(delta, x, weight) if need_x else None
         entered, activity = None, x
-        if rule.sparse is not None and not ctx.identity and (need_weight or history is not None):
-            entered = _entered(operation.energy(grad, hidden), rule.sparse, streams)
+        if rule.sparse is not None and not identity and (need_weight or history is not None):
+            entered = _entered(energy(grad, hidden, pool), rule.sparse, streams)
         if history is not None:
+            history.check(turn, watch.name)
             activity, hidden, entered, grad = history.advance(
                 matrix, streams, x, hidden, entered, grad
             )
             recent = None if hidden is None else latest(hidden, streams, len(matrix))
-            delta = operation.open(grad, recent)
-        arrives = delta if ctx.identity else _arriving(delta, arrival, ctx.arrived, streams)
+            delta = opened(grad, recent, pool)
+        arrives = delta if identity else _arriving(delta, pairing.arrival, arrived, streams)
         grad_bias = operation.sum_bias(arrives) if need_bias else None
         if not need_weight:
-            return grad_x, None, grad_bias, *(None,) * 6
-        weights, stored = None, x if ctx.identity else rule.stored(activity)
+            return grad_x, None, grad_bias, None, None, None
+        weights, stored = None, x if identity else rule.stored(activity)
+        mean = None
+        if running is not None and not identity:
+            mean = running.advance(rule.stored(x)).to(stored.dtype)
+            stored = stored - mean
         ungated = hidden is None or rule.gate == "error"
         if entered is not None:
             matrix = matrix * entered.to(matrix.dtype).view(-1, 1, matrix.shape[-1])
-        if ctx.identity:
+        if identity:
             post, pre = delta, stored
         elif ungated and x[0].numel() < delta[0].numel():
             post, pre = delta, _pair(matrix.mT, stored)  # the product runs on the smaller side
             weights = matrix.sum(-1)
         elif ungated or rule.gate == "both":
-            post, pre = _pair(matrix, delta, ctx.arrived), stored
+            post, pre = _pair(matrix, delta, arrived), stored
             if not ungated:
-                post = torch.ops.aten.threshold_backward(post, hidden, 0)
+                post = opened(post, hidden, None)
         else:
-            post, pre = operation.open(_pair(matrix, grad, ctx.arrived), hidden), stored
+            post, pre = opened(_pair(matrix, grad, arrived), hidden, pool), stored
+        total = None
+        if mean is not None:
+            assert rule.covariance is not None
+            total = _total(arrives).to(post.dtype)
+            post = torch.cat([post * (rule.covariance / pairing.gain), total])
+            pre = torch.cat([pre, mean])
         grad_weight = operation.correlate(post, pre, weight)
         if ctx.similarity is not None:
             with full_precision(x.device):
-                mean = _total(x) / len(x)
-                stored_mean = mean if stored is activity else _total(rule.stored(x)) / len(x)
-                own = x if history is None else latest(activity, streams, len(arrival))
+                mean_x = _total(x) / len(x)
+                stored_mean = mean_x if stored is activity else _total(rule.stored(x)) / len(x)
+                own = x if history is None else latest(activity, streams, len(pairing.arrival))
+                if mean is None or total is None:
+                    update_mean = _total(post, weights), stored_mean
+                else:
+                    traces = _total(post[:-1], weights)
+                    update_mean = torch.cat([traces, total]), torch.cat([stored_mean - mean, mean])
                 moments = operation.moments(
                     grad_weight,
                     (post, pre),
-                    (_total(post, weights), stored_mean),
+                    update_mean,
                     (arrives, own),
-                    (_total(arrives), mean),
+                    (_total(arrives), mean_x),
                     weight,
                 )
             ctx.similarity.copy_(similarity(moments))
-        return grad_x, grad_weight, grad_bias, *(None,) * 6
+        return grad_x, grad_weight, grad_bias, None, None, None
+
+
+def _gated(behind: Behind, pairing: Pairing, threshold: float) -> Tensor:
+    """Error at the pre-activation under the gate that the retrograde timescale has."""
+    hidden, error, pool = behind
+    gate = (hidden > 0).to(hidden.dtype)
+    if pairing.gate is not None:
+        gate = _pair(pairing.gate.mT, gate)
+    gate = gate * (gate.abs() >= threshold * pairing.top)
+    return gate * (error if pool is None else pool.share(error, hidden))
 
 
 def _pair(matrix: Tensor, error: Tensor, arrived: int | None = None) -> Tensor:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from weft.errors import UsageError
+from weft.families.cet.trace.behind import ReadAvgPool2d, ReadReLU
 from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
-from weft.families.cet.trace.traced import Absorbed, TracedConv2d, TracedLinear
+from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
 
 
 def cnn() -> nn.Sequential:
@@ -81,38 +82,52 @@ def test_revert_restores_classes_modules_and_gradients() -> None:
     assert all(torch.equal(a, b) for a, b in zip(gradients(model, x), before, strict=True))
 
 
-def test_relu_and_pool_are_absorbed_only_where_they_follow_in_a_sequential() -> None:
-    model = convert(cnn(), order=3, delay=2)
+def test_every_module_keeps_its_place_and_its_output() -> None:
+    model, x = cnn(), torch.randn(6, 2, 8, 8)
+    convert(model, order=3, delay=2)
     assert [type(m) for m in model] == [
-        TracedConv2d, Absorbed, Absorbed, nn.BatchNorm2d, nn.Dropout, nn.Flatten,
-        TracedLinear, Absorbed, TracedLinear,
+        TracedConv2d, ReadReLU, ReadAvgPool2d, nn.BatchNorm2d, nn.Dropout, nn.Flatten,
+        TracedLinear, ReadReLU, TracedLinear,
     ]  # fmt: skip
-    outside = convert(Functional(), order=3, delay=2)
-    assert not outside.first.does.relu
-    apart = convert(nn.Sequential(nn.Linear(4, 4), nn.Dropout(), nn.ReLU()), order=3, delay=2)
-    assert not apart[0].does.relu
-    assert type(apart[2]) is nn.ReLU
+    for part in (model.train(), model.eval()):
+        assert bool((part[0](x) < 0).any())
+        assert torch.equal(part[:2](x), part[0](x).relu())
+    assert [layer.watch.effective for layer in traced_layers(model).values()] == [
+        "trace", "both", "error"
+    ]  # fmt: skip
 
 
-def test_a_relu_outside_belongs_to_the_error() -> None:
+@pytest.mark.parametrize("gate", ["auto", "trace", "error"])
+def test_a_relu_that_is_a_function_call_is_read_like_a_module(gate: Any) -> None:
     torch.manual_seed(0)
     model, x = Functional().double(), torch.randn(9, 4).double()
     inside = nn.Sequential(model.first, nn.ReLU(), model.norm, model.last)
-    convert(model, order=3, delay=2)
+    convert(model, order=3, delay=2, gate=gate, sparse=1e-2)
     expected = gradients(model, x)
+    assert model.first.watch.read
     revert(model)
-    ours = gradients(convert(inside, order=3, delay=2, gate="error"), x)
+    assert not model._forward_hooks and not model._forward_pre_hooks
+    ours = gradients(convert(inside, order=3, delay=2, gate=gate, sparse=1e-2), x)
     for a, b in zip(ours, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-def test_a_layer_used_twice_is_converted_once_and_absorbs_nothing() -> None:
+def test_a_relu_outside_the_model_belongs_to_the_error() -> None:
+    x, layer = torch.randn(9, 4).double(), nn.Linear(4, 6).double()
+    inside = convert(nn.Sequential(copy.deepcopy(layer), nn.ReLU()), order=3, delay=2, gate="error")
+    expected = gradients(inside, x)
+    convert(layer, order=3, delay=2)
+    ours = torch.autograd.grad(layer(x).relu().square().mean(), list(layer.parameters()))
+    for a, b in zip(ours, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_a_layer_used_twice_is_converted_once() -> None:
     layer = nn.Linear(4, 4)
     model = nn.Sequential(layer, nn.ReLU(), layer)
     convert(model, order=2, delay=1)
     assert type(model[0]) is TracedLinear
     assert model[0] is model[2]
-    assert type(model[1]) is nn.ReLU
     model(torch.randn(5, 4)).sum().backward()
     assert type(revert(model)[0]) is nn.Linear
 
@@ -170,8 +185,9 @@ def test_other_layers_with_parameters_learn_plainly_with_one_notice(
     plain = gradients(model, x)
     with caplog.at_level(logging.WARNING):
         convert(model, order=3, delay=2)
-    assert len(caplog.records) == 1
-    assert "norm (LayerNorm)" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        "trained by ordinary back-propagation: norm (LayerNorm)",
+    ]
     names = [name for name, _ in model.named_parameters()]
     for name, ours, theirs in zip(names, gradients(model, x), plain, strict=True):
         assert name.startswith("norm") == torch.allclose(ours, theirs), name
