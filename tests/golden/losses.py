@@ -51,8 +51,9 @@ def first_losses(recipe: str, words: Sequence[str], steps: int) -> list[float]:
     config = api.configure(recipe, *ALWAYS, *words).config
     parts = Parts.of(families.find(config.family), config)
     parts = replace(parts, plan=replace(parts.plan, eval_every=_NEVER, save_every=_NEVER))
-    kept, stepper = _Losses(steps), Stepper(parts, parts.model())
-    trainer = Trainer(parts, parts.data(), stepper, None, kept)
+    data = parts.data()
+    kept, stepper = _Losses(steps), Stepper(parts, parts.model(data=data))
+    trainer = Trainer(parts, data, stepper, None, kept)
     with suppress(_Enough):
         trainer.train(Progress())
     return kept.values

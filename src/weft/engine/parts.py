@@ -102,12 +102,16 @@ class Parts:
         plan = Plan.of(config, spec.batches_per_epoch)
         return Parts(family, config, task, spec, device, ranks, plan, files, remarks)
 
-    def model(self, parents: Mapping[str, Parent] | None = None) -> nn.Module:
+    def model(
+        self, parents: Mapping[str, Parent] | None = None, data: Splits[Any] | None = None
+    ) -> nn.Module:
         """The model as the run's seed initialises it: on the CPU first, so that every device
         starts from the same numbers.
 
         Args:
             parents: earlier runs it starts from; none where a checkpoint is loaded next.
+            data: the sources of a run that begins, on the device, for what a model takes from
+                them; none likewise.
         """
         torch.default_generator.manual_seed(derive(self.config.seed, "init"))
         model = calls.model(self.task, self.spec)
@@ -118,7 +122,10 @@ class Parts:
                 self.task.adopt(model, given)
             if start is not None:
                 start.fill(model)
-        return model.to(self.device)
+            model = model.to(self.device)
+            if data is not None:
+                self.task.prime(model, data)
+        return model
 
     def data(self) -> Splits[Any]:
         """The sources, on the device."""
