@@ -1,0 +1,30 @@
+"""gaussvae: pictures as sets of 2D Gaussian splats, and splat sets as short latents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weft.config.family import Family
+from weft.config.kinds import Kind
+from weft.families.gaussvae.config import Config
+from weft.families.gaussvae.options.sections import KerasAdam
+from weft.lazy import lazy
+
+if TYPE_CHECKING:
+    from weft.families.gaussvae.splats.fit import fit
+    from weft.families.gaussvae.splats.rasterise import render
+
+__all__ = ["FAMILY", "fit", "render"]
+
+FAMILY = Family(
+    name="gaussvae",
+    summary="pictures as 2D Gaussian splats, and a variational code of splat sets",
+    config=Config,
+    task="weft.families.gaussvae.task:GaussTask",
+    default="demo",
+    kinds={
+        "optim": {"keras_adam": Kind(KerasAdam, "weft.families.gaussvae.optim.keras:keras_adam")}
+    },
+)
+
+__getattr__ = lazy(__name__, {"fit": ".splats.fit", "render": ".splats.rasterise"})
