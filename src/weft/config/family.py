@@ -54,6 +54,9 @@ class Family:
         kinds: section -> tag -> kinds this family adds to the engine's own, as in
             `{"optim": {"lars": Kind(Lars, "module:lars")}}`.
         studies: name -> "module:main" of a study that `weft study NAME` runs.
+        verbs: command -> "module:function" of a function with typer's annotations that becomes
+            `weft COMMAND`: a word, or `data` and a word. Its module imports nothing heavy, for
+            `weft --help` shows the first line of the function's docstring.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Family:
     aliases: Mapping[str, tuple[str, Converter]] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     studies: Mapping[str, str] = field(default_factory=dict)
+    verbs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
