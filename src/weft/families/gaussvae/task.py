@@ -92,9 +92,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         noise = torch.randn(shape, generator=ctx.generator("epsilon"), device=splats.device)
         return {**batch, "epsilon": noise}
 
-    def loss(
-        self, model: SplatVAE, batch: Batch, ctx: Context
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: SplatVAE, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction + beta KL; logged: both, the groups' errors, and beta.
 
         Args:

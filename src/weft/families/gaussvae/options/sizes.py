@@ -83,7 +83,8 @@ def sizes(config: Config, splats: int) -> Sizes:
         given,
         net.encoder_kernel_sizes or (_TAPS[arch],) * len(given),
         tuple(size or 1 for size in pools),
-        net.encoder_dropout_rates or (dropout if len(given) == len(dropout) else (0.0,) * len(given)),
+        net.encoder_dropout_rates
+        or (dropout if len(given) == len(dropout) else (0.0,) * len(given)),
     )
     shown = net.decoder_filters or _DECODERS[arch]
     repeats = net.decoder_upsample_sizes or (*(2,) * (len(shown) - 1), None)
