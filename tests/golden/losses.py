@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from torch import Tensor
+
 from weft import api, families
 from weft.engine.loop import Progress, Trainer
 from weft.engine.parts import Parts
@@ -35,6 +37,9 @@ class _Losses:
         self.values.append(values["train/loss"])
         if step == self.steps:
             raise _Enough
+
+    def weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
+        """Nobody asked for them."""
 
     def alive(self, step: int) -> None:
         """Nobody watches."""

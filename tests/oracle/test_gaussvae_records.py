@@ -6,6 +6,7 @@ The records lie in `gaussvae_records/`; where they came from and what they hold,
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from weft.config.sections import HeldOut
+from weft.engine.schedule import HeldOutSchedule
 from weft.families.gaussvae.config import Config
 from weft.families.gaussvae.model import SplatVAE, build
 from weft.families.gaussvae.objective import reconstruction, weighted
@@ -22,6 +25,7 @@ from weft.families.gaussvae.optim.keras import KerasAdam
 from weft.families.gaussvae.options.sections import BetaConfig, GroupWeights, KlConfig
 from weft.families.gaussvae.terms.groups import GROUPS
 from weft.families.gaussvae.terms.posterior import beta_at, divergence, kl_term, sampled
+from weft.task.metric import Metric
 
 HOME = Path(__file__).with_name("gaussvae_records")
 EXACT = {"rtol": 1e-12, "atol": 1e-13}
@@ -214,3 +218,27 @@ def test_torch_s_adam_is_another() -> None:
         weight.grad = record[f"input/{case}/gw{step}"].clone()
         optimiser.step()
     assert (weight - record[f"expect/{case}/w4"]).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["falling", "flat", "dip", "noisy", "rising"])
+def test_the_rate_falls_and_training_ends_as_in_the_original(name: str) -> None:
+    record = Record("plateau")
+    option, wanted = record.option, record[f"expect/{name}"]
+    config = HeldOut(
+        factor=option["factor"],
+        patience=option["patience"],
+        margin=option["min_delta_of_plateau"],
+        min_lr=option["min_lr"] / 1e-3,
+    )
+    schedule, rates = HeldOutSchedule(config, 40), []
+    best, stale, stopped = math.inf, 0, -1
+    for epoch, value in enumerate(record[f"input/{name}"].tolist()):
+        schedule.judge(value)
+        rates.append(1e-3 * schedule.factor(0))
+        # What the loop counts for `eval.patience`.
+        better = Metric("loss", "lower").improves(value, best)
+        best, stale = (value, 0) if better else (best, stale + 1)
+        if stopped < 0 and stale >= option["early_stopping_patience"]:
+            stopped = epoch
+    torch.testing.assert_close(torch.tensor(rates).double(), wanted, rtol=1e-6, atol=0)
+    assert stopped == int(record[f"expect/{name}_stopped_after_epoch"])

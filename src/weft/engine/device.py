@@ -44,6 +44,14 @@ class Ranks:
         dist.all_reduce(total)
         return bool(total.item())
 
+    def of_first(self, value: float) -> float:
+        """The first process's `value`, on all of them; every process must ask."""
+        if self.world == 1:
+            return value
+        told = torch.tensor(value, dtype=torch.float64)
+        dist.broadcast(told, 0)
+        return float(told)
+
     def average(self, tensors: list[Tensor]) -> None:
         """Replaces each tensor by its mean over processes."""
         if self.world == 1:

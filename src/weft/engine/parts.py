@@ -20,6 +20,7 @@ from weft.data.source import DataSpec, Splits
 from weft.data.used import noting
 from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu
 from weft.engine.identity import Identity, identity
+from weft.errors import ConfigError
 from weft.task import calls
 from weft.task.context import Context
 from weft.task.load import load_task
@@ -36,6 +37,7 @@ class Plan:
     log_every: int
     eval_every: int
     save_every: int
+    histograms_every: int = 0
 
     @staticmethod
     def of(config: FamilyConfig, batches_per_epoch: int) -> Plan:
@@ -47,6 +49,7 @@ class Plan:
             config.log.every,
             cadence_in_steps(config.eval.every, batches_per_epoch),
             cadence_in_steps(config.checkpoint.every, batches_per_epoch),
+            cadence_in_steps(told, batches_per_epoch) if (told := config.log.histograms) else 0,
         )
 
     def due(self, every: int, done: int) -> bool:
@@ -96,6 +99,7 @@ class Parts:
         remarks: list[str] = []
         with noting(files), collecting(remarks):
             spec = calls.spec(task)
+        _check_held_out(config, spec)
         ranks = ranks or Ranks()
         parts_of_batch = config.engine.accumulation
         check_split(family.parallel, spec.batch_shape[0], parts_of_batch, ranks)
@@ -143,3 +147,22 @@ class Parts:
     def kind(self, section: str) -> Kind:
         """The chosen branch of `optim`, `schedule` or `clip`."""
         return kind_of(self.family, section, getattr(self.config, section).kind)
+
+
+def _check_held_out(config: FamilyConfig, spec: DataSpec) -> None:
+    """Refuses what waits for held-out data where nothing is held out.
+
+    Raises:
+        ConfigError: naming the options that wait.
+    """
+    waits = {
+        "eval.patience": config.eval.patience is not None,
+        "schedule.kind=held_out": config.schedule.kind == "held_out",
+    }
+    if any(waits.values()) and not spec.sizes.get("val"):
+        raise ConfigError(
+            "nothing is held out to validate on, so there is nothing to wait for",
+            where=", ".join(key for key, set_ in waits.items() if set_),
+            expected="a validation split",
+            hint="hold a part of the data out, or leave these options alone",
+        )
