@@ -41,7 +41,8 @@ class Family:
         name: the word users type, e.g. `cet`.
         summary: one sentence for `weft recipes`.
         config: the family's config class.
-        task: "module:Class" of its `Task`, imported when something trains.
+        task: "module:Class" of its `Task`, imported when something trains; or "module:function" of
+            the config that gives the class, where configs ask for tasks that share little.
         default: preset used when a recipe names none, e.g. `digits`.
         parallel: what torchrun and accumulation may split along dimension 0 of an index batch:
             `items`, `streams` (whole streams in time), or `none`.

@@ -20,7 +20,7 @@ FAMILY = Family(
     name="gaussvae",
     summary="pictures as 2D Gaussian splats, and a variational code of splat sets",
     config=Config,
-    task="weft.families.gaussvae.task:GaussTask",
+    task="weft.families.gaussvae.task:task_of",
     default="demo",
     kinds={
         "optim": {"keras_adam": Kind(KerasAdam, "weft.families.gaussvae.optim.keras:keras_adam")}

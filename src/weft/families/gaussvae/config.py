@@ -12,6 +12,7 @@ from weft.config.base import FamilyConfig
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import Adam
+from weft.families.gaussvae.options.picture import PictureConfig
 from weft.families.gaussvae.options.sections import (
     BetaConfig,
     GaussData,
@@ -30,10 +31,10 @@ class Config(FamilyConfig):
 
     family: Literal["gaussvae"] = Field("gaussvae", description="Which family trains.")
     batch_size: int = Field(32, ge=2, description="Pictures in a training batch, over all ranks.")
-    arch: Literal["conv1d", "resnet", "grid2d"] = Field(
+    arch: Literal["conv1d", "resnet", "grid2d", "image"] = Field(
         "conv1d",
         description="Convolutions along the order of the splats, the same in residual blocks, or "
-        "in the plane, for splats anchored to a grid.",
+        "in the plane, for splats anchored to a grid; or from pixels to splats, see `picture`.",
     )
     latent_dim: int = Field(256, ge=1, description="Latents L.")
     pool: Literal["gap", "flatten", "attn"] = Field(
@@ -46,7 +47,7 @@ class Config(FamilyConfig):
         description="Sum of the groups' losses; divided by their columns; weighted by them (a mean "
         "over columns); the error of the rendered picture; or from the third to that.",
     )
-    monitor: Literal["recon_loss", "total_loss", "psnr", "fvu"] = Field(
+    monitor: Literal["recon_loss", "total_loss", "psnr", "fvu", "psnr_refined"] = Field(
         "recon_loss", description="Which metric of held-out pictures selects the best weights."
     )
     weights: GroupWeights = Field(GroupWeights(), description="Weights of the groups.")
@@ -54,13 +55,22 @@ class Config(FamilyConfig):
     kl: KlConfig = Field(KlConfig(), description="KL term.")
     net: NetConfig = Field(NetConfig(), description="Nets.")
     render: RenderConfig = Field(RenderConfig(), description="Rendering.")
+    picture: PictureConfig = Field(PictureConfig(), description="Nets and error of arch=image.")
     data: GaussData = Field(GaussData(), description="Data.")
     optim: KindConfig = Field(Adam(), description="Optimiser.")
     eval: GaussEval = Field(GaussEval(), description="Evaluation.")
 
+    @property
+    def samples(self) -> bool:
+        """Whether arch=image draws its latents at random; without a KL term nothing asks for it."""
+        return self.beta.max > 0
+
     def rules(self) -> Iterator[Rule]:
         """What options of gaussvae must not be together."""
-        yield from self._net_rules()
+        if self.arch == "image":
+            yield from self._picture_rules()
+        else:
+            yield from self._net_rules()
         yield Rule(
             ("arch", "engine.accumulation"),
             self.engine.accumulation > 1 and self.arch in CONVOLUTIONAL,
@@ -85,6 +95,42 @@ class Config(FamilyConfig):
             f"a floor of {self.kl.floor:g} nats a latent asks for log variances below "
             f"-{self.kl.log_var_limit or 0:g}, the limit",
             "lower `kl.floor`",
+        )
+
+    def _picture_rules(self) -> Iterator[Rule]:
+        """What learning from pixels asks for."""
+        options = self.picture
+        yield Rule(
+            ("arch", "loss"),
+            self.loss != "render",
+            f"arch=image has no splats to compare with, and loss={self.loss} compares splats",
+            "set `loss` to render",
+        )
+        yield Rule(
+            ("arch", "monitor", "picture.refine"),
+            self.monitor not in ("psnr", "psnr_refined", "recon_loss")
+            or (self.monitor == "psnr_refined" and not options.refine),
+            f"arch=image with `picture.refine` {options.refine} does not measure {self.monitor}",
+            "set `monitor` to psnr",
+        )
+        yield Rule(
+            ("picture.splats",),
+            math.isqrt(options.splats) ** 2 != options.splats,
+            f"`picture.splats` {options.splats} is no square number, and splats lie on a grid",
+            f"set it to {math.isqrt(options.splats) ** 2}, say",
+        )
+        yield Rule(
+            ("latent_dim", "picture.components"),
+            self.latent_dim > options.components,
+            f"`latent_dim` {self.latent_dim} is more than the {options.components} components that "
+            "latents begin as",
+            "raise `picture.components`",
+        )
+        yield Rule(
+            ("picture.error", "render.ssim"),
+            options.error == "log" and self.render.ssim > 0,
+            "`render.ssim` stands beside the squared error, and `picture.error` is log",
+            "set `picture.error` to mse, or `render.ssim` to 0",
         )
 
     def _net_rules(self) -> Iterator[Rule]:

@@ -19,6 +19,7 @@ from weft.families.gaussvae.config import CONVOLUTIONAL, Config
 from weft.families.gaussvae.data import data_meaning, data_spec, load_splits
 from weft.families.gaussvae.model import SplatVAE, build
 from weft.families.gaussvae.objective import picture_error, reconstruction, weighted
+from weft.families.gaussvae.pictures.task import PictureTask
 from weft.families.gaussvae.score.held_out import METRICS, Latents, held_out
 from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource, statistics
 from weft.families.gaussvae.splats.rasterise import render
@@ -184,3 +185,8 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         from weft.families.gaussvae.figures import report
 
         yield from report.curves(history)
+
+
+def task_of(config: Config) -> type[GaussTask | PictureTask]:
+    """The task of a config: learning from splats, or from pixels."""
+    return PictureTask if config.arch == "image" else GaussTask

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from weft.errors import ConfigError
+from weft.families.gaussvae.config import Config
 from weft.families.gaussvae.nets.picture_encoder import PictureEncoder
 from weft.families.gaussvae.nets.pixel_decoder import PixelDecoder
 from weft.families.gaussvae.nets.principal import Principal
@@ -16,6 +19,7 @@ from weft.families.gaussvae.nets.splat_decoder import SplatDecoder
 from weft.families.gaussvae.splats.rasterise import render
 from weft.nn.precision import widened
 
+_MOST_NUMBERS = 64 * 64 * 3
 LOG_VARIANCE = (-12.0, 6.0)
 LOG_VARIANCE_START = -3.0
 """Log variances are what the encoder says, held between both, plus the start."""
@@ -37,7 +41,6 @@ class PictureModel(nn.Module):
     """Encoder, decoder, and the principal components that both begin as.
 
     Args:
-        principal: of the training pictures, which `fit` is to be given before training.
         encoder: pictures (N, C, H, W) to (N, L) or (N, 2 L).
         decoder: latents to splats or to pictures.
         form: of the renderer.
@@ -95,3 +98,42 @@ class PictureModel(nn.Module):
         self.principal.fit(images)
         if linear:
             self.decoder.start_from(self.principal)
+
+
+def build_picture_model(config: Config, shape: tuple[int, ...]) -> PictureModel:
+    """The model of a config for pictures of `shape` (C, H, W), not yet fitted to any.
+
+    Raises:
+        ConfigError: pictures have fewer numbers than components are asked for.
+    """
+    options = config.picture
+    channels, height, wide = shape
+    size = math.prod(shape)
+    if options.components > size:
+        raise ConfigError(
+            f"pictures of {size} numbers have no {options.components} principal components",
+            where="picture.components",
+            expected=f"at most {size}",
+        )
+    if size > _MOST_NUMBERS:
+        raise ConfigError(
+            f"principal components of pictures of {height} x {wide} pixels are out of reach",
+            where="arch=image",
+            expected=f"pictures of at most {_MOST_NUMBERS:,} numbers, such as 64 x 64 in colour",
+        )
+    encoder = PictureEncoder(
+        Principal((channels, height, wide), options.components),
+        config.latent_dim,
+        options.width,
+        dropout=options.dropout,
+        samples=config.samples,
+    )
+    decoder: SplatDecoder | PixelDecoder
+    if options.decoder == "splats":
+        side = math.isqrt(options.splats)
+        decoder = SplatDecoder(
+            (height, wide), (side, side), config.latent_dim, options.width, shapes=options.shapes
+        )
+    else:
+        decoder = PixelDecoder((channels, height, wide), config.latent_dim, options.width)
+    return PictureModel(encoder, decoder, config.render.form)

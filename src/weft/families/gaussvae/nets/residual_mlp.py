@@ -27,8 +27,8 @@ class ResidualMlp(nn.Module):
             nn.Dropout(dropout),
             Dense(width, width),
         )
-        self.leave = nn.Sequential(nn.LayerNorm(width), Dense(width, outputs))
-        last = self.leave[1]
+        last = Dense(width, outputs)
+        self.leave = nn.Sequential(nn.LayerNorm(width), last)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 

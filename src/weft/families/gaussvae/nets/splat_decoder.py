@@ -57,7 +57,9 @@ class SplatDecoder(nn.Module):
         self.size, self.cells, self.shapes = size, cells, shapes
         count = rows * columns
         y, x = torch.meshgrid(
-            (torch.arange(rows) + 0.5) / rows, (torch.arange(columns) + 0.5) / columns, indexing="ij"
+            (torch.arange(rows) + 0.5) / rows,
+            (torch.arange(columns) + 0.5) / columns,
+            indexing="ij",
         )
         tall, broad = 2 * math.log(SPREAD * height / rows), 2 * math.log(SPREAD * wide / columns)
         base = torch.zeros(count, 8)

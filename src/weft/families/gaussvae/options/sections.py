@@ -10,16 +10,18 @@ from weft.config.cadence import Cadence
 from weft.config.paths import MayBePath
 from weft.config.section import KindConfig, Section
 from weft.config.sections import DataConfig, EvalConfig
+from weft.data.catalog.images import IMAGES
 
 Group = Literal["xy", "scale", "rot", "feat"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+_NAMED = tuple(data_set.name for data_set in IMAGES)
 DRAWN = "drawn"
 """Name of the pictures that weft draws itself."""
 
 
 def _is_path(dataset: str) -> bool:
-    return dataset != DRAWN
+    return dataset != DRAWN and dataset not in _NAMED
 
 
 class GaussData(DataConfig):
@@ -29,7 +31,7 @@ class GaussData(DataConfig):
         DRAWN,
         min_length=1,
         description="drawn (ships with weft), a folder that `weft data fit` wrote, or a folder of "
-        ".npz or .pt files, one a picture.",
+        ".npz or .pt files, one a picture; for arch=image also cifar10 or an .npz file of images.",
     )
     layout: Literal["logcov", "rs"] = Field(
         "logcov",

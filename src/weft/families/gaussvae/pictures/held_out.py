@@ -1,0 +1,70 @@
+"""Measures of held-out pictures: PSNR beside the linear code of equal length, and latents."""
+
+# M pictures, B batch, L latents
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from weft.data.source import TensorSource
+from weft.families.gaussvae.config import Config
+from weft.families.gaussvae.nets.picture_model import PictureModel
+from weft.families.gaussvae.score.refine import refine
+from weft.families.gaussvae.splats.quality import psnr
+from weft.families.gaussvae.terms.log_mse import log_mse
+from weft.families.gaussvae.terms.posterior import divergence
+from weft.task.metric import Metric
+
+ACTIVE = 0.01
+"""Variance of a latent's mean over items from which the latent counts as used."""
+
+METRICS = (
+    Metric("psnr", "higher", "dB", "PSNR of the decoded picture, mean over pictures."),
+    Metric("psnr_refined", "higher", "dB", "The same after a search for the picture's latent."),
+    Metric("psnr_pca", "higher", "dB", "The same of as many principal components as latents."),
+    Metric("gain", "higher", "dB", "psnr - psnr_pca."),
+    Metric("gain_refined", "higher", "dB", "psnr_refined - psnr_pca."),
+    Metric("recon_loss", "lower", about="Mean over pictures of log(mse + 1e-4), whatever trains."),
+    Metric("kl_nats", "lower", "nats", "KL of a picture's posterior from the prior."),
+    Metric("active_units", "higher", about="Latents whose mean varies over pictures."),
+)
+
+
+def measured(config: Config, model: PictureModel, source: TensorSource) -> dict[str, float]:
+    """Those of `METRICS` that there are: without `refine` steps nothing is refined, and without
+    sampled latents there is no KL.
+
+    Pictures are clamped to [0, 1] before they are compared.
+    """
+    options, count = config.picture, config.latent_dim
+    columns: dict[str, list[Tensor]] = {}
+    means = []
+    for batch in source.batches(config.eval.batch_size):
+        wanted = batch["image"].float() / 255
+        posterior = model.encode(wanted)
+        found = model.decode(posterior.mean)
+        linear = model.principal.back(model.principal(wanted)[:, :count])
+        row = {
+            "psnr": psnr(found.clamp(0, 1), wanted),
+            "psnr_pca": psnr(linear.clamp(0, 1), wanted),
+            "recon_loss": log_mse(found, wanted),
+        }
+        if options.refine:
+            z = refine(
+                model.decode, wanted, posterior.mean, steps=options.refine, lr=options.refine_lr
+            )
+            row["psnr_refined"] = psnr(model.decode(z).clamp(0, 1), wanted)
+        if posterior.log_variance is not None:
+            row["kl_nats"] = divergence(posterior.mean, posterior.log_variance).sum(1)
+        for name, values in row.items():
+            columns.setdefault(name, []).append(values)
+        means.append(posterior.mean)
+    found_means = {name: float(torch.cat(values).mean()) for name, values in columns.items()}
+    linear_psnr = found_means["psnr_pca"]
+    found_means["gain"] = found_means["psnr"] - linear_psnr
+    if options.refine:
+        found_means["gain_refined"] = found_means["psnr_refined"] - linear_psnr
+    spread = torch.cat(means).var(0, unbiased=False)
+    found_means["active_units"] = float((spread > ACTIVE).sum())
+    return found_means
