@@ -22,6 +22,10 @@ FAMILY = Family(
     config=Config,
     task="weft.families.gaussvae.task:task_of",
     default="demo",
+    verbs={
+        "compress": "weft.verbs.gaussvae_pictures:compress",
+        "decompress": "weft.verbs.gaussvae_pictures:decompress",
+    },
     kinds={
         "optim": {"keras_adam": Kind(KerasAdam, "weft.families.gaussvae.optim.keras:keras_adam")}
     },
