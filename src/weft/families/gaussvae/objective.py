@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from weft.families.gaussvae.options.sections import GroupWeights
 from weft.families.gaussvae.splats.quality import ssim
 from weft.families.gaussvae.terms.groups import Groups, errors, factors
-from weft.families.gaussvae.options.sections import GroupWeights
 
 
 @dataclass(frozen=True)
