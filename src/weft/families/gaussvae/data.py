@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from os.path import isdir
 from pathlib import Path
 
@@ -19,109 +19,155 @@ from weft.errors import ConfigError, DataError
 from weft.families.gaussvae.config import Config
 from weft.families.gaussvae.options.sections import DRAWN
 from weft.families.gaussvae.options.sizes import COLUMNS
-from weft.families.gaussvae.sets.drawn import drawn
+from weft.families.gaussvae.sets.drawn import COUNT, drawn, side_of
 from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource
+from weft.families.gaussvae.splats.anchored import grid
 from weft.families.gaussvae.splats.curves import order
 from weft.families.gaussvae.splats.geometry import to_logcov, to_rs
 from weft.families.gaussvae.splats.packed import Packed, read_packed
 
-_EXPECTED = "drawn, or a folder of splats as `weft data fit` writes it"
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of a splat set before it is read.
+
+    Attributes:
+        items: M.
+        splats: N.
+        meaning: of its numbers.
+        has_images: whether the pictures lie beside their splats.
+    """
+
+    items: int
+    splats: int
+    meaning: Meaning
+    has_images: bool
+
+
+def outline(config: Config) -> Outline:
+    """What the run's splats are; of those on disk, only their description is read.
+
+    Raises:
+        DataError: there are none, or their pictures differ in size.
+    """
+    data = config.data
+    most = data.items or COUNT
+    if data.dataset == DRAWN:
+        side, splats = side_of(data.splats), data.splats
+        meaning = Meaning((side, side), cells=grid(splats, side, side))
+        return Outline(min(COUNT, most), splats, meaning, True)
+    packed = _folder(config, data.dataset, verify=False)
+    items = min(len(packed), data.items or len(packed))
+    return Outline(items, packed.splats.shape[1], _meaning(packed), packed.images is not None)
+
+
+def data_meaning(config: Config) -> Meaning:
+    """What the numbers of the run's splats mean."""
+    return outline(config).meaning
 
 
 def data_spec(config: Config) -> DataSpec:
-    """Shapes and sizes of the run's data; of splats on disk, only their description is read.
+    """Shapes and sizes of the run's data, from headers only.
 
     Raises:
         ConfigError: a batch is more than all training pictures.
         DataError: there are no such splats.
     """
-    packed = _read(config, config.data.dataset, verify=False)
-    splats, size = packed.splats.shape[1], meaning(packed).size
-    counts = _sizes(config, len(packed))
-    if counts["train"] < config.batch_size:
+    known, held = outline(config), _held_out(config)
+    sizes = {name: held for name in ("val", "test")}
+    for split, folder in (("val", config.data.val), ("test", config.data.test)):
+        if folder is not None:
+            sizes[split] = len(_folder(config, folder, verify=False))
+    cut = held * [config.data.val, config.data.test].count(None)
+    sizes["train"] = known.items - cut
+    if sizes["train"] < config.batch_size:
         raise ConfigError(
-            f"a batch of {config.batch_size} is more than the {counts['train']} training pictures",
+            f"a batch of {config.batch_size} is more than the {sizes['train']} training pictures",
             where="batch_size, data.held_out",
-            expected=f"batch_size <= {counts['train']}",
+            expected=f"batch_size <= {sizes['train']}",
         )
-    fields = {"splats": Field((splats, COLUMNS))}
-    if packed.images is not None:
-        fields["image"] = Field((3, *size), torch.uint8)
-    return DataSpec(
-        fields, (config.batch_size,), counts["train"] // config.batch_size, sizes=counts
-    )
+    fields = {"splats": Field((known.splats, COLUMNS))}
+    if known.has_images:
+        fields["image"] = Field((3, *known.meaning.size), torch.uint8)
+    batches = sizes["train"] // config.batch_size
+    return DataSpec(fields, (config.batch_size,), batches, sizes=sizes)
 
 
 def load_splits(config: Config) -> Splits[SplatSource]:
-    """The run's sources."""
-    packed = _read(config, config.data.dataset)
-    total = _total(config, packed)
-    splats = _prepared(torch.from_numpy(np.array(packed.splats[:total])), packed, config)
-    tensors: dict[str, Tensor] = {"splats": splats}
-    if packed.images is not None:
-        tensors["image"] = torch.from_numpy(np.array(packed.images[:total]))
-    generator = torch.Generator().manual_seed(derive(config.seed, "held-out"))
-    shuffled = torch.randperm(total, generator=generator)
-    counts = _sizes(config, len(packed))
-    first, second = counts["val"], counts["val"] + counts["test"]
-    train = shuffled[second:].sort().values
-    centre, means = splats[train].mean(0), meaning(packed)
+    """The run's sources.
 
-    def source(picked: Tensor) -> SplatSource:
-        fields: Mapping[str, Tensor] = {name: t[picked] for name, t in tensors.items()}
-        return SplatSource(fields, config.batch_size, means, centre)
+    Raises:
+        DataError: splats are missing, damaged, or of another form than the training set's.
+    """
+    data, known = config.data, outline(config)
+    if data.dataset == DRAWN:
+        packed = drawn(data.splats, known.items)
+    else:
+        packed = _folder(config, data.dataset)
+    tensors = _tensors(packed, known.items, config)
+    generator = torch.Generator().manual_seed(derive(config.seed, "held-out"))
+    shuffled = torch.randperm(known.items, generator=generator)
+    held, cut = _held_out(config), 0
+    picked = {}
+    for split, folder in (("val", data.val), ("test", data.test)):
+        if folder is None:
+            picked[split], cut = shuffled[cut : cut + held].sort().values, cut + held
+    train = shuffled[cut:].sort().values
+    centre = tensors["splats"][train].mean(0)
+
+    def source(fields: dict[str, Tensor]) -> SplatSource:
+        return SplatSource(fields, config.batch_size, known.meaning, centre)
+
+    def own(split: str, folder: str | None) -> SplatSource:
+        if folder is None:
+            return source({name: tensor[picked[split]] for name, tensor in tensors.items()})
+        other = _folder(config, folder)
+        if other.splats.shape[1] != known.splats or _meaning(other) != known.meaning:
+            raise DataError(
+                f"its splats are {other.splats.shape[1]} of {_meaning(other)}, those of the "
+                f"training set {known.splats} of {known.meaning}",
+                where=f"data.{split}",
+                expected="splats fitted alike",
+            )
+        return source(_tensors(other, len(other), config))
 
     return Splits(
-        source(train),
-        source(shuffled[:first].sort().values),
-        source(shuffled[first:second].sort().values),
+        source({name: tensor[train] for name, tensor in tensors.items()}),
+        own("val", data.val),
+        own("test", data.test),
     )
 
 
-def data_meaning(config: Config) -> Meaning:
-    """What the numbers of the run's splats mean."""
-    return meaning(_read(config, config.data.dataset, verify=False))
+def _tensors(packed: Packed, items: int, config: Config) -> dict[str, Tensor]:
+    """`splats`, in the run's layout and order, and `image` where pictures are kept."""
+    splats = torch.from_numpy(np.array(packed.splats[:items]))
+    if packed.layout != config.data.layout:
+        splats = to_logcov(splats) if config.data.layout == "logcov" else to_rs(splats)
+    if config.data.order != "kept":
+        splats = splats.take_along_dim(order(splats, config.data.order)[..., None], 1)
+    tensors = {"splats": splats}
+    if packed.images is not None:
+        tensors["image"] = torch.from_numpy(np.array(packed.images[:items]))
+    return tensors
 
 
-def meaning(packed: Packed) -> Meaning:
-    """What the numbers of a set mean, whose pictures are of one size.
+def _held_out(config: Config) -> int:
+    """Pictures of the set that are held out once: at least one."""
+    return max(1, round(config.data.held_out * outline(config).items))
 
-    Raises:
-        DataError: they are not.
-    """
+
+def _meaning(packed: Packed) -> Meaning:
     if packed.size is None:
         raise DataError(
-            "the pictures of this set differ in size", where="data.dataset",
-            expected="splats of pictures of one size", hint="`weft data fit` can cut them alike",
-        )  # fmt: skip
+            "the pictures of this set differ in size",
+            where="data.dataset",
+            expected="splats of pictures of one size",
+        )
     return Meaning(packed.size, packed.sampling, packed.blend, packed.cells)
 
 
-def _prepared(splats: Tensor, packed: Packed, config: Config) -> Tensor:
-    """Splats (M, N, 8) in the run's layout and order."""
-    wanted = config.data.layout
-    if wanted != packed.layout:
-        splats = to_logcov(splats) if wanted == "logcov" else to_rs(splats)
-    if config.data.order == "kept":
-        return splats
-    return splats.take_along_dim(order(splats, config.data.order)[..., None], 1)
-
-
-def _total(config: Config, packed: Packed) -> int:
-    return min(len(packed), config.data.items or len(packed))
-
-
-def _sizes(config: Config, items: int) -> dict[str, int]:
-    """Pictures of each split; at least one is held out twice."""
-    total = min(items, config.data.items or items)
-    held = max(1, round(config.data.held_out * total))
-    return {"train": total - 2 * held, "val": held, "test": held}
-
-
-def _read(config: Config, dataset: str, *, verify: bool = True) -> Packed:
-    """The splats called `dataset`."""
-    if dataset == DRAWN:
-        return drawn()
+def _folder(config: Config, dataset: str, *, verify: bool = True) -> Packed:
+    """The splats in the folder `dataset`."""
     looked = places(dataset, config.data.root)
     for path in looked:
         if isdir(path):
@@ -129,6 +175,6 @@ def _read(config: Config, dataset: str, *, verify: bool = True) -> Packed:
     raise DataError(
         f"there is no folder `{dataset}`",
         where="data.dataset",
-        expected=_EXPECTED,
+        expected=f"{DRAWN}, or a folder of splats as `weft data fit` writes it",
         hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
     )

@@ -33,6 +33,17 @@ class GaussData(DataConfig):
         description="drawn (ships with weft), a folder that `weft data fit` wrote, or a folder of "
         ".npz or .pt files, one a picture; for arch=image also cifar10 or an .npz file of images.",
     )
+    val: Annotated[str, MayBePath()] | None = Field(
+        None, min_length=1, description="Folder of splats to validate on; a part held out if unset."
+    )
+    test: Annotated[str, MayBePath()] | None = Field(
+        None, min_length=1, description="Folder of splats to test on; a part held out if unset."
+    )
+    splats: int = Field(
+        64,
+        ge=4,
+        description="Splats of each drawn picture; other numbers than 64 are fitted at first use.",
+    )
     layout: Literal["logcov", "rs"] = Field(
         "logcov",
         description="Columns of a splat: log-covariance, or inverse deviations and an angle.",

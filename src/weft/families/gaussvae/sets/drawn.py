@@ -1,6 +1,6 @@
-"""The demo's pictures: small landscapes drawn by code, with splats fitted to them beforehand."""
+"""Small landscapes drawn by code, with splats fitted to them beforehand or at first use."""
 
-# M pictures, 32 x 32 pixels, N splats
+# M pictures, S x S pixels, N splats
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from weft.data.cache import cached, checksum
 from weft.data.npz import open_npz
+from weft.data.remarks import remark
+from weft.families.gaussvae.splats.anchored import grid
 from weft.families.gaussvae.splats.packed import Packed
 
-SIDE, CELLS, COUNT = 32, 8, 400
-"""Pixels of a side, cells of a side, pictures."""
+SHIPPED, COUNT = 64, 400
+"""Splats whose fits are shipped, and pictures of them."""
+_STEPS = 150
+"""Of a fit."""
 _FINE = 2
 """Samples of a pixel's side: edges are smooth."""
 _FILE = Path(__file__).with_name("drawn.npz")
@@ -23,31 +28,58 @@ _SEED = 20261126
 Picture = NDArray[np.float64]
 
 
-def pictures(count: int = COUNT) -> NDArray[np.uint8]:
-    """The first `count` pictures, uint8 (M, 3, 32, 32): sky, sun, hills, and one to three trees.
+def side_of(splats: int) -> int:
+    """S: pixels of a side of the pictures that `splats` splats are fitted to."""
+    return 32 if splats <= SHIPPED else 64
+
+
+def pictures(count: int = COUNT, side: int = 32) -> NDArray[np.uint8]:
+    """The first `count` pictures, uint8 (M, 3, S, S): sky, sun, hills, and one to three trees.
 
     Each is a function of its own number alone.
     """
-    return np.stack([_picture(np.random.default_rng([_SEED, number])) for number in range(count)])
+    draws = (np.random.default_rng([_SEED, number]) for number in range(count))
+    return np.stack([_picture(draw, side) for draw in draws])
 
 
-@lru_cache(maxsize=1)
-def drawn() -> Packed:
-    """The pictures, drawn once a process, and the splats of their fits as they are shipped.
+@lru_cache(maxsize=2)
+def drawn(splats: int = SHIPPED, count: int = COUNT) -> Packed:
+    """The first `count` pictures and the splats of their fits.
 
+    Those of `SHIPPED` splats are shipped, others fitted at first use and kept in the cache.
+
+    Args:
+        splats: N.
+        count: M, at most `COUNT`.
     Raises:
-        DataError: the file is missing or damaged.
+        DataError: the shipped file is missing or damaged.
     """
-    with open_npz(_FILE, "the splats of weft's own pictures") as file:
-        splats = file.array("splats").astype(np.float32)
-    images = pictures(len(splats))
-    names = tuple(f"drawn {number:03d}" for number in range(len(splats)))
-    size = (SIDE, SIDE)
-    return Packed(splats, names, (size,) * len(splats), cells=(CELLS, CELLS), images=images)
+    side = side_of(splats)
+    images = pictures(count, side)
+    if splats == SHIPPED:
+        with open_npz(_FILE, "the splats of weft's own pictures") as file:
+            fitted = file.array("splats")[:count].astype(np.float32)
+    else:
+        key = checksum(_SEED, _STEPS, splats, side, count)
+        fitted = cached("splats", key, lambda: {"splats": fit_all(images, splats)})["splats"]
+    names = tuple(f"drawn {number:03d}" for number in range(count))
+    cells = grid(splats, side, side)
+    return Packed(fitted, names, ((side, side),) * count, cells=cells, images=images)
 
 
-def _picture(draw: np.random.Generator) -> NDArray[np.uint8]:
-    side = SIDE * _FINE
+def fit_all(images: NDArray[np.uint8], splats: int) -> NDArray[np.float32]:
+    """Splats (M, N, 8) of pictures, anchored to a grid."""
+    import torch
+
+    from weft.families.gaussvae.splats.fit import fit
+
+    remark(f"fitting {splats} splats to each of {len(images)} pictures, once; kept in the cache")
+    found = fit(torch.from_numpy(images), splats, mode="grid", steps=_STEPS).splats
+    return found.numpy()
+
+
+def _picture(draw: np.random.Generator, pixels: int) -> NDArray[np.uint8]:
+    side = pixels * _FINE
     y, x = (np.mgrid[:side, :side] + 0.5) / side
     horizon = draw.uniform(0.45, 0.7)
     sky = _blend(_colour(draw, 0.35, 0.9), _colour(draw, 0.6, 1.0), y / horizon)
@@ -59,7 +91,7 @@ def _picture(draw: np.random.Generator) -> NDArray[np.uint8]:
         canvas = _over(canvas, _colour(draw, 0.15, 0.65), hill)
     for _ in range(draw.integers(1, 4)):
         canvas = _tree(canvas, draw, x, y, horizon)
-    small = canvas.reshape(3, SIDE, _FINE, SIDE, _FINE).mean((2, 4))
+    small = canvas.reshape(3, pixels, _FINE, pixels, _FINE).mean((2, 4))
     return np.clip(np.rint(255 * small), 0, 255).astype(np.uint8)
 
 
