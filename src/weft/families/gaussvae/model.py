@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from weft.errors import ConfigError
 from weft.families.gaussvae.config import Config
 from weft.families.gaussvae.nets.keras import initialised
 from weft.families.gaussvae.nets.line import ConvBlock, LineDecoder, LineEncoder, ResidualBlock
-from weft.families.gaussvae.options.sizes import COLUMNS, sizes
+from weft.families.gaussvae.nets.plane import PlaneDecoder, PlaneEncoder
+from weft.families.gaussvae.options.sizes import COLUMNS, Sizes, sizes
+from weft.families.gaussvae.splats.curves import path
 
 
 class SplatVAE(nn.Module):
@@ -54,16 +59,47 @@ class SplatVAE(nn.Module):
         return scores
 
 
-def build(config: Config, splats: int) -> SplatVAE:
+def build(config: Config, splats: int, cells: tuple[int, int] | None = None) -> SplatVAE:
     """The model of a config for sets of `splats` splats; its statistics are those of no data.
 
+    Args:
+        config: of the run.
+        splats: N.
+        cells: (rows, columns) of the grid that splats are anchored to, in Hilbert's order.
     Raises:
         ConfigError: sizes do not come out even, naming the option.
     """
-    rows = splats if config.data.statistics == "index" else 1
     plan = sizes(config, splats)
-    block = ResidualBlock if config.arch == "resnet" else ConvBlock
-    encoder: nn.Module = LineEncoder(plan, block, config.pool, config.net.queries)
-    model = SplatVAE(encoder, LineDecoder(plan, block), rows)
+    encoder, decoder = (
+        _in_plane(config, plan, cells) if config.arch == "grid2d" else _on_line(config, plan)
+    )
+    model = SplatVAE(encoder, decoder, splats if config.data.statistics == "index" else 1)
     initialised(model)
     return model
+
+
+def _on_line(config: Config, plan: Sizes) -> tuple[nn.Module, nn.Module]:
+    block = ResidualBlock if config.arch == "resnet" else ConvBlock
+    return LineEncoder(plan, block, config.pool, config.net.queries), LineDecoder(plan, block)
+
+
+def _in_plane(
+    config: Config, plan: Sizes, cells: tuple[int, int] | None
+) -> tuple[nn.Module, nn.Module]:
+    if cells is None or config.data.order != "kept":
+        raise ConfigError(
+            "arch=grid2d needs splats that lie on a grid, in the order of its cells",
+            where="arch, data.dataset, data.order",
+            expected="splats of an anchored fit, and data.order=kept",
+            hint="`weft data fit --mode grid` makes them",
+        )
+    pools = (math.prod(plan.encoder.scales), math.prod(plan.decoder.scales))
+    if any(side % pool for side in cells for pool in pools):
+        raise ConfigError(
+            f"a grid of {cells[0]} x {cells[1]} cells is no multiple of {max(pools)}, which its "
+            "sides are divided by",
+            where="net.encoder_pool_sizes, net.decoder_upsample_sizes",
+            expected="factors whose product divides both sides",
+        )
+    way = path(*cells)
+    return PlaneEncoder(plan, way, config.pool, config.net.queries), PlaneDecoder(plan, way)

@@ -78,7 +78,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
                 expected="one process, or arch=grid2d without free bits and capacity",
                 hint="`weft sweep` runs many at once",
             )
-        return build(config, spec.fields["splats"].shape[0])
+        return build(config, spec.fields["splats"].shape[0], self.meaning.cells)
 
     def prime(self, model: SplatVAE, data: Splits[SplatSource]) -> None:
         """Gives the model the mean and deviation of the training splats."""

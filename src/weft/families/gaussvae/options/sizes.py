@@ -14,11 +14,11 @@ COLUMNS = 8
 _ENCODERS = {
     "conv1d": ((32, 64, 128), (0.1, 0.15, 0.2), 0.2),
     "resnet": ((32, 64, 128, 256, 256), (0.0,) * 5, 0.0),
-    "grid2d": ((64, 128, 256), (0.0,) * 3, 0.0),
+    "grid2d": ((32, 64, 128), (0.0,) * 3, 0.0),
 }
 """Filters, dropout of each block, dropout of the dense layer."""
-_DECODERS = {"conv1d": (64, 32, 16), "resnet": (256, 128, 64, 32, 16), "grid2d": (256, 128, 64)}
-_BOTTOM = {"conv1d": 16, "resnet": 512, "grid2d": 256}
+_DECODERS = {"conv1d": (64, 32, 16), "resnet": (256, 128, 64, 32, 16), "grid2d": (128, 64, 32)}
+_BOTTOM = {"conv1d": 16, "resnet": 512, "grid2d": 128}
 """Channels that the last dense layer becomes."""
 _TAPS = {"conv1d": 5, "resnet": 5, "grid2d": 3}
 
