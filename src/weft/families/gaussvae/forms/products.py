@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from weft.families.gaussvae.reference import EPSILON
-from weft.families.gaussvae.splats.geometry import Ellipses, spans
+from weft.families.gaussvae.splats.geometry import Ellipses, Frame, spans
 
 TILE = 16
 """Side S of a tile. Coordinates count from its middle: the terms of the square cancel, and float32
@@ -21,46 +21,38 @@ _WIDTH = 8
 """Features of a pixel: six, padded to what vector units like."""
 
 
-def gemm(
-    shapes: Ellipses,
-    height: int,
-    width: int,
-    *,
-    normalised: bool = True,
-    topk: int = 0,
-    cut: float | None = None,
-) -> Tensor:
+def gemm(shapes: Ellipses, frame: Frame) -> Tensor:
     """What `reference.blend` gives, by two matrix products with exp between; (M, 3, H, W).
 
     Holds M N H W weights, several times under autograd.
     """
-    tiles = _Tiles(height, width, shapes.x)
+    tiles = _Tiles(frame, shapes.x)
     w = (tiles.features @ tiles.coefficients(shapes).transpose(-1, -2)).exp()  # (M, T, S^2, N)
-    if cut is not None:
-        w = w * tiles.reached(shapes, cut)
-    if 0 < topk < w.shape[-1]:
-        w = w * torch.zeros_like(w).scatter_(-1, w.topk(topk, dim=-1).indices, 1.0)
+    if math.isfinite(frame.cut):
+        w = w * tiles.reached(shapes)
+    if 0 < frame.topk < w.shape[-1]:
+        w = w * torch.zeros_like(w).scatter_(-1, w.topk(frame.topk, dim=-1).indices, 1.0)
     total = w @ shapes.colour.unsqueeze(1)
-    if normalised:
+    if frame.normalised:
         total = total / (w.sum(-1, keepdim=True) + EPSILON)
     return tiles.picture(total)
 
 
-def sdpa(shapes: Ellipses, height: int, width: int, *, cut: float | None = None) -> Tensor:
+def sdpa(shapes: Ellipses, frame: Frame) -> Tensor:
     """Normalised blending of all splats as softmax attention; (M, 3, H, W).
 
     A pixel asks, splats answer with their colours, and one more key with logit log EPSILON answers
-    black. No N x P tensor is kept but for the mask of `cut`.
+    black. No N x P tensor is kept but for the mask of a finite cut.
     """
-    tiles = _Tiles(height, width, shapes.x)
+    tiles = _Tiles(frame, shapes.x)
     keys = tiles.coefficients(shapes)  # (M, T, N, 8)
     null = keys.new_zeros(_WIDTH)
     null[0] = math.log(EPSILON)
     keys = torch.cat([keys, null.expand(*keys.shape[:2], 1, -1)], -2)
     values = F.pad(shapes.colour, (0, _WIDTH - 3, 0, 1)).unsqueeze(1)
     mask = None
-    if cut is not None:
-        mask = F.pad(tiles.reached(shapes, cut), (0, 1), value=True)
+    if math.isfinite(frame.cut):
+        mask = F.pad(tiles.reached(shapes), (0, 1), value=True)
     out = F.scaled_dot_product_attention(
         tiles.features.expand(*keys.shape[:2], -1, -1),
         keys,
@@ -74,9 +66,9 @@ def sdpa(shapes: Ellipses, height: int, width: int, *, cut: float | None = None)
 class _Tiles:
     """The tiles that cover a picture; the last ones may reach over its border."""
 
-    def __init__(self, height: int, width: int, like: Tensor) -> None:
-        self.height, self.width = height, width
-        self.rows, self.columns = -(-height // TILE), -(-width // TILE)
+    def __init__(self, frame: Frame, like: Tensor) -> None:
+        self.frame = frame
+        self.rows, self.columns = -(-frame.height // TILE), -(-frame.width // TILE)
         along = torch.arange(TILE, dtype=like.dtype, device=like.device) - TILE / 2
         y, x = torch.meshgrid(along, along, indexing="ij")
         features = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], -1)
@@ -101,9 +93,9 @@ class _Tiles:
         )
         return F.pad(found, (0, _WIDTH - 6))
 
-    def reached(self, shapes: Ellipses, cut: float) -> Tensor:
+    def reached(self, shapes: Ellipses) -> Tensor:
         """Which splats reach which pixels; bool, (M, T, S^2, N)."""
-        first, last = spans(shapes, self.rows * TILE, self.width, cut)  # (M, N, H)
+        first, last = spans(shapes, self.frame._replace(height=self.rows * TILE))  # (M, N, H)
         columns = torch.arange(self.columns * TILE, device=first.device)
         found = (columns >= first.unsqueeze(-1)) & (columns < last.unsqueeze(-1))
         found = found.unflatten(-1, (self.columns, TILE)).unflatten(-3, (self.rows, TILE))
@@ -114,4 +106,4 @@ class _Tiles:
         """(M, T, S^2, 3) as (M, 3, H, W)."""
         grid = tiles.unflatten(1, (self.rows, self.columns)).unflatten(3, (TILE, TILE))
         whole = grid.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3)
-        return whole[..., : self.height, : self.width]
+        return whole[..., : self.frame.height, : self.frame.width]

@@ -10,8 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from weft.errors import UsageError
-
 LAYOUTS = ("logcov", "rs")
 """Columns x, y, then m, a, b (logarithm of the covariance) or s1, s2, theta (original), r, g, b."""
 
@@ -28,6 +26,30 @@ RATIO_LOG_MOST = 4.0
 
 BLOCK = 8
 """Rows of a cut splat reach out to multiples of so many pixels."""
+
+
+class Frame(NamedTuple):
+    """How splats become a picture.
+
+    Attributes:
+        layout: index in LAYOUTS.
+        height, width: H and W, pixels.
+        high, wide: of the picture whose pixels the splats' shapes are counted in.
+        shift: 1/2 where x puts a centre at pixel x W - 1/2, 0 where at x W.
+        cut: how far a splat reaches, in sigmas; may be infinite.
+        normalised: whether the sum is divided by that of the weights.
+        topk: only the so many largest weights of each pixel count; 0 for all.
+    """
+
+    layout: int
+    height: int
+    width: int
+    high: int
+    wide: int
+    shift: float
+    cut: float
+    normalised: bool
+    topk: int
 
 
 class Ellipses(NamedTuple):
@@ -47,54 +69,29 @@ class Ellipses(NamedTuple):
     colour: Tensor
 
 
-def ellipses(
-    splats: Tensor,
-    height: int,
-    width: int,
-    *,
-    layout: str = "logcov",
-    sampling: str = "centre",
-    size: tuple[int, int] | None = None,
-) -> Ellipses:
-    """The splats as they lie in a picture of `height` x `width` pixels; differentiable.
+def ellipses(splats: Tensor, frame: Frame) -> Ellipses:
+    """The splats (..., N, 8) as they lie in a picture; differentiable.
 
     With r^2 = a^2 + b^2, `logcov` gives Q = e^-m [[cosh r - a sinh r / r, -b sinh r / r], [.,
     cosh r + a sinh r / r]] without angle or eigenvalues: smooth, the round splat included. m is
-    held in [log STD_LEAST^2, log max(size)^2], r below RATIO_LOG_MOST. `rs` turns diag(s1^2, s2^2)
-    by theta, from x towards y, and clamps nothing.
-
-    Args:
-        splats: (..., N, 8) in `layout`; centres in units of the picture's width and height, shapes
-            in pixels of a picture of `size`.
-        layout: `logcov` or `rs`.
-        sampling: `centre` puts x at pixel x W - 1/2, `corner` at x W.
-        size: (height, width) whose pixels the shapes are counted in; the rendered one by default.
-
-    Raises:
-        UsageError: if `layout` or `sampling` is unknown, or a splat has not eight numbers.
+    held in [log STD_LEAST^2, log max(high, wide)^2], r below RATIO_LOG_MOST. `rs` turns
+    diag(s1^2, s2^2) by theta, from x towards y, and clamps nothing.
     """
-    _check(splats, layout, sampling)
     x, y, p, q, t, *_ = splats.unbind(-1)
-    high, wide = size or (height, width)
-    a, b, c = _conic_of_logcov(p, q, t, max(high, wide)) if layout == "logcov" else _turned(p, q, t)
-    across, down = width / wide, height / high
-    shift = 0.5 if sampling == "centre" else 0.0
+    a, b, c = (
+        _conic_of_logcov(p, q, t, max(frame.high, frame.wide))
+        if LAYOUTS[frame.layout] == "logcov"
+        else _conic_of_rs(p, q, t)
+    )
+    across, down = frame.width / frame.wide, frame.height / frame.high
     return Ellipses(
-        x * width - shift,
-        y * height - shift,
+        x * frame.width - frame.shift,
+        y * frame.height - frame.shift,
         a / across**2,
         b / (across * down),
         c / down**2,
         splats[..., 5:],
     )
-
-
-def _check(splats: Tensor, layout: str, sampling: str) -> None:
-    for name, value, known in (("layout", layout, LAYOUTS), ("sampling", sampling, SAMPLINGS)):
-        if value not in known:
-            raise UsageError(f"unknown {name} `{value}`", expected=f"one of {', '.join(known)}")
-    if splats.dim() < 2 or splats.shape[-1] != COLUMNS:
-        raise UsageError(f"splats of shape {tuple(splats.shape)}", expected=f"(..., N, {COLUMNS})")
 
 
 def _conic_of_logcov(m: Tensor, a: Tensor, b: Tensor, side: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,7 +114,7 @@ def _cosh_sinhc(square: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(small, cosh, r.cosh()), torch.where(small, sinhc, r.sinh() / r)
 
 
-def _turned(s1: Tensor, s2: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _conic_of_rs(s1: Tensor, s2: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     cos, sin = theta.cos(), theta.sin()
     one, two = s1 * s1, s2 * s2
     a, c = cos * cos * one + sin * sin * two, sin * sin * one + cos * cos * two
@@ -130,7 +127,6 @@ def to_logcov(splats: Tensor) -> Tensor:
     m = -log|s1| - log|s2|; a, b = delta cos 2 theta, delta sin 2 theta, delta = log|s2| - log|s1|.
     A scale of exactly zero, a splat without end, becomes 1e-12.
     """
-    _check(splats, "rs", "centre")
     x, y, s1, s2, theta, *colour = splats.unbind(-1)
     one, two = (s.abs().clamp_min(1e-12).log() for s in (s1, s2))
     a, b = (two - one) * (2 * theta).cos(), (two - one) * (2 * theta).sin()
@@ -139,7 +135,6 @@ def to_logcov(splats: Tensor) -> Tensor:
 
 def to_rs(splats: Tensor) -> Tensor:
     """`logcov` splats (..., N, 8) in the layout `rs`, with s1 <= s2 and theta in [0, pi)."""
-    _check(splats, "logcov", "centre")
     x, y, m, a, b, *colour = splats.unbind(-1)
     r = torch.hypot(a, b)
     theta = torch.atan2(b, a) / 2
@@ -150,26 +145,24 @@ def to_rs(splats: Tensor) -> Tensor:
 
 def enlarged(splats: Tensor, factor: float) -> Tensor:
     """`logcov` splats of a picture, as those of the same picture `factor` times as large."""
-    _check(splats, "logcov", "centre")
     return splats + 2 * math.log(factor) * splats.new_tensor([0, 0, 1, 0, 0, 0, 0, 0])
 
 
-def spans(shapes: Ellipses, height: int, width: int, cut: float) -> tuple[Tensor, Tensor]:
-    """Which pixels of each row a splat reaches: those within `cut` sigma, rounded out to blocks.
+def spans(shapes: Ellipses, frame: Frame) -> tuple[Tensor, Tensor]:
+    """Which pixels of each row a splat reaches: those within `cut`, rounded out to blocks.
 
     The exact ellipse would leave steps in pictures that only tails reach; rounding out costs
-    nothing where pixels are taken eight at a time.
+    nothing where pixels are taken eight at a time. A shape that is no number reaches all.
 
-    Args:
-        cut: in standard deviations along any direction, sqrt(d' Q d).
     Returns: first pixel and first pixel behind, (..., N, H) each, multiples of BLOCK or the border;
         equal where the splat does not reach the row.
     """
     x, y, a, b, c = (part.detach().unsqueeze(-1) for part in shapes[:5])
-    dy = torch.arange(height, dtype=x.dtype, device=x.device) - y
-    inside = a * cut * cut - (a * c - b * b) * dy * dy
+    dy = torch.arange(frame.height, dtype=x.dtype, device=x.device) - y
+    inside = a * frame.cut**2 - (a * c - b * b) * dy * dy
     half = inside.clamp_min(0).sqrt()
     first = ((x + (-b * dy - half) / a) / BLOCK).floor() * BLOCK
     last = ((x + (-b * dy + half) / a) / BLOCK).floor() * BLOCK + BLOCK
-    first, last = first.clamp(0, width), last.clamp(0, width)
-    return first.long(), torch.where(inside >= 0, last, first).long()
+    first = first.nan_to_num(0.0).clamp(0, frame.width)
+    last = last.nan_to_num(frame.width).clamp(0, frame.width)
+    return first.long(), torch.where(inside < 0, first, last).long()

@@ -7,8 +7,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from weft.errors import UsageError
-from weft.families.gaussvae.forms.choose import blended
-from weft.families.gaussvae.splats.geometry import ellipses
+from weft.families.gaussvae.forms.choose import rendered
+from weft.families.gaussvae.splats.geometry import COLUMNS, LAYOUTS, SAMPLINGS, Frame
 from weft.nn.precision import full_precision, widened
 
 BLENDS = ("normalised", "sum")
@@ -27,7 +27,7 @@ def render(
     topk: int = 0,
     sampling: str = "centre",
     size: tuple[int, int] | None = None,
-    cut: float | None = CUT,
+    cut: float = CUT,
     form: str = "auto",
 ) -> Tensor:
     """Pictures of splats, in float32 or float64 whatever autocast says; differentiable once.
@@ -39,34 +39,49 @@ def render(
         splats: (..., N, 8).
         height, width: H and W, pixels.
         layout: `logcov` (x, y, m, a, b, r, g, b) or `rs` (x, y, s1, s2, theta, r, g, b), see
-            `geometry.ellipses`.
+            `geometry.ellipses`, which says what is clamped.
         blend: `normalised` or `sum`.
         topk: only the so many largest weights of each pixel count; 0 for all.
         sampling: `centre` puts x at pixel x W - 1/2, `corner`, as files of Image-GS, at x W.
         size: (height, width) of the picture whose pixels the splats' shapes are counted in; the
             rendered one by default.
-        cut: reach of a splat in sigmas, rows rounded out to 8 pixels; None lets all splats reach
-            all pixels, which the native form is no help with.
-        form: `auto`, the fastest that is here, or `dense`, `gemm`, `sdpa`, `native`, `triton`.
+        cut: how far a splat reaches, in sigmas, rows rounded out to 8 pixels. With `math.inf` all
+            splats reach all pixels, and the work grows from the splats' area to N H W.
+        form: `auto`, the fastest that is here and can do it, or `dense`, `gemm`, `sdpa`, `native`.
 
     Returns: (..., 3, H, W).
 
     Raises:
-        UsageError: if an option is unknown, a size not positive, or `form` cannot do what is asked.
+        UsageError: if an option is unknown or out of range, or `form` cannot do what is asked.
+        MissingExtra: if `form` needs a package that is not here.
     """
-    if blend not in BLENDS:
-        raise UsageError(f"unknown blend `{blend}`", expected=f"one of {', '.join(BLENDS)}")
-    if min(height, width, *(size or ())) < 1:
+    for name, value, known in (
+        ("layout", layout, LAYOUTS),
+        ("blend", blend, BLENDS),
+        ("sampling", sampling, SAMPLINGS),
+    ):
+        if value not in known:
+            raise UsageError(f"unknown {name} `{value}`", expected=f"one of {', '.join(known)}")
+    if splats.dim() < 2 or splats.shape[-1] != COLUMNS:
+        raise UsageError(f"splats of shape {tuple(splats.shape)}", expected=f"(..., N, {COLUMNS})")
+    high, wide = size or (height, width)
+    if min(height, width, high, wide) < 1 or topk < 0 or not cut > 0:
         raise UsageError(
-            f"a picture of {height} x {width} pixels, size {size}", expected="at least 1"
+            f"a picture of {height} x {width} pixels, size {size}, topk {topk}, cut {cut}",
+            expected="at least one pixel, topk >= 0, cut > 0",
         )
-    if topk < 0 or (cut is not None and cut <= 0):
-        raise UsageError(f"topk {topk}, cut {cut}", expected="topk >= 0, cut above 0 or None")
+    frame = Frame(
+        layout=LAYOUTS.index(layout),
+        height=height,
+        width=width,
+        high=high,
+        wide=wide,
+        shift=0.5 if sampling == "centre" else 0.0,
+        cut=float(cut),
+        normalised=blend == "normalised",
+        # As many as there are is all.
+        topk=topk if topk < splats.shape[-2] else 0,
+    )
     with full_precision(splats.device):
-        wide = widened(splats)
-        flat = wide.reshape(-1, *wide.shape[-2:])
-        shapes = ellipses(flat, height, width, layout=layout, sampling=sampling, size=size)
-        pictures = blended(
-            shapes, height, width, normalised=blend == "normalised", topk=topk, cut=cut, form=form
-        )
-    return pictures.view(*splats.shape[:-2], 3, height, width)
+        flat = widened(splats).reshape(-1, *splats.shape[-2:])
+        return rendered(flat, frame, form).view(*splats.shape[:-2], 3, height, width)
