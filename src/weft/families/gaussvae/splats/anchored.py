@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from weft.errors import UsageError
 from weft.families.gaussvae.splats.curves import path
-from weft.families.gaussvae.splats.descent import Descent
+from weft.families.gaussvae.splats.descent import EPSILON, Descent
 from weft.families.gaussvae.splats.geometry import RATIO_LOG_MOST, STD_LEAST
-from weft.families.gaussvae.splats.rasterise import render
+from weft.families.gaussvae.splats.quantise import Bits, quantised
+from weft.families.gaussvae.splats.rasterise import CUT, render
 
 STD = 0.5
 """Standard deviation at the start, in sides of a cell."""
@@ -38,6 +42,7 @@ class Anchored:
         decay: share of the steps, in (0, 1].
         betas: Adam's.
         pull: weight of the mean square of what u, v, m, a, b have moved from their start.
+        bits: that numbers are rounded to at the end, see `quantise`; not at all without it.
         blend: "normalised" or "sum".
         form: of the renderer; "auto" takes the fastest.
     """
@@ -48,6 +53,7 @@ class Anchored:
     decay: float = 0.4
     betas: tuple[float, float] = (0.9, 0.99)
     pull: float = 2e-4
+    bits: Bits | None = None
     blend: str = "normalised"
     form: str = "auto"
 
@@ -83,6 +89,37 @@ class AnchoredFit:
     def advance(self, steps: int) -> None:
         """Takes the next so many steps, or as many as are left."""
         end = self.way.step + min(steps, self.left)
+        if _is_native(self.how.form, self.images):
+            self._descend(end)
+        else:
+            self._follow(end)
+        self.way.step = end
+
+    def _descend(self, end: int) -> None:
+        """By the compiled kernel."""
+        from weft.families.gaussvae.forms.descend import descend
+
+        assert self.cells is not None
+        how, way = self.how, self.way
+        one, two = how.betas
+        rates = [
+            (how.rate_at(step) / (1 - one ** (step + 1)), 1 / (1 - two ** (step + 1)))
+            for step in range(way.step, end)
+        ]
+        descend(
+            *(way.free, way.first, way.second, self.start, self.images, centres(self.cells)),
+            self.cells,
+            np.array(rates, np.float32).reshape(-1, 2),
+            how.betas,
+            pull=how.pull,
+            floor=FLOOR,
+            epsilon=EPSILON,
+            cut=CUT,
+            normalised=how.blend == "normalised",
+        )
+
+    def _follow(self, end: int) -> None:
+        """By autograd, a picture at a time on a CPU."""
         alone = list(self.way.alone())
         share = len(self.images) // len(alone)
         pairs = zip(alone, self.images.split(share), self.start.split(share), strict=True)
@@ -91,12 +128,21 @@ class AnchoredFit:
                 rate = self.how.rate_at(way.step)
                 way.down(self._gradient(way.free, images, begin), rate, self.how.betas)
                 hold(way.free, *self.size)
-        self.way.step = end
 
     def splats(self) -> Tensor:
         """What was found: (M, N, 8), layout `logcov`."""
         assert self.cells is not None
-        return placed(self.way.free, self.cells)
+        found = placed(self.way.free, self.cells)
+        return quantised(found, self.how.bits) if self.how.bits else found
+
+    def state(self) -> dict[str, Any]:
+        """What another process needs to go on exactly here, for `restore`."""
+        way = self.way
+        return {"step": way.step, "ways": [way.free, way.first, way.second]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+        self.way = Descent(*(part.to(self.start) for part in state["ways"]), step=state["step"])
 
     def _gradient(self, free: Tensor, images: Tensor, begin: Tensor) -> Tensor:
         assert self.cells is not None
@@ -181,4 +227,10 @@ def hold(free: Tensor, height: int, width: int) -> None:
     free[..., 2].clamp_(2 * math.log(STD_LEAST), 2 * math.log(max(height, width)))
     shapes = free[..., 3:5]
     length = torch.hypot(shapes[..., :1], shapes[..., 1:])
-    shapes.mul_((RATIO_LOG_MOST / length.clamp(min=RATIO_LOG_MOST)))
+    shapes.mul_(RATIO_LOG_MOST / length.clamp(min=RATIO_LOG_MOST))
+
+
+def _is_native(form: str, images: Tensor) -> bool:
+    """Whether the compiled kernel is here and can do it."""
+    asked = form in ("auto", "native") and images.device.type == "cpu"
+    return asked and find_spec("numba") is not None

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from weft.families.gaussvae.splats.imagegs import ImageGS, ImageGSFit
 from weft.families.gaussvae.splats.quality import psnr, ssim
 from weft.families.gaussvae.splats.rasterise import render
 
-MODES = {"grid": Anchored, "imagegs": ImageGS}
+MODES: dict[str, type[Anchored] | type[ImageGS]] = {"grid": Anchored, "imagegs": ImageGS}
 """What `fit` may be told, by the name of the way."""
 
 How = Anchored | ImageGS
@@ -68,7 +68,7 @@ def fit(
     """
     if mode not in MODES:
         raise UsageError(f"unknown mode `{mode}`", expected=f"one of {', '.join(MODES)}")
-    known = MODES[mode].__dataclass_fields__
+    known = [each.name for each in fields(MODES[mode])]
     for name in options:
         if name not in known:
             raise UsageError(

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from weft.errors import UsageError
 from weft.families.gaussvae.splats.descent import Descent
 from weft.families.gaussvae.splats.geometry import STD_LEAST, to_logcov
 from weft.families.gaussvae.splats.quality import psnr, ssim
-from weft.families.gaussvae.splats.quantise import quantised
+from weft.families.gaussvae.splats.quantise import Bits, quantised
 from weft.families.gaussvae.splats.rasterise import render
 
 ADDITIONS = 4
@@ -64,7 +65,7 @@ class ImageGS:
     patience: int = 1000
     rise_psnr: float = 0.1
     rise_ssim: float = 1e-3
-    bits: tuple[int, int, int, int] | None = None
+    bits: Bits | None = None
     seed: int = 123
     topk: int = 0
     blend: str = "normalised"
@@ -163,6 +164,31 @@ class ImageGSFit:
         """What was found: (M, N, 8), layout `logcov`."""
         found = torch.cat([self._rounded(one.way.free.detach()) for one in self.ones])
         return to_logcov(found)
+
+    def state(self) -> dict[str, Any]:
+        """What another process needs to go on exactly here, for `restore`."""
+        return {
+            "ones": [
+                {
+                    "ways": [one.way.free, one.way.first, one.way.second],
+                    "taken": one.way.step,
+                    "step": one.step,
+                    "random": one.generator.get_state(),
+                    "plateau": asdict(one.plateau),
+                    "ended": one.ended,
+                }
+                for one in self.ones
+            ]
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+        for one, saved in zip(self.ones, state["ones"], strict=True):
+            parts = (part.to(one.image) for part in saved["ways"])
+            one.way = Descent(*parts, step=saved["taken"])
+            one.step, one.ended = saved["step"], saved["ended"]
+            one.generator.set_state(saved["random"])
+            one.plateau = Plateau(**saved["plateau"])
 
     def _begun(self, image: Tensor) -> _One:
         """With ceil(N / 2) splats, `edges` of them where the picture changes."""

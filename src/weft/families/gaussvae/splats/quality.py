@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 WINDOW, SIGMA = 11, 1.5
 """Side and standard deviation of SSIM's Gaussian window, in pixels (Wang et al., 2004)."""
@@ -37,21 +36,23 @@ def ssim(found: Tensor, wanted: Tensor) -> Tensor:
         found, wanted: [..., C, H, W] in [0, 1].
     Returns: [...], 1 for pictures that are the same.
     """
-    shape = found.shape
-    first, second = found.reshape(-1, 1, *shape[-2:]), wanted.reshape(-1, 1, *shape[-2:])
-    weights = window(*shape[-2:]).to(found)
-
-    def blurred(values: Tensor) -> Tensor:
-        lying = functional.conv2d(values, weights.view(1, 1, 1, -1))
-        return functional.conv2d(lying, weights.view(1, 1, -1, 1))
-
-    m, n = blurred(first), blurred(second)
-    s_m = blurred(first.square()) - m.square()
-    s_n = blurred(second.square()) - n.square()
-    s_mn = blurred(first * second) - m * n
+    weights = window(*found.shape[-2:]).tolist()
+    # All five at once, and shifted sums instead of a convolution: small pictures are many.
+    moments = torch.stack([found, wanted, found.square(), wanted.square(), found * wanted])
+    m, n, square_m, square_n, product = _blurred(_blurred(moments, weights, -1), weights, -2)
+    s_m, s_n, s_mn = square_m - m.square(), square_n - n.square(), product - m * n
     same = (2 * m * n + C1) * (2 * s_mn + C2)
     alike = same / ((m.square() + n.square() + C1) * (s_m + s_n + C2))
-    return alike.reshape(*shape[:-2], -1).mean((-2, -1))
+    return alike.flatten(-3).mean(-1)
+
+
+def _blurred(values: Tensor, weights: list[float], axis: int) -> Tensor:
+    """The weighted sum at each place where all of the window lies within the axis."""
+    length = values.shape[axis] - len(weights) + 1
+    total = weights[0] * values.narrow(axis, 0, length)
+    for shift, weight in enumerate(weights[1:], start=1):
+        total = total.add(values.narrow(axis, shift, length), alpha=weight)
+    return total
 
 
 def window(height: int, width: int) -> Tensor:

@@ -9,13 +9,21 @@ from torch import Tensor
 
 from weft.errors import UsageError
 
-GROUPS = {"position": slice(0, 2), "scale": slice(2, 4), "rotation": slice(4, 5), "colour": slice(5, 8)}  # fmt: skip
-"""Columns that are rounded together."""
+GROUPS = {
+    "position": slice(0, 2),
+    "scale": slice(2, 4),
+    "rotation": slice(4, 5),
+    "colour": slice(5, 8),
+}
+"""Columns that are rounded together, named as in layout `rs`."""
+
+Bits = tuple[int, int, int, int]
+"""Of a position, scale, rotation and colour number."""
 
 LEAST_BITS, MOST_BITS = 4, 32
 
 
-def quantised(splats: Tensor, bits: tuple[int, int, int, int]) -> Tensor:
+def quantised(splats: Tensor, bits: Bits) -> Tensor:
     """Each group of columns on 2^bits values, evenly from its least to its largest in a picture.
 
     round((p - least) / (largest - least) (2^bits - 1)), and back; the gradient is that of p.
@@ -43,7 +51,7 @@ def quantised(splats: Tensor, bits: tuple[int, int, int, int]) -> Tensor:
     return torch.cat(parts, -1)
 
 
-def bits_of(splats: int, bits: tuple[int, int, int, int]) -> int:
+def bits_of(splats: int, bits: Bits) -> int:
     """What N splats take, without the ends of the ranges."""
     widths = (columns.stop - columns.start for columns in GROUPS.values())
     return splats * sum(width * each for width, each in zip(widths, bits, strict=True))
