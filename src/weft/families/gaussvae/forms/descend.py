@@ -54,7 +54,7 @@ def descend(
         cut: reach of a splat in sigmas.
         normalised: how splats blend.
     """
-    height, width = images.shape[-2:]
+    width = images.shape[-1]
     wanted = functional.pad(images, (0, -width % BLOCK)).contiguous()
     arrays = [each.numpy() for each in (free, first, second, begin, wanted, places)]
     numbers = [_F(each) for each in (*betas, pull, floor, epsilon, cut)]

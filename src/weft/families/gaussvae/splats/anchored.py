@@ -142,7 +142,8 @@ class AnchoredFit:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where `state` was taken."""
-        self.way = Descent(*(part.to(self.start) for part in state["ways"]), step=state["step"])
+        free, first, second = (part.to(self.start) for part in state["ways"])
+        self.way = Descent(free, first, second, state["step"])
 
     def _gradient(self, free: Tensor, images: Tensor, begin: Tensor) -> Tensor:
         assert self.cells is not None

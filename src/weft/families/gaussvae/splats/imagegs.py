@@ -184,8 +184,8 @@ class ImageGSFit:
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where `state` was taken."""
         for one, saved in zip(self.ones, state["ones"], strict=True):
-            parts = (part.to(one.image) for part in saved["ways"])
-            one.way = Descent(*parts, step=saved["taken"])
+            free, first, second = (part.to(one.image) for part in saved["ways"])
+            one.way = Descent(free, first, second, saved["taken"])
             one.step, one.ended = saved["step"], saved["ended"]
             one.generator.set_state(saved["random"])
             one.plateau = Plateau(**saved["plateau"])
