@@ -36,7 +36,7 @@ PLANES = 5
 """Red, green, blue, sum of weights, and the least weight that counts, for top-K."""
 
 _F = np.float32
-_ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(0.5)
+_ZERO, _ONE, _TWO, _HALF, _EIGHTH = _F(0), _F(1), _F(2), _F(1 / 2), _F(1 / BLOCK)
 _LOG2E = _F(math.log2(math.e))
 _STEP = PLANES * BLOCK
 _EPSILON = _F(EPSILON)
@@ -190,37 +190,30 @@ def _until(value: Any, most: int) -> int:
 
 
 @compiled
-def _rows(shapes: Any, n: int, cut: Any, top: int, bottom: int) -> Any:
-    """First row that splat n reaches, and first one behind, between `top` and `bottom`."""
-    a, b, c = shapes[n, 2], shapes[n, 3], shapes[n, 4]
+def _rows(y: Any, a: Any, b: Any, c: Any, cut: Any, top: int, bottom: int) -> Any:
+    """First row that a splat reaches, and first one behind, between `top` and `bottom`."""
     half = cut * math.sqrt(a / (a * c - b * b))
-    y = shapes[n, 1]
     return max(top, _from(y - half, bottom)), _until(y + half, bottom)
 
 
 @compiled
-def _span(shapes: Any, n: int, row: int, cut: Any, width: int) -> Any:
-    """First pixel of a row that splat n reaches, and first one behind: `geometry.spans`."""
-    x, a, b, c = shapes[n, 0], shapes[n, 2], shapes[n, 3], shapes[n, 4]
-    dy = _F(row) - shapes[n, 1]
+def _span(x: Any, a: Any, b: Any, c: Any, dy: Any, cut: Any, width: int) -> Any:
+    """First pixel of a row that a splat reaches, and first one behind: `geometry.spans`."""
     inside = a * cut * cut - (a * c - b * b) * dy * dy
     if inside < _ZERO:
         return 0, 0
-    half = math.sqrt(inside)
-    blocks = width // BLOCK
-    first = _from((x + (-b * dy - half) / a) / _F(BLOCK), blocks)
-    last = _until((x + (-b * dy + half) / a) / _F(BLOCK), blocks)
+    half, inverse = math.sqrt(inside), _ONE / a
+    middle, blocks = x - b * dy * inverse, width // BLOCK
+    first = _from((middle - half * inverse) * _EIGHTH, blocks)
+    last = _until((middle + half * inverse) * _EIGHTH, blocks)
     return first * BLOCK, last * BLOCK
 
 
 @compiled
-def _weight(shapes: Any, n: int, row: int, column: int) -> Any:
-    """w_n of eight pixels from `column` on, and dx of theirs."""
-    a, b, c = shapes[n, 2], shapes[n, 3], shapes[n, 4]
-    dy = _F(row) - shapes[n, 1]
-    dx = counted(_F(column) - shapes[n, 0])
+def _weight(dx: Any, a: Any, b: Any, c: Any, dy: Any) -> Any:
+    """w of eight pixels, all in the row of `dy`."""
     along = fused(-_HALF * _LOG2E * a, dx, -_LOG2E * b * dy)
-    return power(fused(dx, along, -_HALF * _LOG2E * c * dy * dy)), dx
+    return power(fused(dx, along, -_HALF * _LOG2E * c * dy * dy))
 
 
 @compiled
@@ -229,11 +222,13 @@ def _rank(shapes: Any, top: int, bottom: int, cut: Any, topk: int, best: Any, pl
     height, width = bottom - top, len(plane) // (bottom - top) // PLANES
     best[:] = _ZERO
     for n in range(len(shapes)):
-        first, last = _rows(shapes, n, cut, top, bottom)
+        x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
+        first, last = _rows(y, a, b, c, cut, top, bottom)
         for row in range(first, last):
-            left, right = _span(shapes, n, row, cut, width)
+            dy = _F(row) - y
+            left, right = _span(x, a, b, c, dy, cut, width)
             for column in range(left, right, BLOCK):
-                weight, _ = _weight(shapes, n, row, column)
+                weight = _weight(counted(_F(column) - x), a, b, c, dy)
                 place = ((row - top) * width + column) * topk
                 for k in range(topk):
                     other = load(best, place + k * BLOCK)
@@ -278,12 +273,14 @@ def paint(
     if topk > 0:
         _rank(shapes, top, bottom, cut, topk, best, plane)
     for n in range(len(shapes)):
+        x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
         red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
-        first, last = _rows(shapes, n, cut, top, bottom)
+        first, last = _rows(y, a, b, c, cut, top, bottom)
         for row in range(first, last):
-            left, right = _span(shapes, n, row, cut, width)
+            dy = _F(row) - y
+            left, right = _span(x, a, b, c, dy, cut, width)
             for column in range(left, right, BLOCK):
-                w, _ = _weight(shapes, n, row, column)
+                w = _weight(counted(_F(column) - x), a, b, c, dy)
                 at = ((row - top) * width + column) * PLANES
                 if topk > 0:
                     w = kept(w, load(plane, at + 4 * BLOCK))
@@ -343,44 +340,42 @@ def pull(
     """
     width = len(plane) // height // PLANES
     for n in range(first, last):
-        a, b, c = shapes[n, 2], shapes[n, 3], shapes[n, 4]
+        x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
         red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
-        by_red, by_green, by_blue = spread(_ZERO), spread(_ZERO), spread(_ZERO)
-        x, xx, y, xy, yy = spread(_ZERO), spread(_ZERO), spread(_ZERO), spread(_ZERO), spread(_ZERO)
-        begin, end = _rows(shapes, n, cut, 0, height)
+        none = spread(_ZERO)
+        by_red, by_green, by_blue = none, none, none
+        # Sums of t, the slope by the exponent, times powers of dx and dy.
+        sum_x, sum_xx, sum_y, sum_xy, sum_yy = none, none, none, none, none
+        begin, end = _rows(y, a, b, c, cut, 0, height)
         for row in range(begin, end):
-            dy = _F(row) - shapes[n, 1]
-            sum_t, sum_x, sum_xx = spread(_ZERO), spread(_ZERO), spread(_ZERO)
-            left, right = _span(shapes, n, row, cut, width)
+            dy = _F(row) - y
+            row_0, row_x, row_xx = none, none, none
+            left, right = _span(x, a, b, c, dy, cut, width)
             for column in range(left, right, BLOCK):
-                w, dx = _weight(shapes, n, row, column)
+                dx = counted(_F(column) - x)
+                w = _weight(dx, a, b, c, dy)
                 at = (row * width + column) * PLANES
                 if topk > 0:
                     w = kept(w, load(plane, at + 4 * BLOCK))
-                one, two, three = (
-                    load(plane, at),
-                    load(plane, at + BLOCK),
-                    load(plane, at + 2 * BLOCK),
-                )
-                by_red, by_green, by_blue = (
-                    fused(w, one, by_red),
-                    fused(w, two, by_green),
-                    fused(w, three, by_blue),
-                )
-                by_weight = fused(
-                    red, one, fused(green, two, fused(blue, three, load(plane, at + 3 * BLOCK)))
-                )
-                t = times(w, by_weight)
+                one, two = load(plane, at), load(plane, at + BLOCK)
+                three, four = load(plane, at + 2 * BLOCK), load(plane, at + 3 * BLOCK)
+                by_red = fused(w, one, by_red)
+                by_green = fused(w, two, by_green)
+                by_blue = fused(w, three, by_blue)
+                t = times(w, fused(red, one, fused(green, two, fused(blue, three, four))))
                 t_x = times(t, dx)
-                sum_t, sum_x = fused(t, _ONE, sum_t), fused(t_x, _ONE, sum_x)
-                sum_xx = fused(t_x, dx, sum_xx)
-            x, xx = fused(sum_x, _ONE, x), fused(sum_xx, _ONE, xx)
-            y, xy = fused(sum_t, dy, y), fused(sum_x, dy, xy)
-            yy = fused(sum_t, dy * dy, yy)
-        dx_t, dy_t = total(x), total(y)
-        slopes[n, 0] = a * dx_t + b * dy_t
-        slopes[n, 1] = b * dx_t + c * dy_t
-        slopes[n, 2] = -_HALF * total(xx)
-        slopes[n, 3] = -total(xy)
-        slopes[n, 4] = -_HALF * total(yy)
+                row_0 = fused(t, _ONE, row_0)
+                row_x = fused(t_x, _ONE, row_x)
+                row_xx = fused(t_x, dx, row_xx)
+            sum_x = fused(row_x, _ONE, sum_x)
+            sum_xx = fused(row_xx, _ONE, sum_xx)
+            sum_y = fused(row_0, dy, sum_y)
+            sum_xy = fused(row_x, dy, sum_xy)
+            sum_yy = fused(row_0, dy * dy, sum_yy)
+        right_x, right_y = total(sum_x), total(sum_y)
+        slopes[n, 0] = a * right_x + b * right_y
+        slopes[n, 1] = b * right_x + c * right_y
+        slopes[n, 2] = -_HALF * total(sum_xx)
+        slopes[n, 3] = -total(sum_xy)
+        slopes[n, 4] = -_HALF * total(sum_yy)
         slopes[n, 5], slopes[n, 6], slopes[n, 7] = total(by_red), total(by_green), total(by_blue)
