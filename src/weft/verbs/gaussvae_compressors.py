@@ -87,11 +87,13 @@ def read(path: Path) -> Compressor:
         height, width = weights["tile_size"].tolist()
         if not 0 < height * width <= MOST_PIXELS:
             raise ValueError(f"tiles of {height} x {width} pixels")
-        spec = DataSpec({"image": Field((3, height, width), torch.uint8)}, (config.batch_size,), 1)
+        spec = DataSpec(
+            {"image": Field((3, height, width), torch.uint8)}, (config.batch_size,), 1, {}
+        )
         network: nn.Module = load_task(family, config).model(spec)
         unit, counts = weights["unit"], weights["counts"]
-        if not (_are_tables(counts) and bool((unit > 0).all()) and bool(unit.isfinite().all())):
-            raise ValueError("tables that count nothing")
+        if not (_are_tables(unit, counts) and len(unit) == getattr(config, "latent_dim", 0)):
+            raise ValueError("tables that are none of this model's latents")
         compressor = Compressor(
             network, (height, width), torch.zeros_like(unit), torch.zeros_like(counts)
         )
@@ -105,11 +107,12 @@ def read(path: Path) -> Compressor:
     return compressor
 
 
-def _are_tables(counts: Tensor) -> bool:
-    """Whether each latent was met somewhere, and no more bins are counted than there can be."""
+def _are_tables(unit: Tensor, counts: Tensor) -> bool:
+    """Whether each latent has a unit and was met somewhere, in no more bins than there can be."""
     bins = counts.shape[-1]
-    shaped = counts.dim() == 2 and 0 < bins <= MOST_BINS and bins % 2 == 0
-    return shaped and bool((counts >= 0).all()) and bool(counts.any(1).all())
+    shaped = counts.dim() == 2 and unit.shape == counts.shape[:1] and bins <= MOST_BINS
+    positive = bool((unit > 0).all()) and bool(unit.isfinite().all())
+    return shaped and bins % 2 == 0 and positive and bool((counts >= 0).all() & counts.any(1).all())
 
 
 def _same(compressor: Compressor, model: nn.Module) -> bool:

@@ -88,7 +88,8 @@ def decompress(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.lat...", help="Compressed files.")],
     model: Model,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE|FOLDER", help="Where to; beside the files if unset.")
+        Path | None,
+        typer.Option(metavar="FILE|FOLDER", help="Where to; beside the files if unset."),
     ] = None,
     as_json: Json = False,
 ) -> None:
