@@ -34,7 +34,7 @@ def pictures(
         source: of held-out pictures.
         draws: for the samples.
     """
-    wanted = next(iter(source.batches(COUNTED)))["image"].float() / 255
+    wanted = model.brightness(next(iter(source.batches(COUNTED)))["image"])
     count, options = config.latent_dim, config.picture
     z = model.encode(wanted).mean
     forms = {

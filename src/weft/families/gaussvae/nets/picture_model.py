@@ -57,6 +57,10 @@ class PictureModel(nn.Module):
         """The principal components that the encoder reads."""
         return self.encoder.principal
 
+    def brightness(self, images: Tensor) -> Tensor:
+        """Pictures of bytes in [0, 1], in the type of the model's numbers."""
+        return images.to(self.principal.mean.dtype) / 255
+
     def encode(self, images: Tensor) -> Posterior:
         """What pictures (N, C, H, W) in [0, 1] say of their latents."""
         out = widened(self.encoder(images))

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -44,34 +46,67 @@ class Principal(nn.Module):
     def fit(self, images: Tensor) -> None:
         """Takes mean, directions and deviations of the pictures and of their mirror images.
 
+        With its mirror image, a picture is a sum of what mirroring keeps and of what it turns to
+        the opposite, and the two are uncorrelated: each half has directions of its own.
+
         Directions come in falling order of variance; of each the largest entry is positive, so
-        that the basis does not depend on who computed it. Deviations are floored at 1e-4 of the
-        first, so that fewer pictures than components do no harm.
+        that the basis does not depend on who computed it. Where there are fewer directions than
+        components, the others are zero. Deviations are floored at 1e-4 of the first.
 
         Args:
             images: (N, C, H, W), uint8 or in [0, 1].
         """
-        size = self.mean.numel()
-        total = torch.zeros(size, dtype=torch.float64, device=images.device)
-        moment = torch.zeros(size, size, device=images.device)
+        total = torch.zeros(self.shape, dtype=torch.float64, device=images.device)
         for chunk in images.split(_CHUNK):
-            total += as_rows(chunk).double().sum(0)
-        mean = self._mirrored((total / len(images)).float()[None])[0]
-        mean = 0.5 * (mean + (total / len(images)).float())
-        for chunk in images.split(_CHUNK):
-            rows = as_rows(chunk) - mean
-            moment += product(rows.t(), rows.t())
-        moment /= len(images)
-        # The moment of the mirror images is that of the pictures, rows and columns exchanged.
-        moment = 0.5 * (moment + self._mirrored(self._mirrored(moment).t()).t())
-        values, vectors = torch.linalg.eigh(moment)
-        count = len(self.basis)
-        basis = vectors.flip(1)[:, :count].t().contiguous()
+            total += _bright(chunk).double().sum(0)
+        total = total + total.flip(-1)
+        mean = (total / (2 * len(images))).float()
+        halves = [self._directions(images, mean, sign) for sign in (1, -1)]
+        variances, directions = (torch.cat(parts) for parts in zip(*halves, strict=True))
+        order = variances.argsort(descending=True, stable=True)[: len(self.basis)]
+        basis, variances = directions[order], variances[order]
         largest = basis.gather(1, basis.abs().argmax(1, keepdim=True))
-        deviation = values.flip(0)[:count].clamp_min(0).sqrt()
-        self.mean.copy_(mean)
-        self.basis.copy_(basis * largest.sign())
-        self.deviation.copy_(deviation.clamp_min(1e-4 * float(deviation[0])))
+        self.mean.copy_(mean.flatten())
+        self.basis.zero_()
+        self.basis[: len(order)] = basis * largest.sign()
+        deviation = variances.clamp_min(0).sqrt()
+        self.deviation.fill_(1e-4 * float(deviation[0]))
+        self.deviation[: len(order)].clamp_(min=deviation)
+
+    def _directions(self, images: Tensor, mean: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+        """Variances (R,) and directions (R, P) of (x + sign mirrored x) / 2, R at most N and P.
+
+        Such a picture is known by its left half, whose columns count twice, and if `sign` is 1 by
+        its middle column.
+        """
+        wide = self.shape[-1]
+        known = (wide + 1) // 2 if sign == 1 else wide // 2
+        root = mean.new_full((known,), math.sqrt(2))
+        root[wide // 2 :] = 1
+
+        def halves(chunk: Tensor) -> Tensor:
+            centred = _bright(chunk) - mean
+            return ((centred + sign * centred.flip(-1)) / 2)[..., :known].mul(root).flatten(1)
+
+        size = mean.numel() // wide * known
+        if len(images) < size:
+            rows = halves(images)
+            values, mixes = torch.linalg.eigh(product(rows, rows) / len(images))
+            least = 1e-7 * float(values[-1])
+            values, mixes = values[values > least], mixes[:, values > least]
+            vectors = mixes.t() @ rows / (values * len(images)).sqrt()[:, None]
+        else:
+            moment = mean.new_zeros(size, size)
+            for chunk in images.split(_CHUNK):
+                rows = halves(chunk)
+                moment += product(rows.t(), rows.t())
+            values, columns = torch.linalg.eigh(moment / len(images))
+            vectors = columns.t()
+        left = vectors.view(len(values), *self.shape[:-1], known) / root
+        whole = left.new_zeros(len(values), *self.shape)
+        whole[..., wide - known :] = sign * left.flip(-1)
+        whole[..., :known] = left
+        return values, whole.flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Coefficients (N, K) of pictures (N, C, H, W) in [0, 1]: basis (x - mean)."""
@@ -83,12 +118,7 @@ class Principal(nn.Module):
         used = self.basis[: coefficients.shape[1]]
         return (coefficients @ used + self.mean).view(-1, *self.shape)
 
-    def _mirrored(self, rows: Tensor) -> Tensor:
-        """Each of the rows (R, P) as a picture, left and right exchanged."""
-        return rows.view(-1, *self.shape).flip(-1).reshape(len(rows), -1)
 
-
-def as_rows(images: Tensor) -> Tensor:
-    """Pictures (N, C, H, W), uint8 or in [0, 1], as rows (N, P) of float32 in [0, 1]."""
-    rows = images.flatten(1).float()
-    return rows / 255 if images.dtype == torch.uint8 else rows
+def _bright(images: Tensor) -> Tensor:
+    """Pictures, uint8 or in [0, 1], in [0, 1]."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images

@@ -41,7 +41,7 @@ def measured(config: Config, model: PictureModel, source: TensorSource) -> dict[
     columns: dict[str, list[Tensor]] = {}
     means = []
     for batch in source.batches(config.eval.batch_size):
-        wanted = batch["image"].float() / 255
+        wanted = model.brightness(batch["image"])
         posterior = model.encode(wanted)
         found = model.decode(posterior.mean)
         linear = model.principal.back(model.principal(wanted)[:, :count])

@@ -107,7 +107,7 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
             ctx: where training stands.
         """
         config = self.config
-        wanted = batch["image"].float() / 255
+        wanted = model.brightness(batch["image"])
         z, log_variance = posterior = model.encode(wanted)
         if ctx.progress >= config.picture.search_from:
             z = self._searched(model, wanted, z, batch["searched"])
