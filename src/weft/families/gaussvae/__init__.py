@@ -23,6 +23,8 @@ FAMILY = Family(
     task="weft.families.gaussvae.task:task_of",
     default="demo",
     verbs={
+        "data fit": "weft.verbs.gaussvae_splats:fit",
+        "data convert": "weft.verbs.gaussvae_splats:convert",
         "compress": "weft.verbs.gaussvae_pictures:compress",
         "decompress": "weft.verbs.gaussvae_pictures:decompress",
     },

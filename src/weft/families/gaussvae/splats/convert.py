@@ -102,11 +102,12 @@ def convert(path: Path, out: Path, order: Order) -> dict[str, Any]:
 
 def convert_all(
     paths: Sequence[Path], out: Path, order: Order, told: Callable[[int], object]
-) -> dict[str, Any]:
-    """Converts those of `paths` that are not done, and gives the summary, which it also writes.
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Converts those of `paths` that are not done.
 
     Args:
         told: called with the number of files that are done.
+    Returns: the summary, which is also written, and why each file failed that did.
     """
     out.mkdir(parents=True, exist_ok=True)
     todo = unfinished(paths, out, order)
@@ -124,7 +125,8 @@ def convert_all(
             told(len(paths) - len(todo) + number)
             if number % order.batch == 0:
                 _summarised(paths, out, order, lines)
-    return _summarised(paths, out, order, lines)
+    failed = {line["file_name"]: line["error"] for line in lines if not line["success"]}
+    return _summarised(paths, out, order, lines), failed
 
 
 def _summarised(

@@ -1,4 +1,4 @@
-"""Splats of one picture in the original's two kinds of file: a checkpoint .pt, and an archive .npz."""
+"""Splats of one picture in the two files of the original: a checkpoint .pt, an archive .npz."""
 
 # N splats
 

@@ -8,7 +8,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from weft.atomic import atomic_writer, sweep_halves, write_text
 from weft.data.albums import Picture
 from weft.data.npz import open_npz
 from weft.errors import DataError, UsageError
-from weft.families.gaussvae.splats.fit import Fit, Fitted, How, as_unit, begin, judged
+from weft.families.gaussvae.splats.fit import Fit, How, as_unit, begin, judged
+from weft.families.gaussvae.splats.result import Result, results_of
+from weft.families.gaussvae.splats.search import smallest
 
 Told = Callable[[float], object]
 """Called with how many pictures are done, parts of pictures counted in."""
@@ -31,24 +32,6 @@ _GROUP_PIXELS, _GROUP_LEAST = 2**18, 4
 
 _WORD_SECONDS, _SAVE_SECONDS = 0.5, 20.0
 """Time between two words about progress, and between two saves of a fit under way."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What was found of one picture.
-
-    Attributes:
-        splats: float32 (N, 8), layout `logcov`, sampling `centre`.
-        psnr, ssim: see `fit.Fitted`.
-        cells: (rows, columns) of its grid, or None.
-        seconds: that it took, its share of what was fitted at once with it.
-    """
-
-    splats: np.ndarray[Any, np.dtype[np.float32]]
-    psnr: float
-    ssim: float
-    cells: tuple[int, int] | None
-    seconds: float
 
 
 def open_job(folder: Path, pictures: Sequence[Picture], settings: dict[str, Any]) -> None:
@@ -80,13 +63,20 @@ def open_job(folder: Path, pictures: Sequence[Picture], settings: dict[str, Any]
 
 
 def run(
-    folder: Path, pictures: Sequence[Picture], how: How, device: str, told: Told
+    folder: Path,
+    pictures: Sequence[Picture],
+    how: How,
+    told: Told,
+    *,
+    wanted: float | None = None,
+    device: str = "cpu",
 ) -> list[Result]:
     """Fits all pictures; what `folder` holds already is not done again.
 
     Args:
         folder: of `open_job`.
         how: of the fit.
+        wanted: decibels that the number of splats is searched for; None keeps that of `how`.
         device: of torch.
     """
     parts = folder / "parts"
@@ -97,7 +87,17 @@ def run(
         path = parts / f"{members[0]:06d}.npz"
         found = _kept(path, len(members))
         if found is None:
-            found = _fitted(path, [pictures[i] for i in members], how, device, len(results), told)
+            images, done = tensor([pictures[i] for i in members], device), len(results)
+
+            def onwards(part: float, done: int = done) -> None:
+                told(done + part)
+
+            if wanted is None:
+                found = _fitted(path.with_suffix(".state"), images, how, onwards)
+            else:
+                found = smallest(images, wanted, how, onwards)
+            _keep(path, found)
+            path.with_suffix(".state").unlink(missing_ok=True)
         results |= dict(zip(members, found, strict=True))
         told(len(results))
     return [results[index] for index in range(len(pictures))]
@@ -124,21 +124,11 @@ def tensor(pictures: Sequence[Picture], device: str = "cpu") -> Tensor:
     return as_unit(torch.from_numpy(pixels).to(device))
 
 
-def results_of(found: Fitted, seconds: float) -> list[Result]:
-    """What was found of each picture; the time is shared evenly."""
-    splats = found.splats.cpu().numpy()
-    scores = zip(splats, found.psnr.tolist(), found.ssim.tolist(), strict=True)
-    return [Result(*one, found.cells, seconds / len(splats)) for one in scores]
-
-
-def _fitted(
-    path: Path, pictures: list[Picture], how: How, device: str, done: int, told: Told
-) -> list[Result]:
-    images = tensor(pictures, device)
+def _fitted(state: Path, images: Tensor, how: How, told: Told) -> list[Result]:
+    """Pictures of one size, going on where `state` was left."""
     under_way = begin(images, how)
-    state = path.with_suffix(".state")
     before = _restored(under_way, state)
-    total, steps, start = under_way.left, 1, time.perf_counter()
+    steps, start = 1, time.perf_counter()
     saved = start
     while under_way.left:
         began = time.perf_counter()
@@ -146,15 +136,12 @@ def _fitted(
         now = time.perf_counter()
         # The results do not know how many steps were taken at once.
         steps = max(1, round(steps * min(2.0, _WORD_SECONDS / max(1e-6, now - began))))
-        told(done + len(pictures) * (1 - under_way.left / max(total, under_way.how.steps)))
+        told(len(images) * (1 - under_way.left / how.steps))
         if now - saved > _SAVE_SECONDS and under_way.left:
             with atomic_writer(state) as file:
                 torch.save({"seconds": before + now - start, **under_way.state()}, file)
             saved = now
-    results = results_of(judged(under_way, images), before + time.perf_counter() - start)
-    _keep(path, results)
-    state.unlink(missing_ok=True)
-    return results
+    return results_of(judged(under_way, images), before + time.perf_counter() - start)
 
 
 def _restored(under_way: Fit, state: Path) -> float:
@@ -170,9 +157,10 @@ def _keep(path: Path, results: Sequence[Result]) -> None:
     with atomic_writer(path) as file:
         np.savez(
             file,
-            splats=np.stack([one.splats for one in results]),
+            splats=np.concatenate([one.splats for one in results]),
+            counts=np.array([len(one.splats) for one in results]),
             scores=np.array([[one.psnr, one.ssim, one.seconds] for one in results]),
-            cells=np.array(results[0].cells or (0, 0)),
+            cells=np.array([one.cells or (0, 0) for one in results]),
         )
 
 
@@ -182,19 +170,14 @@ def _kept(path: Path, count: int) -> list[Result] | None:
         return None
     try:
         with open_npz(path) as archive:
-            splats, scores = archive.array("splats"), archive.array("scores")
-            rows, columns = archive.array("cells").tolist()
+            splats, counts = archive.array("splats"), archive.array("counts")
+            scores, cells = archive.array("scores").tolist(), archive.array("cells").tolist()
     except DataError:
         return None
-    if len(splats) != count:
+    if len(counts) != count:
         return None
-    cells = (rows, columns) if rows else None
-    return [
-        Result(one, psnr, ssim, cells, seconds)
-        for one, (psnr, ssim, seconds) in zip(splats, scores.tolist(), strict=True)
-    ]
-
-
-def plain(how: How) -> dict[str, Any]:
-    """The settings of a fit, for a file."""
-    return asdict(how)
+    found = []
+    each = np.split(splats, np.cumsum(counts)[:-1])
+    for one, (psnr, ssim, seconds), (rows, columns) in zip(each, scores, cells, strict=True):
+        found.append(Result(one, psnr, ssim, (rows, columns) if rows else None, seconds))
+    return found
