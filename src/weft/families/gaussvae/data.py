@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weft.data.own import places
+from weft.data.guard import unreadable
+from weft.data.npz import open_npz
+from weft.data.own import own_file, places
 from weft.data.random import derive
 from weft.data.source import DataSpec, Field, Splits
 from weft.errors import ConfigError, DataError
@@ -20,7 +22,7 @@ from weft.families.gaussvae.config import Config
 from weft.families.gaussvae.options.sections import DRAWN
 from weft.families.gaussvae.options.sizes import COLUMNS
 from weft.families.gaussvae.sets.drawn import COUNT, drawn, side_of
-from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource
+from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource, statistics
 from weft.families.gaussvae.splats.anchored import grid
 from weft.families.gaussvae.splats.curves import order
 from weft.families.gaussvae.splats.geometry import to_logcov, to_rs
@@ -136,6 +138,33 @@ def load_splits(config: Config) -> Splits[SplatSource]:
         own("val", data.val),
         own("test", data.test),
     )
+
+
+def load_statistics(config: Config, splats: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation that z-scores take: from the file `data.stats`, or of training splats.
+
+    Args:
+        config: of the run.
+        splats: of the training set, (M, N, 8).
+    Returns: each (1, 8) or (N, 8).
+    Raises:
+        DataError: the file is missing, damaged, or of another layout or shape.
+    """
+    data = config.data
+    if data.stats is None:
+        return statistics(splats, data.statistics)
+    expected = "normalization_stats.npz with mean, std and layout"
+    path = own_file(data.stats, root=data.root, expected=expected, where="data.stats")
+    shape = (splats.shape[1] if data.statistics == "index" else 1, COLUMNS)
+    with open_npz(path, expected) as file:
+        layout = str(file.array("layout", "U")) if "layout" in file else "rs"
+        found = [np.atleast_2d(file.array(name)) for name in ("mean", "std")]
+    if layout != data.layout or any(each.shape != shape for each in found):
+        raise unreadable(path, f"{shape} numbers of {data.layout}", f"{found[0].shape} of {layout}")
+    if not (np.isfinite(found).all() and (found[1] > 0).all()):
+        raise unreadable(path, "finite numbers, deviations above 0", "others")
+    mean, std = (torch.from_numpy(each).float() for each in found)
+    return mean, std
 
 
 def _tensors(packed: Packed, items: int, config: Config) -> dict[str, Tensor]:

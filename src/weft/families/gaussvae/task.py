@@ -16,12 +16,12 @@ from weft.data.random import stream
 from weft.data.source import Batch, DataSpec, Splits
 from weft.errors import DeviceError
 from weft.families.gaussvae.config import CONVOLUTIONAL, Config
-from weft.families.gaussvae.data import data_meaning, data_spec, load_splits
+from weft.families.gaussvae.data import data_meaning, data_spec, load_splits, load_statistics
 from weft.families.gaussvae.model import SplatVAE, build
 from weft.families.gaussvae.objective import picture_error, reconstruction, weighted
 from weft.families.gaussvae.pictures.task import PictureTask
 from weft.families.gaussvae.score.held_out import METRICS, Latents, held_out
-from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource, statistics
+from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource
 from weft.families.gaussvae.splats.rasterise import render
 from weft.families.gaussvae.terms.groups import GROUPS
 from weft.families.gaussvae.terms.posterior import beta_at, bounded, divergence, kl_term, sampled
@@ -82,7 +82,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
 
     def prime(self, model: SplatVAE, data: Splits[SplatSource]) -> None:
         """Gives the model the mean and deviation of the training splats."""
-        mean, std = statistics(data.train.fields["splats"], self.config.data.statistics)
+        mean, std = load_statistics(self.config, data.train.fields["splats"])
         model.mean.copy_(mean)
         model.std.copy_(std)
 

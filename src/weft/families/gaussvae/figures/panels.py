@@ -31,7 +31,7 @@ def panels(
 
     Args:
         rows: name -> pictures.
-        wanted: the truth, itself one of the rows or not shown.
+        wanted: the truth, which may be the row `picture`.
         outlines: name of a row -> `logcov` splats (B, N, 8) whose ellipses are drawn over it, in
             pixels of the pictures.
     """
@@ -48,7 +48,7 @@ def panels(
             one.imshow(picture.clamp(0, 1).permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
             if outlines is not None and name in outlines:
                 _outline(one, outlines[name][number], picture.shape[-1], picture.shape[-2])
-        if wanted is not None and shown is not wanted:
+        if wanted is not None and name not in ("picture", *(outlines or ())):
             for one, score in zip(axes, psnr(shown.clamp(0, 1), wanted).tolist(), strict=False):
                 one.set_xlabel(f"{score:.1f} dB", labelpad=1)
     return figure

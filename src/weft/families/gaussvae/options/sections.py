@@ -55,6 +55,12 @@ class GaussData(DataConfig):
         "column",
         description="What z-scores are taken over: all splats, or those of one place in the order.",
     )
+    stats: Annotated[str, MayBePath()] | None = Field(
+        None,
+        min_length=1,
+        description="File normalization_stats.npz whose `mean` and `std` z-scores take; those of "
+        "the training splats if unset.",
+    )
     held_out: float = Field(
         0.1, gt=0, le=0.4, description="Share of the pictures to validate on, and again to test on."
     )
