@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -28,8 +29,7 @@ def jpeg(images: Bytes, qualities: Sequence[int] = QUALITIES) -> Curve:
         images: (M, h, w, 3).
         qualities: of Pillow.
     """
-    options = {"format": "JPEG", "subsampling": "4:2:0"}
-    return _curve(images, qualities, options, _jpeg_data)
+    return _curve(images, qualities, "JPEG", {"subsampling": "4:2:0"}, _jpeg_data)
 
 
 def webp(images: Bytes, qualities: Sequence[int] = QUALITIES) -> Curve:
@@ -41,13 +41,14 @@ def webp(images: Bytes, qualities: Sequence[int] = QUALITIES) -> Curve:
         images: (M, h, w, 3).
         qualities: of Pillow.
     """
-    return _curve(images, qualities, {"format": "WEBP", "method": 6}, _webp_data)
+    return _curve(images, qualities, "WEBP", {"method": 6}, _webp_data)
 
 
 def _curve(
     images: Bytes,
     qualities: Sequence[int],
-    options: dict[str, str | int],
+    form: str,
+    options: Mapping[str, Any],
     data: Callable[[bytes], int],
 ) -> Curve:
     points = []
@@ -55,7 +56,7 @@ def _curve(
         spent, heads, found = [], [], []
         for image in images:
             stream = io.BytesIO()
-            Image.fromarray(image).save(stream, quality=quality, **options)
+            Image.fromarray(image).save(stream, form, quality=quality, **options)
             content = stream.getvalue()
             spent.append(data(content))
             heads.append(len(content) - spent[-1])

@@ -13,7 +13,7 @@ from weft.families.gaussvae.codec.entropy import Tables
 from weft.families.gaussvae.codec.tiles import Bytes
 from weft.families.gaussvae.nets.principal import Principal
 from weft.families.gaussvae.score.bd_rate import Curve
-from weft.families.gaussvae.score.rate import Floats, ladder
+from weft.families.gaussvae.score.rate import Floats, as_bytes, channels_last, ladder
 
 UNIT = 0.5
 """Of all coefficients alike: the basis is orthonormal, so an error costs the same in each."""
@@ -44,13 +44,3 @@ def linear_code(
     with torch.no_grad():
         tables = Tables.of(coefficients(train))
         return ladder(tables, coefficients(images), decode, channels_last(images), steps)
-
-
-def as_bytes(images: Tensor) -> Bytes:
-    """Pictures (M, 3, h, w) in [0, 1] as bytes (M, h, w, 3)."""
-    return channels_last((images.clamp(0, 1) * 255).round().byte())
-
-
-def channels_last(images: Tensor) -> Bytes:
-    """Pictures (M, 3, h, w) as (M, h, w, 3)."""
-    return images.permute(0, 2, 3, 1).contiguous().numpy()

@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from weft.families.gaussvae.baselines.linear_code import as_bytes, channels_last
 from weft.families.gaussvae.codec.container import HEADER_BYTES
 from weft.families.gaussvae.codec.entropy import FINE, Tables
 from weft.families.gaussvae.score.bd_rate import Curve
-from weft.families.gaussvae.score.rate import psnrs
+from weft.families.gaussvae.score.rate import as_bytes, channels_last, psnrs
 from weft.families.gaussvae.splats.fit import fit
 from weft.families.gaussvae.splats.rasterise import render
 
@@ -49,7 +48,8 @@ def raw_splats(
     points = []
     for splats, bits in ladder:
         if splats not in fits:
-            fits[splats] = tuple(fit(part, splats, steps=steps).splats for part in (train, images))
+            first, second = (fit(part, splats, steps=steps).splats for part in (train, images))
+            fits[splats] = first, second
         known, wanted = fits[splats]
         spent, rounded = written(known, wanted, bits)
         found = torch.cat([render(part, *size) for part in rounded.split(64)])

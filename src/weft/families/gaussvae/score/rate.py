@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from weft.families.gaussvae.codec.container import HEADER_BYTES
 from weft.families.gaussvae.codec.entropy import FINE, Tables
@@ -69,3 +70,13 @@ def psnrs(found: Bytes, wanted: Bytes) -> Floats:
     """PSNR of each picture (M, h, w, 3) of bytes, decibels; (M,), at most 100."""
     error = np.square(found.astype(np.float32) - wanted).mean((1, 2, 3), dtype=np.float64)
     return 10 * np.log10(255**2 / np.maximum(error, 255**2 * 1e-10))
+
+
+def as_bytes(images: Tensor) -> Bytes:
+    """Pictures (M, 3, h, w) in [0, 1] as bytes (M, h, w, 3)."""
+    return channels_last((images.clamp(0, 1) * 255).round().byte())
+
+
+def channels_last(images: Tensor) -> Bytes:
+    """Pictures (M, 3, h, w) as (M, h, w, 3)."""
+    return images.permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -11,9 +11,10 @@ from PIL import Image
 
 from tests.unit.families.gaussvae.codec.cosines import pictures
 from weft.families.gaussvae.baselines.file_formats import jpeg, webp
-from weft.families.gaussvae.baselines.linear_code import channels_last, linear_code
+from weft.families.gaussvae.baselines.linear_code import linear_code
 from weft.families.gaussvae.baselines.raw_splats import raw_splats, written
 from weft.families.gaussvae.nets.principal import Principal
+from weft.families.gaussvae.score.rate import channels_last
 
 pytest.importorskip("constriction", reason="the extra `splats` is not installed")
 

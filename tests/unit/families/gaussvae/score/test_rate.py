@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from tests.unit.families.gaussvae.codec.cosines import TILE, pictures
-from weft.families.gaussvae.baselines.linear_code import channels_last
 from weft.families.gaussvae.codec.compressor import Compressor
 from weft.families.gaussvae.codec.entropy import FINE
-from weft.families.gaussvae.score.rate import coded, ladder, psnrs
+from weft.families.gaussvae.score.rate import channels_last, coded, ladder, psnrs
 
 IMAGES = channels_last(pictures(300, TILE, seed=4))
 
