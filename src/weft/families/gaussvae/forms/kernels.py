@@ -109,7 +109,8 @@ def lay(
         shapes[n, 2] = a / (across * across)
         shapes[n, 3] = b / (across * down)
         shapes[n, 4] = c / (down * down)
-        shapes[n, 5:] = splats[n, 5:]
+        for channel in range(5, 8):
+            shapes[n, channel] = splats[n, channel]
 
 
 @compiled
@@ -220,7 +221,8 @@ def _weight(dx: Any, a: Any, b: Any, c: Any, dy: Any) -> Any:
 def _rank(shapes: Any, top: int, bottom: int, cut: Any, topk: int, best: Any, plane: Any) -> None:
     """The topk-th largest weight of each pixel, into the last quantity of `plane`."""
     height, width = bottom - top, len(plane) // (bottom - top) // PLANES
-    best[:] = _ZERO
+    for i in range(len(best)):
+        best[i] = _ZERO
     for n in range(len(shapes)):
         x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
         first, last = _rows(y, a, b, c, cut, top, bottom)
@@ -269,7 +271,8 @@ def paint(
         least: gets the least weight that counts, (H, W); not written if topk is 0.
     """
     size, width = image.shape[1] * image.shape[2], image.shape[2]
-    plane[:] = _ZERO
+    for i in range(len(plane)):
+        plane[i] = _ZERO
     if topk > 0:
         _rank(shapes, top, bottom, cut, topk, best, plane)
     for n in range(len(shapes)):
