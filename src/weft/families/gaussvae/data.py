@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from weft.data.guard import unreadable
-from weft.data.npz import open_npz
 from weft.data.own import own_file, places
 from weft.data.random import derive
 from weft.data.source import DataSpec, Field, Splits
@@ -22,11 +21,13 @@ from weft.families.gaussvae.config import Config
 from weft.families.gaussvae.options.sections import DRAWN
 from weft.families.gaussvae.options.sizes import COLUMNS
 from weft.families.gaussvae.sets.drawn import COUNT, drawn, side_of
-from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource, statistics
+from weft.families.gaussvae.sets.folder import files, read_folder
+from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource
 from weft.families.gaussvae.splats.anchored import grid
 from weft.families.gaussvae.splats.curves import order
 from weft.families.gaussvae.splats.geometry import to_logcov, to_rs
 from weft.families.gaussvae.splats.packed import Packed, read_packed
+from weft.families.gaussvae.splats.statistics import read_statistics, statistics
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,22 @@ def outline(config: Config) -> Outline:
         side, splats = side_of(data.splats), data.splats
         meaning = Meaning((side, side), cells=grid(splats, side, side))
         return Outline(min(COUNT, most), splats, meaning, True)
-    packed = _folder(config, data.dataset, verify=False)
-    items = min(len(packed), data.items or len(packed))
-    return Outline(items, packed.splats.shape[1], _meaning(packed), packed.images is not None)
+    return _outline(_path(config, data.dataset), config)
+
+
+def _outline(folder: Path, config: Config) -> Outline:
+    """What the splats in a folder are: of a file a picture, the first one is read."""
+    separate = _separate(folder)
+    packed = (
+        read_folder(folder, config.data.size, 1) if separate else read_packed(folder, verify=False)
+    )
+    items = len(files(folder)) if separate else len(packed)
+    return Outline(
+        min(items, config.data.items or items),
+        packed.splats.shape[1],
+        _meaning(packed),
+        packed.images is not None,
+    )
 
 
 def data_meaning(config: Config) -> Meaning:
@@ -79,7 +93,7 @@ def data_spec(config: Config) -> DataSpec:
     sizes = {name: held for name in ("val", "test")}
     for split, folder in (("val", config.data.val), ("test", config.data.test)):
         if folder is not None:
-            sizes[split] = len(_folder(config, folder, verify=False))
+            sizes[split] = _outline(_path(config, folder), config).items
     cut = held * [config.data.val, config.data.test].count(None)
     sizes["train"] = known.items - cut
     if sizes["train"] < config.batch_size:
@@ -105,7 +119,7 @@ def load_splits(config: Config) -> Splits[SplatSource]:
     if data.dataset == DRAWN:
         packed = drawn(data.splats, known.items)
     else:
-        packed = _folder(config, data.dataset)
+        packed = _read(_path(config, data.dataset), config)
     tensors = _tensors(packed, known.items, config)
     generator = torch.Generator().manual_seed(derive(config.seed, "held-out"))
     shuffled = torch.randperm(known.items, generator=generator)
@@ -123,7 +137,7 @@ def load_splits(config: Config) -> Splits[SplatSource]:
     def own(split: str, folder: str | None) -> SplatSource:
         if folder is None:
             return source({name: tensor[picked[split]] for name, tensor in tensors.items()})
-        other = _folder(config, folder)
+        other = _read(_path(config, folder), config)
         if other.splats.shape[1] != known.splats or _meaning(other) != known.meaning:
             raise DataError(
                 f"its splats are {other.splats.shape[1]} of {_meaning(other)}, those of the "
@@ -131,7 +145,7 @@ def load_splits(config: Config) -> Splits[SplatSource]:
                 where=f"data.{split}",
                 expected="splats fitted alike",
             )
-        return source(_tensors(other, len(other), config))
+        return source(_tensors(other, min(len(other), data.items or len(other)), config))
 
     return Splits(
         source({name: tensor[train] for name, tensor in tensors.items()}),
@@ -151,19 +165,19 @@ def load_statistics(config: Config, splats: Tensor) -> tuple[Tensor, Tensor]:
         DataError: the file is missing, damaged, or of another layout or shape.
     """
     data = config.data
+    per_index = data.statistics == "index"
     if data.stats is None:
-        return statistics(splats, data.statistics)
-    expected = "normalization_stats.npz with mean, std and layout"
-    path = own_file(data.stats, root=data.root, expected=expected, where="data.stats")
-    shape = (splats.shape[1] if data.statistics == "index" else 1, COLUMNS)
-    with open_npz(path, expected) as file:
-        layout = str(file.array("layout", "U")) if "layout" in file else "rs"
-        found = [np.atleast_2d(file.array(name)) for name in ("mean", "std")]
-    if layout != data.layout or any(each.shape != shape for each in found):
-        raise unreadable(path, f"{shape} numbers of {data.layout}", f"{found[0].shape} of {layout}")
-    if not (np.isfinite(found).all() and (found[1] > 0).all()):
-        raise unreadable(path, "finite numbers, deviations above 0", "others")
-    mean, std = (torch.from_numpy(each).float() for each in found)
+        found = statistics(splats.cpu().numpy(), data.layout, per_index=per_index)
+    else:
+        path = own_file(
+            data.stats, root=data.root, expected="normalization_stats.npz", where="data.stats"
+        )
+        found = read_statistics(path)
+        shape = (*splats.shape[1:2] * per_index, COLUMNS)
+        if found.layout != data.layout or found.mean.shape != shape:
+            wanted = f"`mean` and `std` {shape} of layout {data.layout}"
+            raise unreadable(path, wanted, f"{found.mean.shape} of layout {found.layout}")
+    mean, std = (torch.from_numpy(np.atleast_2d(each)) for each in (found.mean, found.std))
     return mean, std
 
 
@@ -195,15 +209,27 @@ def _meaning(packed: Packed) -> Meaning:
     return Meaning(packed.size, packed.sampling, packed.blend, packed.cells)
 
 
-def _folder(config: Config, dataset: str, *, verify: bool = True) -> Packed:
-    """The splats in the folder `dataset`."""
+def _path(config: Config, dataset: str) -> Path:
+    """Where the folder `dataset` lies."""
     looked = places(dataset, config.data.root)
     for path in looked:
         if isdir(path):
-            return read_packed(Path(path), verify=verify)
+            return Path(path)
     raise DataError(
         f"there is no folder `{dataset}`",
         where="data.dataset",
         expected=f"{DRAWN}, or a folder of splats as `weft data fit` writes it",
         hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
     )
+
+
+def _separate(folder: Path) -> bool:
+    """Whether it holds a file a picture rather than one packed array."""
+    return not (folder / "splats.json").is_file() and bool(files(folder))
+
+
+def _read(folder: Path, config: Config) -> Packed:
+    """The splats in a folder."""
+    if _separate(folder):
+        return read_folder(folder, config.data.size, config.data.items)
+    return read_packed(folder)

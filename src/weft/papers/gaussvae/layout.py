@@ -85,9 +85,8 @@ def _leave(directory: RunDirectory) -> None:
     import json
     import shutil
 
-    import numpy as np
-
-    from weft.atomic import atomic_writer, replacing, write_text
+    from weft.atomic import replacing, write_text
+    from weft.families.gaussvae.splats.statistics import Statistics, write_statistics
     from weft.run.export import exported_weights
     from weft.run.registry import open_run
 
@@ -101,10 +100,6 @@ def _leave(directory: RunDirectory) -> None:
     with replacing(path / "final_model.safetensors") as temporary:
         shutil.copyfile(directory.weights, temporary)
     weights = exported_weights(directory.weights)
-    with atomic_writer(path / "normalization_stats.npz") as file:
-        np.savez(
-            file,
-            mean=weights["mean"].numpy().squeeze(),
-            std=weights["std"].numpy().squeeze(),
-            layout=np.array(run.config["data"]["layout"]),
-        )
+    mean, std = (weights[name].squeeze(0).numpy() for name in ("mean", "std"))
+    found = Statistics(mean, std, run.config["data"]["layout"])
+    write_statistics(path / "normalization_stats.npz", found)

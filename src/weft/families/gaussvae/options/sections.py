@@ -39,6 +39,10 @@ class GaussData(DataConfig):
     test: Annotated[str, MayBePath()] | None = Field(
         None, min_length=1, description="Folder of splats to test on; a part held out if unset."
     )
+    size: tuple[Positive, Positive] | None = Field(
+        None,
+        description="Height and width of the pictures in pixels, for folders of .npz or .pt files.",
+    )
     splats: int = Field(
         64,
         ge=4,

@@ -1,4 +1,4 @@
-"""Splat sets in memory: batches of raw splats and their pictures, and what is known of them."""
+"""Splat sets in memory: batches of raw splats and their pictures, and what their numbers mean."""
 
 # M pictures, N splats, H x W pixels
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from weft.data.source import TensorSource
-from weft.families.gaussvae.options.sizes import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,3 @@ class SplatSource(TensorSource):
         """The same items on `device`."""
         moved = {name: tensor.to(device) for name, tensor in self.fields.items()}
         return replace(self, fields=moved, centre=self.centre.to(device))
-
-
-def statistics(splats: Tensor, each: str) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation that z-scores take.
-
-    Args:
-        splats: of the training pictures, (M, N, 8).
-        each: `column`: over all splats; `index`: of each place in the order.
-    Returns: each (1, 8) or (N, 8), float32; what never changes has deviation 1.
-    """
-    wide = splats.double()
-    rows = wide if each == "index" else wide.reshape(-1, 1, COLUMNS)
-    mean, std = rows.mean(0), rows.std(0, unbiased=False)
-    std = torch.where(std > 1e-8 * (1 + mean.abs()), std, torch.ones_like(std))
-    return mean.float(), std.float()
