@@ -60,13 +60,14 @@ def _refusal(splats: Tensor, frame: Frame, form: str) -> UsageError | MissingExt
                 f"the form `native` is asked for {kind}",
                 expected="float32 on cpu, outside of compiled code",
             )
-        if not _has_numba():
+        if not has_numba():
             return MissingExtra("numba", "splats", "the form `native`")
     return None
 
 
 @cache
-def _has_numba() -> bool:
+def has_numba() -> bool:
+    """Whether splats can be drawn natively."""
     return find_spec("numba") is not None
 
 

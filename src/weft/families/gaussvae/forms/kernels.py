@@ -211,7 +211,7 @@ def _span(x: Any, a: Any, b: Any, c: Any, dy: Any, cut: Any, width: int) -> Any:
 
 
 @compiled
-def _weight(dx: Any, a: Any, b: Any, c: Any, dy: Any) -> Any:
+def weight_of(dx: Any, a: Any, b: Any, c: Any, dy: Any) -> Any:
     """w of eight pixels, all in the row of `dy`."""
     along = fused(-_HALF * _LOG2E * a, dx, -_LOG2E * b * dy)
     return power(fused(dx, along, -_HALF * _LOG2E * c * dy * dy))
@@ -230,7 +230,7 @@ def _rank(shapes: Any, top: int, bottom: int, cut: Any, topk: int, best: Any, pl
             dy = _F(row) - y
             left, right = _span(x, a, b, c, dy, cut, width)
             for column in range(left, right, BLOCK):
-                weight = _weight(counted(_F(column) - x), a, b, c, dy)
+                weight = weight_of(counted(_F(column) - x), a, b, c, dy)
                 place = ((row - top) * width + column) * topk
                 for k in range(topk):
                     other = load(best, place + k * BLOCK)
@@ -283,7 +283,7 @@ def paint(
             dy = _F(row) - y
             left, right = _span(x, a, b, c, dy, cut, width)
             for column in range(left, right, BLOCK):
-                w = _weight(counted(_F(column) - x), a, b, c, dy)
+                w = weight_of(counted(_F(column) - x), a, b, c, dy)
                 at = ((row - top) * width + column) * PLANES
                 if topk > 0:
                     w = kept(w, load(plane, at + 4 * BLOCK))
@@ -356,7 +356,7 @@ def pull(
             left, right = _span(x, a, b, c, dy, cut, width)
             for column in range(left, right, BLOCK):
                 dx = counted(_F(column) - x)
-                w = _weight(dx, a, b, c, dy)
+                w = weight_of(dx, a, b, c, dy)
                 at = (row * width + column) * PLANES
                 if topk > 0:
                     w = kept(w, load(plane, at + 4 * BLOCK))

@@ -82,7 +82,7 @@ def test_another_kind_of_numbers_takes_a_portable_form_silently() -> None:
 def test_without_numba_the_portable_form_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     given = splats(1, 5)
     native = render(given, 8, 8)
-    monkeypatch.setattr(choose, "_has_numba", lambda: False)
+    monkeypatch.setattr(choose, "has_numba", lambda: False)
     choose._notice.cache_clear()
     with pytest.warns(UserWarning, match=r"weft\[splats\]"):
         portable = render(given, 8, 8)

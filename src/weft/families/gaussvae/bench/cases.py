@@ -1,0 +1,17 @@
+"""Benchmark: pictures of splats and their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from weft.families.gaussvae.bench.rendering import rendering_cases
+from weft.task.bench import Case
+
+
+def cases(full: bool) -> Iterator[Case]:
+    """What each kind of case says of itself.
+
+    Args:
+        full: not needed; the cases say themselves whether they take long.
+    """
+    yield from rendering_cases()
