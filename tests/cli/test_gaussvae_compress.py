@@ -23,6 +23,7 @@ WORDS = (
     "gaussvae/cifar10", "data.dataset=own.npz", "latent_dim=6", "picture.components=12",
     "picture.splats=4", "picture.width=8", "picture.refine=0", "picture.shift=0", "monitor=psnr",
     "beta.max=1e-3", "batch_size=16", "steps=2", "eval.every=2 steps", "log.tensorboard=false",
+    "render.form=gemm",
 )  # fmt: skip
 
 

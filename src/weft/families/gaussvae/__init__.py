@@ -22,6 +22,8 @@ FAMILY = Family(
     config=Config,
     task="weft.families.gaussvae.task:task_of",
     default="demo",
+    comparison="weft.families.gaussvae.figures.rate_distortion:figures",
+    studies={"gaussvae-rd": "weft.studies.gaussvae_rd:main"},
     verbs={
         "data fit": "weft.verbs.gaussvae_splats:fit",
         "data convert": "weft.verbs.gaussvae_splats:convert",
