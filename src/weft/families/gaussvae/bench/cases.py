@@ -1,10 +1,11 @@
-"""Benchmark: pictures of splats and their gradients."""
+"""Benchmark: pictures of splats and their gradients; training steps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from weft.families.gaussvae.bench.rendering import rendering_cases
+from weft.families.gaussvae.bench.training import training_cases
 from weft.task.bench import Case
 
 
@@ -15,3 +16,4 @@ def cases(full: bool) -> Iterator[Case]:
         full: not needed; the cases say themselves whether they take long.
     """
     yield from rendering_cases()
+    yield from training_cases()
