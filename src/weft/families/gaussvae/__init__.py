@@ -22,6 +22,7 @@ FAMILY = Family(
     config=Config,
     task="weft.families.gaussvae.task:task_of",
     default="demo",
+    bench="weft.families.gaussvae.bench.cases:cases",
     comparison="weft.families.gaussvae.figures.rate_distortion:figures",
     studies={"gaussvae-rd": "weft.studies.gaussvae_rd:main"},
     verbs={
