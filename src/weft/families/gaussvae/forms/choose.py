@@ -14,7 +14,7 @@ from weft.families.gaussvae import reference
 from weft.families.gaussvae.forms.products import gemm, sdpa
 from weft.families.gaussvae.splats.geometry import Frame, ellipses
 
-FORMS = ("dense", "gemm", "sdpa", "native")
+FORMS = ("dense", "gemm", "sdpa", "native", "triton")
 
 
 def rendered(splats: Tensor, frame: Frame, form: str = "auto") -> Tensor:
@@ -32,17 +32,22 @@ def rendered(splats: Tensor, frame: Frame, form: str = "auto") -> Tensor:
         from weft.families.gaussvae.forms.native import native
 
         return native(splats, frame)
-    blended = {"dense": reference.blend, "gemm": gemm, "sdpa": sdpa}[form]
-    return blended(ellipses(splats, frame), frame)
+    shapes = ellipses(splats, frame)
+    if form == "triton":
+        from weft.families.gaussvae.forms.gpu import by_triton
+
+        return by_triton(shapes, frame)
+    return {"dense": reference.blend, "gemm": gemm, "sdpa": sdpa}[form](shapes, frame)
 
 
 def _fastest(splats: Tensor, frame: Frame) -> str:
-    refused = _refusal(splats, frame, "native")
-    if refused is None:
-        return "native"
-    if isinstance(refused, MissingExtra):
-        _notice()
-    return "gemm" if _refusal(splats, frame, "sdpa") else "sdpa"
+    for form in ("native", "triton", "sdpa"):
+        refused = _refusal(splats, frame, form)
+        if refused is None:
+            return form
+        if form == "native" and isinstance(refused, MissingExtra):
+            _notice()
+    return "gemm"
 
 
 def _refusal(splats: Tensor, frame: Frame, form: str) -> UsageError | MissingExtra | None:
@@ -53,15 +58,19 @@ def _refusal(splats: Tensor, frame: Frame, form: str) -> UsageError | MissingExt
         return UsageError(
             "the form `sdpa` blends all splats, and normalised", hint="form=gemm knows the rest"
         )
-    if form == "native":
-        kind = f"{str(splats.dtype).removeprefix('torch.')} on {splats.device.type}"
-        if kind != "float32 on cpu" or torch.compiler.is_compiling():
+    if form == "triton" and frame.topk:
+        return UsageError("the form `triton` blends all splats", hint="form=gemm knows top-K")
+    if device := {"native": "cpu", "triton": "cuda"}.get(form):
+        wanted = splats.dtype == torch.float32 and splats.device.type == device
+        if not wanted or torch.compiler.is_compiling():
             return UsageError(
-                f"the form `native` is asked for {kind}",
-                expected="float32 on cpu, outside of compiled code",
+                f"the form `{form}` is asked for {splats.dtype} on {splats.device.type}",
+                expected=f"torch.float32 on {device}, outside of compiled code",
             )
-        if not has_numba():
-            return MissingExtra("numba", "splats", "the form `native`")
+    if form == "native" and not has_numba():
+        return MissingExtra("numba", "splats", "the form `native`")
+    if form == "triton" and not _has_triton():
+        return UsageError("the form `triton` needs the package `triton`, which torch brings")
     return None
 
 
@@ -72,10 +81,15 @@ def has_numba() -> bool:
 
 
 @cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+@cache
 def _notice() -> None:
     """Once a process."""
     warnings.warn(
-        "splats are drawn the slow way, a hundred times as slow: numba is not installed "
+        "splats are drawn by a slow form, hundreds of times as slow: numba is not installed "
         "(pip install 'weft[splats]')",
         stacklevel=2,
     )

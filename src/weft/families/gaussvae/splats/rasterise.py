@@ -47,7 +47,8 @@ def render(
             rendered one by default.
         cut: how far a splat reaches, in sigmas, rows rounded out to 8 pixels. With `math.inf` all
             splats reach all pixels, and the work grows from the splats' area to N H W.
-        form: `auto`, the fastest that is here and can do it, or `dense`, `gemm`, `sdpa`, `native`.
+        form: `auto`, the fastest that is here and can do it, or `dense`, `gemm`, `sdpa`,
+            `native` (float32 on a CPU), `triton` (float32 on a GPU).
 
     Returns: (..., 3, H, W).
 
