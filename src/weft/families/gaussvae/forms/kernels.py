@@ -186,7 +186,8 @@ def _from(value: Any, most: int) -> int:
 def _until(value: Any, most: int) -> int:
     """The whole number above, between 0 and `most`; `most` for what is no number."""
     if value < most:
-        return int(value + _ONE) if value >= _ZERO else 0
+        # A whole number is added: the float below `most` and one make more than `most`.
+        return int(value) + 1 if value >= _ZERO else 0
     return most
 
 

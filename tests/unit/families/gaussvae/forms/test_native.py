@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -40,6 +41,18 @@ def drawn(given: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
     pictures.square().sum().backward()
     assert free.grad is not None
     return pictures.detach(), free.grad
+
+
+@pytest.mark.parametrize("most", [1, 4, 32, 33, 1000])
+def test_no_splat_reaches_beyond_the_last_pixel(most: int) -> None:
+    from weft.families.gaussvae.forms.kernels import _from, _until
+
+    just_below = np.nextafter(np.float32(most), np.float32(0))
+    for value in (just_below, np.float32(most), np.float32(np.inf), np.float32(np.nan)):
+        assert _until(value, most) == most
+        assert 0 <= _from(value, most) <= most
+    for value in (np.float32(-1e-9), np.float32(-5), np.float32(-np.inf)):
+        assert _from(value, most) == _until(value, most) == 0
 
 
 @pytest.mark.parametrize("topk", [0, 2])
