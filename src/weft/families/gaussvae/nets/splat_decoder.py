@@ -78,15 +78,16 @@ class SplatDecoder(nn.Module):
         if not self.shapes:
             colour = colour + 0.5 * change.view(-1, count, 3)
             return torch.cat((self.base[:, :5].expand(len(z), -1, -1), colour), -1)
-        change = change.view(-1, count, 8)
+        # One split, whose gradient is one concatenation; slices would each fill a tensor of zeros.
+        place, size, shape, tint = change.view(-1, count, 8).split((2, 1, 2, 3), -1)
         rows, columns = self.cells
         cell = change.new_tensor((REACH / columns, REACH / rows))
         return torch.cat(
             (
-                self.base[:, :2] + cell * change[..., :2].tanh(),
-                self.base[:, 2:3] + change[..., 2:3].clamp(-SIZE_MOST, SIZE_MOST),
-                self.base[:, 3:5] + change[..., 3:5].clamp(-SHAPE_MOST, SHAPE_MOST),
-                colour + 0.5 * change[..., 5:],
+                self.base[:, :2] + cell * place.tanh(),
+                self.base[:, 2:3] + size.clamp(-SIZE_MOST, SIZE_MOST),
+                self.base[:, 3:5] + shape.clamp(-SHAPE_MOST, SHAPE_MOST),
+                colour + 0.5 * tint,
             ),
             -1,
         )
