@@ -113,7 +113,7 @@ def _descend(
             size = _F(3 * height * width)
             scale = _F(2) / (size * (_F(error) / size + floor))
             _back(p, p0, rows, columns, scale, weight_of_pull, slopes)
-            _down(p, m, v, slopes, rates[step, 0], rates[step, 1], beta1, beta2, epsilon)
+            down(p, m, v, slopes, rates[step, 0], rates[step, 1], beta1, beta2, epsilon)
             _hold(p, _F(2 * math.log(max(height, width))))
 
 
@@ -166,13 +166,13 @@ def _back(
 
 
 @compiled
-def _down(
+def down(
     free: Any,
     first: Any,
     second: Any,
     slopes: Any,
     rate: Any,
-    spread_of: Any,
+    growth: Any,
     beta1: Any,
     beta2: Any,
     epsilon: Any,
@@ -182,7 +182,7 @@ def _down(
     for k in range(len(p)):
         m[k] = beta1 * m[k] + (_ONE - beta1) * g[k]
         v[k] = beta2 * v[k] + (_ONE - beta2) * g[k] * g[k]
-        p[k] -= rate * m[k] / (math.sqrt(v[k] * spread_of) + epsilon)
+        p[k] -= rate * m[k] / (math.sqrt(v[k] * growth) + epsilon)
 
 
 @compiled

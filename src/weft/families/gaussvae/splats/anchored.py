@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from weft.errors import UsageError
+from weft.families.gaussvae.forms.choose import has_numba
 from weft.families.gaussvae.splats.curves import path
 from weft.families.gaussvae.splats.descent import EPSILON, Descent
 from weft.families.gaussvae.splats.geometry import RATIO_LOG_MOST, STD_LEAST
@@ -234,4 +234,4 @@ def hold(free: Tensor, height: int, width: int) -> None:
 def _is_native(form: str, images: Tensor) -> bool:
     """Whether the compiled kernel is here and can do it."""
     asked = form in ("auto", "native") and images.device.type == "cpu"
-    return asked and find_spec("numba") is not None
+    return asked and has_numba()
