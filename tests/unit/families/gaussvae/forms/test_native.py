@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from weft.errors import MissingExtra, UsageError
@@ -35,8 +38,8 @@ def splats(pictures: int, count: int) -> Tensor:
     return found
 
 
-def drawn(given: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
-    free = given.clone().requires_grad_()
+def drawn(some: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
+    free = some.clone().requires_grad_()
     pictures = render(free, size, size, topk=topk, form="native")
     pictures.square().sum().backward()
     assert free.grad is not None
@@ -55,57 +58,73 @@ def test_no_splat_reaches_beyond_the_last_pixel(most: int) -> None:
         assert _from(value, most) == _until(value, most) == 0
 
 
+any_float = st.floats(width=32)
+
+
+@given(any_float, any_float, any_float, any_float, any_float, st.sampled_from([3.5, math.inf]))
+def test_whatever_a_splat_is_it_stays_in_the_picture(
+    x: float, a: float, b: float, c: float, dy: float, cut: float
+) -> None:
+    from weft.families.gaussvae.forms.kernels import _rows, _span
+
+    numbers = [np.float32(each) for each in (x, a, b, c)]
+    first, last = _span(*numbers, np.float32(dy), np.float32(cut), 24)
+    assert 0 <= first <= 24 and 0 <= last <= 24 and first % 8 == last % 8 == 0
+    first, last = _rows(*numbers, np.float32(cut), 3, 9)
+    assert first >= 3 and last <= 9
+
+
 @pytest.mark.parametrize("topk", [0, 2])
 def test_a_picture_does_not_depend_on_how_many_are_drawn(topk: int) -> None:
-    given = splats(5, 20)
-    together = drawn(given, 20, topk)
+    some = splats(5, 20)
+    together = drawn(some, 20, topk)
     for m in range(5):
-        alone = drawn(given[m : m + 1], 20, topk)
+        alone = drawn(some[m : m + 1], 20, topk)
         assert all(torch.equal(a[0], b[m]) for a, b in zip(alone, together, strict=True))
 
 
 @pytest.mark.parametrize("pictures", [1, 3])
 def test_no_number_depends_on_threads(threads: None, pictures: int) -> None:
     # Large enough for several bands of rows and several parts of the splats.
-    given = splats(pictures, 300)
+    some = splats(pictures, 300)
     torch.set_num_threads(1)
-    once = drawn(given, 160)
+    once = drawn(some, 160)
     for count in (2, 5):
         torch.set_num_threads(count)
-        assert all(torch.equal(a, b) for a, b in zip(once, drawn(given, 160), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(once, drawn(some, 160), strict=True))
 
 
 def test_slopes_may_come_in_any_strides() -> None:
-    given = splats(2, 6).requires_grad_()
-    pictures = render(given, 10, 12, form="native")
+    some = splats(2, 6).requires_grad_()
+    pictures = render(some, 10, 12, form="native")
     pull = torch.rand(12, 10, 3, 2)
-    (strided,) = torch.autograd.grad((pictures * pull.permute(3, 2, 1, 0)).sum(), given)
-    again = render(given, 10, 12, form="native")
-    (plain,) = torch.autograd.grad((again * pull.permute(3, 2, 1, 0).contiguous()).sum(), given)
+    (strided,) = torch.autograd.grad((pictures * pull.permute(3, 2, 1, 0)).sum(), some)
+    again = render(some, 10, 12, form="native")
+    (plain,) = torch.autograd.grad((again * pull.permute(3, 2, 1, 0).contiguous()).sum(), some)
     assert torch.equal(strided, plain)
 
 
 def test_another_kind_of_numbers_takes_a_portable_form_silently() -> None:
-    given = splats(1, 5).double()
-    assert render(given, 8, 8).dtype == torch.float64
+    some = splats(1, 5).double()
+    assert render(some, 8, 8).dtype == torch.float64
     with pytest.raises(UsageError, match="float64"):
-        render(given, 8, 8, form="native")
+        render(some, 8, 8, form="native")
 
 
 def test_without_numba_the_portable_form_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = splats(1, 5)
-    native = render(given, 8, 8)
+    some = splats(1, 5)
+    native = render(some, 8, 8)
     monkeypatch.setattr(choose, "has_numba", lambda: False)
     choose._notice.cache_clear()
     with pytest.warns(UserWarning, match=r"weft\[splats\]"):
-        portable = render(given, 8, 8)
+        portable = render(some, 8, 8)
     torch.testing.assert_close(portable, native, rtol=0, atol=1e-5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        render(given, 8, 8)
-        render(given, 8, 8, topk=2)
+        render(some, 8, 8)
+        render(some, 8, 8, topk=2)
     with pytest.raises(MissingExtra, match="numba"):
-        render(given, 8, 8, form="native")
+        render(some, 8, 8, form="native")
 
 
 SCRIPT = """
@@ -117,7 +136,7 @@ assert "numba" not in sys.modules
 torch.set_num_threads(2)
 given = torch.rand(4, 30, 8, generator=torch.Generator().manual_seed(0))
 def step():
-    free = given.clone().requires_grad_()
+    free = some.clone().requires_grad_()
     picture = render(free, 24, 24, form="native")
     picture.sum().backward()
     return picture, free.grad
