@@ -74,25 +74,26 @@ class Config(FamilyConfig):
         yield Rule(
             ("arch", "engine.accumulation"),
             self.engine.accumulation > 1 and self.arch in CONVOLUTIONAL,
-            f"arch={self.arch} normalises over a whole batch, which accumulation would take apart",
+            f"`arch` {self.arch} normalises over a whole batch, which accumulation takes apart",
             "set `engine.accumulation` to 1, or take arch=grid2d",
         )
         yield Rule(
             ("kl.free_bits", "kl.capacity", "engine.accumulation"),
             self.engine.accumulation > 1 and self.kl.is_joint,
-            "free bits and capacity are functions of a whole batch, which accumulation takes apart",
+            "`kl.free_bits` and `kl.capacity` are functions of a whole batch, which accumulation "
+            "takes apart",
             "set `engine.accumulation` to 1, or `kl.free_bits` to 0 and `kl.capacity` to null",
         )
         yield Rule(
             ("monitor", "eval.pictures"),
             self.monitor == "psnr" and self.eval.pictures == 0,
-            "monitor=psnr needs rendered pictures, and `eval.pictures` is 0",
+            "`monitor` psnr needs rendered pictures, and `eval.pictures` is 0",
             "set `eval.pictures` to 256, say",
         )
         yield Rule(
             ("kl.floor", "kl.log_var_limit"),
             self.kl.log_var_limit is not None and self.kl.floor > self.kl.log_var_limit / 2,
-            f"a floor of {self.kl.floor:g} nats a latent asks for log variances below "
+            f"`kl.floor` {self.kl.floor:g} nats asks for log variances below "
             f"-{self.kl.log_var_limit or 0:g}, the limit",
             "lower `kl.floor`",
         )
@@ -103,7 +104,7 @@ class Config(FamilyConfig):
         yield Rule(
             ("arch", "loss"),
             self.loss != "render",
-            f"arch=image has no splats to compare with, and loss={self.loss} compares splats",
+            f"`arch` image has no splats to compare with, and `loss` {self.loss} compares splats",
             "set `loss` to render",
         )
         yield Rule(

@@ -30,7 +30,7 @@ def config(**values: Any) -> Config:
         (["arch=grid2d", "kl.free_bits=0.1", "engine.accumulation=2"], "kl.free_bits",
          "functions of a whole batch"),
         (["monitor=psnr", "eval.pictures=0"], "eval.pictures", "needs rendered pictures"),
-        (["kl.floor=6"], "kl.floor", "a floor of 6 nats"),
+        (["kl.floor=6"], "kl.floor", "6 nats asks for"),
     ],
 )  # fmt: skip
 def test_what_must_not_be_together_is_refused_by_name(
