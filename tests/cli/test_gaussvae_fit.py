@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,3 +230,42 @@ def test_converting_there_and_back_is_told_and_failures_end_with_2(
     assert main(["data", "convert", "npz", "--out", "new", "--to", "pt", "--dry-run"]) == 0
     assert "2 of 2 files" in capsys.readouterr().out and not Path("new").exists()
     assert main(["data", "convert", "in", "--out", "new", "--to", "pt"]) == 2
+
+
+def _drawn(path: str) -> torch.Tensor:
+    with Image.open(path) as image:
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).double()
+
+
+@pytest.mark.parametrize("form", ["packed", "npz", "pt"])
+def test_splats_are_drawn_without_the_pictures_and_larger_ones_agree_when_reduced(
+    workspace: Path, form: str
+) -> None:
+    images = _pictures(Path("in"), [(32, 48)])
+    words = ("--splats", 24, "--steps", 60, "--form", form, "--quiet", "--pictures", 0)
+    assert _fit("in", "--out", "out", *words) == 0
+    shutil.rmtree("in")
+    draw = ["data", "draw", "out", "--size", "32x48", "--quiet"]
+    assert main([*draw, "--out", "once"]) == 0
+    assert main([*draw, "--out", "twice", "--height", "64"]) == 0
+    once, twice = _drawn("once/p0.png"), _drawn("twice/p0.png")
+    reduced = torch.nn.functional.avg_pool2d(twice[None], 2)[0]
+    error = ((reduced - once) / 255).square().mean().item()
+    assert -10 * np.log10(error) > 35
+    [row] = _rows(Path("out"))
+    error = ((once - images[0]) / 255).square().mean().item()
+    assert -10 * np.log10(error) == pytest.approx(float(row["psnr"]), abs=0.1)
+
+
+def test_files_that_say_no_size_need_one(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _pictures(Path("in"), [(12, 16)])
+    words = ("in", "--out", "out", "--splats", 12, "--steps", 2, "--form", "npz", "--quiet")
+    assert _fit(*words) == 0
+    assert main(["data", "draw", "out", "--out", "png"]) == 2
+    assert "--size" in capsys.readouterr().err
+    for size in ("12", "x16", "0x16", "12x"):
+        assert main(["data", "draw", "out", "--out", "png", "--size", size]) == 2
+    assert main(["data", "draw", "in", "--out", "png", "--size", "12x16"]) == 2
+    assert not Path("png").exists()

@@ -1,4 +1,4 @@
-"""`weft data fit` and `weft data convert`: pictures to splats, and splats from file to file."""
+"""`weft data fit`, `draw`, `convert`: pictures to splats and back, and from file to file."""
 
 from __future__ import annotations
 
@@ -117,6 +117,41 @@ def fit(
         show(f"{out / outcome.TABLE} has all of them, {out / 'pictures'} the first side by side")
 
 
+def draw(
+    place: Annotated[
+        Path,
+        typer.Argument(metavar="SPLATS", help="What `weft data fit` wrote, or .pt or .npz files."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for PNG files.")],
+    size: Annotated[
+        str, typer.Option(help="HEIGHTxWIDTH that .pt and .npz files were fitted to.")
+    ] = "",
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many pixels high; as fitted if unset.")
+    ] = None,
+    topk: Annotated[
+        int, typer.Option(min=0, help="Weights of a pixel that count, of .pt and .npz files.")
+    ] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Draw anew what is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Draw splats as PNG files, without the pictures they were fitted to."""
+    from weft.atomic import atomic_writer
+    from weft.families.gaussvae.splats.shown import drawables, picture
+    from weft.plots.images import enlarged
+
+    found = list(drawables(place, _size(size) if size else None, topk))
+    out.mkdir(parents=True, exist_ok=True)
+    with Meter(len(found), "pictures drawn", quiet=quiet) as meter:
+        for done, one in enumerate(found, start=1):
+            path = out / f"{one.name}.png"
+            if force or not path.exists():
+                pixels = picture(one, height).permute(1, 2, 0)
+                with atomic_writer(path) as file:
+                    enlarged(pixels, 1).save(file, "PNG")
+            meter(done)
+
+
 def convert(
     place: Annotated[
         Path, typer.Argument(metavar="INPUT", help="A .pt or .npz file, or a folder of either.")
@@ -168,6 +203,13 @@ def _one_of(option: str, value: str, known: Sequence[str]) -> None:
         raise UsageError(
             f"unknown {option} `{value}`", expected=f"one of {', '.join(filter(None, known))}"
         )
+
+
+def _size(text: str) -> tuple[int, int]:
+    high, cross, wide = text.lower().partition("x")
+    if not (cross and high.isdecimal() and wide.isdecimal() and int(high) and int(wide)):
+        raise UsageError(f"--size {text}", expected="HEIGHTxWIDTH, such as 512x768")
+    return int(high), int(wide)
 
 
 def _usable(device: str) -> None:

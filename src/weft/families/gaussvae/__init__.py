@@ -27,6 +27,7 @@ FAMILY = Family(
     studies={"gaussvae-rd": "weft.studies.gaussvae_rd:main"},
     verbs={
         "data fit": "weft.verbs.gaussvae_splats:fit",
+        "data draw": "weft.verbs.gaussvae_splats:draw",
         "data convert": "weft.verbs.gaussvae_splats:convert",
         "compress": "weft.verbs.gaussvae_pictures:compress",
         "decompress": "weft.verbs.gaussvae_pictures:decompress",

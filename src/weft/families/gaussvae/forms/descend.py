@@ -114,7 +114,7 @@ def _descend(
             scale = _F(2) / (size * (_F(error) / size + floor))
             _back(p, p0, rows, columns, scale, weight_of_pull, slopes)
             down(p, m, v, slopes, rates[step, 0], rates[step, 1], beta1, beta2, epsilon)
-            _hold(p, _F(2 * math.log(max(height, width))))
+            _hold(p, _F(2 * math.log(max(height, width))), normalised)
 
 
 @compiled
@@ -186,7 +186,7 @@ def down(
 
 
 @compiled
-def _hold(free: Any, most: Any) -> None:
+def _hold(free: Any, most: Any, mixes: bool) -> None:
     """`anchored.hold`."""
     least, longest = _F(2 * math.log(STD_LEAST)), _F(RATIO_LOG_MOST)
     for n in range(len(free)):
@@ -195,3 +195,6 @@ def _hold(free: Any, most: Any) -> None:
         if length > longest:
             free[n, 3] *= longest / length
             free[n, 4] *= longest / length
+        if mixes:
+            for k in range(5, 8):
+                free[n, k] = min(max(free[n, k], _ZERO), _ONE)

@@ -127,7 +127,7 @@ class AnchoredFit:
             while way.step < end:
                 rate = self.how.rate_at(way.step)
                 way.down(self._gradient(way.free, images, begin), rate, self.how.betas)
-                hold(way.free, *self.size)
+                hold(way.free, *self.size, self.how.blend)
 
     def splats(self) -> Tensor:
         """What was found: (M, N, 8), layout `logcov`."""
@@ -223,12 +223,18 @@ def placed(free: Tensor, cells: tuple[int, int]) -> Tensor:
     return torch.cat([where, free[..., 2:]], -1)
 
 
-def hold(free: Tensor, height: int, width: int) -> None:
-    """Keeps m, a and b, in place, where covariances are neither points nor without end."""
+def hold(free: Tensor, height: int, width: int, blend: str) -> None:
+    """Keeps numbers, in place, where covariances are neither points nor without end.
+
+    Colours that are mixed stay in [0, 1]: beyond it they gain less than a tenth of a decibel, and a
+    model of them has outliers to learn. Those that are summed up are free.
+    """
     free[..., 2].clamp_(2 * math.log(STD_LEAST), 2 * math.log(max(height, width)))
     shapes = free[..., 3:5]
     length = torch.hypot(shapes[..., :1], shapes[..., 1:])
     shapes.mul_(RATIO_LOG_MOST / length.clamp(min=RATIO_LOG_MOST))
+    if blend == "normalised":
+        free[..., 5:].clamp_(0, 1)
 
 
 def _is_native(form: str, images: Tensor) -> bool:
