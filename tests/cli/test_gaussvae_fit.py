@@ -245,7 +245,7 @@ def test_splats_are_drawn_without_the_pictures_and_larger_ones_agree_when_reduce
     words = ("--splats", 24, "--steps", 60, "--form", form, "--quiet", "--pictures", 0)
     assert _fit("in", "--out", "out", *words) == 0
     shutil.rmtree("in")
-    draw = ["data", "draw", "out", "--size", "32x48", "--quiet"]
+    draw = ["data", "draw", "out", "--quiet"]
     assert main([*draw, "--out", "once"]) == 0
     assert main([*draw, "--out", "twice", "--height", "64"]) == 0
     once, twice = _drawn("once/p0.png"), _drawn("twice/p0.png")
@@ -263,6 +263,11 @@ def test_files_that_say_no_size_need_one(
     _pictures(Path("in"), [(12, 16)])
     words = ("in", "--out", "out", "--splats", 12, "--steps", 2, "--form", "npz", "--quiet")
     assert _fit(*words) == 0
+    assert main(["data", "draw", "out", "--out", "png", "--quiet"]) == 0
+    shutil.rmtree("png")
+    Path("out/sizes.json").write_text('{"layout": "rs", "sampling": "centre", "sizes": {}}')
+    assert main(["data", "draw", "out", "--out", "png"]) == 2
+    Path("out/sizes.json").unlink()
     assert main(["data", "draw", "out", "--out", "png"]) == 2
     assert "--size" in capsys.readouterr().err
     for size in ("12", "x16", "0x16", "12x"):

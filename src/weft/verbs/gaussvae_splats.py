@@ -124,7 +124,7 @@ def draw(
     ],
     out: Annotated[Path, typer.Option(help="Folder for PNG files.")],
     size: Annotated[
-        str, typer.Option(help="HEIGHTxWIDTH that .pt and .npz files were fitted to.")
+        str, typer.Option(help="HEIGHTxWIDTH behind .pt and .npz files, unless sizes.json says.")
     ] = "",
     height: Annotated[
         int | None, typer.Option(min=1, help="Draw so many pixels high; as fitted if unset.")
@@ -136,19 +136,14 @@ def draw(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Draw splats as PNG files, without the pictures they were fitted to."""
-    from weft.atomic import atomic_writer
-    from weft.families.gaussvae.splats.shown import drawables, picture
-    from weft.plots.images import enlarged
+    from weft.families.gaussvae.splats.shown import drawables, save
 
     found = list(drawables(place, _size(size) if size else None, topk))
     out.mkdir(parents=True, exist_ok=True)
     with Meter(len(found), "pictures drawn", quiet=quiet) as meter:
         for done, one in enumerate(found, start=1):
-            path = out / f"{one.name}.png"
-            if force or not path.exists():
-                pixels = picture(one, height).permute(1, 2, 0)
-                with atomic_writer(path) as file:
-                    enlarged(pixels, 1).save(file, "PNG")
+            if force or not (out / f"{one.name}.png").exists():
+                save(out, one, height)
             meter(done)
 
 
@@ -231,10 +226,7 @@ def _how(mode: str, splats: int, steps: int | None, seed: int, quantise: str) ->
     if mode == "grid":
         how = Anchored(splats, bits=bits)
         return replace(how, steps=steps) if steps else how
-    most = steps or ImageGS.steps
-    # A shorter fit adds its splats sooner, in the same share of its steps.
-    add_every = max(1, ImageGS.add_every * most // ImageGS.steps)
-    return ImageGS(splats, most, add_every=add_every, seed=seed, bits=bits)
+    return ImageGS.lasting(steps or ImageGS.steps, splats, seed=seed, bits=bits)
 
 
 def _bits(text: str) -> Bits:

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from weft.errors import UsageError
-from weft.families.gaussvae.forms.choose import has_numba
+from weft.families.gaussvae.forms.dispatch import has_numba
 from weft.families.gaussvae.splats.curves import path
 from weft.families.gaussvae.splats.descent import EPSILON, Descent
 from weft.families.gaussvae.splats.geometry import RATIO_LOG_MOST, STD_LEAST
 from weft.families.gaussvae.splats.quantise import Bits, quantised
 from weft.families.gaussvae.splats.rasterise import CUT, render
 
-STD = 0.5
+STD = 0.4
 """Standard deviation at the start, in sides of a cell."""
 
 LONGEST = 2.0
@@ -50,7 +50,7 @@ class Anchored:
     splats: int = 512
     steps: int = 150
     rate: float = 0.06
-    decay: float = 0.4
+    decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.99)
     pull: float = 2e-4
     bits: Bits | None = None

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import zipfile
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from weft.atomic import atomic_writer
+from weft.atomic import atomic_writer, write_text
+from weft.data.content import read_text
 from weft.data.guard import check_inflation, parsing, unreadable
 from weft.data.npz import open_npz
 from weft.data.used import note
@@ -25,6 +27,11 @@ GROUPS = {"xy": 2, "scale": 2, "rot": 1, "feat": 3}
 """Name of a tensor in a checkpoint -> its columns; in this order they make the eight of `rs`."""
 
 SCORES = ("psnr", "ssim", "lpips")
+
+SIZES = "sizes.json"
+"""Beside such files: what they do not say of themselves."""
+
+_CONVENTION = {"layout": "rs", "sampling": "corner"}
 
 _PT = "a checkpoint with the tensors xy (N, 2), scale (N, 2), rot (N, 1) and feat (N, 3)"
 _NPZ = "an npz file with `gaussians` (N, 8)"
@@ -119,6 +126,33 @@ def write_pt(path: Path, file: SplatFile, *, vis_feat: bool = True) -> None:
         tensors["vis_feat"] = torch.zeros(len(splats), 3)
     with atomic_writer(path) as stream:
         torch.save({"state_dict": tensors, **file.scores}, stream)
+
+
+def write_sizes(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Notes (height, width) of the pictures behind files, by stem, beside those noted before."""
+    known = read_sizes(folder) | dict(sizes)
+    write_text(folder / SIZES, json.dumps({**_CONVENTION, "sizes": known}, indent=1) + "\n")
+
+
+def read_sizes(folder: Path) -> dict[str, tuple[int, int]]:
+    """What `write_sizes` noted; nothing where it did not.
+
+    Raises:
+        DataError: the file is damaged, or of another convention.
+    """
+    path = folder / SIZES
+    if not path.is_file():
+        return {}
+    expected = f"a JSON file of {_CONVENTION} and `sizes`: stem -> [height, width]"
+    text = read_text(path, expected)
+    with parsing(path, expected):
+        told = json.loads(text)
+        if any(told[key] != value for key, value in _CONVENTION.items()):
+            raise unreadable(path, expected, text)
+        sizes = {str(name): (int(h), int(w)) for name, (h, w) in told["sizes"].items()}
+        if min(map(min, sizes.values()), default=1) < 1:
+            raise unreadable(path, expected, "a picture without pixels")
+    return sizes
 
 
 def _columns(path: Path, tensors: dict[Any, Any], name: str, width: int, most: int) -> Tensor:

@@ -80,6 +80,12 @@ class ImageGS:
                 f"each {self.add_every}",
             )
 
+    @classmethod
+    def lasting(cls, steps: int, splats: int = 512, **options: Any) -> ImageGS:
+        """A schedule of so many steps; a shorter one adds its splats sooner, in proportion."""
+        add_every = max(1, min(cls.add_every, cls.add_every * steps // cls.steps))
+        return cls(splats, steps, add_every=add_every, **options)
+
     @property
     def rates(self) -> tuple[float, ...]:
         """Of the eight columns of layout `rs`."""

@@ -93,7 +93,7 @@ def run(
                 told(done + part)
 
             if wanted is None:
-                found = _fitted(path.with_suffix(".state"), images, how, onwards)
+                found = fitted(path.with_suffix(".state"), images, how, onwards)
             else:
                 found = smallest(images, wanted, how, onwards)
             _keep(path, found)
@@ -124,8 +124,8 @@ def tensor(pictures: Sequence[Picture], device: str = "cpu") -> Tensor:
     return as_unit(torch.from_numpy(pixels).to(device))
 
 
-def _fitted(state: Path, images: Tensor, how: How, told: Told) -> list[Result]:
-    """Pictures of one size, going on where `state` was left."""
+def fitted(state: Path, images: Tensor, how: How, told: Told) -> list[Result]:
+    """Fits pictures of one size, going on where the file `state`, which it writes, was left."""
     under_way = begin(images, how)
     before = _restored(under_way, state)
     steps, start = 1, time.perf_counter()

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from weft.atomic import atomic_writer, write_text
 from weft.data.albums import Picture
-from weft.families.gaussvae.splats.files import SplatFile, write_npz, write_pt
+from weft.families.gaussvae.splats.files import SplatFile, write_npz, write_pt, write_sizes
 from weft.families.gaussvae.splats.fit import How
 from weft.families.gaussvae.splats.geometry import to_rs
 from weft.families.gaussvae.splats.imagegs import ImageGS
@@ -101,6 +102,7 @@ def write_splats(
             file = original(result, picture.size)
             write = write_npz if form == "npz" else write_pt
             write(folder / f"{picture.name}.{form}", file)
+        write_sizes(folder, {picture.name: picture.size for picture in pictures})
         return
     same = len({picture.size for picture in pictures}) == 1
     packed = Packed(
@@ -127,12 +129,33 @@ def original(result: Result, size: tuple[int, int]) -> SplatFile:
 
 def draw(folder: Path, pictures: Sequence[Picture], results: Sequence[Result], how: How) -> None:
     """A PNG for each picture: the original on the left, on the right what its splats show."""
-    folder.mkdir(parents=True, exist_ok=True)
-    topk = how.topk if isinstance(how, ImageGS) else 0
     for picture, result in zip(pictures, results, strict=True):
-        splats = torch.from_numpy(result.splats.copy())
-        shown = render(splats, *picture.size, blend=how.blend, topk=topk).clamp(0, 1)
-        pair = torch.cat([torch.from_numpy(picture.pixels()).float() / 255, shown], 2)
+        pair = torch.cat([_source(picture), _shown(picture, result, how)], 2)
         scale = max(1, round(_SHOWN_SIDE / max(picture.size)))
-        with atomic_writer(folder / f"{picture.name}.png") as file:
-            enlarged(pair.permute(1, 2, 0), scale).save(file, "PNG")
+        _save(folder, picture.name, pair, scale)
+
+
+def draw_apart(
+    folder: Path, pictures: Sequence[Picture], results: Sequence[Result], how: How
+) -> None:
+    """Two PNGs for each picture, below `original` and `rendered`."""
+    for picture, result in zip(pictures, results, strict=True):
+        _save(folder / "original", picture.name, _source(picture))
+        _save(folder / "rendered", picture.name, _shown(picture, result, how))
+
+
+def _source(picture: Picture) -> Tensor:
+    return torch.from_numpy(picture.pixels()).float() / 255
+
+
+def _shown(picture: Picture, result: Result, how: How) -> Tensor:
+    """What the splats of a picture show: (3, H, W) in [0, 1]."""
+    topk = how.topk if isinstance(how, ImageGS) else 0
+    splats = torch.from_numpy(result.splats.copy())
+    return render(splats, *picture.size, blend=how.blend, topk=topk).clamp(0, 1)
+
+
+def _save(folder: Path, name: str, pixels: Tensor, scale: int = 1) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(folder / f"{name}.png") as file:
+        enlarged(pixels.permute(1, 2, 0), scale).save(file, "PNG")

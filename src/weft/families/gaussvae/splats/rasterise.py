@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from weft.errors import UsageError
-from weft.families.gaussvae.forms.choose import rendered
+from weft.families.gaussvae.forms.dispatch import rendered
 from weft.families.gaussvae.splats.geometry import COLUMNS, LAYOUTS, SAMPLINGS, Frame
 from weft.nn.precision import full_precision, widened
 

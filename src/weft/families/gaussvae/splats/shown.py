@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from weft.atomic import atomic_writer
 from weft.errors import UsageError
-from weft.families.gaussvae.splats.files import read_file
+from weft.families.gaussvae.splats.files import SIZES, read_file, read_sizes
 from weft.families.gaussvae.splats.geometry import to_logcov
 from weft.families.gaussvae.splats.packed import read_packed
 from weft.families.gaussvae.splats.rasterise import render
+from weft.plots.images import enlarged
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ def drawables(place: Path, size: tuple[int, int] | None, topk: int = 0) -> Itera
     """The splats of a packed folder, of a .pt or .npz file, or of a folder of such files.
 
     Args:
-        size: of the pictures that .pt and .npz files were fitted to, which these do not say.
+        size: of the pictures that .pt and .npz files were fitted to, which these do not say; by
+            default what the file sizes.json beside them does.
         topk: of .pt and .npz files.
     Raises:
         UsageError: there are none, or their size is not known.
@@ -66,14 +69,16 @@ def drawables(place: Path, size: tuple[int, int] | None, topk: int = 0) -> Itera
             where=str(place),
             expected="a folder that `weft data fit` wrote, or .pt or .npz files",
         )
-    if size is None:
-        raise UsageError(
-            f"{found[0].name} does not say how large its picture was",
-            where="--size",
-            expected="HEIGHTxWIDTH, such as 512x768",
-        )
+    sizes = read_sizes(found[0].parent)
     for path in found:
-        yield Drawable(path.stem, read_file(path), size, "rs", "corner", topk=topk)
+        known = size or sizes.get(path.stem)
+        if known is None:
+            raise UsageError(
+                f"{path.name} does not say how large its picture was, nor does {SIZES}",
+                where="--size",
+                expected="HEIGHTxWIDTH, such as 512x768",
+            )
+        yield Drawable(path.stem, read_file(path), known, "rs", "corner", topk=topk)
 
 
 def picture(one: Drawable, height: int | None = None) -> Tensor:
@@ -99,3 +104,10 @@ def picture(one: Drawable, height: int | None = None) -> Tensor:
         size=one.size,
     )
     return shown[0].clamp(0, 1)
+
+
+def save(folder: Path, one: Drawable, height: int | None = None) -> None:
+    """Writes the picture as a PNG that bears its name."""
+    pixels = picture(one, height).permute(1, 2, 0)
+    with atomic_writer(folder / f"{one.name}.png") as file:
+        enlarged(pixels, 1).save(file, "PNG")
