@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from weft.families.gaussvae.score.bd_rate import Curve
 
-STEPS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+STEPS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Of the quantiser, in mean posterior deviations."""
 
 
@@ -78,6 +78,7 @@ def curves(
     import torch
 
     from weft.families.gaussvae.baselines.known import known
+    from weft.families.gaussvae.codec.entropy import FINE
     from weft.families.gaussvae.score.rate import channels_last, ladder
     from weft.run.named import named
     from weft.verbs.gaussvae_compressors import fitted
@@ -99,7 +100,7 @@ def curves(
         tell(f"coding with {path}")
         wanted = channels_last(images)
         latents = compressor.latents(wanted, refinement)
-        steps = [round(16 * step) for step in STEPS]
+        steps = [round(FINE * step) for step in STEPS]
         found[str(path)] = ladder(compressor.tables, latents, compressor.pictures, wanted, steps)
     assert train is not None and images is not None
     tell("known codes")

@@ -34,12 +34,12 @@ def compress(
     step: Annotated[
         float,
         typer.Option(
-            min=0.125,
-            max=31.875,
-            help="Step of the quantiser in mean posterior deviations, in eighths: "
-            "larger is smaller files.",
+            min=0.5,
+            max=127.5,
+            help="Step of the quantiser in mean posterior deviations, a multiple of 1/2: larger is "
+            "smaller files.",
         ),
-    ] = 1.0,
+    ] = 4.0,
     refine: Annotated[
         int, typer.Option(min=0, help="Steps that make each latent better for its picture.")
     ] = 10,
@@ -51,21 +51,21 @@ def compress(
     from weft.atomic import atomic_writer
     from weft.data.pictures import decoding
     from weft.families.gaussvae.codec import container
-    from weft.families.gaussvae.codec.compressor import EIGHTHS, psnr
+    from weft.families.gaussvae.codec.compressor import HALVES, psnr
     from weft.families.gaussvae.codec.entropy import coder
     from weft.verbs.gaussvae_compressors import opened
 
     coder()
-    eighths = round(step * EIGHTHS)
-    if eighths != step * EIGHTHS:
-        raise UsageError(f"--step {step:g}", expected="a multiple of 1/8, such as 1 or 0.625")
+    halves = round(step * HALVES)
+    if halves != step * HALVES:
+        raise UsageError(f"--step {step:g}", expected="a multiple of 1/2, such as 4 or 2.5")
     targets = _targets(pictures, out, _SUFFIX)
     compressor = opened(model, fit=True)
     rows = []
     with decoding("the command line") as decode:
         for path, target in zip(pictures, targets, strict=True):
             wanted = np.asarray(decode(path))
-            content = compressor.compress(wanted, eighths=eighths, refinement=refine)
+            content = compressor.compress(wanted, halves=halves, refinement=refine)
             found = compressor.decompress(*container.unpack(content, target), str(target))
             target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_writer(target) as file:

@@ -23,9 +23,11 @@ from weft.families.gaussvae.codec.entropy import Tables
 from weft.families.gaussvae.codec.tiles import Bytes, cut, join
 from weft.families.gaussvae.score.refine import refine
 
-EIGHTHS = 8
-"""Steps are counted in eighths of a unit, the mean posterior deviation of a latent."""
-_BINS_AN_EIGHTH = 2
+HALVES = 2
+"""Steps are counted in halves of a unit, the mean posterior deviation of a latent."""
+USUAL_STEP = 4.0
+"""In units. Its noise, step^2 / 12, is about that of 1 which latents are trained with."""
+BINS_A_HALF = 2
 _BATCH = 64
 
 
@@ -158,12 +160,14 @@ class Compressor(nn.Module):
                 found.append((images * 255).round().byte().permute(0, 2, 3, 1))
         return torch.cat(found).numpy()
 
-    def compress(self, picture: Bytes, *, eighths: int = EIGHTHS, refinement: int = 0) -> bytes:
+    def compress(
+        self, picture: Bytes, *, halves: int = round(USUAL_STEP * HALVES), refinement: int = 0
+    ) -> bytes:
         """The content of a .lat file.
 
         Args:
             picture: (H, W, 3).
-            eighths: the step, in eighths of a unit, 1 to 255.
+            halves: the step, in halves of a unit, 1 to 255.
             refinement: see `latents`.
 
         Raises:
@@ -176,10 +180,10 @@ class Compressor(nn.Module):
                 f"a picture of {height} x {width} pixels",
                 expected=f"sides below 65,536 and at most {container.MOST_PIXELS:,} pixels",
             )
-        step = eighths * _BINS_AN_EIGHTH
+        step = halves * BINS_A_HALF
         latents = self.latents(cut(picture, self.tile), refinement)
         payload = self.tables.encode(self.tables.quantised(latents, step), step)
-        header = Header((height, width), self.tile, len(self.unit), eighths, self.key)
+        header = Header((height, width), self.tile, len(self.unit), halves, self.key)
         return container.pack(header, payload)
 
     def decompress(self, header: Header, payload: bytes, where: str = "") -> Bytes:
@@ -201,7 +205,7 @@ class Compressor(nn.Module):
                 expected=f"model {self.key.hex()}, as this one is",
                 hint=f"found: model {header.model.hex()}",
             )
-        step = header.step * _BINS_AN_EIGHTH
+        step = header.step * BINS_A_HALF
         rows, columns = header.grid
         symbols = self.tables.decode(payload, rows * columns, step, where)
         tiles = self.pictures(self.tables.values(symbols, step))

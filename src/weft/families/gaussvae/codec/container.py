@@ -32,7 +32,7 @@ class Header:
         size: (height, width) of the picture.
         tile: (height, width) of a tile, which has a latent of its own.
         latent_dim: numbers in a latent.
-        step: of the quantiser, in eighths of the latents' mean posterior deviation.
+        step: of the quantiser, in halves of the latents' mean posterior deviation.
         model: the first eight bytes of the checksum of model and tables.
         sampling: where a pixel is sampled: at its `centre`, or `corner` as Image-GS does.
     """

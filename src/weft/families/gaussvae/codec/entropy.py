@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from weft.data.guard import unreadable
 from weft.errors import MissingExtra
 
-FINE = 16
+FINE = 4
 """Fine bins a unit. Steps are even numbers of them, so that edges of steps are edges of bins."""
-MOST_BINS = 4096
+MOST_BINS = 2**16
 """Of a latent; what lies further from zero than half of them counts as lying there."""
 _WORD = 4
 _TRIED = 8

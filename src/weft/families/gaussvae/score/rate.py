@@ -16,6 +16,8 @@ from weft.families.gaussvae.codec.tiles import Bytes
 from weft.families.gaussvae.score.bd_rate import Curve
 
 Floats = NDArray[np.float64]
+USUAL = 4 * FINE
+"""The step that `weft compress` takes where it is told none."""
 Decode = Callable[[Floats], Bytes]
 
 
@@ -42,7 +44,7 @@ def ladder(
     return Curve(np.array(bits), np.array(quality), np.full(len(bits), 8.0 * HEADER_BYTES))
 
 
-def coded(latents: Floats, decode: Decode, wanted: Bytes, step: int = FINE) -> dict[str, float]:
+def coded(latents: Floats, decode: Decode, wanted: Bytes, step: int = USUAL) -> dict[str, float]:
     """`bits` of a picture and `psnr_coded` of what they decode to, without training pictures.
 
     The bits are those an ideal coder spends. Each half of the pictures is coded by the tables of

@@ -56,7 +56,7 @@ def test_the_linear_code_reaches_its_own_components_at_a_fine_step() -> None:
     images = IMAGES.float() / 255
     kept = principal.back(principal(images)).clamp(0, 1)
     error = np.square(255 * (kept - images).numpy()).mean((1, 2, 3))
-    assert fine == pytest.approx((10 * np.log10(255**2 / error)).mean(), abs=0.1)
+    assert fine == pytest.approx((10 * np.log10(255**2 / error)).mean(), abs=0.5)
     assert coarse < fine - 1
 
 

@@ -23,7 +23,7 @@ def test_a_picture_of_any_size_comes_back_nearly_itself(
     size: tuple[int, int], compressor: Compressor
 ) -> None:
     wanted = picture(size)
-    header, payload = container.unpack(compressor.compress(wanted, eighths=2), "a.lat")
+    header, payload = container.unpack(compressor.compress(wanted, halves=1), "a.lat")
     found = compressor.decompress(header, payload)
     assert found.shape == wanted.shape and found.dtype == np.uint8
     assert psnr(found, wanted) > 20
@@ -32,8 +32,8 @@ def test_a_picture_of_any_size_comes_back_nearly_itself(
 def test_a_larger_step_costs_fewer_bytes_and_more_error(compressor: Compressor) -> None:
     wanted = picture((64, 48))
     sizes, errors = [], []
-    for eighths in (2, 8, 32, 255):
-        content = compressor.compress(wanted, eighths=eighths)
+    for halves in (1, 4, 16, 128):
+        content = compressor.compress(wanted, halves=halves)
         sizes.append(len(content))
         errors.append(-psnr(compressor.decompress(*container.unpack(content, "")), wanted))
     assert sizes == sorted(sizes, reverse=True) and sizes[0] > 2 * sizes[-1]
@@ -51,7 +51,7 @@ def test_refinement_brings_the_picture_nearer(compressor: Compressor) -> None:
     wanted = picture((16, 18))
 
     def found(refinement: int) -> float:
-        content = skewed.compress(wanted, eighths=1, refinement=refinement)
+        content = skewed.compress(wanted, halves=1, refinement=refinement)
         return psnr(skewed.decompress(*container.unpack(content, "")), wanted)
 
     assert found(10) > found(0) + 0.2

@@ -76,6 +76,14 @@ def test_latents_beyond_all_that_was_met_are_taken_to_the_edge() -> None:
         assert np.abs(TABLES.values(symbols, step)).max() < 60
 
 
+def test_a_latent_hundreds_of_units_wide_is_not_cut_off() -> None:
+    # As the first principal component of pictures is in a model that keeps it well.
+    wide = np.random.default_rng(5).normal(size=(3000, 2)) * [300, 1]
+    tables = Tables.of(wide)
+    values = tables.values(tables.quantised(wide, FINE), FINE)
+    assert np.abs(values - wide).max() <= 0.75
+
+
 def test_a_latent_that_never_changes_is_coded_too() -> None:
     tables = Tables.of(np.zeros((10, 2)))
     symbols = tables.quantised(np.zeros((6, 2)), FINE)

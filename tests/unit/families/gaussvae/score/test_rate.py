@@ -16,17 +16,17 @@ IMAGES = channels_last(pictures(300, TILE, seed=4))
 def test_a_ladder_is_what_files_of_single_pictures_cost(compressor: Compressor) -> None:
     pytest.importorskip("constriction", reason="the extra `splats` is not installed")
     latents = compressor.latents(IMAGES[:9])
-    steps = (2 * 2, 2 * 16)
+    steps = (2 * 1, 2 * 16)
     curve = ladder(compressor.tables, latents, compressor.pictures, IMAGES[:9], steps)
-    for at, eighths in enumerate((2, 16)):
-        files = [len(compressor.compress(image, eighths=eighths)) for image in IMAGES[:9]]
+    for at, halves in enumerate((1, 16)):
+        files = [len(compressor.compress(image, halves=halves)) for image in IMAGES[:9]]
         assert curve.bits[at] + curve.header[at] == pytest.approx(8 * np.mean(files))
     assert curve.bits[0] > curve.bits[1] and curve.psnr[0] > curve.psnr[1]
 
 
 def test_the_rate_of_a_run_is_near_that_of_its_compressor(compressor: Compressor) -> None:
     latents = compressor.latents(IMAGES)
-    found = coded(latents, compressor.pictures, IMAGES)
+    found = coded(latents, compressor.pictures, IMAGES, FINE)
     symbols = compressor.tables.quantised(latents, FINE)
     assert found["bits"] == pytest.approx(compressor.tables.bits(symbols, FINE).mean(), rel=0.05)
     values = compressor.pictures(compressor.tables.values(symbols, FINE))
@@ -36,7 +36,7 @@ def test_the_rate_of_a_run_is_near_that_of_its_compressor(compressor: Compressor
 def test_no_picture_pays_less_because_it_was_counted_itself() -> None:
     # Latents that nothing can be known of: uniform over 128 values, 20 pictures.
     latents = np.random.default_rng(0).integers(0, 128, (20, 3)).astype(float)
-    assert coded(latents, lambda z: IMAGES[: len(z)], IMAGES[:20])["bits"] > 3 * np.log2(20)
+    assert coded(latents, lambda z: IMAGES[: len(z)], IMAGES[:20], FINE)["bits"] > 3 * np.log2(20)
 
 
 def test_psnr_is_capped_where_pictures_are_the_same() -> None:
