@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from weft.families.gaussvae.forms.choose import has_numba
+from weft.families.gaussvae.forms.dispatch import has_numba
 from weft.families.gaussvae.splats.anchored import Anchored
 from weft.families.gaussvae.splats.descent import EPSILON, Descent
 from weft.families.gaussvae.splats.fit import begin

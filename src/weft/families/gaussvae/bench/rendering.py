@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from weft.families.gaussvae.forms.choose import has_numba
+from weft.families.gaussvae.forms.dispatch import has_numba
 from weft.families.gaussvae.splats.geometry import BLOCK, Frame, ellipses, spans
 from weft.families.gaussvae.splats.rasterise import CUT, render
 from weft.task.bench import Case, Form

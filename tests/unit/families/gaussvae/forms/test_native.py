@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from weft.errors import MissingExtra, UsageError
-from weft.families.gaussvae.forms import choose
+from weft.families.gaussvae.forms import dispatch
 from weft.families.gaussvae.splats.rasterise import render
 
 pytest.importorskip("numba")
@@ -114,8 +114,8 @@ def test_another_kind_of_numbers_takes_a_portable_form_silently() -> None:
 def test_without_numba_the_portable_form_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     some = splats(1, 5)
     native = render(some, 8, 8)
-    monkeypatch.setattr(choose, "has_numba", lambda: False)
-    choose._notice.cache_clear()
+    monkeypatch.setattr(dispatch, "has_numba", lambda: False)
+    dispatch._notice.cache_clear()
     with pytest.warns(UserWarning, match=r"weft\[splats\]"):
         portable = render(some, 8, 8)
     torch.testing.assert_close(portable, native, rtol=0, atol=1e-5)
