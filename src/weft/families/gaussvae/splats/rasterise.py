@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from weft.errors import UsageError
@@ -84,5 +86,5 @@ def render(
         topk=topk if topk < splats.shape[-2] else 0,
     )
     with full_precision(splats.device):
-        flat = widened(splats).reshape(-1, *splats.shape[-2:])
+        flat = widened(splats).reshape(math.prod(splats.shape[:-2]), *splats.shape[-2:])
         return rendered(flat, frame, form).view(*splats.shape[:-2], 3, height, width)

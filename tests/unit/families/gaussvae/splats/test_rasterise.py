@@ -99,6 +99,14 @@ def test_pictures_keep_the_shape_of_what_stands_before_the_splats(form: str) -> 
     torch.testing.assert_close(pictures[1, 2], render(given[1, 2], 9, 11, form=form))
 
 
+def test_no_splats_are_black_and_no_pictures_are_none(form: str) -> None:
+    black = torch.zeros(2, 0, 8, requires_grad=True)
+    picture = render(black, 9, 11, form=form)
+    assert picture.shape == (2, 3, 9, 11) and not picture.any()
+    picture.sum().backward()
+    assert render(torch.zeros(0, 4, 8), 9, 11, form=form).shape == (0, 3, 9, 11)
+
+
 def test_half_precision_neither_enters_nor_leaves(form: str) -> None:
     given = splats(10)
     plain = render(given, 12, 12, form=form)
