@@ -17,7 +17,8 @@ from weft.families.gaussvae.score.bd_rate import Curve
 from weft.families.gaussvae.score.rate import channels_last
 
 PCA = "PCA of pixels"
-COMPONENTS = 512
+COMPONENTS = 256
+"""Of pictures of 32 x 32 the others are zero at all these steps but for a few."""
 FITTED = 300
 """Pictures of either kind that splats are fitted to: they take longer than all else."""
 _VERSION = 1

@@ -17,7 +17,7 @@ from weft.families.gaussvae.score.rate import Floats, as_bytes, channels_last, l
 
 UNIT = 0.5
 """Of all coefficients alike: the basis is orthonormal, so an error costs the same in each."""
-STEPS = (2, 4, 6, 8, 12, 16, 20, 24, 32)
+STEPS = (4, 6, 8, 12, 16, 24, 32)
 """Of the quantiser, in quarters of the unit. Components too weak for a step cost next to
 nothing, so that each step has as many components as are worth their bits."""
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ FINE = 4
 MOST_BINS = 2**16
 """Of a latent; what lies further from zero than half of them counts as lying there."""
 _WORD = 4
-_TRIED = 8
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -39,24 +38,40 @@ def coder() -> Any:
 
 
 @dataclass(frozen=True)
-class Alphabet:
-    """The values that one latent may take at one step.
+class Alphabets:
+    """The values that latents may take at one step: of each the multiples of it that occurred,
+    what lies between them, and one beyond at either end.
 
     Attributes:
-        first: the least multiple of the step.
-        weights: how often each multiple from there on occurred, twice, and once more, so that
-            none is impossible.
-        values: what each stands for, in units: the mean of the bins it was met in.
+        first: the least multiple of each latent, (L,).
+        sizes: how many multiples it has, (L,).
+        weights: how often each occurred, twice, and once more, so that none is impossible; (L, A),
+            zero beyond a latent's last one.
+        values: what each stands for, in units: the mean of the bins it was met in; (L, A).
     """
 
-    first: int
+    first: Integers
+    sizes: Integers
     weights: Integers
     values: Floats
 
-    @property
+    @cached_property
     def bits(self) -> Floats:
-        """What each costs."""
-        return -np.log2(self.weights / self.weights.sum())
+        """What each costs an ideal coder, (L, A)."""
+        return np.log2(self.weights.sum(1, keepdims=True)) - np.log2(np.maximum(self.weights, 1))
+
+    @cached_property
+    def models(self) -> list[Any]:
+        """The probabilities of each latent as the coder wants them."""
+        categorical = coder().stream.model.Categorical
+        return [
+            categorical(row[:size].astype(np.float64), perfect=False)
+            for row, size in zip(self.weights, self.sizes, strict=True)
+        ]
+
+    def at(self, table: Floats, symbols: Integers) -> Floats:
+        """Entries of a table (L, A) for multiples (…, L)."""
+        return table[np.arange(len(self.first)), symbols - self.first]
 
 
 class Tables:
@@ -70,8 +85,7 @@ class Tables:
 
     def __init__(self, counts: NDArray[np.integer[Any]]) -> None:
         self.counts: Integers = counts.astype(np.int64)
-        self._alphabet = lru_cache(maxsize=None)(self._make)
-        self._model = lru_cache(maxsize=None)(self._coded)
+        self.alphabets = lru_cache(maxsize=None)(self._alphabets)
 
     @classmethod
     def of(cls, latents: NDArray[np.floating[Any]]) -> Tables:
@@ -89,26 +103,19 @@ class Tables:
             latents: (…, L).
             step: in bins, an even number.
         """
+        known = self.alphabets(step)
         nearest = np.rint(np.asarray(latents, np.float64) * FINE / step).astype(np.int64)
-        ends = [self._alphabet(j, step) for j in range(len(self.counts))]
-        low = np.array([each.first for each in ends])
-        return np.clip(nearest, low, low + [len(each.weights) - 1 for each in ends])
+        return np.clip(nearest, known.first, known.first + known.sizes - 1)
 
     def values(self, symbols: Integers, step: int) -> Floats:
         """What multiples (…, L) of a step stand for, in units."""
-        found = np.empty(symbols.shape)
-        for j in range(len(self.counts)):
-            alphabet = self._alphabet(j, step)
-            found[..., j] = alphabet.values[symbols[..., j] - alphabet.first]
-        return found
+        known = self.alphabets(step)
+        return known.at(known.values, symbols)
 
     def bits(self, symbols: Integers, step: int) -> Floats:
         """What an ideal coder spends on multiples (…, L): bits (…)."""
-        total = np.zeros(symbols.shape[:-1])
-        for j in range(len(self.counts)):
-            alphabet = self._alphabet(j, step)
-            total += alphabet.bits[symbols[..., j] - alphabet.first]
-        return total
+        known = self.alphabets(step)
+        return known.at(known.bits, symbols).sum(-1)
 
     def encode(self, symbols: Integers, step: int) -> bytes:
         """Multiples (T, L) of a step as bytes, latent by latent; as few bytes as decode to them.
@@ -116,14 +123,16 @@ class Tables:
         Raises:
             MissingExtra: the coder is not installed.
         """
+        known = self.alphabets(step)
         encoder = coder().stream.queue.RangeEncoder()
-        for j in range(len(self.counts)):
-            shifted = symbols[:, j] - self._alphabet(j, step).first
-            encoder.encode(shifted.astype(np.int32), self._model(j, step))
+        places = np.ascontiguousarray((symbols - known.first).T.astype(np.int32))
+        for row, model in zip(places, known.models, strict=True):
+            encoder.encode(row, model)
         whole = encoder.get_compressed().astype(">u4").tobytes()
         # The coder ends on a word. What decodes is any number in an interval: the shortest is
-        # its leading bytes, or those of a number a little above.
-        for length in range(max(0, len(whole) - _TRIED), len(whole)):
+        # its leading bytes, or those of a number a little above, and no shorter than its bits.
+        least = int(self.bits(symbols, step).sum() // 8)
+        for length in range(least, len(whole)):
             number = int.from_bytes(whole[:length])
             for candidate in (number, number + 1):
                 if candidate < 256**length:
@@ -146,38 +155,39 @@ class Tables:
         return symbols
 
     def _decoded(self, content: bytes, tiles: int, step: int) -> Integers | None:
+        known = self.alphabets(step)
         words = np.frombuffer(content + bytes(-len(content) % _WORD), ">u4").astype(np.uint32)
         decoder = coder().stream.queue.RangeDecoder(words)
-        symbols = np.empty((tiles, len(self.counts)), np.int64)
         try:
-            for j in range(len(self.counts)):
-                first = self._alphabet(j, step).first
-                symbols[:, j] = decoder.decode(self._model(j, step), tiles) + first
+            places = [decoder.decode(model, tiles) for model in known.models]
         except AssertionError:  # The coder's word for bytes that no encoder writes.
             return None
-        return symbols
+        return np.stack(places, 1) + known.first
 
-    def _make(self, latent: int, step: int) -> Alphabet:
-        """The alphabet of a latent: the multiples that occurred and one beyond at either end."""
-        counts = self.counts[latent]
-        half = len(counts) // 2
-        met = np.flatnonzero(counts) - half
-        edge = step // 2
-        first, last = (met.min() + edge) // step - 1, (met.max() + edge) // step + 1
-        # Bins from the lower edge of the first multiple to the upper edge of the last.
-        start, stop = first * step - edge, (last + 1) * step - edge
-        whole = np.zeros(stop - start, np.int64)
-        low, high = max(start, -half), min(stop, half)
-        whole[low - start : high - start] = counts[low + half : high + half]
-        bins = whole.reshape(-1, step)
-        total = bins.sum(1)
-        # Twice the sum of the bins' centres, which is a whole number too.
-        centres = (2 * np.arange(start, stop) + 1).reshape(-1, step)
-        mean = (bins * centres).sum(1) / np.maximum(total, 1)
-        middle = 2.0 * step * np.arange(first, last + 1)
-        return Alphabet(int(first), 2 * total + 1, np.where(total > 0, mean, middle) / (2 * FINE))
+    def _alphabets(self, step: int) -> Alphabets:
+        rows = [_alphabet(row, step) for row in self.counts]
+        sizes = np.array([len(weights) for _, weights, _ in rows])
+        weights = np.zeros((len(rows), sizes.max()), np.int64)
+        values = np.zeros(weights.shape)
+        for latent, (_, mine, stand_for) in enumerate(rows):
+            weights[latent, : len(mine)], values[latent, : len(mine)] = mine, stand_for
+        return Alphabets(np.array([first for first, _, _ in rows]), sizes, weights, values)
 
-    def _coded(self, latent: int, step: int) -> Any:
-        """Its probabilities as the coder wants them."""
-        weights = self._alphabet(latent, step).weights.astype(np.float64)
-        return coder().stream.model.Categorical(weights, perfect=False)
+
+def _alphabet(counts: Integers, step: int) -> tuple[int, Integers, Floats]:
+    """First multiple, weights and values of a latent that lay in bins so often, (F,)."""
+    half, edge = len(counts) // 2, step // 2
+    met = np.flatnonzero(counts) - half
+    first, last = (met.min() + edge) // step - 1, (met.max() + edge) // step + 1
+    # Bins from the lower edge of the first multiple to the upper edge of the last.
+    start, stop = first * step - edge, (last + 1) * step - edge
+    whole = np.zeros(stop - start, np.int64)
+    low, high = max(start, -half), min(stop, half)
+    whole[low - start : high - start] = counts[low + half : high + half]
+    bins = whole.reshape(-1, step)
+    total = bins.sum(1)
+    # Twice the sum of the bins' centres, which is a whole number too.
+    centres = (2 * np.arange(start, stop) + 1).reshape(-1, step)
+    mean = (bins * centres).sum(1) / np.maximum(total, 1)
+    middle = 2.0 * step * np.arange(first, last + 1)
+    return int(first), 2 * total + 1, np.where(total > 0, mean, middle) / (2 * FINE)

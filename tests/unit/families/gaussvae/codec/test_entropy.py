@@ -49,11 +49,13 @@ def test_bits_are_near_the_entropy_of_the_normal_distribution() -> None:
 
 def test_probabilities_of_a_step_are_sums_of_whole_numbers() -> None:
     step = 6
-    alphabet = TABLES._alphabet(1, step)
-    nearest = np.rint(drawn(20_000, 0)[:, 1] * FINE / step).astype(int)
-    found = np.bincount(nearest - alphabet.first, minlength=len(alphabet.weights))
-    assert np.array_equal(alphabet.weights, 2 * found + 1)
-    assert alphabet.weights[0] == alphabet.weights[-1] == 1
+    known = TABLES.alphabets(step)
+    nearest = np.rint(drawn(20_000, 0) * FINE / step).astype(int)
+    for latent in range(4):
+        weights = known.weights[latent, : known.sizes[latent]]
+        met = np.bincount(nearest[:, latent] - known.first[latent], minlength=len(weights))
+        assert np.array_equal(weights, 2 * met + 1)
+        assert weights[0] == weights[-1] == 1
 
 
 def test_a_value_stands_for_the_mean_of_what_was_met_there() -> None:
