@@ -17,6 +17,13 @@ from weft.families.gaussvae.score.bd_rate import Curve, bd_rate
 pytest.importorskip("constriction", reason="the extra `splats` is not installed")
 
 
+WORDS = (
+    "gaussvae/cifar10-rate", "data.dataset=own.npz", "picture.components=8", "latent_dim=4",
+    "picture.width=8", "picture.splats=4", "batch_size=8", "steps=2", "eval.every=2 steps",
+    "render.form=gemm",
+)  # fmt: skip
+
+
 @pytest.fixture
 def config(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Of a run on small pictures, with a cache of its own."""
@@ -27,8 +34,7 @@ def config(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object
     images, labels = pictures(60, (8, 8)).numpy(), np.arange(60) % 2
     np.savez("own.npz", train_images=images, train_labels=labels, test_images=images[:20] ^ 1,
              test_labels=labels[:20])  # fmt: skip
-    words = ("gaussvae/cifar10", "data.dataset=own.npz", "picture.components=8", "latent_dim=4")
-    return api.configure(*words, "batch_size=8").config.plain()
+    return api.configure(*WORDS).config.plain()
 
 
 def test_runs_of_one_set_are_drawn_beside_known_codes_with_the_bd_rate_told(
@@ -75,3 +81,11 @@ def test_known_codes_of_other_pictures_are_others(config: dict[str, object]) -> 
         assert not np.array_equal(one[name].psnr, other[name].psnr)
     assert bd_rate(one["JPEG"], one["JPEG"]) == 0
     assert len(one["WebP"].bits) == len(file_formats.QUALITIES)
+
+
+@pytest.mark.slow
+def test_a_sweep_over_beta_ends_in_the_figure(config: dict[str, object]) -> None:
+    words = (*WORDS, "beta.max=1e-4,1e-2", "log.tensorboard=false")
+    sweep = api.sweep(*words, workers=1, directory="swept")
+    assert "rate_distortion.png" in [path.name for path in sweep.pictures]
+    assert "BD-rate of latents" in sweep.page.read_text()
