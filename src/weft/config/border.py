@@ -63,7 +63,7 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
     for field in ("summary", "default"):
         if not (isinstance(value := getattr(family, field), str) and value):
             yield f"`{field}` is {value!r}", "text"
-    if family.parallel not in get_args(Parallel):
+    if not callable(family.parallel) and family.parallel not in get_args(Parallel):
         yield f"`parallel` is {family.parallel!r}", f"one of {', '.join(get_args(Parallel))}"
     named = {key: getattr(family, key) for key in ("task", "table", "bench", "comparison")}
     for field, value in named.items():

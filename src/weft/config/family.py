@@ -45,7 +45,8 @@ class Family:
             the config that gives the class, where configs ask for tasks that share little.
         default: preset used when a recipe names none, e.g. `digits`.
         parallel: what torchrun and accumulation may split along dimension 0 of an index batch:
-            `items`, `streams` (whole streams in time), or `none`.
+            `items`, `streams` (whole streams in time), or `none`; or a function of the config
+            that says so, where some of the family's models can be split and others cannot.
         table: "module:function" giving further presets by name, for families that ship a table of
             them rather than a file each; or "".
         bench: "module:function" giving the benchmark cases, or "" if there are none.
@@ -65,7 +66,7 @@ class Family:
     config: type[FamilyConfig]
     task: str
     default: str
-    parallel: Parallel = "items"
+    parallel: Parallel | Callable[[Any], Parallel] = "items"
     table: str = ""
     bench: str = ""
     comparison: str = ""
@@ -73,6 +74,10 @@ class Family:
     kinds: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     studies: Mapping[str, str] = field(default_factory=dict)
     verbs: Mapping[str, str] = field(default_factory=dict)
+
+    def split(self, config: FamilyConfig) -> Parallel:
+        """What may be split in a run of this config."""
+        return self.parallel(config) if callable(self.parallel) else self.parallel
 
     @property
     def home(self) -> Path:

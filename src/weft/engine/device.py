@@ -221,7 +221,7 @@ def check_split(parallel: Parallel, size: int, parts: int, ranks: Ranks) -> None
     unit = {"items": "items of a batch", "streams": "streams", "none": "batches"}[parallel]
     if parallel == "none":
         raise DeviceError(
-            "this family's batch cannot be split",
+            "the loss of this run is one of a whole batch, which cannot be split",
             where=f"{ranks.world} process(es), engine.accumulation={parts}",
             hint="run one process with engine.accumulation=1; use `weft sweep` for many runs",
         )

@@ -102,7 +102,7 @@ class Parts:
         _check_held_out(config, spec)
         ranks = ranks or Ranks()
         parts_of_batch = config.engine.accumulation
-        check_split(family.parallel, spec.batch_shape[0], parts_of_batch, ranks)
+        check_split(family.split(config), spec.batch_shape[0], parts_of_batch, ranks)
         plan = Plan.of(config, spec.batches_per_epoch)
         return Parts(family, config, task, spec, device, ranks, plan, files, remarks)
 

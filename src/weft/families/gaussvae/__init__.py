@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from weft.config.family import Family
 from weft.config.kinds import Kind
-from weft.families.gaussvae.config import Config
+from weft.families.gaussvae.config import Config, parallel
 from weft.families.gaussvae.options.sections import KerasAdam
 from weft.lazy import lazy
 
@@ -22,6 +22,7 @@ FAMILY = Family(
     config=Config,
     task="weft.families.gaussvae.task:task_of",
     default="demo",
+    parallel=parallel,
     bench="weft.families.gaussvae.bench.cases:cases",
     comparison="weft.families.gaussvae.figures.rate_distortion:figures",
     studies={"gaussvae-rd": "weft.studies.gaussvae_rd:main"},

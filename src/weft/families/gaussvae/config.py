@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from weft.config.base import FamilyConfig
+from weft.config.family import Parallel
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import Adam
@@ -71,19 +72,6 @@ class Config(FamilyConfig):
             yield from self._picture_rules()
         else:
             yield from self._net_rules()
-        yield Rule(
-            ("arch", "engine.accumulation"),
-            self.engine.accumulation > 1 and self.arch in CONVOLUTIONAL,
-            f"`arch` {self.arch} normalises over a whole batch, which accumulation takes apart",
-            "set `engine.accumulation` to 1, or take arch=grid2d",
-        )
-        yield Rule(
-            ("kl.free_bits", "kl.capacity", "engine.accumulation"),
-            self.engine.accumulation > 1 and self.kl.is_joint,
-            "`kl.free_bits` and `kl.capacity` are functions of a whole batch, which accumulation "
-            "takes apart",
-            "set `engine.accumulation` to 1, or `kl.free_bits` to 0 and `kl.capacity` to null",
-        )
         yield Rule(
             ("monitor", "eval.pictures"),
             self.monitor == "psnr" and self.eval.pictures == 0,
@@ -167,3 +155,10 @@ _BLOCKS = {
     "grid2d": {"encoder": 3, "decoder": 3},
 }
 """Blocks of an encoder and decoder whose filters are unset."""
+
+
+def parallel(config: Config) -> Parallel:
+    """What several processes and accumulation may split: nothing below a batch norm, or where KL
+    is bounded over a batch."""
+    joint = config.arch in CONVOLUTIONAL or config.kl.is_joint
+    return "none" if joint else "items"

@@ -9,13 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from weft.data.random import stream
 from weft.data.source import Batch, DataSpec, Splits
-from weft.errors import DeviceError
-from weft.families.gaussvae.config import CONVOLUTIONAL, Config
+from weft.families.gaussvae.config import Config
 from weft.families.gaussvae.data import data_meaning, data_spec, load_splits, load_statistics
 from weft.families.gaussvae.model import SplatVAE, build
 from weft.families.gaussvae.objective import picture_error, reconstruction, weighted
@@ -66,19 +64,8 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
 
         Raises:
             ConfigError: sizes do not come out even.
-            DeviceError: several processes would share what is a function of the whole batch.
         """
-        config = self.config
-        whole = config.arch in CONVOLUTIONAL or config.kl.is_joint
-        if whole and dist.is_initialized() and dist.get_world_size() > 1:
-            raise DeviceError(
-                "a loss over a whole batch cannot be shared by "
-                f"{dist.get_world_size()} processes: batch norm, free bits and capacity",
-                where="arch, kl",
-                expected="one process, or arch=grid2d without free bits and capacity",
-                hint="`weft sweep` runs many at once",
-            )
-        return build(config, spec.fields["splats"].shape[0], self.meaning.cells)
+        return build(self.config, spec.fields["splats"].shape[0], self.meaning.cells)
 
     def prime(self, model: SplatVAE, data: Splits[SplatSource]) -> None:
         """Gives the model the mean and deviation of the training splats."""

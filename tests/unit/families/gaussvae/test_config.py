@@ -8,7 +8,7 @@ import pytest
 
 from weft import api
 from weft.errors import ConfigError
-from weft.families.gaussvae.config import Config
+from weft.families.gaussvae.config import Config, parallel
 from weft.families.gaussvae.options.sizes import sizes
 
 DEMO = "gaussvae/demo"
@@ -26,9 +26,6 @@ def config(**values: Any) -> Config:
          "has 2 entries for 5"),
         (["net.decoder_dense_units=[8,100]", "net.decoder_reshape_target=[16,16]"],
          "net.decoder_reshape_target", "holds 256 numbers"),
-        (["engine.accumulation=2"], "engine.accumulation", "normalises over a whole batch"),
-        (["arch=grid2d", "kl.free_bits=0.1", "engine.accumulation=2"], "kl.free_bits",
-         "functions of a whole batch"),
         (["monitor=psnr", "eval.pictures=0"], "eval.pictures", "needs rendered pictures"),
         (["kl.floor=6"], "kl.floor", "6 nats asks for"),
     ],
@@ -65,3 +62,18 @@ def test_what_is_unset_follows_from_the_number_of_splats() -> None:
     assert sizes(config(arch="resnet"), 512).start == (32, 512)
     assert sizes(config(arch="resnet"), 512).units == (512, 16384)
     assert sizes(config(net={"decoder_dense_units": [8, 64]}), 64).start == (16, 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "unit"),
+    [
+        ({}, "none"),
+        ({"arch": "resnet"}, "none"),
+        ({"arch": "grid2d"}, "items"),
+        ({"arch": "image", "loss": "render", "monitor": "psnr"}, "items"),
+        ({"arch": "grid2d", "kl": {"free_bits": 0.1}}, "none"),
+        ({"arch": "grid2d", "kl": {"capacity": 3.0}}, "none"),
+    ],
+)
+def test_what_is_one_of_a_whole_batch_is_not_split(values: dict[str, Any], unit: str) -> None:
+    assert parallel(config(**values)) == unit

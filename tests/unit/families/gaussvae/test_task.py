@@ -12,7 +12,6 @@ from weft import api, families
 from weft.engine.device import Ranks, shares
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
-from weft.errors import DeviceError
 from weft.families.gaussvae.model import SplatVAE
 from weft.families.gaussvae.task import GaussTask
 
@@ -51,19 +50,8 @@ def test_in_the_plane_parts_of_a_batch_have_the_loss_of_the_whole(loss: str) -> 
     torch.testing.assert_close(torch.stack(halves).mean(), full, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("words", [["arch=conv1d"], ["arch=grid2d", "kl.capacity=3"]])
-def test_what_needs_a_whole_batch_refuses_several_processes(
-    words: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts = parts_of(*words)
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    with pytest.raises(DeviceError, match="whole batch"):
-        parts.model()
-
-
 def test_the_loss_is_reconstruction_and_beta_kl_and_says_so() -> None:
-    parts = parts_of("beta.max=0.5", "beta.warmup=5")
+    parts = parts_of("loss=equal", "beta.max=0.5", "beta.warmup=5")
     model, batch = primed(parts), drawn_batch(parts)
     steps = parts.plan.batches_per_epoch
     loss, terms = parts.task.loss(model, batch, parts.context(2 * steps))
@@ -131,7 +119,7 @@ def test_two_hundred_epochs_without_kl_stay_finite(workspace: Path, without_pict
 
 @pytest.mark.slow
 def test_sixteen_pictures_are_learnt_by_heart() -> None:
-    words = ["data.items=20", "batch_size=16", "latent_dim=512", "pool=flatten", "beta.max=0",
+    words = ["loss=equal", "data.items=20", "batch_size=16", "latent_dim=512", "pool=flatten", "beta.max=0",
              "net.encoder_dropout_rates=[0,0,0]", "net.encoder_dense_dropout=0",
              "net.encoder_dense_units=512", "schedule.kind=constant", "optim.lr=2e-3"]  # fmt: skip
     parts = parts_of(*words)
