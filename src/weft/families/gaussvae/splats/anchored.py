@@ -52,7 +52,7 @@ class Anchored:
     rate: float = 0.06
     decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.99)
-    pull: float = 2e-4
+    pull: float = 0.1
     bits: Bits | None = None
     blend: str = "normalised"
     form: str = "auto"
