@@ -119,8 +119,8 @@ def test_two_hundred_epochs_without_kl_stay_finite(workspace: Path, without_pict
 
 @pytest.mark.slow
 def test_sixteen_pictures_are_learnt_by_heart() -> None:
-    words = ["loss=equal", "data.items=20", "batch_size=16", "latent_dim=512", "pool=flatten", "beta.max=0",
-             "net.encoder_dropout_rates=[0,0,0]", "net.encoder_dense_dropout=0",
+    words = ["loss=equal", "data.items=20", "batch_size=16", "latent_dim=512", "pool=flatten",
+             "beta.max=0", "net.encoder_dropout_rates=[0,0,0]", "net.encoder_dense_dropout=0",
              "net.encoder_dense_units=512", "schedule.kind=constant", "optim.lr=2e-3"]  # fmt: skip
     parts = parts_of(*words)
     task, source = parts.task, parts.data().train

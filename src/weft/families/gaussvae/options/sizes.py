@@ -113,7 +113,7 @@ def sizes(config: Config, splats: int) -> Sizes:
     units = net.decoder_dense_units or (config.net.encoder_dense_units, math.prod(start))
     if units[-1] != math.prod(start):
         raise ConfigError(
-            f"the last dense layer has {units[-1]} units, what they become holds {math.prod(start)}",
+            f"the last dense layer has {units[-1]} units, and they become {start[0]} x {start[1]}",
             where="net.decoder_dense_units, net.decoder_reshape_target",
             expected=f"{math.prod(start)} units, the last",
         )
