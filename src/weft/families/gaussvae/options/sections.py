@@ -12,7 +12,6 @@ from weft.config.section import KindConfig, Section
 from weft.config.sections import DataConfig, EvalConfig
 from weft.data.catalog.images import IMAGES
 
-Group = Literal["xy", "scale", "rot", "feat"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 _NAMED = tuple(data_set.name for data_set in IMAGES)
