@@ -81,16 +81,15 @@ def curves(
     from weft.families.gaussvae.codec.entropy import FINE
     from weft.families.gaussvae.score.rate import channels_last, ladder
     from weft.run.named import named
-    from weft.verbs.gaussvae_compressors import fitted
+    from weft.verbs.gaussvae_compressors import opened
 
     found: dict[str, Curve] = {}
     train: Tensor | None = None
     images: Tensor | None = None
     for path in runs:
-        trained = named(path).load()
-        compressor = fitted(trained)
+        compressor = opened(path, fit=True)
         if images is None:
-            train = trained.data.train.fields["image"].cpu()
+            train = named(path).load().data.train.fields["image"].cpu()
             images = torch.from_numpy(_pictures(data, compressor.tile, items))
         if images.shape[-2:] != compressor.tile:
             raise UsageError(
