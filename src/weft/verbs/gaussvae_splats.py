@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weft.config.sections import Layout
 from weft.errors import DataError, DeviceError, UsageError
 from weft.families.gaussvae.splats.meter import Meter
 from weft.terminal import show, show_table, tell
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
+_LAYOUTS: dict[str, Layout | None] = {
+    "": None,
+    "channels_first": "channels_first",
+    "channels_last": "channels_last",
+}
 _MOST_ROWS = 12
 
 
@@ -82,10 +88,10 @@ def fit(
 
     _one_of("--mode", mode, ("grid", "imagegs"))
     _one_of("--form", form, ("", *outcome.FORMS) if psnr is None else ("", "npz", "pt"))
-    _one_of("--layout", layout, ("", "channels_first", "channels_last"))
+    _one_of("--layout", layout, tuple(_LAYOUTS))
     _usable(device)
     how = _how(mode, splats, steps, seed, quantise or ("16,16,16,16" if bits else ""))
-    found = album(images, split=split, root=root, layout=layout or None)  # type: ignore[arg-type]
+    found = album(images, split=split, root=root, layout=_LAYOUTS[layout])
     found = found[: first or None]
     if crops:
         found = tiles(found, crops, crops_each, seed)

@@ -98,10 +98,12 @@ def read_npz(path: Path) -> SplatFile:
     """
     with open_npz(path, _NPZ) as archive:
         splats = archive.array("gaussians", "f")
-        scores = {name: archive.array(name) for name in SCORES if name in archive}
+        with parsing(path, _NPZ):
+            held = {name: archive.array(name).item() for name in SCORES if name in archive}
+            scores = _scores(path, held)
     if splats.ndim != 2 or splats.shape[1] != sum(GROUPS.values()) or not len(splats):
         raise unreadable(path, _NPZ, f"`gaussians` {splats.shape}")
-    return SplatFile(splats, _scores(path, scores))
+    return SplatFile(splats, scores)
 
 
 def write_npz(path: Path, file: SplatFile) -> None:
@@ -170,14 +172,8 @@ def _columns(path: Path, tensors: dict[Any, Any], name: str, width: int, most: i
 
 
 def _scores(path: Path, held: Mapping[Any, Any]) -> dict[str, float]:
-    scores = {}
-    for name in SCORES:
-        value = held.get(name)
-        if value is None:
-            continue
-        if getattr(value, "size", 1) != 1 and not isinstance(value, Tensor):
-            raise unreadable(path, f"a number `{name}`", f"{value!r:.40}")
-        scores[name] = float(value)
-        if math.isinf(scores[name]):
-            raise unreadable(path, f"a finite `{name}`", scores[name])
+    """Those that are there, as plain numbers; what is no number makes `float` raise."""
+    scores = {name: float(held[name]) for name in SCORES if held.get(name) is not None}
+    if wrong := [name for name, value in scores.items() if math.isinf(value)]:
+        raise unreadable(path, f"a finite `{wrong[0]}`", scores[wrong[0]])
     return scores

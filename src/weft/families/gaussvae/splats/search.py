@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -59,7 +59,7 @@ class _Search:
     low: int = -1
     high: int | None = None
     best: Result | None = None
-    seconds: float = field(default=0.0)
+    seconds: float = 0.0
 
 
 def smallest(

@@ -52,7 +52,9 @@ def test_first_splats_are_round_on_pixels_and_most_of_them_at_edges() -> None:
     assert (slope > 0).sum() >= 21
 
 
-def test_new_splats_land_on_the_error_with_the_colour_that_is_missing() -> None:
+def test_new_splats_land_on_the_error_with_the_colour_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     image = _halves()
     under_way = ImageGSFit(image, HOW)
     [one] = under_way.ones
@@ -60,7 +62,7 @@ def test_new_splats_land_on_the_error_with_the_colour_that_is_missing() -> None:
     one.way.free = one.way.free.clone()
     drawn = image.clone()
     drawn[:, 0, 4:8, 4:8] = 0
-    under_way._drawing = lambda splats: drawn  # type: ignore[method-assign]
+    monkeypatch.setattr(under_way, "_drawing", lambda splats: drawn)
     under_way._add(one)
     new = one.way.free[0, 9:]
     x, y = new[:, 0] * 24 - 0.5, new[:, 1] * 16 - 0.5
