@@ -20,6 +20,10 @@ BROKEN = {
         ("stage=static", "data.restrict_vocab=true", "data.tokenizer=bytes"),
         ("`stage` static adapts an earlier run", "`data.restrict_vocab` has nothing to leave out"),
     ),
+    "gaussvae": (
+        ("kl.floor=6", "monitor=psnr", "eval.pictures=0"),
+        ("`kl.floor` 6 nats asks for", "`monitor` psnr needs rendered pictures"),
+    ),
     "jepa": (
         ("noise=fixed_uniform", "dataset_noise=1", "probe.prober_arch=8", "probe.kind=closed_form"),
         ("`noise` says by itself", "`probe.prober_arch` has no closed form"),

@@ -352,6 +352,14 @@ BROKEN = {
         FAMILY.replace("comparison", "parallel='rows', comparison"),
         "`parallel` is 'rows'",
     ),
+    "a verb of two words": (
+        FAMILY.replace("comparison", "verbs={'mine measure': 'mine:measure'}, comparison"),
+        "`verbs` has 'mine measure'",
+    ),
+    "a verb without a function": (
+        FAMILY.replace("comparison", "verbs={'measure': 'mine'}, comparison"),
+        "verb `measure` is 'mine'",
+    ),
     "a table that fails": (
         FAMILY.replace("comparison", "table='mine:table', comparison") + "table = lambda: 1 / 0\n",
         "ZeroDivisionError",

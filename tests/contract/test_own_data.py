@@ -68,6 +68,13 @@ def text(folder: Path, seed: int) -> None:
     (folder / "mine.txt").write_text("\n\n".join(" ".join(map(str, row)) for row in words))
 
 
+def splats(folder: Path, seed: int) -> None:
+    (folder / "mine").mkdir(exist_ok=True)
+    for number in range(12):
+        rows = np.random.default_rng([seed, number]).random((16, 8), dtype=np.float32)
+        np.savez(folder / "mine" / f"{number:02d}.npz", gaussians=rows)
+
+
 def backgrounds(folder: Path, seed: int) -> None:
     """Another form of the set that the catalogue calls cifar10 here."""
     for old in folder.glob("form*.npz"):
@@ -96,6 +103,8 @@ CASES = {
     "feedback": Case(("feedback/text", "model.n_layer=1", "model.n_embd=8", "model.n_head=1",
                       "data.block_size=32", "data.dataset=mine.txt", "eval.chunks=4"),
                      text, "mine.txt"),
+    "gaussvae": Case(("gaussvae/demo", "batch_size=4", "latent_dim=4", "data.dataset=mine",
+                      "data.size=[8,8]", "eval.pictures=2"), splats, "mine/00.npz"),
     "jepa": Case(("jepa/clean", "batch_size=4", "dataset_size=12", "val_dataset_size=4",
                   "norm_batches=1", "n_steps=3", "probe.size=8", "probe.batch_size=4",
                   "dataset_structured_noise=true", "dataset_noise=0.5", "data.root=."),

@@ -38,10 +38,8 @@ def _cases() -> list[Any]:
 def _parts(recipe: str) -> Parts:
     family = families.find(recipe.partition("/")[0])
     words = ["engine.device=cpu", "engine.precision=fp32", "engine.compile=false"]
-    words += [
-        "data.download=false",
-        *([UNITS[family.parallel]] if family.parallel in UNITS else []),
-    ]
+    unit = family.split(api.configure(recipe).config)
+    words += ["data.download=false", *([UNITS[unit]] if unit in UNITS else [])]
     try:
         return Parts.of(family, api.configure(recipe, *words).config)
     except ConfigError:  # Fewer items than that.
@@ -78,7 +76,7 @@ def _step(parts: Parts, batch: Batch, split: int) -> tuple[float, list[Tensor]]:
 @pytest.mark.parametrize("recipe", _cases())
 def test_a_batch_in_parts_gives_the_gradient_of_the_whole(recipe: str) -> None:
     parts = _parts(recipe)
-    if parts.family.parallel == "none":
+    if parts.family.split(parts.config) == "none":
         for ranks, words in ((Ranks(), ["engine.accumulation=2"]), (Ranks(0, 2), [])):
             config = api.configure(recipe, "data.download=false", *words).config
             with pytest.raises(DeviceError, match="cannot be split"):

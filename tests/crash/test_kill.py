@@ -25,6 +25,8 @@ TINY = {
     "cet/digits": ("hidden_dim=16",),
     "jepa/clean": ("batch_size=4",),
     "warp/digits": (),
+    "gaussvae/demo": ("data.items=40", "batch_size=8", "latent_dim=4", "eval.pictures=2",
+                      "net.encoder_dense_units=8"),
     "feedback/text": ("model.n_layer=1", "model.n_head=2", "model.n_embd=16",
                       "data.block_size=32", "batch_size=4", "eval.chunks=4", "eval.levels=2"),
 }  # fmt: skip

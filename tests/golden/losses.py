@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from torch import Tensor
+
 from weft import api, families
 from weft.engine.loop import Progress, Trainer
 from weft.engine.parts import Parts
@@ -36,6 +38,9 @@ class _Losses:
         if step == self.steps:
             raise _Enough
 
+    def weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
+        """Nobody asked for them."""
+
     def alive(self, step: int) -> None:
         """Nobody watches."""
 
@@ -51,8 +56,9 @@ def first_losses(recipe: str, words: Sequence[str], steps: int) -> list[float]:
     config = api.configure(recipe, *ALWAYS, *words).config
     parts = Parts.of(families.find(config.family), config)
     parts = replace(parts, plan=replace(parts.plan, eval_every=_NEVER, save_every=_NEVER))
-    kept, stepper = _Losses(steps), Stepper(parts, parts.model())
-    trainer = Trainer(parts, parts.data(), stepper, None, kept)
+    data = parts.data()
+    kept, stepper = _Losses(steps), Stepper(parts, parts.model(data=data))
+    trainer = Trainer(parts, data, stepper, None, kept)
     with suppress(_Enough):
         trainer.train(Progress())
     return kept.values

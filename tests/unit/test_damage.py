@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ from weft.data.table import read_ett
 from weft.engine.checkpoint import read as read_checkpoint
 from weft.errors import WeftError
 from weft.families.feedback.sets.corpus import objects, paragraphs
+from weft.families.gaussvae.splats.files import SplatFile, read_pt, read_sizes, write_pt
+from weft.families.gaussvae.splats.files import read_npz as read_splats
+from weft.families.gaussvae.splats.packed import Packed, read_packed, write_packed
+from weft.families.gaussvae.splats.statistics import read_statistics
 from weft.run.export import exported_config, exported_weights
 from weft.run.files import read_record, read_rows
 from weft.run.registry import open_run
@@ -87,6 +92,28 @@ def _checkpoint() -> bytes:
     state = {"format": 1, "model": {"w": torch.ones(4)}, "progress": {"best_step": None}}
     torch.save(state, stream)
     return stream.getvalue()
+
+
+_splats = _random.random((2, 5, 8), np.float32)
+
+
+def _written(write: Callable[[Path], object], name: str) -> bytes:
+    """What `write` puts into a folder as `name`."""
+    with TemporaryDirectory() as folder:
+        write(Path(folder))
+        return Path(folder, name).read_bytes()
+
+
+def _packed(folder: Path) -> None:
+    write_packed(folder, Packed(_splats, ("a", "b"), ((6, 8),) * 2))
+
+
+def _read_packed(path: Path) -> None:
+    """With the other of the two files as it should be."""
+    content = path.read_bytes()
+    _packed(path.parent)
+    path.write_bytes(content)
+    read_packed(path.parent)
 
 
 _TS = b"""# made here
@@ -203,6 +230,22 @@ FILES: dict[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = {
     "sweep.yaml": (lambda: _PLAN, lambda path: read_plan(path.parent)),
     "model.safetensors": (_tensors, _read_weights),
     "step_00000001.pt": (_checkpoint, _read_checkpoint),
+    "splats.pt": (
+        lambda: _written(lambda at: write_pt(at / "a.pt", SplatFile(_splats[0])), "a.pt"), read_pt,
+    ),
+    "splats.npz": (
+        lambda: _npz(np.savez, gaussians=_splats[0], psnr=np.float64(30)), read_splats,
+    ),
+    "stats.npz": (
+        lambda: _npz(np.savez, mean=np.zeros(8), std=np.ones(8), layout=np.array("rs")),
+        read_statistics,
+    ),
+    "splats.json": (lambda: _written(_packed, "splats.json"), _read_packed),
+    "splats.npy": (lambda: _written(_packed, "splats.npy"), _read_packed),
+    "sizes.json": (
+        lambda: b'{"layout": "rs", "sampling": "corner", "sizes": {"a": [6, 8]}}',
+        lambda path: read_sizes(path.parent),
+    ),
 }  # fmt: skip
 _PIECES = (
     b"\0", b"\xff", b"\n", b"[" * 3000, b"{", b"}", b":", b'"', b"9" * 5000, b"-1", b"1e999",

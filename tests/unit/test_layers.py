@@ -31,6 +31,7 @@ LAYERS = (
     ("weft.testing",),
     ("weft.template",),
     ("weft.papers",),
+    ("weft.verbs",),
     ("weft.studies", "weft.adapters"),
     ("weft", "weft.cli"),
     ("weft.__main__",),

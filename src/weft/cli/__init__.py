@@ -4,49 +4,29 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from weft.cli import authoring, config, data, installation, listing, study, training
+from weft.cli.verbs import Commands, Raised, carried
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
 from weft.system import fault
 from weft.terminal import plainly, tell
 
 app = typer.Typer(
+    cls=Commands,
     help="A workbench for neural systems that keep what they know in unusual places.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Show a recipe's config or its schema.")
-data_app = typer.Typer(help="List, fetch and verify data sets.")
+data_app = typer.Typer(cls=Commands, help="List, fetch and verify data sets.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
-
-
-class _Raised(BaseException):
-    """Carries what a command raised past typer, which makes other errors of some of them."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-        super().__init__(error)
-
-
-def _carried(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, whose errors typer does not see."""
-
-    @wraps(command)
-    def carried(*arguments: Any, **options: Any) -> Any:
-        try:
-            return command(*arguments, **options)
-        except BaseException as error:
-            raise _Raised(error) from error
-
-    return carried
 
 
 for command in (
@@ -62,15 +42,15 @@ for command in (
     installation.doctor,
     installation.bench,
 ):
-    app.command()(_carried(command))
-app.command("new-family")(_carried(authoring.new_family))
-config_app.command("show")(_carried(config.show))
-config_app.command("schema")(_carried(config.schema))
+    app.command()(carried(command))
+app.command("new-family")(carried(authoring.new_family))
+config_app.command("show")(carried(config.show))
+config_app.command("schema")(carried(config.schema))
 # What follows the name is the study's own, `--help` too.
-app.command(context_settings={"allow_interspersed_args": False})(_carried(study.study))
-data_app.command("list")(_carried(data.list_sets))
-data_app.command("get")(_carried(data.get))
-data_app.command("check")(_carried(data.check))
+app.command(context_settings={"allow_interspersed_args": False})(carried(study.study))
+data_app.command("list")(carried(data.list_sets))
+data_app.command("get")(carried(data.get))
+data_app.command("check")(carried(data.check))
 
 
 def _help(context: typer.Context) -> None:
@@ -122,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if message:
                 tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
             return 2
-        except _Raised as raised:
+        except Raised as raised:
             return _ended(raised.error, stop)
         except BaseException as error:
             return _ended(error, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
@@ -12,6 +13,9 @@ from weft.config.family import Family, Parallel
 from weft.config.kinds import NAMED, SECTIONS, fault
 from weft.config.place import place
 from weft.errors import PluginError
+
+VERB = re.compile(r"(data )?[a-z][a-z0-9-]*")
+"""How a command of the command line is named."""
 
 Wrong = tuple[str, str]
 """What is wrong, and what was expected."""
@@ -59,14 +63,14 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
     for field in ("summary", "default"):
         if not (isinstance(value := getattr(family, field), str) and value):
             yield f"`{field}` is {value!r}", "text"
-    if family.parallel not in get_args(Parallel):
+    if not callable(family.parallel) and family.parallel not in get_args(Parallel):
         yield f"`parallel` is {family.parallel!r}", f"one of {', '.join(get_args(Parallel))}"
     named = {key: getattr(family, key) for key in ("task", "table", "bench", "comparison")}
     for field, value in named.items():
         absent = value == "" and field != "task"
         if not (absent or (isinstance(value, str) and NAMED.fullmatch(value))):
             yield f"`{field}` is {value!r}", 'text of the form "package.module:name"'
-    for field in ("aliases", "kinds", "studies"):
+    for field in ("aliases", "kinds", "studies", "verbs"):
         if not isinstance(value := getattr(family, field), Mapping):
             yield f"`{field}` is {value!r}", "a mapping"
     for old, entry in family.aliases.items():
@@ -83,6 +87,11 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
     for study, value in family.studies.items():
         if not (isinstance(value, str) and NAMED.fullmatch(value)):
             yield f"study `{study}` is {value!r}", 'text of the form "package.module:main"'
+    for verb, value in family.verbs.items():
+        if not (isinstance(verb, str) and VERB.fullmatch(verb)):
+            yield f"`verbs` has {verb!r}", 'a word such as "fit-all", or "data" and a word'
+        elif not (isinstance(value, str) and NAMED.fullmatch(value)):
+            yield f"verb `{verb}` is {value!r}", 'text of the form "package.module:function"'
 
 
 def _config(family: Family) -> Iterator[Wrong]:

@@ -41,10 +41,12 @@ class Family:
         name: the word users type, e.g. `cet`.
         summary: one sentence for `weft recipes`.
         config: the family's config class.
-        task: "module:Class" of its `Task`, imported when something trains.
+        task: "module:Class" of its `Task`, imported when something trains; or "module:function" of
+            the config that gives the class, where configs ask for tasks that share little.
         default: preset used when a recipe names none, e.g. `digits`.
         parallel: what torchrun and accumulation may split along dimension 0 of an index batch:
-            `items`, `streams` (whole streams in time), or `none`.
+            `items`, `streams` (whole streams in time), or `none`; or a function of the config
+            that says so, where some of the family's models can be split and others cannot.
         table: "module:function" giving further presets by name, for families that ship a table of
             them rather than a file each; or "".
         bench: "module:function" giving the benchmark cases, or "" if there are none.
@@ -54,6 +56,9 @@ class Family:
         kinds: section -> tag -> kinds this family adds to the engine's own, as in
             `{"optim": {"lars": Kind(Lars, "module:lars")}}`.
         studies: name -> "module:main" of a study that `weft study NAME` runs.
+        verbs: command -> "module:function" of a function with typer's annotations that becomes
+            `weft COMMAND`: a word, or `data` and a word. Its module imports nothing heavy, for
+            `weft --help` shows the first line of the function's docstring.
     """
 
     name: str
@@ -61,13 +66,18 @@ class Family:
     config: type[FamilyConfig]
     task: str
     default: str
-    parallel: Parallel = "items"
+    parallel: Parallel | Callable[[Any], Parallel] = "items"
     table: str = ""
     bench: str = ""
     comparison: str = ""
     aliases: Mapping[str, tuple[str, Converter]] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     studies: Mapping[str, str] = field(default_factory=dict)
+    verbs: Mapping[str, str] = field(default_factory=dict)
+
+    def split(self, config: FamilyConfig) -> Parallel:
+        """What may be split in a run of this config."""
+        return self.parallel(config) if callable(self.parallel) else self.parallel
 
     @property
     def home(self) -> Path:

@@ -17,6 +17,7 @@ from weft.config.sections import (
     AdamW,
     Constant,
     Cosine,
+    HeldOut,
     NoClip,
     NormClip,
     Plateau,
@@ -54,6 +55,7 @@ _BUILT_IN: dict[str, dict[str, Kind]] = {
         "constant": Kind(Constant, "weft.engine.schedule:ConstantSchedule"),
         "cosine": Kind(Cosine, "weft.engine.schedule:CosineSchedule"),
         "plateau": Kind(Plateau, "weft.engine.schedule:PlateauSchedule"),
+        "held_out": Kind(HeldOut, "weft.engine.schedule:HeldOutSchedule"),
     },
     "clip": {
         "none": Kind(NoClip, "weft.engine.clip:NoClipping"),

@@ -90,6 +90,20 @@ class Plateau(KindConfig):
     min_lr: float = Field(1e-2, ge=0, le=1, description="Floor, as a share of the peak.")
 
 
+class HeldOut(KindConfig):
+    """Cuts the learning rate when the metric that selects the best weights stops to improve."""
+
+    kind: Literal["held_out"] = "held_out"
+    factor: float = Field(0.5, gt=0, lt=1, description="Multiplied into the rate at a plateau.")
+    patience: int = Field(
+        5, ge=1, description="Evaluations in a row without improvement that bring a cut."
+    )
+    margin: float = Field(
+        1e-4, ge=0, description="Gain over the best, in the metric's unit, that is none yet."
+    )
+    min_lr: float = Field(1e-3, ge=0, le=1, description="Floor, as a share of the peak.")
+
+
 class NoClip(KindConfig):
     """Gradients pass as they are."""
 
@@ -115,6 +129,11 @@ class EvalConfig(Section):
 
     every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
     batch_size: int = Field(128, ge=1, description="Items evaluated at once.")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Evaluations in a row without better weights that end the run; none if unset.",
+    )
 
 
 class CheckpointConfig(Section):
@@ -141,6 +160,9 @@ class LogConfig(Section):
 
     every: int = Field(50, ge=1, description="Steps between rows of metrics.jsonl.")
     tensorboard: bool = Field(True, description="Whether TensorBoard files are written too.")
+    histograms: Cadence | None = Field(
+        None, description="How often TensorBoard gets histograms of the weights; never if unset."
+    )
     wandb: WandbConfig = Field(WandbConfig(), description="Weights & Biases.")
 
 

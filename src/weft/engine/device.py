@@ -44,6 +44,14 @@ class Ranks:
         dist.all_reduce(total)
         return bool(total.item())
 
+    def of_first(self, value: float) -> float:
+        """The first process's `value`, on all of them; every process must ask."""
+        if self.world == 1:
+            return value
+        told = torch.tensor(value, dtype=torch.float64)
+        dist.broadcast(told, 0)
+        return float(told)
+
     def average(self, tensors: list[Tensor]) -> None:
         """Replaces each tensor by its mean over processes."""
         if self.world == 1:
@@ -221,7 +229,7 @@ def check_split(parallel: Parallel, size: int, parts: int, ranks: Ranks) -> None
     unit = {"items": "items of a batch", "streams": "streams", "none": "batches"}[parallel]
     if parallel == "none":
         raise DeviceError(
-            "this family's batch cannot be split",
+            "the loss of this run is one of a whole batch, which cannot be split",
             where=f"{ranks.world} process(es), engine.accumulation={parts}",
             hint="run one process with engine.accumulation=1; use `weft sweep` for many runs",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from weft.engine.step import Scalars, Stepper
 from weft.stopping import Stop, graceful_stop
 from weft.task import calls
 from weft.task.context import Context
+from weft.task.schedule import Judging
 
 
 class Recorder(Protocol):
@@ -28,6 +30,9 @@ class Recorder(Protocol):
 
     def row(self, step: int, epoch: float, seconds: float, values: Mapping[str, float]) -> None:
         """Writes one row of scalars."""
+
+    def weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
+        """Takes the model's weights, by name."""
 
     def alive(self, step: int) -> None:
         """Says that the run still lives, at every log and before long work."""
@@ -41,13 +46,17 @@ class Recorder(Protocol):
 
 @dataclass
 class Progress:
-    """How far a run is; all of it goes into the checkpoint."""
+    """How far a run is; all of it goes into the checkpoint.
+
+    `stale` counts evaluations since the best one.
+    """
 
     step: int = 0
     seconds: float = 0.0
     best_value: float | None = None
     best_step: int | None = None
     saved_step: int | None = None
+    stale: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -76,7 +85,7 @@ class Trainer:
         window = Window()
         started = time.perf_counter() - progress.seconds
         with graceful_stop() as stop, using_threads(self.parts.threads):
-            while progress.step < plan.total_steps:
+            while progress.step < plan.total_steps and not self.is_worn_out(progress):
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
                 if epoch != planned:
@@ -88,16 +97,25 @@ class Trainer:
                 window.count += 1
                 if log:
                     self._log(progress, scalars, window)
-                improved = self._evaluate(progress) if plan.due(plan.eval_every, done) else False
+                evaluated = plan.due(plan.eval_every, done)
+                improved = self._evaluate(progress) if evaluated else False
+                if plan.histograms_every and plan.due(plan.histograms_every, done):
+                    self._tell_weights(done)
                 interrupted = self._interrupted(stop, log)
-                if improved or interrupted or plan.due(plan.save_every, done):
+                ends = self.is_worn_out(progress)
+                if improved or interrupted or ends or plan.due(plan.save_every, done):
                     self._save(progress)
                 if interrupted:
                     return stop.name or "SIGTERM"
-                if improved or plan.due(plan.eval_every, done):
+                if evaluated:
                     window.restart()
         # A signal that came after the last step, which is saved, still stops what follows.
         return stop.name or "finished"
+
+    def is_worn_out(self, progress: Progress) -> bool:
+        """Whether as many evaluations brought nothing better as `eval.patience` waits for."""
+        patience = self.parts.config.eval.patience
+        return patience is not None and progress.stale >= patience
 
     def rehearse(self) -> Iterator[Scalars]:
         """Takes the first epoch's steps, one each time it is asked, over and over."""
@@ -145,19 +163,29 @@ class Trainer:
         parts, model = self.parts, self.stepper.model
         parts.ranks.average(float_buffers(model))
         split = "val" if self.data.val is not None else "test"
-        improved = False
+        selects = parts.task.metrics[0]
+        improved, value = False, math.nan
         if self.recorder is not None:
             self.recorder.alive(progress.step)
             metrics = evaluate(parts, model, self.data, split, progress.step)
             progress.metrics.update(metrics)
             if split == "val":
-                selects = parts.task.metrics[0]
                 value = metrics[f"val/{selects.name}"]
                 improved = selects.improves(value, progress.best_value)
                 if improved:
                     progress.best_value, progress.best_step = value, progress.step
             self._row(progress, metrics)
-        return parts.ranks.any(improved)
+        schedule = self.stepper.schedule
+        if isinstance(schedule, Judging):
+            value = parts.ranks.of_first(value)
+            schedule.judge(value if selects.better == "lower" else -value)
+        improved = parts.ranks.any(improved)
+        progress.stale = 0 if improved else progress.stale + 1
+        return improved
+
+    def _tell_weights(self, step: int) -> None:
+        if self.recorder is not None:
+            self.recorder.weights(step, dict(self.stepper.model.named_parameters()))
 
     def _interrupted(self, stop: Stop, log: bool) -> bool:
         """Whether to stop; several processes agree on it when they log."""

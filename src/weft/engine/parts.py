@@ -20,6 +20,7 @@ from weft.data.source import DataSpec, Splits
 from weft.data.used import noting
 from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu
 from weft.engine.identity import Identity, identity
+from weft.errors import ConfigError
 from weft.task import calls
 from weft.task.context import Context
 from weft.task.load import load_task
@@ -36,6 +37,7 @@ class Plan:
     log_every: int
     eval_every: int
     save_every: int
+    histograms_every: int = 0
 
     @staticmethod
     def of(config: FamilyConfig, batches_per_epoch: int) -> Plan:
@@ -47,6 +49,7 @@ class Plan:
             config.log.every,
             cadence_in_steps(config.eval.every, batches_per_epoch),
             cadence_in_steps(config.checkpoint.every, batches_per_epoch),
+            cadence_in_steps(told, batches_per_epoch) if (told := config.log.histograms) else 0,
         )
 
     def due(self, every: int, done: int) -> bool:
@@ -96,18 +99,23 @@ class Parts:
         remarks: list[str] = []
         with noting(files), collecting(remarks):
             spec = calls.spec(task)
+        _check_held_out(config, spec)
         ranks = ranks or Ranks()
         parts_of_batch = config.engine.accumulation
-        check_split(family.parallel, spec.batch_shape[0], parts_of_batch, ranks)
+        check_split(family.split(config), spec.batch_shape[0], parts_of_batch, ranks)
         plan = Plan.of(config, spec.batches_per_epoch)
         return Parts(family, config, task, spec, device, ranks, plan, files, remarks)
 
-    def model(self, parents: Mapping[str, Parent] | None = None) -> nn.Module:
+    def model(
+        self, parents: Mapping[str, Parent] | None = None, data: Splits[Any] | None = None
+    ) -> nn.Module:
         """The model as the run's seed initialises it: on the CPU first, so that every device
         starts from the same numbers.
 
         Args:
             parents: earlier runs it starts from; none where a checkpoint is loaded next.
+            data: the sources of a run that begins, on the device, for what a model takes from
+                them; none likewise.
         """
         torch.default_generator.manual_seed(derive(self.config.seed, "init"))
         model = calls.model(self.task, self.spec)
@@ -118,7 +126,10 @@ class Parts:
                 self.task.adopt(model, given)
             if start is not None:
                 start.fill(model)
-        return model.to(self.device)
+            model = model.to(self.device)
+            if data is not None:
+                self.task.prime(model, data)
+        return model
 
     def data(self) -> Splits[Any]:
         """The sources, on the device."""
@@ -136,3 +147,22 @@ class Parts:
     def kind(self, section: str) -> Kind:
         """The chosen branch of `optim`, `schedule` or `clip`."""
         return kind_of(self.family, section, getattr(self.config, section).kind)
+
+
+def _check_held_out(config: FamilyConfig, spec: DataSpec) -> None:
+    """Refuses what waits for held-out data where nothing is held out.
+
+    Raises:
+        ConfigError: naming the options that wait.
+    """
+    waits = {
+        "eval.patience": config.eval.patience is not None,
+        "schedule.kind=held_out": config.schedule.kind == "held_out",
+    }
+    if any(waits.values()) and not spec.sizes.get("val"):
+        raise ConfigError(
+            "nothing is held out to validate on, so there is nothing to wait for",
+            where=", ".join(key for key, set_ in waits.items() if set_),
+            expected="a validation split",
+            hint="hold a part of the data out, or leave these options alone",
+        )

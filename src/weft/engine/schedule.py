@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from weft.config.sections import Constant, Cosine
+from weft.config.sections import Constant, Cosine, HeldOut
 from weft.task.schedule import State, Windowed
 
 
@@ -45,6 +45,46 @@ class CosineSchedule(ConstantSchedule):
             return (step + self.first) / self.warmup
         phase = (step - self.warmup) / max(1, self.total - self.warmup)
         return max(self.min_lr, 0.5 + 0.5 * math.cos(math.pi * min(1.0, phase)))
+
+
+class HeldOutSchedule:
+    """Cuts at the `patience`-th evaluation in a row that did not improve on the best by `margin`.
+
+    Attributes:
+        scale: share of the peak now.
+        best: least value that counted as an improvement.
+        bad: evaluations without improvement since then, or since the last cut.
+    """
+
+    reacts = False
+
+    def __init__(self, config: HeldOut, total_steps: int) -> None:
+        self.config = config
+        self.scale, self.best, self.bad = 1.0, math.inf, 0.0
+
+    def factor(self, step: int) -> float:
+        """Share of the peak at `step`."""
+        return self.scale
+
+    def observe(self, loss: float) -> None:
+        """The training loss says nothing here."""
+
+    def judge(self, value: float) -> None:
+        """Takes in a value of held-out data; lower is better, what is not finite is no better."""
+        if value < self.best - self.config.margin:
+            self.best, self.bad = value, 0.0
+            return
+        self.bad += 1
+        if self.bad >= self.config.patience:
+            self.scale, self.bad = max(self.config.min_lr, self.scale * self.config.factor), 0.0
+
+    def state(self) -> State:
+        """What a checkpoint must hold."""
+        return {"scale": self.scale, "best": self.best, "bad": self.bad}
+
+    def load(self, state: State) -> None:
+        """Takes back what `state` gave."""
+        self.scale, self.best, self.bad = state["scale"], state["best"], state["bad"]
 
 
 class PlateauSchedule(Windowed):

@@ -20,6 +20,7 @@ GROUP = "weft.families"
 BUILT_IN = {
     "cet": "weft.families.cet",
     "feedback": "weft.families.feedback",
+    "gaussvae": "weft.families.gaussvae",
     "jepa": "weft.families.jepa",
     "warp": "weft.families.warp",
 }

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from weft.atomic import write_text
 from weft.run.directory import RunDirectory, now
@@ -17,6 +17,8 @@ from weft.run.files import read_rows
 from weft.system import writing
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from weft.engine.loop import Progress
 
 ROW = {"step": int}
@@ -33,6 +35,14 @@ class Sink(Protocol):
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
         """The run stopped in `state`."""
+
+
+@runtime_checkable
+class WeightSink(Sink, Protocol):
+    """One that takes the weights, too, as often as `log.histograms` says."""
+
+    def on_weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
+        """Weights by name."""
 
 
 class Display(Protocol):
@@ -81,6 +91,15 @@ class RunRecorder:
         self.each_sink(lambda sink: sink.on_row(step, values))
         self.display.row(step, values)
         self.alive(step)
+
+    def weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
+        """Passes the weights to the sinks that take them."""
+
+        def tell(sink: Sink) -> None:
+            if isinstance(sink, WeightSink):
+                sink.on_weights(step, weights)
+
+        self.each_sink(tell)
 
     def alive(self, step: int) -> None:
         """Renews the heartbeat, at most every two seconds."""

@@ -116,10 +116,11 @@ def resume(
             if checkpoint is not None:
                 was = checkpoint.get("identity", {})
                 check(was, parts.identity(), accept, directory.note)
+            begins = data if checkpoint is None else None
             # No name is given to stepper and session, which must be gone before processes part.
             return Session(
                 parts,
-                Stepper(parts, parts.model(parents)),
+                Stepper(parts, parts.model(parents, begins)),
                 data,
                 mine,
                 recipe,

@@ -77,6 +77,11 @@ class Session:
                 if recorder is not None and self.directory is not None and store is not None:
                     if progress.best_step is None and self.data.val is not None:
                         recorder.note("no validation gave a number: the last weights count")
+                    if progress.step < self.parts.plan.total_steps:
+                        recorder.note(
+                            f"stopped at step {progress.step}: {progress.stale} evaluations in a "
+                            f"row brought nothing better than step {progress.best_step}"
+                        )
                     trained = self._finish(self.directory, store, progress)
                 state = "finished"
             else:

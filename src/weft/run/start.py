@@ -61,7 +61,8 @@ def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
     config = settled(asked.config)
     parts = Parts.of(find(config.family), config, ranks)
     parents = find_parents(config, asked.origin)
-    stepper, data = Stepper(parts, parts.model(parents)), parts.data()
+    data = parts.data()
+    stepper = Stepper(parts, parts.model(parents, data))
     threads = choose(parts, stepper.model, data)
     parts = replace(parts, threads=threads.number)
     directory = None

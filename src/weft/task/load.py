@@ -20,10 +20,14 @@ _HOOKS = {name: hook for name, hook in vars(Task).items() if inspect.isfunction(
 def load_task(family: Family, config: FamilyConfig) -> Task[Any, Any, Any]:
     """Imports the family's task class, and torch with it, and builds the task for `config`.
 
+    Where a function is named in place of a class, it gives the class for the config.
+
     Raises:
         PluginError: if the class is not there, or not of the form weft asks for.
     """
     named = resolve(family.task, f"the task of family `{family.name}`", declared_at(family))
+    if inspect.isfunction(named):
+        named = named(config)
     if not (isinstance(named, type) and issubclass(named, Task)):
         raise PluginError(
             f"`{family.task}`, the task of family `{family.name}`, is {named!r}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from weft.config.sections import Plateau
 
@@ -29,6 +29,18 @@ class Schedule(Protocol):
 
     def load(self, state: State) -> None:
         """Takes back what `state` gave."""
+
+
+@runtime_checkable
+class Judging(Schedule, Protocol):
+    """A schedule that reacts to held-out data."""
+
+    def judge(self, value: float) -> None:
+        """Takes in, after each evaluation, the metric that selects the best weights.
+
+        Args:
+            value: lower is better: a metric of which more is better comes negated.
+        """
 
 
 class Windowed(ABC):

@@ -92,6 +92,14 @@ class Task(ABC, Generic[C, M, S]):
         for parent in parents.values():
             parent.fill(model)
 
+    def prime(self, model: M, data: Splits[S]) -> None:
+        """Gives the model what it needs of its training data: statistics, a basis, codes of items.
+
+        Called once, after `adopt`, before the first step of a new run, with gradients off; never
+        at resume or evaluation, so what is taken must be in the model's own state. `data.train`
+        is on the device, as the model is.
+        """
+
     def scalars(self, model: M) -> dict[str, Tensor]:
         """Diagnostics left behind by the backward pass, read when a step is logged."""
         return {}

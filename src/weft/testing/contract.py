@@ -82,7 +82,8 @@ def check_it_opens_with_what_it_is_and_its_command(recipe: str, folder: Path) ->
 def check_steps_on_one_batch_lower_the_loss(recipe: str, folder: Path) -> None:
     """Thirty steps of Adam on one batch lower its loss by a tenth."""
     parts = _parts(recipe, "schedule.kind=constant", "optim.kind=adam", "optim.lr=1e-3")
-    source, stepper = parts.data().train, Stepper(parts, parts.model())
+    data = parts.data()
+    source, stepper = data.train, Stepper(parts, parts.model(data=data))
     batch = source.take(source.plan(0, 0)[0], stream(0, 0, "data"))
     ctx = parts.context(0)
     drawn = parts.task.draw(batch, ctx)

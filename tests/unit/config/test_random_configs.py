@@ -21,7 +21,8 @@ from weft.run.resume import changed
 LONGEST = 2.0
 """Seconds of CPU that a config may take."""
 
-_RECIPES = ("cet", "cet/digits", "jepa", "jepa/combo", "warp", "feedback", "feedback/text")
+_RECIPES = ("cet", "cet/digits", "jepa", "jepa/combo", "warp", "feedback", "feedback/text",
+            "gaussvae", "gaussvae/demo")  # fmt: skip
 _ODD_RECIPES = ("nothing", "cet/nothing", "my.yaml", "", "a=", "\0")
 _NINES = "9" * 5000
 _VALUES = (
@@ -79,7 +80,8 @@ def _keys(family: str) -> list[str]:
     return [*fields, *families.find(family).aliases]
 
 
-KEYS = [*_KEYS, *(key for family in ("cet", "jepa", "warp", "feedback") for key in _keys(family))]
+FAMILIES = ("cet", "jepa", "warp", "feedback", "gaussvae")
+KEYS = [*_KEYS, *(key for family in FAMILIES for key in _keys(family))]
 
 
 def _text(random: Random) -> str:

@@ -10,6 +10,7 @@ import pytest
 from weft import data
 from weft.data.catalog.entry import DataSet
 from weft.data.catalog.images import IMAGES
+from weft.data.catalog.pictures import PICTURES
 from weft.data.catalog.series import SERIES
 from weft.data.catalog.sets import SETS, find
 from weft.data.catalog.texts import TEXTS
@@ -30,13 +31,14 @@ def test_facts_of_a_set_agree_with_each_other(data_set: DataSet) -> None:
         assert (form.reader in READERS) == (data_set.kind == "images")
 
 
-def test_images_have_ten_classes_and_series_and_texts_are_told_apart_by_their_kind() -> None:
-    kinds = {"images": IMAGES, "series": SERIES, "text": TEXTS}
+def test_images_have_ten_classes_and_other_sets_are_told_apart_by_their_kind() -> None:
+    kinds = {"images": IMAGES, "series": SERIES, "text": TEXTS, "pictures": PICTURES}
     assert all(one.kind == kind for kind, some in kinds.items() for one in some)
     assert list(SETS) == [one.name for some in kinds.values() for one in some]
     assert all(len(one.classes) == 10 and len(one.shape) == 3 for one in IMAGES)
     assert all(len(one.shape) == 2 for one in SERIES)
     assert all(one.shape == () for one in TEXTS)
+    assert not any(one.classes for one in PICTURES)
 
 
 @pytest.mark.parametrize("data_set", SETS.values(), ids=str)
@@ -46,9 +48,9 @@ def test_checksums_are_sha256_and_no_two_files_share_a_place(data_set: DataSet) 
     assert len({file.path for file in files}) == len({file.sha256 for file in files}) == len(files)
 
 
-def test_every_set_but_the_packaged_ones_and_a_converted_one_can_be_downloaded() -> None:
+def test_every_set_but_the_packaged_ones_and_the_converted_ones_can_be_downloaded() -> None:
     for data_set in SETS.values():
-        if data_set.name == "SelfRegulationSCP1":
+        if data_set.name in ("SelfRegulationSCP1", "kodak", "bsds500-256"):
             assert not any(form.downloadable for form in data_set.forms)
             continue
         packaged = all(file.packaged for file in data_set.forms[0].files)

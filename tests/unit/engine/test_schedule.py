@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from weft.config.sections import Constant, Cosine, Plateau
-from weft.engine.schedule import ConstantSchedule, CosineSchedule, PlateauSchedule
+from weft.config.sections import Constant, Cosine, HeldOut, Plateau
+from weft.engine.schedule import ConstantSchedule, CosineSchedule, HeldOutSchedule, PlateauSchedule
 
 
 def test_cosine_warms_up_then_falls_to_its_floor() -> None:
@@ -41,3 +41,16 @@ def test_plateau_cuts_after_patience_and_goes_on_from_its_state(offset: float) -
         schedule = again
     # Windows: 1 (best), 0 (better), then 0, 0 (second bad one cuts), 0, 0 (cuts to the floor).
     assert factors == [1, 1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.3]
+
+
+def test_held_out_cuts_after_patience_evaluations_whatever_small_gains() -> None:
+    config = HeldOut(factor=0.5, patience=2, margin=0.1, min_lr=0.3)
+    schedule, factors = HeldOutSchedule(config, 100), []
+    for value in [1.0, 0.95, 0.5, 0.5, 0.45, math.nan, 0.5]:
+        schedule.judge(value)
+        factors.append(schedule.factor(0))
+        again = HeldOutSchedule(config, 100)
+        again.load(schedule.state())
+        schedule = again
+    # Best 1, a gain within the margin, best 0.5, two that are none (cut), two more (to the floor).
+    assert factors == [1, 1, 1, 1, 0.5, 0.5, 0.3]

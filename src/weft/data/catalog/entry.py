@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Reader = Literal[
-    "npz", "idx", "cifar-binary", "cifar-parquet", "ts", "scp1-npz", "ett-csv", "text", "ranks"
-]
-Kind = Literal["images", "series", "text"]
+    "npz", "idx", "cifar-binary", "cifar-parquet", "ts", "scp1-npz", "ett-csv", "text", "ranks",
+    "pictures", "picture-tar",
+]  # fmt: skip
+Kind = Literal["images", "series", "text", "pictures"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Form:
 
     Attributes:
         title: what to call results on it; forms may differ in their pixels.
-        reader: which reader of `weft.data.formats` or `weft.data.series` understands it.
+        reader: which reader of `weft.data.formats`, `series` or `albums` understands it.
         splits: split -> the files that hold it, in the order the reader wants them.
         keep_decoded: whether decoding is slow enough to keep the arrays in the cache.
     """
@@ -69,14 +70,15 @@ class DataSet:
 
     Attributes:
         name: the word users type.
-        shape: (channels, height, width) of an image, (steps, channels) of a series, () of text.
+        shape: (channels, height, width) of an image, (steps, channels) of a series, () of text
+            and of pictures that differ in size.
         classes: class names, by label; none where there are no labels.
         sizes: split -> number of images, series or documents; rows of a series that is cut up.
         class_counts: training items of each class.
         forms: ways it may be stored, the preferred first.
         licence, citation: what to respect and whom to cite.
         refused: file name -> why weft does not read that form of the set.
-        kind: what its items are.
+        kind: what its items are; "images" have labels and one size, "pictures" need not.
         ragged: whether the series have lengths of their own, none longer than `shape` says.
     """
 

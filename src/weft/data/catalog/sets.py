@@ -7,11 +7,14 @@ from difflib import get_close_matches
 
 from weft.data.catalog.entry import DataSet, Kind
 from weft.data.catalog.images import IMAGES
+from weft.data.catalog.pictures import PICTURES
 from weft.data.catalog.series import SERIES
 from weft.data.catalog.texts import TEXTS
 from weft.errors import UsageError
 
-SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in (*IMAGES, *SERIES, *TEXTS)}
+SETS: Mapping[str, DataSet] = {
+    data_set.name: data_set for data_set in (*IMAGES, *SERIES, *TEXTS, *PICTURES)
+}
 
 
 def find(name: str, kind: Kind | None = None) -> DataSet:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from weft.run.directory import RunDirectory
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class TensorBoard:
@@ -25,6 +29,11 @@ class TensorBoard:
         """Writes the row's scalars."""
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
+
+    def on_weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
+        """Writes a histogram of each weight."""
+        for name, weight in weights.items():
+            self.writer.add_histogram(name.replace(".", "/"), weight.detach().float().cpu(), step)
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
         """Flushes and closes the file."""

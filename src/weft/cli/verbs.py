@@ -1,0 +1,117 @@
+"""The commands that families add to weft's own, imported when a word or a list asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+Command = Callable[..., Any]
+
+
+class Raised(BaseException):
+    """Carries what a command raised past typer, which makes other errors of some of them."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        super().__init__(error)
+
+
+def carried(command: Command) -> Command:
+    """The command, whose errors typer does not see."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except BaseException as error:
+            raise Raised(error) from error
+
+    return run
+
+
+class Commands(TyperGroup):
+    """weft's own commands, and beside them those of families, once one that is not weft's is named.
+
+    The group `data` takes the verbs `data NAME`, the outermost those of one word.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command called so, or None."""
+        if cmd_name not in self.commands:
+            self._ask()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all of them, for help and for the shell."""
+        self._ask()
+        return super().list_commands(ctx)
+
+    def _ask(self) -> None:
+        """Adds what the families declare; a word of weft's own keeps its meaning."""
+        for verb, path in declared().items():
+            group, _, name = verb.rpartition(" ")
+            if group == (self.name or "") and name not in self.commands:
+                self.commands[name] = _built(name, path)
+
+
+def declared() -> dict[str, tuple[str, ...]]:
+    """Verb -> "module:function" of every family that has it, in the order of the families.
+
+    A family that does not load has none: `weft doctor` shows it.
+    """
+    from weft import families
+    from weft.errors import WeftError
+
+    found: dict[str, tuple[str, ...]] = {}
+    for name in families.names():
+        try:
+            verbs = families.find(name).verbs
+        except WeftError:
+            continue
+        for verb, path in verbs.items():
+            found[verb] = (*found.get(verb, ()), path)
+    return found
+
+
+def _built(name: str, paths: tuple[str, ...]) -> Any:
+    """The command for the shell; one that cannot be had says why, in help and when it is called."""
+    from weft.config.place import place, told
+    from weft.config.plugins import resolve
+    from weft.errors import PluginError, WeftError
+
+    try:
+        if len(paths) > 1:
+            raise PluginError(
+                f"command `{name}` is brought by {' and by '.join(paths)}",
+                expected="each command from one family",
+                hint="rename one of them, or uninstall its package",
+            )
+        function = resolve(paths[0], f"command `{name}`")
+        try:
+            return _command(name, function)
+        except Exception as error:
+            raise PluginError(
+                f"command `{name}`: {told(error)}",
+                where=place(function),
+                expected="a function whose parameters typer knows to read",
+            ) from error
+    except WeftError as error:
+        broken = error
+
+    def tell(context: typer.Context) -> None:
+        raise broken
+
+    tell.__doc__ = f"Broken: {broken.message}."
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return _command(name, tell, anything)
+
+
+def _command(name: str, function: Command, settings: dict[str, Any] | None = None) -> Any:
+    """A function as a command of the shell."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name, context_settings=settings)(carried(function))
+    return typer.main.get_command(app)

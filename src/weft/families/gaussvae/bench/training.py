@@ -1,0 +1,175 @@
+"""Benchmark: a training step of the original's nets, and of the same nets in plain PyTorch."""
+
+# B batch, N splats, L latents
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from weft.families.gaussvae.config import Config
+from weft.families.gaussvae.model import build
+from weft.families.gaussvae.objective import reconstruction, weighted
+from weft.families.gaussvae.optim.keras import KerasAdam
+from weft.families.gaussvae.options.sizes import COLUMNS, Half, Sizes, sizes
+from weft.families.gaussvae.terms.groups import GROUPS
+from weft.families.gaussvae.terms.posterior import bounded, divergence, kl_term, sampled
+from weft.nn.precision import widened
+from weft.task.bench import Case, Form
+
+SPLATS, LATENTS = 512, 512
+
+
+def training_cases() -> Iterator[Case]:
+    """Whole steps at the original's sizes: N = L = 512, batch 32 (Conv1D) and 16 (ResNet).
+
+    The plain form is what one writes first: torch's batch norm, layers in a row, four errors, and
+    torch's Adam.
+    """
+    for arch, batch in (("conv1d", 32), ("resnet", 16)):
+        config = Config(epochs=1, arch=arch, pool="gap", latent_dim=LATENTS, batch_size=batch)
+        forms: dict[str, Callable[[], Form]] = {
+            "weft": partial(_ours, config),
+            "weft-bf16": partial(_ours, config, bf16=True),
+            "plain": partial(_plain, config),
+        }
+        yield Case(f"{arch}-{batch}", forms, baselines=("plain",))
+
+
+def _ours(config: Config, *, bf16: bool = False) -> Form:
+    torch.manual_seed(0)
+    model = build(config, SPLATS)
+    groups = GROUPS[config.data.layout]
+    weights = weighted(config.loss, config.weights, groups)
+
+    def loss(splats: Tensor, noise: Tensor) -> Tensor:
+        wanted = model.standardised(splats)
+        mean, log_var = (widened(part) for part in model.encode(wanted))
+        log_var = bounded(log_var, config.kl)
+        found = widened(model.decode(sampled(mean, log_var, noise)))
+        kl = kl_term(divergence(mean, log_var), config.kl, 0.0)
+        return reconstruction(found, wanted, groups, weights).loss + config.beta.max * kl
+
+    optimiser = KerasAdam(model.parameters())
+    return _form(loss, optimiser, config.batch_size, bf16=bf16)
+
+
+def _plain(config: Config) -> Form:
+    torch.manual_seed(0)
+    plan = sizes(config, SPLATS)
+    encoder, decoder = _plain_encoder(plan, config.arch), _plain_decoder(plan, config.arch)
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+
+    def loss(splats: Tensor, noise: Tensor) -> Tensor:
+        mean, log_var = encoder(splats.transpose(1, 2)).chunk(2, dim=1)
+        found = decoder(mean + torch.exp(0.5 * log_var) * noise).transpose(1, 2)
+        xy = (found[..., :2] - splats[..., :2]).square().mean()
+        scale = (found[..., 2:4] - splats[..., 2:4]).square().mean()
+        rot = (found[..., 4:5] - splats[..., 4:5]).square().mean()
+        feat = (found[..., 5:] - splats[..., 5:]).square().mean()
+        kl = -0.5 * (1 + log_var - mean.square() - log_var.exp()).mean()
+        return xy + scale + rot + feat + config.beta.max * kl
+
+    return _form(loss, torch.optim.Adam(parameters, eps=1e-7), config.batch_size)
+
+
+def _form(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    optimiser: torch.optim.Optimizer,
+    batch: int,
+    *,
+    bf16: bool = False,
+) -> Form:
+    """Forward, backward and update on fixed random splats."""
+    splats, noise = torch.randn(batch, SPLATS, COLUMNS), torch.randn(batch, LATENTS)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            value = loss(splats, noise)
+        torch.autograd.backward(value)
+        optimiser.step()
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return Form(step, counter.get_total_flops(), windows=5, steps_per_window=2)
+
+
+class _Residual(nn.Module):
+    """A residual block."""
+
+    def __init__(self, inputs: int, outputs: int, taps: int, dropout: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *_layers(inputs, outputs, taps, dropout),
+            nn.Conv1d(outputs, outputs, taps, padding="same"),
+            nn.BatchNorm1d(outputs, eps=1e-3, momentum=0.01),
+        )
+        self.skip = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = nn.functional.elu(self.body(x) + self.skip(x))
+        return y
+
+
+def _layers(inputs: int, outputs: int, taps: int, dropout: float) -> list[nn.Module]:
+    return [
+        nn.Conv1d(inputs, outputs, taps, padding="same"),
+        nn.BatchNorm1d(outputs, eps=1e-3, momentum=0.01),
+        nn.ELU(),
+        nn.Dropout(dropout),
+    ]
+
+
+def _blocks(half: Half, inputs: int, arch: str, scaled: Callable[[int], nn.Module]) -> list[Any]:
+    """Blocks of a net, each followed by what `scaled` makes of its scale."""
+    layers: list[Any] = []
+    for outputs, taps, dropout, scale in zip(
+        half.filters, half.taps, half.dropout, half.scales, strict=True
+    ):
+        residual = arch == "resnet"
+        layers += (
+            [_Residual(inputs, outputs, taps, dropout)]
+            if residual
+            else _layers(inputs, outputs, taps, dropout)
+        )
+        layers += [scaled(scale)] * (scale > 1)
+        inputs = outputs
+    return layers
+
+
+def _dense(inputs: int, outputs: int) -> list[nn.Module]:
+    return [
+        nn.Linear(inputs, outputs),
+        nn.ELU(),
+        nn.BatchNorm1d(outputs, eps=1e-3, momentum=0.01),
+    ]
+
+
+def _plain_encoder(plan: Sizes, arch: str) -> nn.Sequential:
+    return nn.Sequential(
+        *_blocks(plan.encoder, COLUMNS, arch, nn.MaxPool1d),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        *_dense(plan.encoder.filters[-1], plan.dense),
+        nn.Dropout(plan.dense_dropout),
+        nn.Linear(plan.dense, 2 * plan.latent),
+    )
+
+
+def _plain_decoder(plan: Sizes, arch: str) -> nn.Sequential:
+    units = (plan.latent, *plan.units)
+    positions, channels = plan.start
+    dense = [layer for pair in pairwise(units) for layer in _dense(*pair)]
+    return nn.Sequential(
+        *dense,
+        nn.Unflatten(1, (channels, positions)),
+        *_blocks(plan.decoder, channels, arch, lambda scale: nn.Upsample(scale_factor=scale)),
+        nn.Conv1d(plan.decoder.filters[-1], COLUMNS, 1),
+    )

@@ -1,0 +1,1 @@
+"""Everything gaussvae draws."""

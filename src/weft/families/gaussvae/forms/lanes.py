@@ -1,0 +1,197 @@
+"""Eight float32 numbers as one value of numba's kernels, so that no compiler has to find them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import extending, types
+from numba.extending import models, register_model
+
+WIDTH = 8
+
+_FLOATS = ir.VectorType(ir.FloatType(), WIDTH)
+_WHOLE = ir.VectorType(ir.IntType(32), WIDTH)
+
+_POWERS = (
+    0.001339086336353527, 0.009676031918255982, 0.05550357114222094,
+    0.2402210748530968, 0.6931471880262273, 1.0000000754548972,
+)  # fmt: skip
+"""2^f for |f| <= 1/2, highest power of f first: Chebyshev's interpolation, off by 1e-7 at most."""
+
+_EXPONENT_LEAST = -126.0
+"""Of a normal float32; smaller powers become this one, which no picture shows."""
+
+
+class Lanes(types.Type):
+    """Numba's type of eight numbers, in one register or in two."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Lanes")
+
+
+@register_model(Lanes)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _FLOATS)
+
+
+lanes = Lanes()
+
+Emit = Callable[..., Any]
+
+
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Numba's decorator. Kernels leave out the first argument, which is numba's own."""
+    made: Callable[..., Any] = extending.intrinsic(function)
+    return made
+
+
+def _typed(out: Any, kinds: tuple[Any, ...], emit: Emit) -> tuple[Any, Emit]:
+    """What an intrinsic returns; a number among its arguments counts as float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return emit(builder, *values)
+
+    wanted = (kind if isinstance(kind, Lanes) else types.float32 for kind in kinds)
+    return out(*wanted), generate
+
+
+def _wide(builder: Any, value: Any) -> Any:
+    """The value, eight times if it is one number."""
+    if value.type == _FLOATS:
+        return value
+    empty = ir.Constant(_FLOATS, ir.Undefined)
+    first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(_WHOLE, [0] * WIDTH))
+
+
+def _constant(value: float) -> Any:
+    return ir.Constant(_FLOATS, [float(np.float32(value))] * WIDTH)
+
+
+def _fused(builder: Any, *factors: Any) -> Any:
+    """a b + c, rounded once where the processor can."""
+    name = f"llvm.fmuladd.v{WIDTH}f32"
+    call = builder.module.declare_intrinsic(name, (), ir.FunctionType(_FLOATS, [_FLOATS] * 3))
+    return builder.call(call, [_wide(builder, each) for each in factors])
+
+
+@intrinsic
+def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c; each of them lanes or one number."""
+    return _typed(lanes, (a, b, c), _fused)
+
+
+@intrinsic
+def times(context: Any, a: Any, b: Any) -> Any:
+    """a b; each of them lanes or one number."""
+    return _typed(lanes, (a, b), lambda at, a, b: at.fmul(_wide(at, a), _wide(at, b)))
+
+
+@intrinsic
+def over(context: Any, a: Any, b: Any) -> Any:
+    """a / b; each of them lanes or one number."""
+    return _typed(lanes, (a, b), lambda at, a, b: at.fdiv(_wide(at, a), _wide(at, b)))
+
+
+@intrinsic
+def spread(context: Any, a: Any) -> Any:
+    """One number eight times."""
+    return _typed(lanes, (a,), _wide)
+
+
+@intrinsic
+def counted(context: Any, first: Any) -> Any:
+    """first, first + 1, ..., first + 7."""
+    numbers = ir.Constant(_FLOATS, [float(i) for i in range(WIDTH)])
+    return _typed(lanes, (first,), lambda at, first: at.fadd(_wide(at, first), numbers))
+
+
+@intrinsic
+def total(context: Any, a: Any) -> Any:
+    """The sum of all eight, always in the same order."""
+
+    def emit(builder: Any, value: Any) -> Any:
+        for half in (4, 2, 1):
+            turned = ir.Constant(_WHOLE, [(i + half) % WIDTH for i in range(WIDTH)])
+            value = builder.fadd(value, builder.shuffle_vector(value, value, turned))
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return _typed(types.float32, (a,), emit)
+
+
+def _chosen(builder: Any, comparison: str, a: Any, b: Any, other: Any) -> Any:
+    """a where it compares so with b, or one of them is no number; `other` elsewhere."""
+    a, b, other = (_wide(builder, each) for each in (a, b, other))
+    return builder.select(builder.fcmp_unordered(comparison, a, b), a, other)
+
+
+@intrinsic
+def greater(context: Any, a: Any, b: Any) -> Any:
+    """The greater of two, lane by lane; a where one is no number."""
+    return _typed(lanes, (a, b), lambda at, a, b: _chosen(at, ">", a, b, b))
+
+
+@intrinsic
+def smaller(context: Any, a: Any, b: Any) -> Any:
+    """The smaller of two, lane by lane; a where one is no number."""
+    return _typed(lanes, (a, b), lambda at, a, b: _chosen(at, "<", a, b, b))
+
+
+@intrinsic
+def kept(context: Any, a: Any, least: Any) -> Any:
+    """a where it is no less than `least`, 0 elsewhere."""
+    zero = _constant(0.0)
+    return _typed(lanes, (a, least), lambda at, a, least: _chosen(at, ">=", a, least, zero))
+
+
+@intrinsic
+def power(context: Any, exponent: Any) -> Any:
+    """2^e for e <= 0, off by 2e-7 of itself; 2^-126 for all that is smaller."""
+
+    def emit(builder: Any, exponent: Any) -> Any:
+        # Towards zero from half a step lower is the nearest whole number, of what is not positive.
+        least = _constant(_EXPONENT_LEAST)
+        exponent = _chosen(builder, ">", exponent, least, least)
+        whole = builder.fptosi(builder.fadd(exponent, _constant(-0.5)), _WHOLE)
+        rest = builder.fsub(exponent, builder.sitofp(whole, _FLOATS))
+        found = _constant(_POWERS[0])
+        for each in _POWERS[1:]:
+            found = _fused(builder, found, rest, _constant(each))
+        bits = builder.add(
+            builder.bitcast(found, _WHOLE),
+            builder.shl(whole, ir.Constant(_WHOLE, [23] * WIDTH)),
+        )
+        return builder.bitcast(bits, _FLOATS)
+
+    return _typed(lanes, (exponent,), emit)
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+
+
+@intrinsic
+def load(context: Any, array: Any, index: Any) -> Any:
+    """Eight numbers of a contiguous float32 array from `index` on, whatever its shape."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.load(_place(context, builder, signature.args[0], *values), align=4)
+
+    return lanes(array, types.intp), generate
+
+
+@intrinsic
+def store(context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Writes eight numbers to a contiguous float32 array from `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _place(context, builder, signature.args[0], *values[:2])
+        builder.store(values[2], place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), generate

@@ -1,0 +1,57 @@
+"""Layers as Keras has them by default: padding, batch norm, initial weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MOMENTUM, EPSILON = 0.01, 1e-3
+"""torch's momentum is the share of the new statistics, 1 - Keras' .99."""
+
+
+class KerasBatchNorm(nn.BatchNorm1d):
+    """Batch norm whose running variance is the biased one, like that of the batch.
+
+    moving <- .99 moving + .01 batch for both statistics; epsilon 1e-3. torch moves its running
+    variance by the unbiased one.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=EPSILON, momentum=MOMENTUM)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises x (B, C) or (B, C, T) over all but the channels."""
+        mean, variance = self.running_mean, self.running_var
+        if not (self.training and self.track_running_stats) or mean is None or variance is None:
+            return super().forward(x)
+        # The backward pass holds the statistics it was given, so the buffers are not among them.
+        means, variances = mean.clone(), variance.clone()
+        y = F.batch_norm(x, means, variances, self.weight, self.bias, True, MOMENTUM, EPSILON)
+        count = x.numel() // x.shape[1]
+        with torch.no_grad():
+            mean.copy_(means)
+            # torch moved it by count / (count - 1) times the biased variance.
+            variance.copy_(torch.lerp(variances, (1 - MOMENTUM) * variance, 1 / count))
+        return y
+
+
+class SameConv1d(nn.Conv1d):
+    """Convolution that keeps the length T: (k - 1) // 2 zeros before, k // 2 behind."""
+
+    def __init__(self, inputs: int, outputs: int, taps: int) -> None:
+        super().__init__(inputs, outputs, taps, padding=(taps - 1) // 2)
+        self.behind = taps // 2 - (taps - 1) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T) -> (B, outputs, T)."""
+        return super().forward(F.pad(x, (0, self.behind)) if self.behind else x)
+
+
+def initialised(net: nn.Module) -> None:
+    """Gives the layers of `net` Keras' first weights: Glorot uniform, biases 0."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

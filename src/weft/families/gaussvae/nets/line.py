@@ -1,0 +1,120 @@
+"""Encoder and decoder along the order of the splats: the Conv1D and the ResNet form."""
+
+# B batch, N splats, C channels, T positions, L latents
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from weft.families.gaussvae.nets.keras import KerasBatchNorm, SameConv1d
+from weft.families.gaussvae.nets.pooling import pooling
+from weft.families.gaussvae.options.sizes import COLUMNS, Sizes
+
+MakeBlock = Callable[[int, int, int, float], nn.Module]
+"""(inputs, outputs, taps, dropout) -> a block (B, inputs, T) -> (B, outputs, T)."""
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch norm, ELU, dropout."""
+
+    def __init__(self, inputs: int, outputs: int, taps: int, dropout: float) -> None:
+        super().__init__()
+        self.conv = SameConv1d(inputs, outputs, taps)
+        self.norm = KerasBatchNorm(outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T) -> (B, outputs, T)."""
+        y: Tensor = self.dropout(F.elu(self.norm(self.conv(x))))
+        return y
+
+
+class ResidualBlock(nn.Module):
+    """elu(skip(x) + norm(conv(dropout(elu(norm(conv(x))))))).
+
+    The skip is a convolution of one tap where the channels differ, else x itself.
+    """
+
+    def __init__(self, inputs: int, outputs: int, taps: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = SameConv1d(inputs, outputs, taps)
+        self.norm1 = KerasBatchNorm(outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = SameConv1d(outputs, outputs, taps)
+        self.norm2 = KerasBatchNorm(outputs)
+        self.skip = SameConv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T) -> (B, outputs, T)."""
+        y = self.dropout(F.elu(self.norm1(self.conv1(x))))
+        return F.elu(self.norm2(self.conv2(y)) + self.skip(x))
+
+
+class LineEncoder(nn.Module):
+    """Splats to the posterior's mean and log variance: blocks and max-pools, a pool, a dense layer.
+
+    Args:
+        sizes: of the nets.
+        block: kind of block.
+        pool: gap, flatten or attn.
+        queries: of pool=attn.
+    """
+
+    def __init__(self, sizes: Sizes, block: MakeBlock, pool: str, queries: int) -> None:
+        super().__init__()
+        self.blocks, half = nn.ModuleList(), sizes.encoder
+        self.scales, inputs = half.scales, COLUMNS
+        for outputs, taps, dropout in zip(half.filters, half.taps, half.dropout, strict=True):
+            self.blocks.append(block(inputs, outputs, taps, dropout))
+            inputs = outputs
+        self.pool = pooling(pool, inputs, sizes.positions, queries)
+        self.dense = nn.Linear(self.pool.features, sizes.dense)
+        self.norm = KerasBatchNorm(sizes.dense)
+        self.dropout = nn.Dropout(sizes.dense_dropout)
+        self.mean = nn.Linear(sizes.dense, sizes.latent)
+        self.log_var = nn.Linear(sizes.dense, sizes.latent)
+
+    def forward(self, splats: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, 8), standardised -> mean and log variance, each (B, L)."""
+        x = splats.transpose(1, 2)
+        for block, scale in zip(self.blocks, self.scales, strict=True):
+            x = block(x)
+            if scale > 1:
+                x = F.max_pool1d(x, scale)
+        x = self.dropout(self.norm(F.elu(self.dense(self.pool(x)))))
+        return self.mean(x), self.log_var(x)
+
+
+class LineDecoder(nn.Module):
+    """Latents to splats: dense layers, blocks with repeated positions, a convolution of one tap."""
+
+    def __init__(self, sizes: Sizes, block: MakeBlock) -> None:
+        super().__init__()
+        self.dense, self.norms = nn.ModuleList(), nn.ModuleList()
+        inputs = sizes.latent
+        for units in sizes.units:
+            self.dense.append(nn.Linear(inputs, units))
+            self.norms.append(KerasBatchNorm(units))
+            inputs = units
+        self.start, half = sizes.start, sizes.decoder
+        self.blocks, self.scales, inputs = nn.ModuleList(), half.scales, self.start[1]
+        for outputs, taps, dropout in zip(half.filters, half.taps, half.dropout, strict=True):
+            self.blocks.append(block(inputs, outputs, taps, dropout))
+            inputs = outputs
+        self.out = SameConv1d(inputs, COLUMNS, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, L) -> standardised splats (B, N, 8)."""
+        x = z
+        for dense, norm in zip(self.dense, self.norms, strict=True):
+            x = norm(F.elu(dense(x)))
+        x = x.unflatten(1, self.start).transpose(1, 2)
+        for block, scale in zip(self.blocks, self.scales, strict=True):
+            x = block(x)
+            if scale > 1:
+                x = x.repeat_interleave(scale, dim=2)
+        y: Tensor = self.out(x)
+        return y.transpose(1, 2)

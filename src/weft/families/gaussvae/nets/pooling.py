@@ -1,0 +1,70 @@
+"""What becomes of features along a line of positions: their mean, all of them, or attention."""
+
+# B batch, C channels, T positions, K queries
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MeanPool(nn.Module):
+    """The mean over positions, which forgets where something was."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.features = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C)."""
+        return x.mean(2)
+
+
+class AttentionPool(nn.Module):
+    """What K learned queries find, keys being features and learned codes of their positions.
+
+    Args:
+        channels: C.
+        positions: T.
+        queries: K.
+    """
+
+    def __init__(self, channels: int, positions: int, queries: int) -> None:
+        super().__init__()
+        self.features = queries * channels
+        self.place = nn.Parameter(torch.randn(positions, channels) * channels**-0.5)
+        self.queries = nn.Parameter(torch.randn(queries, channels))
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, K C)."""
+        features = x.transpose(1, 2) + self.place
+        queries = self.queries.expand(len(x), -1, -1)
+        found = F.scaled_dot_product_attention(queries, self.key(features), self.value(features))
+        return found.flatten(1)
+
+
+class AllPositions(nn.Module):
+    """All features, so that each position keeps weights of its own."""
+
+    def __init__(self, channels: int, positions: int) -> None:
+        super().__init__()
+        self.features = channels * positions
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C T)."""
+        return x.flatten(1)
+
+
+Pool = MeanPool | AttentionPool | AllPositions
+
+
+def pooling(kind: str, channels: int, positions: int, queries: int) -> Pool:
+    """The pool called `kind`: gap, flatten or attn."""
+    if kind == "gap":
+        return MeanPool(channels)
+    if kind == "attn":
+        return AttentionPool(channels, positions, queries)
+    return AllPositions(channels, positions)

@@ -1,0 +1,1 @@
+"""Keras' Adam, and the schedule that watches held-out data."""

@@ -1,0 +1,146 @@
+"""Sizes of the two nets for the splats at hand, with what the config leaves unset filled in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from weft.errors import ConfigError
+from weft.families.gaussvae.config import Config
+
+COLUMNS = 8
+"""Numbers of a splat."""
+
+_ENCODERS = {
+    "conv1d": ((32, 64, 128), (0.1, 0.15, 0.2), 0.2),
+    "resnet": ((32, 64, 128, 256, 256), (0.0,) * 5, 0.0),
+    "grid2d": ((32, 64, 128), (0.0,) * 3, 0.0),
+}
+"""Filters, dropout of each block, dropout of the dense layer."""
+_DECODERS = {"conv1d": (64, 32, 16), "resnet": (256, 128, 64, 32, 16), "grid2d": (128, 64, 32)}
+_BOTTOM = {"conv1d": 16, "resnet": 512, "grid2d": 128}
+"""Channels that the last dense layer becomes."""
+_TAPS = {"conv1d": 5, "resnet": 5, "grid2d": 3}
+
+
+@dataclass(frozen=True)
+class Half:
+    """Blocks of an encoder or a decoder, one entry each.
+
+    Attributes:
+        filters: channels.
+        taps: of a convolution.
+        scales: pooling or repetition after it; 1 for none.
+        dropout: share dropped.
+    """
+
+    filters: tuple[int, ...]
+    taps: tuple[int, ...]
+    scales: tuple[int, ...]
+    dropout: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Both nets.
+
+    Attributes:
+        splats: N, the length they work along.
+        latent: L.
+        encoder: its blocks.
+        positions: what is left of N behind the encoder's blocks.
+        dense: units before the heads.
+        dense_dropout: share of them dropped.
+        decoder: its blocks.
+        units: of the decoder's dense layers.
+        start: positions and channels that its last dense layer becomes.
+    """
+
+    splats: int
+    latent: int
+    encoder: Half
+    positions: int
+    dense: int
+    dense_dropout: float
+    decoder: Half
+    units: tuple[int, ...]
+    start: tuple[int, int]
+
+
+def sizes(config: Config, splats: int) -> Sizes:
+    """The sizes for sets of `splats` splats.
+
+    Pools and repeats are along the order of the splats; of grid2d, along both sides of the grid.
+
+    Raises:
+        ConfigError: the numbers do not come out even, naming the option.
+    """
+    net, arch = config.net, config.arch
+    filters, dropout, dense_dropout = _ENCODERS[arch]
+    given = net.encoder_filters or filters
+    pools = net.encoder_pool_sizes or (*(2,) * (len(given) - 1), None)
+    encoder = Half(
+        given,
+        net.encoder_kernel_sizes or (_TAPS[arch],) * len(given),
+        tuple(size or 1 for size in pools),
+        net.encoder_dropout_rates
+        or (dropout if len(given) == len(dropout) else (0.0,) * len(given)),
+    )
+    shown = net.decoder_filters or _DECODERS[arch]
+    repeats = net.decoder_upsample_sizes or (*(2,) * (len(shown) - 1), None)
+    decoder = Half(
+        shown,
+        net.decoder_kernel_sizes or (_TAPS[arch],) * len(shown),
+        tuple(size or 1 for size in repeats),
+        net.decoder_dropout_rates or (0.0,) * len(shown),
+    )
+    sides = 2 if arch == "grid2d" else 1
+    left, grown = math.prod(encoder.scales) ** sides, math.prod(decoder.scales) ** sides
+    if splats < left:
+        raise ConfigError(
+            f"pools of {left} in all leave nothing of {splats} splats",
+            where="net.encoder_pool_sizes, arch",
+            expected=f"at most {splats} in all",
+        )
+    start = net.decoder_reshape_target or _start(config, splats // grown)
+    if start[0] * grown != splats:
+        raise ConfigError(
+            f"{start[0]} positions repeated {grown} times are not the {splats} splats of the data",
+            where="net.decoder_reshape_target, net.decoder_upsample_sizes",
+            expected=f"{splats} in the end"
+            + ("" if splats % grown else f", {splats // grown} positions here"),
+        )
+    units = net.decoder_dense_units or (config.net.encoder_dense_units, math.prod(start))
+    if units[-1] != math.prod(start):
+        raise ConfigError(
+            f"the last dense layer has {units[-1]} units, and they become {start[0]} x {start[1]}",
+            where="net.decoder_dense_units, net.decoder_reshape_target",
+            expected=f"{math.prod(start)} units, the last",
+        )
+    dropped = net.encoder_dense_dropout
+    return Sizes(
+        splats,
+        config.latent_dim,
+        encoder,
+        _left(splats, encoder.scales) if sides == 1 else splats // left,
+        net.encoder_dense_units,
+        dense_dropout if dropped is None else dropped,
+        decoder,
+        units,
+        start,
+    )
+
+
+def _start(config: Config, positions: int) -> tuple[int, int]:
+    """Positions and channels where neither is given: those of the arch, or what the units hold."""
+    units = config.net.decoder_dense_units
+    if units and positions and units[-1] % positions == 0:
+        return positions, units[-1] // positions
+    return positions, _BOTTOM[config.arch]
+
+
+def _left(length: int, scales: tuple[int, ...]) -> int:
+    """Positions left of `length`, each pool rounding down."""
+    for scale in scales:
+        length //= scale
+    return length

@@ -1,0 +1,153 @@
+"""Trains arch=image: pictures to latents to splats to pictures, by the rendered picture alone."""
+
+# B batch, L latents, H x W pixels
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from weft.data.random import stream
+from weft.data.source import Batch, DataSpec, Splits, TensorSource
+from weft.families.gaussvae.config import Config
+from weft.families.gaussvae.nets.picture_model import PictureModel, build_picture_model
+from weft.families.gaussvae.objective import picture_error
+from weft.families.gaussvae.pictures.data import load_pictures, picture_spec
+from weft.families.gaussvae.pictures.held_out import METRICS, measured
+from weft.families.gaussvae.score.refine import refine
+from weft.families.gaussvae.sets.shifts import moved
+from weft.families.gaussvae.terms.log_mse import log_mse
+from weft.families.gaussvae.terms.posterior import beta_at, divergence, kl_term, sampled
+from weft.task.context import Context
+from weft.task.metric import Metric
+from weft.task.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class PictureTask(Task[Config, PictureModel, TensorSource]):
+    """Compressing pictures into latents of splats, and back."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The monitored one selects; then PSNR beside principal components, losses, latents."""
+        first = [metric for metric in METRICS if metric.name == self.config.monitor]
+        return (*first, *(metric for metric in METRICS if metric not in first))
+
+    @cached_property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch, by which beta rises."""
+        return self.spec().batches_per_epoch
+
+    def spec(self) -> DataSpec:
+        """Shapes and sizes, from headers only."""
+        return picture_spec(self.config)
+
+    def data(self) -> Splits[TensorSource]:
+        """Pictures."""
+        return load_pictures(self.config)
+
+    def model(self, spec: DataSpec) -> PictureModel:
+        """Encoder and decoder; what they begin as is the training pictures', which `prime` gives.
+
+        Raises:
+            ConfigError: there are fewer principal components than asked for.
+        """
+        return build_picture_model(self.config, spec.fields["image"].shape)
+
+    def prime(self, model: PictureModel, data: Splits[TensorSource]) -> None:
+        """Fits principal components to the training pictures, and lets the decoder begin as them.
+
+        A model that has them, of an earlier run, keeps them.
+        """
+        if not model.principal.fitted:
+            linear = self.config.picture.start == "pca"
+            model.start_from(data.train.fields["image"], linear=linear)
+
+    def draw(self, batch: Batch, ctx: Context) -> Batch:
+        """The batch mirrored and moved, with what else a step draws.
+
+        Args:
+            batch: `image` (B, 3, H, W).
+            ctx: where training stands.
+        Returns: `image`; `searched` (B,), bool: whether an item's latent is searched for, every
+            other one; and where there is a KL term `epsilon` (B, L), the noise of latents.
+        """
+        images, options = batch["image"], self.config.picture
+        count, device = len(images), images.device
+        draws = ctx.generator("augment", device="cpu")
+        mirrored = torch.rand(count, generator=draws) < 0.5 * options.flip
+        most = options.shift if float(torch.rand((), generator=draws)) < 0.5 else 0
+        shift = torch.randint(-most, most + 1, (count, 2), generator=draws)
+        drawn = {
+            "image": moved(images, mirrored.to(device), shift.to(device)),
+            "searched": torch.arange(count, device=device) % 2 == 1,
+        }
+        if self.config.samples:
+            shape = (count, self.config.latent_dim)
+            drawn["epsilon"] = torch.randn(shape, generator=ctx.generator("epsilon"), device=device)
+        return drawn
+
+    def loss(
+        self, model: PictureModel, batch: Batch, ctx: Context
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean over pictures of the render error, + beta KL; logged: both.
+
+        From `picture.search_from` on, every other picture is decoded from a latent that a few
+        steps of search have bettered, so that the decoder learns what it will be asked for.
+
+        Args:
+            model: made by `model`.
+            batch: of `draw`, or a part of it.
+            ctx: where training stands.
+        """
+        config = self.config
+        wanted = model.brightness(batch["image"])
+        z, log_variance = posterior = model.encode(wanted)
+        if ctx.progress >= config.picture.search_from:
+            z = self._searched(model, wanted, z, batch["searched"])
+        if log_variance is not None:
+            z = sampled(z, log_variance, batch["epsilon"])
+        error = self._error(model.decode(z), wanted)
+        if log_variance is None:
+            return error, {"recon_loss": error}
+        kl = kl_term(divergence(posterior.mean, log_variance), config.kl, ctx.progress)
+        beta = beta_at(config.beta, ctx.step // self.epoch_steps)
+        terms = {"recon_loss": error, "kl_loss": kl, "beta": kl.new_tensor(beta)}
+        return error + beta * kl, terms
+
+    def _searched(self, model: PictureModel, wanted: Tensor, z: Tensor, among: Tensor) -> Tensor:
+        """Latents z (B, L), those of the items `among` (B,) bettered by search, and constants."""
+        options = self.config.picture
+        steps, lr = options.search_steps, options.search_lr
+        found = refine(model.decode, wanted[among], z[among], steps=steps, lr=lr)
+        return z.index_put((among,), found)
+
+    def _error(self, found: Tensor, wanted: Tensor) -> Tensor:
+        if self.config.picture.error == "log":
+            return log_mse(found, wanted).mean()
+        return picture_error(found, wanted, self.config.render.gain, self.config.render.ssim)
+
+    def evaluate(self, model: PictureModel, source: TensorSource, ctx: Context) -> dict[str, float]:
+        """PSNR over all of `source`, beside that of principal components, and what latents hold."""
+        return measured(self.config, model, source)
+
+    def sample(
+        self, model: PictureModel, data: Splits[TensorSource], ctx: Context
+    ) -> Iterator[tuple[str, str, Figure]]:
+        """Originals and what is left of them, their splats, ways between two, prior samples."""
+        from weft.families.gaussvae.figures import picture_report
+
+        draws = stream(ctx.seed, ctx.step, "sample")
+        yield from picture_report.pictures(self.config, model, data.shown, draws)
+
+    def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
+        """The PSNR over time, beside that of principal components."""
+        from weft.families.gaussvae.figures import picture_report
+
+        yield from picture_report.over_training(history)

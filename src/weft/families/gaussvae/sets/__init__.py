@@ -1,0 +1,1 @@
+"""Sources of splat sets: packed files, folders, and pictures drawn by code."""

@@ -1,0 +1,62 @@
+"""How far work has come: a bar on a terminal, a line now and then elsewhere, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from weft.terminal import console, tell
+
+_LINE_SECONDS = 10.0
+
+
+class Meter:
+    """Tells how many of so many things are done; used in a `with` block.
+
+    Args:
+        total: things.
+        what: they are.
+        quiet: says nothing.
+    """
+
+    def __init__(self, total: int, what: str, *, quiet: bool = False) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.total, self.what, self.quiet = total, what, quiet
+        self.last = time.monotonic()
+        self.bar = Progress(
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console(sys.stderr),
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self.task = self.bar.add_task(what, total=total)
+
+    def __enter__(self) -> Meter:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def __call__(self, done: float) -> None:
+        """So many are done; parts of one count."""
+        self.bar.update(self.task, completed=done)
+        now = time.monotonic()
+        if self.bar.disable and not self.quiet and now - self.last > _LINE_SECONDS:
+            self.last = now
+            tell(f"{self.what}: {done:.1f} of {self.total}")

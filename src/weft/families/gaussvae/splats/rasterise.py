@@ -1,0 +1,90 @@
+"""Splats to pictures: one function over all forms of the computation."""
+
+# N splats, H x W pixels
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from weft.errors import UsageError
+from weft.families.gaussvae.forms.dispatch import rendered
+from weft.families.gaussvae.splats.geometry import COLUMNS, LAYOUTS, SAMPLINGS, Frame
+from weft.nn.precision import full_precision, widened
+
+BLENDS = ("normalised", "sum")
+
+CUT = 3.5
+"""How far a splat reaches, in standard deviations. Fit and decode by the same."""
+
+
+def render(
+    splats: Tensor,
+    height: int,
+    width: int,
+    *,
+    layout: str = "logcov",
+    blend: str = "normalised",
+    topk: int = 0,
+    sampling: str = "centre",
+    size: tuple[int, int] | None = None,
+    cut: float = CUT,
+    form: str = "auto",
+) -> Tensor:
+    """Pictures of splats, in float32 or float64 whatever autocast says; differentiable once.
+
+    w_n(p) = exp(-d' Q_n d / 2), I(p) = sum_n w_n c_n / (sum_n w_n + 1e-4), or without the divisor
+    for `blend="sum"`. Colours are not clamped. All forms give one picture up to rounding.
+
+    Args:
+        splats: (..., N, 8).
+        height, width: H and W, pixels.
+        layout: `logcov` (x, y, m, a, b, r, g, b) or `rs` (x, y, s1, s2, theta, r, g, b), see
+            `geometry.ellipses`, which says what is clamped.
+        blend: `normalised` or `sum`.
+        topk: only the so many largest weights of each pixel count; 0 for all.
+        sampling: `centre` puts x at pixel x W - 1/2, `corner`, as files of Image-GS, at x W.
+        size: (height, width) of the picture whose pixels the splats' shapes are counted in; the
+            rendered one by default.
+        cut: how far a splat reaches, in sigmas, rows rounded out to 8 pixels. With `math.inf` all
+            splats reach all pixels, and the work grows from the splats' area to N H W.
+        form: `auto`, the fastest that is here and can do it, or `dense`, `gemm`, `sdpa`,
+            `native` (float32 on a CPU), `triton` (float32 on a GPU).
+
+    Returns: (..., 3, H, W).
+
+    Raises:
+        UsageError: if an option is unknown or out of range, or `form` cannot do what is asked.
+        MissingExtra: if `form` needs a package that is not here.
+    """
+    for name, value, known in (
+        ("layout", layout, LAYOUTS),
+        ("blend", blend, BLENDS),
+        ("sampling", sampling, SAMPLINGS),
+    ):
+        if value not in known:
+            raise UsageError(f"unknown {name} `{value}`", expected=f"one of {', '.join(known)}")
+    if splats.dim() < 2 or splats.shape[-1] != COLUMNS:
+        raise UsageError(f"splats of shape {tuple(splats.shape)}", expected=f"(..., N, {COLUMNS})")
+    high, wide = size or (height, width)
+    if min(height, width, high, wide) < 1 or topk < 0 or not cut > 0:
+        raise UsageError(
+            f"a picture of {height} x {width} pixels, size {size}, topk {topk}, cut {cut}",
+            expected="at least one pixel, topk >= 0, cut > 0",
+        )
+    frame = Frame(
+        layout=LAYOUTS.index(layout),
+        height=height,
+        width=width,
+        high=high,
+        wide=wide,
+        shift=0.5 if sampling == "centre" else 0.0,
+        cut=float(cut),
+        normalised=blend == "normalised",
+        # As many as there are is all.
+        topk=topk if topk < splats.shape[-2] else 0,
+    )
+    with full_precision(splats.device):
+        flat = widened(splats).reshape(math.prod(splats.shape[:-2]), *splats.shape[-2:])
+        return rendered(flat, frame, form).view(*splats.shape[:-2], 3, height, width)

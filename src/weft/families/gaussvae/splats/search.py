@@ -1,0 +1,121 @@
+"""How many splats a picture needs: the smallest number that reaches a PSNR, or that bits allow."""
+
+# N splats, H x W pixels
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from weft.errors import UsageError
+from weft.families.gaussvae.splats.fit import Fitted, How, begin, judged
+from weft.families.gaussvae.splats.quantise import Bits, bits_of
+from weft.families.gaussvae.splats.result import Result, results_of
+
+_FIRST_PIXELS = 32
+"""A search begins with about so many pixels to a splat."""
+
+
+def ladder(height: int, width: int) -> list[int]:
+    """The numbers of splats that are tried: of grids whose cells are as wide as high.
+
+    It ends where the splats' numbers are as many as the picture's.
+    """
+    rungs: set[int] = set()
+    rows = 1
+    while True:
+        count = rows * max(1, round(rows * width / height))
+        if 8 * count > 3 * height * width and rungs:
+            return sorted(rungs)
+        rungs.add(count)
+        rows += 1
+
+
+def affordable(height: int, width: int, most: int, bits: Bits) -> int:
+    """The most splats that take no more than so many bits.
+
+    Raises:
+        UsageError: not even one does.
+    """
+    within = [count for count in ladder(height, width) if bits_of(count, bits) <= most]
+    if not within:
+        raise UsageError(
+            f"{most} bits hold no splat of {bits_of(1, bits)}",
+            where="--bits",
+            expected=f"at least {bits_of(1, bits)}, or fewer bits a number (--quantise)",
+        )
+    return within[-1]
+
+
+@dataclass
+class _Search:
+    """One picture's: rungs below `low` did not reach what is wanted, `high` did."""
+
+    next: int
+    low: int = -1
+    high: int | None = None
+    best: Result | None = None
+    seconds: float = 0.0
+
+
+def smallest(
+    images: Tensor, wanted: float, how: How, told: Callable[[float], object]
+) -> list[Result]:
+    """For each picture the fit with the smallest number of splats that has the wanted PSNR.
+
+    PSNR is taken to rise with N: the search doubles until it is reached, and halves what is
+    between. Where all numbers fall short, the fit with the most.
+
+    Args:
+        images: (M, 3, H, W) in [0, 1], of one size.
+        wanted: decibels.
+        how: of each fit; its number of splats is not looked at.
+        told: called after each round with how many pictures are done.
+    """
+    rungs = ladder(*images.shape[-2:])
+    first = next(
+        (i for i, n in enumerate(rungs) if n * _FIRST_PIXELS >= images[0, 0].numel()),
+        len(rungs) - 1,
+    )
+    searches = [_Search(first) for _ in images]
+    while open_ := [i for i, one in enumerate(searches) if one.next >= 0]:
+        rounds = defaultdict(list)
+        for index in open_:
+            rounds[searches[index].next].append(index)
+        for rung, members in rounds.items():
+            found = _fits(images[members], replace(how, splats=rungs[rung]))
+            for index, result in zip(members, found, strict=True):
+                _note(searches[index], rung, result, wanted, rungs)
+        told(sum(one.next < 0 for one in searches))
+    return [replace(one.best, seconds=one.seconds) for one in searches if one.best is not None]
+
+
+def _note(search: _Search, rung: int, result: Result, wanted: float, rungs: Sequence[int]) -> None:
+    """Takes what a rung has shown into account; the next one is -1 where the search is over."""
+    search.seconds += result.seconds
+    if result.psnr >= wanted:
+        search.high, search.best = rung, result
+    else:
+        search.low = rung
+        if search.high is None:
+            search.best = result
+    if search.high is None:
+        last = len(rungs) - 1
+        above = next((i for i, n in enumerate(rungs) if n >= 2 * rungs[rung]), last)
+        search.next = above if rung < last else -1
+    else:
+        middle = (search.low + search.high) // 2
+        search.next = middle if middle > search.low else -1
+
+
+def _fits(images: Tensor, how: How) -> list[Result]:
+    began = time.perf_counter()
+    under_way = begin(images, how)
+    while under_way.left:
+        under_way.advance(under_way.left)
+    found: Fitted = judged(under_way, images)
+    return results_of(found, time.perf_counter() - began)

@@ -1,0 +1,179 @@
+"""Trains an autoencoder of splat sets."""
+
+# B batch, N splats, L latents, H x W pixels
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from weft.data.random import stream
+from weft.data.source import Batch, DataSpec, Splits
+from weft.families.gaussvae.config import Config
+from weft.families.gaussvae.data import data_meaning, data_spec, load_splits, load_statistics
+from weft.families.gaussvae.model import SplatVAE, build
+from weft.families.gaussvae.objective import picture_error, reconstruction, weighted
+from weft.families.gaussvae.pictures.task import PictureTask
+from weft.families.gaussvae.score.held_out import METRICS, Latents, held_out
+from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource
+from weft.families.gaussvae.splats.rasterise import render
+from weft.families.gaussvae.terms.groups import GROUPS
+from weft.families.gaussvae.terms.posterior import beta_at, bounded, divergence, kl_term, sampled
+from weft.nn.precision import widened
+from weft.task.context import Context
+from weft.task.metric import Metric
+from weft.task.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class GaussTask(Task[Config, SplatVAE, SplatSource]):
+    """Compressing splat sets into latents, and back."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The monitored one selects; then losses, what they explain, latents, pictures."""
+        first = [metric for metric in METRICS if metric.name == self.config.monitor]
+        return (*first, *(metric for metric in METRICS if metric not in first))
+
+    @cached_property
+    def meaning(self) -> Meaning:
+        """What the numbers of the run's splats mean."""
+        return data_meaning(self.config)
+
+    @cached_property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch, by which beta rises."""
+        return self.spec().batches_per_epoch
+
+    def spec(self) -> DataSpec:
+        """Shapes and sizes, from headers only."""
+        return data_spec(self.config)
+
+    def data(self) -> Splits[SplatSource]:
+        """Splat sets, and their pictures where they are kept."""
+        return load_splits(self.config)
+
+    def model(self, spec: DataSpec) -> SplatVAE:
+        """The chosen nets, without the statistics of the data, which `prime` gives.
+
+        Raises:
+            ConfigError: sizes do not come out even.
+        """
+        return build(self.config, spec.fields["splats"].shape[0], self.meaning.cells)
+
+    def prime(self, model: SplatVAE, data: Splits[SplatSource]) -> None:
+        """Gives the model the mean and deviation of the training splats."""
+        mean, std = load_statistics(self.config, data.train.fields["splats"])
+        model.mean.copy_(mean)
+        model.std.copy_(std)
+
+    def draw(self, batch: Batch, ctx: Context) -> Batch:
+        """Adds the noise of the latents, (B, L)."""
+        splats = batch["splats"]
+        shape = (len(splats), self.config.latent_dim)
+        noise = torch.randn(shape, generator=ctx.generator("epsilon"), device=splats.device)
+        return {**batch, "epsilon": noise}
+
+    def loss(self, model: SplatVAE, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
+        """Reconstruction + beta KL; logged: both, the groups' errors, and beta.
+
+        Args:
+            model: made by `model`.
+            batch: `splats` (B, N, 8), `epsilon` (B, L), perhaps `image` (B, 3, H, W).
+            ctx: where training stands.
+        """
+        config = self.config
+        wanted = model.standardised(batch["splats"])
+        mean, log_var = (widened(part) for part in model.encode(wanted))
+        log_var = bounded(log_var, config.kl)
+        found = widened(model.decode(sampled(mean, log_var, batch["epsilon"])))
+        groups = GROUPS[config.data.layout]
+        recon = reconstruction(
+            found,
+            wanted,
+            groups,
+            weighted(config.loss, config.weights, groups),
+            self._share_of_pictures(ctx.progress),
+            lambda: self._picture_error(model, found, batch),
+        )
+        kl = kl_term(divergence(mean, log_var), config.kl, ctx.progress)
+        beta = beta_at(config.beta, ctx.step // self.epoch_steps)
+        # At beta 0 a KL that overflows must not turn the loss into 0 x inf.
+        loss = recon.loss + beta * kl if beta else recon.loss
+        if not ctx.log:
+            return loss, {}
+        terms = {"total_loss": loss, "recon_loss": recon.total, "kl_loss": kl}
+        terms |= {f"loss_{name}": error for name, error in recon.groups.items()}
+        return loss, {**terms, "beta": loss.new_tensor(beta)}
+
+    def _share_of_pictures(self, progress: float) -> float:
+        """How much of the loss is the picture's error."""
+        if self.config.loss == "mixed":
+            return min(1.0, progress / self.config.render.ramp)
+        return float(self.config.loss == "render")
+
+    def _picture_error(self, model: SplatVAE, found: Tensor, batch: Batch) -> Tensor:
+        config = self.config.render
+        wanted = self.pictures(batch)
+        return picture_error(self.drawn(model.raw(found)), wanted, config.gain, config.ssim)
+
+    def drawn(self, splats: Tensor) -> Tensor:
+        """Raw splats (B, N, 8) of the run's layout as pictures (B, 3, H, W)."""
+        meaning, config = self.meaning, self.config
+        return render(
+            splats,
+            *meaning.size,
+            layout=config.data.layout,
+            blend=config.render.blend or meaning.blend,
+            sampling=meaning.sampling,
+            form=config.render.form,
+        )
+
+    def pictures(self, batch: Batch) -> Tensor:
+        """The pictures of a batch (B, 3, H, W) in [0, 1]; those of its splats if none are kept."""
+        if "image" in batch:
+            return batch["image"].float() / 255
+        return self.drawn(batch["splats"])
+
+    def evaluate(self, model: SplatVAE, source: SplatSource, ctx: Context) -> dict[str, float]:
+        """Losses, explained variance, latents and pictures over all of `source`."""
+        config = self.config
+        beta = beta_at(config.beta, max(0, ctx.step - 1) // self.epoch_steps)
+        noise = ctx.generator("held-out") if config.eval.sampled else None
+
+        def latents(splats: Tensor) -> Latents:
+            mean, log_var = (widened(part) for part in model.encode(model.standardised(splats)))
+            log_var = bounded(log_var, config.kl)
+            z = mean
+            if noise is not None:
+                draws = torch.randn(mean.shape, generator=noise, device=mean.device)
+                z = sampled(mean, log_var, draws)
+            return Latents(mean, divergence(mean, log_var), widened(model.decode(z)))
+
+        return held_out(self, model, source, latents, beta, ctx.progress)
+
+    def sample(
+        self, model: SplatVAE, data: Splits[SplatSource], ctx: Context
+    ) -> Iterator[tuple[str, str, Figure]]:
+        """Originals, fits with their ellipses, reconstructions, interpolations, prior samples."""
+        from weft.families.gaussvae.figures import report
+
+        draws = stream(ctx.seed, ctx.step, "sample")
+        yield from report.pictures(self, model, data.shown, draws)
+
+    def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
+        """The groups' errors over time, beside what knowing nothing costs."""
+        from weft.families.gaussvae.figures import report
+
+        yield from report.curves(history)
+
+
+def task_of(config: Config) -> type[GaussTask | PictureTask]:
+    """The task of a config: learning from splats, or from pixels."""
+    return PictureTask if config.arch == "image" else GaussTask

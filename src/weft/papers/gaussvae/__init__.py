@@ -1,0 +1,1 @@
+"""The command lines of the GaussVAE repository: its two training scripts and their configs."""

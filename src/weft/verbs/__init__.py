@@ -1,0 +1,1 @@
+"""Commands of families that need more than a family may import: runs, tables, pages."""

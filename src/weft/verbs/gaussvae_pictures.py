@@ -1,0 +1,149 @@
+"""`weft compress` and `weft decompress`: pictures as files of a model's latents, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from weft.errors import UsageError
+from weft.terminal import show, show_table
+
+Model = Annotated[
+    Path,
+    typer.Option(
+        "--model",
+        metavar="RUN|FILE",
+        help="A run, or the compressor.safetensors that compressing by a run leaves in it.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+_SUFFIX = ".lat"
+
+
+def compress(
+    pictures: Annotated[list[Path], typer.Argument(metavar="IMG...", help="Pictures of any size.")],
+    model: Model,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|FOLDER", help="Where to; beside the pictures if unset."),
+    ] = None,
+    step: Annotated[
+        float,
+        typer.Option(
+            min=0.5,
+            max=127.5,
+            help="Step of the quantiser in mean posterior deviations, a multiple of 1/2: larger is "
+            "smaller files.",
+        ),
+    ] = 4.0,
+    refine: Annotated[
+        int, typer.Option(min=0, help="Steps that make each latent better for its picture.")
+    ] = 10,
+    as_json: Json = False,
+) -> None:
+    """Compress pictures into .lat files, and tell bits per pixel and PSNR."""
+    import numpy as np
+
+    from weft.atomic import atomic_writer
+    from weft.data.pictures import decoding
+    from weft.families.gaussvae.codec import container
+    from weft.families.gaussvae.codec.compressor import HALVES, psnr
+    from weft.families.gaussvae.codec.entropy import coder
+    from weft.verbs.gaussvae_compressors import opened
+
+    coder()
+    halves = round(step * HALVES)
+    if halves != step * HALVES:
+        raise UsageError(f"--step {step:g}", expected="a multiple of 1/2, such as 4 or 2.5")
+    targets = _targets(pictures, out, _SUFFIX)
+    compressor = opened(model, fit=True)
+    rows = []
+    with decoding("the command line") as decode:
+        for path, target in zip(pictures, targets, strict=True):
+            wanted = np.asarray(decode(path))
+            content = compressor.compress(wanted, halves=halves, refinement=refine)
+            found = compressor.decompress(*container.unpack(content, target), str(target))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_writer(target) as file:
+                file.write(content)
+            height, width = wanted.shape[:2]
+            rows.append(
+                {
+                    "file": str(target),
+                    "pixels": f"{width}x{height}",
+                    "bytes": len(content),
+                    "header": container.HEADER_BYTES,
+                    "bits/pixel": 8 * len(content) / (height * width),
+                    "PSNR": psnr(found, wanted),
+                }
+            )
+    _print(rows, as_json)
+
+
+def decompress(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.lat...", help="Compressed files.")],
+    model: Model,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|FOLDER", help="Where to; beside the files if unset."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Decompress .lat files into PNG pictures, the same bytes on every machine's CPU."""
+    from PIL import Image
+
+    from weft.atomic import replacing
+    from weft.families.gaussvae.codec import container
+    from weft.families.gaussvae.codec.entropy import coder
+    from weft.verbs.gaussvae_compressors import opened
+
+    coder()
+    targets = _targets(files, out, ".png")
+    compressor = opened(model)
+    rows = []
+    for path, target in zip(files, targets, strict=True):
+        header, payload = container.read(path)
+        picture = compressor.decompress(header, payload, str(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
+            Image.fromarray(picture).save(temporary, "PNG")
+        height, width = header.size
+        rows.append({"file": str(target), "pixels": f"{width}x{height}"})
+    _print(rows, as_json)
+
+
+def _targets(sources: Sequence[Path], out: Path | None, suffix: str) -> list[Path]:
+    """Where the result of each source goes.
+
+    Raises:
+        UsageError: several would go to one file.
+    """
+    if out is not None and out.suffix == suffix and not out.is_dir():
+        targets = [out] * len(sources)
+    else:
+        targets = [(out or path.parent) / f"{path.stem}{suffix}" for path in sources]
+    if twice := next((target for target in targets if targets.count(target) > 1), None):
+        raise UsageError(
+            f"{targets.count(twice)} of {len(sources)} files would be written to one",
+            where=str(twice),
+            expected="a folder, and names that differ",
+        )
+    return targets
+
+
+def _print(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """One row a file."""
+    from weft.reports.tables import Column, Table, rich_table
+
+    if as_json:
+        show(json.dumps(rows, indent=2))
+        return
+    columns = tuple(
+        Column(key, role="text" if isinstance(value, str) else "value")
+        for key, value in rows[0].items()
+    )
+    show_table(rich_table(Table(columns, tuple(dict(row) for row in rows))))

@@ -1,0 +1,184 @@
+"""The native form gives the same numbers in any company, and is missed by nobody."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from weft.errors import MissingExtra, UsageError
+from weft.families.gaussvae.forms import dispatch
+from weft.families.gaussvae.splats.rasterise import render
+
+pytest.importorskip("numba")
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def splats(pictures: int, count: int) -> Tensor:
+    found = torch.rand(pictures, count, 8, generator=torch.Generator().manual_seed(0))
+    found[..., 2] = 2 * found[..., 2] + 1
+    found[..., 3:5] -= 0.5
+    return found
+
+
+def drawn(some: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
+    free = some.clone().requires_grad_()
+    pictures = render(free, size, size, topk=topk, form="native")
+    pictures.square().sum().backward()
+    assert free.grad is not None
+    return pictures.detach(), free.grad
+
+
+@pytest.mark.parametrize("most", [1, 4, 32, 33, 1000])
+def test_no_splat_reaches_beyond_the_last_pixel(most: int) -> None:
+    from weft.families.gaussvae.forms.kernels import _from, _until
+
+    just_below = np.nextafter(np.float32(most), np.float32(0))
+    for value in (just_below, np.float32(most), np.float32(np.inf), np.float32(np.nan)):
+        assert _until(value, most) == most
+        assert 0 <= _from(value, most) <= most
+    for value in (np.float32(-1e-9), np.float32(-5), np.float32(-np.inf)):
+        assert _from(value, most) == _until(value, most) == 0
+
+
+any_float = st.floats(width=32)
+
+
+@given(any_float, any_float, any_float, any_float, any_float, st.sampled_from([3.5, math.inf]))
+def test_whatever_a_splat_is_it_stays_in_the_picture(
+    x: float, a: float, b: float, c: float, dy: float, cut: float
+) -> None:
+    from weft.families.gaussvae.forms.kernels import _rows, _span
+
+    numbers = [np.float32(each) for each in (x, a, b, c)]
+    first, last = _span(*numbers, np.float32(dy), np.float32(cut), 24)
+    assert 0 <= first <= 24 and 0 <= last <= 24 and first % 8 == last % 8 == 0
+    first, last = _rows(*numbers, np.float32(cut), 3, 9)
+    assert first >= 3 and last <= 9
+
+
+@pytest.mark.parametrize("topk", [0, 2])
+def test_a_picture_does_not_depend_on_how_many_are_drawn(topk: int) -> None:
+    some = splats(5, 20)
+    together = drawn(some, 20, topk)
+    for m in range(5):
+        alone = drawn(some[m : m + 1], 20, topk)
+        assert all(torch.equal(a[0], b[m]) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("pictures", [1, 3])
+def test_no_number_depends_on_threads(threads: None, pictures: int) -> None:
+    # Large enough for several bands of rows and several parts of the splats.
+    some = splats(pictures, 300)
+    torch.set_num_threads(1)
+    once = drawn(some, 160)
+    for count in (2, 5):
+        torch.set_num_threads(count)
+        assert all(torch.equal(a, b) for a, b in zip(once, drawn(some, 160), strict=True))
+
+
+def test_slopes_may_come_in_any_strides() -> None:
+    some = splats(2, 6).requires_grad_()
+    pictures = render(some, 10, 12, form="native")
+    pull = torch.rand(12, 10, 3, 2)
+    (strided,) = torch.autograd.grad((pictures * pull.permute(3, 2, 1, 0)).sum(), some)
+    again = render(some, 10, 12, form="native")
+    (plain,) = torch.autograd.grad((again * pull.permute(3, 2, 1, 0).contiguous()).sum(), some)
+    assert torch.equal(strided, plain)
+
+
+def test_another_kind_of_numbers_takes_a_portable_form_silently() -> None:
+    some = splats(1, 5).double()
+    assert render(some, 8, 8).dtype == torch.float64
+    with pytest.raises(UsageError, match="float64"):
+        render(some, 8, 8, form="native")
+
+
+def test_without_numba_the_portable_form_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = splats(1, 5)
+    native = render(some, 8, 8)
+    monkeypatch.setattr(dispatch, "has_numba", lambda: False)
+    dispatch._notice.cache_clear()
+    with pytest.warns(UserWarning, match=r"weft\[splats\]"):
+        portable = render(some, 8, 8)
+    torch.testing.assert_close(portable, native, rtol=0, atol=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        render(some, 8, 8)
+        render(some, 8, 8, topk=2)
+    with pytest.raises(MissingExtra, match="numba"):
+        render(some, 8, 8, form="native")
+
+
+SCRIPT = """
+import os, sys, torch
+import weft
+assert "numba" not in sys.modules
+from weft.families.gaussvae import render
+assert "numba" not in sys.modules
+torch.set_num_threads(2)
+given = torch.rand(4, 30, 8, generator=torch.Generator().manual_seed(0))
+def step():
+    free = some.clone().requires_grad_()
+    picture = render(free, 24, 24, form="native")
+    picture.sum().backward()
+    return picture, free.grad
+before = step()
+child = os.fork()
+same = all(torch.equal(a, b) for a, b in zip(before, step()))
+if child == 0:
+    os._exit(0 if same else 3)
+assert same and os.waitpid(child, 0)[1] == 0
+"""
+
+
+def run(script: str, **environment: str) -> None:
+    kept = {name: value for name, value in os.environ.items() if name != "HOME"}
+    subprocess.run([sys.executable, "-c", script], env=kept | environment, check=True, timeout=300)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_forked_process_draws_on(tmp_path: Path) -> None:
+    run(SCRIPT, HOME=str(Path.home()))
+
+
+def test_machine_code_that_others_may_write_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from weft.families.gaussvae.forms import compiled
+
+    monkeypatch.setattr(compiled._CONFIG, "CACHE_DIR", str(tmp_path))
+    compiled._folder.cache_clear()
+    folder = Path(compiled._folder())
+    assert folder.parent == tmp_path
+    folder.chmod(0o777)
+    compiled._folder.cache_clear()
+    assert compiled._folder() == ""
+    compiled._folder.cache_clear()
+
+
+@pytest.mark.slow
+def test_machine_code_is_kept_where_one_may_write_and_nowhere_else(tmp_path: Path) -> None:
+    script = SCRIPT.partition("child =")[0]
+    run(script, NUMBA_CACHE_DIR=str(tmp_path / "chosen"))
+    assert list((tmp_path / "chosen").rglob("*.nbi"))
+    (tmp_path / "file").touch()
+    run(script, WEFT_CACHE=str(tmp_path / "file"))
