@@ -353,7 +353,10 @@ def test_hooks_see_what_they_saw() -> None:
 def test_half_precision_is_near_the_loops() -> None:
     model, x, behind = make("whole")
     expected = by_loops(copy.deepcopy(model), x, behind, "trace")
-    ours = learn(convert(model.bfloat16(), gate="trace", **TRACE), x.bfloat16())
+    model, x = model.bfloat16(), x.bfloat16()
+    before = outputs(model, x)
+    ours = learn(convert(model, gate="trace", **TRACE), x)
+    assert all(map(torch.equal, outputs(model, x), before))
     for key, update in expected.items():
         assert ours[key].dtype == torch.bfloat16
         assert float((ours[key] - update).norm() / update.norm()) < 6e-2
