@@ -10,9 +10,9 @@ from weft.families.cet.options.aliases import ALIASES
 from weft.lazy import lazy
 
 if TYPE_CHECKING:
-    from weft.families.cet.trace.conversion import convert, revert
+    from weft.families.cet.trace.conversion import convert, revert, summary
 
-__all__ = ["FAMILY", "convert", "revert"]
+__all__ = ["FAMILY", "convert", "revert", "summary"]
 
 FAMILY = Family(
     name="cet",
@@ -25,4 +25,4 @@ FAMILY = Family(
     aliases=ALIASES,
 )
 
-__getattr__ = lazy(__name__, {"convert": ".trace.conversion", "revert": ".trace.conversion"})
+__getattr__ = lazy(__name__, dict.fromkeys(("convert", "revert", "summary"), ".trace.conversion"))

@@ -109,8 +109,11 @@ class ReadAvgPool2d(nn.AvgPool2d):
         """As `nn.AvgPool2d`; behind a ReLU that is read, faster and to rounding."""
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return super().forward(x)
-        reading = getattr(_maker(x), "relu", None)
-        if not isinstance(reading, Reading):
+        node = x.grad_fn
+        if node is None or node.name() != "ReluBackward0":
+            return super().forward(x)
+        reading = _of_layer(node.next_functions[0][0])
+        if reading is None:
             return super().forward(x)
         out: Tensor = _Pool.apply(x, reading, geometry(self))
         return out
@@ -134,18 +137,26 @@ def read_functions(model: nn.Module, args: Any, output: Any) -> None:
         for below, _ in node.next_functions:
             if below is None:
                 continue
-            reading = getattr(below, "layer", None)
-            if node.name() == "ReluBackward0" and isinstance(reading, Reading):
-                node.register_hook(partial(_called, reading))
+            reading = _of_layer(below) if node.name() == "ReluBackward0" else None
+            if reading is not None and reading.mask is not None:
+                node.register_hook(partial(_called, reading, reading.mask))
             if below not in seen:
                 seen.add(below)
                 todo.append(below)
 
 
-def _called(reading: Reading, handed: tuple[Tensor, ...], errors: tuple[Tensor, ...]) -> None:
+def _called(
+    reading: Reading, mask: Tensor, handed: tuple[Tensor, ...], errors: tuple[Tensor, ...]
+) -> None:
     """Hook behind the backward pass of a ReLU that is a function call."""
-    if reading.mask is not None:
-        reading.gated(reading.mask.to(errors[0].dtype), errors[0], handed[0])
+    reading.gated(mask.to(errors[0].dtype), errors[0], handed[0])
+
+
+def _passed(
+    reading: Reading, hidden: Tensor, handed: tuple[Tensor, ...], errors: tuple[Tensor, ...]
+) -> None:
+    """Hook behind the backward pass of a ReLU module."""
+    reading.gated(hidden, errors[0], handed[0])
 
 
 def geometry(pool: nn.AvgPool2d) -> Pool:
@@ -166,10 +177,12 @@ def pair(size: int | tuple[int, ...]) -> tuple[int, int]:
 
 
 def _relu(x: Tensor, inplace: bool) -> Tensor:
-    reading = getattr(_maker(x), "layer", None)
-    if not isinstance(reading, Reading):
-        return functional.relu(x, inplace)
-    out: Tensor = _ReLU.apply(x, reading, inplace)
+    reading = _of_layer(x.grad_fn)
+    out = functional.relu(x, inplace)
+    if reading is not None and out.grad_fn is not None:
+        # A hook costs a third of an autograd function. It holds no part of the graph, which would
+        # then hold itself.
+        out.grad_fn.register_hook(partial(_passed, reading, out.detach()))
     return out
 
 
@@ -177,31 +190,15 @@ def _relu(x: Tensor, inplace: bool) -> Tensor:
 _apart = torch.compiler.disable(_relu)
 
 
-def _maker(x: Tensor) -> Any:
-    """The node of autograd's graph that made `x`; hooks on a module's backward pass make none."""
-    node = x.grad_fn
+def _of_layer(node: Any) -> Reading | None:
+    """Of the layer that is this node of autograd's graph, or stands right behind it.
+
+    Hooks on a module's backward pass make nodes of their own, which compute nothing.
+    """
     while node is not None and type(node).__name__ == "BackwardHookFunctionBackward":
         node = node.next_functions[0][0]
-    return node
-
-
-class _ReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, reading: Reading, inplace: bool) -> Tensor:
-        if inplace:
-            ctx.mark_dirty(x)
-        out = x.relu_() if inplace else x.relu()
-        ctx.save_for_backward(out)
-        ctx.relu = reading
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
-        (hidden,) = ctx.saved_tensors
-        handed = aten.threshold_backward(error, hidden, 0)
-        ctx.relu.gated(hidden, error, handed)
-        return handed, None, None
+    reading = getattr(node, "layer", None)
+    return reading if isinstance(reading, Reading) else None
 
 
 class _Pool(torch.autograd.Function):

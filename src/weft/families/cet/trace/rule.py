@@ -179,7 +179,9 @@ class _Traced(torch.autograd.Function):
         elif ungated or rule.gate == "both":
             post, pre = _pair(matrix, delta, arrived), stored
             if not ungated:
-                post = opened(post, hidden, None)
+                post = torch.ops.aten.threshold_backward.grad_input(
+                    post, hidden, 0, grad_input=post
+                )
         else:
             post, pre = opened(_pair(matrix, grad, arrived), hidden, pool), stored
         total = None

@@ -270,6 +270,19 @@ def test_a_function_call_outside_the_models_own_pass_is_told(
     assert "gate=error" in repr(model.chain[0])
 
 
+@pytest.mark.parametrize("gate", ["trace", "both"])
+def test_a_layer_in_two_places_learns_what_two_layers_would_together(gate: Any) -> None:
+    torch.manual_seed(0)
+    layer, relu, x = nn.Linear(4, 4).double(), nn.ReLU(), rows()
+    apart = nn.Sequential(copy.deepcopy(layer), nn.ReLU(), copy.deepcopy(layer), nn.ReLU())
+    shared = nn.Sequential(layer, relu, layer, relu)
+    both = learn(convert(apart, gate=gate, **TRACE), x)
+    ours = learn(convert(shared, gate=gate, **TRACE), x)
+    for kind in ("weight", "bias"):
+        torch.testing.assert_close(ours[f"0.{kind}"], both[f"0.{kind}"] + both[f"2.{kind}"])
+    assert not torch.allclose(both["0.weight"], both["2.weight"])
+
+
 def test_tracing_a_model_runs_none_of_its_code_on_the_model_itself() -> None:
     class Counting(nn.Module):
         def __init__(self) -> None:
@@ -353,7 +366,10 @@ def test_hooks_see_what_they_saw() -> None:
 def test_half_precision_is_near_the_loops() -> None:
     model, x, behind = make("whole")
     expected = by_loops(copy.deepcopy(model), x, behind, "trace")
-    ours = learn(convert(model.bfloat16(), gate="trace", **TRACE), x.bfloat16())
+    model, x = model.bfloat16(), x.bfloat16()
+    before = outputs(model, x)
+    ours = learn(convert(model, gate="trace", **TRACE), x)
+    assert all(map(torch.equal, outputs(model, x), before))
     for key, update in expected.items():
         assert ours[key].dtype == torch.bfloat16
         assert float((ours[key] - update).norm() / update.norm()) < 6e-2
