@@ -169,7 +169,8 @@ def _of_frame_by_chunks(
     constant = -by_grad * of_bias / (len(r) * pixels) - by_r * mean.double()
     factors = [each.to(r.dtype).repeat(pixels) for each in (constant, by_grad, by_r)]
     flat = (each.permute(0, 2, 3, 1).flatten(1) for each in (grad, r, out))
-    for g, part, o in zip(*(each.split(max(1, _ROWS // pixels)) for each in flat), strict=True):
+    # Nothing is added up here: parts need but lie in the cache.
+    for g, part, o in zip(*(each.split(max(1, 8 * _ROWS // pixels)) for each in flat), strict=True):
         torch.addcmul(factors[0], factors[1], g, out=o).addcmul_(factors[2], part)
         _aten.threshold_backward.grad_input(o, part, 0, grad_input=o)
     return of_weight.to(weight.dtype), of_bias.to(weight.dtype)
