@@ -64,20 +64,20 @@ class _RectifiedNorm(torch.autograd.Function):
     ) -> Tensor:
         # In place, as `nn.ReLU(inplace=True)` would; a layer that still needs x raises an error.
         r, y = x.detach(), torch.empty_like(x)
+        r.clamp_min_(0)
         kept = (norm.running_mean, norm.running_var) if norm.track_running_stats else (None, None)
         mean, scale = (weight.new_empty(frames, len(weight)) for _ in range(2))
-        for r_t, y_t, mean_t, scale_t in zip(
-            r.chunk(frames), y.chunk(frames), mean, scale, strict=True
-        ):
-            r_t.clamp_min_(0)
-            by: tuple[Tensor | None, Tensor | None, bool] = (*kept, True)
-            if _by_chunks(r_t):
-                mean_t[:], variance = _moments(r_t, *kept, norm.momentum)
-                scale_t[:] = (variance + norm.eps).rsqrt()
-                by = (mean_t, variance.to(mean_t.dtype), False)
+        variance: Tensor | None = None
+        if _by_chunks(r):
+            exact = _moments(r, frames)
+            _keep(*exact, r.numel() // r.shape[1] // frames, *kept, norm.momentum)
+            mean[:], variance = exact[0], exact[1].to(mean.dtype)
+            scale[:] = (exact[1] + norm.eps).rsqrt()
+        for t, (r_t, y_t) in enumerate(zip(r.chunk(frames), y.chunk(frames), strict=True)):
+            by = (*kept, True) if variance is None else (mean[t], variance[t], False)
             _aten.native_batch_norm.out(
                 r_t, weight, bias, *by, norm.momentum, norm.eps,
-                out=y_t, save_mean=mean_t, save_invstd=scale_t,
+                out=y_t, save_mean=mean[t], save_invstd=scale[t],
             )  # fmt: skip
         ctx.save_for_backward(r, weight, mean, scale)
         ctx.eps = norm.eps
@@ -87,13 +87,14 @@ class _RectifiedNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         r, weight, mean, scale = ctx.saved_tensors
+        if _by_chunks(r):
+            return *_backward_by_chunks(grad, r, weight, mean, scale), None, None
         of_x = torch.empty_like(r)
         of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(weight)
-        of_frame = _of_frame_by_chunks if _by_chunks(r) else _of_frame
         for r_t, grad_t, of_x_t, mean_t, scale_t in zip(
             *(whole.chunk(len(mean)) for whole in (r, grad, of_x)), mean, scale, strict=True
         ):
-            part = of_frame(grad_t, r_t, weight, mean_t, scale_t, ctx.eps, of_x_t)
+            part = _of_frame(grad_t, r_t, weight, mean_t, scale_t, ctx.eps, of_x_t)
             of_weight += part[0]
             of_bias += part[1]
         return of_x, of_weight, of_bias, None, None
@@ -124,52 +125,77 @@ def _by_chunks(r: Tensor) -> bool:
     return last and r.dtype in (torch.float32, torch.float64)
 
 
-def _chunks(r: Tensor) -> list[Tensor]:
-    """Some images of r each, of about `_ROWS` pixels."""
-    return list(r.split(max(1, _ROWS // r[0, 0].numel())))
+def _chunks(x: Tensor, frames: int) -> list[Tensor]:
+    """Some images of each frame of x, of about `_ROWS` pixels, frame after frame."""
+    few = max(1, _ROWS // x[0, 0].numel())
+    return [part for frame in x.chunk(frames) for part in frame.split(few)]
 
 
-def _moments(
-    r: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float | None
-) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of r (N, C, H, W), float64; moves the running ones."""
-    parts = _chunks(r)
+def _moments(r: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each frame's channels of r (N, C, H, W), float64 (T, C)."""
+    parts = _chunks(r, frames)
     found = [_aten.batch_norm_update_stats(part, None, None, 0.0) for part in parts]
-    means, variances = (torch.stack(each).double() for each in zip(*found, strict=True))
-    share = torch.tensor([len(part) / len(r) for part in parts], dtype=torch.float64)
-    mean = share @ means
-    variance = share @ (variances + (means - mean).square())
-    if running_mean is not None and running_var is not None:
-        assert momentum is not None, "nobody here averages over all batches"
-        count = r.numel() // r.shape[1]
-        for running, now in ((running_mean, mean), (running_var, variance * count / (count - 1))):
-            running.lerp_(now.to(running.dtype), momentum)
-    return mean, variance
+    means, variances = (
+        torch.stack(each).double().unflatten(0, (frames, -1)) for each in zip(*found, strict=True)
+    )
+    each = [len(part) * frames / len(r) for part in parts[: means.shape[1]]]
+    share = torch.tensor(each, dtype=torch.float64)[:, None]
+    mean = (share * means).sum(1)
+    return mean, (share * (variances + (means - mean[:, None]).square())).sum(1)
 
 
-def _of_frame_by_chunks(
-    grad: Tensor, r: Tensor, weight: Tensor, mean: Tensor, scale: Tensor, eps: float, out: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The same as `_of_frame`, with sums over pixels as of `_moments`.
+def _keep(
+    mean: Tensor,
+    variance: Tensor,
+    count: int,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    momentum: float | None,
+) -> None:
+    """Moves running statistics, if any, by those of one frame of `count` pixels after another."""
+    if running_mean is None or running_var is None:
+        return
+    assert momentum is not None, "nobody here averages over all batches"
+    for m, v in zip(mean.to(running_mean.dtype), variance.to(running_var.dtype), strict=True):
+        running_mean.lerp_(m, momentum)
+        running_var.lerp_(v * (count / (count - 1)), momentum)
+
+
+def _backward_by_chunks(
+    grad: Tensor, r: Tensor, weight: Tensor, mean: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of x, weight and bias, with sums over pixels as of `_moments`.
 
     d/dr = (grad - sum(grad) / n - (r - mean) scale sum(grad (r - mean) scale) / n) weight scale
     is linear in grad and r, and so is one pass over what still lies in the cache.
     """
+    frames, pixels = len(mean), r[0, 0].numel()
     grad = grad.contiguous(memory_format=torch.channels_last)
-    pixels = r[0, 0].numel()
-    parts = [
+    grads, parts = _chunks(grad, frames), _chunks(r, frames)
+    each = len(parts) // frames
+    found = [
         _aten.native_batch_norm_backward(
-            g, part, weight, None, None, mean, scale, True, eps, (False, True, True)
+            g, part, weight, None, None, mean[n // each], scale[n // each], True, 0.0,
+            (False, True, True),
         )[1:]
-        for g, part in zip(_chunks(grad), _chunks(r), strict=True)
-    ]
-    of_weight, of_bias = (torch.stack(each).double().sum(0) for each in zip(*parts, strict=True))
+        for n, (g, part) in enumerate(zip(grads, parts, strict=True))
+    ]  # fmt: skip
+    of_weight, of_bias = (
+        torch.stack(sums).double().unflatten(0, (frames, -1)).sum(1)
+        for sums in zip(*found, strict=True)
+    )
+    count = len(r) * pixels / frames
     by_grad = weight.double() * scale.double()
-    by_r = -by_grad * scale.double() * of_weight / (len(r) * pixels)
-    constant = -by_grad * of_bias / (len(r) * pixels) - by_r * mean.double()
-    factors = [each.to(r.dtype).repeat(pixels) for each in (constant, by_grad, by_r)]
-    flat = (each.permute(0, 2, 3, 1).flatten(1) for each in (grad, r, out))
-    for g, part, o in zip(*(each.split(max(1, _ROWS // pixels)) for each in flat), strict=True):
-        torch.addcmul(factors[0], factors[1], g, out=o).addcmul_(factors[2], part)
-        _aten.threshold_backward.grad_input(o, part, 0, grad_input=o)
-    return of_weight.to(weight.dtype), of_bias.to(weight.dtype)
+    by_r = -by_grad * scale.double() * of_weight / count
+    constant = -by_grad * of_bias / count - by_r * mean.double()
+    factors = (of.to(r.dtype).repeat(1, pixels) for of in (constant, by_grad, by_r))
+    of_x = torch.empty_like(r)
+    flat = [of.permute(0, 2, 3, 1).flatten(1).chunk(frames) for of in (grad, r, of_x)]
+    for c, g, k, *frame in zip(*factors, *flat, strict=True):
+        # Nothing is added up here: parts need but lie in the cache.
+        for grad_t, r_t, out in zip(
+            *(of.split(max(1, 8 * _ROWS // pixels)) for of in frame), strict=True
+        ):
+            torch.addcmul(c, g, grad_t, out=out).addcmul_(k, r_t)
+            _aten.threshold_backward.grad_input(out, r_t, 0, grad_input=out)
+    return of_x, of_weight.sum(0).to(weight.dtype), of_bias.sum(0).to(weight.dtype)
