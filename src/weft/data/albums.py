@@ -67,7 +67,8 @@ def album(
 
     Args:
         words: each a file, a folder (searched to its depths), a pattern with `*`, an npz file, or
-            a set of images or pictures of the catalogue. A path that exists wins over a name.
+            a set of images or pictures of the catalogue. A set's name wins over a folder of that
+            name, which is `./NAME`.
         split: of a set or an npz file: "train", "val" or "test"; by default the last of these
             that is there.
         root: folder to look for sets in before $WEFT_DATA and the cache.
@@ -127,7 +128,9 @@ def _named(
     word: str, decode: Decoder, split: str, root: str | Path | None, layout: Layout | None
 ) -> Iterator[Picture]:
     path = Path(word).expanduser()
-    if path.is_dir():
+    if word in SETS:
+        yield from _of_set(word, decode, split, root)
+    elif path.is_dir():
         inside = (each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
         for each in sorted(inside):
             yield _of_file(each, str(each.relative_to(path)), decode)
@@ -138,8 +141,6 @@ def _named(
     elif glob.has_magic(word):
         for match in sorted(glob.glob(str(path), recursive=True)):
             yield _of_file(Path(match), Path(match).name, decode)
-    elif word in SETS:
-        yield from _of_set(word, decode, split, root)
     else:
         known = [name for name, each in SETS.items() if each.kind in ("images", "pictures")]
         raise UsageError(

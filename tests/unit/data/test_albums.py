@@ -108,6 +108,12 @@ def test_sets_of_the_catalogue_come_by_name() -> None:
     assert len(album(["digits"], split="train")) == 1437
 
 
+def test_a_folder_that_is_called_like_a_set_is_not_taken_for_it(workspace: Path) -> None:
+    _png(Path("digits/a.png"))
+    assert len(album(["digits"])) == 360
+    assert [one.name for one in album(["./digits"])] == ["a"]
+
+
 def test_real_photographs_have_their_sizes(real_data: Path) -> None:
     for name, size in (("kodak", (512, 768)), ("bsds500-256", (256, 256))):
         if not (real_data / name).is_dir():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from hashlib import sha256
 
+import torch
 from torch import Tensor
 
-from weft.data.cache import Arrays, cached, checksum
+from weft.data.cache import cached, checksum
 from weft.families.gaussvae.baselines import linear_code, raw_splats
 from weft.families.gaussvae.baselines.file_formats import QUALITIES, jpeg, webp
 from weft.families.gaussvae.codec.entropy import coder
@@ -35,31 +36,36 @@ def known(train: Tensor, images: Tensor) -> Mapping[str, Curve]:
         MissingExtra: the entropy coder is not installed.
     """
     coder()
-    named = {PCA: "pca", "JPEG": "jpeg", "WebP": "webp", "raw splats": "splats"}
-    settings = (linear_code.STEPS, QUALITIES, raw_splats.LADDER, COMPONENTS, FITTED, _VERSION)
-    key = checksum(_digest(train), _digest(images), str(settings))
+    shown = channels_last(images)
 
-    def make() -> Arrays:
+    def linear() -> Curve:
         principal = Principal((3, *images.shape[-2:]), min(COMPONENTS, images[0].numel()))
         principal.fit(train)
-        shown = channels_last(images)
-        curves = {
-            "pca": linear_code.linear_code(principal, train, images),
-            "jpeg": jpeg(shown),
-            "webp": webp(shown),
-            "splats": raw_splats.raw_splats(train[:FITTED], images[:FITTED]),
-        }
-        return {
-            f"{name}_{field.name}": getattr(curve, field.name)
-            for name, curve in curves.items()
-            for field in fields(Curve)
-        }
+        return linear_code.linear_code(principal, train, images)
 
-    kept = cached("gaussvae-curves", key, make)
-    return {
-        name: Curve(*(kept[f"{short}_{field.name}"] for field in fields(Curve)))
-        for name, short in named.items()
+    both = _digest(train), _digest(images)
+    codes: Mapping[str, tuple[Callable[[], Curve], tuple[object, ...]]] = {
+        PCA: (linear, (*both, linear_code.STEPS, COMPONENTS)),
+        "JPEG": (lambda: jpeg(shown), (both[1], QUALITIES)),
+        "WebP": (lambda: webp(shown), (both[1], QUALITIES)),
+        "raw splats": (
+            lambda: raw_splats.raw_splats(_spread(train), _spread(images)),
+            (*both, raw_splats.LADDER, FITTED),
+        ),
     }
+    return {name: _kept(name, make, about) for name, (make, about) in codes.items()}
+
+
+def _kept(name: str, make: Callable[[], Curve], about: tuple[object, ...]) -> Curve:
+    """The curve of a code, from the cache if it is there."""
+    arrays = cached("gaussvae-curves", checksum(_VERSION, name, str(about)), lambda: vars(make()))
+    return Curve(*(arrays[field.name] for field in fields(Curve)))
+
+
+def _spread(images: Tensor) -> Tensor:
+    """As many pictures as splats are fitted to, evenly from first to last."""
+    count = min(FITTED, len(images))
+    return images[torch.linspace(0, len(images) - 1, count).round().long()]
 
 
 def _digest(images: Tensor) -> str:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from tests.unit.families.gaussvae.codec.cosines import pictures
 from weft import api
 from weft.families.gaussvae.baselines import file_formats, linear_code, raw_splats
+from weft.families.gaussvae.baselines import known as baselines
 from weft.families.gaussvae.baselines.known import PCA, known
 from weft.families.gaussvae.figures.rate_distortion import caption, figures
 from weft.families.gaussvae.score.bd_rate import Curve, bd_rate
@@ -17,6 +20,7 @@ from weft.families.gaussvae.score.bd_rate import Curve, bd_rate
 pytest.importorskip("constriction", reason="the extra `splats` is not installed")
 
 
+SPLATS = Curve(np.array([50.0, 90.0]), np.array([12.0, 15.0]), np.full(2, 232.0))
 WORDS = (
     "gaussvae/cifar10-rate", "data.dataset=own.npz", "picture.components=8", "latent_dim=4",
     "picture.width=8", "picture.splats=4", "batch_size=8", "steps=2", "eval.every=2 steps",
@@ -29,8 +33,7 @@ def config(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object
     """Of a run on small pictures, with a cache of its own."""
     monkeypatch.setenv("WEFT_CACHE", str(workspace / "cache"))
     # Fits have tests of their own, and take longer than all else.
-    splats = Curve(np.array([50.0, 90.0]), np.array([12.0, 15.0]), np.full(2, 232.0))
-    monkeypatch.setattr(raw_splats, "raw_splats", lambda train, images: splats)
+    monkeypatch.setattr(raw_splats, "raw_splats", lambda train, images: SPLATS)
     images, labels = pictures(60, (8, 8)).numpy(), np.arange(60) % 2
     np.savez("own.npz", train_images=images, train_labels=labels, test_images=images[:20] ^ 1,
              test_labels=labels[:20])  # fmt: skip
@@ -81,6 +84,23 @@ def test_known_codes_of_other_pictures_are_others(config: dict[str, object]) -> 
         assert not np.array_equal(one[name].psnr, other[name].psnr)
     assert bd_rate(one["JPEG"], one["JPEG"]) == 0
     assert len(one["WebP"].bits) == len(file_formats.QUALITIES)
+
+
+def test_splats_are_fitted_to_pictures_from_all_over_the_set(
+    config: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Tiles of a few large pictures follow each other: the first of them are of one picture.
+    seen = []
+
+    def code(train: Tensor, images: Tensor) -> Curve:
+        seen.append(images)
+        return SPLATS
+
+    monkeypatch.setattr(raw_splats, "raw_splats", code)
+    monkeypatch.setattr(baselines, "FITTED", 4)
+    images = pictures(10, (8, 8), seed=2)
+    known(pictures(40, (8, 8)), images)
+    assert torch.equal(seen[0], images[[0, 3, 6, 9]])
 
 
 @pytest.mark.slow
