@@ -58,6 +58,6 @@ def test_a_run_is_measured_by_the_files_it_makes(
 def test_what_is_no_run_of_pictures_or_too_few_items_is_refused(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["study", "gaussvae-rd", "none"]) == 1
+    assert main(["study", "gaussvae-rd", "none"]) == 2
     assert "there is no such run" in capsys.readouterr().err
     assert main(["study", "gaussvae-rd", "none", "--items", "1"]) == 2

@@ -290,7 +290,7 @@ class Config(FamilyConfig):
             "set `engine.nonfinite` to stop or `carry` to false",
         )
         yield Rule(
-            ("top_quantile", "batch_size"),
+            ("top_quantile", "batch_size", "input_accumulation"),
             self.kept_items < 2,
             f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: no error "
             "could meet the trace of another item",

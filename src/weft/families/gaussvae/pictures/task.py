@@ -19,7 +19,7 @@ from weft.families.gaussvae.objective import picture_error
 from weft.families.gaussvae.pictures.data import load_pictures, picture_spec
 from weft.families.gaussvae.pictures.held_out import METRICS, measured
 from weft.families.gaussvae.score.refine import refine
-from weft.families.gaussvae.sets.shifts import moved
+from weft.families.gaussvae.sets.moves import moved
 from weft.families.gaussvae.terms.log_mse import log_mse
 from weft.families.gaussvae.terms.posterior import beta_at, divergence, kl_term, sampled
 from weft.task.context import Context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from weft.families.gaussvae.sets.shifts import moved
+from weft.families.gaussvae.sets.moves import moved
 
 IMAGES = torch.randint(0, 256, (6, 3, 5, 7), dtype=torch.uint8)
 PLAIN = torch.zeros(6, dtype=torch.bool)
