@@ -121,14 +121,14 @@ def test_loss_curves_of_fast_form_and_reference_agree(case: str, bf16: bool) -> 
     contiguous = config.model.model_copy(update={"channels_last": False})
     plain = config.model_copy(update={"model": contiguous})
     curves = []
-    for form, low, config in ((objective, bf16, config), (frame_by_frame, False, plain)):
-        model, batch = _build(config, torch.float32)
+    for form, low, options in ((objective, bf16, config), (frame_by_frame, False, plain)):
+        model, batch = _build(options, torch.float32)
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
         curve = []
         for step in range(10):
             optimiser.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=low):
-                loss, _ = form.loss(model, batch, config, torch.Generator().manual_seed(step))
+                loss, _ = form.loss(model, batch, options, torch.Generator().manual_seed(step))
             loss.backward()
             optimiser.step()
             curve.append(loss.item())
