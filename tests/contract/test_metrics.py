@@ -21,7 +21,7 @@ from weft.task.load import load_task
 from weft.task.metric import Metric, find
 
 ERRORS = re.compile("mse|mae|mape|nll|bpd|loss|cce|error|miss")
-SCORES = re.compile("accuracy|exact_match|f1")
+SCORES = re.compile("accuracy|exact_match|f1|psnr|ssim|success")
 
 
 def declared_of(name: str) -> tuple[Metric, ...]:

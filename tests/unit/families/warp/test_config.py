@@ -158,7 +158,7 @@ def test_the_learning_rate_factor_has_no_effect_on_a_schedule_that_does_not_reac
         ("mlp_hiden_size=3", "mlp_hidden_size"),
         ("data.grounding_length=3", "grounding_length"),
         ("optim.gradient_lim=1", "gradient_lim"),
-        ("schedule.patience=3", "plateau or literal"),
+        ("schedule.patience=3", "plateau, held_out or literal"),
         ("transition=diagonal", "diag"),
     ],
 )
