@@ -13,6 +13,7 @@ from weft import api, families
 from weft.data.source import Batch
 from weft.engine.device import Ranks, seed_step, shares
 from weft.engine.parts import Parts
+from weft.engine.profile import cost
 from weft.errors import ConfigError
 from weft.families.gaussvae.nets.picture_model import PictureModel
 from weft.families.gaussvae.pictures.task import PictureTask
@@ -120,6 +121,10 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole_while_searching_too() 
     for split in (2, 8):
         for ours, theirs in zip(_gradients(parts, model, drawn, split), whole, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+def test_a_run_that_searches_from_its_first_step_knows_its_cost() -> None:
+    assert cost(made("picture.search_from=0")[3]).flops_per_step > 0
 
 
 def test_a_model_that_has_components_keeps_them() -> None:
