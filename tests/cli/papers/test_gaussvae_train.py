@@ -147,7 +147,7 @@ def test_the_shipped_configs_take_two_steps(
 ) -> None:
     train = train_resnet if path.stem.startswith("resnet") else train_conv1d
     words = ["--config", str(path), "--output", "out", "--verbose", "0"]
-    assert train([*words, "--set", "data.items=30", "--set", "steps=2"]) == 0
+    assert train([*words, "--set", "data.items=40", "--set", "steps=2"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -49,13 +49,14 @@ def test_the_shipped_splats_draw_the_drawn_pictures() -> None:
 
 
 @pytest.mark.slow
-def test_they_are_what_the_fit_finds() -> None:
+def test_they_are_about_as_good_as_what_the_fit_finds() -> None:
     wanted = drawn().splats[:4]
-    found = fit_all(pictures(4), 64)
+    with pytest.warns(UserWarning, match="fitting 64 splats"):
+        found = fit_all(pictures(4), 64)
     images = torch.from_numpy(pictures(4)).float() / 255
     ours, theirs = (psnr(render(torch.from_numpy(s), 32, 32).clamp(0, 1), images)
                     for s in (wanted, found))  # fmt: skip
-    assert float((ours - theirs).abs().mean()) < 1
+    assert float((ours - theirs).abs().mean()) < 2  # The fit's defaults have been bettered since.
 
 
 def test_drawn_pictures_depend_on_nothing_but_their_number() -> None:

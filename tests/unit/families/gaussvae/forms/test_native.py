@@ -134,7 +134,7 @@ assert "numba" not in sys.modules
 from weft.families.gaussvae import render
 assert "numba" not in sys.modules
 torch.set_num_threads(2)
-given = torch.rand(4, 30, 8, generator=torch.Generator().manual_seed(0))
+some = torch.rand(4, 30, 8, generator=torch.Generator().manual_seed(0))
 def step():
     free = some.clone().requires_grad_()
     picture = render(free, 24, 24, form="native")
