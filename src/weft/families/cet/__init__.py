@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from weft.config.family import Family
-from weft.families.cet.config import Config
+from weft.families.cet.config import Config, parallel
 from weft.families.cet.options.aliases import ALIASES
 from weft.lazy import lazy
 
@@ -20,7 +20,7 @@ FAMILY = Family(
     config=Config,
     task="weft.families.cet.task:CetTask",
     default="digits",
-    parallel="streams",
+    parallel=parallel,
     bench="weft.families.cet.bench:cases",
     aliases=ALIASES,
 )

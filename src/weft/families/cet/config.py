@@ -10,6 +10,7 @@ from pydantic import Field
 
 from weft.config.base import FamilyConfig
 from weft.config.cadence import Cadence
+from weft.config.family import Parallel
 from weft.config.paths import MayBePath, is_npz
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
@@ -296,3 +297,9 @@ class Config(FamilyConfig):
             "could meet the trace of another item",
             "lower `top_quantile` or raise `batch_size`",
         )
+
+
+def parallel(config: Config) -> Parallel:
+    """What may be split: whole streams; nothing in the covariance form, whose running mean of the
+    activity is of the whole batch."""
+    return "streams" if config.covariance is None else "none"
