@@ -40,6 +40,9 @@ def _parts(recipe: str) -> Parts:
     words = ["engine.device=cpu", "engine.precision=fp32", "engine.compile=false"]
     unit = family.split(api.configure(recipe).config)
     words += ["data.download=false", *([UNITS[unit]] if unit in UNITS else [])]
+    # Dropout is of each part its own; here all see none, that of functions neither.
+    if hasattr(getattr(api.configure(recipe).config, "model", None), "dropout"):
+        words.append("model.dropout=0")
     try:
         return Parts.of(family, api.configure(recipe, *words).config)
     except ConfigError:  # Fewer items than that.
