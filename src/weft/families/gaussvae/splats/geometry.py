@@ -138,7 +138,9 @@ def to_rs(splats: Tensor) -> Tensor:
     x, y, m, a, b, *colour = splats.unbind(-1)
     r = torch.hypot(a, b)
     theta = torch.atan2(b, a) / 2
-    theta = theta.where(theta >= 0, theta + math.pi).where(theta < math.pi, 0.0)
+    theta = theta.where(theta >= 0, theta + math.pi)
+    # What lies just below 0 is rounded to pi itself.
+    theta = theta.where(theta < math.pi, 0.0)
     s1, s2 = torch.exp(-(m + r) / 2), torch.exp(-(m - r) / 2)
     return torch.stack([x, y, s1, s2, theta, *colour], -1)
 
