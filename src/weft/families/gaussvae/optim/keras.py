@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, overload
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from weft.families.gaussvae.options.sections import KerasAdam as KerasAdamConfig
+from weft.task.optimiser import Groups, Together
 
-Groups = Iterable[Mapping[str, Any]]
 
-
-class KerasAdam(Optimizer):
+class KerasAdam(Together):
     """Adam with eps outside the correction of bias (Kingma & Ba 2015, end of section 2).
 
     In step n, for a parameter p with gradient g,
@@ -40,27 +38,10 @@ class KerasAdam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-7,
     ) -> None:
-        held: Any = params
-        super().__init__(held, {"lr": lr, "betas": betas, "eps": eps})
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Updates every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            moved = [p for p in group["params"] if p.grad is not None]
-            if moved:
-                self._update(moved, group)
-        return loss
-
-    def _update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
+    def update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
+        """Moves parameters of a group, in place."""
         for p in parameters:
             if not self.state[p]:
                 # A number of steps for each parameter: one that had no gradient lags behind.

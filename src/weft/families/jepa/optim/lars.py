@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, overload
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from weft.families.jepa.options.sections import Lars as LarsConfig
+from weft.task.optimiser import Groups, Together
 
-Groups = Iterable[Mapping[str, Any]]
 
-
-class Lars(Optimizer):
+class Lars(Together):
     """Layer-wise adaptive rate scaling (You et al. 2017), as VICReg's authors use it.
 
     For a parameter p with gradient g,
@@ -44,26 +42,10 @@ class Lars(Optimizer):
         eta: float = 1e-3,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eta": eta}
-        super().__init__(params, defaults)  # type: ignore[arg-type]
+        super().__init__(params, defaults)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Updates every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            moved = [p for p in group["params"] if p.grad is not None]
-            if moved:
-                self._update(moved, group)
-        return loss
-
-    def _update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
+    def update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
+        """Moves parameters of a group, in place."""
         matrices = [p for p in parameters if p.ndim > 1]
         vectors = [p for p in parameters if p.ndim <= 1]
         gradients = [*_adapted(matrices, group), *_gradients(vectors)]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, overload
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from weft.families.warp.options.sections import Reference
+from weft.task.optimiser import Groups, Together
 
-Groups = Iterable[Mapping[str, Any]]
 
-
-class AdaBelief(Optimizer):
+class AdaBelief(Together):
     """AdaBelief (Zhuang et al. 2020) in the form of Optax, which the original trains with.
 
     For a parameter p with gradient g at its n-th update,
@@ -45,34 +43,22 @@ class AdaBelief(Optimizer):
         eps_root: float = 1e-16,
     ) -> None:
         options = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "eps_root": eps_root}
-        super().__init__(params, options)  # type: ignore[arg-type]
+        super().__init__(params, options)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Updates every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            # The bias correction depends on a parameter's own count: one call for each count.
-            by_count: dict[int, list[Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    state = self.state[p]
-                    if not state:
-                        state.update(count=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
-                    state["count"] += 1
-                    by_count.setdefault(state["count"], []).append(p)
-            for count, parameters in by_count.items():
-                self._update(parameters, count, group)
-        return loss
+    def update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
+        """Moves parameters of a group, in place."""
+        # The bias correction depends on a parameter's own count: one call for each count.
+        by_count: dict[int, list[Tensor]] = {}
+        for p in parameters:
+            state = self.state[p]
+            if not state:
+                state.update(count=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
+            state["count"] += 1
+            by_count.setdefault(state["count"], []).append(p)
+        for count, equals in by_count.items():
+            self._move(equals, count, group)
 
-    def _update(self, parameters: list[Tensor], count: int, group: Mapping[str, Any]) -> None:
+    def _move(self, parameters: list[Tensor], count: int, group: Mapping[str, Any]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         m = [self.state[p]["m"] for p in parameters]
         v = [self.state[p]["v"] for p in parameters]

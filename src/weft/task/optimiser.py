@@ -1,0 +1,52 @@
+"""What optimisers of a family have in common: they update all parameters of a group together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+Groups = Iterable[Mapping[str, Any]]
+
+
+class Together(Optimizer, ABC):
+    """An optimiser that is told once a group which of its parameters have a gradient.
+
+    Args:
+        params: parameters or groups; a group may have options of its own.
+        options: what a group has that names no other value.
+    """
+
+    def __init__(self, params: Groups | Iterable[Tensor], options: dict[str, Any]) -> None:
+        held: Any = params
+        super().__init__(held, options)
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Updates every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            moved = [p for p in group["params"] if p.grad is not None]
+            if moved:
+                self.update(moved, group)
+        return loss
+
+    @abstractmethod
+    def update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
+        """Moves parameters of a group, in place.
+
+        Args:
+            parameters: all have a gradient.
+            group: options by name.
+        """
