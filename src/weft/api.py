@@ -25,6 +25,8 @@ from weft.system import fault
 if TYPE_CHECKING:
     from torch import nn
 
+    from weft.reports.comparison import Arm
+    from weft.reports.notebook import Runs
     from weft.reports.tables import Table
     from weft.run.model import Trained
     from weft.run.recorder import SinkMaker
@@ -189,9 +191,71 @@ def report(path: Path | str) -> Path:
     return write_overview_of(folder, found, table, notes=notes).page
 
 
-def runs(root: Path | str = "runs") -> list[Run]:
-    """All runs below `root`, oldest first; a damaged one is among them and says why."""
-    return find_runs(root)
+def runs(root: Path | str = "runs", where: str | None = None) -> Runs:
+    """All runs below `root`, oldest first; a damaged one is among them and says why.
+
+    Args:
+        root: folder.
+        where: conditions, such as `test/accuracy>.9 and delay=50`.
+    """
+    from weft.reports.notebook import Runs
+    from weft.reports.query import select
+
+    found = find_runs(root)
+    return Runs(found if where is None else select(found, where))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other.
+
+    Attributes:
+        arms: settings, each with its seeds.
+        tables: of the config, the metrics, and where seeds are shared the differences.
+    """
+
+    arms: list[Arm]
+    tables: list[Table]
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables)
+
+
+def compare(
+    *paths: Path | str, metrics: Sequence[str] = (), page: Path | str | None = None
+) -> Comparison:
+    """What differs between runs and what came of it, paired by seed.
+
+    Args:
+        paths: runs, or folders of runs; runs that differ in the seed alone are one arm, and the
+            first arm is what the others are compared with.
+        metrics: by default all of the test set, or of validation.
+        page: HTML page to write, with the curves over each other.
+
+    Raises:
+        UsageError: if there are not two runs, or none has such a metric.
+    """
+    from weft.reports.comparison import arms, config_table, metric_table, paired
+    from weft.reports.query import check_names, facts
+
+    found: list[Run] = []
+    for path in paths:
+        folder = folder_named(path)
+        found += [named(path)] if is_run(folder) else find_runs(folder)
+    if len(found) < 2:
+        raise UsageError(
+            f"{len(found)} run(s) cannot be compared", expected="two at least, or a folder of runs"
+        )
+    check_names("--metric", metrics, [facts(run) for run in found])
+    sides = arms(found)
+    tables = [config_table(sides), metric_table(sides, metrics)]
+    if (differences := paired(sides, metrics)) is not None:
+        tables.append(differences)
+    if page is not None:
+        from weft.reports.overlay import write_comparison
+
+        write_comparison(Path(page), sides, tables)
+    return Comparison(sides, tables)
 
 
 def load(path: Path | str) -> nn.Module:

@@ -206,3 +206,4 @@ class RunSection(Section):
         None, description="Name of the run; the preset's name if unset."
     )
     tags: tuple[str, ...] = Field((), description="Words to find the run by.")
+    note: str = Field("", description="A sentence that says what the run is for.")
