@@ -72,7 +72,9 @@ def recorder_of(
 
 def _configured(parts: Parts, step: int) -> list[SinkMaker]:
     """The sinks that `log` asks for."""
+    from weft.run.sinks.mlflow import Mlflow
     from weft.run.sinks.tensorboard import TensorBoard
+    from weft.run.sinks.trackio import Trackio
     from weft.run.sinks.wandb import Wandb
 
     log, values = parts.config.log, parts.config.plain()
@@ -81,4 +83,8 @@ def _configured(parts: Parts, step: int) -> list[SinkMaker]:
         makers.append(lambda directory: TensorBoard(directory, step))
     if log.wandb.mode != "disabled":
         makers.append(lambda directory: Wandb(directory, log.wandb, values))
+    if log.mlflow.experiment is not None:
+        makers.append(lambda directory: Mlflow(directory, log.mlflow, values))
+    if log.trackio.project is not None:
+        makers.append(lambda directory: Trackio(directory, log.trackio, values))
     return makers
