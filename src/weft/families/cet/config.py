@@ -311,9 +311,9 @@ class Config(FamilyConfig):
         yield Rule(
             ("control.environment", *of_images),
             self.control.environment is not None and bool(of_images),
-            f"{' and '.join(f'`{key}`' for key in of_images)} is for classifiers of images, and "
-            f"`control.environment` is {self.control.environment}",
-            "leave it out",
+            f"`control.environment` is {self.control.environment}, and for classifiers of images "
+            f"alone: {', '.join(of_images)}",
+            "leave one or the other out",
         )
         yield Rule(
             ("top_quantile", "batch_size", "input_accumulation"),

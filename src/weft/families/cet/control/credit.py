@@ -26,11 +26,11 @@ def advantages(
     Args:
         reward, value: r and the critic's V of what was seen before the action, (E, B).
         following: its V of what was seen after it, (E, B).
-        terminated, done: of `Rollout`, bool (E, B).
+        terminated, done: of `Experience`, bool (E, B).
         discount, horizon: in [0, 1].
     """
     errors = reward + discount * following * ~terminated - value
-    decay = discount * horizon * ~done
+    decay = (discount * horizon) * (~done).to(errors.dtype)
     found = torch.empty_like(errors)
     later = torch.zeros_like(errors[:, 0])
     for time in reversed(range(errors.shape[1])):

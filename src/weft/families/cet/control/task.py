@@ -14,11 +14,11 @@ from weft.data.source import Batch, DataSpec, Splits
 from weft.families.cet.config import Config
 from weft.families.cet.control.agent import Agent
 from weft.families.cet.control.credit import advantages, losses, standardised
-from weft.families.cet.control.rollout import roll
+from weft.families.cet.control.experience import act
 from weft.families.cet.control.turns import Turns, load_turns, turns_spec
 from weft.families.cet.figures import acting, report
 from weft.families.cet.score.agreement import agreement
-from weft.families.cet.score.play import at_random, play
+from weft.families.cet.score.play import Chooser, at_random, play
 from weft.families.cet.trace.configured import configured
 from weft.families.cet.trace.conversion import clock
 from weft.task.context import Context
@@ -80,10 +80,8 @@ class ControlTask(Task[Config, Agent, Turns]):
         config, options = self.config, self.config.control
         time = clock(model)
         time.streams = config.streams
-        time.similarity = (
-            config.track_sim and ctx.log and (ctx.step + 1) % config.sim_every == 0
-        )
-        done = roll(model, batch["chance"])
+        time.similarity = config.track_sim and ctx.log and (ctx.step + 1) % config.sim_every == 0
+        done = act(model, batch["chance"])
         logits, value = model(done.observation.flatten(0, 1))
         shape = done.reward.shape
         logits, value = logits.unflatten(0, shape), value.float().view(shape)
@@ -94,14 +92,12 @@ class ControlTask(Task[Config, Agent, Turns]):
                 options.discount, options.horizon,
             )  # fmt: skip
             target = advantage + value
-        actor, critic, entropy = losses(
-            logits, value, done.action, standardised(advantage), target
-        )
+        actor, critic, entropy = losses(logits, value, done.action, standardised(advantage), target)
         loss = actor + options.critic * critic - options.entropy * entropy
         if not ctx.log:
             return loss, {}
-        recent = model.worlds.returns.nanmean()
-        return loss, {"actor": actor, "critic": critic, "entropy": entropy, "return": recent}
+        terms = {"actor": actor, "critic": critic, "entropy": entropy}
+        return loss, {**terms, "return": model.worlds.recent}
 
     def evaluate(self, model: Agent, source: Turns, ctx: Context) -> dict[str, float]:
         """Mean return and length of the episodes of `source`, and their return at random."""
@@ -149,7 +145,7 @@ class ControlTask(Task[Config, Agent, Turns]):
         )  # fmt: skip
 
 
-def _likeliest(model: Agent, device: torch.device) -> Any:
+def _likeliest(model: Agent, device: torch.device) -> Chooser:
     def choose(shown: NDArray[np.float32]) -> NDArray[np.int64]:
         return model.actor(torch.from_numpy(shown).to(device)).argmax(-1).cpu().numpy()
 

@@ -120,12 +120,14 @@ class Worlds(nn.Module):
         begun: episodes that each environment began before the present one, int64 (E,).
         taken: actions of the present one, int64 (E,).
         actions: which, int16 (E, L); what lies beyond `taken` means nothing.
-        returns: of the last episodes, NaN where there were not so many, float64 (100,).
+        ended: episodes that are over, int64.
+        returns: of the last of them, the newest last, float64 (100,).
     """
 
     begun: Tensor
     taken: Tensor
     actions: Tensor
+    ended: Tensor
     returns: Tensor
 
     def __init__(self, name: str, count: int, seed: int) -> None:
@@ -135,14 +137,19 @@ class Worlds(nn.Module):
         self.register_buffer("begun", torch.zeros(count, dtype=torch.int64))
         self.register_buffer("taken", torch.zeros(count, dtype=torch.int64))
         self.register_buffer("actions", torch.zeros(count, longest, dtype=torch.int16))
-        nothing = torch.full((REMEMBERED,), torch.nan, dtype=torch.float64)
-        self.register_buffer("returns", nothing)
+        self.register_buffer("ended", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("returns", torch.zeros(REMEMBERED, dtype=torch.float64))
         self._live: _Live | None = None
 
     @property
     def seen(self) -> NDArray[np.float32]:
         """What is observed now, float32 (E, O)."""
         return self._running().seen
+
+    @property
+    def recent(self) -> Tensor:
+        """Mean return of the last hundred episodes that ended; NaN before the first."""
+        return self.returns.sum() / self.ended.clamp(max=REMEMBERED)
 
     def step(self, actions: NDArray[np.int64]) -> Moment:
         """Takes an action (E,) in each environment."""
@@ -219,6 +226,7 @@ class _Live:
         if self.ended:
             ended = torch.tensor(self.ended, dtype=torch.float64, device=to.returns.device)
             to.returns.copy_(torch.cat([to.returns, ended])[-REMEMBERED:])
+            to.ended.add_(len(ended))
             self.ended = []
 
     def _begin(self, number: int) -> NDArray[np.float32]:

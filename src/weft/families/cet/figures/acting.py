@@ -38,9 +38,7 @@ def returns(history: Sequence[Mapping[str, Any]], steps: int) -> Named:
             axes.plot(*zip(*rows, strict=True), color=colour(number), label=name)
     chance = [row["val/random"] for row in history if row.get("val/random") is not None]
     if chance:
-        axes.axhline(
-            chance[-1], color="0.5", linewidth=1.2, linestyle=DOTTED, label="at random"
-        )
+        axes.axhline(chance[-1], color="0.5", linewidth=1.2, linestyle=DOTTED, label="at random")
     label_axes(axes, "Return", "steps of all environments", "return of an episode")
     axes.legend(loc="best")
     caption = (

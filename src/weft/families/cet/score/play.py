@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from weft.data.random import derive
 from weft.families.cet.control.worlds import make, space
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Chooser = Callable[[NDArray[np.float32]], NDArray[np.int64]]
-    """From observations (n, O) to actions (n,)."""
+Chooser: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.int64]]"
+"""From observations (n, O) to actions (n,)."""
 
 
 class Played(NamedTuple):

@@ -12,7 +12,7 @@ from torch import Tensor
 from weft.families.cet.control.agent import Agent
 
 
-class Rollout(NamedTuple):
+class Experience(NamedTuple):
     """B steps of each environment.
 
     Attributes:
@@ -33,7 +33,7 @@ class Rollout(NamedTuple):
 
 
 @torch.no_grad()
-def roll(agent: Agent, chance: Tensor) -> Rollout:
+def act(agent: Agent, chance: Tensor) -> Experience:
     """Acts for B steps in all environments, which go on from there next time.
 
     Args:
@@ -56,7 +56,7 @@ def roll(agent: Agent, chance: Tensor) -> Rollout:
     )
     observation = torch.stack(before, dim=1).to(device)
     action = torch.stack(actions, dim=1)
-    return Rollout(observation, action, reward, following, terminated, done)
+    return Experience(observation, action, reward, following, terminated, done)
 
 
 def drawn(logits: Tensor, chance: Tensor) -> Tensor:
@@ -70,9 +70,9 @@ def drawn(logits: Tensor, chance: Tensor) -> Tensor:
     return (below[..., :-1] <= chance[..., None]).sum(-1)
 
 
-def _shapes(agent: Agent, chance: Tensor) -> Rollout:
-    """A rollout without content, for shape and cost analysis."""
+def _shapes(agent: Agent, chance: Tensor) -> Experience:
+    """Experience without content, for shape and cost analysis."""
     seen = chance.new_zeros(*chance.shape, agent.actor[0].in_features)
     agent.actor(seen.flatten(0, 1))
     never = torch.zeros_like(chance, dtype=torch.bool)
-    return Rollout(seen, chance.long(), torch.zeros_like(chance), seen, never, never)
+    return Experience(seen, chance.long(), torch.zeros_like(chance), seen, never, never)
