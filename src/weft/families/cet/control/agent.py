@@ -9,7 +9,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from weft.families.cet.control.worlds import Worlds, space
+from weft.families.cet.control.worlds import Worlds
 
 
 class Agent(nn.Module):
@@ -24,10 +24,10 @@ class Agent(nn.Module):
 
     def __init__(self, environment: str, count: int, hidden_dim: int, seed: int) -> None:
         super().__init__()
-        observed, actions, _ = space(environment)
+        self.worlds = Worlds(environment, count, seed)
+        observed, actions, _ = self.worlds.space
         self.actor = network(observed, hidden_dim, actions, scale=0.01)
         self.critic = network(observed, hidden_dim, 1, scale=1.0)
-        self.worlds = Worlds(environment, count, seed)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of actions (R, A) and expected returns (R,) of observations (R, O)."""

@@ -72,7 +72,7 @@ def drawn(logits: Tensor, chance: Tensor) -> Tensor:
 
 def _shapes(agent: Agent, chance: Tensor) -> Experience:
     """Experience without content, for shape and cost analysis."""
-    seen = chance.new_zeros(*chance.shape, agent.actor[0].in_features)
+    seen = chance.new_zeros(*chance.shape, agent.worlds.space.observed)
     agent.actor(seen.flatten(0, 1))
     never = torch.zeros_like(chance, dtype=torch.bool)
     return Experience(seen, chance.long(), torch.zeros_like(chance), seen, never, never)

@@ -95,7 +95,7 @@ def space(name: str) -> Space:
 
     world = make(name)
     seen, done = world.observation_space, world.action_space
-    longest = world.spec and world.spec.max_episode_steps
+    longest = world.spec.max_episode_steps if world.spec is not None else None
     if not (isinstance(seen, Box) and len(seen.shape) == 1 and isinstance(done, Discrete)):
         says, expected = f"{seen} and {done}", "a vector observed, and a number of actions"
     elif longest is None or done.start != 0:
@@ -117,6 +117,7 @@ class Worlds(nn.Module):
         count: E.
         seed: of the run.
     Attributes:
+        space: what can be seen and done.
         begun: episodes that each environment began before the present one, int64 (E,).
         taken: actions of the present one, int64 (E,).
         actions: which, int16 (E, L); what lies beyond `taken` means nothing.
@@ -132,11 +133,10 @@ class Worlds(nn.Module):
 
     def __init__(self, name: str, count: int, seed: int) -> None:
         super().__init__()
-        self.name, self.count, self.seed = name, count, seed
-        longest = space(name).longest
+        self.name, self.count, self.seed, self.space = name, count, seed, space(name)
         self.register_buffer("begun", torch.zeros(count, dtype=torch.int64))
         self.register_buffer("taken", torch.zeros(count, dtype=torch.int64))
-        self.register_buffer("actions", torch.zeros(count, longest, dtype=torch.int16))
+        self.register_buffer("actions", torch.zeros(count, self.space.longest, dtype=torch.int16))
         self.register_buffer("ended", torch.zeros((), dtype=torch.int64))
         self.register_buffer("returns", torch.zeros(REMEMBERED, dtype=torch.float64))
         self._live: _Live | None = None

@@ -20,6 +20,8 @@ from weft.testing.contract import CHECKS, PRESET_CHECKS, Check, name_of
 from weft.testing.contract import check_samples_and_report_are_drawn as draws
 from weft.testing.contract import check_steps_on_one_batch_lower_the_loss as lowers_the_loss
 
+pytest.importorskip("gymnasium", reason="the extra `rl` is not installed")
+
 TINY = ("streams=2", "batch_size=4", "hidden_dim=6", "delay=3", "order=2", "control.episodes=2")
 
 

@@ -14,6 +14,8 @@ from weft.errors import ConfigError, MissingExtra
 from weft.families.cet.control import worlds as module
 from weft.families.cet.control.worlds import Worlds, make, space
 
+pytest.importorskip("gymnasium", reason="the extra `rl` is not installed")
+
 CARTPOLE, LANDER = "CartPole-v1", "LunarLander-v3"
 
 
