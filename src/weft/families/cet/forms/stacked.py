@@ -18,6 +18,7 @@ from weft.families.cet.objective import correct, cross_entropy, largest
 from weft.families.cet.sets.stream import StreamSource
 from weft.families.cet.task import CetTask
 from weft.families.cet.trace.conversion import traced_layers
+from weft.families.cet.trace.memory import SLOWEST
 from weft.families.cet.trace.rule import Rule
 from weft.families.cet.trace.similarity import similarity
 from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
@@ -103,19 +104,21 @@ class Mlps(Stack):
     ) -> None:
         self.config = tasks[0].config
         _refuse(tasks)
-        by_layer = [list(layers) for layers in
-                    zip(*(traced_layers(model).values() for model in models), strict=True)]  # fmt: skip
+        layers = [traced_layers(model).values() for model in models]
+        by_layer = [list(same) for same in zip(*layers, strict=True)]
         self.names = list(traced_layers(models[0]))
-        for layer in (layer for layers in by_layer for layer in layers):
+        late = [same for same in by_layer if any(layer.trace.delay > 0 for layer in same)]
+        for layer in (layer for same in late for layer in same):
             if layer.mean is not None and layer.mean.value.numel() == 0:
                 layer.mean.value = torch.zeros_like(layer.weight[:1])
                 layer.mean.batches = layer.mean.batches.new_zeros(1)
         super().__init__(models)
-        self.late = [Late.of(layers, self.config.batch_size) for layers in by_layer]
+        self.late = [Late.of(same, self.config.batch_size) for same in by_layer]
         self.compared = [
             name
-            for name, layers in zip(self.names, by_layer, strict=True)
-            if self.config.timescale == "behavioural" or layers[0].trace.delay > 0
+            for name, same in zip(self.names, by_layer, strict=True)
+            if self.config.timescale == "behavioural"
+            or any(layer.trace.delay > 0 for layer in same)
         ]
         places: dict[int, int] = {}
         parts: list[StreamSource] = []
@@ -155,7 +158,7 @@ class Mlps(Stack):
             seen = logits if all_logits is None else all_logits
             scalars["accuracy"] = correct(seen, targets).float().mean(-1)
         compares = config.track_sim and ctx.log and (ctx.step + 1) % config.sim_every == 0
-        below = None
+        below, agreement = None, dict[str, Tensor]()
         for name, x, each in reversed([*zip(self.names, inputs, late, strict=True)]):
             hidden = below
             delta = error if hidden is None else _opened(error, hidden)
@@ -163,10 +166,10 @@ class Mlps(Stack):
             found |= {f"{name}.weight": made[0], f"{name}.bias": made[1]}
             if compares and name in self.compared:
                 told = zip(SIMILARITIES, made[2].unbind(1), strict=True)
-                scalars |= {f"{kind}/{name}": value for kind, value in told}
+                agreement = {f"{kind}/{name}": value for kind, value in told} | agreement
             if name != self.names[0]:
                 error, below = delta @ self.weights[f"{name}.weight"], x
-        return scalars, found
+        return scalars | agreement, found
 
     def _forward(self, x: Tensor) -> list[Tensor]:
         """The input of each layer, and the logits."""
@@ -234,7 +237,7 @@ class Mlps(Stack):
         return gradient, total[:, 0], torch.vmap(similarity)(moments)
 
     def _mean(self, name: str, stored: Tensor, centred: Tensor) -> Tensor:
-        """As `RunningMean.advance`, in members of the covariance form; zero in others, (K, 1, I)."""
+        """As `RunningMean.advance`, in members of the covariance form; 0 elsewhere, (K, 1, I)."""
         value, batches = self.buffers[f"{name}.mean.value"], self.buffers[f"{name}.mean.batches"]
         now = stored.mean(1, keepdim=True)
         before = torch.where(batches[..., None] > 0, value, now) * centred
@@ -267,3 +270,23 @@ def _error(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     loss = cross_entropy(logits, targets).mean(-1)
     (error,) = torch.autograd.grad(loss.sum(), logits)
     return error, loss.detach()
+
+
+def _refuse(tasks: Sequence[CetTask]) -> None:
+    """Raises UsageError for configs whose models are not stacked."""
+    config = tasks[0].config
+    kept = {
+        "control": all(type(task) is CetTask for task in tasks),
+        "arch": config.arch == "mlp",
+        "streams": config.streams == 1,
+        "carry": not config.carry,
+        "random_times": not config.random_times,
+        "data.flip": config.data.flip is not True,
+    }
+    if wrong := [key for key, holds in kept.items() if not holds]:
+        raise UsageError(
+            f"models with this {', '.join(f'`{key}`' for key in wrong)} are not stacked",
+            where="--stack",
+            expected="MLPs on one stream, without carry, times at random or mirrored items",
+            hint="the same sweep without --stack trains them one by one",
+        )
