@@ -290,6 +290,7 @@ def sweep(
     workers: int | None = None,
     metric: str | None = None,
     on_done: Callable[[Outcome], None] | None = None,
+    stack: bool = False,
 ) -> Sweep:
     """Trains a grid of settings in local processes; the same call again continues it.
 
@@ -299,9 +300,10 @@ def sweep(
         workers: processes at a time; one per core or GPU by default.
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
+        stack: trains all runs as one, in this process; what is there already goes on either way.
 
     Raises:
-        UsageError: if the family measures no such metric.
+        UsageError: if the family measures no such metric, or does not stack these runs.
     """
     from weft.reports.overview import write_overview_of
     from weft.run.parents import find_weights
@@ -318,6 +320,11 @@ def sweep(
     if metric is not None:
         config = resolved[0].config
         known_metric(load_task(families.find(config.family), config).metrics, metric)
+    if stack:
+        # Torch comes with it.
+        from weft.run.together import stackable
+
+        stackable(resolved)
     recipe = as_name(resolved[0].recipe)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
     planned = open_plan(folder, space)
@@ -325,7 +332,12 @@ def sweep(
     place.lock()
     try:
         todo = outstanding(planned, find_runs(folder))
-        outcomes = run_points(todo, train_point, workers, on_done)
+        if stack:
+            from weft.sweeps.stacked import run_stacked
+
+            outcomes = run_stacked(todo, on_done)
+        else:
+            outcomes = run_points(todo, train_point, workers, on_done)
     finally:
         place.unlock()
     if any(outcome.state == "stopped" for outcome in outcomes):

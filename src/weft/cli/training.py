@@ -12,7 +12,7 @@ import typer
 from weft.cli.arguments import Accept, Checkpoint, Json, RunPath, Words
 from weft.cli.listing import run_values
 from weft.cli.output import emit, pairs, readable
-from weft.errors import WeftError
+from weft.errors import UsageError, WeftError
 from weft.terminal import show, tell
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ def sweep(
         int | None, typer.Option(min=1, help="Processes at a time; one per core or GPU.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of the plot.")] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Train all runs as one, where the family can.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2."""
@@ -101,7 +104,15 @@ def sweep(
         shown = "  ".join(f"{name} {format_number(value)}" for name, value in found.items())
         tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
 
-    result = api.sweep(*words, directory=directory, workers=workers, metric=metric, on_done=on_done)
+    if stack and workers is not None:
+        raise UsageError(
+            "--stack trains all runs in one process",
+            where="--workers",
+            expected="one of --workers and --stack",
+        )
+    result = api.sweep(
+        *words, directory=directory, workers=workers, metric=metric, on_done=on_done, stack=stack
+    )
     failed = [o for o in result.outcomes if o.state != "done"]
     values = {
         "directory": str(result.directory),

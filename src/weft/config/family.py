@@ -34,6 +34,21 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Stacking:
+    """How models of a family, of one shape, train as one: `weft sweep … --stack`.
+
+    Args:
+        build: "module:function" that makes a `weft.task.stack.Stack` of the members' models, their
+            tasks, and the training source of each; it raises `UsageError` for what it cannot stack.
+        vary: options in which members may differ, beside seed, learning rate and decay. Neither
+            the shapes of models nor data may depend on them.
+    """
+
+    build: str
+    vary: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Family:
     """A family as the registry, the config loader and the command line see it; imports no torch.
 
@@ -56,6 +71,7 @@ class Family:
         kinds: section -> tag -> kinds this family adds to the engine's own, as in
             `{"optim": {"lars": Kind(Lars, "module:lars")}}`.
         studies: name -> "module:main" of a study that `weft study NAME` runs.
+        stack: how models train as one, or None where they do not.
         verbs: command -> "module:function" of a function with typer's annotations that becomes
             `weft COMMAND`: a word, or `data` and a word. Its module imports nothing heavy, for
             `weft --help` shows the first line of the function's docstring.
@@ -73,6 +89,7 @@ class Family:
     aliases: Mapping[str, tuple[str, Converter]] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     studies: Mapping[str, str] = field(default_factory=dict)
+    stack: Stacking | None = None
     verbs: Mapping[str, str] = field(default_factory=dict)
 
     def split(self, config: FamilyConfig) -> Parallel:

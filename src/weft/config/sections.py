@@ -207,8 +207,10 @@ class EngineConfig(Section):
     threads: int | None = Field(
         None, ge=1, description="CPU threads; one or all, whichever steps faster."
     )
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16 computes under autocast and keeps fp32 master weights."
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
+        "fp32",
+        description="bf16 computes under autocast and keeps fp32 master weights; tf32 rounds the "
+        "factors of products to 10 bits, on GPUs that do so faster.",
     )
     compile: bool = Field(False, description="Whether the loss runs through torch.compile.")
     graph: bool = Field(

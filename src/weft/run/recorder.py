@@ -12,7 +12,7 @@ from weft.engine.parts import Parts
 from weft.run.directory import RunDirectory, now
 from weft.run.display import Silent, display
 from weft.run.files import read_record
-from weft.run.record import Display, RunRecorder, Sink
+from weft.run.record import HEARTBEAT, Display, RunRecorder, Sink
 
 SinkMaker = Callable[[RunDirectory], Sink]
 
@@ -40,7 +40,12 @@ def store_of(parts: Parts, directory: RunDirectory, warn: Callable[[str], None])
 
 
 def recorder_of(
-    parts: Parts, directory: RunDirectory, recipe: str, progress: Progress, followers: Followers
+    parts: Parts,
+    directory: RunDirectory,
+    recipe: str,
+    progress: Progress,
+    followers: Followers,
+    heartbeat: float = HEARTBEAT,
 ) -> RunRecorder:
     """The run's recorder, with its status written and its sinks open; a sink that cannot be
     opened is noted, and the run goes on without it."""
@@ -58,7 +63,7 @@ def recorder_of(
         "declared": [metric.plain() for metric in parts.task.metrics],
         "started": started,
     }
-    recorder = RunRecorder(directory, identity, progress, shown)
+    recorder = RunRecorder(directory, identity, progress, shown, heartbeat)
     recorder.status("running")
     for maker in (*followers.sinks, *_configured(parts, progress.step)):
         try:
