@@ -130,6 +130,16 @@ class Trainer:
         for step in cycle(range(min(len(batches), self.parts.plan.total_steps))):
             yield self._step(batches[step], step, log=False)
 
+    def steps(self) -> Iterator[Scalars]:
+        """Takes the run's steps from the first on, one each time it is asked, and nothing else:
+        whoever has many runs to train at once logs, evaluates and keeps what it needs."""
+        with using_threads(self.parts.threads):
+            for step in range(self.parts.plan.total_steps):
+                epoch, position = divmod(step, self.parts.plan.batches_per_epoch)
+                if position == 0:
+                    batches = self.planned(epoch)
+                yield self._step(batches[position], step, log=False)
+
     def planned(self, epoch: int) -> Sequence[Tensor]:
         """What the training source plans for an epoch."""
         parts = self.parts
