@@ -16,7 +16,7 @@ from weft.families.feedback.model import LanguageModel
 from weft.families.feedback.nets.rows import Rows
 from weft.families.feedback.noise.sampling import Predict, unmask
 from weft.families.feedback.options.sections import FeedbackEval
-from weft.families.feedback.score.exact_match import prompt_length, same_answer
+from weft.families.feedback.score.exact_match import answer_of, prompt_length, same_answer
 from weft.families.feedback.score.lineage import origin_of
 from weft.families.feedback.sets.tokenizer import Tokenizer, Vocabulary
 from weft.nn.dense import linear
@@ -112,7 +112,8 @@ def exact_match(
         masked = after & (tokens != tokenizer.vocabulary.pad_id)
         filled = complete(model, config, tokenizer.vocabulary, tokens, masked, generator)
         for made, true in zip(filled.tolist(), tokens.tolist(), strict=True):
-            right += same_answer(tokenizer.decode(made), tokenizer.decode(true))
+            answers = (answer_of(tokenizer.text(ids)) for ids in (made, true))
+            right += same_answer(*answers)
             asked += 1
     if not asked:
         return {}
