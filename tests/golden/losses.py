@@ -20,14 +20,14 @@ ALWAYS = (
 """One thread and float32, so that sums have one order; a constant rate, so that steps move."""
 
 
-_NEVER = 1 << 40
+NEVER = 1 << 40
 
 
-class _Enough(Exception):
+class Enough(Exception):
     """The losses asked for are there."""
 
 
-class _Losses:
+class Losses:
     """A recorder that keeps training losses and stops the run after some."""
 
     def __init__(self, steps: int) -> None:
@@ -36,7 +36,7 @@ class _Losses:
     def row(self, step: int, epoch: float, seconds: float, values: Mapping[str, float]) -> None:
         self.values.append(values["train/loss"])
         if step == self.steps:
-            raise _Enough
+            raise Enough
 
     def weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
         """Nobody asked for them."""
@@ -55,10 +55,10 @@ def first_losses(recipe: str, words: Sequence[str], steps: int) -> list[float]:
     """Losses of the first `steps` steps of the recipe, through the loop that `weft train` runs."""
     config = api.configure(recipe, *ALWAYS, *words).config
     parts = Parts.of(families.find(config.family), config)
-    parts = replace(parts, plan=replace(parts.plan, eval_every=_NEVER, save_every=_NEVER))
+    parts = replace(parts, plan=replace(parts.plan, eval_every=NEVER, save_every=NEVER))
     data = parts.data()
-    kept, stepper = _Losses(steps), Stepper(parts, parts.model(data=data))
+    kept, stepper = Losses(steps), Stepper(parts, parts.model(data=data))
     trainer = Trainer(parts, data, stepper, None, kept)
-    with suppress(_Enough):
+    with suppress(Enough):
         trainer.train(Progress())
     return kept.values

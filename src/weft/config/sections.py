@@ -180,6 +180,11 @@ class EngineConfig(Section):
         "fp32", description="bf16 computes under autocast and keeps fp32 master weights."
     )
     compile: bool = Field(False, description="Whether the loss runs through torch.compile.")
+    graph: bool = Field(
+        False,
+        description="Whether loss and gradients of steps that are not logged are replayed from one "
+        "recorded CUDA graph; on other devices, and among several processes, it does nothing.",
+    )
     accumulation: int = Field(
         1, ge=1, description="Parts a batch is split into, one after another, to save memory."
     )

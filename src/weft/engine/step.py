@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from weft.config.family import resolve
 from weft.data.source import Batch
 from weft.engine.device import precision
+from weft.engine.graph import Gradients, Graphed, Replayed
 from weft.engine.parts import Parts
 from weft.errors import NonFiniteError
 from weft.task import calls
@@ -62,6 +63,11 @@ class Stepper:
             model.compile()
         if parts.ranks.world > 1:
             self.loss_module = DistributedDataParallel(self.loss_module, broadcast_buffers=False)
+        self.gradients: Gradients = self._gradients
+        if config.engine.graph and self.device.type == "cuda" and parts.ranks.world == 1:
+            steps, cut = parts.plan.total_steps, config.engine.accumulation
+            context = Replayed(config.seed, 0, steps, self.device, cut, log=False)
+            self.gradients = Graphed(self._gradients, model, context)
 
     def __call__(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         """Updates the weights by the mean gradient over `batches`.
@@ -76,7 +82,7 @@ class Stepper:
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self.schedule.factor(ctx.step)
         self.optimiser.zero_grad(set_to_none=True)
-        scalars = self._gradients(batches, ctx)
+        scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
         self._update(scalars, norm, ctx)
@@ -91,7 +97,6 @@ class Stepper:
 
     def _gradients(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         total: Scalars = {}
-        ctx = replace(ctx, parts=len(batches) * self.ranks.world)
         for number, batch in enumerate(batches):
             with self._without_sync(last=number == len(batches) - 1):
                 with precision(self.config.engine, self.device):
