@@ -37,6 +37,16 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     return derived(parts) | recorded(parents) | {"notes": list(notes)}
 
 
+def mean_flops(asked: Resolved, count: int) -> float:
+    """FLOPs of a step of a run, the mean of its first `count`; nothing is trained or written.
+
+    Raises:
+        WeftError: if the run could not start.
+    """
+    config = settled(asked.config)
+    return profile.mean_flops(Parts.of(find(config.family), config), count)
+
+
 def start(asked: Resolved, followers: Followers) -> Trained | None:
     """Trains a new run.
 

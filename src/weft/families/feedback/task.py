@@ -24,16 +24,19 @@ from weft.families.feedback.objective import bound
 from weft.families.feedback.score.evaluation import score
 from weft.families.feedback.score.generation import exact_match
 from weft.families.feedback.score.lineage import inherit, keep_origin
+from weft.families.feedback.score.writing import go_on
 from weft.families.feedback.sets.tokenizer import Tokenizer
 from weft.task.context import Context
 from weft.task.metric import Metric
 from weft.task.parent import Parent
 from weft.task.task import Task
+from weft.task.writing import Writing, Written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN_CHUNKS = 64
+_STORIES = 3
 METRICS = (
     Metric("loss", "lower", "nats", "Bound on the negative log-likelihood of a token of text."),
     Metric(
@@ -80,7 +83,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
 
     def model(self, spec: DataSpec) -> LanguageModel:
         """The language model of the run's stage, with a copy of its base if that will change."""
-        model = build_model(self.config, spec)
+        model = build_model(self.config, spec, self.tokenizer.vocabulary.mask_id)
         keep_origin(model, self.config)
         return model
 
@@ -183,12 +186,25 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         """The bound beside that of the base, over training."""
         yield from report.bound_over_training(history)
 
+    def tell(self, model: LanguageModel, source: Source, ctx: Context) -> Iterator[str]:
+        """How model and base complete the first held-out chunks."""
+        count, generator = self.config.eval.texts, ctx.generator("text")
+        if count:
+            for story in stories(model, self.config, self.tokenizer, source, generator, count):
+                yield from report.lines(story)
+
+    def write(self, model: LanguageModel, asked: Writing, ctx: Context) -> Iterator[Written]:
+        """How model and base go on with prompts."""
+        yield from go_on(model, self.config, self.tokenizer, asked, ctx.generator("write"))
+
     def sample(
         self, model: LanguageModel, data: Splits[Source], ctx: Context
-    ) -> Iterator[tuple[str, str, Figure]]:
+    ) -> Iterator[tuple[str, str, Figure | str]]:
         """Texts that model and base complete, scores by noise level, and sizes of deltas."""
         source = data.shown
-        told = stories(model, self.config, self.tokenizer, source, ctx.generator("sample"))
+        told = stories(
+            model, self.config, self.tokenizer, source, ctx.generator("sample"), _STORIES
+        )
         some = self.config.model_copy(
             update={"eval": self.config.eval.model_copy(update={"chunks": _SHOWN_CHUNKS})}
         )

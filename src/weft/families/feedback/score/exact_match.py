@@ -11,16 +11,17 @@ PROMPT_END = "\nAnswer:"
 _NEXT_PROBLEM = re.compile(r"\s*\n\s*Question:")
 _FINAL = re.compile(r"####([^\n]*)")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_TIMES_TEN = r"\s*(?:\\times|\\cdot|[\u00d7\u00b7x*])\s*10"
 _SPELLINGS = (
     (re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+"), lambda found: "^" + found[0].translate(_RAISED)),
     (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1/\2"),
     # 1.5 \times 10^{3}, 1.5 x 10**3
-    (re.compile(r"\s*(?:\\times|\\cdot|[×·x*])\s*10\s*(?:\^|\*\*)\s*\{?\s*([-+]?\d+)\s*\}?"), r"e\1"),
+    (re.compile(_TIMES_TEN + r"\s*(?:\^|\*\*)\s*\{?\s*([-+]?\d+)\s*\}?"), r"e\1"),
     # Marks of LaTeX and Markdown: \boxed{, \text{, \$, \,, {,}, **, __, `
     (re.compile(r"\\[a-zA-Z]+\s*\{|\\(?=\$)|\\[^\w$]|(?<!\d)\*|\*(?!\d)|[{}_`~]"), ""),
 )  # fmt: skip
 _NUMBER = re.compile(
-    r"(?<![\w.])([-+]?)\s*((?:\d{1,3}(?:[, '’]\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+    r"(?<![\w.])([-+]?)\s*((?:\d{1,3}(?:[, '\u2019]\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
     r"([eE][-+]?\d+)?(?:\s*/\s*(\d+))?"
 )
 _LARGEST_EXPONENT = 100
@@ -78,7 +79,7 @@ def _number(line: str) -> Fraction | None:
     sign, digits, exponent, below = found.groups()
     if exponent and abs(int(exponent[1:])) > _LARGEST_EXPONENT:
         return None
-    whole = Fraction(sign + re.sub("[, '’]", "", digits) + (exponent or ""))
+    whole = Fraction(sign + re.sub("[, '\u2019]", "", digits) + (exponent or ""))
     return whole / int(below) if below and int(below) else whole
 
 

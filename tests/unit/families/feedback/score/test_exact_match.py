@@ -71,8 +71,8 @@ from weft.families.feedback.score.exact_match import (
         ("#### 1.5e3", "1500"),
         ("#### 2E-2", "0.02"),
         ("#### 1.5 \\times 10^{3}", "1500"),
-        ("#### 1.5 × 10^3", "1500"),
-        ("#### 1.5 × 10³", "1500"),
+        ("#### 1.5 \u00d7 10^3", "1500"),
+        ("#### 1.5 \u00d7 10³", "1500"),
         ("#### 2 x 10⁻²", "0.02"),
         ("#### 2*10**3", "2000"),
         # Digits of other scripts.
@@ -88,7 +88,10 @@ def test_the_number_after_the_last_hashes_is_read_as_people_write_it(
     assert final_number(text) == Fraction(number)
 
 
-@pytest.mark.parametrize("text", ["18", "#### eighteen", "####", "### 18", "", "####\n18", "#### B12", "#### 1e999999999"])
+@pytest.mark.parametrize(
+    "text",
+    ["18", "#### eighteen", "####", "### 18", "", "####\n18", "#### B12", "#### 1e999999999"],
+)
 def test_text_without_one_has_no_number(text: str) -> None:
     assert final_number(text) is None
     assert not same_answer(text, "#### 18")
