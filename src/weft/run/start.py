@@ -11,6 +11,7 @@ from weft.config.paths import as_name
 from weft.data.own import settled
 from weft.engine.device import Ranks, joined
 from weft.engine.parts import Parts
+from weft.engine.profile import mean_flops as counted
 from weft.engine.profile import resolved as derived
 from weft.engine.step import Stepper
 from weft.engine.threads import choose
@@ -44,7 +45,7 @@ def mean_flops(asked: Resolved, count: int) -> float:
         WeftError: if the run could not start.
     """
     config = settled(asked.config)
-    return profile.mean_flops(Parts.of(find(config.family), config), count)
+    return counted(Parts.of(find(config.family), config), count)
 
 
 def start(asked: Resolved, followers: Followers) -> Trained | None:

@@ -40,11 +40,14 @@ _STORIES = 3
 METRICS = (
     Metric("loss", "lower", "nats", "Bound on the negative log-likelihood of a token of text."),
     Metric(
-        "loss_padded", "lower", "nats", "The same over all places, padding too: the original's."
+        "loss_padded", "lower", "nats", "The same over all places of the batches, padding too."
     ),
+    Metric("loss_original", "lower", "nats", "That mean within each batch, averaged: the original's."),
     Metric("exact_match", "higher", about="Share of problems completed with the right number."),
+    Metric("unigram", "lower", "nats", "Entropy of the held-out text's own token frequencies."),
     Metric("base_loss", "lower", "nats", "The bound before adaptation."),
     Metric("base_loss_padded", "lower", "nats", "`loss_padded` before adaptation."),
+    Metric("base_loss_original", "lower", "nats", "`loss_original` before adaptation."),
     Metric("gain", "higher", "nats", "base_loss - loss."),
     Metric("rel_change", "lower", about="(loss - base_loss) / base_loss."),
     Metric("shuffled_loss", "lower", "nats", "The bound with another chunk's deltas."),
@@ -60,8 +63,9 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The bound selects; what it is made of and compared with follows."""
-        return METRICS
+        """The bound selects, or the original's where padding counts as text; others follow."""
+        first = "loss_original" if self.config.data.pad_is_text else "loss"
+        return tuple(sorted(METRICS, key=lambda metric: metric.name != first))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
