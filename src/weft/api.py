@@ -80,11 +80,11 @@ def dry_run(*words: str, **overrides: Any) -> dict[str, Any]:
     return start.dry_run(configure(*words, **overrides))
 
 
-def mean_flops(*words: str, count: int) -> float:
-    """FLOPs of a training step, the mean of the first `count`: chance may decide what one does."""
+def mean_flops(*words: str) -> float:
+    """FLOPs of a training step of a run; its mean, where chance decides what a step does."""
     from weft.run import start
 
-    return start.mean_flops(configure(*words), count)
+    return start.mean_flops(configure(*words))
 
 
 def train(
@@ -124,7 +124,8 @@ def resume(
 
     Args:
         path: the run's directory, or its `family/name` below runs/.
-        words: `key=value` changes below `log`, `engine` and `checkpoint`.
+        words: `key=value` changes below `log`, `engine` and `checkpoint`; another `steps` or
+            `epochs` makes it longer, also if it is finished.
         show, report, sinks: as for `train`.
         accept: what may differ from what its checkpoints say: `config`, `data`; or be gone:
             `checkpoints`.

@@ -49,17 +49,21 @@ def cost(parts: Parts) -> Cost:
     return _without_content(lambda device: _cost(parts, device))
 
 
-def mean_flops(parts: Parts, count: int) -> float:
-    """FLOPs of a step, the mean of the first `count`: what a step does may be left to chance.
+def mean_flops(parts: Parts, few: int = 8, many: int = 64) -> float:
+    """FLOPs of a step, its mean where chance decides what a step does.
 
     Args:
         parts: of the run.
-        count: steps that are counted, 1 or more.
+        few: steps that are counted first; if all cost the same, that is it.
+        many: steps whose mean it is otherwise.
     """
 
     def counted(device: torch.device) -> float:
         step = _Step(parts, device)
-        return sum(map(step.flops, range(count))) / count
+        costs = [step.flops(number) for number in range(few)]
+        if len(set(costs)) > 1:
+            costs += [step.flops(number) for number in range(few, many)]
+        return sum(costs) / len(costs)
 
     return _without_content(counted)
 

@@ -38,14 +38,14 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     return derived(parts) | recorded(parents) | {"notes": list(notes)}
 
 
-def mean_flops(asked: Resolved, count: int) -> float:
-    """FLOPs of a step of a run, the mean of its first `count`; nothing is trained or written.
+def mean_flops(asked: Resolved) -> float:
+    """FLOPs of a step of a run, on average; nothing is trained or written.
 
     Raises:
         WeftError: if the run could not start.
     """
     config = settled(asked.config)
-    return counted(Parts.of(find(config.family), config), count)
+    return counted(Parts.of(find(config.family), config))
 
 
 def start(asked: Resolved, followers: Followers) -> Trained | None:

@@ -58,10 +58,10 @@ def below(name: str, loss: float | None, trivial: float | None) -> Check:
     return Check(told, loss < trivial)
 
 
-def interior(name: str, rate: str, rates: Sequence[str]) -> Check:
-    """That the best rate has a worse one on either side."""
+def interior(name: str, rate: str, rates: Sequence[str], *, own: bool = False) -> Check:
+    """That the best rate has a worse one on either side, or is the arm's own."""
     values = sorted(map(float, rates))
-    held = len(values) == 1 or values[0] < float(rate) < values[-1]
+    held = own or values[0] < float(rate) < values[-1]
     return Check(f"{name}: best rate {rate} of {', '.join(sorted(rates, key=float))}", held)
 
 

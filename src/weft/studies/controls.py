@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 LOOKS = 8
 """Evaluations of a run, the last one included: enough to see whether it still gets better."""
-_COUNTED = 64
-"""Steps over which the cost of one is averaged, where chance decides what a step does."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,7 @@ class Study:
         yardstick: an arm, or "": the recipe as it is.
         rates: learning rates; each arm without its own takes its best, for each budget, on the
             first seed's validation data, and the grid grows until that is none of its ends.
+        grow: how often it may, at either end.
         seeds: one base and one run of each arm for each.
         tolerance: by what share a loss may fall in the last quarter of a run at its plateau.
         folder: where the runs lie.
@@ -53,6 +52,7 @@ class Study:
     budgets: tuple[str, ...]
     yardstick: str
     rates: tuple[str, ...]
+    grow: int
     seeds: tuple[int, ...]
     tolerance: float
     folder: Path
@@ -122,6 +122,7 @@ def _compare(words: list[str]) -> None:
         budgets=tuple(dict.fromkeys(flags.budgets)),
         yardstick=flags.equal_to,
         rates=tuple(sorted(dict.fromkeys(flags.rates), key=_number)),
+        grow=flags.grow,
         seeds=tuple(range(flags.seeds)),
         tolerance=flags.tolerance,
         folder=flags.dir,
@@ -233,7 +234,7 @@ def _lengths(study: Study, steps: int) -> dict[tuple[str, str], int]:
     base = f"{study.comparison.key}={study.home(study.seeds[0])}"
 
     def cost(arm: str) -> float:
-        return api.mean_flops(*study.words_of(arm), base, count=_COUNTED)
+        return api.mean_flops(*study.words_of(arm), base)
 
     spent = steps * cost(study.yardstick) if FLOPS in study.budgets else math.nan
     return {
@@ -271,7 +272,7 @@ def _search(
         }
         for leg in sorted(growing):
             own = study.comparison.arms[leg[0]].rates
-            more = None if own else beyond(judged[leg], study.rates)
+            more = None if own else beyond(judged[leg], study.rates, study.grow)
             if more is None:
                 growing.discard(leg)
             else:
@@ -399,6 +400,8 @@ def _parser() -> argparse.ArgumentParser:
         help="whose FLOPs the others may spend; by default the recipe's own")  # fmt: skip
     add("--rates", nargs="+", default=["1e-3", "3e-3"], metavar="LR",
         help="learning rates to begin with, on the first seed")  # fmt: skip
+    add("--grow", type=int, default=4, metavar="N",
+        help="how often a grid of rates may grow at either end")  # fmt: skip
     add("--seeds", type=int, default=3, metavar="N", help="bases, and runs an arm")
     add("--tolerance", type=float, default=0.01, metavar="SHARE",
         help="by how much a loss at its plateau may fall in the last quarter")  # fmt: skip

@@ -181,7 +181,12 @@ def _own(comparison: Comparison, leg: Leg, runs: Sequence[Run], tolerance: float
     falls = [last_quarter(run.history(), f"val/{comparison.loss}") for run in runs]
     known = [fell for fell in falls if fell is not None]
     fell = fmean(known) if known and len(known) == len(falls) else None
-    return [done, interior(leg.name, leg.rate, leg.rates), plateau(leg.name, fell, tolerance)]
+    own = bool(comparison.arms[leg.arm].rates)
+    return [
+        done,
+        interior(leg.name, leg.rate, leg.rates, own=own),
+        plateau(leg.name, fell, tolerance),
+    ]
 
 
 def _told(checks: Sequence[Check]) -> str:

@@ -32,19 +32,20 @@ GIVEN = ("1e-3", "3e-3")
 def test_a_grid_grows_beyond_the_end_at_which_the_best_rate_stands(
     judged: dict[str, float], following: str | None
 ) -> None:
-    assert beyond(judged, GIVEN) == following
+    assert beyond(judged, GIVEN, 4) == following
 
 
 def test_a_grid_grows_four_times_and_no_more() -> None:
     judged = {"1e-3": 9.0, "3e-3": 8.0}
-    while (rate := beyond(judged, GIVEN)) is not None:
+    while (rate := beyond(judged, GIVEN, 4)) is not None:
         judged[rate] = min(judged.values()) - 1
     assert len(judged) == 6 and best(judged) == "0.243"
     assert not interior("an arm", best(judged), list(judged)).held
 
 
 def test_a_single_rate_of_its_own_is_not_at_an_end() -> None:
-    assert interior("an arm", "3e-4", ["3e-4"]).held
+    assert interior("an arm", "3e-4", ["3e-4"], own=True).held
+    assert not interior("an arm", "3e-4", ["3e-4"]).held
 
 
 def test_the_last_quarter_is_what_the_best_loss_gained_after_three_quarters() -> None:

@@ -229,10 +229,10 @@ class AssocGenerator(Generator):
     """An associative memory: what a block's input is tied to, over all of the text.
 
     With a the layer norm of the stream before a block and b that of the stream after it, rows P of
-    A are the same for all inputs, and those of B are mean_t (P a_t) (W c_t)^T, where c_t is b at a
-    position and its two neighbours. So Delta x = sum_t (P a_t . P x) W c_t up to scale: linear
-    attention that every later product with the weight carries out (fast weights, arXiv 2102.11174).
-    An error e_t joins as U e_t.
+    A are the same for all inputs, and those of B are mean_t (P a_t) v_t^T, where v_t is W b at a
+    position and its two neighbours, each weighed entry by entry. So Delta x = mean_t (P a_t . P x)
+    v_t up to scale: linear attention that every later product with the weight carries out (fast
+    weights, arXiv 2102.11174). An error e_t adds U e_t to v_t.
 
     Args:
         size: of the network.
@@ -252,7 +252,8 @@ class AssocGenerator(Generator):
         layers, width = 1 if shared else size.n_layer, size.n_embd
         self.rank, self.tokens = rank, tokens
         self.keys = normal(layers, matrices, rank, width, std=width**-0.5)
-        self.values = normal(layers, matrices * width, 3 * width, std=(3 * width) ** -0.5)
+        self.values = normal(layers, matrices * width, width, std=width**-0.5)
+        self.around = normal(layers, 3, matrices * width, std=3**-0.5)
         self.errors = normal(layers, matrices * width, width, std=width**-0.5) if error else None
 
     def forward(self, seen: Seen) -> Written:
@@ -277,8 +278,13 @@ class AssocGenerator(Generator):
         matrices, rank, _ = keys.shape
         if rows.real is not None:
             after = after * rows.real[:, :, None]
-        around = torch.cat((F.pad(after, (0, 0, 1, -1)), after, F.pad(after, (0, 0, -1, 1))), -1)
-        values = linear(around, self.values[layer])
+        own, before_it, behind_it = self.around[layer]
+        values = linear(after, self.values[layer])
+        values = (
+            own * values
+            + before_it * F.pad(values, (0, 0, 1, -1))
+            + behind_it * F.pad(values, (0, 0, -1, 1))
+        )
         if error is not None and self.errors is not None:
             values = values + linear(_scaled(error), self.errors[layer])
         codes = linear(before, keys.flatten(0, 1)) * rows.share(before)[:, :, None]
