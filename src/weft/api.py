@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from weft.run.model import Trained
     from weft.run.recorder import SinkMaker
     from weft.sweeps.pool import Outcome
+    from weft.task.writing import Writing, Written
 
 ORPHAN_SECONDS = 90.0
 """How long a point of a sweep waits for the process of a killed sweep that still has its run."""
@@ -81,6 +82,13 @@ def dry_run(*words: str, **overrides: Any) -> dict[str, Any]:
     return start.dry_run(configure(*words, **overrides))
 
 
+def mean_flops(*words: str) -> float:
+    """FLOPs of a training step of a run; its mean, where chance decides what a step does."""
+    from weft.run import start
+
+    return start.mean_flops(configure(*words))
+
+
 def train(
     *words: str,
     show: bool = False,
@@ -118,7 +126,8 @@ def resume(
 
     Args:
         path: the run's directory, or its `family/name` below runs/.
-        words: `key=value` changes below `log`, `engine` and `checkpoint`.
+        words: `key=value` changes below `log`, `engine` and `checkpoint`; another `steps` or
+            `epochs` makes it longer, also if it is finished.
         show, report, sinks: as for `train`.
         accept: what may differ from what its checkpoints say: `config`, `data`; or be gone:
             `checkpoints`.
@@ -164,6 +173,28 @@ def sample(
     from weft.run.samples import draw
 
     return draw(named(path).load(checkpoint, acceptable(accept), tell))
+
+
+def write(
+    path: Path | str,
+    asked: Writing,
+    checkpoint: str | None = None,
+    accept: str | Collection[str] = (),
+    tell: Callable[[str], None] = warnings.warn,
+) -> list[Written]:
+    """Has the trained model go on with prompts; the texts also go into the run's samples.txt.
+
+    Args:
+        asked: prompts, how long, and how; what is None there is as in the run's config.
+        path, checkpoint, accept, tell: as for `evaluate`.
+
+    Raises:
+        UsageError: if the model writes no text, or not what is asked.
+    """
+    from weft.run import samples
+    from weft.run.resume import acceptable
+
+    return samples.write(named(path).load(checkpoint, acceptable(accept), tell), asked)
 
 
 def report(path: Path | str) -> Path:

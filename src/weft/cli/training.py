@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -70,11 +70,52 @@ def evaluate(
 
 
 def sample(
-    run: RunPath, checkpoint: Checkpoint = None, accept: Accept = "", as_json: Json = False
+    run: RunPath,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Text to go on with, which may be empty; as often as you like."),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Tokens written; the rest of a chunk if unset.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Passes that write them.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0 takes the likeliest token.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=1, help="Draw from the fewest tokens that reach this sum."),
+    ] = None,
+    remask: Annotated[
+        Literal["low-confidence", "random"] | None,
+        typer.Option(help="Places that a pass leaves open."),
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(min=1, help="Tokens finished before the next are begun.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    accept: Accept = "",
+    as_json: Json = False,
 ) -> None:
-    """Draw what the trained model makes into the run's figures."""
-    from weft import api
+    """Draw what the trained model makes into the run's figures, or have it write: --prompt.
 
+    What is unset of the options of writing is as in the run's config.
+    """
+    from weft import api
+    from weft.task.writing import Writing
+
+    asked = Writing(tuple(prompt or ()), length, steps, temperature, top_p, remask, block)
+    if prompt is not None:
+        texts = api.write(run, asked, checkpoint, accept, tell)
+        values = {"texts": [text.plain() for text in texts]}
+        emit(as_json, values, lambda: "\n\n".join(map(str, texts)))
+        return
+    if asked != Writing(()):
+        raise UsageError(
+            "some options say how a text is written, and none is asked for",
+            where="--length, --steps, --temperature, --top-p, --remask, --block",
+            expected="--prompt TEXT beside them; '' for a text without a beginning",
+        )
     files = [str(path) for path in api.sample(run, checkpoint, accept, tell)]
     emit(as_json, {"figures": files}, lambda: "\n".join(files))
 

@@ -49,6 +49,47 @@ class Stacking:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """One way to go on from a base.
+
+    Attributes:
+        words: what it sets beyond the recipe that all share.
+        control: whether the others must beat it, or it is what must be shown to pay.
+        rates: its own learning rates, where none is looked for.
+    """
+
+    words: tuple[str, ...]
+    control: bool = False
+    rates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `weft study controls` needs to know of a family.
+
+    Attributes:
+        arms: name -> arm, controls and others.
+        recipe: words of all arms, unless others are given.
+        base: words of the base.
+        key: the config field that names the base.
+        loss: metric that judges, lower is better.
+        before: metric of an arm: that loss of the base alone, on the arms' data.
+        trivial: metric of an arm: the loss of a guess that knows frequencies alone, which a base
+            that can read the data must beat.
+        shown: further metrics -> heading, for columns of the table.
+    """
+
+    arms: Mapping[str, Arm]
+    recipe: tuple[str, ...]
+    base: tuple[str, ...]
+    key: str = "base"
+    loss: str = "loss"
+    before: str = "base_loss"
+    trivial: str = "unigram"
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Family:
     """A family as the registry, the config loader and the command line see it; imports no torch.
 
@@ -67,6 +108,7 @@ class Family:
         bench: "module:function" giving the benchmark cases, or "" if there are none.
         comparison: "module:function" that draws many runs together, for the page of a sweep: from
             (config, metrics) of finished runs it yields (name, caption, Figure); or "".
+        compared: arms and controls that `weft study controls` trains on one budget, if any.
         aliases: old key -> (new key, converter of the value).
         kinds: section -> tag -> kinds this family adds to the engine's own, as in
             `{"optim": {"lars": Kind(Lars, "module:lars")}}`.
@@ -86,6 +128,7 @@ class Family:
     table: str = ""
     bench: str = ""
     comparison: str = ""
+    compared: Comparison | None = None
     aliases: Mapping[str, tuple[str, Converter]] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     studies: Mapping[str, str] = field(default_factory=dict)

@@ -44,6 +44,9 @@ class Recorder(Protocol):
     def alive(self, step: int) -> None:
         """Says that the run still lives, at every log and before long work."""
 
+    def note(self, text: str) -> None:
+        """Takes a line for the log."""
+
     def settle(self) -> None:
         """Makes all rows so far survive a power cut, before a checkpoint says they are there."""
 
@@ -199,6 +202,9 @@ class Trainer:
                 if improved:
                     progress.best_value, progress.best_step = value, progress.step
             self._row(progress, metrics)
+            with at_rest(parts, model, progress.step) as ctx:
+                for line in calls.tell(parts.task, model, getattr(self.data, split), ctx):
+                    self.recorder.note(line)
         schedule = self.stepper.schedule
         if isinstance(schedule, Judging):
             value = parts.ranks.of_first(value)

@@ -12,6 +12,7 @@ from weft.config.paths import as_name
 from weft.data.own import settled
 from weft.engine.device import Ranks, joined
 from weft.engine.parts import Parts
+from weft.engine.profile import mean_flops as counted
 from weft.engine.profile import resolved as derived
 from weft.engine.step import Stepper
 from weft.engine.threads import Threads, choose
@@ -37,6 +38,16 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     parents = find_parents(config, asked.origin)
     notes = parts.task.notes(parts.model(parents), parts.spec)
     return derived(parts) | recorded(parents) | {"notes": list(notes)}
+
+
+def mean_flops(asked: Resolved) -> float:
+    """FLOPs of a step of a run, on average; nothing is trained or written.
+
+    Raises:
+        WeftError: if the run could not start.
+    """
+    config = settled(asked.config)
+    return counted(Parts.of(find(config.family), config))
 
 
 def start(asked: Resolved, followers: Followers) -> Trained | None:
