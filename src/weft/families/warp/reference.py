@@ -257,10 +257,12 @@ class _Loop:
     def entering(self, t: int, i: int, signal: Tensor) -> Carry:
         """The state of layer i before step t, begun anew where a sequence starts at t."""
         noise = None if self.noise is None else self.noise[i]
-        if self.continued or (t > 0 and self.starts is None):
+        if self.continued:
             return self.carries[i]
         if t == 0:
             return begin(self.layers[i], signal, noise)
+        if self.starts is None:
+            return self.carries[i]
         anew = begin(self.layers[i], signal, noise)
         return _choose(self.starts == t, anew, self.carries[i])
 

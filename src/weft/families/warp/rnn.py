@@ -207,7 +207,7 @@ class WeightSpaceRNN(nn.Module):
             ConfigError: if predictions cannot be fed back, or the run cannot go on from `state`.
             UsageError: under torch.jit.
         """
-        if torch.jit.is_tracing():
+        if torch._C._get_tracing_state() is not None:
             raise UsageError(
                 "torch.jit keeps neither the choice of a form nor its gradient",
                 where="WeightSpaceRNN",
@@ -218,7 +218,8 @@ class WeightSpaceRNN(nn.Module):
             raise DataError("a packed batch has its own clocks", where="position", expected="None")
         x, force, sample, length = asked[:4]
         self.check(x, force, sample, length)
-        feedback, start, before = force is not None, None, None
+        feedback, before = force is not None, None
+        start: tuple[Carry, ...] | None = None
         if theta0 is not None:
             check_theta0(self.layers, theta0, len(x), state)
             start = (carry_of(self.layers[0], theta0, first_data(x, length)),)

@@ -46,9 +46,7 @@ class Given(NamedTuple):
         if order is not None:
             rows, count = rows[order], count[order]
         flat = pack_padded_sequence(rows, count.cpu(), batch_first=True).data
-        return PackedSequence(
-            flat, self.packed.batch_sizes, order, self.packed.unsorted_indices
-        )
+        return PackedSequence(flat, self.packed.batch_sizes, order, self.packed.unsorted_indices)
 
 
 def given(
@@ -84,12 +82,10 @@ def given(
             raise DataError(
                 "one sequence has as many steps as it has", where="length", expected="None"
             )
-        x, force, sample = (None if part is None else part.unsqueeze(0)
-                            for part in (x, force, sample))  # fmt: skip
-        assert x is not None
-        return Given(x, force, sample, None, None, True, False)
-    x, force, sample = (_time_second(part, batch_first) for part in (x, force, sample))
-    assert x is not None
+        force, sample = (None if part is None else part.unsqueeze(0) for part in (force, sample))
+        return Given(x.unsqueeze(0), force, sample, None, None, True, False)
+    force, sample = (_time_second(part, batch_first) for part in (force, sample))
+    x = x if batch_first or x.dim() < 2 else x.transpose(0, 1)
     return Given(x, force, sample, length, None, False, not batch_first)
 
 

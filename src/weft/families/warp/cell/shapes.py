@@ -71,7 +71,8 @@ def check_values(
     """
     if position is not None and tuple(position.shape) != (steps,):
         raise DataError(
-            f"`position` has shape {tuple(position.shape)}", expected=f"({steps},), one place a step"
+            f"`position` has shape {tuple(position.shape)}",
+            expected=f"({steps},), one place a step",
         )
     if _readable(force) and not bool(((force >= 0) & (force <= 1)).all()):
         raise DataError("`force` is not a share of the truth", expected="values from 0 to 1")
