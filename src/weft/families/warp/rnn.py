@@ -297,7 +297,8 @@ class WeightSpaceRNN(nn.Module):
         for layer in self.layers:
             entries = list(layer.transition.parameters())
             share = 1 / layer.transition.reach if transition_share is None else transition_share
-            groups.append({"params": entries, "lr": lr * share})
+            still = {} if layer.transition.decays else {"weight_decay": 0.0}
+            groups.append({"params": entries, "lr": lr * share, **still})
             apart |= set(entries)
         rest = [parameter for parameter in self.parameters() if parameter not in apart]
         return [{"params": rest, "lr": lr}, *groups]

@@ -100,22 +100,13 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return build_model(self.config, spec)
 
     def param_groups(self, model: Model) -> Iterable[Mapping[str, Any]]:
-        """A's entries apart from the rest: they learn at `transition_lr` times the rate.
-
-        An optimiser such as Adam moves all D^2 entries of A by the rate, and so its spectrum by up
-        to D times the rate, at each of T steps again.
-        """
-        config, apart = self.config, set[nn.Parameter]()
-        rate = float(config.optim.model_dump()["lr"])
-        groups: list[Mapping[str, Any]] = []
-        for layer in model.rnn.layers if isinstance(model, WarpModel) else ():
-            entries, share = list(layer.transition.parameters()), config.transition_lr
-            if share is None:
-                share = 1.0 if config.optim.kind == "reference" else 1 / layer.transition.reach
-            still = {} if layer.transition.decays else {"weight_decay": 0.0}
-            groups.append({"params": entries, "lr": rate * share, **still})
-            apart |= set(entries)
-        return [{"params": [p for p in model.parameters() if p not in apart]}, *groups]
+        """A's entries apart from the rest: they learn at `transition_lr` times the rate."""
+        if not isinstance(model, WarpModel):
+            return [{"params": list(model.parameters())}]
+        share = self.config.transition_lr
+        if share is None and self.config.optim.kind == "reference":
+            share = 1.0
+        return model.rnn.parameter_groups(float(self.config.optim.model_dump()["lr"]), share)
 
     def draw(self, batch: Batch, ctx: Context) -> Batch:
         """The steps that are kept, what is fed at each, and the steps of the loss.
