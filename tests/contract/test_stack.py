@@ -133,3 +133,18 @@ def test_what_cannot_be_stacked_is_refused_before_anything_is_written(
 def test_a_family_that_does_not_stack_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="family `jepa` are not stacked"):
         api.sweep("jepa", "seed=0..1", directory=tmp_path / "sweep", stack=True)
+
+
+@pytest.mark.gpu
+def test_a_stack_replayed_from_a_graph_takes_the_steps_of_one_that_is_not(tmp_path: Path) -> None:
+    rates = "optim.lr=1e-3,5e-4"
+    words = ("steps=12", "log.every=5", GRID[0], rates, "covariance=0.5", "engine.device=cuda")
+    kept = [word for word in WORDS if not word.startswith(("steps", "log.every", "engine.device"))]
+    for name in ("false", "true"):
+        sweep = api.sweep(
+            *kept, *words, f"engine.graph={name}", directory=tmp_path / name, stack=True
+        )
+        assert {outcome.state for outcome in sweep.outcomes} == {"done"}
+    for run in find_runs(tmp_path / "true"):
+        other = saved(tmp_path / "false" / run.name)
+        torch.testing.assert_close(saved(run.path)["model"], other["model"], rtol=1e-3, atol=1e-4)
