@@ -45,7 +45,8 @@ def _study(words: list[str]) -> None:
         for setting in _part(_settings(flags.words, flags.form), flags.part):
             study.run(setting)
     files = flags.table or [flags.out]
-    rows = [json.loads(line) for path in files if path.is_file() for line in path.open()]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
+    rows = [json.loads(line) for text in texts for line in text.splitlines()]
     print(told(rows))
 
 
