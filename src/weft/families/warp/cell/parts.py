@@ -40,7 +40,15 @@ def clock_of(config: Config, spec: SeriesSpec) -> Clock:
         encoding=config.positional_encoding,
         picture=spec.canvas if config.include_canonical_coords else None,
         time_as_channel=config.time_as_channel,
+        waves=config.coordinate_waves,
     )
+
+
+def memory_of(config: Config, spec: SeriesSpec) -> int:
+    """Steps that a sequence is known from: those given, or all where the input is no target."""
+    if not config.reconstructs or "target" in spec.fields:
+        return spec.steps
+    return config.grounding_length if spec.context is None else spec.context
 
 
 def head_of(config: Config, spec: SeriesSpec) -> Head:

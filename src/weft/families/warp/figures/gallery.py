@@ -111,7 +111,8 @@ def _predictions(scene: Scene) -> Iterator[Picture]:
         yield report.series(forecast)
     yield _errors(scene)
     # Where input and target differ, the problem itself says what is given.
-    if mode_of(scene.config, spec) == "feedback" and "target" not in spec.fields:
+    open_ended = mode_of(scene.config, spec) in ("feedback", "query")
+    if open_ended and "target" not in spec.fields and scene.config.model_type != "mlp":
         yield _contexts(scene)
         if spec.steps <= LONGEST:
             yield _film(scene)

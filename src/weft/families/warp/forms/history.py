@@ -32,7 +32,7 @@ def run_history(
     path: Tensor,
     group: Tensor | None,
     known: Tensor,
-    first: Tensor,
+    opening: Tensor,
     outputs: int,
 ) -> tuple[Tensor, Tensor]:
     """Raw outputs of all steps, (T, N, o), and the weights after the last one, (N, D).
@@ -43,12 +43,12 @@ def run_history(
         path: Z, (T, G, D).
         group: which start each sequence has, (N,); None if G is 1.
         known: the part of dx that is no prediction, (T, N, d).
-        first: x_0, (N, d).
+        opening: the first two predictions, (2, N, d), see `Track`.
         outputs: o.
     """
     # Reversed, so that the lags t, ..., 0 are adjacent rows.
     rows = F.pad(kernel.flip(0), (0, 0, 0, 0, -len(kernel) % LAGS, 0)).flatten(0, 1)
-    given = (rows, path, known, first, *course.head.parameters())
+    given = (rows, path, known, opening, *course.head.parameters())
     keeps = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
     raw, theta = _History.apply(course, group, outputs, keeps, *given)
     return raw, theta
@@ -65,10 +65,10 @@ class _History(Function):
         kernel: Tensor,
         path: Tensor,
         known: Tensor,
-        first: Tensor,
+        opening: Tensor,
         *head: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        track = Track(course, known, first, outputs, keeps)
+        track = Track(course, known, opening, outputs, keeps)
         steps, count, channels = known.shape
         before = len(kernel) // channels
         moves = known.new_zeros(before + steps, channels, count)
@@ -110,7 +110,7 @@ class _History(Function):
             grad_kernel[len(kernel) - len(part) :] += part
         return (
             None, None, None, None,
-            grad_kernel, grad_path, adjoint.known, adjoint.first, *adjoint.head(),
+            grad_kernel, grad_path, adjoint.known, adjoint.opening, *adjoint.head(),
         )  # fmt: skip
 
 

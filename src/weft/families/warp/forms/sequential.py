@@ -83,7 +83,7 @@ def run_sequential(
     B: Tensor,
     theta_0: Tensor,
     known: Tensor,
-    first: Tensor,
+    opening: Tensor,
     dclock: Tensor,
     outputs: int,
 ) -> tuple[Tensor, Tensor]:
@@ -95,12 +95,12 @@ def run_sequential(
         B: (D, d + r).
         theta_0: (N, D).
         known: the part of dx that is no prediction, (T, N, d).
-        first: x_0, (N, d).
+        opening: the first two predictions, (2, N, d), see `Track`.
         dclock: (T, r), or (T, N, r).
         outputs: o.
     """
     parameters = (*motion.transition.parameters(), *course.head.parameters())
-    given = (B, theta_0, known, first, *parameters)
+    given = (B, theta_0, known, opening, *parameters)
     keeps = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
     raw, theta = _Sequential.apply(course, motion, dclock, outputs, keeps, *given)
     return raw, theta
@@ -118,10 +118,10 @@ class _Sequential(Function):
         B: Tensor,
         theta_0: Tensor,
         known: Tensor,
-        first: Tensor,
+        opening: Tensor,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        track = Track(course, known, first, outputs, keeps)
+        track = Track(course, known, opening, outputs, keeps)
         steps, count, channels = known.shape
         drives = known.new_empty(steps, count, B.shape[1])
         drives[..., channels:] = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
@@ -183,7 +183,7 @@ class _Sequential(Function):
             stop = start
         return (
             None, None, None, None, None,
-            grad_B, by_theta, adjoint.known, adjoint.first, *grad_A, *adjoint.head(),
+            grad_B, by_theta, adjoint.known, adjoint.opening, *grad_A, *adjoint.head(),
         )  # fmt: skip
 
 

@@ -10,13 +10,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from weft.data.source import Batch
+from weft.families.warp.baselines.models import Baseline
+from weft.families.warp.baselines.perceptron import Perceptron
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.config import Config
 from weft.families.warp.model import WarpModel
 from weft.families.warp.objective import grounding
 from weft.families.warp.sets.source import SeriesSpec
 
-Mode = Literal["feedback", "free", "recall"]
+Mode = Literal["feedback", "free", "recall", "query"]
 
 
 def mode_of(config: Config, spec: SeriesSpec) -> Mode:
@@ -24,8 +26,11 @@ def mode_of(config: Config, spec: SeriesSpec) -> Mode:
 
     `feedback`: the truth for L steps, then the model's own predictions (M2, M3). `free`: the whole
     input, where it is not the target or passes convolutions (M1). `recall`: the weights after the
-    last step, read at every step.
+    last step, read at every step. `query`: the first L steps are read, and the weights after them
+    are asked for every place.
     """
+    if config.read == "query":
+        return "query"
     if not config.autoregressive_inference:
         return "recall"
     convolves = config.conv_embedding is not None or config.output_smoothing
@@ -37,7 +42,9 @@ def context_of(config: Config, spec: SeriesSpec) -> int:
     """L: steps that are given, which no metric counts."""
     if spec.context is not None:
         return spec.context
-    return 0 if mode_of(config, spec) == "free" else config.grounding_length
+    how = mode_of(config, spec)
+    whole = how == "free" or (how == "query" and "target" in spec.fields)
+    return 0 if whole else config.grounding_length
 
 
 def infer(
@@ -59,6 +66,9 @@ def infer(
         predicted: Prediction = model(x, length=length, last=True)
         return predicted
     how = mode_of(config, spec)
+    if how == "query":
+        read = 0 if "target" in spec.fields else context
+        return asked(model, batch, read, torch.arange(x.shape[1], device=x.device))
     if how == "recall":
         return recalled(model, batch, feedback=config.autoregressive)
     force = sample = None
@@ -77,3 +87,29 @@ def recalled(model: nn.Module, batch: Batch, *, feedback: bool) -> Prediction:
     force = torch.ones(x.shape[:2], device=x.device) if feedback else None
     theta = model(x, force=force, length=batch.get("length"), last=True).theta
     return model.recall(theta, x)
+
+
+def asked(model: nn.Module, batch: Batch, context: int | Tensor, position: Tensor) -> Prediction:
+    """What the weights after the context say of places; nothing else of the input is looked at.
+
+    Args:
+        model: any of `model.Model`.
+        batch: `x` (N, T, d).
+        context: L, steps read; 0 for all, where the target is another sequence; of each sequence
+            (N,) if a tensor.
+        position: places, (M,), or of each sequence (N, M).
+    """
+    assert isinstance(model, WarpModel | Baseline | Perceptron)
+    x = batch["x"]
+    if isinstance(context, Tensor):
+        # Sequences of equal contexts at a time: few of them differ, and only where pictures ask.
+        theta = None
+        for length in context.unique().tolist():
+            same = context == length
+            found = model(x[same, :length], last=True).theta
+            theta = found.new_empty(len(x), found.shape[1]) if theta is None else theta
+            theta[same] = found
+        assert theta is not None
+    else:
+        theta = model(x[:, : context or None], last=True).theta
+    return model.query(theta, position)

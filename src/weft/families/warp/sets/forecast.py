@@ -97,7 +97,7 @@ def header(config: Config) -> Header:
         steps,
         _CHANNELS,
         count_windows(config, steps, rows),
-        outputs=None if config.feeds_back else _CHANNELS,
+        outputs=None if _stops(config) else _CHANNELS,
         context=context,
     )
 
@@ -105,8 +105,8 @@ def header(config: Config) -> Header:
 def load(config: Config) -> Parts:
     """The windows, as views of the table; every channel is scaled by its training extremes.
 
-    Where the model does not feed its forecasts back, the input holds the context only: it would
-    see what it is to forecast.
+    Where the model neither feeds its forecasts back nor is asked for them, the input holds the
+    context only: it would see what it is to forecast.
     """
     data, name = config.data, _name(config)
     if name in SETS:
@@ -124,8 +124,13 @@ def load(config: Config) -> Parts:
         made["test"],
         made["val"],
         extremes(positive=config.unit_normalise),
-        past=None if config.feeds_back else context,
+        past=None if _stops(config) else context,
     )
+
+
+def _stops(config: Config) -> bool:
+    """Whether the model itself reads no truth beyond the context, so that the input is the target."""
+    return config.feeds_back or config.read == "query"
 
 
 def _name(config: Config) -> str:
