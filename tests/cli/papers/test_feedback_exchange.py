@@ -53,11 +53,12 @@ RECURRENT = {
 BLOCKS = {"transformer.wte.weight": (V, C)}
 for _home in ("transformer.h.0", "transformer.h.1"):
     BLOCKS |= {f"{_home}.h_qkvo": (1, 16, C), **block(_home, "_1"), **block(_home, "_2")}
+COMPAT = ("stage=feedback", "mode=compat", "lora_rank=2")
 STAGES: dict[str, tuple[tuple[str, ...], dict[str, tuple[int, ...]], int]] = {
     "feedforward": ((), FEEDFORWARD, 13),
     "fine_tune": (("stage=fine_tune",), FEEDFORWARD, 8),
-    "recurrent": (("stage=feedback", "mode=compat", "lora_rank=2", "recurrent=true"), RECURRENT, 15),
-    "blocks": (("stage=feedback", "mode=compat", "lora_rank=2"), BLOCKS, 27),
+    "recurrent": ((*COMPAT, "recurrent=true"), RECURRENT, 15),
+    "blocks": (COMPAT, BLOCKS, 27),
 }  # fmt: skip
 
 

@@ -138,8 +138,9 @@ def kept_config(path: Path) -> Path:
 def epochs(history: Iterable[Mapping[str, Any]], *, adapted: bool) -> list[list[str]]:
     """The rows of the table: mean of the losses logged up to a validation, and what that found.
 
-    Losses are `loss_original`, or `loss_padded` in runs that lack it. Training does not run the model as it was before adaptation, so
-    there `loss` and `rel_change` are empty; so is what no logged step tells.
+    Losses are `loss_original`, or `loss_padded` in runs that lack it. Training does not run the
+    model as it was before adaptation, so there `loss` and `rel_change` are empty; so is what no
+    logged step tells.
 
     Args:
         history: rows of metrics.jsonl.
