@@ -46,7 +46,10 @@ def resume(
     run: RunPath,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to log, engine or checkpoint."),
+        typer.Argument(
+            metavar="[KEY=VALUE ...]",
+            help="Changes to log, engine or checkpoint; steps or epochs to make it longer.",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     accept: Accept = "",

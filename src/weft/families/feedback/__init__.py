@@ -21,6 +21,10 @@ FAMILY = Family(
     bench="weft.families.feedback.bench:cases",
     aliases=ALIASES,
     compared=COMPARISON,
+    verbs={
+        "import": "weft.verbs.feedback_exchange:import_",
+        "export": "weft.verbs.feedback_exchange:export",
+    },
     kinds={
         "schedule": {
             "warmup_cosine": Kind(
