@@ -44,10 +44,10 @@ class Config(ReadingOptions):
     supervision_task: Literal["reconstruction", "classification", "both"] = Field(
         "reconstruction", description="What is learnt: the sequence, its label, or both."
     )
-    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm", "mlp"] = Field(
+    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm", "mlp", "dlinear"] = Field(
         "wsm",
         description="The weight-space model, or a baseline: GRU, LSTM, a linear recurrence with "
-        "a fixed decoder, a diagonal state-space model, an MLP from the steps given to all.",
+        "a fixed decoder, a diagonal state-space model; an MLP, DLinear from given steps to all.",
     )
 
     root: str = Field(
