@@ -25,10 +25,13 @@ from weft.system import fault
 if TYPE_CHECKING:
     from torch import nn
 
+    from weft.reports.comparison import Arm
+    from weft.reports.notebook import Runs
     from weft.reports.tables import Table
     from weft.run.model import Trained
     from weft.run.recorder import SinkMaker
     from weft.sweeps.pool import Outcome
+    from weft.task.writing import Writing, Written
 
 ORPHAN_SECONDS = 90.0
 """How long a point of a sweep waits for the process of a killed sweep that still has its run."""
@@ -79,6 +82,13 @@ def dry_run(*words: str, **overrides: Any) -> dict[str, Any]:
     return start.dry_run(configure(*words, **overrides))
 
 
+def mean_flops(*words: str) -> float:
+    """FLOPs of a training step of a run; its mean, where chance decides what a step does."""
+    from weft.run import start
+
+    return start.mean_flops(configure(*words))
+
+
 def train(
     *words: str,
     show: bool = False,
@@ -116,7 +126,8 @@ def resume(
 
     Args:
         path: the run's directory, or its `family/name` below runs/.
-        words: `key=value` changes below `log`, `engine` and `checkpoint`.
+        words: `key=value` changes below `log`, `engine` and `checkpoint`; another `steps` or
+            `epochs` makes it longer, also if it is finished.
         show, report, sinks: as for `train`.
         accept: what may differ from what its checkpoints say: `config`, `data`; or be gone:
             `checkpoints`.
@@ -164,6 +175,28 @@ def sample(
     return draw(named(path).load(checkpoint, acceptable(accept), tell))
 
 
+def write(
+    path: Path | str,
+    asked: Writing,
+    checkpoint: str | None = None,
+    accept: str | Collection[str] = (),
+    tell: Callable[[str], None] = warnings.warn,
+) -> list[Written]:
+    """Has the trained model go on with prompts; the texts also go into the run's samples.txt.
+
+    Args:
+        asked: prompts, how long, and how; what is None there is as in the run's config.
+        path, checkpoint, accept, tell: as for `evaluate`.
+
+    Raises:
+        UsageError: if the model writes no text, or not what is asked.
+    """
+    from weft.run import samples
+    from weft.run.resume import acceptable
+
+    return samples.write(named(path).load(checkpoint, acceptable(accept), tell), asked)
+
+
 def report(path: Path | str) -> Path:
     """Writes report.html, one self-contained page, and gives its path.
 
@@ -189,9 +222,71 @@ def report(path: Path | str) -> Path:
     return write_overview_of(folder, found, table, notes=notes).page
 
 
-def runs(root: Path | str = "runs") -> list[Run]:
-    """All runs below `root`, oldest first; a damaged one is among them and says why."""
-    return find_runs(root)
+def runs(root: Path | str = "runs", where: str | None = None) -> Runs:
+    """All runs below `root`, oldest first; a damaged one is among them and says why.
+
+    Args:
+        root: folder.
+        where: conditions, such as `test/accuracy>.9 and delay=50`.
+    """
+    from weft.reports.notebook import Runs
+    from weft.reports.query import select
+
+    found = find_runs(root)
+    return Runs(found if where is None else select(found, where))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other.
+
+    Attributes:
+        arms: settings, each with its seeds.
+        tables: of the config, the metrics, and where seeds are shared the differences.
+    """
+
+    arms: list[Arm]
+    tables: list[Table]
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables)
+
+
+def compare(
+    *paths: Path | str, metrics: Sequence[str] = (), page: Path | str | None = None
+) -> Comparison:
+    """What differs between runs and what came of it, paired by seed.
+
+    Args:
+        paths: runs, or folders of runs; runs that differ in the seed alone are one arm, and the
+            first arm is what the others are compared with.
+        metrics: by default all of the test set, or of validation.
+        page: HTML page to write, with the curves over each other.
+
+    Raises:
+        UsageError: if there are not two runs, or none has such a metric.
+    """
+    from weft.reports.comparison import arms, config_table, metric_table, paired
+    from weft.reports.query import check_names, facts
+
+    found: list[Run] = []
+    for path in paths:
+        folder = folder_named(path)
+        found += [named(path)] if is_run(folder) else find_runs(folder)
+    if len(found) < 2:
+        raise UsageError(
+            f"{len(found)} run(s) cannot be compared", expected="two at least, or a folder of runs"
+        )
+    check_names("--metric", metrics, [facts(run) for run in found])
+    sides = arms(found)
+    tables = [config_table(sides), metric_table(sides, metrics)]
+    if (differences := paired(sides, metrics)) is not None:
+        tables.append(differences)
+    if page is not None:
+        from weft.reports.overlay import write_comparison
+
+        write_comparison(Path(page), sides, tables)
+    return Comparison(sides, tables)
 
 
 def load(path: Path | str) -> nn.Module:
@@ -226,6 +321,7 @@ def sweep(
     workers: int | None = None,
     metric: str | None = None,
     on_done: Callable[[Outcome], None] | None = None,
+    stack: bool = False,
 ) -> Sweep:
     """Trains a grid of settings in local processes; the same call again continues it.
 
@@ -235,9 +331,10 @@ def sweep(
         workers: processes at a time; one per core or GPU by default.
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
+        stack: trains all runs as one, in this process; what is there already goes on either way.
 
     Raises:
-        UsageError: if the family measures no such metric.
+        UsageError: if the family measures no such metric, or does not stack these runs.
     """
     from weft.reports.overview import write_overview_of
     from weft.run.parents import find_weights
@@ -254,6 +351,11 @@ def sweep(
     if metric is not None:
         config = resolved[0].config
         known_metric(load_task(families.find(config.family), config).metrics, metric)
+    if stack:
+        # Torch comes with it.
+        from weft.run.together import stackable
+
+        stackable(resolved)
     recipe = as_name(resolved[0].recipe)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
     planned = open_plan(folder, space)
@@ -261,7 +363,12 @@ def sweep(
     place.lock()
     try:
         todo = outstanding(planned, find_runs(folder))
-        outcomes = run_points(todo, train_point, workers, on_done)
+        if stack:
+            from weft.sweeps.stacked import run_stacked
+
+            outcomes = run_stacked(todo, on_done)
+        else:
+            outcomes = run_points(todo, train_point, workers, on_done)
     finally:
         place.unlock()
     if any(outcome.state == "stopped" for outcome in outcomes):

@@ -44,6 +44,9 @@ class Losses:
     def alive(self, step: int) -> None:
         """Nobody watches."""
 
+    def note(self, text: str) -> None:
+        """Nobody reads it."""
+
     def settle(self) -> None:
         """Nothing is saved."""
 

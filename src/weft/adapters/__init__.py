@@ -12,7 +12,7 @@ MOVED: Mapping[str, tuple[str, str]] = {
         "weft.papers.cet.btsp_experiments:main",
         "python -m weft.papers.cet.btsp_experiments",
     ),
-    "feedback_compare": ("weft.studies.feedback_controls:main", "weft study controls"),
+    "feedback_compare": ("weft.studies.controls:main", "weft study controls"),
     "feedback_train": ("weft.papers.feedback.train:main", "python -m weft.papers.feedback.train"),
     "jepa_probes": ("weft.studies.jepa_probes:main", "weft study probes"),
     "jepa_train": ("weft.papers.jepa.train:main", "python -m weft.papers.jepa.train"),

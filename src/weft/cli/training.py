@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from weft.cli.arguments import Accept, Checkpoint, Json, RunPath, Words
 from weft.cli.listing import run_values
 from weft.cli.output import emit, pairs, readable
-from weft.errors import WeftError
+from weft.errors import UsageError, WeftError
 from weft.terminal import show, tell
 
 if TYPE_CHECKING:
@@ -70,11 +70,52 @@ def evaluate(
 
 
 def sample(
-    run: RunPath, checkpoint: Checkpoint = None, accept: Accept = "", as_json: Json = False
+    run: RunPath,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Text to go on with, which may be empty; as often as you like."),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Tokens written; the rest of a chunk if unset.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Passes that write them.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0 takes the likeliest token.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=1, help="Draw from the fewest tokens that reach this sum."),
+    ] = None,
+    remask: Annotated[
+        Literal["low-confidence", "random"] | None,
+        typer.Option(help="Places that a pass leaves open."),
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(min=1, help="Tokens finished before the next are begun.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    accept: Accept = "",
+    as_json: Json = False,
 ) -> None:
-    """Draw what the trained model makes into the run's figures."""
-    from weft import api
+    """Draw what the trained model makes into the run's figures, or have it write: --prompt.
 
+    What is unset of the options of writing is as in the run's config.
+    """
+    from weft import api
+    from weft.task.writing import Writing
+
+    asked = Writing(tuple(prompt or ()), length, steps, temperature, top_p, remask, block)
+    if prompt is not None:
+        texts = api.write(run, asked, checkpoint, accept, tell)
+        values = {"texts": [text.plain() for text in texts]}
+        emit(as_json, values, lambda: "\n\n".join(map(str, texts)))
+        return
+    if asked != Writing(()):
+        raise UsageError(
+            "some options say how a text is written, and none is asked for",
+            where="--length, --steps, --temperature, --top-p, --remask, --block",
+            expected="--prompt TEXT beside them; '' for a text without a beginning",
+        )
     files = [str(path) for path in api.sample(run, checkpoint, accept, tell)]
     emit(as_json, {"figures": files}, lambda: "\n".join(files))
 
@@ -88,6 +129,9 @@ def sweep(
         int | None, typer.Option(min=1, help="Processes at a time; one per core or GPU.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of the plot.")] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Train all runs as one, where the family can.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2."""
@@ -101,7 +145,15 @@ def sweep(
         shown = "  ".join(f"{name} {format_number(value)}" for name, value in found.items())
         tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
 
-    result = api.sweep(*words, directory=directory, workers=workers, metric=metric, on_done=on_done)
+    if stack and workers is not None:
+        raise UsageError(
+            "--stack trains all runs in one process",
+            where="--workers",
+            expected="one of --workers and --stack",
+        )
+    result = api.sweep(
+        *words, directory=directory, workers=workers, metric=metric, on_done=on_done, stack=stack
+    )
     failed = [o for o in result.outcomes if o.state != "done"]
     values = {
         "directory": str(result.directory),

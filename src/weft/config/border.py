@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Literal, get_args, get_origin
 
 from weft.config.base import FamilyConfig
-from weft.config.family import Family, Parallel
+from weft.config.family import Comparison, Family, Parallel
 from weft.config.kinds import NAMED, SECTIONS, fault
 from weft.config.place import place
 from weft.errors import PluginError
@@ -70,6 +70,8 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
         absent = value == "" and field != "task"
         if not (absent or (isinstance(value, str) and NAMED.fullmatch(value))):
             yield f"`{field}` is {value!r}", 'text of the form "package.module:name"'
+    if not isinstance(family.compared, Comparison | None):
+        yield f"`compared` is {family.compared!r}", "a weft.config.family.Comparison"
     for field in ("aliases", "kinds", "studies", "verbs"):
         if not isinstance(value := getattr(family, field), Mapping):
             yield f"`{field}` is {value!r}", "a mapping"

@@ -34,6 +34,62 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Stacking:
+    """How models of a family, of one shape, train as one: `weft sweep … --stack`.
+
+    Args:
+        build: "module:function" that makes a `weft.task.stack.Stack` of the members' models, their
+            tasks, and the training source of each; it raises `UsageError` for what it cannot stack.
+        vary: options in which members may differ, beside seed, learning rate and decay. Neither
+            the shapes of models nor data may depend on them.
+    """
+
+    build: str
+    vary: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to go on from a base.
+
+    Attributes:
+        words: what it sets beyond the recipe that all share.
+        control: whether the others must beat it, or it is what must be shown to pay.
+        rates: its own learning rates, where none is looked for.
+    """
+
+    words: tuple[str, ...]
+    control: bool = False
+    rates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `weft study controls` needs to know of a family.
+
+    Attributes:
+        arms: name -> arm, controls and others.
+        recipe: words of all arms, unless others are given.
+        base: words of the base.
+        key: the config field that names the base.
+        loss: metric that judges, lower is better.
+        before: metric of an arm: that loss of the base alone, on the arms' data.
+        trivial: metric of an arm: the loss of a guess that knows frequencies alone, which a base
+            that can read the data must beat.
+        shown: further metrics -> heading, for columns of the table.
+    """
+
+    arms: Mapping[str, Arm]
+    recipe: tuple[str, ...]
+    base: tuple[str, ...]
+    key: str = "base"
+    loss: str = "loss"
+    before: str = "base_loss"
+    trivial: str = "unigram"
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Family:
     """A family as the registry, the config loader and the command line see it; imports no torch.
 
@@ -52,10 +108,12 @@ class Family:
         bench: "module:function" giving the benchmark cases, or "" if there are none.
         comparison: "module:function" that draws many runs together, for the page of a sweep: from
             (config, metrics) of finished runs it yields (name, caption, Figure); or "".
+        compared: arms and controls that `weft study controls` trains on one budget, if any.
         aliases: old key -> (new key, converter of the value).
         kinds: section -> tag -> kinds this family adds to the engine's own, as in
             `{"optim": {"lars": Kind(Lars, "module:lars")}}`.
         studies: name -> "module:main" of a study that `weft study NAME` runs.
+        stack: how models train as one, or None where they do not.
         verbs: command -> "module:function" of a function with typer's annotations that becomes
             `weft COMMAND`: a word, or `data` and a word. Its module imports nothing heavy, for
             `weft --help` shows the first line of the function's docstring.
@@ -70,9 +128,11 @@ class Family:
     table: str = ""
     bench: str = ""
     comparison: str = ""
+    compared: Comparison | None = None
     aliases: Mapping[str, tuple[str, Converter]] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     studies: Mapping[str, str] = field(default_factory=dict)
+    stack: Stacking | None = None
     verbs: Mapping[str, str] = field(default_factory=dict)
 
     def split(self, config: FamilyConfig) -> Parallel:

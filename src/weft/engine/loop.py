@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from weft.data.random import stream
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store
-from weft.engine.device import float_buffers, precision, seed_step, shares, using_threads
+from weft.engine.device import (
+    float_buffers,
+    precision,
+    products,
+    seed_step,
+    shares,
+    using_threads,
+)
 from weft.engine.parts import Parts
 from weft.engine.step import Scalars, Stepper
 from weft.stopping import Stop, graceful_stop
@@ -36,6 +43,9 @@ class Recorder(Protocol):
 
     def alive(self, step: int) -> None:
         """Says that the run still lives, at every log and before long work."""
+
+    def note(self, text: str) -> None:
+        """Takes a line for the log."""
 
     def settle(self) -> None:
         """Makes all rows so far survive a power cut, before a checkpoint says they are there."""
@@ -89,7 +99,7 @@ class Trainer:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
                 if epoch != planned:
-                    batches, planned = self._planned(epoch), epoch
+                    batches, planned = self.planned(epoch), epoch
                 done = step + 1
                 log = plan.due(plan.log_every, done)
                 scalars = self._step(batches[position], step, log)
@@ -98,13 +108,13 @@ class Trainer:
                 if log:
                     self._log(progress, scalars, window)
                 evaluated = plan.due(plan.eval_every, done)
-                improved = self._evaluate(progress) if evaluated else False
+                improved = self.evaluate(progress) if evaluated else False
                 if plan.histograms_every and plan.due(plan.histograms_every, done):
                     self._tell_weights(done)
                 interrupted = self._interrupted(stop, log)
                 ends = self.is_worn_out(progress)
                 if improved or interrupted or ends or plan.due(plan.save_every, done):
-                    self._save(progress)
+                    self.save(progress)
                 if interrupted:
                     return stop.name or "SIGTERM"
                 if evaluated:
@@ -119,11 +129,22 @@ class Trainer:
 
     def rehearse(self) -> Iterator[Scalars]:
         """Takes the first epoch's steps, one each time it is asked, over and over."""
-        batches = self._planned(0)
+        batches = self.planned(0)
         for step in cycle(range(min(len(batches), self.parts.plan.total_steps))):
             yield self._step(batches[step], step, log=False)
 
-    def _planned(self, epoch: int) -> Sequence[Tensor]:
+    def steps(self) -> Iterator[Scalars]:
+        """Takes the run's steps from the first on, one each time it is asked, and nothing else:
+        whoever has many runs to train at once logs, evaluates and keeps what it needs."""
+        with using_threads(self.parts.threads):
+            for step in range(self.parts.plan.total_steps):
+                epoch, position = divmod(step, self.parts.plan.batches_per_epoch)
+                if position == 0:
+                    batches = self.planned(epoch)
+                yield self._step(batches[position], step, log=False)
+
+    def planned(self, epoch: int) -> Sequence[Tensor]:
+        """What the training source plans for an epoch."""
         parts = self.parts
         count = parts.plan.batches_per_epoch
         return calls.plan(parts.task, self.data.train, parts.config.seed, epoch, count)
@@ -149,16 +170,22 @@ class Trainer:
         self.parts.ranks.average([stacked])
         values = dict(zip(names, stacked.tolist(), strict=True))
         self.stepper.check_skips(scalars, self.parts.context(progress.step - 1))
-        norm = values.pop("grad_norm")
-        row = {f"train/{name}" if "/" not in name else name: v for name, v in values.items()}
-        row["opt/lr"] = self.stepper.optimiser.param_groups[0]["lr"]
-        row["opt/grad_norm"] = norm
-        row["time/step_ms"] = window.milliseconds()
-        if self.recorder is not None:
-            self._row(progress, row)
+        rate = self.stepper.optimiser.param_groups[0]["lr"]
+        self.tell(progress, values, rate, window.milliseconds())
         window.restart()
 
-    def _evaluate(self, progress: Progress) -> bool:
+    def tell(
+        self, progress: Progress, scalars: Mapping[str, float], rate: float, milliseconds: float
+    ) -> None:
+        """Writes the row of a step: its scalars, `grad_norm` among them, its rate, its time."""
+        row = {f"train/{name}" if "/" not in name else name: v for name, v in scalars.items()}
+        row["opt/lr"] = rate
+        row["opt/grad_norm"] = row.pop("train/grad_norm")
+        row["time/step_ms"] = milliseconds
+        if self.recorder is not None:
+            self._row(progress, row)
+
+    def evaluate(self, progress: Progress) -> bool:
         """Evaluates, and says whether a held-out metric is the best so far."""
         parts, model = self.parts, self.stepper.model
         parts.ranks.average(float_buffers(model))
@@ -175,6 +202,9 @@ class Trainer:
                 if improved:
                     progress.best_value, progress.best_step = value, progress.step
             self._row(progress, metrics)
+            with at_rest(parts, model, progress.step) as ctx:
+                for line in calls.tell(parts.task, model, getattr(self.data, split), ctx):
+                    self.recorder.note(line)
         schedule = self.stepper.schedule
         if isinstance(schedule, Judging):
             value = parts.ranks.of_first(value)
@@ -194,7 +224,8 @@ class Trainer:
             return stop.name is not None
         return ranks.any(stop.name is not None) if log else False
 
-    def _save(self, progress: Progress) -> None:
+    def save(self, progress: Progress) -> None:
+        """Saves the step that the run is at."""
         self.parts.ranks.average(float_buffers(self.stepper.model))
         if self.store is None:
             return
@@ -235,7 +266,12 @@ def at_rest(parts: Parts, model: nn.Module, step: int) -> Iterator[Context]:
     model.eval()
     try:
         arithmetic = precision(parts.config.engine, parts.device)
-        with torch.no_grad(), using_threads(parts.threads), arithmetic:
+        with (
+            torch.no_grad(),
+            using_threads(parts.threads),
+            arithmetic,
+            products(parts.config.engine),
+        ):
             yield parts.context(step)
     finally:
         model.train(was_training)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from weft.engine.parts import Parts
 from weft.task import calls
 from weft.task.context import Context
 
+T = TypeVar("T")
 SCHEMA = 1
 """Version of the layout of a run's files."""
 
@@ -43,12 +46,26 @@ class Cost:
 def cost(parts: Parts) -> Cost:
     """Costs one training step on tensors without content; on real zeros where some operation has
     no form for those, or asks for a value."""
-    try:
-        return _cost(parts, torch.device("meta"))
-    except RuntimeError as error:
-        if not _needs_values(error):
-            raise
-    return _cost(parts, torch.device("cpu"))
+    return _without_content(lambda device: _cost(parts, device))
+
+
+def mean_flops(parts: Parts, few: int = 8, many: int = 64) -> float:
+    """FLOPs of a step, its mean where chance decides what a step does.
+
+    Args:
+        parts: of the run.
+        few: steps that are counted first; if all cost the same, that is it.
+        many: steps whose mean it is otherwise.
+    """
+
+    def counted(device: torch.device) -> float:
+        step = _Step(parts, device)
+        costs = [step.flops(number) for number in range(few)]
+        if len(set(costs)) > 1:
+            costs += [step.flops(number) for number in range(few, many)]
+        return sum(costs) / len(costs)
+
+    return _without_content(counted)
 
 
 def resolved(parts: Parts) -> dict[str, Any]:
@@ -66,6 +83,16 @@ def resolved(parts: Parts) -> dict[str, Any]:
     }
 
 
+def _without_content(count: Callable[[torch.device], T]) -> T:
+    """What `count` gives on tensors without content, or on real ones where it needs values."""
+    try:
+        return count(torch.device("meta"))
+    except RuntimeError as error:
+        if not _needs_values(error):
+            raise
+    return count(torch.device("cpu"))
+
+
 def _needs_values(error: Exception) -> bool:
     """Whether torch refused for want of content: a missing kernel, or a value that is asked for."""
     said = str(error)
@@ -73,28 +100,48 @@ def _needs_values(error: Exception) -> bool:
 
 
 def _cost(parts: Parts, device: torch.device) -> Cost:
-    task, spec, config = parts.task, parts.spec, parts.config
-    with device:
-        model = task.model(spec)
-    split = config.engine.accumulation
-    ctx = Context(config.seed, 0, 1, device, parts=split, log=False)
-    whole = calls.draw(task, spec.example(device), ctx)
-    batch: Batch = {k: v[: max(1, len(v) // split)] for k, v in whole.items()}
-    weights = [p for p in model.parameters() if p.requires_grad]
-    # What a model computes once and keeps is no part of a step.
-    calls.loss(task, model, batch, ctx)
-    saved = _SavedBytes(model)
-    with FlopCounterMode(display=False) as counter:
-        with saved_tensors_hooks(saved.pack, lambda tensor: tensor):
-            loss, _ = calls.loss(task, model, batch, ctx)
-        torch.autograd.backward(loss)
+    step = _Step(parts, device)
+    saved = _SavedBytes(step.model)
+    flops = step.flops(0, saved)
+    weights = [p for p in step.model.parameters() if p.requires_grad]
     size = sum(p.numel() * p.element_size() for p in weights)
     return Cost(
         parameters=sum(p.numel() for p in weights),
-        flops_per_step=counter.get_total_flops() * split,
-        bytes_weights=size * (2 + _STATES.get(config.optim.kind, 2)),
+        flops_per_step=flops,
+        bytes_weights=size * (2 + _STATES.get(parts.config.optim.kind, 2)),
         bytes_activations=saved.total,
     )
+
+
+class _Step:
+    """A step on data without content, to be counted."""
+
+    def __init__(self, parts: Parts, device: torch.device) -> None:
+        self.parts, self.device = parts, device
+        with device:
+            self.model = parts.task.model(parts.spec)
+        # What a model computes once and keeps is no part of a step.
+        calls.loss(parts.task, self.model, *self._drawn(0))
+
+    def flops(self, number: int, saved: _SavedBytes | None = None) -> int:
+        """FLOPs of step `number`, forward and backward; what it saves is told to `saved`."""
+        drawn = self._drawn(number)
+        with FlopCounterMode(display=False) as counter:
+            with saved_tensors_hooks(saved.pack, _same) if saved else nullcontext():
+                loss, _ = calls.loss(self.parts.task, self.model, *drawn)
+            torch.autograd.backward(loss)
+        return int(counter.get_total_flops()) * self.parts.config.engine.accumulation
+
+    def _drawn(self, number: int) -> tuple[Batch, Context]:
+        task, config = self.parts.task, self.parts.config
+        split = config.engine.accumulation
+        ctx = Context(config.seed, number, number + 1, self.device, parts=split, log=False)
+        whole = calls.draw(task, self.parts.spec.example(self.device), ctx)
+        return {k: v[: max(1, len(v) // split)] for k, v in whole.items()}, ctx
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 class _SavedBytes:

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from weft.config.family import resolve
 from weft.data.source import Batch
-from weft.engine.device import precision
+from weft.engine.device import precision, products
 from weft.engine.graph import Gradients, Graphed, Replayed
 from weft.engine.parts import Parts
 from weft.errors import NonFiniteError
@@ -82,7 +82,8 @@ class Stepper:
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self.schedule.factor(ctx.step)
         self.optimiser.zero_grad(set_to_none=True)
-        scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
+        with products(self.config.engine):
+            scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
         self._update(scalars, norm, ctx)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from weft.plots.images import png, svg
 from weft.reports.html import safe
 from weft.run.files import read_index
+from weft.terminal import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +40,7 @@ def drawn(number: int, name: str, caption: str, figure: Figure) -> Picture:
 
 
 def samples(folder: Path) -> list[Picture]:
-    """The pictures that `weft sample` left in the run."""
+    """The pictures and texts that `weft sample` left in the run."""
     index = folder / "index.json"
     if not index.is_file():
         return []
@@ -47,7 +48,13 @@ def samples(folder: Path) -> list[Picture]:
     for entry in read_index(index):
         # The name alone: an index that points outside of the folder is not followed.
         file = folder / Path(entry["file"]).name
-        if file.is_file():
+        if not file.is_file():
+            continue
+        if file.suffix == ".txt":
+            text = safe(printable(file.read_text(encoding="utf-8", errors="replace")))
+            element = f'<pre aria-label="{safe(entry["name"])}">{text}</pre>'
+            pictures.append(Picture(entry["caption"], element, wide=True))
+        else:
             pictures.append(Picture(entry["caption"], _image(file.read_bytes(), entry["name"])))
     return pictures
 

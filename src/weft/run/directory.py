@@ -52,6 +52,11 @@ class RunDirectory:
         return self.path / "figures"
 
     @property
+    def samples(self) -> Path:
+        """What the model wrote for the prompts that it was given last."""
+        return self.path / "samples.txt"
+
+    @property
     def weights(self) -> Path:
         """The final weights alone, with the config in the file's metadata."""
         return self.path / "model.safetensors"

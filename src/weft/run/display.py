@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 from weft.terminal import console, tell
 
 _LINE_SECONDS = 10.0
+_BAR_COLUMNS = 90
+"""What stands before the numbers beside a bar: name, bar, steps, rate and time left."""
 
 
 class Silent:
@@ -38,7 +41,8 @@ class Lines:
             return
         self.last = time.monotonic()
         left = (self.last - self.began) / max(1, step - self.start) * (self.total - step)
-        tell(f"step {step}/{self.total}  {summary(values)}  {clock(left)} left")
+        begin, end = f"step {step}/{self.total}  ", f"  {clock(left)} left"
+        tell(f"{begin}{summary(values, columns() - len(begin) - len(end))}{end}")
 
     def say(self, text: str) -> None:
         """Prints the text."""
@@ -82,7 +86,8 @@ class Bar:
         rate = values.get("time/step_ms")
         if rate:
             self.progress.update(self.task, rate=f"{1e3 / rate:,.0f} steps/s")
-        self.progress.update(self.task, completed=step, shown=summary(self.shown))
+        shown = summary(self.shown, columns() - _BAR_COLUMNS)
+        self.progress.update(self.task, completed=step, shown=shown)
 
     def say(self, text: str) -> None:
         """Prints the text above the bar."""
@@ -98,9 +103,27 @@ def display(start: int, total: int, title: str) -> Bar | Lines:
     return Bar(start, total, title) if sys.stderr.isatty() else Lines(start, total)
 
 
-def summary(values: Mapping[str, float]) -> str:
-    """The loss and the held-out metrics in a few words."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in _headline(values).items())
+def columns() -> int:
+    """Characters in a line of the terminal; those of a wide one where there is none."""
+    return shutil.get_terminal_size((120, 24)).columns
+
+
+def summary(values: Mapping[str, float], room: int) -> str:
+    """The loss and the held-out metrics, each with its standard error if it has one: as many of
+    the first as fit into `room` characters, and how many more there are."""
+    shown = _headline(values)
+    parts = [
+        f"{name} {value:.4g}"
+        + (f" ± {shown[error]:.1g}" if (error := f"{name}_se") in shown else "")
+        for name, value in shown.items()
+        if name.removesuffix("_se") not in shown.keys() - {name}
+    ]
+    for count in range(len(parts), 1, -1):
+        more = f"  +{len(parts) - count} more" if count < len(parts) else ""
+        line = "  ".join(parts[:count]) + more
+        if len(line) <= room:
+            return line
+    return "  ".join(parts[:1])
 
 
 def clock(seconds: float) -> str:

@@ -1,30 +1,64 @@
-"""Draws what a trained model makes into its run's figures."""
+"""Draws what a trained model makes into its run's figures, and keeps what it writes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from weft.atomic import write_text
 from weft.engine.loop import at_rest
+from weft.errors import UsageError
 from weft.plots.images import save, save_animation
 from weft.plots.style import style
 from weft.run.directory import RunDirectory
 from weft.run.model import Trained
 from weft.task import calls
+from weft.task.writing import Writing, Written
 
 
 def draw(trained: Trained) -> list[Path]:
-    """Writes every sample of the task as a PNG or GIF below figures/, with an index of captions."""
+    """Writes every sample of the task as a PNG, GIF or text below figures/, with an index."""
     folder = RunDirectory(trained.directory.figures)
     folder.path.mkdir(exist_ok=True)
     index = []
     data, task = trained.data, trained.parts.task
     with style(), at_rest(trained.parts, trained.model, trained.step) as ctx:
-        drawn = calls.pictures(task.sample, trained.model, data, ctx, moving=True)
+        drawn = calls.pictures(task.sample, trained.model, data, ctx, sampled=True)
         for name, caption, picture in drawn:
-            moves = isinstance(picture, Sequence)
-            file = f"{name}.{'gif' if moves else 'png'}"
-            (save_animation if moves else save)(picture, folder.path / file)
-            index.append({"file": file, "name": name, "caption": caption})
+            file = _saved(picture, folder.path / name)
+            index.append({"file": file.name, "name": name, "caption": caption})
     folder.write_json("index", {"step": trained.step, "figures": index})
     return [folder.path / entry["file"] for entry in index]
+
+
+def write(trained: Trained, asked: Writing) -> list[Written]:
+    """Texts of the model for some prompts, which also go into the run's samples.txt.
+
+    Raises:
+        UsageError: if the model writes no text, or not what is asked.
+    """
+    with at_rest(trained.parts, trained.model, trained.step) as ctx:
+        texts = calls.write(trained.parts.task, trained.model, asked, ctx)
+    if not texts:
+        raise UsageError(
+            f"a model of family `{trained.parts.config.family}` writes no text",
+            where="--prompt",
+            hint="without it, `weft sample` draws what the model makes",
+        )
+    write_text(trained.directory.samples, "\n\n".join(map(str, texts)) + "\n")
+    return texts
+
+
+def _saved(picture: Any, path: Path) -> Path:
+    """Writes a sample; its file is named for what it is."""
+    if isinstance(picture, str):
+        path = path.with_name(f"{path.name}.txt")
+        write_text(path, picture)
+    elif isinstance(picture, Sequence):
+        path = path.with_name(f"{path.name}.gif")
+        save_animation(picture, path)
+    else:
+        path = path.with_name(f"{path.name}.png")
+        save(picture, path)
+    return path

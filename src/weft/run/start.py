@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ from weft.config.paths import as_name
 from weft.data.own import settled
 from weft.engine.device import Ranks, joined
 from weft.engine.parts import Parts
+from weft.engine.profile import mean_flops as counted
 from weft.engine.profile import resolved as derived
 from weft.engine.step import Stepper
-from weft.engine.threads import choose
+from weft.engine.threads import Threads, choose
 from weft.families import find
-from weft.run.directory import create
+from weft.run.directory import RunDirectory, create
 from weft.run.environment import environment
 from weft.run.model import Trained
 from weft.run.parents import find_parents, recorded
 from weft.run.recorder import Followers
 from weft.run.session import Session
+from weft.task.parent import Parent
 
 
 def dry_run(asked: Resolved) -> dict[str, Any]:
@@ -35,6 +38,16 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     parents = find_parents(config, asked.origin)
     notes = parts.task.notes(parts.model(parents), parts.spec)
     return derived(parts) | recorded(parents) | {"notes": list(notes)}
+
+
+def mean_flops(asked: Resolved) -> float:
+    """FLOPs of a step of a run, on average; nothing is trained or written.
+
+    Raises:
+        WeftError: if the run could not start.
+    """
+    config = settled(asked.config)
+    return counted(Parts.of(find(config.family), config))
 
 
 def start(asked: Resolved, followers: Followers) -> Trained | None:
@@ -65,18 +78,25 @@ def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
     stepper = Stepper(parts, parts.model(parents, data))
     threads = choose(parts, stepper.model, data)
     parts = replace(parts, threads=threads.number)
-    directory = None
-    if ranks.first:
-        values = derived(parts) | threads.plain() | recorded(parents)
-        surroundings = environment(parts.device)
-        surroundings["threads"] = threads.number or surroundings["threads"]
-        directory = create(config.run, config.family, _name(asked.recipe))
-        directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
-        directory.write_yaml("resolved", values)
-        directory.write_json("env", surroundings)
-        for notice in (*asked.notices, *map(str, parents.values())):
-            directory.note(notice)
+    directory = written(asked, parts, threads, parents) if ranks.first else None
     return Session(parts, stepper, data, directory, asked.recipe, followers, threads.told)
+
+
+def written(
+    asked: Resolved, parts: Parts, threads: Threads, parents: Mapping[str, Parent]
+) -> RunDirectory:
+    """The directory of a new run, made and locked, with all that is known before it trains."""
+    config = parts.config
+    values = derived(parts) | threads.plain() | recorded(parents)
+    surroundings = environment(parts.device)
+    surroundings["threads"] = threads.number or surroundings["threads"]
+    directory = create(config.run, config.family, _name(asked.recipe))
+    directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
+    directory.write_yaml("resolved", values)
+    directory.write_json("env", surroundings)
+    for notice in (*asked.notices, *map(str, parents.values())):
+        directory.note(notice)
+    return directory
 
 
 def _name(recipe: str) -> str:

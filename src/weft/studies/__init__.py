@@ -13,28 +13,27 @@ from weft.config.explain import suggest
 from weft.config.family import resolve
 from weft.errors import UsageError, WeftError
 
+GENERAL = {"controls": "weft.studies.controls:main"}
+"""Studies of whatever family lists what they need."""
+
 Main = Callable[[Sequence[str]], int]
 
 
 def paths() -> dict[str, str]:
-    """Name -> "module:main" of every family's studies, in alphabetical order.
+    """Name -> "module:main" of the general studies and every family's, in alphabetical order.
 
     A name that two families use is `FAMILY/NAME`. A family that does not load has none.
     """
-    declared = []
+    declared: list[tuple[str, str, str]] = []
     for family in families.names():
         try:
             declared += [(family, *study) for study in families.find(family).studies.items()]
         except WeftError:
             # `weft recipes` and `weft doctor` show it; the others' studies are no worse for it.
             continue
-    uses = Counter(name for _, name, _ in declared)
-    return dict(
-        sorted(
-            (name if uses[name] == 1 else f"{family}/{name}", path)
-            for family, name, path in declared
-        )
-    )
+    uses = Counter(name for _, name, _ in declared) + Counter(GENERAL.keys())
+    own = {name if uses[name] == 1 else f"{family}/{name}": path for family, name, path in declared}
+    return dict(sorted({**own, **GENERAL}.items()))
 
 
 def find(name: str) -> Main:

@@ -18,6 +18,7 @@ from weft.errors import PluginError
 from weft.task.context import Context
 from weft.task.load import origin
 from weft.task.task import Task
+from weft.task.writing import Writing, Written
 
 AnyTask = Task[Any, Any, Any]
 Scalars = dict[str, Tensor]
@@ -185,23 +186,45 @@ def evaluate(task: AnyTask, model: nn.Module, source: Source, ctx: Context) -> d
     return found
 
 
+def tell(task: AnyTask, model: nn.Module, source: Source, ctx: Context) -> list[str]:
+    """Its lines for the log."""
+    found = task.tell(model, source, ctx)
+    if isinstance(found, str) or not hasattr(found, "__iter__"):
+        raise _wrong(task, "tell", f"gives {_kind(found)}", "a list of lines")
+    lines = list(found)
+    if odd := [line for line in lines if not isinstance(line, str)]:
+        raise _wrong(task, "tell", f"gives {_kind(odd[0])} as a line", "text")
+    return lines
+
+
+def write(task: AnyTask, model: nn.Module, asked: Writing, ctx: Context) -> list[Written]:
+    """What it wrote for each prompt; nothing if it writes no text."""
+    found = list(task.write(model, asked, ctx))
+    if odd := [text for text in found if not isinstance(text, Written)]:
+        raise _wrong(task, "write", f"gives {_kind(odd[0])}", "weft.task.writing.Written")
+    if found and len(found) != len(asked.prompts):
+        says = f"gives {len(found)} texts for {len(asked.prompts)} prompts"
+        raise _wrong(task, "write", says, "one for each")
+    return found
+
+
 def pictures(
-    drawing: Callable[..., Any], *arguments: Any, moving: bool = False
+    drawing: Callable[..., Any], *arguments: Any, sampled: bool = False
 ) -> Iterator[tuple[str, str, Any]]:
     """What a hook or function of a family draws, one by one.
 
     Args:
         drawing: the hook or function.
         arguments: for it.
-        moving: whether frames of an animation are welcome too.
+        sampled: whether frames of an animation and text are welcome too.
     """
     found = drawing(*arguments)
-    frames = " or a list of PIL images" if moving else ""
+    others = ", a list of PIL images, or text" if sampled else ""
     if not hasattr(found, "__iter__"):
         raise _badly_drawn(drawing, f"gives {_kind(found)}", "an iterable of pictures")
     for item in found:
-        if not (isinstance(item, tuple) and len(item) == 3 and _is_drawn(item[2], moving)):
-            expected = f"(name, caption, picture): text, text, and a matplotlib Figure{frames}"
+        if not (isinstance(item, tuple) and len(item) == 3 and _is_drawn(item[2], sampled)):
+            expected = f"(name, caption, picture): text, text, and a matplotlib Figure{others}"
             raise _badly_drawn(drawing, f"gives {_kind(item)}", expected)
         if not all(isinstance(text, str) for text in item[:2]) or "/" in item[0]:
             says = f"names a picture {item[0]!r}, with {item[1]!r} as its caption"
@@ -215,10 +238,12 @@ def _fits(given: tuple[int, ...], shape: tuple[int, ...], field: Field) -> bool:
     return all(a <= b for a, b in zip(given, shape, strict=True))
 
 
-def _is_drawn(picture: object, moving: bool) -> bool:
+def _is_drawn(picture: object, sampled: bool) -> bool:
     # Asked by what it can do, so that nothing is imported that draws.
+    if isinstance(picture, str):
+        return sampled
     if isinstance(picture, Sequence):
-        return moving and len(picture) > 0 and all(hasattr(frame, "save") for frame in picture)
+        return sampled and len(picture) > 0 and all(hasattr(frame, "save") for frame in picture)
     return hasattr(picture, "savefig")
 
 

@@ -10,6 +10,8 @@ from weft.config.base import FamilyConfig
 from weft.task.context import Context as Context
 from weft.task.metric import Metric as Metric
 from weft.task.parent import Parent as Parent
+from weft.task.writing import Writing as Writing
+from weft.task.writing import Written as Written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
     from weft.data.source import Batch, DataSpec, Source, Splits
 
-    Picture = tuple[str, str, Figure | Sequence[Image]]
-    """Name (of a file, without suffix), caption, and a figure or the frames of an animation."""
+    Picture = tuple[str, str, Figure | Sequence[Image] | str]
+    """Name (of a file, without suffix), caption, and a figure, the frames of an animation, or
+    text."""
 
 C = TypeVar("C", bound=FamilyConfig)
 M = TypeVar("M", bound="nn.Module")
@@ -121,5 +124,20 @@ class Task(ABC, Generic[C, M, S]):
 
         As for `evaluate`, the model is in eval mode and gradients are off; `data.shown` is the
         source to show. Figures get the house style.
+        """
+        return iter(())
+
+    def tell(self, model: M, source: S, ctx: Context) -> Iterable[str]:
+        """Lines for the log at each evaluation, where numbers do not say it all; as `evaluate`."""
+        return ()
+
+    def write(self, model: M, asked: Writing, ctx: Context) -> Iterator[Written]:
+        """Texts for `weft sample --prompt`, one for each prompt; of a model that writes none,
+        none.
+
+        As for `evaluate`, the model is in eval mode and gradients are off.
+
+        Raises:
+            UsageError: if something is asked that cannot be.
         """
         return iter(())

@@ -6,6 +6,7 @@ from weft.config.family import Family
 from weft.config.kinds import Kind
 from weft.families.feedback.config import Config
 from weft.families.feedback.options.aliases import ALIASES
+from weft.families.feedback.options.arms import COMPARISON
 from weft.families.feedback.options.sections import WarmupCosine
 
 __all__ = ["FAMILY"]
@@ -19,7 +20,7 @@ FAMILY = Family(
     parallel="items",
     bench="weft.families.feedback.bench:cases",
     aliases=ALIASES,
-    studies={"controls": "weft.studies.feedback_controls:main"},
+    compared=COMPARISON,
     kinds={
         "schedule": {
             "warmup_cosine": Kind(

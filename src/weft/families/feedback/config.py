@@ -47,10 +47,15 @@ class Config(FamilyConfig):
     base: RunRef | None = Field(
         None, description="Run whose feedforward weights this one starts from; adapting needs one."
     )
-    scope: Literal["attn", "all"] = Field(
+    scope: Literal["none", "attn", "all"] = Field(
         "attn",
         description="Feedforward weights that fine_tune or `joint` train: q, k, v, o, or all; "
-        "without effect elsewhere.",
+        "none is for `extra_layers`; without effect elsewhere.",
+    )
+    extra_layers: int = Field(
+        0,
+        ge=0,
+        description="Blocks added behind those of the base; they start as the identity, and train.",
     )
     joint: bool = Field(
         False, description="Whether the feedforward weights in `scope` train beside the deltas."
@@ -86,10 +91,23 @@ class Config(FamilyConfig):
         description="Parts of a delta: written from the input, the same for all inputs, or their "
         "sum; auto: static+dynamic, or dynamic in mode compat.",
     )
-    generator: Literal["tokens", "latent", "outer"] = Field(
+    feedback_error: Literal["none", "prediction", "gradient"] = Field(
+        "none",
+        description="What feedback also reads, of a pass from which half of the visible tokens are "
+        "hidden: how far its prediction of them is off, or the gradient of that loss.",
+    )
+    rounds: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="How often deltas are written from hidden states, each time from a pass under "
+        "those before.",
+    )
+    generator: Literal["tokens", "latent", "outer", "assoc"] = Field(
         "tokens",
         description="How rows of the factors come about: a weight token for each; projections of "
-        "`latents` queries; outer products of projected hidden states, summed over positions.",
+        "`latents` queries; outer products of projected hidden states, summed over positions; "
+        "assoc: of hidden states with what stands beside them, an associative memory.",
     )
     latents: int = Field(
         16, ge=1, le=64, description="Queries a block whose outputs generator latent projects."
@@ -163,7 +181,7 @@ class Config(FamilyConfig):
             return self.data.block_size
         matrices = 6 if "mlp" in self.feedback_target else 4
         rows = 2 * matrices * (self.lora_rank or 0)
-        count = {"tokens": rows, "latent": self.latents, "outer": 0}[self.generator]
+        count = {"tokens": rows, "latent": self.latents}.get(self.generator, 0)
         return self.data.block_size + count
 
     @property
@@ -206,9 +224,32 @@ class Config(FamilyConfig):
         )
         yield Rule(
             ("generator", "feedback_source", *_DELTAS),
-            self.dynamic and self.generator == "outer" and self.feedback_source == "tokens",
-            "`generator` outer multiplies hidden states, which are not read",
+            self.dynamic
+            and self.generator in ("outer", "assoc")
+            and self.feedback_source == "tokens",
+            f"`generator` {self.generator} multiplies hidden states, which are not read",
             "set `feedback_source` to hidden or both",
+        )
+        yield Rule(
+            ("rounds", "feedback_error", "feedback_source", *_DELTAS),
+            (self.rounds > 1 or self.feedback_error != "none")
+            and not (self.dynamic and self.feedback_source != "tokens"),
+            "`rounds` and `feedback_error` are of feedback that reads hidden states",
+            "set `stage` to feedback and `feedback_source` to hidden or both",
+        )
+        yield Rule(
+            ("feedback_error", "generator"),
+            self.feedback_error != "none" and self.generator == "outer",
+            "`generator` outer reads no errors",
+            "set `generator` to assoc, latent or tokens",
+        )
+        yield Rule(
+            ("scope", "extra_layers", "stage", "joint"),
+            self.scope == "none"
+            and not self.extra_layers
+            and (self.stage == "fine_tune" or self.joint),
+            "`scope` none leaves nothing to train but `extra_layers`, of which there are none",
+            "set `extra_layers` to 1, or `scope` to attn or all",
         )
 
     def _rules_of_compat(self) -> Iterator[Rule]:

@@ -19,7 +19,7 @@ from weft.families.feedback.config import Config
 from weft.families.feedback.options.sections import FeedbackData
 from weft.families.feedback.sets import bpe
 from weft.families.feedback.sets.batching import ChunkSource, PackedSource
-from weft.families.feedback.sets.chunks import Chunks, tokenised
+from weft.families.feedback.sets.chunks import Chunks, Documents, tokenised
 from weft.families.feedback.sets.corpus import Corpus, open_corpus
 from weft.families.feedback.sets.tokenizer import (
     NUM_SPECIAL,
@@ -111,6 +111,10 @@ def _sources(config: Config, tokenizer: Tokenizer) -> dict[str, ChunkSource]:
 def _source(config: Config, corpus: Corpus, split: str, tokenizer: Tokenizer) -> ChunkSource:
     data = config.data
     documents = tokenised(corpus, split, tokenizer)
+    if split == "train":
+        others = [open_corpus(name, data) for name in data.mixed_with]
+        parts = [documents, *(tokenised(other, split, tokenizer) for other in others)]
+        documents = Documents.joined([part.first(data.documents) for part in parts])
     chunks = Chunks.of(documents, data.block_size, tokenizer.vocabulary.pad_id)
     if config.batching == "padded":
         return ChunkSource(chunks, config.batch_size)

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from weft.data.source import DataSpec
 from weft.families.feedback.config import Config
 from weft.families.feedback.nets.adapt import Writer, matrices, train_only
-from weft.families.feedback.nets.attention import Size
+from weft.families.feedback.nets.attention import Block, Size
 from weft.families.feedback.nets.deltas import Deltas
 from weft.families.feedback.nets.feedforward import Feedforward, rotation
 from weft.families.feedback.nets.generator import Generator, Seen, build_generator
@@ -29,6 +32,11 @@ class LanguageModel(nn.Module):
         writer: makes deltas out of rows, and holds the static ones; None: no deltas.
         generator: writes rows from the input; None: deltas are static.
         self_condition: whether an earlier guess can enter the embedding.
+        extra: blocks that follow those of the feedforward network; they start as the identity.
+        rounds: how often deltas are written, each time from a pass under those before.
+        error: what else of a pass is read: how far it is off at visible tokens that are hidden
+            from it, or the gradient of that loss.
+        mask_id: id of [MASK].
         head_chunk: positions whose logits exist at once; None: all.
     Attributes:
         origin: the feedforward network as it was before adaptation, where that changes it.
@@ -41,6 +49,10 @@ class LanguageModel(nn.Module):
         generator: Generator | None = None,
         *,
         self_condition: bool = False,
+        extra: int = 0,
+        rounds: int = 1,
+        error: Literal["none", "prediction", "gradient"] = "none",
+        mask_id: int = -1,
         head_chunk: int | None = None,
     ) -> None:
         super().__init__()
@@ -48,6 +60,8 @@ class LanguageModel(nn.Module):
         self.base, self.writer, self.generator = base, writer, generator
         self.origin: Feedforward | None = None
         self.condition = nn.Parameter(torch.zeros(width, width)) if self_condition else None
+        self.extra = nn.ModuleList(_identity(base.size) for _ in range(extra))
+        self.rounds, self.error, self.mask_id = rounds, error, mask_id
         self.head_chunk = head_chunk
 
     def train(self, mode: bool = True) -> LanguageModel:
@@ -77,31 +91,82 @@ class LanguageModel(nn.Module):
         """
         if adapt and deltas is None:
             deltas = self.deltas(tokens, rows, previous=previous)
-        read: Tensor = self.base(tokens, rows, deltas if adapt else None, self._added(previous))[0]
-        return read
+        added = self._added(previous)
+        if not adapt:
+            return self._pass(tokens, rows, None, added, ())[0]
+        return self._pass(tokens, rows, deltas, added, self.extra)[0]
 
     def deltas(
         self, tokens: Tensor, rows: Rows, *, previous: Tensor | None = None
     ) -> Deltas | None:
         """The deltas for these tokens; None if the model has none.
 
-        If they are read from hidden states, this runs the feedforward network once, without
-        deltas and without gradient.
+        If they are read from hidden states, each round runs the feedforward network once, without
+        gradient, under the deltas of the round before.
         """
         if self.writer is None:
             return None
         if self.generator is None:
             static: Deltas = self.writer(None, None)
             return static
-        stream: tuple[Tensor, ...] = ()
-        if self.generator.reads_states:
-            with torch.no_grad():
-                stream = self.base(tokens, rows, None, self._added(previous))[1]
         turn = rotation(tokens, rows, self.base.size, self.base.table.dtype)
-        seen = Seen(tokens, self.base.table, stream, rows, turn)
-        rows_of_blocks, summary = self.generator(seen)
-        written: Deltas = self.writer(rows_of_blocks, summary)
+        written: Deltas | None = None
+        for number in range(self.rounds):
+            last = number == self.rounds - 1
+            stream, error = self._look(tokens, rows, written, self._added(previous), number)
+            with torch.set_grad_enabled(last and torch.is_grad_enabled()):
+                seen = Seen(tokens, self.base.table, stream, rows, turn, error)
+                written = self.writer(*self.generator(seen))
         return written
+
+    def _look(
+        self,
+        tokens: Tensor,
+        rows: Rows,
+        deltas: Deltas | None,
+        added: Tensor | None,
+        number: int,
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What a round reads: the stream, and the error at tokens that are hidden from the pass."""
+        assert self.generator is not None
+        if not self.generator.reads_states:
+            return (), ()
+        if self.error == "none":
+            with torch.no_grad():
+                return self._pass(tokens, rows, deltas, added, self.extra)[1], ()
+        hidden = hide(tokens, number) & (tokens != self.mask_id)
+        if rows.real is not None:
+            hidden &= rows.real
+        shown = tokens.masked_fill(hidden, self.mask_id)
+        table = self.base.table.detach()
+        with torch.set_grad_enabled(self.error == "gradient"):
+            if self.error == "gradient":
+                # A frozen network has a gradient only if what it reads has one.
+                nothing = table.new_zeros(*tokens.shape, table.shape[1], requires_grad=True)
+                added = nothing if added is None else added.detach() + nothing
+            read, stream = self._pass(shown, rows, deltas, added, self.extra)
+            logits = linear(read, table)
+            if self.error == "gradient":
+                nats = nn.functional.cross_entropy(
+                    logits.flatten(0, 1), tokens.flatten(), reduction="none"
+                )
+                slopes = torch.autograd.grad((nats * hidden.flatten()).sum(), stream[1:])
+                return tuple(x.detach() for x in stream), tuple(-slope for slope in slopes)
+            wanted = nn.functional.embedding(tokens, table)
+            off = wanted - linear(logits.softmax(-1), table.t())
+            return stream, (off * hidden[:, :, None],)
+
+    def _pass(
+        self,
+        tokens: Tensor,
+        rows: Rows,
+        deltas: Deltas | None,
+        added: Tensor | None,
+        extra: Iterable[nn.Module],
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One pass of the feedforward network and the blocks that follow it."""
+        passed: tuple[Tensor, tuple[Tensor, ...]] = self.base(tokens, rows, deltas, added, extra)
+        return passed
 
     def cross_entropy(self, read: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Weighted sum of cross-entropies, differentiable, and each of them in nats, constant.
@@ -131,6 +196,21 @@ class LanguageModel(nn.Module):
         return linear(previous, self.condition)
 
 
+def hide(tokens: Tensor, number: int) -> Tensor:
+    """Which positions of (B, T) a round hides: half of them, the same for all rows, at random."""
+    place = torch.arange(tokens.shape[1], device=tokens.device) + 1 + 8191 * number
+    # A multiplicative hash (Knuth): no draw that would have to cross over to the device.
+    return ((place * 2654435761 >> 15) % 2 == 1).expand(tokens.shape)
+
+
+def _identity(size: Size) -> Block:
+    """A block whose outputs start at 0, so that it changes nothing at first."""
+    block = Block(size)
+    nn.init.zeros_(block.out)
+    nn.init.zeros_(block.down)
+    return block
+
+
 class _Inherited(nn.Module):
     """The modules a parent shares, under the names they have in a `LanguageModel`."""
 
@@ -139,12 +219,13 @@ class _Inherited(nn.Module):
         self.base, self.condition = base, condition
 
 
-def build_model(config: Config, spec: DataSpec) -> LanguageModel:
+def build_model(config: Config, spec: DataSpec, mask_id: int = -1) -> LanguageModel:
     """The model that `config` describes, with the parameters frozen that do not train.
 
     Args:
         config: the run's config.
         spec: its data; `num_classes` is the number V of rows of the token table.
+        mask_id: id of [MASK], for feedback that reads errors.
     """
     model = config.model
     size = Size(spec.num_classes, model.n_layer, model.n_head, model.n_embd, model.dropout)
@@ -163,6 +244,7 @@ def build_model(config: Config, spec: DataSpec) -> LanguageModel:
             dynamic=config.dynamic,
             gain="gain" in config.feedback_target,
             raw=config.mode == "compat",
+            together=config.generator == "assoc",
         )
     train_only(base, config.adapted)
     return LanguageModel(
@@ -170,5 +252,9 @@ def build_model(config: Config, spec: DataSpec) -> LanguageModel:
         writer,
         generator,
         self_condition=config.self_condition,
+        extra=config.extra_layers,
+        rounds=config.rounds,
+        error=config.feedback_error,
+        mask_id=mask_id,
         head_chunk=model.head_chunk,
     )

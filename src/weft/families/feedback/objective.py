@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from weft.families.feedback.noise.process import Noised, positions
@@ -67,3 +68,13 @@ def ratio(sums: Tensor, counts: Tensor) -> tuple[float, float]:
         return float(mean), float("inf")
     spread = (sums - mean * counts).square().sum() * chunks / (chunks - 1)
     return float(mean), float(spread.sqrt() / total)
+
+
+def entropy(counts: Tensor) -> float:
+    """Entropy -sum_i f_i ln f_i in nats of the frequencies f = counts / sum of counts.
+
+    Args:
+        counts: how often each kind was seen, (V,), not all 0.
+    """
+    share = counts.double() / counts.sum()
+    return float(torch.special.entr(share).sum())

@@ -24,24 +24,30 @@ from weft.families.feedback.objective import bound
 from weft.families.feedback.score.evaluation import score
 from weft.families.feedback.score.generation import exact_match
 from weft.families.feedback.score.lineage import inherit, keep_origin
+from weft.families.feedback.score.writing import go_on
 from weft.families.feedback.sets.tokenizer import Tokenizer
 from weft.task.context import Context
 from weft.task.metric import Metric
 from weft.task.parent import Parent
 from weft.task.task import Task
+from weft.task.writing import Writing, Written
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHOWN_CHUNKS = 64
+_STORIES = 3
 METRICS = (
     Metric("loss", "lower", "nats", "Bound on the negative log-likelihood of a token of text."),
+    Metric("loss_padded", "lower", "nats", "The same over all places of the batches, padding too."),
     Metric(
-        "loss_padded", "lower", "nats", "The same over all places, padding too: the original's."
+        "loss_original", "lower", "nats", "That mean within each batch, averaged: the original's."
     ),
     Metric("exact_match", "higher", about="Share of problems completed with the right number."),
+    Metric("unigram", "lower", "nats", "Entropy of the held-out text's own token frequencies."),
     Metric("base_loss", "lower", "nats", "The bound before adaptation."),
     Metric("base_loss_padded", "lower", "nats", "`loss_padded` before adaptation."),
+    Metric("base_loss_original", "lower", "nats", "`loss_original` before adaptation."),
     Metric("gain", "higher", "nats", "base_loss - loss."),
     Metric("rel_change", "lower", about="(loss - base_loss) / base_loss."),
     Metric("shuffled_loss", "lower", "nats", "The bound with another chunk's deltas."),
@@ -57,8 +63,9 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The bound selects; what it is made of and compared with follows."""
-        return METRICS
+        """The bound selects, or the original's where padding counts as text; others follow."""
+        first = "loss_original" if self.config.data.pad_is_text else "loss"
+        return tuple(sorted(METRICS, key=lambda metric: metric.name != first))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -80,7 +87,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
 
     def model(self, spec: DataSpec) -> LanguageModel:
         """The language model of the run's stage, with a copy of its base if that will change."""
-        model = build_model(self.config, spec)
+        model = build_model(self.config, spec, self.tokenizer.vocabulary.mask_id)
         keep_origin(model, self.config)
         return model
 
@@ -183,12 +190,25 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         """The bound beside that of the base, over training."""
         yield from report.bound_over_training(history)
 
+    def tell(self, model: LanguageModel, source: Source, ctx: Context) -> Iterator[str]:
+        """How model and base complete the first held-out chunks."""
+        count, generator = self.config.eval.texts, ctx.generator("text")
+        if count:
+            for story in stories(model, self.config, self.tokenizer, source, generator, count):
+                yield from report.lines(story)
+
+    def write(self, model: LanguageModel, asked: Writing, ctx: Context) -> Iterator[Written]:
+        """How model and base go on with prompts."""
+        yield from go_on(model, self.config, self.tokenizer, asked, ctx.generator("write"))
+
     def sample(
         self, model: LanguageModel, data: Splits[Source], ctx: Context
-    ) -> Iterator[tuple[str, str, Figure]]:
+    ) -> Iterator[tuple[str, str, Figure | str]]:
         """Texts that model and base complete, scores by noise level, and sizes of deltas."""
         source = data.shown
-        told = stories(model, self.config, self.tokenizer, source, ctx.generator("sample"))
+        told = stories(
+            model, self.config, self.tokenizer, source, ctx.generator("sample"), _STORIES
+        )
         some = self.config.model_copy(
             update={"eval": self.config.eval.model_copy(update={"chunks": _SHOWN_CHUNKS})}
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from weft import api, families
+from weft.cli import main
 from weft.config.load import load
 from weft.data.random import stream
 from weft.engine.loop import Trainer
@@ -344,9 +346,55 @@ def test_the_cost_of_a_step_needs_no_content(words: tuple[str, ...]) -> None:
 
 def test_figures_show_texts_levels_deltas_and_the_bound(base: Run, workspace: Path) -> None:
     run = train(*FEEDBACK, f"base={base.path}", "run.name=child")
-    assert {path.stem for path in api.sample(run.path)} == {"texts", "levels", "deltas"}
+    drawn = {path.name for path in api.sample(run.path)}
+    assert drawn == {"texts.txt", "levels.png", "deltas.png"}
     page = api.report(run.path).read_text()
     assert "NELBO a real token" in page
+    told = (run.path / "figures/texts.txt").read_text()
+    assert told.count("[given]") == told.count("[model]") == told.count("[base]") == 3
+    assert "<pre" in page and "[given]" in page
+
+
+def test_the_log_has_a_completed_text_at_each_evaluation(base: Run, workspace: Path) -> None:
+    words = (f"base={base.path}", "run.name=child", "eval.every=2 steps")
+    spoken = train(*FEEDBACK, *words)
+    told = (spoken.path / "log.txt").read_text()
+    assert told.count("  given: ") == told.count("  model: ") == told.count("  base: ") == 2
+    silent = train(*FEEDBACK, *words, "run.name=silent", "eval.texts=0")
+    assert "  given: " not in (silent.path / "log.txt").read_text()
+    assert silent.metrics == spoken.metrics
+
+
+def test_a_model_goes_on_with_prompts_as_it_is_asked(
+    base: Run, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*FEEDBACK, f"base={base.path}", "run.name=child")
+    words = ["sample", str(run.path), "--prompt", "Ich", "--prompt", "", "--length", "9"]
+    chance = ["--temperature", "1", "--top-p", "0.9", "--remask", "random", "--block", "4"]
+    outputs = []
+    for more in ([], ["--steps", "1"], chance, chance):
+        assert main([*words, *more, "--json"]) == 0
+        outputs.append(json.loads(capsys.readouterr().out)["texts"])
+        assert [text["prompt"] for text in outputs[-1]] == ["Ich", ""]
+        assert all(list(text["endings"]) == ["model", "base"] for text in outputs[-1])
+    assert outputs[2] == outputs[3] != outputs[0]
+    ending = outputs[3][0]["endings"]["model"]
+    assert f"[model] Ich{ending}\n" in (run.path / "samples.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--prompt", "x", "--length", "32"), "32 tokens in all (data.block_size), not 33"),
+        (("--prompt", "x" * 32), "not 33"),
+        (("--length", "3"), "--prompt TEXT"),
+    ],
+)
+def test_a_text_that_cannot_be_is_refused(
+    words: tuple[str, ...], says: str, base: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", str(base.path), *words]) == 2
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.skipif("WEFT_DATA" not in os.environ, reason="gsm8k: WEFT_DATA is not set")

@@ -18,7 +18,6 @@ from weft.families.feedback.score.evaluation import chunks
 from weft.families.feedback.score.generation import complete
 from weft.families.feedback.sets.tokenizer import Tokenizer, Vocabulary
 
-_STORIES = 3
 _TEXTS = 8
 
 
@@ -28,9 +27,10 @@ def stories(
     tokenizer: Tokenizer,
     source: Source,
     generator: torch.Generator | None,
+    count: int,
 ) -> list[Story]:
-    """The first held-out chunks, begun as they begin and ended by the model and by its base."""
-    tokens = next(chunks(source, _STORIES, _STORIES))["tokens"].to(model.base.table.device)
+    """The first `count` held-out chunks, begun as they begin and ended by model and base."""
+    tokens = next(chunks(source, count, count))["tokens"].to(model.base.table.device)
     text = tokens != tokenizer.vocabulary.pad_id
     lengths = text.sum(1, keepdim=True)
     given = (lengths * config.diffusion.context).floor()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
 METRICS = {"adapted": "loss", "base": "base_loss", "shuffled": "shuffled_loss"}
 STYLES = {"adapted": ("C0", "-"), "base": ("0.45", "--"), "shuffled": ("C1", ":")}
 LABELS = {"adapted": "model", "base": "base", "shuffled": "another input's deltas"}
-_COLUMNS = 96
-_LINE = 0.145
-# Beyond Cyrillic the font has gaps, and a missing glyph is a warning.
-_LAST_GLYPH, _MISSING = "\u04ff", "\N{WHITE SQUARE}"
 
 
 @dataclass(frozen=True)
@@ -116,48 +111,30 @@ def delta_sizes(relative: Tensor, varying: Tensor, names: Sequence[str]) -> Name
     return "deltas", caption, figure
 
 
-def texts(stories: Sequence[Story]) -> Named:
-    """Texts that were begun, their true end and the generated ones."""
-    from matplotlib.figure import Figure
-
-    lines: list[tuple[str, str, bool]] = []
+def texts(stories: Sequence[Story]) -> tuple[str, str, str]:
+    """Texts that were begun, their true end and the generated ones, as text."""
+    parts = []
     for story in stories:
-        lines += [*_wrapped("given", story.context, "0.45"), *_wrapped("true", story.truth, "C2")]
-        for form, ending in story.endings.items():
-            lines += _wrapped(LABELS[form], ending, STYLES[form][0])
-        lines.append(("", "0", False))
-    figure = Figure(figsize=(8.6, _LINE * len(lines) + 0.1))
-    for number, (line, color, bold) in enumerate(lines):
-        figure.text(
-            0.01,
-            1 - (number + 1) / (len(lines) + 1),
-            line,
-            color=color,
-            fontsize=7.5,
-            family="monospace",
-            fontweight="bold" if bold else "normal",
-            parse_math=False,
-        )
+        endings = {LABELS[form]: ending for form, ending in story.endings.items()}
+        named = {"given": story.context, "true": story.truth, **endings}
+        parts.append("\n".join(f"[{name}]\n{text.strip()}\n" for name, text in named.items()))
     caption = (
         "Held-out chunks: the given beginning, how they really go on, and what the model makes of "
         "the same number of tokens, unmasked in a few steps, the surest first."
     )
-    return "texts", caption, figure
+    return "texts", caption, f"\n{'-' * 40}\n\n".join(parts)
+
+
+def lines(story: Story) -> Iterator[str]:
+    """A text in the log: each part on a line of its own, its line feeds written out."""
+    named = {"given": story.context} | {LABELS[form]: text for form, text in story.endings.items()}
+    for name, text in named.items():
+        yield f"  {name}: {text.strip()}".replace("\n", "\\n")
 
 
 def _line(axes: Axes, x: Sequence[float], y: Sequence[float], form: str) -> None:
     color, style = STYLES[form]
     axes.plot(x, y, style, color=color, marker="o", markersize=3, label=LABELS[form])
-
-
-def _wrapped(name: str, text: str, color: str) -> list[tuple[str, str, bool]]:
-    """A heading, and `text` as lines that fit and that the font can draw."""
-    drawn = [
-        "".join(c if c.isprintable() and c <= _LAST_GLYPH else _MISSING for c in line)
-        for line in text.expandtabs(2).splitlines()
-    ]
-    body = [part for line in drawn for part in textwrap.wrap(line, _COLUMNS) or [""]]
-    return [(name, color, True), *(("  " + line, color, False) for line in body)]
 
 
 def _heat(axes: Axes, values: Tensor, names: Sequence[str], top: float | None) -> None:

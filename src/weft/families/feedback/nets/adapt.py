@@ -66,6 +66,8 @@ class Writer(nn.Module):
         static, dynamic: parts of the deltas.
         gain: whether the final norm gets a gain too: a linear map, 0 at first, of a summary.
         raw: see above; for dynamic deltas alone.
+        together: whether the r rows of a matrix's B are divided by one root mean square, of all of
+            them, so that their sizes stay in proportion.
     """
 
     def __init__(
@@ -78,9 +80,11 @@ class Writer(nn.Module):
         dynamic: bool,
         gain: bool = False,
         raw: bool = False,
+        together: bool = False,
     ) -> None:
         super().__init__()
         self.stacks, self.layers, self.rank, self.raw = tuple(stacks), size.n_layer, rank, raw
+        self.together = together
         width = size.n_embd
         empty = nn.ParameterDict
         self.static_A, self.static_B, self.gain, self.widen = empty(), empty(), empty(), empty()
@@ -126,7 +130,7 @@ class Writer(nn.Module):
         down, up = rows.unflatten(1, (stack.count, 2, self.rank)).unbind(2)
         if self.raw:
             return Factors(down.flatten(1, 2), up.flatten(1, 2), stack.count)
-        down, up = _normalised(down), _normalised(up)
+        down, up = _normalised(down), _normalised(up, 2 if self.together else 1)
         if stack.name in self.widen:
             wide = self.widen[stack.name]
             down, up = (
@@ -148,9 +152,9 @@ class Writer(nn.Module):
         return gain if self.static_gain is None else gain + self.static_gain
 
 
-def _normalised(rows: Tensor) -> Tensor:
-    """Each row divided by its root mean square."""
-    return nn.functional.rms_norm(rows, rows.shape[-1:], eps=1e-6)
+def _normalised(rows: Tensor, dims: int = 1) -> Tensor:
+    """Divided by the root mean square over the last `dims` dimensions: 1 for each row's own."""
+    return nn.functional.rms_norm(rows, rows.shape[-dims:], eps=1e-6)
 
 
 def train_only(base: Feedforward, scope: Literal["none", "attn", "all"]) -> None:

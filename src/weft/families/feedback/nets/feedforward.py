@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,7 @@ class Feedforward(nn.Module):
         rows: Rows,
         deltas: Deltas | None = None,
         added: Tensor | None = None,
+        extra: Iterable[nn.Module] = (),
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Hidden states of noisy tokens.
 
@@ -42,8 +45,9 @@ class Feedforward(nn.Module):
             rows: where text lies.
             deltas: changes of the weights.
             added: joins the embedding, (B, T, C).
-        Returns: what the head reads, (B, T, C), and the residual stream before each block and
-            after the last, L + 1 of (B, T, C).
+            extra: blocks that follow its own.
+        Returns: what the head reads, (B, T, C), and the residual stream before each block of its
+            own and after the last, L + 1 of (B, T, C).
         """
         x = nn.functional.embedding(tokens, self.table)
         if added is not None:
@@ -54,6 +58,8 @@ class Feedforward(nn.Module):
         for number, block in enumerate(self.blocks):
             x = block(x, turn, sight, None if deltas is None else deltas.blocks[number])
             stream.append(x)
+        for block in extra:
+            x = block(x, turn, sight)
         read = norm(x)
         if deltas is not None and deltas.gain is not None:
             gain = deltas.gain

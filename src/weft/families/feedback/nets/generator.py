@@ -33,6 +33,9 @@ class Seen:
         stream: its residual stream before each block and after the last, L + 1 of (B, T, C); empty
             for a generator that does not read it.
         rows, turn: where text lies, and the turns of its positions.
+        error: of what was hidden from the pass that gave `stream`: what the head should have read
+            minus what it did, (B, T, C), 0 elsewhere; or minus the gradient of that loss with
+            respect to the stream after each block, L of (B, T, C). Empty if it is not read.
     """
 
     tokens: Tensor
@@ -40,6 +43,7 @@ class Seen:
     stream: tuple[Tensor, ...]
     rows: Rows
     turn: Rotation
+    error: tuple[Tensor, ...] = ()
 
 
 class Generator(nn.Module, ABC):
@@ -68,10 +72,18 @@ class Reader(nn.Module):
         tokens, states: what is read.
         own_table: whether tokens are embedded by a table of its own.
         shared_map: whether all blocks' hidden states pass the same map.
+        error: whether errors join the states, each by a linear map of its own.
     """
 
     def __init__(
-        self, size: Size, *, tokens: bool, states: bool, own_table: bool, shared_map: bool
+        self,
+        size: Size,
+        *,
+        tokens: bool,
+        states: bool,
+        own_table: bool,
+        shared_map: bool,
+        error: bool = False,
     ) -> None:
         super().__init__()
         width = size.n_embd
@@ -80,6 +92,7 @@ class Reader(nn.Module):
         self.last = normal(width, width) if states else None
         layers = 1 if shared_map else size.n_layer
         self.maps = nn.ParameterList(normal(width, width) for _ in range(layers if states else 0))
+        self.error = normal(width, width) if error else None
 
     def forward(self, seen: Seen) -> tuple[Tensor, list[Tensor] | None]:
         """The embedded text (B, T, C), and what joins it for each block, or None."""
@@ -91,6 +104,8 @@ class Reader(nn.Module):
             return dropout(parts[0], self.p, self.training), None
         *before, last = (norm(state) for state in seen.stream)
         parts.append(linear(last, self.last))
+        if self.error is not None:
+            parts.append(linear(_scaled(seen.error[-1]), self.error))
         maps = list(self.maps) * (len(before) // len(self.maps))
         added = [linear(state, each) for state, each in zip(before, maps, strict=True)]
         return dropout(sum(parts[1:], parts[0]), self.p, self.training), added
@@ -210,6 +225,79 @@ class OuterGenerator(Generator):
         return (code * share[:, :, None]).transpose(1, 2) @ x
 
 
+class AssocGenerator(Generator):
+    """An associative memory: what a block's input is tied to, over all of the text.
+
+    With a the layer norm of the stream before a block and b that of the stream after it, rows P of
+    A are the same for all inputs, and those of B are mean_t (P a_t) v_t^T, where v_t is W b at a
+    position and its two neighbours, each weighed entry by entry. So Delta x = mean_t (P a_t . P x)
+    v_t up to scale: linear attention that every later product with the weight carries out (fast
+    weights, arXiv 2102.11174). An error e_t adds U e_t to v_t.
+
+    Args:
+        size: of the network.
+        matrices: M.
+        rank: r.
+        shared: whether all blocks share P, W and U.
+        tokens: whether the normed token embedding is added to a and b.
+        error: whether errors are read.
+    """
+
+    reads_states = True
+
+    def __init__(
+        self, size: Size, matrices: int, rank: int, *, shared: bool, tokens: bool, error: bool
+    ) -> None:
+        super().__init__()
+        layers, width = 1 if shared else size.n_layer, size.n_embd
+        self.rank, self.tokens = rank, tokens
+        self.keys = normal(layers, matrices, rank, width, std=width**-0.5)
+        self.values = normal(layers, matrices * width, width, std=width**-0.5)
+        self.around = normal(layers, 3, matrices * width, std=3**-0.5)
+        self.errors = normal(layers, matrices * width, width, std=width**-0.5) if error else None
+
+    def forward(self, seen: Seen) -> Written:
+        """Sums over the text."""
+        states = [norm(state) for state in seen.stream]
+        if self.tokens:
+            embedded = norm(F.embedding(seen.tokens, seen.table))
+            states = [state + embedded for state in states]
+        count = len(states) - 1
+        errors = seen.error * (count // len(seen.error)) if seen.error else (None,) * count
+        rows = [
+            self._rows(states[n], states[n + 1], errors[n], n % len(self.keys), seen.rows)
+            for n in range(count)
+        ]
+        return rows, seen.rows.mean(states[-1])
+
+    def _rows(
+        self, before: Tensor, after: Tensor, error: Tensor | None, layer: int, rows: Rows
+    ) -> Tensor:
+        """Rows (B, n, C), A and B of each matrix in turn."""
+        keys = self.keys[layer]
+        matrices, rank, _ = keys.shape
+        if rows.real is not None:
+            after = after * rows.real[:, :, None]
+        own, before_it, behind_it = self.around[layer]
+        values = linear(after, self.values[layer])
+        values = (
+            own * values
+            + before_it * F.pad(values, (0, 0, 1, -1))
+            + behind_it * F.pad(values, (0, 0, -1, 1))
+        )
+        if error is not None and self.errors is not None:
+            values = values + linear(_scaled(error), self.errors[layer])
+        codes = linear(before, keys.flatten(0, 1)) * rows.share(before)[:, :, None]
+        codes, values = codes.unflatten(-1, (matrices, rank)), values.unflatten(-1, (matrices, -1))
+        up = torch.einsum("btmr,btmc->bmrc", codes, values)
+        return torch.stack((keys.expand(len(up), -1, -1, -1), up), 2).flatten(1, 3)
+
+
+def _scaled(error: Tensor) -> Tensor:
+    """Errors of a text (B, T, C) over their root mean square, whatever their unit."""
+    return error * error.square().mean((1, 2), keepdim=True).add(1e-12).rsqrt()
+
+
 def build_generator(config: Config, size: Size, matrices: int) -> Generator:
     """The generator that `config` describes.
 
@@ -221,6 +309,11 @@ def build_generator(config: Config, size: Size, matrices: int) -> Generator:
     rank, source = config.lora_rank, config.feedback_source
     assert rank is not None
     tokens, states = source != "hidden", source != "tokens"
+    error = config.feedback_error != "none"
+    if config.generator == "assoc":
+        return AssocGenerator(
+            size, matrices, rank, shared=config.recurrent, tokens=tokens, error=error
+        )
     if config.generator == "outer":
         return OuterGenerator(size, matrices, rank, shared=config.recurrent, tokens=tokens)
     reader = Reader(
@@ -229,6 +322,7 @@ def build_generator(config: Config, size: Size, matrices: int) -> Generator:
         states=states,
         own_table=config.own_embedding,
         shared_map=config.recurrent,
+        error=error,
     )
     latent = config.generator == "latent"
     first = {"none": None, "after_text": "text", "fixed": config.data.block_size}

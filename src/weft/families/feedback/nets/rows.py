@@ -81,6 +81,13 @@ class Rows:
         seen = torch.nn.functional.pad(self.real, (0, count), value=True)
         return Sight(seen[:, None, None, :])
 
+    def share(self, x: Tensor) -> Tensor:
+        """What each position weighs in a mean over the text of its row, (B, T), as x (B, T, C)."""
+        if self.real is None:
+            return x.new_full(x.shape[:2], 1 / x.shape[1])
+        share = self.real.to(x.dtype)
+        return share / share.sum(1, keepdim=True).clamp_min(1)
+
     def mean(self, x: Tensor) -> Tensor:
         """Mean over the text of each row of x (B, T, C): (B, C)."""
         if self.real is None:

@@ -5,13 +5,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 #: (tokens (B, T), masked (B, T)) -> logits at the masked positions, (N, V)
 Predict = Callable[[Tensor, Tensor], Tensor]
+
+Remask = Literal["low-confidence", "random"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How text is unmasked.
+
+    Attributes:
+        steps: S >= 1, shared out among the blocks, each of which has one at least.
+        temperature: 0 takes the likeliest token, else tokens are drawn from p^(1/temperature).
+        top_p: a token is drawn from the fewest whose probabilities reach this sum.
+        remask: which positions stay masked at a step: those whose token is least probable, or any.
+        block: masked positions of a row that are filled before the next ones to the right are
+            begun (LLaDA's semi-autoregressive order); None: all at once.
+        jointly: whether the rows of a batch share one schedule and one ranking, as in the
+            original, so that a row's text depends on the others.
+    """
+
+    steps: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    remask: Remask = "low-confidence"
+    block: int | None = None
+    jointly: bool = False
 
 
 def still_masked(step: int, steps: int, masked_at_first: int) -> int:
@@ -26,50 +53,79 @@ def unmask(
     tokens: Tensor,
     masked: Tensor,
     allowed: Tensor,
-    steps: int,
-    *,
-    temperature: float = 0.0,
+    way: Way,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Fills the masked positions of every row by its own cosine schedule (Chang et al. 2022).
 
-    At each step all masked positions are predicted, and those whose token is the most probable
-    are kept. Without temperature a row's text does not depend on the other rows.
+    At each step all masked positions of a block are predicted, and those whose token is the most
+    probable are kept. Without chance and unless `jointly`, a row's text does not depend on the
+    other rows.
 
     Args:
         predict: the model, with whatever it remembers from step to step.
         tokens: int64 (B, T), [MASK] where `masked`.
         masked: bool (B, T).
         allowed: ids that text is made of, bool (V,); never [MASK], [PAD] or a padding row.
-        steps: S >= 1.
-        temperature: 0 takes the likeliest token, else tokens are drawn from p^(1/temperature).
-        generator: draws the tokens; needed with a temperature.
+        way: how.
+        generator: draws tokens and positions; needed where `way` leaves something to chance.
     Returns: the filled tokens, int64 (B, T); what was not masked is untouched.
     """
-    tokens, masked = tokens.clone(), masked.clone()
-    at_first = masked.sum(1).tolist()
-    for step in range(steps):
-        if not masked.any():
-            break
-        logits = predict(tokens, masked).float().masked_fill(~allowed, -torch.inf)
-        guess = _choose(logits, temperature, generator)
-        log_p = logits.log_softmax(-1).gather(1, guess[:, None])[:, 0]
-        confidence = torch.full(masked.shape, -torch.inf, device=tokens.device)
-        confidence[masked] = log_p
-        left = [still_masked(step, steps, count) for count in at_first]
-        shown = masked.sum(1) - torch.tensor(left, device=tokens.device)
-        rank = confidence.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        revealed = masked & (rank < shown[:, None])
-        filled = tokens.clone()
-        filled[masked] = guess
-        tokens = torch.where(revealed, filled, tokens)
-        masked &= ~revealed
+    tokens = tokens.clone()
+    blocks = list(_blocks(masked, way.block))
+    steps = max(1, way.steps // max(1, len(blocks)))
+    for open_ in blocks:
+        at_first = _ranked(open_, way).sum(1).tolist()
+        for step in range(steps):
+            if not open_.any():
+                break
+            logits = predict(tokens, open_).float().masked_fill(~allowed, -torch.inf)
+            guess = _choose(logits, way, generator)
+            confidence = torch.full(open_.shape, -torch.inf, device=tokens.device)
+            confidence[open_] = _confidence(logits, guess, way, generator)
+            left = [still_masked(step, steps, count) for count in at_first]
+            shown = _ranked(open_, way).sum(1) - torch.tensor(left, device=tokens.device)
+            order = _ranked(confidence, way).argsort(dim=1, descending=True, stable=True)
+            revealed = open_ & (order.argsort(dim=1) < shown[:, None]).view_as(open_)
+            filled = tokens.clone()
+            filled[open_] = guess
+            tokens = torch.where(revealed, filled, tokens)
+            open_ = open_ & ~revealed
     return tokens
 
 
-def _choose(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+def _blocks(masked: Tensor, size: int | None) -> Iterator[Tensor]:
+    """The masked positions, bool (B, T) each: of every row `size` at a time from the left."""
+    if size is None:
+        yield masked
+        return
+    number = (masked.cumsum(1) - 1) // size
+    for block in range(-(-int(masked.sum(1).amax()) // size)):
+        yield masked & (number == block)
+
+
+def _ranked(values: Tensor, way: Way) -> Tensor:
+    """The rows that positions are ranked in: those of the batch, or all of them as one."""
+    return values.reshape(1, -1) if way.jointly else values
+
+
+def _choose(logits: Tensor, way: Way, generator: torch.Generator | None) -> Tensor:
     """A token for each position, int64 (N,)."""
-    if temperature == 0:
+    if way.temperature == 0:
         return logits.argmax(-1)
-    probabilities = (logits / temperature).softmax(-1)
-    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+    share = (logits / way.temperature).softmax(-1)
+    if way.top_p < 1:
+        ordered, ids = share.sort(-1, descending=True)
+        # A token counts if those before it have not reached the sum yet: the first always does.
+        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= way.top_p, 0)
+        share = torch.zeros_like(share).scatter(-1, ids, ordered)
+    return torch.multinomial(share, 1, generator=generator)[:, 0]
+
+
+def _confidence(
+    logits: Tensor, guess: Tensor, way: Way, generator: torch.Generator | None
+) -> Tensor:
+    """What decides which positions are kept, the highest first, (N,)."""
+    if way.remask == "random":
+        return torch.rand(len(guess), generator=generator, device=guess.device)
+    return logits.log_softmax(-1).gather(1, guess[:, None])[:, 0]

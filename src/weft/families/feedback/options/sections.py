@@ -13,7 +13,8 @@ from weft.config.sections import DataConfig, EvalConfig
 
 Tokenizer = Literal["bytes", "bpe", "gpt2"]
 Batching = Literal["packed", "buckets", "padded"]
-NAMES = ("text", "gsm8k", "wikitext")
+RULES = ("rules-dictionary", "rules-permutation", "rules-substitution")
+NAMES = ("text", "gsm8k", "wikitext", *RULES)
 """Data sets that weft knows; any other is the path of a file."""
 TENTH = 0.1
 """Share held out of text without a published split, unless `held_out` says otherwise."""
@@ -29,7 +30,9 @@ class FeedbackData(DataConfig):
     dataset: Annotated[str, MayBePath(_is_file)] = Field(
         "text",
         min_length=1,
-        description="text (ships with weft), gsm8k, wikitext, or the path of a UTF-8 text file.",
+        description="text (ships with weft), gsm8k, wikitext, rules-dictionary, rules-permutation, "
+        "rules-substitution (generated: a hidden rule for each document), or the path of a UTF-8 "
+        "text file.",
     )
     held_out: float | None = Field(
         None,
@@ -38,6 +41,14 @@ class FeedbackData(DataConfig):
         description="Share of the training documents held out to validate on; what was published "
         "as held out is then the test set. Unset: the published validation text (of gsm8k the test "
         "problems, as in the original), or a tenth where there is none.",
+    )
+    mixed_with: tuple[Annotated[str, MayBePath(_is_file)], ...] = Field(
+        (),
+        description="Data sets whose training documents join those of `dataset`; held-out text is "
+        "that of `dataset` alone.",
+    )
+    documents: int | None = Field(
+        None, ge=1, description="Training documents of each data set, the first; all if unset."
     )
     tokenizer: Tokenizer = Field(
         "bytes",
@@ -138,6 +149,23 @@ class Diffusion(Section):
     temperature: float = Field(
         0.0, ge=0, description="Of the tokens drawn; 0 takes the likeliest, as in the original."
     )
+    top_p: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="A token is drawn from the fewest whose probabilities reach this sum; without "
+        "effect at temperature 0.",
+    )
+    remask: Literal["low-confidence", "random"] = Field(
+        "low-confidence",
+        description="Positions left masked at a step: those whose token is least probable, or any.",
+    )
+    block: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens that are filled before those to their right are begun; all at once if "
+        "unset.",
+    )
 
 
 class FeedbackEval(EvalConfig):
@@ -150,6 +178,9 @@ class FeedbackEval(EvalConfig):
     )
     chunks: int | None = Field(
         None, ge=2, description="Held-out chunks used, the first in file order; all if unset."
+    )
+    texts: int = Field(
+        1, ge=0, description="Held-out chunks that are completed for the log at each evaluation."
     )
     exact_match: int = Field(
         0,

@@ -15,7 +15,7 @@ from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel
 from weft.families.feedback.nets.rows import Rows
 from weft.families.feedback.noise.process import fixed_noise
-from weft.families.feedback.objective import ratio
+from weft.families.feedback.objective import entropy, ratio
 from weft.families.feedback.score.lineage import origin_of
 from weft.families.feedback.score.tally import Tally, guess
 from weft.families.feedback.sets.tokenizer import Vocabulary
@@ -31,13 +31,15 @@ class Scores:
         tallies: `adapted`, and where there are `base` and `shuffled`.
         counts: tokens of text of each chunk, float64 (M,).
         partners: whether a chunk was read with another one's deltas under `shuffled`, bool (M,).
-        positions: places in the padded batches, those of padding included.
+        positions: places in each padded batch, those of padding included.
+        seen: how often each id stands in the text, float64 (V,).
     """
 
     tallies: dict[str, Tally]
     counts: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     partners: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
-    positions: int = 0
+    positions: list[int] = field(default_factory=list)
+    seen: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
     def metrics(self) -> Metrics:
         """Nats a token unless a name says otherwise.
@@ -45,10 +47,14 @@ class Scores:
         Returns:
             loss, loss_se: bound a token of real text, and its standard error over chunks.
             loss_padded: the same sum, and that of padding where padding is noised, over all places
-                of the padded batches: what the original reports.
+                of the padded batches.
+            loss_original: the mean over batches of that mean within each: what the original
+                reports; a short last batch weighs as much as the others.
+            unigram: entropy of the text's own token frequencies, which a guess that knows no more
+                cannot beat.
             accuracy_level_<k>, nats_level_<k>: share of masked tokens guessed right, and nats a
                 masked token, at noise level k of K, counted from 0.
-            base_loss, base_loss_padded: of the model before adaptation.
+            base_loss, base_loss_padded, base_loss_original: of the model before adaptation.
             gain, gain_se: base_loss - loss, paired.
             rel_change: (loss - base_loss) / base_loss.
             shuffled_loss: with another chunk's deltas; input_gain, input_gain_se: shuffled_loss -
@@ -56,16 +62,15 @@ class Scores:
         """
         adapted = self.tallies["adapted"]
         loss, error = ratio(adapted.sums, self.counts)
-        padded = (float(adapted.sums.sum()) + adapted.padding) / self.positions
-        metrics = {"loss": loss, "loss_se": error, "loss_padded": padded}
+        metrics = {"loss": loss, "loss_se": error, **self._over_places("", adapted)}
+        metrics["unigram"] = entropy(self.seen)
         nats, hits = adapted.by_level()
         metrics |= {f"accuracy_level_{level}": value for level, value in enumerate(hits)}
         metrics |= {f"nats_level_{level}": value for level, value in enumerate(nats)}
         if "base" in self.tallies:
             base = self.tallies["base"].sums
             metrics["base_loss"], _ = ratio(base, self.counts)
-            padded = (float(base.sum()) + self.tallies["base"].padding) / self.positions
-            metrics["base_loss_padded"] = padded
+            metrics |= self._over_places("base_", self.tallies["base"])
             metrics["gain"], metrics["gain_se"] = ratio(base - adapted.sums, self.counts)
             metrics["rel_change"] = -metrics["gain"] / metrics["base_loss"]
         if "shuffled" in self.tallies and bool(self.partners.any()):
@@ -75,6 +80,14 @@ class Scores:
             gain, error = ratio(difference, self.counts[kept])
             metrics["input_gain"], metrics["input_gain_se"] = gain, error
         return metrics
+
+    def _over_places(self, prefix: str, tally: Tally) -> Metrics:
+        """Means over places, padding included: of all batches together, and of each."""
+        nats, places = tally.batches, torch.tensor(self.positions, dtype=torch.float64)
+        return {
+            f"{prefix}loss_padded": float(nats.sum() / places.sum()),
+            f"{prefix}loss_original": float((nats / places).mean()),
+        }
 
 
 def score(model: LanguageModel, source: Source, config: Config, vocabulary: Vocabulary) -> Scores:
@@ -93,6 +106,7 @@ def score(model: LanguageModel, source: Source, config: Config, vocabulary: Voca
     forms += ["base"] * (config.stage != "feedforward") + ["shuffled"] * config.dynamic
     scores = Scores({form: Tally(levels) for form in forms})
     counts, partners = [], []
+    seen = torch.zeros(vocabulary.size, dtype=torch.float64, device=model.base.table.device)
     first = 0
     for batch in chunks(source, config.eval.batch_size, config.eval.chunks):
         tokens = batch["tokens"].to(model.base.table.device)
@@ -115,9 +129,11 @@ def score(model: LanguageModel, source: Source, config: Config, vocabulary: Voca
                 nats, hits = guess(read[noised.masked], table, targets)
                 scores.tallies[form].add(level, noised, real, nats, hits)
         counts.append(real.sum(1))
+        seen += torch.bincount(tokens[real], minlength=len(seen))
         partners.append(torch.full((len(tokens),), len(tokens) > 1))
-        scores.positions += tokens.numel()
+        scores.positions.append(tokens.numel())
         first += len(tokens)
+    scores.seen = seen.cpu()
     scores.counts = torch.cat(counts).cpu().double()
     scores.partners = torch.cat(partners)
     return scores

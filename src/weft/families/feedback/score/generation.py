@@ -14,9 +14,9 @@ from weft.data.source import Source
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel
 from weft.families.feedback.nets.rows import Rows
-from weft.families.feedback.noise.sampling import Predict, unmask
+from weft.families.feedback.noise.sampling import Predict, Way, unmask
 from weft.families.feedback.options.sections import FeedbackEval
-from weft.families.feedback.score.exact_match import prompt_length, same_answer
+from weft.families.feedback.score.exact_match import answer_of, prompt_length, same_answer
 from weft.families.feedback.score.lineage import origin_of
 from weft.families.feedback.sets.tokenizer import Tokenizer, Vocabulary
 from weft.nn.dense import linear
@@ -62,27 +62,31 @@ def complete(
 
     Args:
         model: in eval mode.
-        config: says how many steps, and the temperature.
+        config: says how, see `way_of`.
         vocabulary: only ids of text, and end-of-text, are generated.
         clean: int64 (B, T), padded with [PAD].
         masked: what to fill, bool (B, T).
-        generator: draws tokens, if there is a temperature.
+        generator: draws what is left to chance.
         adapted: whether by the model, or by its base.
     Returns: int64 (B, T).
     """
     tokens = clean.masked_fill(masked, vocabulary.mask_id)
     rows = Rows.of(tokens, None if config.data.pad_is_text else vocabulary.pad_id)
     predict = adapted_predictor(model, rows) if adapted else base_predictor(model, rows)
-    diffusion = config.diffusion
     allowed = torch.arange(vocabulary.size, device=tokens.device) <= vocabulary.end_id
-    return unmask(
-        predict,
-        tokens,
-        masked,
-        allowed,
+    return unmask(predict, tokens, masked, allowed, way_of(config), generator)
+
+
+def way_of(config: Config) -> Way:
+    """How a run's config says that text is unmasked; in mode compat as the original did it."""
+    diffusion = config.diffusion
+    return Way(
         diffusion.generation_steps,
-        temperature=diffusion.temperature,
-        generator=generator,
+        diffusion.temperature,
+        diffusion.top_p,
+        diffusion.remask,
+        diffusion.block,
+        jointly=config.mode == "compat",
     )
 
 
@@ -112,7 +116,8 @@ def exact_match(
         masked = after & (tokens != tokenizer.vocabulary.pad_id)
         filled = complete(model, config, tokenizer.vocabulary, tokens, masked, generator)
         for made, true in zip(filled.tolist(), tokens.tolist(), strict=True):
-            right += same_answer(tokenizer.decode(made), tokenizer.decode(true))
+            answers = (answer_of(tokenizer.text(ids)) for ids in (made, true))
+            right += same_answer(*answers)
             asked += 1
     if not asked:
         return {}

@@ -73,9 +73,10 @@ class Tally:
         return torch.cat(self._rows).cpu().double()
 
     @property
-    def padding(self) -> float:
-        """Bound of all padding in nats; 0 where padding is not noised."""
-        return float(torch.stack(self._padding).cpu().double().sum())
+    def batches(self) -> Tensor:
+        """Bound of each batch in nats, padding included, float64 (batches,) on the CPU."""
+        padding = torch.stack(self._padding).cpu().double().view(-1, self.levels).sum(1)
+        return torch.stack([rows.sum().cpu().double() for rows in self._rows]) + padding
 
     def by_level(self) -> tuple[list[float], list[float]]:
         """Nats a masked token and share of right ones, one of each for every level.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +28,19 @@ class Documents:
 
     tokens: NDArray[np.int32]
     lengths: NDArray[np.int64]
+
+    @staticmethod
+    def joined(parts: Sequence[Documents]) -> Documents:
+        """The documents of all parts, one part after another."""
+        return Documents(
+            np.concatenate([part.tokens for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+        )
+
+    def first(self, count: int | None) -> Documents:
+        """The first `count` documents; all of them if None, or if there are no more."""
+        lengths = self.lengths[:count]
+        return Documents(self.tokens[: lengths.sum()], lengths)
 
     def chunk_lengths(self, block_size: int) -> NDArray[np.int64]:
         """Tokens of each chunk (M,): `block_size` but for the last of a document."""

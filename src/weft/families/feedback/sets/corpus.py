@@ -18,6 +18,7 @@ from weft.data.records import Fields, parse
 from weft.data.used import checksum_of
 from weft.errors import DataError
 from weft.families.feedback.options.sections import TENTH, FeedbackData
+from weft.families.feedback.sets import rules
 
 _JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$")
 _PROBLEM: Fields = {"question": str, "answer": str}
@@ -51,12 +52,16 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
     """The corpus that `data.dataset` or an entry of `data.tokenizer_corpora` names.
 
     Args:
-        name: text, gsm8k, wikitext, or the path of a text file, also below a data folder.
+        name: text, gsm8k, wikitext, a kind of `rules`, or the path of a text file, also below a
+            data folder.
         data: where to look, and what share of the training documents is held out.
         whole: whether a published training text stays whole, which makes it the same for all runs.
     Raises:
         DataError: files are missing and will not be downloaded.
     """
+    if name in rules.KINDS:
+        drawn = {split: checksum(words) for split, words in rules.keys(name).items()}
+        return Corpus(drawn, lambda split: rules.documents(name, split))
     if name not in KNOWN:
         expected = f"one of {', '.join(KNOWN)}, or the path of a file: text in UTF-8, or JSON lines"
         path = own_file(name, root=data.root, expected=expected)

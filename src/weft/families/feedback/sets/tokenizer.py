@@ -86,6 +86,12 @@ class Tokenizer(ABC):
         )
         return b"".join(parts).decode(errors="replace")
 
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of `ids` up to where it ends: before the first end-of-text, if there is one."""
+        found = list(ids)
+        end = self.vocabulary.end_id
+        return self.decode(found[: found.index(end)] if end in found else found)
+
 
 class ByteTokenizer(Tokenizer):
     """The bytes of UTF-8 as ids."""

@@ -1,0 +1,123 @@
+"""What must hold of runs before their difference may be called a finding, and the finding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition.
+
+    Attributes:
+        about: what must hold, and what was found.
+        held: whether it does.
+    """
+
+    about: str
+    held: bool
+
+
+def last_quarter(history: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """By what share a loss fell in the last quarter of a run; None if it was not looked at then.
+
+    The share is (best loss until 3/4 of the steps - best loss of all) / best loss of all.
+
+    Args:
+        history: rows with `step`, and `key` where it was measured.
+        key: name of the loss.
+    """
+    seen = [(int(row["step"]), float(row[key])) for row in history if key in row]
+    seen = [(step, loss) for step, loss in seen if math.isfinite(loss)]
+    if not seen:
+        return None
+    end = max(step for step, _ in seen)
+    early = [loss for step, loss in seen if step <= 0.75 * end]
+    if not early:
+        return None
+    best = min(loss for _, loss in seen)
+    return (min(early) - best) / abs(best) if best else 0.0
+
+
+def plateau(name: str, fell: float | None, most: float) -> Check:
+    """That a loss fell by no more than the share `most` in the last quarter of a run."""
+    told = "unknown: it was not evaluated before" if fell is None else f"{fell:.2%}"
+    held = fell is not None and fell <= most
+    return Check(f"{name} is at its plateau: last quarter {told} (at most {most:.2%})", held)
+
+
+def below(name: str, loss: float | None, trivial: float | None) -> Check:
+    """That a base's loss is below that of a guess that knows frequencies alone."""
+    if loss is None or trivial is None:
+        return Check(f"{name} reads the data: not measured", False)
+    told = f"{name} reads the data: loss {loss:.4f}, frequencies alone {trivial:.4f}"
+    return Check(told, loss < trivial)
+
+
+def interior(name: str, rate: str, rates: Sequence[str], *, own: bool = False) -> Check:
+    """That the best rate has a worse one on either side, or is the arm's own."""
+    values = sorted(map(float, rates))
+    held = own or values[0] < float(rate) < values[-1]
+    return Check(f"{name}: best rate {rate} of {', '.join(sorted(rates, key=float))}", held)
+
+
+# Student's t at 97.5 % and at 80 %, for n - 1 = 1, 2, … degrees of freedom (then the normal's).
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+_T80 = (1.376, 1.061, 0.978, 0.941, 0.920, 0.906, 0.896, 0.889, 0.883)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two arms' losses.
+
+    Attributes:
+        mean: over seeds, negative where the first is better.
+        margin: half of its 95 % interval, by Student's t; infinite for one seed.
+        power: the difference that would be seen in 80 % of such studies; infinite for one seed.
+        n: seeds.
+    """
+
+    mean: float
+    margin: float
+    power: float
+    n: int
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Difference:
+        """The difference of which `values` are the seeds' own."""
+        n = len(values)
+        if n < 2:
+            return Difference(fmean(values), math.inf, math.inf, n)
+        error, place = stdev(values) / math.sqrt(n), n - 2
+        t = _T[place] if place < len(_T) else 1.96
+        t80 = _T80[place] if place < len(_T80) else 0.842
+        return Difference(fmean(values), t * error, (t + t80) * error, n)
+
+    @property
+    def word(self) -> str:
+        """`better`, `worse`, or `no difference`."""
+        if abs(self.mean) <= self.margin:
+            return "no difference"
+        return "better" if self.mean < 0 else "worse"
+
+
+def verdict(name: str, control: str, difference: Difference, checks: Sequence[Check]) -> str:
+    """One sentence on an arm and the best control; it refuses where a check fails.
+
+    Args:
+        name, control: the two.
+        difference: of their losses, the control's taken away.
+        checks: conditions of both and of their bases.
+    """
+    broken = [check.about for check in checks if not check.held]
+    if broken:
+        return f"{name}: no verdict, for a check fails: {'; '.join(broken)}"
+    told = f"{difference.mean:+.4f} ± {difference.margin:.4f} (95 %, {difference.n} seeds)"
+    power = f"; {difference.power:.4f} would be seen in 80 % of such studies"
+    return f"{name}: {difference.word} than {control} by {told}{power}".replace(
+        "no difference than", "no difference from"
+    )

@@ -1,0 +1,411 @@
+"""Trains arms and their controls on one budget and prints one table and a verdict on each."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.config.family import Comparison
+from weft.errors import Interrupted, RunError, UsageError
+from weft.papers import script
+from weft.reports.tables import rich_table
+from weft.studies.interior import best, beyond
+from weft.studies.legs import FLOPS, STEPS, Leg, Sums, judge, summarise
+from weft.terminal import show, show_table, tell
+
+if TYPE_CHECKING:
+    from weft.run.registry import Run
+    from weft.sweeps.grid import Point
+    from weft.sweeps.pool import Outcome
+
+LOOKS = 8
+"""Evaluations of a run, the last one included: enough to see whether it still gets better."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared, and on what budget.
+
+    Attributes:
+        comparison: what the family lists.
+        words: recipe and `key=value` of all arms.
+        base: those of the base.
+        arms: names of those compared.
+        budgets: `STEPS`: the recipe's number; `FLOPS`: what the recipe's steps cost `yardstick`.
+        yardstick: an arm, or "": the recipe as it is.
+        rates: learning rates; each arm without its own takes its best, for each budget, on the
+            first seed's validation data, and the grid grows until that is none of its ends.
+        grow: how often it may, at either end.
+        seeds: one base and one run of each arm for each.
+        tolerance: by what share a loss may fall in the last quarter of a run at its plateau.
+        folder: where the runs lie.
+    """
+
+    comparison: Comparison
+    words: tuple[str, ...]
+    base: tuple[str, ...]
+    arms: tuple[str, ...]
+    budgets: tuple[str, ...]
+    yardstick: str
+    rates: tuple[str, ...]
+    grow: int
+    seeds: tuple[int, ...]
+    tolerance: float
+    folder: Path
+
+    def words_of(self, arm: str) -> tuple[str, ...]:
+        """All that an arm sets, but for its base, rate, steps and seed."""
+        return (*self.words, *(self.comparison.arms[arm].words if arm else ()))
+
+    def rates_of(self, arm: str) -> tuple[str, ...]:
+        """The rates that an arm's search begins with."""
+        return self.comparison.arms[arm].rates or self.rates
+
+    def base_point(self, seed: int, steps: int) -> Point:
+        """The base of a seed."""
+        return self._point(f"base,seed={seed}", (*self.base, f"seed={seed}"), steps)
+
+    def home(self, seed: int) -> str:
+        """Where the base of a seed lies."""
+        return str(self.folder / f"base,seed={seed}")
+
+    def point(self, arm: str, rate: str, steps: int, seed: int) -> Point:
+        """One arm on the base of its own seed."""
+        words = (
+            *self.words_of(arm),
+            f"{self.comparison.key}={self.home(seed)}",
+            f"optim.lr={rate}",
+            f"steps={steps}",
+            f"seed={seed}",
+        )
+        return self._point(f"{arm},lr={rate},steps={steps},seed={seed}", words, steps)
+
+    def _point(self, name: str, words: tuple[str, ...], steps: int) -> Point:
+        from weft.sweeps.grid import Point
+
+        home = str(self.folder / name)
+        looks = f"eval.every={max(1, steps // LOOKS)}"
+        return Point((*words, looks, f"run.dir={home}"), {"run.dir": home}, name)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`weft study controls [RECIPE KEY=VALUE ...]`; the exit code.
+
+    One base is trained for each seed, then every arm on it: at the recipe's number of steps, and
+    for as many steps as cost the FLOPs of one of them. The same command goes on where it was
+    stopped. The table, its verdicts and figures are left in the folder, beside the runs.
+    """
+    return script.run(_compare, argv)
+
+
+def _compare(words: list[str]) -> None:
+    flags = _parser().parse_args(words)
+    comparison = find(flags.words)
+    arms = tuple(dict.fromkeys(flags.arms or comparison.arms))
+    for flag, named in (("--arms", arms), ("--equal-to", filter(None, [flags.equal_to]))):
+        for arm in named:
+            if arm not in comparison.arms:
+                raise UsageError(
+                    f"there is no arm `{arm}`",
+                    where=flag,
+                    expected=f"one of {', '.join(comparison.arms)}",
+                )
+    study = Study(
+        comparison=comparison,
+        words=tuple(flags.words) or comparison.recipe,
+        base=tuple(flags.base or comparison.base),
+        arms=arms,
+        budgets=tuple(dict.fromkeys(flags.budgets)),
+        yardstick=flags.equal_to,
+        rates=tuple(sorted(dict.fromkeys(flags.rates), key=_number)),
+        grow=flags.grow,
+        seeds=tuple(range(flags.seeds)),
+        tolerance=flags.tolerance,
+        folder=flags.dir,
+    )
+    found = compare(study, flags.workers, _teller(comparison))
+
+    show_table(rich_table(found.table))
+    for line in found.lines:
+        show(line)
+    show(f"page  {study.folder / 'report.html'}")
+
+
+def find(words: Sequence[str]) -> Comparison:
+    """What the family of a recipe lists; without words, the one family that lists arms.
+
+    Raises:
+        UsageError: if it lists none, or without words several do.
+    """
+    from weft import api, families
+
+    if words:
+        named = words[0].partition("/")[0]
+        known = named in families.names()
+        name = named if known else api.configure(*words, base="a base").config.family
+        comparison = families.find(name).compared
+        if comparison is None:
+            raise UsageError(f"family {name} lists no arms to compare", where=words[0])
+        return comparison
+    listed = [c for n in families.names() if (c := families.find(n).compared) is not None]
+    if len(listed) != 1:
+        raise UsageError("which family's arms?", expected="a recipe, such as feedback/cpu-gsm8k")
+    return listed[0]
+
+
+def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None]) -> Sums:
+    """Trains what is not trained yet, and sums all of it up.
+
+    Args:
+        study: what is compared.
+        workers: processes at a time.
+        on_done: told of each run that ends.
+    Returns: a row for each arm and budget, checks and verdicts; losses are of the test data.
+    Raises:
+        UsageError: if there is no control among the arms, or no seed.
+        ConfigError: if a setting is wrong, before anything is trained.
+        RunError: if the folder holds another study, or a base does not finish.
+        Interrupted: if it was stopped.
+    """
+    from weft.run.directory import RunDirectory
+
+    steps, base_steps = _check(study)
+    _keep_plan(study)
+    place = RunDirectory(study.folder)
+    place.lock()
+    try:
+        bases = [study.base_point(seed, base_steps) for seed in study.seeds]
+        _train(study, bases, workers, on_done)
+        unfinished = [p.name for p in bases if p.name not in finished(study)]
+        if unfinished:
+            raise RunError(f"no base: {', '.join(unfinished)} did not finish")
+        legs = _search(study, _lengths(study, steps), workers, on_done)
+        rest = [point for leg in legs for point in leg.points]
+        _train(study, list({p.name: p for p in rest}.values()), workers, on_done)
+    finally:
+        place.unlock()
+    runs = finished(study)
+    controls = [arm for arm in study.arms if study.comparison.arms[arm].control]
+    based = {seed: runs[point.name] for seed, point in zip(study.seeds, bases, strict=True)}
+    sums = summarise(study.comparison, legs, controls, based, runs, study.tolerance)
+    _write(study, sums)
+    return sums
+
+
+def _check(study: Study) -> tuple[int, int]:
+    """Steps of the recipe and of the base; settings are validated, and nothing else is done."""
+    from weft import api
+
+    if not study.seeds:
+        raise UsageError("without a seed nothing is trained", where="--seeds", expected="1 or more")
+    if not any(study.comparison.arms[arm].control for arm in study.arms):
+        known = [name for name, arm in study.comparison.arms.items() if arm.control]
+        raise UsageError(
+            "there is no control among the arms",
+            where="--arms",
+            expected=f"also one of {', '.join(known)}",
+        )
+    key = study.comparison.key
+    for arm in study.arms:
+        api.configure(*study.words_of(arm), **{key: "a base"})
+    for rate in study.rates:
+        api.configure(*study.words, f"optim.lr={rate}", **{key: "a base"})
+    counts = []
+    for config in (
+        api.configure(*study.words, **{key: "a base"}).config,
+        api.configure(*study.base).config,
+    ):
+        if config.steps is None:
+            raise UsageError(
+                "the budget must be a number of steps", where="steps", hint="add steps=400"
+            )
+        counts.append(config.steps)
+    return counts[0], counts[1]
+
+
+def _lengths(study: Study, steps: int) -> dict[tuple[str, str], int]:
+    """(arm, budget) -> steps."""
+    from weft import api
+
+    base = f"{study.comparison.key}={study.home(study.seeds[0])}"
+
+    def cost(arm: str) -> float:
+        return api.mean_flops(*study.words_of(arm), base)
+
+    spent = steps * cost(study.yardstick) if FLOPS in study.budgets else math.nan
+    return {
+        (arm, budget): steps if budget == STEPS else max(1, round(spent / cost(arm)))
+        for budget in study.budgets
+        for arm in study.arms
+    }
+
+
+def _search(
+    study: Study,
+    lengths: Mapping[tuple[str, str], int],
+    workers: int | None,
+    on_done: Callable[[Outcome], None],
+) -> list[Leg]:
+    """Every arm on every budget at its best rate, for which grids grow as long as they must."""
+    first = study.seeds[0]
+    grids = {leg: list(study.rates_of(leg[0])) for leg in lengths}
+    growing = set(grids)
+    while growing:
+        wanted = [
+            study.point(arm, rate, lengths[arm, budget], first)
+            for arm, budget in grids
+            if (arm, budget) in growing
+            for rate in grids[arm, budget]
+        ]
+        _train(study, list({p.name: p for p in wanted}.values()), workers, on_done)
+        runs = finished(study)
+        judged = {
+            leg: {
+                rate: judge(study.comparison, runs.get(study.point(leg[0], rate, n, first).name))
+                for rate in grids[leg]
+            }
+            for leg, n in lengths.items()
+        }
+        for leg in sorted(growing):
+            own = study.comparison.arms[leg[0]].rates
+            more = None if own else beyond(judged[leg], study.rates, study.grow)
+            if more is None:
+                growing.discard(leg)
+            else:
+                grids[leg].append(more)
+    return [
+        Leg(
+            arm,
+            budget,
+            best(judged[arm, budget]),
+            tuple(grids[arm, budget]),
+            tuple(
+                study.point(arm, best(judged[arm, budget]), lengths[arm, budget], seed)
+                for seed in study.seeds
+            ),
+        )
+        for arm, budget in lengths
+    ]
+
+
+def _keep_plan(study: Study) -> None:
+    """Writes down what is compared, or sees that it is what was compared here before."""
+    from weft.config.yaml import read_file
+    from weft.run.directory import RunDirectory
+
+    plan = study.folder / "compare.yaml"
+    asked: dict[str, Any] = {"words": list(study.words), "base": list(study.base)}
+    if plan.is_file():
+        if read_file(plan)[0] != asked:
+            raise RunError(
+                "this folder holds a comparison with another recipe or base",
+                where=str(plan),
+                hint="arms, rates and seeds may change; for the rest take another --dir",
+            )
+        return
+    study.folder.mkdir(parents=True, exist_ok=True)
+    RunDirectory(study.folder).write_yaml("compare", asked)
+
+
+def _train(
+    study: Study, points: list[Point], workers: int | None, on_done: Callable[[Outcome], None]
+) -> None:
+    """Trains those without a finished run; one that failed before is moved aside and tried once
+    more, afresh, by the next command."""
+    from weft import api
+    from weft.run.directory import aside
+    from weft.run.registry import find_runs
+    from weft.sweeps.grid import outstanding
+    from weft.sweeps.pool import run_points
+
+    found = find_runs(study.folder)
+    todo = outstanding(points, found)
+    for run in found:
+        if run.state == "failed" and run.name in {point.name for point in todo}:
+            run.path.replace(aside(run.path))
+    outcomes = run_points(todo, api.train_point, workers, on_done)
+    if any(outcome.state == "stopped" for outcome in outcomes):
+        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
+        raise Interrupted(name, str(study.folder), again="the same command goes on with it")
+
+
+def finished(study: Study) -> dict[str, Run]:
+    """The finished runs of a study, by name."""
+    from weft.run.registry import find_runs
+
+    return {run.name: run for run in find_runs(study.folder) if run.state == "finished"}
+
+
+def _write(study: Study, sums: Sums) -> None:
+    """Leaves table, verdicts and figures on the page of the folder."""
+    from weft.atomic import write_text
+    from weft.plots.images import save
+    from weft.plots.style import style
+    from weft.reports.overview import write_overview
+    from weft.reports.tables import markdown
+    from weft.run.registry import find_runs
+    from weft.studies.drawn import curves, losses
+
+    with style():
+        about = "\n".join((sums.table.note, *sums.lines))
+        drawn = [
+            ("controls", about, losses(sums.table)),
+            ("curves", "held-out loss of the first seed over its steps", curves(sums)),
+        ]
+        for name, _, figure in drawn:
+            save(figure, study.folder / f"{name}.png")
+        write_overview(study.folder, find_runs(study.folder), drawn, sums.table)
+    text = "\n".join((markdown(sums.table), "", *(f"- {line}" for line in sums.lines), ""))
+    write_text(study.folder / "controls.md", text)
+
+
+def _teller(comparison: Comparison) -> Callable[[Outcome], None]:
+    key = f"val/{comparison.loss}"
+
+    def told(outcome: Outcome) -> None:
+        loss = (outcome.result or {}).get(key)
+        shown = outcome.error if loss is None else f"{key} {loss:.4f}"
+        tell(f"{outcome.point.name}: {outcome.state}  {shown}")
+
+    return told
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"`{text}` is no rate", where="--rates", expected="1e-3, say") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "weft study controls",
+        description=f"{__doc__} The same command goes on where it was stopped; it leaves runs, "
+        "controls.md, controls.png, curves.png and report.html in --dir.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("words", nargs="*", metavar="WORD",
+        help="recipe and key=value of all arms; by default the family's")  # fmt: skip
+    add("--base", nargs="+", metavar="WORD", help="recipe and key=value of the base")
+    add("--arms", nargs="+", metavar="ARM", help="names of arms; by default all")
+    add("--budgets", nargs="+", choices=(STEPS, FLOPS), default=[STEPS, FLOPS],
+        help="what is equal")  # fmt: skip
+    add("--equal-to", default="", metavar="ARM",
+        help="whose FLOPs the others may spend; by default the recipe's own")  # fmt: skip
+    add("--rates", nargs="+", default=["1e-3", "3e-3"], metavar="LR",
+        help="learning rates to begin with, on the first seed")  # fmt: skip
+    add("--grow", type=int, default=4, metavar="N",
+        help="how often a grid of rates may grow at either end")  # fmt: skip
+    add("--seeds", type=int, default=3, metavar="N", help="bases, and runs an arm")
+    add("--tolerance", type=float, default=0.01, metavar="SHARE",
+        help="by how much a loss at its plateau may fall in the last quarter")  # fmt: skip
+    add("--workers", type=int, default=None, metavar="N", help="runs at a time")
+    add("--dir", type=Path, default=Path("runs/controls"), metavar="DIR",
+        help="where the runs lie")  # fmt: skip
+    return parser

@@ -1,0 +1,72 @@
+"""Trains every setting of a grid at the best of several rates, over seeds, some runs at a time."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from weft.errors import UsageError
+from weft.papers import script
+from weft.studies.rates_runs import Setting, Study
+from weft.studies.rates_table import told
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`weft study rates RECIPE [KEY=A,B …] --form NAME:WORDS … --out FILE`; the exit code."""
+    return script.run(_study, argv)
+
+
+def _study(words: list[str]) -> None:
+    parser = argparse.ArgumentParser("weft study rates", description=__doc__)
+    parser.add_argument("words", nargs="*", help="recipe, overrides and axes, as for weft sweep")
+    parser.add_argument(
+        "--form",
+        action="append",
+        default=[],
+        metavar="NAME:WORDS",
+        help="a column of the table: its name and its overrides; with a rate of its own if it says",
+    )
+    parser.add_argument("--key", default="optim.lr", help="which option is the rate")
+    parser.add_argument("--rates", default="", help="rates to choose from on validation")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds at the chosen rate")
+    parser.add_argument("--final", default="", help="overrides while the chosen runs are tested")
+    parser.add_argument("--part", default="1/1", help="I/N: every N-th cell from the I-th on")
+    parser.add_argument("--out", type=Path, help="file that gets a line of JSON for every run")
+    parser.add_argument("--table", nargs="+", type=Path, help="only print what such files hold")
+    flags = parser.parse_args(words)
+    if flags.table is None:
+        if flags.out is None or not flags.words:
+            raise UsageError("there is nothing to train", expected="a recipe, and --out FILE")
+        rates = tuple(flags.rates.split(",")) if flags.rates else ()
+        study = Study(flags.key, rates, flags.seeds, tuple(shlex.split(flags.final)), flags.out)
+        for setting in _part(_settings(flags.words, flags.form), flags.part):
+            study.run(setting)
+    files = flags.table or [flags.out]
+    rows = [json.loads(line) for path in files if path.is_file() for line in path.open()]
+    print(told(rows))
+
+
+def _settings(words: Sequence[str], forms: Sequence[str]) -> list[Setting]:
+    """All cells, column after column."""
+    from weft.sweeps.grid import points
+    from weft.sweeps.space import parse
+
+    space = parse(words)
+    cells = []
+    for form in forms or ["as it is:"]:
+        name, _, own = form.partition(":")
+        cells += [
+            Setting(name, dict(point.values), (*point.overrides, *shlex.split(own)))
+            for point in points(space)
+        ]
+    return cells
+
+
+def _part(cells: list[Setting], part: str) -> list[Setting]:
+    number, _, count = part.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"`{part}` is no part", where="--part", expected="I/N, such as 2/6")
+    return cells[int(number) - 1 :: int(count)]

@@ -1,0 +1,108 @@
+"""One command trains the arms a family lists on one budget, and says what may be concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.toy import family as toy_family
+from tests.toy.task import ToyTask
+from weft import api
+from weft.config.family import Arm, Comparison
+from weft.run.registry import find_runs
+from weft.studies import controls
+
+COMPARISON = Comparison(
+    arms={
+        "plain": Arm((), control=True, rates=("0.05",)),
+        "noisy": Arm(("noise=0.5",)),
+    },
+    recipe=("toy/small",),
+    base=("toy/small",),
+    before="loss",
+    trivial="still",
+)
+
+
+@pytest.fixture
+def asked(toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A command that compares three arms on two seeds, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def here(points, train, workers=None, on_done=None):  # type: ignore[no-untyped-def]
+        for point in points:
+            train(point.overrides)
+        return []
+
+    # Processes of its own are the sweeps', and tested there.
+    monkeypatch.setattr("weft.sweeps.pool.run_points", here)
+    monkeypatch.setattr(toy_family, "FAMILY", replace(toy_family.FAMILY, compared=COMPARISON))
+    evaluate = ToyTask.evaluate
+
+    def told(self: ToyTask, *given: Any) -> dict[str, float]:
+        return {**evaluate(self, *given), "still": 3.0}
+
+    monkeypatch.setattr(ToyTask, "evaluate", told)
+    free = ["log.tensorboard=false", "engine.threads=1"]
+    yield [toy, "steps=16", *free, "--base", toy, "steps=24", *free,
+           "--arms", "plain", "noisy", "--seeds", "2", "--rates", "1e-2", "1e-1",
+           "--budgets", "steps", "--tolerance", "10", "--dir", "cmp"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_any_family_s_arms_share_bases_and_grids_grow_until_the_best_rate_is_inside(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert controls.main(asked) == 0
+    printed = capsys.readouterr().out
+    runs = {run.name: run for run in find_runs("cmp")}
+    for name, run in runs.items():
+        if not name.startswith("base"):
+            assert f"base,seed={run.config['seed']}" in run.parents["base"]["file"]
+            assert run.config["eval"]["every"] == "2 steps"
+    judged = {
+        float(run.config["optim"]["lr"]): run.metrics["val/loss"]
+        for name, run in runs.items()
+        if name.startswith("noisy") and name.endswith("seed=0")
+    }
+    best = min(judged, key=lambda rate: judged[rate])
+    assert len(judged) > 2 and min(judged) < best < max(judged)
+    assert [name for name in runs if name.startswith("plain")] == [
+        "plain,lr=0.05,steps=16,seed=0", "plain,lr=0.05,steps=16,seed=1",
+    ]  # fmt: skip
+    assert "noisy at equal steps: " in printed and "of such studies" in printed
+    assert "no verdict" not in printed
+    assert (Path("cmp") / "controls.png").is_file() and (Path("cmp") / "curves.png").is_file()
+
+    monkeypatch.setattr(api, "train_point", lambda words: pytest.fail(f"trained again: {words}"))
+    assert controls.main(asked) == 0
+    assert capsys.readouterr().out == printed
+    # A base no better than a guess, or a curve that still falls: nothing is concluded.
+    monkeypatch.setattr(controls, "find", lambda words: replace(COMPARISON, trivial="?"))
+    assert controls.main(asked) == 0
+    assert "noisy at equal steps: no verdict" in capsys.readouterr().out
+    assert controls.main(["toy/small", "width=5", *asked[1:]]) == 1
+    assert "another recipe" in capsys.readouterr().err
+
+
+def test_mistakes_are_told_before_anything_is_trained(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, says in (
+        (["--arms", "noisy"], "no control among the arms"),
+        (["--arms", "plain", "noise"], "there is no arm `noise`"),
+        (["--rates", "1e-3", "fast"], "`fast` is no rate"),
+        (["--seeds", "0"], "--seeds"),
+        (["--equal-to", "nobody"], "there is no arm `nobody`"),
+    ):
+        assert controls.main([*asked, *words]) == 2
+        assert says in capsys.readouterr().err
+    assert controls.main([asked[0], "width=0", *asked[2:]]) == 2
+    assert "width" in capsys.readouterr().err
+    assert controls.main(["cet/digits"]) == 2
+    assert "lists no arms" in capsys.readouterr().err
+    assert not Path("cmp").exists()
