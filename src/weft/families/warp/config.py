@@ -54,7 +54,7 @@ class Config(ReadingOptions):
         "mlp",
         pattern=r"^(mlp|physics:[A-Za-z][\w-]*)$",
         description="What the weights are weights of: mlp, or physics:<name> for a formula, "
-        "such as physics:sine, physics:msd and physics:oscillator.",
+        "such as physics:sine, physics:msd, physics:msd-start and physics:oscillator.",
     )
     mlp_hidden_size: int = Field(24, ge=1, description="Units in a hidden layer of the root.")
     mlp_depth: int = Field(3, ge=0, description="Hidden layers of the root; 0 is one affine map.")
