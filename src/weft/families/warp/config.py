@@ -44,17 +44,17 @@ class Config(ReadingOptions):
     supervision_task: Literal["reconstruction", "classification", "both"] = Field(
         "reconstruction", description="What is learnt: the sequence, its label, or both."
     )
-    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm", "mlp"] = Field(
+    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm", "mlp", "dlinear"] = Field(
         "wsm",
         description="The weight-space model, or a baseline: GRU, LSTM, a linear recurrence with "
-        "a fixed decoder, a diagonal state-space model, an MLP from the steps given to all.",
+        "a fixed decoder, a diagonal state-space model; an MLP, DLinear from given steps to all.",
     )
 
     root: str = Field(
         "mlp",
         pattern=r"^(mlp|physics:[A-Za-z][\w-]*)$",
         description="What the weights are weights of: mlp, or physics:<name> for a formula, "
-        "such as physics:sine, physics:msd and physics:oscillator.",
+        "such as physics:sine, physics:msd, physics:msd-start and physics:oscillator.",
     )
     mlp_hidden_size: int = Field(24, ge=1, description="Units in a hidden layer of the root.")
     mlp_depth: int = Field(3, ge=0, description="Hidden layers of the root; 0 is one affine map.")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError, DataError
+from weft.families.warp.baselines.direct import Direct, build_direct
 from weft.families.warp.baselines.models import Baseline, build_baseline, equal_width
-from weft.families.warp.baselines.perceptron import Perceptron, build_perceptron
 from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import clock_of, head_of, memory_of, root_of
@@ -123,7 +123,7 @@ class WarpModel(nn.Module):
         return self.rnn.head.split(self.rnn.head(raw), theta)
 
 
-Model = WarpModel | Baseline | Perceptron
+Model = WarpModel | Baseline | Direct
 """All that are called, and where the root is read by query asked, in the same way."""
 
 
@@ -138,8 +138,8 @@ def build_model(config: Config, spec: SeriesSpec) -> Model:
     """
     if config.model_type == "wsm":
         return _weight_space(config, spec)
-    width = config.rnn_hidden_size
-    if width is None:
+    width = config.rnn_hidden_size or 1
+    if config.rnn_hidden_size is None and config.model_type != "dlinear":
         with torch.device("meta"):
             twin = _weight_space(config, spec)
         numbers = sum(parameter.numel() for parameter in twin.parameters())
@@ -147,9 +147,9 @@ def build_model(config: Config, spec: SeriesSpec) -> Model:
     return _rival(config, spec, width)
 
 
-def _rival(config: Config, spec: SeriesSpec, width: int) -> Baseline | Perceptron:
-    build = build_perceptron if config.model_type == "mlp" else build_baseline
-    return build(config, spec, width)
+def _rival(config: Config, spec: SeriesSpec, width: int) -> Baseline | Direct:
+    direct = config.model_type in ("mlp", "dlinear")
+    return (build_direct if direct else build_baseline)(config, spec, width)
 
 
 def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:

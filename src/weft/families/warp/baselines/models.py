@@ -214,7 +214,7 @@ def build_baseline(config: Config, spec: SeriesSpec, width: int) -> Baseline:
         spec: of the data.
         width: H.
     """
-    assert config.model_type != "wsm" and config.model_type != "mlp"
+    assert config.model_type in ("gru", "lstm", "linear", "ssm")
     embedding = smoothing = None
     channels = spec.channels
     causal = False
