@@ -53,6 +53,9 @@ class Recorder(Protocol):
     def saved(self) -> None:
         """A step was saved: says so at once."""
 
+    def enough(self) -> bool:
+        """Whether somebody who follows the run wants it to end, asked after an evaluation."""
+
 
 @dataclass
 class Progress:
@@ -93,9 +96,10 @@ class Trainer:
         batches: Sequence[Tensor] = ()
         planned: int | None = None
         window = Window()
+        ends = self.is_worn_out(progress)
         started = time.perf_counter() - progress.seconds
         with graceful_stop() as stop, using_threads(self.parts.threads):
-            while progress.step < plan.total_steps and not self.is_worn_out(progress):
+            while progress.step < plan.total_steps and not ends:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
                 if epoch != planned:
@@ -112,7 +116,7 @@ class Trainer:
                 if plan.histograms_every and plan.due(plan.histograms_every, done):
                     self._tell_weights(done)
                 interrupted = self._interrupted(stop, log)
-                ends = self.is_worn_out(progress)
+                ends = evaluated and (self.is_worn_out(progress) or self._enough())
                 if improved or interrupted or ends or plan.due(plan.save_every, done):
                     self.save(progress)
                 if interrupted:
@@ -216,6 +220,9 @@ class Trainer:
     def _tell_weights(self, step: int) -> None:
         if self.recorder is not None:
             self.recorder.weights(step, dict(self.stepper.model.named_parameters()))
+
+    def _enough(self) -> bool:
+        return self.parts.ranks.any(self.recorder is not None and self.recorder.enough())
 
     def _interrupted(self, stop: Stop, log: bool) -> bool:
         """Whether to stop; several processes agree on it when they log."""
