@@ -140,12 +140,10 @@ def drawn(study: optuna.Study, plan: Plan, metric: Metric, keys: list[str]) -> l
     course = Figure(figsize=(6.4, 3.6))
     axes = course.add_subplot()
     head(axes, plan.metric, f"{len(good)} trials")
-    axes.plot([t.number for t in good], [t.value for t in good], "o", color=MUTED, markersize=4)
-    best, line = None, []
-    for trial in good:
-        if metric.improves(float(trial.value or 0.0), best):
-            best = trial.value
-        line.append(best)
+    axes.plot([t.number for t in good], _values(good), "o", color=MUTED, markersize=4)
+    line: list[float] = []
+    for value in _values(good):
+        line.append(value if not line or metric.improves(value, line[-1]) else line[-1])
     axes.step([t.number for t in good], line, where="post", color=PALETTE[0])
     axes.set_xlabel("trial")
     axes.set_ylabel(plain(axis_words(metric)))
@@ -171,16 +169,18 @@ def _against(good: list[optuna.trial.FrozenTrial], plan: Plan, keys: list[str]) 
     kinds = distributions(plan.space)
     for place, key in enumerate(keys, start=1):
         axes = figure.add_subplot(1, len(keys), place)
-        axes.plot(
-            [t.params[key] for t in good], [float(t.value or 0.0) for t in good], "o", color=PALETTE[0],
-            markersize=4,
-        )  # fmt: skip
+        proposed = [trial.params[key] for trial in good]
+        axes.plot(proposed, _values(good), "o", color=PALETTE[0], markersize=4)
         if getattr(kinds[key], "log", False):
             axes.set_xscale("log")
         axes.set_xlabel(plain(key))
         if place == 1:
             axes.set_ylabel(plain(plan.metric))
     return figure
+
+
+def _values(good: list[optuna.trial.FrozenTrial]) -> list[float]:
+    return [float(trial.value) for trial in good if trial.value is not None]
 
 
 def _importance(study: optuna.Study) -> dict[str, float] | None:

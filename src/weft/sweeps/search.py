@@ -248,7 +248,8 @@ def _carry_out(
     """Trains the runs of a trial, or goes on with them, and tells what came of it."""
     found = optuna_or_error()
     trial = found.trial.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
-    values, state = [], found.trial.TrialState.COMPLETE
+    values: list[float] = []
+    state = found.trial.TrialState.COMPLETE
     try:
         for seed in plan.seeds or (None,):
             watcher = _Watcher(trial, plan.metric)
