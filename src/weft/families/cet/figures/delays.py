@@ -110,7 +110,7 @@ def _rule(config: Config) -> str:
 
 
 def _accuracies(late: Sequence[Result], rules: Sequence[str], exact: Sequence[Result]) -> Named:
-    figure, axes = _empty()
+    figure, (axes,) = _empty()
     for number, rule in enumerate(rules):
         mine = [result for result in late if result.rule == rule]
         _line(axes, number, rule, [(result.config.delay, result.accuracy) for result in mine])
@@ -129,7 +129,7 @@ def _accuracies(late: Sequence[Result], rules: Sequence[str], exact: Sequence[Re
 
 def _agreements(late: Sequence[Result], rules: Sequence[str]) -> Named:
     layers = list(dict.fromkeys(layer for result in late for layer in result.agreement))
-    figure, *panels = _empty(len(layers))
+    figure, panels = _empty(len(layers))
     for axes, layer in zip(panels, layers, strict=True):
         for number, rule in enumerate(rules):
             points = [
@@ -151,7 +151,7 @@ def _agreements(late: Sequence[Result], rules: Sequence[str]) -> Named:
 
 
 def _kernels(late: Sequence[Result], rules: Sequence[str]) -> Named:
-    figure, axes = _empty()
+    figure, (axes,) = _empty()
     delay = max(result.config.delay for result in late)
     for number, rule in enumerate(rules):
         config = next(
@@ -173,11 +173,11 @@ def _kernels(late: Sequence[Result], rules: Sequence[str]) -> Named:
     return "traces", caption, figure
 
 
-def _empty(panels: int = 1) -> tuple[Figure, *tuple[Axes, ...]]:
+def _empty(panels: int = 1) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.6 + 2.6 * panels, 3.4), layout="constrained")
-    return figure, *figure.subplots(1, panels, squeeze=False)[0]
+    return figure, [*figure.subplots(1, panels, squeeze=False)[0]]
 
 
 def _line(axes: Axes, number: int, rule: str, points: Sequence[tuple[int, float]]) -> None:
