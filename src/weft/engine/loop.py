@@ -96,7 +96,7 @@ class Trainer:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
                 if epoch != planned:
-                    batches, planned = self.planned(epoch), epoch
+                    batches, planned = self._planned(epoch), epoch
                 done = step + 1
                 log = plan.due(plan.log_every, done)
                 scalars = self._step(batches[position], step, log)
@@ -126,12 +126,11 @@ class Trainer:
 
     def rehearse(self) -> Iterator[Scalars]:
         """Takes the first epoch's steps, one each time it is asked, over and over."""
-        batches = self.planned(0)
+        batches = self._planned(0)
         for step in cycle(range(min(len(batches), self.parts.plan.total_steps))):
             yield self._step(batches[step], step, log=False)
 
-    def planned(self, epoch: int) -> Sequence[Tensor]:
-        """What the training source plans for an epoch."""
+    def _planned(self, epoch: int) -> Sequence[Tensor]:
         parts = self.parts
         count = parts.plan.batches_per_epoch
         return calls.plan(parts.task, self.data.train, parts.config.seed, epoch, count)
