@@ -103,7 +103,7 @@ class Trainer:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
                 if epoch != planned:
-                    batches, planned = self.planned(epoch), epoch
+                    batches, planned = self._planned(epoch), epoch
                 done = step + 1
                 log = plan.due(plan.log_every, done)
                 scalars = self._step(batches[position], step, log)
@@ -133,7 +133,7 @@ class Trainer:
 
     def rehearse(self) -> Iterator[Scalars]:
         """Takes the first epoch's steps, one each time it is asked, over and over."""
-        batches = self.planned(0)
+        batches = self._planned(0)
         for step in cycle(range(min(len(batches), self.parts.plan.total_steps))):
             yield self._step(batches[step], step, log=False)
 
@@ -144,11 +144,10 @@ class Trainer:
             for step in range(self.parts.plan.total_steps):
                 epoch, position = divmod(step, self.parts.plan.batches_per_epoch)
                 if position == 0:
-                    batches = self.planned(epoch)
+                    batches = self._planned(epoch)
                 yield self._step(batches[position], step, log=False)
 
-    def planned(self, epoch: int) -> Sequence[Tensor]:
-        """What the training source plans for an epoch."""
+    def _planned(self, epoch: int) -> Sequence[Tensor]:
         parts = self.parts
         count = parts.plan.batches_per_epoch
         return calls.plan(parts.task, self.data.train, parts.config.seed, epoch, count)
