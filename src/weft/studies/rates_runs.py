@@ -17,6 +17,7 @@ from weft.api import configure
 if TYPE_CHECKING:
     from weft.data.source import Splits
     from weft.engine.loop import Trainer
+    from weft.task.metric import Metric
 
 FURTHER = 2
 """Rates that are tried beyond an end of the grid that won."""
@@ -99,6 +100,8 @@ class Study:
         row = {
             "form": setting.form,
             **setting.point,
+            "selects": run.selects.name,
+            "better": run.selects.better,
             "rate": run.rate,
             "seed": run.seed,
             "steps": run.trainer.parts.plan.total_steps,
@@ -134,6 +137,11 @@ class Run:
     validated: dict[str, float] = field(default_factory=dict)
     value: float = math.inf
 
+    @property
+    def selects(self) -> Metric:
+        """The metric that a rate is chosen by."""
+        return self.trainer.parts.task.metrics[0]
+
     def validate(self) -> None:
         """Measures what a rate is chosen by."""
         from weft.engine.loop import evaluate
@@ -141,11 +149,10 @@ class Run:
         trainer, parts = self.trainer, self.trainer.parts
         steps = parts.plan.total_steps
         found = evaluate(parts, trainer.stepper.model, trainer.data, "val", steps)
-        selects = parts.task.metrics[0]
         self.validated = {name: value for name, value in found.items() if "step" not in name}
-        value = found[f"val/{selects.name}"]
+        value = found[f"val/{self.selects.name}"]
         if math.isfinite(value):
-            self.value = value if selects.better == "lower" else -value
+            self.value = value if self.selects.better == "lower" else -value
 
     def tested(self, overrides: Sequence[str]) -> dict[str, float]:
         """Metrics on the test split, under overrides of the config."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_OWN = ("form", "rate", "seed", "steps", "step_ms", "chosen", "inside")
+_OWN = ("form", "selects", "better", "rate", "seed", "steps", "step_ms", "chosen", "inside")
 
 
 def told(rows: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table a metric of chosen runs, `mean ± standard error (rate)`, and what follows.
 
-    A rate in brackets with < or > won at an end of what was tried. Below stands for every form by
-    how much it is above the best of its row, at most.
+    A rate `at the end` won beside nothing worse. Below the metric that selects, if less of it is
+    better, stands by how much each form is above the least of a row, at most.
 
     Args:
         rows: what `Study` wrote.
@@ -43,28 +44,36 @@ def _table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
         "| " + " | ".join([", ".join(axes) or metric, *forms]) + " |",
         "|" + "---|" * (1 + len(forms)),
     ]
-    worst = dict.fromkeys(forms, 0.0)
     for point, found in sorted(cells.items()):
-        least = min(mean for mean, _ in found.values())
-        for form, (mean, _) in found.items():
-            worst[form] = max(worst[form], mean / least - 1 if least > 0 else math.nan)
         texts = [found[form][1] if form in found else "" for form in forms]
         lines.append("| " + " | ".join([", ".join(point), *texts]) + " |")
-    tail = [f"{100 * worst[form]:.0f} %" for form in forms]
-    lines.append("| " + " | ".join(["above the least, at most", *tail]) + " |")
+    if metric == f"test/{rows[0]['selects']}" and rows[0]["better"] == "lower":
+        tail = [f"{100 * _worst(form, cells.values()):.0f} %" for form in forms]
+        lines.append("| " + " | ".join(["above the least, at most", *tail]) + " |")
     return f"{metric}\n\n" + "\n".join(lines)
 
 
+def _worst(form: str, rows: Iterable[Mapping[str, tuple[float, str]]]) -> float:
+    """Share by which a form is above the least of a row, where it is so most."""
+    return max(
+        cells[form][0] / min(mean for mean, _ in cells.values()) - 1
+        for cells in rows
+        if form in cells
+    )
+
+
 def _cell(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[float, str]:
-    """Mean, and the cell's text."""
+    """Mean, and the cell's text: two digits of the error, or four of a value without one."""
     values = [float(row[metric]) for row in rows if metric in row]
     if not values:
         return math.nan, ""
-    mean = sum(values) / len(values)
-    text = f"{mean:.2f}"
-    if len(values) > 1:
-        spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-        text += f" ± {spread / math.sqrt(len(values)):.2f}"
+    mean = statistics.fmean(values)
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    if error > 0:
+        digits = max(0, 1 - math.floor(math.log10(error)))
+        text = f"{mean:.{digits}f} ± {error:.{digits}f}"
+    else:
+        text = f"{mean:.4g}"
     rate = rows[0]["rate"]
     if rate:
         text += f" ({rate}{'' if rows[0]['inside'] else ' at the end'})"
