@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _OWN = ("form", "selects", "better", "rate", "seed", "steps", "step_ms", "chosen", "inside")
 
+MOST_NUMBERED = 3
+"""Metrics told apart by a number that are shown."""
+
 
 def told(rows: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table a metric of chosen runs, `mean ± standard error (rate)`, and what follows.
 
-    A rate `at the end` won beside nothing worse. Below the metric that selects, if less of it is
-    better, stands by how much each form is above the least of a row, at most.
+    Metrics told apart by a number alone have tables if they are few. A rate `at the end` won
+    beside nothing worse. Below the metric that selects, if less of it is better, stands by how
+    much each form is above the least of a row, at most.
 
     Args:
         rows: what `Study` wrote.
@@ -23,7 +28,14 @@ def told(rows: Sequence[Mapping[str, Any]]) -> str:
     if not chosen:
         return "no cell is finished yet"
     tested = dict.fromkeys(name for row in chosen for name in row if name.startswith("test/"))
-    return "\n\n".join(_table(chosen, name) for name in tested if "_px_" not in name)
+    kinds = Counter(map(_kind, tested))
+    shown = [name for name in tested if kinds[_kind(name)] <= MOST_NUMBERED]
+    return "\n\n".join(_table(chosen, name) for name in shown)
+
+
+def _kind(name: str) -> str:
+    """The metric's name without the number at its end."""
+    return name.rstrip("0123456789")
 
 
 def _table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
