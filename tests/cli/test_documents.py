@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,7 @@ def resolve_study(words: list[str]) -> None:
     recipes = [word for word in words if word.partition("/")[0] in families.names()]
     options = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
     if recipes and words[0] == recipes[0]:
-        given = zip(words, words[1:], strict=False)
+        given = pairwise(words)
         forms = [form.partition(":")[2] for flag, form in given if flag == "--form"]
         for form in forms or [""]:
             resolve_sweep([*words[:options], *shlex.split(form)], None)
