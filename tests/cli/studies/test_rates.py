@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ TINY = ("jepa/clean", "steps=2", "batch_size=4", "norm_batches=1", "val_dataset_
         "engine.threads=1")  # fmt: skip
 
 
-def _rows(path: Path) -> list[dict[str, object]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -31,7 +32,8 @@ def test_the_rate_with_the_best_validation_is_the_one_whose_seeds_are_tested(
     assert [(row["seed"], row["rate"]) for row in chosen] == [(0, best), (1, best)]
     assert len(tried) >= 3, "an end of the grid won, and nothing beyond it was tried"
     assert all(("test/rmse_px" in row) == row["chosen"] for row in rows)
-    assert f"({best}" in capsys.readouterr().out
+    rates = capsys.readouterr().out.partition("**rate (test/rmse_px)**")[2]
+    assert f"| {best}" in rates
 
 
 def test_runs_side_by_side_are_those_that_train_makes_one_by_one(workspace: Path) -> None:
