@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from weft.families.gaussvae.nets.keras import KerasBatchNorm, SameConv1d
 from weft.families.gaussvae.nets.pooling import pooling
 from weft.families.gaussvae.options.sizes import COLUMNS, Sizes
+from weft.nn.dense import Dense
 from weft.nn.dropout import Dropout
 
 MakeBlock = Callable[[int, int, int, float], nn.Module]
@@ -75,11 +76,11 @@ class LineEncoder(nn.Module):
             self.blocks.append(block(inputs, outputs, taps, dropout))
             inputs = outputs
         self.pool = pooling(pool, inputs, sizes.positions, queries)
-        self.dense = nn.Linear(self.pool.features, sizes.dense)
+        self.dense = Dense(self.pool.features, sizes.dense)
         self.norm = KerasBatchNorm(sizes.dense)
         self.dropout = Dropout(sizes.dense_dropout)
-        self.mean = nn.Linear(sizes.dense, sizes.latent)
-        self.log_var = nn.Linear(sizes.dense, sizes.latent)
+        self.mean = Dense(sizes.dense, sizes.latent)
+        self.log_var = Dense(sizes.dense, sizes.latent)
 
     def forward(self, splats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, 8), standardised -> mean and log variance, each (B, L)."""
@@ -100,7 +101,7 @@ class LineDecoder(nn.Module):
         self.dense, self.norms = nn.ModuleList(), nn.ModuleList()
         inputs = sizes.latent
         for units in sizes.units:
-            self.dense.append(nn.Linear(inputs, units))
+            self.dense.append(Dense(inputs, units))
             self.norms.append(KerasBatchNorm(units))
             inputs = units
         self.start, half = sizes.start, sizes.decoder

@@ -54,7 +54,8 @@ class KerasAdam(Together):
         # torch's own Adam, its eps made as small as Keras' is: one pass over memory.
         for n, members in _by_step(states).items():
             torch._fused_adam_(
-                *([each[i] for i in members] for each in (parameters, gradients)),
+                [parameters[i] for i in members],
+                [gradients[i] for i in members],
                 [states[i]["m"] for i in members],
                 [states[i]["v"] for i in members],
                 [],

@@ -21,18 +21,29 @@ class Likeness:
     Args:
         wanted: (C, H, W), of floats.
         l1, l2, dissimilarity: weights.
+        compiled: whether the kernel is taken where numba is and can do it.
     """
 
-    def __init__(self, wanted: Tensor, l1: float, l2: float, dissimilarity: float) -> None:
+    def __init__(
+        self,
+        wanted: Tensor,
+        l1: float,
+        l2: float,
+        dissimilarity: float,
+        *,
+        compiled: bool = True,
+    ) -> None:
         self.wanted = wanted.contiguous()
         self.window = window(*wanted.shape[-2:]).to(wanted)
         self.mean, square = self._blurred(torch.stack([wanted, wanted.square()]))
         self.variance = square - self.mean.square()
+        plain = wanted.device.type == "cpu" and wanted.dtype == torch.float32
+        self.compiled = compiled and plain and has_numba()
         self.weights = (l1 / wanted.numel(), l2 / wanted.numel(), dissimilarity / self.mean.numel())
 
     def slope(self, found: Tensor) -> Tensor:
         """d loss / d found, both (C, H, W)."""
-        if found.device.type == "cpu" and found.dtype == torch.float32 and has_numba():
+        if self.compiled:
             from weft.families.gaussvae.forms.unlikeness import slope
 
             return slope(
