@@ -14,6 +14,7 @@ from weft.config.runref import RunRef
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, EngineConfig, NormClip
 from weft.families.feedback.options.sections import (
+    NAMES,
     Batching,
     Diffusion,
     FeedbackData,
@@ -297,9 +298,28 @@ class Config(FamilyConfig):
         )
         yield Rule(
             ("data.restrict_vocab", "data.tokenizer"),
-            data.restrict_vocab and data.tokenizer == "bytes",
-            "`data.restrict_vocab` has nothing to leave out of bytes",
+            data.restrict_vocab and data.tokenizer in ("bytes", "json"),
+            f"`data.restrict_vocab` leaves nothing out of `data.tokenizer` {data.tokenizer}",
             "set `data.tokenizer` to bpe or gpt2",
+        )
+        yield Rule(
+            ("data.tokenizer", "data.tokenizer_file"),
+            data.tokenizer == "json" and data.tokenizer_file is None,
+            "`data.tokenizer` json needs a file",
+            "name it as `data.tokenizer_file`, such as tokenizer.json",
+        )
+        own = {"form": data.form != "auto", "field": data.field, "val_file": data.val_file}
+        yield Rule(
+            ("data.dataset", *(f"data.{key}" for key in own)),
+            data.dataset in NAMES and any(own.values()),
+            f"`data.dataset` {data.dataset} has a form and held-out text of its own",
+            f"leave out {', '.join(f'`data.{key}`' for key, given in own.items() if given)}",
+        )
+        yield Rule(
+            ("data.form", "data.field"),
+            data.field is not None and data.form not in ("auto", "jsonl"),
+            f"`data.field` names a text of JSON objects, but `data.form` is {data.form}",
+            "set `data.form` to jsonl",
         )
         yield Rule(
             ("data.tokenizer_corpora", "data.tokenizer", "data.restrict_vocab"),

@@ -71,8 +71,11 @@ class FeedbackData(DataConfig):
         description="Data sets whose training documents join those of `dataset`; held-out text is "
         "that of `dataset` alone.",
     )
+    mixed_documents: int | None = Field(
+        None, ge=1, description="Training documents of each of those, the first; all if unset."
+    )
     documents: int | None = Field(
-        None, ge=1, description="Training documents of each data set, the first; all if unset."
+        None, ge=1, description="Training documents of `dataset`, the first; all if unset."
     )
     tokenizer: Tokenizer = Field(
         "bytes",

@@ -86,7 +86,6 @@ class Tokenizer(ABC):
         )
         return b"".join(parts).decode(errors="replace")
 
-
     def text(self, ids: Sequence[int]) -> str:
         """The text of `ids` up to where it ends: before the first end-of-text, if there is one."""
         found = list(ids)
@@ -128,6 +127,44 @@ class BpeTokenizer(Tokenizer):
     def _engine(self) -> Any:
         merges = bpe.merges_of(self.pieces) if self.merges is None else self.merges
         return bpe.engine(self.pieces, merges)
+
+
+class JsonTokenizer(Tokenizer):
+    """What a Hugging Face `tokenizer.json` says, whatever its kind.
+
+    Its special tokens are ids like others, and are left out of what is decoded; [MASK], [PAD] and
+    end-of-text are weft's own and follow them.
+
+    Args:
+        engine: the `tokenizers.Tokenizer`.
+        key: checksum of everything its ids depend on.
+    """
+
+    pieces = ()
+
+    def __init__(self, engine: Any, key: str) -> None:
+        self.engine, self.key = engine, key
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Which ids there are; numbers that the file leaves out count too."""
+        return Vocabulary(max(self.engine.get_vocab(with_added_tokens=True).values()) + 1)
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text."""
+        encoded = self.engine.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, np.int32) for one in encoded]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`: [MASK] as itself, special ids as nothing."""
+        mask, count = self.vocabulary.mask_id, self.vocabulary.num_pieces
+        parts: list[list[int]] = [[]]
+        for number in map(int, ids):
+            if number == mask:
+                parts.append([])
+            elif number < count:
+                parts[-1].append(number)
+        return "[MASK]".join(self.engine.decode(part, skip_special_tokens=True) for part in parts)
 
 
 class RestrictedTokenizer(Tokenizer):
