@@ -207,10 +207,11 @@ def test_a_mixture_trains_on_so_many_documents_of_each_set_and_is_held_out_of_th
         dataset="rules-dictionary",
         mixed_with=["rules-permutation", "text"],
         documents=30,
+        mixed_documents=20,
         batching="padded",
     )
     spec = data_spec(mixed)
-    text = data_spec(config_of(dataset="text", documents=30, batching="padded"))
-    assert spec.tokens["train"] == 30 * 63 + 30 * 64 + text.tokens["train"]
+    text = data_spec(config_of(dataset="text", documents=20, batching="padded"))
+    assert spec.tokens["train"] == 30 * 63 + 20 * 64 + text.tokens["train"]
     assert text.tokens["train"] < data_spec(alone).tokens["train"]
     assert (spec.sizes["val"], spec.sizes["test"]) == (20, 24)
