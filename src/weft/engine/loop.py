@@ -163,8 +163,8 @@ class Trainer:
 
     def _evaluate(self, progress: Progress) -> bool:
         """Evaluates, and says whether a held-out metric is the best so far."""
-        parts, model = self.parts, self.stepper.model
-        parts.ranks.average(float_buffers(model))
+        parts, model = self.parts, self.stepper.shown
+        self._average_buffers()
         split = "val" if self.data.val is not None else "test"
         selects = parts.task.metrics[0]
         improved, value = False, math.nan
@@ -201,7 +201,7 @@ class Trainer:
         return ranks.any(stop.name is not None) if log else False
 
     def _save(self, progress: Progress) -> None:
-        self.parts.ranks.average(float_buffers(self.stepper.model))
+        self._average_buffers()
         if self.store is None:
             return
         progress.saved_step = progress.step
@@ -216,6 +216,11 @@ class Trainer:
         self.store.save(state, progress.step)
         if self.recorder is not None:
             self.recorder.saved()
+
+    def _average_buffers(self) -> None:
+        # In one order on all processes.
+        for model in dict.fromkeys((self.stepper.model, self.stepper.shown)):
+            self.parts.ranks.average(float_buffers(model))
 
     def _row(self, progress: Progress, values: Mapping[str, float]) -> None:
         assert self.recorder is not None
