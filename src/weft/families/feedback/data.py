@@ -86,8 +86,11 @@ def data_spec(config: Config) -> TextSpec:
         )
     row = Field((config.data.block_size,), torch.int64, at_most=True)
     names = ("tokens", "document", "position") if config.batching == "packed" else ("tokens",)
+    fields = dict.fromkeys(names, row)
+    if config.data.prompt_end is not None:
+        fields["given"] = Field(row.shape, torch.bool, at_most=True)
     return TextSpec(
-        fields=dict.fromkeys(names, row),
+        fields=fields,
         batch_shape=(config.batch_size,),
         batches_per_epoch=train.batches_per_epoch,
         sizes={s: len(sources[s]) if s in sources else 0 for s in ("train", "val", "test")},
@@ -114,10 +117,10 @@ def _sources(config: Config, tokenizer: Tokenizer) -> dict[str, ChunkSource]:
 
 def _source(config: Config, corpus: Corpus, split: str, tokenizer: Tokenizer) -> ChunkSource:
     data = config.data
-    documents = tokenised(corpus, split, tokenizer)
+    documents = tokenised(corpus, split, tokenizer, data.prompt_end)
     if split == "train":
         others = [open_corpus(name, data) for name in data.mixed_with]
-        parts = [tokenised(other, split, tokenizer) for other in others]
+        parts = [tokenised(other, split, tokenizer, data.prompt_end) for other in others]
         documents = Documents.joined(
             [documents.first(data.documents), *(p.first(data.mixed_documents) for p in parts)]
         )

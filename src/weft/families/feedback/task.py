@@ -19,7 +19,7 @@ from weft.families.feedback.figures import report
 from weft.families.feedback.figures.gallery import delta_sizes, stories
 from weft.families.feedback.model import LanguageModel, build_model
 from weft.families.feedback.nets.rows import Rows
-from weft.families.feedback.noise.process import Noised, cut, noise, random_length
+from weft.families.feedback.noise.process import Noised, cut, learnt, noise, random_length
 from weft.families.feedback.objective import bound
 from weft.families.feedback.score.evaluation import score
 from weft.families.feedback.score.generation import exact_match
@@ -103,7 +103,8 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         """The batch under fresh noise, now and then with shortened chunks.
 
         Args:
-            batch: `tokens` (B, T), and `document`, `position` (B, T) where rows are packed.
+            batch: `tokens` (B, T), `document`, `position` (B, T) where rows are packed, and
+                `given` (B, T) where a part of a text is not learnt.
             ctx: where training stands.
         Returns: the batch with `noisy`, the tokens under noise, `masked`, `weight`, 1 / p, and
             `text`, each (B, T); and `count` (B,), how many tokens of text the whole batch has.
@@ -117,9 +118,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         if length is not None:
             batch = cut(batch, length, vocabulary.pad_id)
         tokens = batch["tokens"]
-        text = (
-            torch.ones_like(tokens, dtype=torch.bool) if self._pad is None else tokens != self._pad
-        )
+        text = learnt(batch, self._pad)
         noised = noise(
             batch,
             text,
@@ -134,7 +133,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
             "masked": noised.masked,
             "weight": noised.weight,
             "text": text,
-            "count": text.sum().expand(len(tokens)),
+            "count": text.sum().clamp(min=1).expand(len(tokens)),
         }
 
     def loss(

@@ -102,6 +102,12 @@ class FeedbackData(DataConfig):
         description="Data sets whose training text defines bpe or the restricted vocabulary; "
         "`dataset` alone if empty. A run and its base need the same.",
     )
+    prompt_end: str | None = Field(
+        None,
+        min_length=1,
+        description="Words that end the part of a document that is read, but neither noised nor "
+        "learnt nor scored; a document without them is learnt whole. Everything is if unset.",
+    )
     block_size: int = Field(
         512, ge=2, description="Most tokens of a chunk, and the length of a packed row."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,26 @@ class Vocabulary:
     def size(self) -> int:
         """V, rows of the embedding: all ids, rounded up to a multiple of 128."""
         return -(-(self.num_pieces + NUM_SPECIAL) // _ROUND) * _ROUND
+
+
+def reach(ids: Sequence[int], decode: Callable[[Sequence[int]], str], marker: str) -> int | None:
+    """How many tokens reach to the end of the first `marker`; None if the text has none.
+
+    Args:
+        ids: tokens of a text.
+        decode: text of tokens.
+        marker: words.
+    """
+    if marker not in decode(ids):
+        return None
+    low, high = 1, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        if marker in decode(ids[:middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 class Tokenizer(ABC):
