@@ -19,7 +19,7 @@ from weft.families.feedback.figures import report
 from weft.families.feedback.figures.gallery import delta_sizes, stories
 from weft.families.feedback.model import LanguageModel, build_model
 from weft.families.feedback.nets.rows import Rows
-from weft.families.feedback.noise.process import Noised, cut, learnt, noise, random_length
+from weft.families.feedback.noise.process import Noised, cut, learnt, masked_noise, random_length
 from weft.families.feedback.objective import bound
 from weft.families.feedback.score.evaluation import score
 from weft.families.feedback.score.generation import exact_match
@@ -119,7 +119,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
             batch = cut(batch, length, vocabulary.pad_id)
         tokens = batch["tokens"]
         text = learnt(batch, self._pad)
-        noised = noise(
+        noised = masked_noise(
             batch,
             text,
             vocabulary.mask_id,

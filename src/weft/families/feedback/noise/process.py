@@ -120,7 +120,7 @@ def apply_mask(clean: Tensor, text: Tensor, draws: Tensor, p: Tensor, mask_id: i
     return Noised(clean.masked_fill(masked, mask_id), clean, masked, weight, text)
 
 
-def noise(
+def masked_noise(
     batch: Batch,
     text: Tensor,
     mask_id: int,
