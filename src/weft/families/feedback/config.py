@@ -162,6 +162,13 @@ class Config(FamilyConfig):
         return "buckets" if self.dynamic else "packed"
 
     @property
+    def masks_unused_ids(self) -> bool:
+        """Whether ids that no text has are left out of the softmax."""
+        if self.model.unused_ids != "auto":
+            return self.model.unused_ids == "masked"
+        return self.mode != "compat" and not self.data.pad_is_text
+
+    @property
     def own_embedding(self) -> bool:
         """Whether the feedback network has a token embedding of its own."""
         if self.share_embedding != "auto":
@@ -295,6 +302,12 @@ class Config(FamilyConfig):
             data.pad_is_text and self.batching != "padded",
             f"`data.pad_is_text` needs padding, but rows are {self.batching}",
             "set `data.batching` to padded",
+        )
+        yield Rule(
+            ("model.unused_ids", "data.pad_is_text"),
+            data.pad_is_text and self.masks_unused_ids,
+            "`model.unused_ids` masked leaves [PAD] out, which `data.pad_is_text` has learnt",
+            "set `model.unused_ids` to published",
         )
         yield Rule(
             ("data.restrict_vocab", "data.tokenizer"),

@@ -89,6 +89,8 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         """The language model of the run's stage, with a copy of its base if that will change."""
         model = build_model(self.config, spec, self.tokenizer.vocabulary.mask_id)
         keep_origin(model, self.config)
+        if self.config.masks_unused_ids:
+            model.used = self.tokenizer.vocabulary.end_id + 1
         return model
 
     def adopt(self, model: LanguageModel, parents: Mapping[str, Parent]) -> None:

@@ -191,8 +191,24 @@ def test_a_uniform_model_trains_at_the_log_of_the_vocabulary(batching: str) -> N
         batch = source.take(indices, stream(0, 0, "data"))
         losses.append(loss_of(task, model, batch, context(step))[0].detach())
     mean, error = torch.stack(losses).mean(), torch.stack(losses).std() / len(losses) ** 0.5
-    rows = task.spec().num_classes
-    assert abs(float(mean) - float(torch.tensor(float(rows)).log())) < 3 * float(error)
+    assert abs(float(mean) - math.log(257)) < 3 * float(error)
+
+
+def test_ids_that_no_text_has_get_no_share_and_no_gradient_unless_published() -> None:
+    losses = {}
+    for kind in ("masked", "published"):
+        task, model = built(f"model.unused_ids={kind}", "diffusion.random_length=0")
+        source = task.data().train
+        batch = source.take(source.plan(0, 0)[0], stream(0, 0, "data"))
+        loss, _ = loss_of(task, model, batch, context())
+        torch.autograd.backward(loss)
+        gradient = cast(Tensor, model.base.table.grad)
+        # Of [MASK] and beyond; [MASK] and [PAD] are read, too.
+        assert bool(gradient[259:].any()) is (kind == "published")
+        losses[kind] = float(loss.detach()), evaluated(task, model)["loss"]
+    # Before training all ids are about as likely: 384 of them, or 257.
+    for masked, published in zip(*losses.values(), strict=True):
+        assert published / masked == pytest.approx(math.log(384) / math.log(257), rel=0.005)
 
 
 def test_a_batch_without_a_masked_token_has_no_loss_and_does_not_crash() -> None:

@@ -156,6 +156,12 @@ class ModelConfig(Section):
     max_seq_length: int = Field(
         4096, ge=2, description="Most positions of a row, those of weight tokens included."
     )
+    unused_ids: Literal["auto", "masked", "published"] = Field(
+        "auto",
+        description="Ids that no text has ([MASK], [PAD], what fills the table up) in the softmax: "
+        "masked: none; published: all, as in the original; auto: masked, or published where "
+        "padding is text and in mode compat.",
+    )
     head_chunk: int | None = Field(
         4096,
         ge=1,

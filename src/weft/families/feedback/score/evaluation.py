@@ -126,7 +126,7 @@ def score(model: LanguageModel, source: Source, config: Config, vocabulary: Voca
             rows = Rows.of(noised.tokens, pad)
             targets = noised.clean[noised.masked]
             for form, read, table in readings(model, noised.tokens, rows, forms):
-                nats, hits = guess(read[noised.masked], table, targets)
+                nats, hits = guess(read[noised.masked], table[: model.used], targets)
                 scores.tallies[form].add(level, noised, real, nats, hits)
         counts.append(real.sum(1))
         seen += torch.bincount(tokens[real], minlength=len(seen))
