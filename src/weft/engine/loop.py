@@ -190,8 +190,8 @@ class Trainer:
 
     def evaluate(self, progress: Progress) -> bool:
         """Evaluates, and says whether a held-out metric is the best so far."""
-        parts, model = self.parts, self.stepper.model
-        parts.ranks.average(float_buffers(model))
+        parts, model = self.parts, self.stepper.shown
+        self._average_buffers()
         split = "val" if self.data.val is not None else "test"
         selects = parts.task.metrics[0]
         improved, value = False, math.nan
@@ -232,7 +232,7 @@ class Trainer:
 
     def save(self, progress: Progress) -> None:
         """Saves the step that the run is at."""
-        self.parts.ranks.average(float_buffers(self.stepper.model))
+        self._average_buffers()
         if self.store is None:
             return
         progress.saved_step = progress.step
@@ -247,6 +247,11 @@ class Trainer:
         self.store.save(state, progress.step)
         if self.recorder is not None:
             self.recorder.saved()
+
+    def _average_buffers(self) -> None:
+        # In one order on all processes.
+        for model in dict.fromkeys((self.stepper.model, self.stepper.shown)):
+            self.parts.ranks.average(float_buffers(model))
 
     def _row(self, progress: Progress, values: Mapping[str, float]) -> None:
         assert self.recorder is not None

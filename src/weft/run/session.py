@@ -178,7 +178,7 @@ class Session:
 
         The model is kept as it is, data included, for what comes after.
         """
-        model = self.stepper.model
+        model = self.stepper.shown
         if progress.best_step not in (None, progress.step):
             self._load_best(model, store, progress)
         best = progress.best_step
