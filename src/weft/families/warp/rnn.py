@@ -207,6 +207,13 @@ class WeightSpaceRNN(nn.Module):
             ConfigError: if predictions cannot be fed back, or the run cannot go on from `state`.
             UsageError: under torch.jit.
         """
+        if torch.compiler.is_compiling():
+            # Steps that hand on their results are unrolled by a compiler, and gain nothing.
+            run: Any = torch.compiler.disable(self.forward)
+            return run(
+                x, state, theta0=theta0, force=force, sample=sample, length=length,
+                position=position, last=last,
+            )  # fmt: skip
         if torch._C._get_tracing_state() is not None:
             raise UsageError(
                 "torch.jit keeps neither the choice of a form nor its gradient",
