@@ -17,8 +17,9 @@ from weft.families.warp.cell.outputs import Final, Head
 from weft.families.warp.cell.physics import FormulaRoot, sine
 from weft.families.warp.cell.recurrence_rule import Drive, Rule
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.forms import history, sequential
+from weft.families.warp.forms import choose, history, sequential
 from weft.families.warp.forms.autoregressive import Form, rollout, starts
+from weft.families.warp.forms.cost import Machine
 from weft.families.warp.reference import autoregress
 
 # N = 5 sequences, T = 13 steps, d = 2 channels
@@ -323,3 +324,38 @@ def test_sequences_with_equal_first_data_share_a_start() -> None:
     assert len(theta_0) == N - 2
     assert group is not None
     torch.testing.assert_close(theta_0[group], case.layer.start(case.x[:, 0]))
+
+
+def _tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The forms that `fed_back` runs from now on, in order."""
+    tried: list[str] = []
+
+    def rolled(*given: Any, form: Form, **options: Any) -> Any:
+        tried.append(form)
+        return rollout(*given, form=form, **options)
+
+    monkeypatch.setattr(choose, "rollout", rolled)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("limit", "forms"),
+    [(50.0, ["history"]), (1.2, ["history", "sequential"]), (0.1, ["sequential"])],
+)
+def test_a_clip_that_holds_no_weight_back_costs_no_steps_in_turn(
+    monkeypatch: pytest.MonkeyPatch, limit: float, forms: list[str]
+) -> None:
+    case = Case(limit=limit)
+    # A machine whose calls cost nothing finds the history cheaper even at this size.
+    machine = Machine(rate=1e9, bandwidth=1e12, cache=1e9, cached=1e12, call=0)
+    monkeypatch.setattr(choose.Machine, "of", staticmethod(lambda device: machine))
+    tried = _tried(monkeypatch)
+    x = case.x.clone().requires_grad_()
+    run = choose.fed_back(case.layer, case.head, x, case.force, case.ticks)
+    assert tried == forms
+    loss = (run.out * case.weight).sum() + (run.theta * case.last).sum()
+    found = torch.autograd.grad(loss, [*case.parameters, x])
+    expected = case.gradients(None)
+    torch.testing.assert_close(run.out, expected[0], rtol=1e-9, atol=1e-9)
+    for ours, theirs in zip(found, expected[2:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)

@@ -45,28 +45,39 @@ class DenseRows:
     Args:
         E: A - I, (D, D).
         B: (D, m).
+        half: whether products are rounded to bfloat16. What they are added to is not: of A x = x +
+            E x only the change is.
     """
 
-    def __init__(self, E: Tensor, B: Tensor) -> None:
+    def __init__(self, E: Tensor, B: Tensor, *, half: bool = False) -> None:
+        self.half, self.dtype = half, B.dtype
         self.size, self.drives = B.shape
         used = self.size + self.drives
         self.width = used if used < LONG else -(-used // WIDTH) * WIDTH
         beyond = self.width - self.size
         W = torch.cat([E, B, B.new_zeros(self.size, beyond - self.drives)], 1)
-        self.W = F.pad(W, (0, 0, 0, beyond))
+        W = F.pad(W, (0, 0, 0, beyond))
+        self.W = W.bfloat16() if half else W
 
     def move(self, rows: Tensor) -> Tensor:
         """One product."""
-        return product_onto(rows, self.W, rows)
+        return self._added(rows, self.W)
 
     def back(self, errors: Tensor) -> Tensor:
         """One product."""
-        return product_onto(errors, self.W.mT, errors)
+        return self._added(errors, self.W.mT)
 
     def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """One product for both."""
-        both = product(errors.mT, rows.mT)[: self.size]
+        if self.half:
+            errors, rows = errors.bfloat16(), rows.bfloat16()
+        both = product(errors.mT, rows.mT)[: self.size].to(self.dtype)
         return both[:, self.size : self.size + self.drives], both[:, : self.size]
+
+    def _added(self, rows: Tensor, weight: Tensor) -> Tensor:
+        if self.half:
+            return rows + product(rows.bfloat16(), weight)
+        return product_onto(rows, weight, rows)
 
 
 class ShapedRows:
@@ -98,8 +109,8 @@ class ShapedRows:
         return error.mT @ u, *self.transition.gradients(error, x.contiguous())
 
 
-def rows_of(transition: Transition, B: Tensor) -> Rows:
-    """The fastest way to move rows by `transition` and B."""
+def rows_of(transition: Transition, B: Tensor, *, half: bool = False) -> Rows:
+    """The fastest way to move rows by `transition` and B; `half` is of `DenseRows` alone."""
     if isinstance(transition, Full):
-        return DenseRows(transition.E, B)
+        return DenseRows(transition.E, B, half=half)
     return ShapedRows(transition, B)

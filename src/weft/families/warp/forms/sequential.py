@@ -34,6 +34,7 @@ class Motion:
         second_order: see `Rule`.
         begun: whether a step moves the weights at all, (T, N, 1); None if all do.
         halves: whether half the gradient passes where a weight meets its bound exactly.
+        half: whether products with a full A are rounded to bfloat16.
     """
 
     transition: Transition
@@ -41,6 +42,11 @@ class Motion:
     second_order: bool
     begun: Tensor | None
     halves: bool = False
+    half: bool = False
+
+    def rows(self, B: Tensor) -> Rows:
+        """By which products a step is made."""
+        return rows_of(self.transition, B, half=self.half)
 
 
 class Block:
@@ -159,7 +165,7 @@ class _Sequential(Function):
         steps, count, channels = known.shape
         drives = known.new_empty(steps, count, B.shape[1])
         drives[..., channels:] = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
-        rows = rows_of(motion.transition, B)
+        rows = motion.rows(B)
         every = kept_every(motion, steps, theta_0) if keeps else span(steps, count)
         block = Block(motion, rows, steps if every == 1 else every, theta_0, keeps=keeps)
         block.theta[0] = theta_0
@@ -185,8 +191,8 @@ class _Sequential(Function):
     def backward(ctx: Any, error: Tensor, last: Tensor) -> tuple[Tensor | None, ...]:
         B, drives, *_ = ctx.saved_tensors
         motion: Motion = ctx.motion
-        adjoint, rows = Adjoint(ctx.track, error), rows_of(motion.transition, B)
-        steps, count, drive = drives.shape
+        adjoint, rows = Adjoint(ctx.track, error), motion.rows(B)
+        steps, count, _ = drives.shape
         size, channels = len(B), adjoint.known.shape[-1]
         length = span(steps, count) if ctx.every == 1 else ctx.every
         grads = [torch.zeros_like(B), *map(torch.zeros_like, motion.transition.parameters())]
