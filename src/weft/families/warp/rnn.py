@@ -66,6 +66,9 @@ class WeightSpaceRNN(nn.Module):
         drive: what moves the weights where predictions are fed back, see `Rule`.
         input_prev_data: whether the root sees data beside the clock.
         limit: bound of the weights; None for none.
+        halves: whether half the gradient passes where a weight meets it exactly, see `Rule`.
+        half: whether products with a full A are rounded to bfloat16 where weights that are clipped
+            are moved step by step and predictions fed back.
         second_order: whether the weights keep their velocity.
         initial_layers: hidden layers of a network that makes theta_0 of x_0; None: theta_0 is free.
         initial_bias: whether that network has biases.
@@ -105,6 +108,8 @@ class WeightSpaceRNN(nn.Module):
         drive: Drive = "diff",
         input_prev_data: bool = False,
         limit: float | None = None,
+        halves: bool = False,
+        half: bool = False,
         second_order: bool = False,
         initial_layers: int | None = None,
         initial_bias: bool = True,
@@ -150,7 +155,7 @@ class WeightSpaceRNN(nn.Module):
         self._stack = nn.ModuleList(
             Layer(
                 own,
-                Rule(inputs, drive, input_prev_data, limit, second_order),
+                Rule(inputs, drive, input_prev_data, limit, second_order, halves, half),
                 self.clock.channels,
                 transition=transition,
                 initial_layers=initial_layers,
