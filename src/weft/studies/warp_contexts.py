@@ -8,12 +8,13 @@ import argparse
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.errors import UsageError
 from weft.papers import script
-from weft.studies.warp_guesses import errors, guesses, learnt
+from weft.studies.warp_guesses import errors, from_pairs, guesses, learnt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,12 +84,13 @@ def scores(
         raise UsageError(f"{path} has no test set")
     spec, config = task.spec(), task.config
     own, open_ended = context_of(config, spec), mode_of(config, spec) in ("feedback", "query")
-    if not open_ended and (source.past is None or contexts):
+    pairs = config.data.dataset == "icl" and config.data.cumsum == "time"
+    if not open_ended and ((source.past is None and not pairs) or contexts):
         raise UsageError(f"{path} feeds no predictions back: its data say what it is given")
 
-    def truth(of: SeriesSource) -> Tensor:
+    def truth(of: SeriesSource, name: str = "target") -> Tensor:
         batches = of.batches(config.eval.batch_size)
-        return torch.cat([batch.get("target", batch["x"]) for batch in batches]).cpu().double()
+        return torch.cat([batch.get(name, batch["x"]) for batch in batches]).cpu().double()
 
     train, val = run.data.train, run.data.val
     assert isinstance(train, SeriesSource) and (val is None or isinstance(val, SeriesSource))
@@ -104,10 +106,13 @@ def scores(
         name: str = config.model_type
         yield name, context, _shown(found, held)
         given, rest = asked[:, :context], asked[:, context:]
-        for name, guess in (
-            *guesses(given, spec.steps - context, period),
-            *learnt(*seen, given, context),
-        ):
+        if pairs:
+            found_by = from_pairs(truth(source, "x"), truth(train, "x"), seen[0][:, context:])
+        else:
+            found_by = chain(
+                guesses(given, spec.steps - context, period), learnt(*seen, given, context)
+            )
+        for name, guess in found_by:
             yield name, context, errors(guess, rest, bound)
 
 

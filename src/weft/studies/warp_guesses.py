@@ -94,6 +94,38 @@ def _eigen(x: Tensor) -> tuple[Tensor, Tensor]:
     return values.clamp_min(0), vectors
 
 
+def from_pairs(x: Tensor, train: Tensor, answers: Tensor) -> Iterator[tuple[str, Guess]]:
+    """What least squares over a sequence's own pairs says of its query, in a set like `icl`.
+
+    Args:
+        x: inputs cumulated over time, (N, T, n + 1), the y of the query 0.
+        train: the same of training sequences, whose `answers` (N, 1, 1) choose ridge's penalty.
+
+    Yields:
+        zero: 0 for the query's y.
+        least squares: the w of smallest size that fits the pairs best.
+        ridge: with a penalty.
+    """
+    import torch
+
+    before = x[:, -2:-1, -1:]
+
+    def told(of: Tensor, penalty: float) -> Tensor:
+        rows = of.diff(dim=1, prepend=torch.zeros_like(of[:, :1]))
+        a, y, query = rows[:, :-1, :-1], rows[:, :-1, -1:], rows[:, -1:, :-1]
+        if penalty == 0:
+            w = torch.linalg.pinv(a) @ y
+        else:
+            eye = penalty * torch.eye(a.shape[-1], dtype=a.dtype)
+            w = torch.linalg.solve(a.mT @ a + eye, a.mT @ y)
+        return of[:, -2:-1, -1:] + query @ w
+
+    yield "zero", Guess(before)
+    yield "least squares", Guess(told(x, 0))
+    found = {of: float((told(train, of) - answers).square().mean()) for of in PENALTIES}
+    yield "ridge", Guess(told(x, min(found, key=lambda penalty: found[penalty])))
+
+
 def errors(guess: Guess, truth: Tensor, bound: float | None) -> dict[str, float]:
     """`mse`, and with a deviation `bpd` of the normal density with it.
 

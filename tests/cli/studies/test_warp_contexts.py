@@ -10,9 +10,10 @@ import torch
 
 from weft import api
 from weft.errors import UsageError
+from weft.families.warp.sets.regression import pairs
 from weft.run.registry import open_run
 from weft.studies import warp_contexts
-from weft.studies.warp_guesses import errors, guesses, learnt
+from weft.studies.warp_guesses import errors, from_pairs, guesses, learnt
 
 SHORT = {
     "steps": 2, "batch_size": 8, "data.train_size": 40, "data.test_size": 8, "mlp_hidden_size": 3,
@@ -75,6 +76,33 @@ def test_least_squares_finds_an_affine_law_and_the_average_does_not() -> None:
     spread = float((test[:, 6:] - train[:, 6:].mean(0)).square().mean())
     assert found["average"]["mse"] == pytest.approx(spread)
     assert "bpd" not in errors(next(learnt(train, None, test[:, :6], 6))[1], test[:, 6:], None)
+
+
+@pytest.mark.parametrize(("steps", "solved"), [(9, True), (3, False)])
+def test_pairs_of_a_linear_law_are_fitted_where_there_are_enough(steps: int, solved: bool) -> None:
+    made = {
+        name: pairs(400, steps, 4, torch.Generator().manual_seed(seed))
+        for seed, name in enumerate(("train", "test"))
+    }
+    x, train = (made[name]["x"].double() for name in ("test", "train"))
+    target, answers = (made[name]["target"].double()[:, -1:] for name in ("test", "train"))
+    found = {
+        name: errors(guess, target, None)["mse"] for name, guess in from_pairs(x, train, answers)
+    }
+    assert found["zero"] == pytest.approx(4 / 9, rel=0.2)  # four products of variance 1/9
+    assert (found["least squares"] < 1e-8) is solved
+    assert found["ridge"] < found["zero"] * (1e-3 if solved else 0.9)
+
+
+def test_a_run_that_regresses_in_context_stands_beside_least_squares(workspace: Path) -> None:
+    words = {"dataset": "icl", "data_dim": 2, "sequence_length": 5}
+    run = train("pairs", **{f"data.{k}": v for k, v in words.items()}, autoregressive="false",
+                grounding_length=4)  # fmt: skip
+    rows = {name: (context, found["mse"]) for name, context, found in warp_contexts.scores(run)}
+    assert list(rows) == ["wsm", "zero", "least squares", "ridge"]
+    assert {context for context, _ in rows.values()} == {4}
+    assert rows["wsm"][1] == pytest.approx(open_run(run).status["metrics"]["test/mse"])
+    assert rows["least squares"][1] < 1e-6
 
 
 @pytest.mark.slow
