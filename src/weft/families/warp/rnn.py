@@ -24,7 +24,7 @@ from weft.families.warp.cell.recurrence_rule import Drive, Rule
 from weft.families.warp.cell.root import MlpRoot, Root
 from weft.families.warp.cell.shapes import check_shapes, check_values
 from weft.families.warp.cell.span import Span
-from weft.families.warp.cell.time_conv import Embedding, Smoothing
+from weft.families.warp.cell.time_conv import Embedding, Smoothing, finished
 from weft.families.warp.forms.carrying import (
     carry_of,
     check_state,
@@ -80,8 +80,10 @@ class WeightSpaceRNN(nn.Module):
             times as many; None for A = I (and 100 for `cdiag` and `modal`, which forget always).
         length: steps that make up the time from 0 to 1; those of each input if None.
         encoding, picture, time_as_channel, waves: see `Clock`.
+        encoding_extrapolates: `extrapolates` of the clock.
         embedding: (channels, kernel, causal) of a convolution before the recurrence.
         smoothing: whether a learnt 3-tap filter runs over the outputs; causal if `embedding` is.
+        original_convolutions: whether both are the original's, see `Embedding` and `Smoothing`.
         batch_first: whether sequences are (N, T, d), or (T, N, d).
         form: how the recurrence is computed: `auto`, `loop`, or one of `choose.FORMS`, which holds
             for training steps; it never changes what is computed.
@@ -119,11 +121,13 @@ class WeightSpaceRNN(nn.Module):
         horizon: float | None = None,
         length: int | None = None,
         encoding: tuple[int, float] | None = None,
+        encoding_extrapolates: bool = False,
         picture: tuple[int, int] | None = None,
         time_as_channel: bool = False,
         waves: int = 0,
         embedding: tuple[int, int, bool] | None = None,
         smoothing: bool = False,
+        original_convolutions: bool = False,
         batch_first: bool = True,
         form: str = "auto",
     ) -> None:
@@ -131,7 +135,9 @@ class WeightSpaceRNN(nn.Module):
         self.batch_first = batch_first
         self.input_size, self.length, self.form = input_size, length, form
         self.initial_noise, self.noise_in_eval = initial_noise, noise_in_eval
-        self.clock = Clock(length or 1, encoding, picture, time_as_channel, waves)
+        self.clock = Clock(
+            length or 1, encoding, picture, time_as_channel, waves, encoding_extrapolates
+        )
         self.head = Head(
             input_size if output_size is None else output_size,
             final=final,
@@ -140,8 +146,12 @@ class WeightSpaceRNN(nn.Module):
             std_lower_bound=std_lower_bound,
             classes=classes,
         )
-        self.embedding = None if embedding is None else Embedding(input_size, *embedding)
-        self.smoothing = Smoothing(bool(embedding and embedding[2])) if smoothing else None
+        self.embedding = self.smoothing = None
+        if embedding is not None:
+            self.embedding = Embedding(input_size, *embedding, original=original_convolutions)
+        if smoothing:
+            causal = bool(embedding and embedding[2])
+            self.smoothing = Smoothing(causal, original=original_convolutions)
         first = input_size if embedding is None else embedding[0]
         sizes = list(pairwise([first, *inner_sizes, self.head.outputs]))
         roots: list[Root] = [
@@ -261,8 +271,7 @@ class WeightSpaceRNN(nn.Module):
                 out = out[:, -1:] if last else out
             else:
                 raw, carries = self._free(x, ticks, length, last and self.smoothing is None, start)
-                raw, back = raw if self.smoothing is None else self.smoothing(raw), None
-                out = self.head(raw[:, -1:] if last else raw)
+                out, back = finished(raw, self.head, self.smoothing, last=last), None
         after = State(carries, back, position[-1:])
         return asked.restored(out), after.map(lambda part: part[0]) if asked.alone else after
 

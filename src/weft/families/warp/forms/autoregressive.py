@@ -13,7 +13,6 @@ from weft.families.warp.cell.clock import Ticks
 from weft.families.warp.cell.drive import valid_steps
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Head
-from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.span import Span
 from weft.families.warp.forms.adjoint import Course, mix
 from weft.families.warp.forms.decode import decoder
