@@ -84,7 +84,8 @@ def told(
 
     from weft.families.warp.score.streaming import Stream
 
-    stream, place, read = Stream(model), torch.arange(steps), []
+    stream, place = Stream(model), torch.arange(steps)
+    read: list[NDArray[np.float32]] = []
     for datum in data:
         if len(read) == steps:
             raise DataError(f"the model knows of {steps} steps, and more came")
