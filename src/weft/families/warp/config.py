@@ -12,6 +12,7 @@ from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, Cosine, NormClip, Plateau, ValueClip
 from weft.families.warp.options.bounds import spelt_out
+from weft.families.warp.options.originals import OriginalOptions, rules_of_originals
 from weft.families.warp.options.query import ReadingOptions, rules_of_reading
 from weft.families.warp.options.sections import COLLECTIONS, UNLABELLED, WITH_TARGET, WarpData
 from weft.families.warp.options.transitions import SHAPES, KindName, rules_of_transition
@@ -34,7 +35,7 @@ def _check_loss_steps(count: int) -> int:
     return count
 
 
-class Config(ReadingOptions):
+class Config(ReadingOptions, OriginalOptions):
     """Sequence models whose state is the weight vector of a small network."""
 
     family: Literal["warp"] = Field("warp", description="Which family trains.")
@@ -273,6 +274,7 @@ class Config(ReadingOptions):
         yield from self._rules_of_data()
         yield from rules_of_reading(dict(self))
         yield from rules_of_transition(dict(self))
+        yield from rules_of_originals(dict(self), feeds_back=self.feeds_back)
 
     def _rules_of_training(self) -> Iterator[Rule]:
         yield Rule(

@@ -13,6 +13,7 @@ from weft.families.warp.baselines.models import Baseline, build_baseline, equal_
 from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import clock_of, head_of, memory_of, root_of
+from weft.families.warp.cell.time_conv import finished
 from weft.families.warp.config import Config
 from weft.families.warp.options.transitions import spelt, spreads
 from weft.families.warp.rnn import WeightSpaceRNN
@@ -58,7 +59,7 @@ class WarpModel(nn.Module):
         """
         tau, smoothing = self.rnn.ticks(data, feedback=self.feedback).tau, self.rnn.smoothing
         raw = self._read(theta, tau, data)
-        return self._named(raw if smoothing is None else smoothing(raw), theta)
+        return self.rnn.head.split(finished(raw, self.rnn.head, smoothing), theta)
 
     def query(self, theta: Tensor, position: Tensor, *, data: Tensor | None = None) -> Prediction:
         """What frozen weights say of the data at any place, between the steps too.
@@ -174,6 +175,8 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
         drive=config.drive,
         input_prev_data=config.input_prev_data,
         limit=config.weights_lim,
+        halves=config.weights_lim_gradient == "half",
+        half=config.weights_lim_products == "bfloat16",
         second_order=config.use_theta_prev,
         initial_layers=config.init_state_layers,
         initial_bias=config.init_state_bias,
@@ -183,11 +186,13 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
         horizon=memory_of(config, spec) if spreads(config) else None,
         length=clock.length,
         encoding=clock.encoding,
+        encoding_extrapolates=clock.extrapolates,
         picture=clock.picture,
         time_as_channel=clock.time_as_channel,
         waves=clock.waves,
         embedding=(embedding[0], embedding[1], bool(embedding[2])) if embedding else None,
         smoothing=config.output_smoothing,
+        original_convolutions=config.convolutions == "original",
         form=config.form,
     )
     feedback = config.feeds_back

@@ -51,6 +51,7 @@ class LiteralPlateau(Plateau):
     """
 
     kind: Literal["literal"] = "literal"  # type: ignore[assignment]
+    cooldown: int = Field(0, ge=0, description="Averages after a cut that count as no bad ones.")
 
 
 class WarpData(DataConfig):

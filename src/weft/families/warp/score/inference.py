@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -118,10 +119,16 @@ def asked(
             for of in rows
         ]
         order = torch.cat(rows).argsort()
-        joined = [
-            None if some[0] is None else torch.cat(some)[order] for some in zip(*parts, strict=True)
-        ]
-        return Prediction(*joined)
+
+        def joined(some: Sequence[Tensor | None]) -> Tensor | None:
+            there = [part for part in some if part is not None]
+            return torch.cat(there)[order] if there else None
+
+        theta = joined([part.theta for part in parts])
+        assert theta is not None
+        columns = zip(*(part[:3] for part in parts), strict=True)
+        mean, std, logits = (joined(column) for column in columns)
+        return Prediction(mean, std, logits, theta)
     given = x[:, : context or None]
     if period is None:
         return model.query(model(given, last=True).theta, position)
@@ -134,7 +141,7 @@ def asked(
 
 
 def recurring(given: Tensor, period: int) -> Tensor:
-    """The mean of (N, L, d) at each phase k mod period, over the last whole periods: (N, period, d)."""
+    """The mean of (N, L, d) at each phase, over the last whole periods: (N, period, d)."""
     steps = given.shape[1]
     whole = given[:, steps % period :].unflatten(1, (-1, period)).mean(1)
     return whole.roll(steps % period, 1)
