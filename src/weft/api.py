@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from weft.run.recorder import SinkMaker
     from weft.run.sinks.hooks import OnEvaluate, OnStep
     from weft.sweeps.pool import Outcome
+    from weft.sweeps.reproduction import Reproduction
     from weft.sweeps.sweep import Sweep
     from weft.task.writing import Writing, Written
 
@@ -361,6 +362,31 @@ def reproduce(family: str, root: Path | str = "runs") -> Table:
     if not path.is_file():
         raise UsageError(f"family `{family}` states no claims", where=str(path))
     return compare(load_claims(path), find_runs(root))
+
+
+def train_tables(
+    *names: str,
+    budget: Literal["smoke", "cpu", "gpu", "paper"],
+    minutes: float | None = None,
+    root: Path | str = "runs",
+    workers: int | None = None,
+) -> Reproduction:
+    """Trains what families' tables still need and gives them; the same call again goes on.
+
+    Args:
+        names: families, or `all`.
+        budget: whose list counts, as each family's `reproduce.yaml` says.
+        minutes: wall time for training.
+        root: all lies below its `reproduce/<budget>`.
+        workers: runs side by side.
+
+    Raises:
+        UsageError: if nothing is listed.
+    """
+    from weft.sweeps.reproduction import meant, reproduce
+
+    wanted = [each for name in names for each in meant(name)]
+    return reproduce(wanted, budget, minutes, Path(root) / "reproduce", workers)
 
 
 def bench(

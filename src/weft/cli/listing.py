@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from weft.cli.arguments import Json, Root
 from weft.cli.output import emit
-from weft.errors import UsageError
+from weft.errors import UsageError, WeftError
 from weft.terminal import show, tell
 
 if TYPE_CHECKING:
@@ -126,27 +126,66 @@ def report(
 
 
 def reproduce(
-    family: Annotated[str, typer.Argument(help="Family whose paper is compared with.")],
+    family: Annotated[
+        list[str],
+        typer.Argument(metavar="FAMILY...|all", help="Families whose papers are compared with."),
+    ],
+    budget: Annotated[
+        Literal["smoke", "cpu", "gpu", "paper"] | None,
+        typer.Option(help="Train what is missing first, as far as this budget goes."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.0, help="Wall time for training.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Runs side by side; one per core or GPU.")
+    ] = None,
     root: Root = Path("runs"),
     as_json: Json = False,
 ) -> None:
-    """Print a paper's numbers beside those of finished runs that match them."""
+    """Print papers' numbers beside those of finished runs that match them, or train those first."""
     from weft import api
     from weft.reports.claims import by_metric
     from weft.reports.tables import as_json as table_json
     from weft.reports.tables import rich_table
 
-    table = api.reproduce(family, root)
-    for run in api.runs(root):
-        if run.damage:
-            tell(f"note: {run.path} is left out: {run.damage}")
+    if budget is None and (family == ["all"] or len(family) > 1 or minutes is not None or workers):
+        raise UsageError(
+            "several families, minutes and workers are of training",
+            where="--budget",
+            expected="--budget smoke, cpu, gpu or paper beside them",
+        )
+    if budget is not None:
+        done = api.train_tables(*family, budget=budget, minutes=minutes, root=root, workers=workers)
+        tables = done.tables
+    else:
+        table = api.reproduce(family[0], root)
+        for run in api.runs(root):
+            if run.damage:
+                tell(f"note: {run.path} is left out: {run.damage}")
+        tables = by_metric(table)
 
     def text() -> RenderableType:
         from rich.console import Group
 
-        return Group(*map(rich_table, by_metric(table)))
+        return Group(*map(rich_table, tables))
 
-    emit(as_json, table_json(table), text)
+    if budget is None:
+        emit(as_json, table_json(table), text)
+        return
+    values = {
+        "tables": [table_json(each) for each in tables],
+        "results": str(done.text),
+        "report": str(done.page),
+        "left": done.left,
+    }
+    emit(as_json, values, text)
+    if not as_json:
+        show(f"results {done.text}\nreport  {done.page}")
+    failed = [outcome for outcome in done.outcomes if outcome.state == "failed"]
+    if failed:
+        raise WeftError(
+            f"{len(failed)} of {len(done.outcomes)} runs did not finish",
+            hint="\n".join([failed[0].error, "the same command tries them once more"]),
+        )
 
 
 def run_values(run: Run) -> dict[str, Any]:

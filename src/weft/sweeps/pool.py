@@ -85,9 +85,9 @@ def run_points(
         on_done: called here as each point ends.
     """
     gpus = _gpus(points)
-    count = max(1, min(workers or len(gpus) or _cores(), len(points)))
+    count = max(1, min(workers or len(gpus) or cores(), len(points)))
     slots = deque(gpus[i % len(gpus)] if gpus else "" for i in range(count))
-    threads = max(1, _cores() // count)
+    threads = max(1, cores() // count)
     context = _context(gpus)
     waiting = deque(points)
     flying: dict[Connection, _Flight] = {}
@@ -228,7 +228,8 @@ def _context(gpus: Sequence[str]) -> _Context:
     return context
 
 
-def _cores() -> int:
+def cores() -> int:
+    """CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -79,7 +79,7 @@ def test_each_point_has_a_process_and_a_group_of_its_own() -> None:
 def test_cores_are_shared_out(
     monkeypatch: pytest.MonkeyPatch, workers: int | None, threads: str
 ) -> None:
-    monkeypatch.setattr(pool, "_cores", lambda: 8)
+    monkeypatch.setattr(pool, "cores", lambda: 8)
     made = points(parse([CPU, "do=finish", "seed=0..3"]))
     outcomes = run_points(made, train, workers=workers)
     assert {(o.result or {})["engine.threads"] for o in outcomes} == {threads}
