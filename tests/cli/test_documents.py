@@ -22,6 +22,7 @@ from weft.config.recipe import recipe_class
 from weft.data.fetch import locate
 from weft.errors import UsageError, WeftError
 from weft.sweeps.grid import points
+from weft.sweeps.reproduction import meant
 from weft.sweeps.space import parse
 from weft.task.load import load_task
 from weft.task.metric import find
@@ -181,7 +182,10 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
         api.configure(*given["words"])
     elif verb == "sweep":
         resolve_sweep(given["words"], given["metric"])
-    elif verb in ("reproduce", "bench", "config schema", "recipes"):
+    elif verb == "reproduce":
+        for each in given["family"]:
+            meant(each)
+    elif verb in ("bench", "config schema", "recipes"):
         if given["family"] is not None:
             families.find(given["family"])
     elif verb in ("data get", "data check"):
