@@ -140,6 +140,7 @@ def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
         (("delay=0,5", "engine.accumulation=2", "streams=2"), r"engine\.accumulation"),
         (("delay=0,5", "schedule.kind=plateau"), "plateau"),
         (("delay=0,5", "eval.patience=2"), r"eval\.patience"),
+        (("delay=0,5", "eval.ema=0.9"), r"eval\.ema"),
     ],
 )
 def test_what_cannot_be_stacked_is_refused_before_anything_is_written(
