@@ -106,6 +106,25 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(
             torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
 
 
+def test_a_step_writes_into_what_a_recorded_one_would_find_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, step = [], Together.__call__
+
+    def watched(self: Together, indices: Any, number: int, log: bool) -> Any:
+        found = step(self, indices, number, log)
+        states = [value for state in self.optimiser.state.values() for value in state.values()]
+        stack = [*self.stack.weights.values(), *self.stack.buffers.values()]
+        kept = [*stack, *self.gradients, *states, self.bad]
+        places.append([tensor.data_ptr() for tensor in kept])
+        return found
+
+    monkeypatch.setattr(Together, "__call__", watched)
+    stacked(tmp_path, GRID[0], "covariance=0.5")
+    assert len(places) == 6
+    assert all(each == places[0] for each in places)
+
+
 def test_members_at_different_steps_go_on_from_the_newest_they_share(tmp_path: Path) -> None:
     stacked(tmp_path, *GRID[:2])
     runs = find_runs(tmp_path)
