@@ -139,6 +139,21 @@ def test_members_at_different_steps_go_on_from_the_newest_they_share(tmp_path: P
         torch.testing.assert_close(saved(run.path)["model"], before[run.name], rtol=0, atol=0)
 
 
+def test_a_stack_that_grows_keeps_what_is_there(tmp_path: Path) -> None:
+    words = (GRID[0], "seed=0..1")
+    stacked(tmp_path, *words)
+    first = {run.name: saved(run.path)["model"] for run in find_runs(tmp_path)}
+    interrupted = find_runs(tmp_path)[0]
+    status = interrupted.path / "status.json"
+    status.write_text(status.read_text().replace('"finished"', '"running"', 1))
+    (RunDirectory(interrupted.path).checkpoints / "step_00000006.pt").unlink()
+    outcomes = stacked(tmp_path, GRID[0], "seed=0..2")
+    assert [outcome.state for outcome in outcomes] == ["done"] * 3
+    assert "resumed at step 3 of 6" in (interrupted.path / "log.txt").read_text()
+    for name, model in first.items():
+        torch.testing.assert_close(saved(tmp_path / name)["model"], model)
+
+
 def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
     outcomes = stacked(tmp_path, "delay=0,5", "optim.lr=1e30,0.05", *SGD)
     states = {outcome.point.values["optim.lr"]: outcome.state for outcome in outcomes}
