@@ -49,3 +49,10 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_written(
         assert "(command line, override " in block.splitlines()[0], block
         assert block.splitlines()[1].startswith("  "), block
     assert list(workspace.iterdir()) == []
+
+
+def test_a_stack_has_no_workers(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("cet/digits", "delay=1,2", "--stack", "--workers", "2")
+    assert main(["sweep", *words]) == 2
+    assert "one of --workers and --stack" in capsys.readouterr().err
+    assert list(workspace.iterdir()) == []

@@ -26,9 +26,8 @@ WORDS = (
     "checkpoint.every=3", "log.tensorboard=false", "engine.device=cpu", "engine.threads=1",
     "data.use_val=true", "clip.max_norm=0.3",
 )  # fmt: skip
-GRID = ("delay=0,5", "optim.lr=0.2,0.05", "seed=0..1")
+RATES, SEEDS, DELAYS = "optim.lr=0.2,0.05", "seed=0..1", "delay=0,5"
 SGD = ("optim.kind=sgd",)
-RUNS = 8
 
 
 def stacked(folder: Path, *words: str) -> list[Outcome]:
@@ -43,10 +42,10 @@ def saved(run: Path) -> dict[str, Any]:
 
 def test_a_stacked_sweep_is_the_runs_that_it_stands_for(tmp_path: Path) -> None:
     # SGD: where a gradient is nothing but rounding, Adam makes a whole step of it.
-    sweep = api.sweep(*WORDS, *GRID, *SGD, directory=tmp_path / "stack", stack=True)
-    assert [outcome.state for outcome in sweep.outcomes] == ["done"] * RUNS
-    assert sum(row["n"] for row in sweep.table.rows) == RUNS
-    for outcome in sweep.outcomes[2:7:4]:
+    sweep = api.sweep(*WORDS, RATES, SEEDS, *SGD, directory=tmp_path / "stack", stack=True)
+    assert [outcome.state for outcome in sweep.outcomes] == ["done"] * 4
+    assert sum(row["n"] for row in sweep.table.rows) == 4
+    for outcome in sweep.outcomes[1:3]:
         words = [word for word in outcome.point.overrides if not word.startswith("run.dir=")]
         alone = api.train(*words, f"run.dir={tmp_path / outcome.point.name}", report=False)
         assert alone is not None
@@ -84,7 +83,7 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    stacked(straight, *GRID[:2])
+    stacked(straight, RATES)
     step = Together.__call__
 
     def interrupted(self: Together, indices: Any, number: int, log: bool) -> Any:
@@ -94,11 +93,11 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(
 
     with monkeypatch.context() as patch:
         patch.setattr(Together, "__call__", interrupted)
-        ended = stacked(broken, *GRID[:2])
+        ended = stacked(broken, RATES)
     assert {(outcome.state, outcome.by) for outcome in ended} == {("stopped", "SIGTERM")}
     assert {run.state for run in find_runs(broken)} == {"interrupted"}
     assert {saved(run.path)["progress"]["step"] for run in find_runs(broken)} == {4}
-    again = stacked(broken, *GRID[:2])
+    again = stacked(broken, RATES)
     assert {outcome.state for outcome in again} == {"done"}
     for run in find_runs(broken):
         ours, theirs = saved(run.path), saved(straight / run.name)
@@ -106,8 +105,27 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(
             torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
 
 
+def test_a_step_writes_into_what_a_recorded_one_would_find_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, step = [], Together.__call__
+
+    def watched(self: Together, indices: Any, number: int, log: bool) -> Any:
+        found = step(self, indices, number, log)
+        states = [value for state in self.optimiser.state.values() for value in state.values()]
+        stack = [*self.stack.weights.values(), *self.stack.buffers.values()]
+        kept = [*stack, *self.gradients, *states, self.bad]
+        places.append([tensor.data_ptr() for tensor in kept])
+        return found
+
+    monkeypatch.setattr(Together, "__call__", watched)
+    stacked(tmp_path, DELAYS, "covariance=0.5")
+    assert len(places) == 6
+    assert all(each == places[0] for each in places)
+
+
 def test_members_at_different_steps_go_on_from_the_newest_they_share(tmp_path: Path) -> None:
-    stacked(tmp_path, *GRID[:2])
+    stacked(tmp_path, RATES)
     runs = find_runs(tmp_path)
     before = {run.name: saved(run.path)["model"] for run in runs}
     for number, run in enumerate(runs):
@@ -115,9 +133,24 @@ def test_members_at_different_steps_go_on_from_the_newest_they_share(tmp_path: P
         status.write_text(status.read_text().replace('"finished"', '"running"', 1))
         if number:
             (RunDirectory(run.path).checkpoints / "step_00000006.pt").unlink()
-    stacked(tmp_path, *GRID[:2])
+    stacked(tmp_path, RATES)
     for run in find_runs(tmp_path):
         torch.testing.assert_close(saved(run.path)["model"], before[run.name], rtol=0, atol=0)
+
+
+def test_a_stack_that_grows_keeps_what_is_there(tmp_path: Path) -> None:
+    words = (SEEDS,)
+    stacked(tmp_path, *words)
+    first = {run.name: saved(run.path)["model"] for run in find_runs(tmp_path)}
+    interrupted = find_runs(tmp_path)[0]
+    status = interrupted.path / "status.json"
+    status.write_text(status.read_text().replace('"finished"', '"running"', 1))
+    (RunDirectory(interrupted.path).checkpoints / "step_00000006.pt").unlink()
+    outcomes = stacked(tmp_path, "seed=0..2")
+    assert [outcome.state for outcome in outcomes] == ["done"] * 2
+    assert "resumed at step 3 of 6" in (interrupted.path / "log.txt").read_text()
+    for name, model in first.items():
+        torch.testing.assert_close(saved(tmp_path / name)["model"], model)
 
 
 def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
@@ -140,6 +173,7 @@ def test_a_member_that_diverges_fails_alone(tmp_path: Path) -> None:
         (("delay=0,5", "engine.accumulation=2", "streams=2"), r"engine\.accumulation"),
         (("delay=0,5", "schedule.kind=plateau"), "plateau"),
         (("delay=0,5", "eval.patience=2"), r"eval\.patience"),
+        (("delay=0,5", "eval.ema=0.9"), r"eval\.ema"),
     ],
 )
 def test_what_cannot_be_stacked_is_refused_before_anything_is_written(
@@ -161,7 +195,7 @@ def test_a_family_that_does_not_stack_says_so(tmp_path: Path) -> None:
 @pytest.mark.gpu
 def test_a_stack_replayed_from_a_graph_takes_the_steps_of_one_that_is_not(tmp_path: Path) -> None:
     rates = "optim.lr=1e-3,5e-4"
-    words = ("steps=12", "log.every=5", GRID[0], rates, "covariance=0.5", "engine.device=cuda")
+    words = ("steps=12", "log.every=5", DELAYS, rates, "covariance=0.5", "engine.device=cuda")
     kept = [word for word in WORDS if not word.startswith(("steps", "log.every", "engine.device"))]
     for name in ("false", "true"):
         space = parse((*kept, *words, f"engine.graph={name}"))

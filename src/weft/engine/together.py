@@ -214,6 +214,7 @@ def refuse_unstackable(config: FamilyConfig) -> None:
         f"schedule.kind={config.schedule.kind}": config.schedule.kind not in ("constant", "cosine"),
         f"clip.kind={config.clip.kind}": config.clip.kind not in ("none", "norm"),
         "eval.patience": config.eval.patience is not None,
+        "eval.ema": config.eval.ema is not None,
         "log.histograms": bool(config.log.histograms),
         "engine.precision=bf16": engine.precision == "bf16",
         f"engine.accumulation={engine.accumulation}": engine.accumulation > 1,

@@ -212,15 +212,14 @@ def _prepared(
     parts.remarks[:] = first.remarks
     state = None
     parents: dict[str, Parent] = {}
-    if directory is not None and step:
+    if directory is not None:
         store = store_of(parts, directory, directory.note)
-        state = store.load(str(step))
-        check(state.get("identity", {}), parts.identity(), (), directory.note)
         store.forget(step)
-    elif begun is not None:
-        parents = kept_parents(begun)
-    else:
-        parents = find_parents(config, asked.origin)
+        if step:
+            state = store.load(str(step))
+            check(state.get("identity", {}), parts.identity(), (), directory.note)
+    if state is None:
+        parents = kept_parents(begun) if begun else find_parents(config, asked.origin)
     stepper = Stepper(parts, parts.model(parents, None if state else data))
     if state is not None:
         stepper.load(state)

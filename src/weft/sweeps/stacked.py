@@ -8,8 +8,9 @@ from pathlib import Path
 
 from weft import families
 from weft.config.load import load
+from weft.engine.checkpoint import Store
 from weft.errors import Interrupted
-from weft.run.directory import aside, never_begun
+from weft.run.directory import RunDirectory, aside, never_begun
 from weft.run.registry import open_run
 from weft.run.together import Ending, start_together
 from weft.sweeps.grid import Point
@@ -21,28 +22,37 @@ def run_stacked(
 ) -> list[Outcome]:
     """Trains every point, all of them at once, and says how each ended, in the order of `points`.
 
+    Those that have saved a step go on together; those that have not are a stack after them.
+
     Args:
         points: the settings, each with a `run.dir` of its own.
-        on_done: called for each when all have ended.
+        on_done: called for each when all of its stack have ended.
 
     Raises:
         UsageError: if they cannot be stacked.
     """
-    if not points:
-        return []
-    asked = [load(point.overrides, families, {}) for point in points]
-    for place in (Path(str(each.config.run.dir)) for each in asked):
+    asked = {point.name: load(point.overrides, families, {}) for point in points}
+    places = {name: Path(str(each.config.run.dir)) for name, each in asked.items()}
+    for place in places.values():
         if place.exists() and not (place / "status.json").is_file() and not never_begun(place):
             # Robbed of its status: whatever it holds is kept.
             place.replace(aside(place))
-    began = time.monotonic()
-    endings = start_together(asked)
-    share = (time.monotonic() - began) / len(points)
-    outcomes = [_outcome(*each, share) for each in zip(points, endings, strict=True)]
-    for outcome in outcomes:
-        if on_done is not None:
-            on_done(outcome)
-    return outcomes
+    begun = [
+        point for point in points if Store(RunDirectory(places[point.name]).checkpoints).steps()
+    ]
+    fresh = [point for point in points if point not in begun]
+    ended: dict[str, Outcome] = {}
+    for stack in filter(None, (begun, fresh)):
+        began = time.monotonic()
+        endings = start_together([asked[point.name] for point in stack])
+        share = (time.monotonic() - began) / len(stack)
+        for point, ending in zip(stack, endings, strict=True):
+            ended[point.name] = outcome = _outcome(point, ending, share)
+            if on_done is not None:
+                on_done(outcome)
+        if by := next((each.by for each in ended.values() if each.state == "stopped"), ""):
+            return [ended.get(p.name) or Outcome(p, "stopped", by=by) for p in points]
+    return [ended[point.name] for point in points]
 
 
 def _outcome(point: Point, ending: Ending, seconds: float) -> Outcome:

@@ -169,7 +169,7 @@ def test_presets_are_valid_and_open_with_a_comment(preset: str) -> None:
 
 def test_the_mnist_preset_is_the_readmes_command() -> None:
     mnist = resolve("cet/mnist")
-    assert (mnist.steps, mnist.batch_size, mnist.hidden_dim) == (8460, 128, 512)
+    assert (mnist.steps, mnist.batch_size, mnist.hidden_dim) == (84600, 128, 512)
     assert (mnist.optim.kind, mnist.optim.weight_decay) == ("adamw", 1e-3)
     assert (mnist.schedule.warmup, mnist.schedule.min_lr) == (0.1, 0.1)
     assert mnist.sparse_inputs and mnist.track_sim and mnist.clip.max_norm == 0.5
