@@ -20,7 +20,7 @@ from weft.families.jepa.terms.rollout import Rollout
 
 ALL_TERMS = {
     "forward": 0.3, "idm": 2.0, "idm_enc": 1.0, "within_infonce": 1.0, "infonce": 1.0,
-    "centred_infonce": 1.0, "idm_far": 1.0, "var_ratio": 0.3,
+    "centred_infonce": 1.0, "var_ratio": 0.3,
     "std": 1.0, "cov": 1.0, "temporal_std": 1.0, "temporal_cov": 1.0, "nt_xent": 1.0,
     "sigreg": 1.0, "sigreg_centred": 1.0, "time_sim": 1.0, "decoding": 1.0,
 }  # fmt: skip
@@ -58,7 +58,6 @@ CASES: dict[str, dict[str, Any]] = {
     "combo-of-all": {
         "objective": "combo",
         "terms": ALL_TERMS,
-        "combo": {"far": 2},
         "batch_size": 3,
         "n_steps": 4,
     },

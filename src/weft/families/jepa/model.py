@@ -30,8 +30,6 @@ class JepaModel(nn.Module):
         code_head: [e_t, e_(t+1)] (2 D) to actions.
         decoder: codes to pixels.
         position_head: codes to the positions of all dots, (2 K).
-        far_head: [h_t, e_(t+far)] (2 D) to the sum of the actions between them.
-        far: frames from one to the other.
         detached: whether the forward model leaves the encoder untouched.
     Attributes:
         burnin: R; a rollout begins at frame R - 1.
@@ -47,8 +45,6 @@ class JepaModel(nn.Module):
         code_head: nn.Module | None = None,
         decoder: nn.Module | None = None,
         position_head: nn.Module | None = None,
-        far_head: nn.Module | None = None,
-        far: int = 1,
         detached: bool = False,
     ) -> None:
         super().__init__()
@@ -64,7 +60,7 @@ class JepaModel(nn.Module):
         self.action_head, self.code_head = action_head, code_head
         self.decoder, self.position_head = decoder, position_head
         self.detached = detached
-        self.swap_ground, self.far_head, self.far = config.swap_ground, far_head, far
+        self.swap_ground = config.swap_ground
 
     def encode(self, image: Tensor) -> Tensor:
         """Codes (T, B, D) of images (B, T, C, S, S)."""
@@ -111,7 +107,6 @@ class JepaModel(nn.Module):
             z_e,
             self._project_predicted(h, z_e),
             action_rollout=read_actions(self.action_head, h, e),
-            action_far=read_actions(self.far_head, h, e, self.far),
             action_codes=read_actions(self.code_head, e, e),
             pixels=None if self.decoder is None else decode(self.decoder, e),
             location=None if self.position_head is None else self._positions(h),
@@ -189,7 +184,5 @@ def build_model(config: Config, spec: DataSpec) -> Model:
         code_head=code_head,
         decoder=(build_decoder(config.model, dim, channels, size) if "decoding" in terms else None),
         position_head=Dense(dim, 2 * num_dots, bias=False) if "position" in terms else None,
-        far_head=Dense(2 * dim, ACTION_DIM) if "idm_far" in terms else None,
-        far=config.combo.far,
         detached=detached,
     )

@@ -181,9 +181,6 @@ class Terms(Section):
 
     forward: float = Field(0.3, ge=0, description="Mean squared error of h_t against e_t.")
     idm: float = Field(2.0, ge=0, description="Actions from [h_t, e_(t+1)] by a linear map.")
-    idm_far: float = Field(
-        0.0, ge=0, description="The sum of several actions from [h_t, e_(t+far)] by a linear map."
-    )
     idm_enc: float = Field(0.0, ge=0, description="Actions from [e_t, e_(t+1)] by an MLP.")
     within_infonce: float = Field(
         1.0, ge=0, description="Which frame of its own sequence h_t belongs to, among T."
@@ -223,8 +220,7 @@ class Terms(Section):
 class Combo(Section):
     """What the terms of `objective: combo` need beside their weights."""
 
-    infonce_temp: float = Field(0.1, gt=0, description="Temperature of within_infonce.")
-    far: int = Field(8, ge=2, description="Actions that idm_far adds up.")
+    infonce_temp: float = Field(0.1, gt=0, description="Temperature of infonce and its kin.")
     idm_hidden_dim: int = Field(256, ge=1, description="Hidden units of the MLP of idm_enc.")
     sigreg_slices: int = Field(256, ge=1, description="Random directions of sigreg.")
     sigreg_knots: int = Field(17, ge=2, description="Frequencies compared along each direction.")

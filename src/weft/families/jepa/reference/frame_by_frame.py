@@ -101,12 +101,6 @@ def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
     rollout = Rollout(e, h, z_e, z_h)
     if model.action_head is not None:
         rollout = replace(rollout, action_rollout=_actions(model.action_head, h, e))
-    if model.far_head is not None:
-        far = [
-            plain(model.far_head, torch.cat((before, after), dim=-1))
-            for before, after in zip(h, e[model.far :], strict=False)
-        ]
-        rollout = replace(rollout, action_far=torch.stack(far))
     if model.code_head is not None:
         rollout = replace(rollout, action_codes=_actions(model.code_head, e, e))
     if model.decoder is not None:

@@ -126,12 +126,6 @@ def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
     def alone(z: Tensor) -> Tensor:
         return centred(z).unflatten(0, z.shape[:2])
 
-    def far() -> Tensor:
-        actions, count = batch["action"], combo.far
-        starts = range(len(actions) - count + 1)
-        sums = [actions[t : t + count].sum(dim=0) / math.sqrt(count) for t in starts]
-        return error(r.action_far, torch.stack(sums))
-
     return {
         "forward": lambda: each(F.mse_loss, r.h[1:], r.e[1:]),
         "forward_projected": lambda: each(F.mse_loss, r.z_h[1:], r.z_e[1:]),
@@ -151,7 +145,6 @@ def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
         "sigreg": lambda: sigreg(r.e.flatten(0, 1), lines(), combo.sigreg_knots),
         "sigreg_centred": lambda: sigreg(centred(r.e), lines(), combo.sigreg_knots),
         "idm": lambda: error(r.action_rollout, batch["action"]),
-        "idm_far": far,
         "idm_enc": lambda: error(r.action_codes, batch["action"]),
         "decoding": lambda: error(r.pixels, batch["image"]),
         "position": position,

@@ -60,14 +60,6 @@ def _error(read: Tensor | None, name: str, at: Setting) -> Tensor:
     return F.mse_loss(read, at.batch[name])
 
 
-def _far_error(r: Rollout, at: Setting) -> Tensor:
-    """Mean squared error of sums of `far` actions, over sqrt(far) of unit variance themselves."""
-    assert r.action_far is not None
-    far = at.config.combo.far
-    sums = at.batch["action"].unfold(0, far, 1).sum(-1) / far**0.5
-    return F.mse_loss(r.action_far, sums)
-
-
 def _position_error(r: Rollout, at: Setting) -> Tensor:
     """Squared Euclidean distance in normalised units, mean over frames, dots and batch."""
     assert r.location is not None
@@ -111,7 +103,6 @@ TERMS: dict[str, Term] = {
     "sigreg": lambda r, at: _sigreg(r.e.flatten(0, 1), at),
     "sigreg_centred": lambda r, at: _sigreg(centred(r.e)[0], at),
     "idm": lambda r, at: _error(r.action_rollout, "action", at),
-    "idm_far": _far_error,
     "idm_enc": lambda r, at: _error(r.action_codes, "action", at),
     "decoding": lambda r, at: _error(r.pixels, "image", at),
     "position": _position_error,

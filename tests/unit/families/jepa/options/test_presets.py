@@ -38,7 +38,8 @@ def step(recipe: str, *words: str, count: int = 1) -> dict[str, torch.Tensor]:
 
 @pytest.mark.skipif("WEFT_DATA" not in os.environ, reason="needs CIFAR-10 below WEFT_DATA")
 @pytest.mark.parametrize(
-    "recipe", ["clean", "vicreg", "simclr", "idm", "combo", "supervised", "rssm", "three-dots"]
+    "recipe",
+    ["clean", "vicreg", "simclr", "idm", "combo", "swap", "supervised", "rssm", "three-dots"],
 )
 def test_a_preset_takes_a_finite_step_that_moves_it(recipe: str) -> None:
     small = ("model.embedding_size=8", "model.backbone_width_factor=1")
