@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from weft.families.feedback.nets.logits import cross_entropy
-from weft.families.feedback.noise.process import Noised, fixed_noise, mask_probability, noise
+from weft.families.feedback.noise.process import Noised, fixed_noise, mask_probability, masked_noise
 from weft.families.feedback.objective import bound, ratio, row_sums
 
 MASK, EPS = 500, 1e-3
@@ -19,7 +19,7 @@ def draw(rows: int, length: int, seed: int, *, stratified: bool) -> Noised:
     tokens = torch.zeros(rows, length, dtype=torch.int64)
     text = torch.ones_like(tokens, dtype=torch.bool)
     generator = torch.Generator().manual_seed(seed)
-    return noise({"tokens": tokens}, text, MASK, generator, eps=EPS, stratified=stratified)
+    return masked_noise({"tokens": tokens}, text, MASK, generator, eps=EPS, stratified=stratified)
 
 
 def uniform_bound(noised: Noised, vocabulary: int) -> float:

@@ -54,6 +54,7 @@ CASES: dict[str, dict[str, Any]] = {
     "rssm-compat-paying": {"objective": "rssm", "rssm": {"compat": True, "free_nats": 0.0}},
     "supervised": {"objective": "supervised", "dataset_type": "Multiple"},
     "combo": {"objective": "combo"},
+    "combo-swapped": {"objective": "combo", "model": {"swap_ground": 0.6, "rnn_burnin": 2}},
     "combo-of-all": {
         "objective": "combo",
         "terms": ALL_TERMS,

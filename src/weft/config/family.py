@@ -107,7 +107,8 @@ class Family:
             them rather than a file each; or "".
         bench: "module:function" giving the benchmark cases, or "" if there are none.
         comparison: "module:function" that draws many runs together, for the page of a sweep: from
-            (config, metrics) of finished runs it yields (name, caption, Figure); or "".
+            (config, metrics) of finished runs it yields (name, caption, Figure); or "". Metrics
+            are those of the last evaluation, and the last of every scalar that was logged.
         compared: arms and controls that `weft study controls` trains on one budget, if any.
         aliases: old key -> (new key, converter of the value).
         kinds: section -> tag -> kinds this family adds to the engine's own, as in

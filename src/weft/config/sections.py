@@ -146,6 +146,13 @@ class EvalConfig(Section):
         ge=1,
         description="Evaluations in a row without better weights that end the run; none if unset.",
     )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay a step of a running mean of the weights, which is then what is "
+        "evaluated, chosen from, exported and started from; none if unset.",
+    )
 
 
 class CheckpointConfig(Section):

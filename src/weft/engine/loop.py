@@ -53,6 +53,9 @@ class Recorder(Protocol):
     def saved(self) -> None:
         """A step was saved: says so at once."""
 
+    def enough(self) -> bool:
+        """Whether somebody who follows the run wants it to end, asked after an evaluation."""
+
 
 @dataclass
 class Progress:
@@ -93,13 +96,14 @@ class Trainer:
         batches: Sequence[Tensor] = ()
         planned: int | None = None
         window = Window()
+        ends = self.is_worn_out(progress)
         started = time.perf_counter() - progress.seconds
         with graceful_stop() as stop, using_threads(self.parts.threads):
-            while progress.step < plan.total_steps and not self.is_worn_out(progress):
+            while progress.step < plan.total_steps and not ends:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
                 if epoch != planned:
-                    batches, planned = self.planned(epoch), epoch
+                    batches, planned = self._planned(epoch), epoch
                 done = step + 1
                 log = plan.due(plan.log_every, done)
                 scalars = self._step(batches[position], step, log)
@@ -112,7 +116,7 @@ class Trainer:
                 if plan.histograms_every and plan.due(plan.histograms_every, done):
                     self._tell_weights(done)
                 interrupted = self._interrupted(stop, log)
-                ends = self.is_worn_out(progress)
+                ends = evaluated and (self.is_worn_out(progress) or self._enough())
                 if improved or interrupted or ends or plan.due(plan.save_every, done):
                     self.save(progress)
                 if interrupted:
@@ -129,7 +133,7 @@ class Trainer:
 
     def rehearse(self) -> Iterator[Scalars]:
         """Takes the first epoch's steps, one each time it is asked, over and over."""
-        batches = self.planned(0)
+        batches = self._planned(0)
         for step in cycle(range(min(len(batches), self.parts.plan.total_steps))):
             yield self._step(batches[step], step, log=False)
 
@@ -140,11 +144,10 @@ class Trainer:
             for step in range(self.parts.plan.total_steps):
                 epoch, position = divmod(step, self.parts.plan.batches_per_epoch)
                 if position == 0:
-                    batches = self.planned(epoch)
+                    batches = self._planned(epoch)
                 yield self._step(batches[position], step, log=False)
 
-    def planned(self, epoch: int) -> Sequence[Tensor]:
-        """What the training source plans for an epoch."""
+    def _planned(self, epoch: int) -> Sequence[Tensor]:
         parts = self.parts
         count = parts.plan.batches_per_epoch
         return calls.plan(parts.task, self.data.train, parts.config.seed, epoch, count)
@@ -187,8 +190,8 @@ class Trainer:
 
     def evaluate(self, progress: Progress) -> bool:
         """Evaluates, and says whether a held-out metric is the best so far."""
-        parts, model = self.parts, self.stepper.model
-        parts.ranks.average(float_buffers(model))
+        parts, model = self.parts, self.stepper.shown
+        self._average_buffers()
         split = "val" if self.data.val is not None else "test"
         selects = parts.task.metrics[0]
         improved, value = False, math.nan
@@ -217,6 +220,9 @@ class Trainer:
         if self.recorder is not None:
             self.recorder.weights(step, dict(self.stepper.model.named_parameters()))
 
+    def _enough(self) -> bool:
+        return self.parts.ranks.any(self.recorder is not None and self.recorder.enough())
+
     def _interrupted(self, stop: Stop, log: bool) -> bool:
         """Whether to stop; several processes agree on it when they log."""
         ranks = self.parts.ranks
@@ -226,7 +232,7 @@ class Trainer:
 
     def save(self, progress: Progress) -> None:
         """Saves the step that the run is at."""
-        self.parts.ranks.average(float_buffers(self.stepper.model))
+        self._average_buffers()
         if self.store is None:
             return
         progress.saved_step = progress.step
@@ -241,6 +247,11 @@ class Trainer:
         self.store.save(state, progress.step)
         if self.recorder is not None:
             self.recorder.saved()
+
+    def _average_buffers(self) -> None:
+        # In one order on all processes.
+        for model in dict.fromkeys((self.stepper.model, self.stepper.shown)):
+            self.parts.ranks.average(float_buffers(model))
 
     def _row(self, progress: Progress, values: Mapping[str, float]) -> None:
         assert self.recorder is not None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from weft.config.family import resolve
 from weft.data.source import Batch
@@ -19,7 +20,7 @@ from weft.engine.parts import Parts
 from weft.errors import NonFiniteError
 from weft.task import calls
 from weft.task.context import Context
-from weft.task.schedule import Schedule
+from weft.task.schedule import Leading, Schedule
 from weft.task.task import Task
 
 Scalars = dict[str, Tensor]
@@ -58,6 +59,9 @@ class Stepper:
         self.schedule: Schedule = build_schedule(config.schedule, parts.plan.total_steps)
         self.clip = resolve(parts.kind("clip").build)(config.clip)
         self.skips = torch.zeros((), device=self.device)
+        decay = config.eval.ema
+        # A copy, made before anything is compiled or recorded.
+        self.mean = None if decay is None else _following(model, decay)
         self.loss_module: nn.Module = LossModule(parts.task, model)
         if config.engine.compile:
             model.compile()
@@ -69,6 +73,11 @@ class Stepper:
             context = Replayed(config.seed, 0, steps, self.device, cut, log=False)
             self.gradients = Graphed(self._gradients, model, context)
 
+    @property
+    def shown(self) -> nn.Module:
+        """The model that is evaluated and kept: that which trains, or the running mean of it."""
+        return self.model if self.mean is None else self.mean.module
+
     def __call__(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         """Updates the weights by the mean gradient over `batches`.
 
@@ -79,22 +88,30 @@ class Stepper:
             NonFiniteError: on the CPU, at once, if `engine.nonfinite` says stop.
         """
         self.model.train()
-        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * self.schedule.factor(ctx.step)
         self.optimiser.zero_grad(set_to_none=True)
         with products(self.config.engine):
             scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
+        leads = isinstance(self.schedule, Leading)
+        if leads:
+            self._observe(scalars)
+        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * self.schedule.factor(ctx.step)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
         self._update(scalars, norm, ctx)
-        if self.schedule.reacts:
-            # The loss of the whole batch, the same on every process: replicas must not differ.
-            seen = scalars["loss"].clone()
-            self.ranks.average([seen])
-            # A step that is skipped says nothing about the rate: as if it had not been.
-            if bool(torch.isfinite(seen)):
-                self.schedule.observe(float(seen))
+        if self.mean is not None:
+            self.mean.update_parameters(self.model)
+        if self.schedule.reacts and not leads:
+            self._observe(scalars)
         return {**scalars, "grad_norm": norm}
+
+    def _observe(self, scalars: Scalars) -> None:
+        # The loss of the whole batch, the same on every process: replicas must not differ.
+        seen = scalars["loss"].clone()
+        self.ranks.average([seen])
+        # A step that is skipped says nothing about the rate: as if it had not been.
+        if bool(torch.isfinite(seen)):
+            self.schedule.observe(float(seen))
 
     def _gradients(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         total: Scalars = {}
@@ -160,8 +177,12 @@ class Stepper:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold to go on exactly."""
+        trained: dict[str, Any] = {}
+        if self.mean is not None:
+            trained = {"trained": self.model.state_dict(), "averaged": int(self.mean.n_averaged)}
         return {
-            "model": self.model.state_dict(),
+            "model": self.shown.state_dict(),
+            **trained,
             "optim": self.optimiser.state_dict(),
             "schedule": self.schedule.state(),
             "skips": int(self.skips),
@@ -169,7 +190,19 @@ class Stepper:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state` gave."""
-        self.model.load_state_dict(state["model"])
+        self.model.load_state_dict(state.get("trained", state["model"]))
+        if self.mean is not None:
+            self.mean.module.load_state_dict(state["model"])
+            self.mean.n_averaged.fill_(state["averaged"])
         self.optimiser.load_state_dict(state["optim"])
         self.schedule.load(state["schedule"])
         self.skips.fill_(state["skips"])
+
+
+def _following(model: nn.Module, decay: float) -> AveragedModel:
+    """A copy of `model` whose weights become decay * theirs + (1 - decay) * the model's."""
+
+    def follow(means: Sequence[Tensor], weights: Sequence[Tensor], count: Tensor | int) -> None:
+        torch._foreach_lerp_(list(means), list(weights), 1 - decay)
+
+    return AveragedModel(model, multi_avg_fn=follow)

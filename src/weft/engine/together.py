@@ -21,6 +21,7 @@ from weft.engine.device import products, using_threads
 from weft.engine.loop import Progress, Trainer, Window
 from weft.errors import NonFiniteError, UsageError
 from weft.stopping import graceful_stop
+from weft.task import calls
 from weft.task.context import Context
 from weft.task.stack import Stack
 
@@ -95,7 +96,7 @@ class Together:
             )
             self.rates = self.table[0].clone()
             for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
-                group["lr"], group["capturable"] = rate, True
+                group["lr"] = rate
 
     def __call__(self, indices: Tensor, step: int, log: bool) -> dict[str, Tensor]:
         """One step of every member.
@@ -117,11 +118,18 @@ class Together:
         if self.graph is None:
             self.indices = indices.clone()
             self.graph = torch.cuda.CUDAGraph()
+            self._say_captured(True)
             with torch.cuda.graph(self.graph):
                 self.scalars = self._step(self.indices, ctx)
+            self._say_captured(False)
         self.indices.copy_(indices)
         self.graph.replay()
         return self.scalars
+
+    def _say_captured(self, now: bool) -> None:
+        """Torch's optimisers ask to be told."""
+        for group in self.optimiser.param_groups:
+            group["capturable"] = now
 
     @torch.no_grad()
     def _step(self, indices: Tensor, ctx: Context) -> dict[str, Tensor]:
@@ -282,8 +290,13 @@ class _Plans:
         self.device = together.device
         trainers = [member.trainer for member in together.members]
         keys = [(trainer.parts.config.seed, id(trainer.data.train)) for trainer in trainers]
-        self.planners = dict(zip(keys, trainers, strict=True))
-        order = list(self.planners)
+        firsts = dict(zip(keys, trainers, strict=True))
+        # On the CPU: while a graph is recorded, no other thread may ask the device for anything.
+        here = torch.device("cpu")
+        self.planners = [
+            (trainer.parts, trainer.data.train.to(here)) for trainer in firsts.values()
+        ]
+        order = list(firsts)
         self.which = torch.tensor([order.index(key) for key in keys], device=self.device)
         self.worker = ThreadPoolExecutor(1)
         self.next: tuple[int, Future[Tensor]] | None = None
@@ -303,7 +316,11 @@ class _Plans:
         return found
 
     def _planned(self, epoch: int) -> Tensor:
-        plans = [torch.stack([*trainer.planned(epoch)]) for trainer in self.planners.values()]
+        plans = []
+        for parts, source in self.planners:
+            count = parts.plan.batches_per_epoch
+            planned = calls.plan(parts.task, source, parts.config.seed, epoch, count)
+            plans.append(torch.stack([*planned]))
         return torch.stack(plans, dim=1)
 
 

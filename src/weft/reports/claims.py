@@ -37,6 +37,8 @@ class Claim:
             middle is `published`; in the metric's unit.
         pins: dotted key -> value, or list of values, on which the number depends: a run that is
             meant but differs here is no repeat of the experiment.
+        unknown: what the paper leaves open and the number depends on, such as its scale, or "":
+            our number then stands beside it, and no verdict.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Claim:
     note: str = ""
     tolerance: float = 0.005
     pins: dict[str, Any] = field(default_factory=dict)
+    unknown: str = ""
 
 
 def load_claims(path: Path) -> list[Claim]:
@@ -105,7 +108,8 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     Verdict: `met` if |ours - published| <= tolerance, i.e. our mean rounds to the published
     number or lies in the band; else `better` or `worse` by the direction that the runs declare,
     or `above` or `below` where they declare none, as those of an older weft; `not comparable` if
-    the runs that match differ in a pin, which the note names; `not run` if no finished run matches.
+    the runs that match differ in a pin, which the note names, or the paper leaves open what the
+    number depends on; `not run` if no finished run matches.
     The standard error is printed for the reader and does not soften the verdict. A run that ended
     in NaN counts, and makes the mean one: that is worse than any number.
     """
@@ -120,7 +124,7 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             "metric": claim.metric,
             "published": float(claim.published),
             "verdict": NOT_RUN,
-            "note": claim.note,
+            "note": "; ".join(filter(None, (claim.unknown, claim.note))),
         }
         settings: dict[tuple[int, str], list[Run]] = {}
         differing: dict[str, None] = {}
@@ -137,6 +141,8 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
         if settings:
             chosen = max(settings.values(), key=_weight)
             row |= _ours(claim, chosen)
+            if claim.unknown:
+                row["verdict"] = NOT_COMPARABLE
             if len(settings) > 1:
                 several.append(claim.id)
         rows.append(row)

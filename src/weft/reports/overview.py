@@ -92,7 +92,8 @@ def _comparison(family: Family, runs: Sequence[Run]) -> list[Named]:
     from weft.task import calls
 
     drawing = resolve(family.comparison, f"comparison of family `{family.name}`")
-    return list(calls.pictures(drawing, [(run.config, run.metrics) for run in runs]))
+    known = [(run.config, run.logged() | run.metrics) for run in runs]
+    return list(calls.pictures(drawing, known))
 
 
 def _leading(runs: Sequence[Run]) -> str | None:

@@ -46,6 +46,14 @@ class WeightSink(Sink, Protocol):
         """Weights by name."""
 
 
+@runtime_checkable
+class StoppingSink(Sink, Protocol):
+    """One that may want the run to end."""
+
+    def enough(self) -> bool:
+        """Asked after every evaluation."""
+
+
 class Display(Protocol):
     """Shows the run to whoever started it."""
 
@@ -116,6 +124,17 @@ class RunRecorder:
     def saved(self) -> None:
         """Tells the status that a step was saved: without it nobody would miss the checkpoints."""
         self.status("running")
+
+    def enough(self) -> bool:
+        """Whether one of the sinks wants the run to end."""
+        wishes: list[bool] = []
+
+        def ask(sink: Sink) -> None:
+            if isinstance(sink, StoppingSink):
+                wishes.append(sink.enough())
+
+        self.each_sink(ask)
+        return any(wishes)
 
     def status(self, state: str, message: str = "") -> None:
         """Writes status.json."""

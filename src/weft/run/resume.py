@@ -23,11 +23,14 @@ from weft.run.directory import RunDirectory
 from weft.run.model import Trained
 from weft.run.parents import kept_parents
 from weft.run.recorder import Followers, store_of
-from weft.run.registry import open_run
+from weft.run.registry import Run, open_run
 from weft.run.session import Session
 
 # Sections that may change when a run is resumed: none of them changes what is computed.
 _FREE = ("log", "engine", "checkpoint")
+# The last step is one of these: a run may be made longer, and then follows the rates of its new
+# length.
+_OTHER_LENGTH = {"steps": "epochs", "epochs": "steps"}
 
 ACCEPTABLE = ("config", "data", "checkpoints")
 """What may differ from what a checkpoint says, or be gone, where a user says so."""
@@ -61,7 +64,8 @@ def resume(
 
     Args:
         path: the run's directory.
-        overrides: changes below `log`, `engine` and `checkpoint`, by dotted key.
+        overrides: changes below `log`, `engine` and `checkpoint`, by dotted key, and another
+            `steps` or `epochs`.
         followers: who follows the run.
         accept: `config` or `data`, where they may differ from those of the checkpoint;
             `checkpoints`, if they are gone and the run is to begin again.
@@ -70,23 +74,27 @@ def resume(
         The trained model; None on all processes but the first of several.
 
     Raises:
-        RunError: if the run is finished, or another process writes it.
+        RunError: if the run is finished and not made longer, or another process writes it.
         CheckpointError: if checkpoints exist and none is good, or they are another family's; if
             there are none yet and a parent's weights are gone or changed.
         Interrupted: if a signal stopped the run after its state was saved.
     """
     run = open_run(path)
-    if run.status["state"] == "finished":
+    longer = [key for key in overrides if key in _OTHER_LENGTH]
+    if run.status["state"] == "finished" and not longer:
         raise RunError(
             "the run is finished",
             where=str(path),
-            hint=f"`weft evaluate {path}` recomputes its metrics; a longer run is a new one",
+            hint=f"`weft evaluate {path}` recomputes its metrics\n"
+            f"`weft resume {path} epochs=N` makes it longer, as `steps=N` does",
         )
     config = changed(run.config, overrides, str(path / "config.yaml"))
     with joined(config.engine.timeout) as ranks:
         parts = Parts.of(find(config.family), config, ranks)
         threads = kept(parts, run.resolved)
         parts = replace(parts, threads=threads.number)
+        if longer:
+            _check_longer(run, parts.plan.total_steps)
         directory = RunDirectory(path)
         if ranks.first:
             directory.lock()
@@ -115,7 +123,10 @@ def resume(
             recipe, data = str(run.status["recipe"]), parts.data()
             if checkpoint is not None:
                 was = checkpoint.get("identity", {})
-                check(was, parts.identity(), accept, directory.note)
+                before = replace(parts, config=changed(run.config, {}, str(path)))
+                check(was, before.identity(), accept, directory.note)
+            if longer and directory.writes:
+                _lengthen(directory, run, parts)
             begins = data if checkpoint is None else None
             # No name is given to stepper and session, which must be gone before processes part.
             return Session(
@@ -139,11 +150,14 @@ def changed(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str)
     """
     tree = json.loads(json.dumps(values))
     for key, value in overrides.items():
+        if key in _OTHER_LENGTH:
+            tree |= {key: value, _OTHER_LENGTH[key]: None}
+            continue
         path: KeyPath = tuple(key.split("."))
         if path[0] not in _FREE or len(path) < 2:
             raise UsageError(
                 f"`{key}` cannot change when a run goes on",
-                expected=f"a key below {', '.join(_FREE)}",
+                expected=f"steps, epochs, or a key below {', '.join(_FREE)}",
                 hint="anything else would make it another run: use `weft train`",
             )
         node = tree
@@ -157,3 +171,26 @@ def changed(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str)
                 )
         node[path[-1]] = value
     return validate(tree, find(str(tree["family"])), where)
+
+
+def _check_longer(run: Run, total: int) -> None:
+    """Raises: UsageError if a run has gone as far as it is to go already."""
+    done = int(run.status["step"])
+    if total <= done:
+        raise UsageError(
+            f"the run has done {done} steps, and {total} are asked for",
+            where=str(run.path),
+            expected=f"more than {done} steps, {done / run.resolved['batches_per_epoch']:g} epochs",
+        )
+
+
+def _lengthen(directory: RunDirectory, run: Run, parts: Parts) -> None:
+    """Writes a run's new length down."""
+    total = parts.plan.total_steps
+    if total == run.resolved["total_steps"]:
+        return
+    said = f"{total} steps in all, in place of {run.resolved['total_steps']}"
+    values = {**run.config, "steps": parts.config.steps, "epochs": parts.config.epochs}
+    directory.write_yaml("config", values, f"weft train {run.status['recipe']}; {said}")
+    directory.write_yaml("resolved", {**run.resolved, "total_steps": total})
+    directory.note(f"goes on to {said}")

@@ -111,10 +111,7 @@ class Session:
                     if progress.best_step is None and self.data.val is not None:
                         recorder.note("no validation gave a number: the last weights count")
                     if progress.step < self.parts.plan.total_steps:
-                        recorder.note(
-                            f"stopped at step {progress.step}: {progress.stale} evaluations in a "
-                            f"row brought nothing better than step {progress.best_step}"
-                        )
+                        recorder.note(f"stopped at step {progress.step}: {self._why(progress)}")
                     work.trained = self._finish(self.directory, store, progress)
                 state = "finished"
             else:
@@ -141,6 +138,14 @@ class Session:
                 self.directory.unlock()
         if state == "interrupted":
             raise self._interrupted(message, progress)
+
+    def _why(self, progress: Progress) -> str:
+        """Why the run ended before its last step."""
+        patience = self.parts.config.eval.patience
+        if patience is not None and progress.stale >= patience:
+            best = f"nothing better than step {progress.best_step}"
+            return f"{progress.stale} evaluations in a row brought {best}"
+        return "who follows it wanted no more"
 
     def _interrupted(self, signal_name: str, progress: Progress) -> Interrupted:
         where = str(self.directory.path) if self.directory else ""
@@ -173,7 +178,7 @@ class Session:
 
         The model is kept as it is, data included, for what comes after.
         """
-        model = self.stepper.model
+        model = self.stepper.shown
         if progress.best_step not in (None, progress.step):
             self._load_best(model, store, progress)
         best = progress.best_step

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from weft.config.base import FamilyConfig
 from weft.config.load import Resolved
 from weft.config.paths import as_name
 from weft.data.own import settled
@@ -78,22 +79,35 @@ def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
     stepper = Stepper(parts, parts.model(parents, data))
     threads = choose(parts, stepper.model, data)
     parts = replace(parts, threads=threads.number)
-    directory = written(asked, parts, threads, parents) if ranks.first else None
+    directory = None
+    if ranks.first:
+        directory = written(asked, config, described(parts, threads), parents)
     return Session(parts, stepper, data, directory, asked.recipe, followers, threads.told)
 
 
+@dataclass(frozen=True)
+class Described:
+    """What is known of a run before it trains: `values` for resolved.yaml, `env` for env.json."""
+
+    values: dict[str, Any]
+    env: dict[str, Any]
+
+
+def described(parts: Parts, threads: Threads) -> Described:
+    """What it will cost, and where it will run."""
+    env = environment(parts.device)
+    env["threads"] = threads.number or env["threads"]
+    return Described(derived(parts) | threads.plain(), env)
+
+
 def written(
-    asked: Resolved, parts: Parts, threads: Threads, parents: Mapping[str, Parent]
+    asked: Resolved, config: FamilyConfig, known: Described, parents: Mapping[str, Parent]
 ) -> RunDirectory:
     """The directory of a new run, made and locked, with all that is known before it trains."""
-    config = parts.config
-    values = derived(parts) | threads.plain() | recorded(parents)
-    surroundings = environment(parts.device)
-    surroundings["threads"] = threads.number or surroundings["threads"]
     directory = create(config.run, config.family, _name(asked.recipe))
     directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
-    directory.write_yaml("resolved", values)
-    directory.write_json("env", surroundings)
+    directory.write_yaml("resolved", known.values | recorded(parents))
+    directory.write_json("env", known.env)
     for notice in (*asked.notices, *map(str, parents.values())):
         directory.note(notice)
     return directory

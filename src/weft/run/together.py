@@ -27,7 +27,7 @@ from weft.run.record import HEARTBEAT
 from weft.run.recorder import Followers, store_of
 from weft.run.registry import Run, open_run
 from weft.run.session import Session, Work
-from weft.run.start import written
+from weft.run.start import described, written
 from weft.task.parent import Parent
 
 _ALWAYS = ("seed", "optim.lr", "optim.weight_decay", "run.dir")
@@ -127,9 +127,12 @@ def start_together(asked: Sequence[Resolved]) -> list[Ending]:
             [member.parts.task for member in members],
             [member.data.train for member in members],
         )
+        # Members have one shape: what one costs all do.
+        known = described(members[0].parts, threads)
         for member in members:
             if member.directory is None:
-                member.directory = written(member.asked, member.parts, threads, member.parents)
+                config = member.parts.config
+                member.directory = written(member.asked, config, known, member.parents)
     except BaseException:
         for directory in filter(None, directories):
             directory.unlock()

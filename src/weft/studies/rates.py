@@ -31,6 +31,7 @@ def _study(words: list[str]) -> None:
     )
     parser.add_argument("--key", default="optim.lr", help="which option is the rate")
     parser.add_argument("--rates", default="", help="rates to choose from on validation")
+    parser.add_argument("--further", type=int, default=2, help="rates tried beyond an end that won")
     parser.add_argument("--seeds", type=int, default=3, help="seeds at the chosen rate")
     parser.add_argument("--final", default="", help="overrides while the chosen runs are tested")
     parser.add_argument("--part", default="1/1", help="I/N: every N-th cell from the I-th on")
@@ -41,11 +42,13 @@ def _study(words: list[str]) -> None:
         if flags.out is None or not flags.words:
             raise UsageError("there is nothing to train", expected="a recipe, and --out FILE")
         rates = tuple(flags.rates.split(",")) if flags.rates else ()
-        study = Study(flags.key, rates, flags.seeds, tuple(shlex.split(flags.final)), flags.out)
+        final = tuple(shlex.split(flags.final))
+        study = Study(flags.key, rates, flags.further, flags.seeds, final, flags.out)
         for setting in _part(_settings(flags.words, flags.form), flags.part):
             study.run(setting)
     files = flags.table or [flags.out]
-    rows = [json.loads(line) for path in files if path.is_file() for line in path.open()]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
+    rows = [json.loads(line) for text in texts for line in text.splitlines()]
     print(told(rows))
 
 

@@ -17,9 +17,7 @@ from weft.api import configure
 if TYPE_CHECKING:
     from weft.data.source import Splits
     from weft.engine.loop import Trainer
-
-FURTHER = 2
-"""Rates that are tried beyond an end of the grid that won."""
+    from weft.task.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Study:
     Attributes:
         key: which option the rate is.
         rates: those to choose from, as typed; none leaves the rate to the setting's words.
+        further: how many are tried beyond an end of them that won.
         seeds: how many.
         final: overrides of the config under which the chosen runs are evaluated.
         out: gets a line for every run as soon as it is done.
@@ -55,6 +54,7 @@ class Study:
 
     key: str
     rates: tuple[str, ...]
+    further: int
     seeds: int
     final: tuple[str, ...]
     out: Path
@@ -73,16 +73,19 @@ class Study:
 
     def _searched(self, setting: Setting) -> tuple[Run, bool]:
         """The best of seed 0, and whether its rate lies between others."""
-        runs = self._trained(setting, [(rate, 0) for rate in self.rates])
-        beyond = _beyond(runs)
-        for _ in range(FURTHER):
-            if beyond is not None:
-                runs += self._trained(setting, [(beyond, 0)])
-                beyond = _beyond(runs)
+        runs: list[Run] = []
+        rates, left = list(self.rates), self.further
+        while rates:
+            for run in self._trained(setting, [(rate, 0) for rate in rates]):
+                run.validate()
+                self._tell(setting, run, chosen=False)
+                runs.append(run)
+            beyond = _beyond(runs)
+            rates, left = [beyond] if beyond is not None and left else [], left - 1
         return _best(runs), beyond is None
 
     def _trained(self, setting: Setting, which: Sequence[tuple[str, int]]) -> list[Run]:
-        """Runs at rates and seeds, validated."""
+        """Runs at rates and seeds."""
         made: list[Run] = []
         loaded: dict[str, Splits[Any]] = {}
         for rate, seed in which:
@@ -91,14 +94,14 @@ class Study:
         seconds = _train([run.trainer for run in made]) if made else 0.0
         for run in made:
             run.seconds = seconds / len(made)
-            run.validate()
-            self._tell(setting, run, chosen=False)
         return made
 
     def _tell(self, setting: Setting, run: Run, **more: Any) -> None:
         row = {
             "form": setting.form,
             **setting.point,
+            "selects": run.selects.name,
+            "better": run.selects.better,
             "rate": run.rate,
             "seed": run.seed,
             "steps": run.trainer.parts.plan.total_steps,
@@ -122,7 +125,7 @@ class Run:
         words: all that its config was made from.
         trainer: holds its model.
         seconds: of the steps, evenly shared among runs that were trained side by side.
-        validated: metrics on held-out data.
+        validated: metrics on held-out data, where a rate was to be chosen.
         value: the metric that selects, less is better; a run that failed has infinity.
     """
 
@@ -134,6 +137,11 @@ class Run:
     validated: dict[str, float] = field(default_factory=dict)
     value: float = math.inf
 
+    @property
+    def selects(self) -> Metric:
+        """The metric that a rate is chosen by."""
+        return self.trainer.parts.task.metrics[0]
+
     def validate(self) -> None:
         """Measures what a rate is chosen by."""
         from weft.engine.loop import evaluate
@@ -141,11 +149,10 @@ class Run:
         trainer, parts = self.trainer, self.trainer.parts
         steps = parts.plan.total_steps
         found = evaluate(parts, trainer.stepper.model, trainer.data, "val", steps)
-        selects = parts.task.metrics[0]
         self.validated = {name: value for name, value in found.items() if "step" not in name}
-        value = found[f"val/{selects.name}"]
+        value = found[f"val/{self.selects.name}"]
         if math.isfinite(value):
-            self.value = value if selects.better == "lower" else -value
+            self.value = value if self.selects.better == "lower" else -value
 
     def tested(self, overrides: Sequence[str]) -> dict[str, float]:
         """Metrics on the test split, under overrides of the config."""
@@ -172,8 +179,11 @@ def _trainer(words: Sequence[str], loaded: dict[str, Splits[Any]]) -> Trainer:
 
     parts = _parts(words)
     same = {key: value for key, value in parts.config.plain().items() if key != "optim"}
-    data = loaded.setdefault(json.dumps(same, sort_keys=True, default=str), parts.data())
-    return Trainer(parts, data, Stepper(parts, parts.model(data=data)), None, None)
+    key = json.dumps(same, sort_keys=True, default=str)
+    if key not in loaded:
+        loaded[key] = parts.data()
+    stepper = Stepper(parts, parts.model(data=loaded[key]))
+    return Trainer(parts, loaded[key], stepper, None, None)
 
 
 def _train(trainers: Sequence[Trainer]) -> float:

@@ -1,19 +1,29 @@
-"""The table of a study of rates: mean and error of cells, their distance from the best of a row."""
+"""The tables of a study of rates: cells of every metric, the rates, distances from the best."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_OWN = ("form", "rate", "seed", "steps", "step_ms", "chosen", "inside")
+from weft.reports.tables import Cell, Column, Mean, Table, markdown, mean_of
+
+_OWN = ("form", "selects", "better", "rate", "seed", "steps", "step_ms", "chosen", "inside")
+
+MOST_NUMBERED = 3
+"""Metrics told apart by a number that are shown."""
+
+Rows = Sequence[Mapping[str, Any]]
+Grid = dict[tuple[str, ...], dict[str, Rows]]
+"""Point -> form -> the seeds of that cell."""
 
 
-def told(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table a metric of chosen runs, `mean ± standard error (rate)`, and what follows.
+def told(rows: Rows) -> str:
+    """Markdown tables of the chosen runs: points downwards, forms across.
 
-    A rate in brackets with < or > won at an end of what was tried. Below stands for every form by
-    how much it is above the best of its row, at most.
+    Metrics told apart by a number alone have tables if they are few. A rate with `at the end` won
+    beside nothing worse. Where less is better, a line says of the metric that selects by how much
+    each form is above the least of a row, at most.
 
     Args:
         rows: what `Study` wrote.
@@ -21,51 +31,75 @@ def told(rows: Sequence[Mapping[str, Any]]) -> str:
     chosen = [row for row in rows if row["chosen"]]
     if not chosen:
         return "no cell is finished yet"
+    axes = [key for key in chosen[0] if key not in _OWN and "/" not in key]
+    grid: Grid = {}
+    for row in chosen:
+        forms = grid.setdefault(tuple(str(row.get(axis)) for axis in axes), {})
+        forms[row["form"]] = [*forms.get(row["form"], ()), row]
     tested = dict.fromkeys(name for row in chosen for name in row if name.startswith("test/"))
-    return "\n\n".join(_table(chosen, name) for name in tested if "_px_" not in name)
+    kinds = Counter(map(_kind, tested))
+    shown = [name for name in tested if kinds[_kind(name)] <= MOST_NUMBERED]
+    means = {name: _means(grid, name) for name in shown}
+    selects = f"test/{chosen[0]['selects']}"
+    tables = [_table(name, axes, grid, means[name]) for name in shown]
+    if any(row["rate"] for row in chosen):
+        tables.append(_table(f"rate ({selects})", axes, grid, _rates(grid)))
+    texts = list(map(markdown, tables))
+    if chosen[0]["better"] == "lower":
+        texts.append(_distances(means[selects].values()))
+    return "\n".join(texts)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
-    forms = list(dict.fromkeys(row["form"] for row in rows))
-    axes = [key for key in rows[0] if key not in _OWN and "/" not in key]
-    cells: dict[tuple[str, ...], dict[str, tuple[float, str]]] = {}
-    for row in rows:
-        point = tuple(str(row[axis]) for axis in axes)
-        if row["form"] in cells.setdefault(point, {}):
-            continue
-        same = [
-            other
-            for other in rows
-            if other["form"] == row["form"] and all(other[axis] == row[axis] for axis in axes)
-        ]
-        cells[point][row["form"]] = _cell(same, metric)
-    lines = [
-        "| " + " | ".join([", ".join(axes) or metric, *forms]) + " |",
-        "|" + "---|" * (1 + len(forms)),
-    ]
-    worst = dict.fromkeys(forms, 0.0)
-    for point, found in sorted(cells.items()):
-        least = min(mean for mean, _ in found.values())
-        for form, (mean, _) in found.items():
-            worst[form] = max(worst[form], mean / least - 1 if least > 0 else math.nan)
-        texts = [found[form][1] if form in found else "" for form in forms]
-        lines.append("| " + " | ".join([", ".join(point), *texts]) + " |")
-    tail = [f"{100 * worst[form]:.0f} %" for form in forms]
-    lines.append("| " + " | ".join(["above the least, at most", *tail]) + " |")
-    return f"{metric}\n\n" + "\n".join(lines)
+def _kind(name: str) -> str:
+    """The metric's name without the number at its end."""
+    return name.rstrip("0123456789")
 
 
-def _cell(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[float, str]:
-    """Mean, and the cell's text."""
-    values = [float(row[metric]) for row in rows if metric in row]
-    if not values:
-        return math.nan, ""
-    mean = sum(values) / len(values)
-    text = f"{mean:.2f}"
-    if len(values) > 1:
-        spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-        text += f" ± {spread / math.sqrt(len(values)):.2f}"
-    rate = rows[0]["rate"]
-    if rate:
-        text += f" ({rate}{'' if rows[0]['inside'] else ' at the end'})"
-    return mean, text
+def _means(grid: Grid, metric: str) -> dict[tuple[str, ...], dict[str, Mean]]:
+    return {
+        point: {
+            form: mean_of([row[metric] for row in seeds])
+            for form, seeds in forms.items()
+            if metric in seeds[0]
+        }
+        for point, forms in grid.items()
+    }
+
+
+def _rates(grid: Grid) -> dict[tuple[str, ...], dict[str, str]]:
+    return {
+        point: {
+            form: seeds[0]["rate"] + ("" if seeds[0]["inside"] else " at the end")
+            for form, seeds in forms.items()
+        }
+        for point, forms in grid.items()
+    }
+
+
+def _table(
+    title: str,
+    axes: Sequence[str],
+    grid: Grid,
+    cells: Mapping[tuple[str, ...], Mapping[str, Cell]],
+) -> Table:
+    forms = list(dict.fromkeys(form for found in grid.values() for form in found))
+    columns = (
+        *(Column(axis, role="axis") for axis in axes),
+        *(Column(f"form {form}", title=form, group="forms") for form in forms),
+    )
+    rows = []
+    for point in sorted(grid):
+        row: dict[str, Cell] = dict(zip(axes, point, strict=True))
+        rows.append(row | {f"form {form}": cell for form, cell in cells[point].items()})
+    return Table(columns, tuple(rows), title=title)
+
+
+def _distances(rows: Iterable[Mapping[str, Mean]]) -> str:
+    """The share by which each form is above the least of a row, where it is so most."""
+    worst: dict[str, float] = {}
+    for cells in rows:
+        least = min(mean.value for mean in cells.values())
+        for form, mean in cells.items():
+            worst[form] = max(worst.get(form, 0.0), mean.value / least - 1)
+    told = ", ".join(f"{form} {100 * share:.0f} %" for form, share in worst.items())
+    return f"above the least of a row, at most: {told}\n"

@@ -149,7 +149,7 @@ def test_the_readme_s_commands_run_as_printed(
 ) -> None:
     clock(10)
     assert run_command(FEEDFORWARD) == 0
-    assert ".out/gsm8k/ff_model_2025-08-17_10-00-00  loss_padded" in capsys.readouterr().out
+    assert ".out/gsm8k/ff_model_2025-08-17_10-00-00  loss_original" in capsys.readouterr().out
     clock(12)
     stopped(3)
     assert run_command(RESUME.partition(" --resume")[0]) == 143
@@ -192,6 +192,7 @@ def test_a_run_leaves_the_original_s_files(monkeypatch: pytest.MonkeyPatch) -> N
     assert newest["progress"]["step"] == 6
     best = torch.load(path / "best_ckpt_gsm8k.pt", weights_only=True)
     assert best["progress"]["step"] == run.status["best"]["step"]
+    assert run.status["best"]["value"] == run.metrics["val/loss_original"]
 
     rows = table(path)
     assert list(rows[0]) == ["type", "epoch", "loss", "lr"]
@@ -200,7 +201,7 @@ def test_a_run_leaves_the_original_s_files(monkeypatch: pytest.MonkeyPatch) -> N
     ]
     history = run.history()
     trained = [row["train/loss"] for row in history if "train/loss" in row]
-    held_out = [row["val/loss_padded"] for row in history if "val/loss_padded" in row]
+    held_out = [row["val/loss_original"] for row in history if "val/loss_original" in row]
     for epoch in range(3):
         mean = sum(trained[2 * epoch : 2 * epoch + 2]) / 2
         assert float(rows[2 * epoch]["loss"]) == pytest.approx(mean, abs=1e-6)
@@ -291,6 +292,45 @@ def test_the_newest_checkpoint_of_a_finished_run_cannot_go_on(
         assert feedforward("--resume", "True", *words) == 1
         assert "the run is finished" in capsys.readouterr().err
     assert len(runs()) == 1
+
+
+@pytest.mark.parametrize("way", ["--set", "config.json"])
+def test_more_epochs_go_on_with_a_finished_run_at_the_rates_of_its_new_length(
+    way: str, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--resume", "True", *SET]
+    if way == "--set":
+        words += ["--set", "epochs=3"]
+    else:
+        config = json.loads(Path("config.json").read_text())
+        config["training"]["epochs"] = 3
+        Path("config.json").write_text(json.dumps(config))
+        at = words.index("epochs=2")
+        del words[at - 1 : at + 1]
+    before = table(base)
+    assert main("feedforward_train", [*FF, *words]) == 0
+    [run] = runs()
+    assert (run.path, run.state, run.status["total_steps"]) == (base, "finished", 6)
+    assert (run.config["epochs"], run.resolved["total_steps"]) == (3, 6)
+    rows = table(base)
+    assert rows[:4] == before and [row["epoch"] for row in rows[4:]] == ["3", "3"]
+    # The last step of a straight run of three epochs has this rate, too.
+    capsys.readouterr()
+    assert feedforward("--set", "epochs=3") == 0
+    assert rows[-1]["lr"] == table(runs()[-1].path)[-1]["lr"] != before[-1]["lr"]
+    # A run that went on is one like any other: it is evaluated, and goes on again.
+    assert api.evaluate(base)["val/loss_original"] == run.metrics["val/loss_original"]
+    assert main("feedforward_train", [*FF, *words, "--checkpoint_dir", str(base)]) == 1
+    assert "the run is finished" in capsys.readouterr().err
+    assert api.resume(base, "steps=7", report=False) is not None
+    assert weft.runs(str(base))[0].status["step"] == 7
+
+
+def test_a_run_is_not_made_shorter_than_it_is(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert feedforward("--resume", "True", "--set", "epochs=1") == 2
+    assert "the run has done 4 steps, and 2 are asked for" in capsys.readouterr().err
 
 
 def test_without_resume_a_new_run_begins(base: Path, capsys: pytest.CaptureFixture[str]) -> None:

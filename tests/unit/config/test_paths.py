@@ -11,6 +11,7 @@ from weft.config.paths import PathText, map_paths
 from weft.data.own import settled
 from weft.families.feedback.options.sections import NAMES
 from weft.families.feedback.sets.corpus import KNOWN
+from weft.families.feedback.sets.rules import KINDS
 
 
 def test_what_exists_is_made_absolute_and_names_stay(
@@ -45,4 +46,4 @@ def test_a_settled_config_is_settled_and_valid() -> None:
 
 
 def test_the_names_that_are_no_paths_are_the_sets_there_are() -> None:
-    assert set(KNOWN) == set(NAMES)
+    assert {*KNOWN, *KINDS} == set(NAMES)

@@ -22,6 +22,7 @@ FAMILY = Family(
     default="digits",
     parallel=parallel,
     bench="weft.families.cet.bench:cases",
+    comparison="weft.families.cet.figures.delays:figures",
     aliases=ALIASES,
     stack=Stacking(
         "weft.families.cet.forms.stacked:stack",

@@ -14,6 +14,7 @@ from weft.config.runref import RunRef
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, EngineConfig, NormClip
 from weft.families.feedback.options.sections import (
+    NAMES,
     Batching,
     Diffusion,
     FeedbackData,
@@ -161,6 +162,13 @@ class Config(FamilyConfig):
         return "buckets" if self.dynamic else "packed"
 
     @property
+    def masks_unused_ids(self) -> bool:
+        """Whether ids that no text has are left out of the softmax."""
+        if self.model.unused_ids != "auto":
+            return self.model.unused_ids == "masked"
+        return self.mode != "compat" and not self.data.pad_is_text
+
+    @property
     def own_embedding(self) -> bool:
         """Whether the feedback network has a token embedding of its own."""
         if self.share_embedding != "auto":
@@ -296,10 +304,35 @@ class Config(FamilyConfig):
             "set `data.batching` to padded",
         )
         yield Rule(
+            ("model.unused_ids", "data.pad_is_text"),
+            data.pad_is_text and self.masks_unused_ids,
+            "`model.unused_ids` masked leaves [PAD] out, which `data.pad_is_text` has learnt",
+            "set `model.unused_ids` to published",
+        )
+        yield Rule(
             ("data.restrict_vocab", "data.tokenizer"),
-            data.restrict_vocab and data.tokenizer == "bytes",
-            "`data.restrict_vocab` has nothing to leave out of bytes",
+            data.restrict_vocab and data.tokenizer in ("bytes", "json"),
+            f"`data.restrict_vocab` leaves nothing out of `data.tokenizer` {data.tokenizer}",
             "set `data.tokenizer` to bpe or gpt2",
+        )
+        yield Rule(
+            ("data.tokenizer", "data.tokenizer_file"),
+            data.tokenizer == "json" and data.tokenizer_file is None,
+            "`data.tokenizer` json needs a file",
+            "name it as `data.tokenizer_file`, such as tokenizer.json",
+        )
+        own = {"form": data.form != "auto", "field": data.field, "val_file": data.val_file}
+        yield Rule(
+            ("data.dataset", *(f"data.{key}" for key in own)),
+            data.dataset in NAMES and any(own.values()),
+            f"`data.dataset` {data.dataset} has a form and held-out text of its own",
+            f"leave out {', '.join(f'`data.{key}`' for key, given in own.items() if given)}",
+        )
+        yield Rule(
+            ("data.form", "data.field"),
+            data.field is not None and data.form not in ("auto", "jsonl"),
+            f"`data.field` names a text of JSON objects, but `data.form` is {data.form}",
+            "set `data.form` to jsonl",
         )
         yield Rule(
             ("data.tokenizer_corpora", "data.tokenizer", "data.restrict_vocab"),

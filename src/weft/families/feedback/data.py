@@ -12,6 +12,7 @@ import torch
 from weft.data import fetch
 from weft.data.cache import cached, checksum
 from weft.data.gate import Part, hold
+from weft.data.own import own_file
 from weft.data.source import DataSpec, Field, Source, Splits
 from weft.data.used import checksum_of, note
 from weft.errors import ConfigError
@@ -25,6 +26,7 @@ from weft.families.feedback.sets.tokenizer import (
     NUM_SPECIAL,
     BpeTokenizer,
     ByteTokenizer,
+    JsonTokenizer,
     RestrictedTokenizer,
     Tokenizer,
     Vocabulary,
@@ -53,6 +55,8 @@ def load_tokenizer(data: FeedbackData) -> Tokenizer:
     """
     if data.tokenizer == "bytes":
         return ByteTokenizer()
+    if data.tokenizer == "json":
+        return _foreign(data)
     full = _learnt(data) if data.tokenizer == "bpe" else _ranked(data)
     if not data.restrict_vocab:
         return full
@@ -82,8 +86,11 @@ def data_spec(config: Config) -> TextSpec:
         )
     row = Field((config.data.block_size,), torch.int64, at_most=True)
     names = ("tokens", "document", "position") if config.batching == "packed" else ("tokens",)
+    fields = dict.fromkeys(names, row)
+    if config.data.prompt_end is not None:
+        fields["given"] = Field(row.shape, torch.bool, at_most=True)
     return TextSpec(
-        fields=dict.fromkeys(names, row),
+        fields=fields,
         batch_shape=(config.batch_size,),
         batches_per_epoch=train.batches_per_epoch,
         sizes={s: len(sources[s]) if s in sources else 0 for s in ("train", "val", "test")},
@@ -110,11 +117,13 @@ def _sources(config: Config, tokenizer: Tokenizer) -> dict[str, ChunkSource]:
 
 def _source(config: Config, corpus: Corpus, split: str, tokenizer: Tokenizer) -> ChunkSource:
     data = config.data
-    documents = tokenised(corpus, split, tokenizer)
+    documents = tokenised(corpus, split, tokenizer, data.prompt_end)
     if split == "train":
         others = [open_corpus(name, data) for name in data.mixed_with]
-        parts = [documents, *(tokenised(other, split, tokenizer) for other in others)]
-        documents = Documents.joined([part.first(data.documents) for part in parts])
+        parts = [tokenised(other, split, tokenizer, data.prompt_end) for other in others]
+        documents = Documents.joined(
+            [documents.first(data.documents), *(p.first(data.mixed_documents) for p in parts)]
+        )
     chunks = Chunks.of(documents, data.block_size, tokenizer.vocabulary.pad_id)
     if config.batching == "padded":
         return ChunkSource(chunks, config.batch_size)
@@ -141,6 +150,15 @@ def _learnt(data: FeedbackData) -> Tokenizer:
     kept = cached("tokenizers", key[:32], lambda: {"merges": bpe.learn(texts(), num_pieces)})
     merges = tuple((int(a), int(b)) for a, b in kept["merges"])
     return BpeTokenizer(bpe.pieces_of(merges), key, merges)
+
+
+def _foreign(data: FeedbackData) -> Tokenizer:
+    """A tokenizer.json of the user's."""
+    path = own_file(
+        str(data.tokenizer_file), root=data.root, expected="a tokenizer.json",
+        where="data.tokenizer_file",
+    )  # fmt: skip
+    return JsonTokenizer(bpe.read_json(path), checksum("json", checksum_of(path)))
 
 
 def _ranked(data: FeedbackData) -> Tokenizer:

@@ -40,6 +40,7 @@ class LanguageModel(nn.Module):
         head_chunk: positions whose logits exist at once; None: all.
     Attributes:
         origin: the feedforward network as it was before adaptation, where that changes it.
+        used: ids that can be meant, the first of V, among which the softmax is; None: all.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class LanguageModel(nn.Module):
         self.extra = nn.ModuleList(_identity(base.size) for _ in range(extra))
         self.rounds, self.error, self.mask_id = rounds, error, mask_id
         self.head_chunk = head_chunk
+        self.used: int | None = None
 
     def train(self, mode: bool = True) -> LanguageModel:
         """Sets the mode; a frozen feedforward network stays in eval mode."""
@@ -176,7 +178,7 @@ class LanguageModel(nn.Module):
             targets: int64 (N,).
             weight: (N,).
         """
-        return cross_entropy(read, self.base.table, targets, weight, self.head_chunk)
+        return cross_entropy(read, self.base.table, targets, weight, self.head_chunk, self.used)
 
     def logits(self, read: Tensor) -> Tensor:
         """Logits (…, V) of what `forward` gave, (…, C)."""

@@ -19,7 +19,7 @@ from weft.families.feedback.figures import report
 from weft.families.feedback.figures.gallery import delta_sizes, stories
 from weft.families.feedback.model import LanguageModel, build_model
 from weft.families.feedback.nets.rows import Rows
-from weft.families.feedback.noise.process import Noised, cut, noise, random_length
+from weft.families.feedback.noise.process import Noised, cut, learnt, masked_noise, random_length
 from weft.families.feedback.objective import bound
 from weft.families.feedback.score.evaluation import score
 from weft.families.feedback.score.generation import exact_match
@@ -89,6 +89,8 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         """The language model of the run's stage, with a copy of its base if that will change."""
         model = build_model(self.config, spec, self.tokenizer.vocabulary.mask_id)
         keep_origin(model, self.config)
+        if self.config.masks_unused_ids:
+            model.used = self.tokenizer.vocabulary.end_id + 1
         return model
 
     def adopt(self, model: LanguageModel, parents: Mapping[str, Parent]) -> None:
@@ -103,7 +105,8 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         """The batch under fresh noise, now and then with shortened chunks.
 
         Args:
-            batch: `tokens` (B, T), and `document`, `position` (B, T) where rows are packed.
+            batch: `tokens` (B, T), `document`, `position` (B, T) where rows are packed, and
+                `given` (B, T) where a part of a text is not learnt.
             ctx: where training stands.
         Returns: the batch with `noisy`, the tokens under noise, `masked`, `weight`, 1 / p, and
             `text`, each (B, T); and `count` (B,), how many tokens of text the whole batch has.
@@ -117,10 +120,8 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         if length is not None:
             batch = cut(batch, length, vocabulary.pad_id)
         tokens = batch["tokens"]
-        text = (
-            torch.ones_like(tokens, dtype=torch.bool) if self._pad is None else tokens != self._pad
-        )
-        noised = noise(
+        text = learnt(batch, self._pad)
+        noised = masked_noise(
             batch,
             text,
             vocabulary.mask_id,
@@ -134,7 +135,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
             "masked": noised.masked,
             "weight": noised.weight,
             "text": text,
-            "count": text.sum().expand(len(tokens)),
+            "count": text.sum().clamp(min=1).expand(len(tokens)),
         }
 
     def loss(

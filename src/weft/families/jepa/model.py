@@ -96,11 +96,9 @@ class JepaModel(nn.Module):
             generator: not drawn from here; an RSSM samples its states with it.
         """
         seen = image if self.position_head is None else image[:, : self.burnin]
-        swaps = self.training and self.swap_ground > 0
-        if swaps:
+        if self.training and self.swap_ground > 0:
             first = on_other_ground(image, self.burnin, self.swap_ground)
-            codes = self.encode(torch.cat((first, seen), dim=1))
-            start, codes = codes[: self.burnin], codes[self.burnin :]
+            start, codes = self.encode(torch.cat((first, seen), dim=1)).tensor_split([self.burnin])
         else:
             codes = self.encode(seen)
             start = codes[: self.burnin]

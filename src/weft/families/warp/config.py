@@ -12,6 +12,7 @@ from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, Cosine, NormClip, Plateau, ValueClip
 from weft.families.warp.options.bounds import spelt_out
+from weft.families.warp.options.originals import OriginalOptions, rules_of_originals
 from weft.families.warp.options.query import ReadingOptions, rules_of_reading
 from weft.families.warp.options.sections import COLLECTIONS, UNLABELLED, WITH_TARGET, WarpData
 from weft.families.warp.options.transitions import SHAPES, KindName, rules_of_transition
@@ -34,7 +35,7 @@ def _check_loss_steps(count: int) -> int:
     return count
 
 
-class Config(ReadingOptions):
+class Config(ReadingOptions, OriginalOptions):
     """Sequence models whose state is the weight vector of a small network."""
 
     family: Literal["warp"] = Field("warp", description="Which family trains.")
@@ -44,17 +45,17 @@ class Config(ReadingOptions):
     supervision_task: Literal["reconstruction", "classification", "both"] = Field(
         "reconstruction", description="What is learnt: the sequence, its label, or both."
     )
-    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm", "mlp"] = Field(
+    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm", "mlp", "dlinear"] = Field(
         "wsm",
         description="The weight-space model, or a baseline: GRU, LSTM, a linear recurrence with "
-        "a fixed decoder, a diagonal state-space model, an MLP from the steps given to all.",
+        "a fixed decoder, a diagonal state-space model; an MLP, DLinear from given steps to all.",
     )
 
     root: str = Field(
         "mlp",
         pattern=r"^(mlp|physics:[A-Za-z][\w-]*)$",
         description="What the weights are weights of: mlp, or physics:<name> for a formula, "
-        "such as physics:sine, physics:msd and physics:oscillator.",
+        "such as physics:sine, physics:msd, physics:msd-start and physics:oscillator.",
     )
     mlp_hidden_size: int = Field(24, ge=1, description="Units in a hidden layer of the root.")
     mlp_depth: int = Field(3, ge=0, description="Hidden layers of the root; 0 is one affine map.")
@@ -273,6 +274,7 @@ class Config(ReadingOptions):
         yield from self._rules_of_data()
         yield from rules_of_reading(dict(self))
         yield from rules_of_transition(dict(self))
+        yield from rules_of_originals(dict(self), feeds_back=self.feeds_back)
 
     def _rules_of_training(self) -> Iterator[Rule]:
         yield Rule(

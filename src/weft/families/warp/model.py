@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError, DataError
+from weft.families.warp.baselines.direct import Direct, build_direct
 from weft.families.warp.baselines.models import Baseline, build_baseline, equal_width
-from weft.families.warp.baselines.perceptron import Perceptron, build_perceptron
 from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import clock_of, head_of, memory_of, root_of
+from weft.families.warp.cell.time_conv import finished
 from weft.families.warp.config import Config
 from weft.families.warp.options.transitions import spelt, spreads
 from weft.families.warp.rnn import WeightSpaceRNN
@@ -58,7 +59,7 @@ class WarpModel(nn.Module):
         """
         tau, smoothing = self.rnn.ticks(data, feedback=self.feedback).tau, self.rnn.smoothing
         raw = self._read(theta, tau, data)
-        return self._named(raw if smoothing is None else smoothing(raw), theta)
+        return self.rnn.head.split(finished(raw, self.rnn.head, smoothing), theta)
 
     def query(self, theta: Tensor, position: Tensor, *, data: Tensor | None = None) -> Prediction:
         """What frozen weights say of the data at any place, between the steps too.
@@ -123,7 +124,7 @@ class WarpModel(nn.Module):
         return self.rnn.head.split(self.rnn.head(raw), theta)
 
 
-Model = WarpModel | Baseline | Perceptron
+Model = WarpModel | Baseline | Direct
 """All that are called, and where the root is read by query asked, in the same way."""
 
 
@@ -138,8 +139,8 @@ def build_model(config: Config, spec: SeriesSpec) -> Model:
     """
     if config.model_type == "wsm":
         return _weight_space(config, spec)
-    width = config.rnn_hidden_size
-    if width is None:
+    width = config.rnn_hidden_size or 1
+    if config.rnn_hidden_size is None and config.model_type != "dlinear":
         with torch.device("meta"):
             twin = _weight_space(config, spec)
         numbers = sum(parameter.numel() for parameter in twin.parameters())
@@ -147,9 +148,9 @@ def build_model(config: Config, spec: SeriesSpec) -> Model:
     return _rival(config, spec, width)
 
 
-def _rival(config: Config, spec: SeriesSpec, width: int) -> Baseline | Perceptron:
-    build = build_perceptron if config.model_type == "mlp" else build_baseline
-    return build(config, spec, width)
+def _rival(config: Config, spec: SeriesSpec, width: int) -> Baseline | Direct:
+    direct = config.model_type in ("mlp", "dlinear")
+    return (build_direct if direct else build_baseline)(config, spec, width)
 
 
 def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
@@ -174,6 +175,8 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
         drive=config.drive,
         input_prev_data=config.input_prev_data,
         limit=config.weights_lim,
+        halves=config.weights_lim_gradient == "half",
+        half=config.weights_lim_products == "bfloat16",
         second_order=config.use_theta_prev,
         initial_layers=config.init_state_layers,
         initial_bias=config.init_state_bias,
@@ -183,11 +186,13 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
         horizon=memory_of(config, spec) if spreads(config) else None,
         length=clock.length,
         encoding=clock.encoding,
+        encoding_extrapolates=clock.extrapolates,
         picture=clock.picture,
         time_as_channel=clock.time_as_channel,
         waves=clock.waves,
         embedding=(embedding[0], embedding[1], bool(embedding[2])) if embedding else None,
         smoothing=config.output_smoothing,
+        original_convolutions=config.convolutions == "original",
         form=config.form,
     )
     feedback = config.feeds_back

@@ -116,8 +116,16 @@ def move(layer: Layer, carry: Carry, dx: Tensor, dclock: Tensor, seen: Tensor) -
     else:
         theta = layer.transition(carry.theta) + push
     if layer.rule.limit is not None:
-        theta = theta.clamp(-layer.rule.limit, layer.rule.limit)
+        limit = layer.rule.limit
+        theta = clip_halving(theta, limit) if layer.rule.halves else theta.clamp(-limit, limit)
     return Carry(theta, velocity, seen)
+
+
+def clip_halving(theta: Tensor, limit: float) -> Tensor:
+    """clip(theta, -limit, limit), whose gradient at the bound itself is half of that inside."""
+    bound = torch.full_like(theta, limit)
+    # torch shares the gradient of the larger of two equals between them.
+    return theta.maximum(-bound).minimum(bound)
 
 
 def read(layer: Layer, theta: Tensor, tau: Tensor, data: Tensor) -> Tensor:

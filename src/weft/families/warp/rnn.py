@@ -24,7 +24,7 @@ from weft.families.warp.cell.recurrence_rule import Drive, Rule
 from weft.families.warp.cell.root import MlpRoot, Root
 from weft.families.warp.cell.shapes import check_shapes, check_values
 from weft.families.warp.cell.span import Span
-from weft.families.warp.cell.time_conv import Embedding, Smoothing
+from weft.families.warp.cell.time_conv import Embedding, Smoothing, finished
 from weft.families.warp.forms.carrying import (
     carry_of,
     check_state,
@@ -66,6 +66,9 @@ class WeightSpaceRNN(nn.Module):
         drive: what moves the weights where predictions are fed back, see `Rule`.
         input_prev_data: whether the root sees data beside the clock.
         limit: bound of the weights; None for none.
+        halves: whether half the gradient passes where a weight meets it exactly, see `Rule`.
+        half: whether products with a full A are rounded to bfloat16 where weights that are clipped
+            are moved step by step and predictions fed back.
         second_order: whether the weights keep their velocity.
         initial_layers: hidden layers of a network that makes theta_0 of x_0; None: theta_0 is free.
         initial_bias: whether that network has biases.
@@ -77,8 +80,10 @@ class WeightSpaceRNN(nn.Module):
             times as many; None for A = I (and 100 for `cdiag` and `modal`, which forget always).
         length: steps that make up the time from 0 to 1; those of each input if None.
         encoding, picture, time_as_channel, waves: see `Clock`.
+        encoding_extrapolates: `extrapolates` of the clock.
         embedding: (channels, kernel, causal) of a convolution before the recurrence.
         smoothing: whether a learnt 3-tap filter runs over the outputs; causal if `embedding` is.
+        original_convolutions: whether both are the original's, see `Embedding` and `Smoothing`.
         batch_first: whether sequences are (N, T, d), or (T, N, d).
         form: how the recurrence is computed: `auto`, `loop`, or one of `choose.FORMS`, which holds
             for training steps; it never changes what is computed.
@@ -105,6 +110,8 @@ class WeightSpaceRNN(nn.Module):
         drive: Drive = "diff",
         input_prev_data: bool = False,
         limit: float | None = None,
+        halves: bool = False,
+        half: bool = False,
         second_order: bool = False,
         initial_layers: int | None = None,
         initial_bias: bool = True,
@@ -114,11 +121,13 @@ class WeightSpaceRNN(nn.Module):
         horizon: float | None = None,
         length: int | None = None,
         encoding: tuple[int, float] | None = None,
+        encoding_extrapolates: bool = False,
         picture: tuple[int, int] | None = None,
         time_as_channel: bool = False,
         waves: int = 0,
         embedding: tuple[int, int, bool] | None = None,
         smoothing: bool = False,
+        original_convolutions: bool = False,
         batch_first: bool = True,
         form: str = "auto",
     ) -> None:
@@ -126,7 +135,9 @@ class WeightSpaceRNN(nn.Module):
         self.batch_first = batch_first
         self.input_size, self.length, self.form = input_size, length, form
         self.initial_noise, self.noise_in_eval = initial_noise, noise_in_eval
-        self.clock = Clock(length or 1, encoding, picture, time_as_channel, waves)
+        self.clock = Clock(
+            length or 1, encoding, picture, time_as_channel, waves, encoding_extrapolates
+        )
         self.head = Head(
             input_size if output_size is None else output_size,
             final=final,
@@ -135,8 +146,12 @@ class WeightSpaceRNN(nn.Module):
             std_lower_bound=std_lower_bound,
             classes=classes,
         )
-        self.embedding = None if embedding is None else Embedding(input_size, *embedding)
-        self.smoothing = Smoothing(bool(embedding and embedding[2])) if smoothing else None
+        self.embedding = self.smoothing = None
+        if embedding is not None:
+            self.embedding = Embedding(input_size, *embedding, original=original_convolutions)
+        if smoothing:
+            causal = bool(embedding and embedding[2])
+            self.smoothing = Smoothing(causal, original=original_convolutions)
         first = input_size if embedding is None else embedding[0]
         sizes = list(pairwise([first, *inner_sizes, self.head.outputs]))
         roots: list[Root] = [
@@ -150,7 +165,7 @@ class WeightSpaceRNN(nn.Module):
         self._stack = nn.ModuleList(
             Layer(
                 own,
-                Rule(inputs, drive, input_prev_data, limit, second_order),
+                Rule(inputs, drive, input_prev_data, limit, second_order, halves, half),
                 self.clock.channels,
                 transition=transition,
                 initial_layers=initial_layers,
@@ -207,6 +222,13 @@ class WeightSpaceRNN(nn.Module):
             ConfigError: if predictions cannot be fed back, or the run cannot go on from `state`.
             UsageError: under torch.jit.
         """
+        if torch.compiler.is_compiling():
+            # Steps that hand on their results are unrolled by a compiler, and gain nothing.
+            run: Any = torch.compiler.disable(self.forward)
+            return run(
+                x, state, theta0=theta0, force=force, sample=sample, length=length,
+                position=position, last=last,
+            )  # fmt: skip
         if torch._C._get_tracing_state() is not None:
             raise UsageError(
                 "torch.jit keeps neither the choice of a form nor its gradient",
@@ -249,8 +271,7 @@ class WeightSpaceRNN(nn.Module):
                 out = out[:, -1:] if last else out
             else:
                 raw, carries = self._free(x, ticks, length, last and self.smoothing is None, start)
-                raw, back = raw if self.smoothing is None else self.smoothing(raw), None
-                out = self.head(raw[:, -1:] if last else raw)
+                out, back = finished(raw, self.head, self.smoothing, last=last), None
         after = State(carries, back, position[-1:])
         return asked.restored(out), after.map(lambda part: part[0]) if asked.alone else after
 

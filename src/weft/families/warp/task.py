@@ -196,13 +196,13 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return self._total(terms), terms
 
     def _query(self, model: Model, batch: Batch) -> tuple[Prediction, Tensor]:
-        """Predictions of the places that count, all beyond the context or those drawn; their loss."""
+        """Predictions of the places that count, beyond the context or drawn there; their loss."""
         given, target = self._apart, batch.get("target", batch["x"])
         place = torch.arange(given, target.shape[1], device=target.device)
         if "loss_steps" in batch:
             place = place[batch["loss_steps"]]
         read = 0 if "target" in self.spec().fields else given
-        predicted = asked(model, batch, read, place)
+        predicted = asked(model, batch, read, place, self.config.relative_period)
         assert predicted.mean is not None
         if place.dim() == 1:
             truth = target[:, given:]

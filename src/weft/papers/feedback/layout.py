@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -10,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weft.atomic import write_text
 from weft.run.directory import RunDirectory
 
+LOSSES = ("val/loss_original", "val/loss_padded")
+"""The original's validation loss; the second in runs of an earlier weft."""
 _CONFIG = "config.json"
 
 
@@ -62,7 +66,7 @@ class OriginalLayout:
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
         """Names the checkpoints there are by now; writes down an epoch that was validated."""
         self._name_checkpoints()
-        if "val/loss_padded" in values:
+        if any(name in values for name in LOSSES):
             for row in self._write_table()[-2:]:
                 cells = zip(_columns(self.names.column), row, strict=True)
                 self.directory.note("  ".join(f"{name} {value}" for name, value in cells if value))
@@ -84,7 +88,6 @@ class OriginalLayout:
             self._name(f"best_ckpt_{names.dataset}.pt", best)
 
     def _write_table(self) -> list[list[str]]:
-        from weft.atomic import write_text
         from weft.run.registry import open_run
 
         path, names = self.directory.path, self.names
@@ -115,6 +118,18 @@ def keep_sources(path: Path, name: str, config: Path) -> None:
             copy.write_bytes(source.read_bytes())
 
 
+def keep_epochs(path: Path, config: Path) -> None:
+    """Has the copy of config.json in a run's folder say how long the run is by now.
+
+    Args:
+        path: the folder.
+        config: the config.json that says so.
+    """
+    copy = json.loads(kept_config(path).read_text())
+    copy["training"]["epochs"] = json.loads(config.read_text())["training"]["epochs"]
+    write_text(kept_config(path), json.dumps(copy, indent=2) + "\n")
+
+
 def kept_config(path: Path) -> Path:
     """The copy of config.json in a run's folder."""
     return path / _CONFIG
@@ -123,8 +138,9 @@ def kept_config(path: Path) -> Path:
 def epochs(history: Iterable[Mapping[str, Any]], *, adapted: bool) -> list[list[str]]:
     """The rows of the table: mean of the losses logged up to a validation, and what that found.
 
-    Losses are `loss_padded`. Training does not run the model as it was before adaptation, so
-    there `loss` and `rel_change` are empty; so is what no logged step tells.
+    Losses are `loss_original`, or `loss_padded` in runs that lack it. Training does not run the
+    model as it was before adaptation, so there `loss` and `rel_change` are empty; so is what no
+    logged step tells.
 
     Args:
         history: rows of metrics.jsonl.
@@ -137,13 +153,14 @@ def epochs(history: Iterable[Mapping[str, Any]], *, adapted: bool) -> list[list[
         if "train/loss" in row:
             losses.append(_number(row["train/loss"]))
             lr = f"{row['opt/lr']:.6g}"
-        if "val/loss_padded" not in row:
+        name = next((name for name in LOSSES if name in row), None)
+        if name is None:
             continue
         epoch = f"{row['epoch']:g}"
-        loss = _number(row["val/loss_padded"])
+        loss = _number(row[name])
         mean = f"{sum(losses) / len(losses):.6f}" if losses else ""
         if adapted:
-            base = _number(row["val/base_loss_padded"])
+            base = _number(row[name.replace("/", "/base_")])
             change = f"{(loss - base) / abs(base):.6f}"
             rows.append(["train", epoch, "", mean, "", lr])
             rows.append(["val", epoch, f"{base:.6f}", f"{loss:.6f}", change, lr])

@@ -2,7 +2,7 @@
 
 They run what the preset feedback/original runs, so that `metrics.csv` compares with the original's
 logs: random batches padded to their longest, padding noised, learnt and counted like text
-(`loss_padded`), times drawn one by one, and feedback in `mode: compat`, with raw deltas. Masters
+(`loss_original`), times drawn one by one, and feedback in `mode: compat`, with raw deltas. Masters
 of weights are fp32 where the original's were bf16, and validation has fixed masks. `compile` is
 left to GPUs.
 `--set data.batching=buckets --set data.pad_is_text=false --set mode=stable` is weft's own way.
@@ -20,8 +20,15 @@ from weft.config.explain import suggest
 from weft.errors import Interrupted, UsageError
 from weft.papers import script
 from weft.papers.feedback.config_file import OldConfig
+from weft.papers.feedback.exchange import imported, is_original
 from weft.papers.feedback.flags import SCRIPTS, Script, parser
-from weft.papers.feedback.layout import Names, OriginalLayout, keep_sources, kept_config
+from weft.papers.feedback.layout import (
+    Names,
+    OriginalLayout,
+    keep_epochs,
+    keep_sources,
+    kept_config,
+)
 from weft.papers.feedback.runs import branch, checkpoint, fresh, is_newest, latest, named
 
 if TYPE_CHECKING:
@@ -64,7 +71,7 @@ def _train(name: str, words: list[str]) -> None:
         stop.hint = "the same command with --resume True goes on with it"
         raise
     if run is not None:
-        print(f"{run.path}  loss_padded {run.metrics['val/loss_padded']:.4f}")
+        print(f"{run.path}  loss_original {run.metrics['val/loss_original']:.4f}")
 
 
 def _start(name: str, flags: argparse.Namespace) -> Run | None:
@@ -115,10 +122,13 @@ def _resume(name: str, flags: argparse.Namespace) -> Run | None:
         path = named(flags.checkpoint_dir, [old.home], f"{flag}_dir")
     run, own = open_run(path), old
     _check_same(name, flags, run)
+    news, longer = _news(flags.set, run), False
     if kept_config(path).is_file():
         own = OldConfig(kept_config(path), old.dataset)
-        if own.values != old.values:
+        if own.values | {"epochs": 0} != old.values | {"epochs": 0}:
             script.note(f"{old.path} has changed; the run keeps its own copy")
+        longer = own.values["epochs"] != old.values["epochs"] and not _sets_length(flags.set)
+        news += [f"epochs={old.values['epochs']}"] * longer
     if flags.checkpoint_name is not None:
         saved = checkpoint(path, flags.checkpoint_name, f"{flag}_name")
         if not is_newest(run, saved):
@@ -127,14 +137,25 @@ def _resume(name: str, flags: argparse.Namespace) -> Run | None:
 
     def layout(directory: RunDirectory) -> OriginalLayout:
         keep_sources(directory.path, name, old.path)
+        if longer:
+            keep_epochs(directory.path, old.path)
         return OriginalLayout(directory, _names(chosen, own))
 
-    return api.resume(path, *_news(flags.set, run), show=True, sinks=[layout])
+    return api.resume(path, *news, show=True, sinks=[layout])
 
 
 def _base(flags: argparse.Namespace, out_dir: Path) -> Path:
-    """The checkpoint of the feedforward model, which may have learnt from any data set."""
+    """The checkpoint of the feedforward model, which may have learnt from any data set.
+
+    One of the original's own becomes a run beside its folder first.
+    """
     folders = sorted(path for path in out_dir.glob("*") if path.is_dir())
+    for place in (Path(), out_dir, *folders):
+        folder = place / flags.ff_checkpoint_dir
+        if is_original(folder, flags.ff_checkpoint_name):
+            run = imported(folder, flags.ff_checkpoint_name)
+            script.note(f"{folder / flags.ff_checkpoint_name} is the original's: imported as {run}")
+            return next((run / "checkpoints").glob("*.pt")).resolve()
     run = named(flags.ff_checkpoint_dir, [*folders, out_dir], "--ff_checkpoint_dir")
     return checkpoint(run, flags.ff_checkpoint_name, "--ff_checkpoint_name")
 
@@ -184,6 +205,11 @@ def _description(
         yield "--lora_rank", flags.lora_rank, config["lora_rank"]
         if flags.feedback_reverse is not None:
             yield "--feedback_reverse", flags.feedback_reverse, config["feedback_reverse"]
+
+
+def _sets_length(words: Sequence[str]) -> bool:
+    """Whether `--set` words say how long a run is."""
+    return not {"steps", "epochs"}.isdisjoint(script.settings(words))
 
 
 def _news(words: Sequence[str], run: Run) -> list[str]:

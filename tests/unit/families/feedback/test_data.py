@@ -15,6 +15,7 @@ from weft.families.feedback import data as feedback_data
 from weft.families.feedback.config import Config
 from weft.families.feedback.data import TextSpec, data_spec, load_splits, load_tokenizer
 from weft.families.feedback.options.sections import FeedbackData
+from weft.families.feedback.sets import rules
 from weft.families.feedback.sets.chunks import tokenised
 from weft.families.feedback.sets.corpus import Corpus, open_corpus
 
@@ -195,3 +196,22 @@ def test_the_training_text_of_wikitext_fills_371_padded_batches() -> None:
     # 23,788 chunks in the raw edition; this is the one with <unk>, of as many documents.
     assert spec.sizes == {"train": 23_794, "val": 2_461, "test": 2_892}
     assert spec.batches_per_epoch == 371
+
+
+def test_a_mixture_trains_on_so_many_documents_of_each_set_and_is_held_out_of_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules, "SIZES", {"train": 40, "val": 20, "test": 24})
+    alone = config_of(dataset="text", batching="padded")
+    mixed = config_of(
+        dataset="rules-dictionary",
+        mixed_with=["rules-permutation", "text"],
+        documents=30,
+        mixed_documents=20,
+        batching="padded",
+    )
+    spec = data_spec(mixed)
+    text = data_spec(config_of(dataset="text", documents=20, batching="padded"))
+    assert spec.tokens["train"] == 30 * 63 + 20 * 64 + text.tokens["train"]
+    assert text.tokens["train"] < data_spec(alone).tokens["train"]
+    assert (spec.sizes["val"], spec.sizes["test"]) == (20, 24)

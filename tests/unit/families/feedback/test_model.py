@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from pydantic import ValidationError
+from torch import Tensor, nn
 
 from weft.data.source import DataSpec
 from weft.errors import ConfigError
 from weft.families.feedback.config import Config
-from weft.families.feedback.model import LanguageModel, build_model
+from weft.families.feedback.model import LanguageModel, build_model, hide
+from weft.families.feedback.nets.feedforward import rotation
+from weft.families.feedback.nets.generator import Seen
 from weft.families.feedback.nets.rows import Rows
 from weft.task.parent import Parent
 
-VOCAB, PAD = 13, 12
+VOCAB, PAD, MASK = 13, 12, 11
 NETWORK = {"n_layer": 2, "n_head": 2, "n_embd": 8, "dropout": 0.0}
 FEEDBACK = {"stage": "feedback", "lora_rank": 2}
 VARIANTS: dict[str, dict[str, object]] = {
@@ -35,6 +38,19 @@ VARIANTS: dict[str, dict[str, object]] = {
         "feedback_target": "attn+mlp+gain",
     },
     "large": {"lora_rank": 40},
+    "assoc": {"generator": "assoc", "feedback_source": "hidden"},
+    "assoc-error": {
+        "generator": "assoc",
+        "feedback_source": "both",
+        "feedback_error": "gradient",
+        "feedback_target": "attn+mlp",
+    },
+    "rounds": {
+        "feedback_source": "hidden",
+        "generator": "latent",
+        "feedback_error": "prediction",
+        "rounds": 3,
+    },
 }
 Variants = pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
 
@@ -49,7 +65,8 @@ def _build(seed: int = 0, **options: object) -> LanguageModel:
     if fields.get("stage", "feedforward") != "feedforward":
         fields["base"] = "feedback/text"
     torch.manual_seed(seed)
-    return build_model(Config.model_validate(fields), DataSpec({}, (1,), 1, {}, num_classes=VOCAB))
+    spec = DataSpec({}, (1,), 1, {}, num_classes=VOCAB)
+    return build_model(Config.model_validate(fields), spec, MASK)
 
 
 def _disturb(model: LanguageModel, *, scale: float = 0.3) -> LanguageModel:
@@ -226,3 +243,57 @@ def test_recurrent_feedback_of_high_rank_stays_finite_and_adapts(rank: int) -> N
         losses.append(loss.item())
     assert all(loss < float("inf") for loss in losses)
     assert losses[-1] < losses[0]
+
+
+def test_rounds_write_from_passes_under_the_deltas_of_the_round_before() -> None:
+    options = FEEDBACK | {"generator": "assoc", "feedback_source": "hidden"}
+    once, twice = (_disturb(_build(**options, rounds=n)) for n in (1, 2))
+    twice.load_state_dict(once.state_dict())
+    tokens, rows = _tokens(2, 6), Rows()
+    first = once.deltas(tokens, rows)
+    assert once.generator is not None and once.writer is not None
+    with torch.no_grad():
+        stream = once.base(tokens, rows, first)[1]
+    turn = rotation(tokens, rows, once.base.size, torch.float64)
+    again = once.writer(*once.generator(Seen(tokens, once.base.table, stream, rows, turn)))
+    expected = once(tokens, rows, deltas=again)
+    torch.testing.assert_close(twice(tokens, rows), expected)
+    assert not torch.allclose(once(tokens, rows), expected)
+
+
+def test_an_error_is_what_the_head_should_have_read_less_what_it_did_where_text_was_hidden() -> (
+    None
+):
+    options = FEEDBACK | {"generator": "assoc", "feedback_source": "hidden"}
+    model = _disturb(_build(**options, feedback_error="prediction"))
+    tokens, rows = _tokens(2, 9), Rows.of(torch.full((2, 9), PAD - 2), PAD)
+    tokens[0, 3] = MASK
+    hidden = hide(tokens, 0) & (tokens != MASK)
+    assert 0 < int(hidden.sum()) < hidden.numel() - 1
+    stream, (error,) = model._look(tokens, rows, None, None, 0)
+    shown = tokens.masked_fill(hidden, MASK)
+    read, expected = model.base(shown, rows)
+    torch.testing.assert_close(stream, expected)
+    guess = (read @ model.base.table.t()).softmax(-1)
+    off = model.base.table[tokens] - guess @ model.base.table
+    torch.testing.assert_close(error, off * hidden[:, :, None])
+    # The gradient's error: minus the slope of the loss at what was hidden, after the last block.
+    model.error = "gradient"
+    *_, slope = model._look(tokens, rows, None, None, 0)[1]
+    last = stream[-1].detach().requires_grad_()
+    logits = nn.functional.layer_norm(last, last.shape[-1:], eps=1e-5) @ model.base.table.t()
+    loss = nn.functional.cross_entropy(logits[hidden], tokens[hidden], reduction="sum")
+    torch.testing.assert_close(slope, -torch.autograd.grad(loss, last)[0])
+
+
+def test_added_blocks_change_nothing_at_first_and_train_though_the_rest_is_frozen() -> None:
+    plain = _build()
+    model = _build(stage="fine_tune", scope="none", extra_layers=2)
+    model.base.load_state_dict(plain.base.state_dict())
+    tokens, rows = _tokens(2, 6), Rows()
+    assert torch.equal(model(tokens, rows), plain(tokens, rows))
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained and all(name.startswith("extra.") for name in trained)
+    assert torch.equal(_disturb(model)(tokens, rows, adapt=False), model.base(tokens, rows)[0])
+    with pytest.raises(ValidationError, match="extra_layers"):
+        Config.model_validate({"stage": "fine_tune", "base": "x", "scope": "none", "steps": 1})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weft.families.feedback.nets.logits import cross_entropy
 from weft.families.feedback.noise.process import Noised
-from weft.families.feedback.objective import bound, ratio, row_sums
+from weft.families.feedback.objective import bound, entropy, ratio, row_sums
 
 
 def noised(masked: list[list[bool]], weight: list[list[float]]) -> Noised:
@@ -69,3 +69,9 @@ def test_the_error_of_a_ratio_matches_the_spread_over_repeated_draws() -> None:
 
 def test_one_chunk_has_no_error_to_speak_of() -> None:
     assert ratio(torch.tensor([6.0]), torch.tensor([3])) == (2.0, float("inf"))
+
+
+def test_the_entropy_of_frequencies_is_that_of_the_guess_that_knows_them() -> None:
+    counts = torch.tensor([6, 3, 0, 3])
+    expected = -(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25))
+    assert entropy(counts) == pytest.approx(expected)

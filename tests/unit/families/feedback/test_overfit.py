@@ -12,7 +12,7 @@ from weft.data.source import DataSpec
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model
 from weft.families.feedback.nets.rows import Rows
-from weft.families.feedback.noise.process import Noised, fixed_noise, noise
+from weft.families.feedback.noise.process import Noised, fixed_noise, masked_noise
 from weft.families.feedback.objective import bound
 from weft.families.feedback.sets.tokenizer import Vocabulary
 
@@ -50,7 +50,7 @@ def test_eight_documents_of_a_letter_each_are_learnt_to_a_tenth_of_a_nat() -> No
     )
     generator = torch.Generator().manual_seed(0)
     for _ in range(STEPS):
-        noised = noise(
+        noised = masked_noise(
             {"tokens": tokens}, text, WORDS.mask_id, generator, eps=1e-3, stratified=True
         )
         optimiser.zero_grad()

@@ -97,7 +97,8 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
     task, model = built()
     other = task_of("eval.batch_size=3")
     first, second = evaluated(task, model), evaluated(other, model)
-    del first["loss_padded"], second["loss_padded"]
+    for name in ("loss_padded", "loss_original"):
+        del first[name], second[name]
     assert first == pytest.approx(second, rel=1e-5)
 
 
@@ -134,6 +135,51 @@ def test_padding_that_counts_as_text_is_noised_and_counted_in_loss_padded_alone(
     assert metrics["loss"] == pytest.approx(float(weighted[real].sum() / real.sum()), rel=1e-5)
 
 
+PROMPT = ("data.prompt_end=Answer:", "data.block_size=128", "diffusion.random_length=0.5")
+
+
+@pytest.mark.parametrize("batching", ["packed", "buckets", "padded"])
+def test_what_stands_before_the_end_of_a_prompt_is_read_and_never_noised_or_counted(
+    batching: str,
+) -> None:
+    task = task_of(*PROMPT, f"data.batching={batching}")
+    source, tokenizer = task.data().train, task.tokenizer
+    prompts = 0
+    for step, indices in enumerate(source.plan(0, 0)[:20]):
+        drawn = task.draw(source.take(indices, stream(0, 0, "data")), context(step))
+        given, real = drawn["given"], drawn["tokens"] != tokenizer.vocabulary.pad_id
+        assert torch.equal(drawn["text"], real & ~given) and not (drawn["masked"] & given).any()
+        assert int(drawn["count"][0]) == max(1, int((real & ~given).sum()))
+        for row, its in zip(drawn["tokens"], given, strict=True):
+            text = tokenizer.decode(row[its].tolist())
+            prompts += text.count("Answer:")
+            assert "<<" not in text and "####" not in text
+    assert prompts > 5
+
+
+def test_a_prompt_is_not_scored() -> None:
+    words = ("data.batching=padded", "eval.levels=1", "eval.chunks=19", "eval.batch_size=19")
+    task, model = built(*PROMPT, *words)
+    vocabulary = task.tokenizer.vocabulary
+    source = task.data().val
+    batch = next(source.batches(19))  # type: ignore[union-attr]
+    tokens, learnt = batch["tokens"], (batch["tokens"] != vocabulary.pad_id) & ~batch["given"]
+    assert batch["given"].any()
+    [noised] = fixed_noise(tokens, learnt, 0, vocabulary.mask_id, eps=1e-3, levels=1)
+    with torch.no_grad():
+        read = model(noised.tokens, Rows.of(noised.tokens, vocabulary.pad_id))
+        nats = -model.logits(read).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+    total = float((nats * noised.weight)[noised.masked].sum())
+    assert evaluated(task, model)["loss"] == pytest.approx(total / int(learnt.sum()), rel=1e-5)
+
+
+def test_a_text_without_the_end_of_a_prompt_is_learnt_whole() -> None:
+    task, model = built()
+    other, same = built("data.prompt_end=No such words")
+    same.load_state_dict(model.state_dict())
+    assert evaluated(other, same) == evaluated(task, model)
+
+
 @pytest.mark.parametrize("batching", ["packed", "buckets", "padded"])
 def test_a_uniform_model_trains_at_the_log_of_the_vocabulary(batching: str) -> None:
     task, model = built(f"data.batching={batching}", "batch_size=8", "diffusion.random_length=0")
@@ -145,8 +191,24 @@ def test_a_uniform_model_trains_at_the_log_of_the_vocabulary(batching: str) -> N
         batch = source.take(indices, stream(0, 0, "data"))
         losses.append(loss_of(task, model, batch, context(step))[0].detach())
     mean, error = torch.stack(losses).mean(), torch.stack(losses).std() / len(losses) ** 0.5
-    rows = task.spec().num_classes
-    assert abs(float(mean) - float(torch.tensor(float(rows)).log())) < 3 * float(error)
+    assert abs(float(mean) - math.log(257)) < 3 * float(error)
+
+
+def test_ids_that_no_text_has_get_no_share_and_no_gradient_unless_published() -> None:
+    losses = {}
+    for kind in ("masked", "published"):
+        task, model = built(f"model.unused_ids={kind}", "diffusion.random_length=0")
+        source = task.data().train
+        batch = source.take(source.plan(0, 0)[0], stream(0, 0, "data"))
+        loss, _ = loss_of(task, model, batch, context())
+        torch.autograd.backward(loss)
+        gradient = cast(Tensor, model.base.table.grad)
+        # Of [MASK] and beyond; [MASK] and [PAD] are read, too.
+        assert bool(gradient[259:].any()) is (kind == "published")
+        losses[kind] = float(loss.detach()), evaluated(task, model)["loss"]
+    # Before training all ids are about as likely: 384 of them, or 257.
+    for masked, published in zip(*losses.values(), strict=True):
+        assert published / masked == pytest.approx(math.log(384) / math.log(257), rel=0.005)
 
 
 def test_a_batch_without_a_masked_token_has_no_loss_and_does_not_crash() -> None:

@@ -285,3 +285,15 @@ def test_a_second_derivative_is_taken_by_the_loop_and_refused_by_the_fast_forms(
 def test_tracing_is_refused_with_another_way() -> None:
     with pytest.raises(UsageError, match=r"torch\.compile"):
         torch.jit.trace(_small(), torch.randn(N, T, D_IN))
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+def test_compiled_it_gives_the_same_and_runs_its_steps_as_they_are(feedback: bool) -> None:
+    rnn, x = _small(length=None), torch.randn(N, 40, D_IN)
+    inputs = {"force": torch.rand(N, 40).round()} if feedback else {}
+    out, _ = torch.compile(rnn, backend="eager")(x, **inputs)
+    ours = _gradients(rnn, out.sum())
+    plain, _ = rnn(x, **inputs)
+    assert torch.equal(out, plain)
+    for compiled, usual in zip(ours, _gradients(rnn, plain.sum()), strict=True):
+        assert torch.equal(compiled, usual)

@@ -13,7 +13,7 @@ from torch import Tensor
 from weft.data.source import Field
 from weft.errors import ConfigError, DataError
 from weft.families.warp import reference
-from weft.families.warp.baselines.perceptron import Perceptron
+from weft.families.warp.baselines.direct import Direct
 from weft.families.warp.config import Config
 from weft.families.warp.figures import film
 from weft.families.warp.model import Model, WarpModel
@@ -25,7 +25,7 @@ DIGITS = {"dataset": "digits", "downsample_factor": 2, "train_size": 40, "test_s
 SPRINGS = {"dataset": "msd", "sequence_length": 16, "train_size": 20, "test_size": 6}
 SMALL = {"mlp_hidden_size": 4, "mlp_depth": 1, "batch_size": 4, "steps": 4, "grounding_length": 5}
 QUERY = {"read": "query", "transition": "modal", "transition_modes": 6, "input_init_std": 0.5}
-KINDS = ("wsm", "gru", "lstm", "linear", "ssm", "mlp")
+KINDS = ("wsm", "gru", "lstm", "linear", "ssm", "mlp", "dlinear")
 
 
 def task(**values: Any) -> WarpTask:
@@ -71,6 +71,23 @@ def test_every_place_is_asked_of_the_weights_after_the_context() -> None:
         raw = torch.stack([layer.root(loop.theta[0], z.expand(4, -1)) for z in tau], 1)
     assert tau.shape == (16, 3 + 8)
     torch.testing.assert_close(got, model.rnn.head(raw))
+
+
+@pytest.mark.parametrize("period", [1, 2, 5])
+def test_what_is_told_is_relative_to_what_recurs_in_the_context(period: int) -> None:
+    made = task(relative_period=period)
+    model, x = built(made), torch.randn(4, 16, 1)
+    usual = torch.stack(
+        [x[:, [k for k in range(5 % period, 5) if (k - phase) % period == 0]].mean(1)
+         for phase in range(period)], 1,
+    )[:, torch.arange(16) % period]  # fmt: skip
+    with torch.no_grad():
+        got = infer(made.config, made.spec(), model, {"x": x}, 5).mean
+        theta = model((x - usual)[:, :5], last=True).theta
+        wanted = model.query(theta, torch.arange(16)).mean + usual
+        torch.testing.assert_close(got, wanted)
+        own = infer(made.config, made.spec(), model, {"x": x}, torch.tensor([5, 5, 5, 5])).mean
+    torch.testing.assert_close(own, wanted)
 
 
 def test_contexts_of_their_own_are_those_of_equal_contexts() -> None:
@@ -181,7 +198,7 @@ def test_a_rival_has_as_many_parameters(kind: str) -> None:
 
 def test_a_perceptron_refuses_what_it_was_not_made_for() -> None:
     model = built(task(model_type="mlp"))
-    assert isinstance(model, Perceptron)
+    assert isinstance(model, Direct)
     with pytest.raises(DataError, match="made for 5 steps"):
         model(torch.randn(2, 6, 1), last=True)
     with pytest.raises(DataError, match="takes nothing beside"):
@@ -199,6 +216,9 @@ def test_a_perceptron_refuses_what_it_was_not_made_for() -> None:
         ({"stochastic": True, "loss": "nll"}, "needs a reconstruction that feeds back"),
         ({"read": "steps", "model_type": "mlp"}, "has no steps"),
         ({"read": "steps", "train_strategy": "grounded", "traj_train_prop": 0.5}, "counts steps"),
+        ({"read": "steps", "relative_period": 2}, "only a query waits for"),
+        ({"relative_period": 6}, "longer than the context"),
+        ({"model_type": "dlinear", "conv_embedding": [2, 3, 1]}, "has no `conv_embedding`"),
         ({"coordinate_waves": 2}, "coordinates that the root does not see"),
         ({"transition_init": "identity"}, "cannot be the identity"),
         ({"weights_lim": 0.5}, "clips none"),

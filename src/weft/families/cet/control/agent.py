@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 
 from weft.families.cet.control.worlds import Worlds
@@ -48,8 +47,7 @@ def network(observed: int, hidden_dim: int, outputs: int, scale: float) -> nn.Se
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     for number, (before, after, gain) in enumerate(sizes, start=1):
         layer = nn.Linear(before, after)
-        if layer.weight.device != torch.device("meta"):
-            nn.init.orthogonal_(layer.weight, gain)
+        nn.init.orthogonal_(layer.weight, gain)
         nn.init.zeros_(layer.bias)
         parts[f"w{number}"] = layer
         if number < len(sizes):

@@ -202,17 +202,16 @@ class Mlps(Stack):
             error: behind the ReLU, (K, m, O).
             delta: before it.
         """
-        rule = late.rule
-        arrives = delta * late.arrival[:, :, None]
-        total = arrives.sum(1, keepdim=True)
+        rule, matrix = late.rule, late.matrix
+        total = late.arrival[:, None] @ delta
         stored = torch.where(late.exact, x, rule.stored(x)) if _cuts(rule) else x
-        if hidden is None or rule.gate == "error":
-            post = late.matrix.mT @ delta
-        else:
-            post = _opened(late.matrix.mT @ (delta if rule.gate == "both" else error), hidden)
         if rule.sparse is not None:
-            enters = error.square().sum(-1, keepdim=True) > rule.sparse
-            post = post * (enters | late.exact)
+            enters = torch.linalg.vector_norm(error, dim=-1).square() > rule.sparse
+            matrix = matrix * (enters[:, None] | late.exact)
+        if hidden is None or rule.gate == "error":
+            post = matrix.mT @ delta
+        else:
+            post = _opened(matrix.mT @ (delta if rule.gate == "both" else error), hidden)
         pre, traces, mean = stored, post, None
         if late.centred is not None:
             mean = self._mean(name, stored, late.centred)
@@ -227,7 +226,7 @@ class Mlps(Stack):
         )
         if mean is not None and late.centred is not None:
             update_mean = update_mean + (total * late.centred).mT @ mean
-        true, true_mean = arrives.mT @ x, total.mT @ mean_x
+        true, true_mean = (delta * late.arrival[:, :, None]).mT @ x, total.mT @ mean_x
         products = [
             (left * right).sum((1, 2))
             for u, v in ((gradient, true), (gradient - update_mean, true - true_mean))

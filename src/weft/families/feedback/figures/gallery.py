@@ -30,11 +30,12 @@ def stories(
     count: int,
 ) -> list[Story]:
     """The first `count` held-out chunks, begun as they begin and ended by model and base."""
-    tokens = next(chunks(source, count, count))["tokens"].to(model.base.table.device)
-    text = tokens != tokenizer.vocabulary.pad_id
-    lengths = text.sum(1, keepdim=True)
-    given = (lengths * config.diffusion.context).floor()
-    masked = text & (torch.arange(tokens.shape[1], device=tokens.device) >= given)
+    device = model.base.table.device
+    batch = {name: value.to(device) for name, value in next(chunks(source, count, count)).items()}
+    tokens, text = batch["tokens"], batch["tokens"] != tokenizer.vocabulary.pad_id
+    begun = (text.sum(1, keepdim=True) * config.diffusion.context).floor()
+    later = torch.arange(tokens.shape[1], device=device) >= begun
+    masked = text & ~batch["given"] if "given" in batch else text & later
     forms = {"adapted": True} | ({"base": False} if config.stage != "feedforward" else {})
     endings = {
         form: complete(

@@ -105,7 +105,7 @@ class Reader(nn.Module):
         *before, last = (norm(state) for state in seen.stream)
         parts.append(linear(last, self.last))
         if self.error is not None:
-            parts.append(linear(_scaled(seen.error[-1]), self.error))
+            parts.append(linear(_scaled(seen.error[-1], seen.rows), self.error))
         maps = list(self.maps) * (len(before) // len(self.maps))
         added = [linear(state, each) for state, each in zip(before, maps, strict=True)]
         return dropout(sum(parts[1:], parts[0]), self.p, self.training), added
@@ -286,16 +286,17 @@ class AssocGenerator(Generator):
             + behind_it * F.pad(values, (0, 0, -1, 1))
         )
         if error is not None and self.errors is not None:
-            values = values + linear(_scaled(error), self.errors[layer])
+            values = values + linear(_scaled(error, rows), self.errors[layer])
         codes = linear(before, keys.flatten(0, 1)) * rows.share(before)[:, :, None]
         codes, values = codes.unflatten(-1, (matrices, rank)), values.unflatten(-1, (matrices, -1))
         up = torch.einsum("btmr,btmc->bmrc", codes, values)
         return torch.stack((keys.expand(len(up), -1, -1, -1), up), 2).flatten(1, 3)
 
 
-def _scaled(error: Tensor) -> Tensor:
+def _scaled(error: Tensor, rows: Rows) -> Tensor:
     """Errors of a text (B, T, C) over their root mean square, whatever their unit."""
-    return error * error.square().mean((1, 2), keepdim=True).add(1e-12).rsqrt()
+    square = (error.square().mean(2) * rows.share(error)).sum(1)
+    return error * square.add(1e-12).rsqrt()[:, None, None]
 
 
 def build_generator(config: Config, size: Size, matrices: int) -> Generator:

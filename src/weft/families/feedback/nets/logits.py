@@ -22,7 +22,12 @@ class _Parts(NamedTuple):
 
 
 def cross_entropy(
-    hidden: Tensor, table: Tensor, targets: Tensor, weight: Tensor, chunk: int | None
+    hidden: Tensor,
+    table: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    chunk: int | None,
+    used: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """sum_i w_i CE_i with logits = hidden table^T, and the CE_i.
 
@@ -36,11 +41,13 @@ def cross_entropy(
         targets: int64 (N,).
         weight: w, constants, (N,).
         chunk: positions whose logits exist at once; None: all.
+        used: ids that can be meant, the first; the others have no share. None: all V.
     Returns: the sum, a differentiable scalar, and CE in nats, constants, (N,); in float32 or wider.
     """
     if not torch.is_grad_enabled():
         hidden, table = hidden.detach(), table.detach()
-    total, nats = _WeightedSum.apply(hidden, table, targets, weight, chunk or max(1, len(hidden)))
+    chunk = chunk or max(1, len(hidden))
+    total, nats = _WeightedSum.apply(hidden, table, targets, weight, chunk, used)
     return total, nats
 
 
@@ -49,9 +56,15 @@ class _WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, table: Tensor, targets: Tensor, weight: Tensor, chunk: int
+        ctx: Any,
+        hidden: Tensor,
+        table: Tensor,
+        targets: Tensor,
+        weight: Tensor,
+        chunk: int,
+        used: int | None,
     ) -> tuple[Tensor, Tensor]:
-        parts = _walk(hidden, table, targets, weight, chunk, ctx.needs_input_grad[:2])
+        parts = _walk(hidden, table, targets, weight, chunk, used, ctx.needs_input_grad[:2])
         ctx.save_for_backward(parts.grad_hidden, parts.grad_table)
         ctx.mark_non_differentiable(parts.nats)
         return (parts.nats * weight).sum(), parts.nats
@@ -66,6 +79,7 @@ class _WeightedSum(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
@@ -75,6 +89,7 @@ def _walk(
     targets: Tensor,
     weight: Tensor,
     chunk: int,
+    used: int | None,
     wanted: tuple[bool, bool],
 ) -> _Parts:
     """Chunk by chunk: logits, softmax, and from it the gradients that are `wanted`."""
@@ -89,6 +104,9 @@ def _walk(
         h = hidden[part] if low is None else hidden[part].to(low)
         chosen = targets[part, None]
         logits = product(h, vectors).to(wide)
+        if used is not None:
+            # Not cut off: a number of columns that is no multiple of 8 is slow on many devices.
+            logits[:, used:] = -torch.inf
         of_target = logits.gather(1, chosen)
         top = logits.amax(1, keepdim=True)
         share = logits.sub_(top).exp_()

@@ -35,6 +35,18 @@ class Noised:
     text: Tensor
 
 
+def learnt(batch: Batch, pad_id: int | None) -> Tensor:
+    """The positions that are noised and learnt, bool (B, T).
+
+    Args:
+        batch: `tokens` (B, T), and `given` (B, T) where a part of them is read alone.
+        pad_id: the id that is no text; None where padding is text.
+    """
+    tokens, given = batch["tokens"], batch.get("given")
+    text = torch.ones_like(tokens, dtype=torch.bool) if pad_id is None else tokens != pad_id
+    return text if given is None else text & ~given
+
+
 def mask_probability(t: Tensor, eps: float) -> Tensor:
     """p = (1 - eps) t + eps, in [eps, 1], for times t in [0, 1]."""
     return (1 - eps) * t + eps
@@ -108,7 +120,7 @@ def apply_mask(clean: Tensor, text: Tensor, draws: Tensor, p: Tensor, mask_id: i
     return Noised(clean.masked_fill(masked, mask_id), clean, masked, weight, text)
 
 
-def noise(
+def masked_noise(
     batch: Batch,
     text: Tensor,
     mask_id: int,
@@ -174,7 +186,7 @@ def cut(batch: Batch, length: int, pad_id: int) -> Batch:
     if "position" not in batch:
         return {name: tensor[:, :length] for name, tensor in batch.items()}
     gone = batch["position"] >= length
-    fill = {"tokens": pad_id, "document": -1, "position": 0}
+    fill = {"tokens": pad_id, "document": -1, "position": 0, "given": 0}
     return {name: tensor.masked_fill(gone, fill[name]) for name, tensor in batch.items()}
 
 

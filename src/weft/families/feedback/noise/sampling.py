@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from weft.nn.precision import widened
+
 #: (tokens (B, T), masked (B, T)) -> logits at the masked positions, (N, V)
 Predict = Callable[[Tensor, Tensor], Tensor]
 
@@ -79,10 +81,10 @@ def unmask(
         for step in range(steps):
             if not open_.any():
                 break
-            logits = predict(tokens, open_).float().masked_fill(~allowed, -torch.inf)
+            logits = widened(predict(tokens, open_)).masked_fill(~allowed, -torch.inf)
             guess = _choose(logits, way, generator)
-            confidence = torch.full(open_.shape, -torch.inf, device=tokens.device)
-            confidence[open_] = _confidence(logits, guess, way, generator)
+            sure = _confidence(logits, guess, way, generator)
+            confidence = sure.new_full(open_.shape, -torch.inf).masked_scatter(open_, sure)
             left = [still_masked(step, steps, count) for count in at_first]
             shown = _ranked(open_, way).sum(1) - torch.tensor(left, device=tokens.device)
             order = _ranked(confidence, way).argsort(dim=1, descending=True, stable=True)

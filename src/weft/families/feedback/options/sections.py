@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,9 +12,14 @@ from weft.config.paths import MayBePath
 from weft.config.section import KindConfig, Section
 from weft.config.sections import DataConfig, EvalConfig
 
-Tokenizer = Literal["bytes", "bpe", "gpt2"]
+Tokenizer = Literal["bytes", "bpe", "gpt2", "json"]
 Batching = Literal["packed", "buckets", "padded"]
-RULES = ("rules-dictionary", "rules-permutation", "rules-substitution")
+RULES = tuple(
+    f"{sort}-{kind}"
+    for sort in ("rules", "known")
+    for kind in ("dictionary", "permutation", "substitution")
+)
+"""Generated documents: each with a hidden rule of its own, or all with one."""
 NAMES = ("text", "gsm8k", "wikitext", *RULES)
 """Data sets that weft knows; any other is the path of a file."""
 TENTH = 0.1
@@ -30,9 +36,9 @@ class FeedbackData(DataConfig):
     dataset: Annotated[str, MayBePath(_is_file)] = Field(
         "text",
         min_length=1,
-        description="text (ships with weft), gsm8k, wikitext, rules-dictionary, rules-permutation, "
-        "rules-substitution (generated: a hidden rule for each document), or the path of a UTF-8 "
-        "text file.",
+        description="text (ships with weft), gsm8k, wikitext, the path of a text file in UTF-8, or "
+        "generated: rules-dictionary, rules-permutation, rules-substitution (a hidden rule for "
+        "each document), known-dictionary, … (one for all).",
     )
     held_out: float | None = Field(
         None,
@@ -42,21 +48,44 @@ class FeedbackData(DataConfig):
         "as held out is then the test set. Unset: the published validation text (of gsm8k the test "
         "problems, as in the original), or a tenth where there is none.",
     )
+    form: Literal["auto", "jsonl", "lines", "paragraphs", "whole"] = Field(
+        "auto",
+        description="Documents in a file of your own: a JSON object a line; a line each; between "
+        "blank lines; whole: one long text, cut at ends of lines; auto: jsonl for .jsonl and "
+        ".ndjson, else paragraphs.",
+    )
+    field: str | None = Field(
+        None,
+        description="Text of a JSON object that is the document; if unset `text`, or `question` "
+        "and `answer`.",
+    )
+    longest: int = Field(
+        4096, ge=1, description="Most characters of a document that `form` whole cuts."
+    )
+    val_file: Annotated[str, MayBePath()] | None = Field(
+        None,
+        description="File of the same form to validate on, where `dataset` is a file of your own.",
+    )
     mixed_with: tuple[Annotated[str, MayBePath(_is_file)], ...] = Field(
         (),
         description="Data sets whose training documents join those of `dataset`; held-out text is "
         "that of `dataset` alone.",
     )
+    mixed_documents: int | None = Field(
+        None, ge=1, description="Training documents of each of those, the first; all if unset."
+    )
     documents: int | None = Field(
-        None, ge=1, description="Training documents of each data set, the first; all if unset."
+        None, ge=1, description="Training documents of `dataset`, the first; all if unset."
     )
     tokenizer: Tokenizer = Field(
         "bytes",
-        description="bytes; bpe, trained here on the training text; gpt2, from its rank file.",
+        description="bytes; bpe, trained here on the training text; gpt2, from its rank file; "
+        "json, from a Hugging Face tokenizer.json.",
     )
     tokenizer_file: Annotated[str, MayBePath()] | None = Field(
         None,
-        description="Rank file of gpt2 (gpt2.tiktoken); looked for in the data folders if unset.",
+        description="The tokenizer.json of json; or the rank file of gpt2 (gpt2.tiktoken), looked "
+        "for in the data folders if unset.",
     )
     vocab_size: int = Field(
         4096,
@@ -72,6 +101,12 @@ class FeedbackData(DataConfig):
         (),
         description="Data sets whose training text defines bpe or the restricted vocabulary; "
         "`dataset` alone if empty. A run and its base need the same.",
+    )
+    prompt_end: str | None = Field(
+        None,
+        min_length=1,
+        description="Words that end the part of a document that is read, but neither noised nor "
+        "learnt nor scored; a document without them is learnt whole. Everything is if unset.",
     )
     block_size: int = Field(
         512, ge=2, description="Most tokens of a chunk, and the length of a packed row."
@@ -95,6 +130,8 @@ class FeedbackData(DataConfig):
         """What the ids of tokens depend on, beside the text of named data sets."""
         learnt = self.tokenizer == "bpe"
         words = [self.tokenizer] + [str(self.vocab_size)] * learnt
+        if self.tokenizer == "json":
+            words.append(Path(self.tokenizer_file or "").name)
         if learnt or self.restrict_vocab:
             corpora = sorted(self.tokenizer_corpora or (self.dataset,))
             words += ["restricted to" if self.restrict_vocab else "learnt from", *corpora]
@@ -118,6 +155,12 @@ class ModelConfig(Section):
     )
     max_seq_length: int = Field(
         4096, ge=2, description="Most positions of a row, those of weight tokens included."
+    )
+    unused_ids: Literal["auto", "masked", "published"] = Field(
+        "auto",
+        description="Ids that no text has ([MASK], [PAD], what fills the table up) in the softmax: "
+        "masked: none; published: all, as in the original; auto: masked, or published where "
+        "padding is text and in mode compat.",
     )
     head_chunk: int | None = Field(
         4096,

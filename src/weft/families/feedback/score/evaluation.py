@@ -14,7 +14,7 @@ from weft.data.source import Batch, Source
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel
 from weft.families.feedback.nets.rows import Rows
-from weft.families.feedback.noise.process import fixed_noise
+from weft.families.feedback.noise.process import fixed_noise, learnt
 from weft.families.feedback.objective import entropy, ratio
 from weft.families.feedback.score.lineage import origin_of
 from weft.families.feedback.score.tally import Tally, guess
@@ -110,9 +110,9 @@ def score(model: LanguageModel, source: Source, config: Config, vocabulary: Voca
     first = 0
     for batch in chunks(source, config.eval.batch_size, config.eval.chunks):
         tokens = batch["tokens"].to(model.base.table.device)
-        real = tokens != vocabulary.pad_id
-        text = torch.ones_like(real) if config.data.pad_is_text else real
+        batch = {name: tensor.to(tokens.device) for name, tensor in batch.items()}
         pad = None if config.data.pad_is_text else vocabulary.pad_id
+        real, text = learnt(batch, vocabulary.pad_id), learnt(batch, pad)
         for level, noised in enumerate(
             fixed_noise(
                 tokens,
@@ -126,7 +126,7 @@ def score(model: LanguageModel, source: Source, config: Config, vocabulary: Voca
             rows = Rows.of(noised.tokens, pad)
             targets = noised.clean[noised.masked]
             for form, read, table in readings(model, noised.tokens, rows, forms):
-                nats, hits = guess(read[noised.masked], table, targets)
+                nats, hits = guess(read[noised.masked], table[: model.used], targets)
                 scores.tallies[form].add(level, noised, real, nats, hits)
         counts.append(real.sum(1))
         seen += torch.bincount(tokens[real], minlength=len(seen))

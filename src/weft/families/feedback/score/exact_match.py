@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from weft.families.feedback.sets.tokenizer import reach
+
 PROMPT_END = "\nAnswer:"
 _NEXT_PROBLEM = re.compile(r"\s*\n\s*Question:")
 _FINAL = re.compile(r"####([^\n]*)")
@@ -57,16 +59,9 @@ def prompt_length(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) ->
         decode: text of tokens.
     """
     text = decode(ids)
-    if not text.startswith("Question:") or PROMPT_END not in text or final_number(text) is None:
+    if not text.startswith("Question:") or final_number(text) is None:
         return None
-    low, high = 1, len(ids)
-    while low < high:
-        middle = (low + high) // 2
-        if PROMPT_END in decode(ids[:middle]):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    return reach(ids, decode, PROMPT_END)
 
 
 def _number(line: str) -> Fraction | None:

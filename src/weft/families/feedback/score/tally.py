@@ -20,7 +20,7 @@ def guess(read: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
 
     Args:
         read: what the head reads, (N, C).
-        table: the head, (V, C).
+        table: the head, (V, C), or its rows of ids that can be meant.
         targets: int64 (N,).
     Returns: float32 or wider (N,), and bool (N,).
     """

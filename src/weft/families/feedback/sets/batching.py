@@ -21,7 +21,8 @@ _NONE = -1
 
 @dataclass(frozen=True)
 class ChunkSource:
-    """One chunk a row: batches have "tokens", int64 (B, T), with [PAD] at the end of rows.
+    """One chunk a row: batches have "tokens", int64 (B, T), with [PAD] at the end of rows, and
+    "given", bool (B, T), where some of them are not to be learnt.
 
     Args:
         chunks: what rows are made of.
@@ -63,14 +64,14 @@ class ChunkSource:
     def take(self, indices: Tensor, generator: torch.Generator) -> Batch:
         """The rows that an index of the plan, or a part of it, stands for."""
         width = min(indices.shape[1] * self.bucket_width, self.chunks.block_size)
-        return {"tokens": self.chunks.rows(indices[:, 0], width)}
+        return self.chunks.rows(indices[:, 0], width)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All chunks in order, one a row, each batch as wide as its longest."""
         chunks = self.chunks
         for numbers in torch.split(torch.arange(len(self)), size):
             width = int(chunks.sizes[numbers].amax())
-            yield {"tokens": chunks.rows(numbers.to(chunks.tokens.device), width)}
+            yield chunks.rows(numbers.to(chunks.tokens.device), width)
 
     def to(self, device: torch.device) -> Self:
         """The same source with its tokens on `device`."""
@@ -132,7 +133,7 @@ class PackedSource(ChunkSource):
         position = (place - (end - length).gather(1, document)).masked_fill(~inside, 0)
         start = chunks.start[number].gather(1, document)
         return {
-            "tokens": chunks.at(start + position, inside),
+            **chunks.at(start + position, inside),
             "document": document.masked_fill(~inside, _NONE),
             "position": position,
         }

@@ -138,6 +138,26 @@ def engine(pieces: Sequence[bytes], merges: Iterable[Merge]) -> Any:
     return _by_words(library, model)
 
 
+def read_json(path: Path) -> Any:
+    """The `tokenizers.Tokenizer` of a tokenizer.json.
+
+    Raises:
+        DataError: the file is none.
+        MissingExtra: `tokenizers` is not installed.
+    """
+    library = _library()
+    try:
+        return library.Tokenizer.from_file(str(path))
+    # The library raises bare exceptions.
+    except Exception as error:
+        raise DataError(
+            "the tokenizer cannot be read",
+            where=str(path),
+            expected="a tokenizer.json as Hugging Face's `tokenizers` writes it",
+            hint=f"found: {error}",
+        ) from error
+
+
 def _characters() -> list[str]:
     """GPT-2's printable character for each byte: itself, or one from U+0100 on."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weft.data.cache import Arrays, cached, checksum
+from weft.data.source import Batch
 from weft.families.feedback.sets.corpus import Corpus
-from weft.families.feedback.sets.tokenizer import Tokenizer
+from weft.families.feedback.sets.tokenizer import Tokenizer, reach
 
 
 @dataclass(frozen=True)
@@ -24,23 +25,36 @@ class Documents:
     Attributes:
         tokens: int32 (N,).
         lengths: tokens of each document, int64 (D,).
+        given: how many of them, the first, are not to be learnt, int64 (D,); None: none.
     """
 
     tokens: NDArray[np.int32]
     lengths: NDArray[np.int64]
+    given: NDArray[np.int64] | None = None
 
     @staticmethod
     def joined(parts: Sequence[Documents]) -> Documents:
         """The documents of all parts, one part after another."""
+        given = [part.given for part in parts if part.given is not None]
         return Documents(
             np.concatenate([part.tokens for part in parts]),
             np.concatenate([part.lengths for part in parts]),
+            np.concatenate(given) if len(given) == len(parts) else None,
         )
 
     def first(self, count: int | None) -> Documents:
         """The first `count` documents; all of them if None, or if there are no more."""
         lengths = self.lengths[:count]
-        return Documents(self.tokens[: lengths.sum()], lengths)
+        given = None if self.given is None else self.given[:count]
+        return Documents(self.tokens[: lengths.sum()], lengths, given)
+
+    def is_given(self) -> Tensor | None:
+        """Which tokens are not to be learnt, bool (N,); None: none."""
+        if self.given is None:
+            return None
+        begin = self.lengths.cumsum() - self.lengths
+        place = np.arange(len(self.tokens)) - np.repeat(begin, self.lengths)
+        return torch.from_numpy(place < np.repeat(self.given, self.lengths))
 
     def chunk_lengths(self, block_size: int) -> NDArray[np.int64]:
         """Tokens of each chunk (M,): `block_size` but for the last of a document."""
@@ -50,9 +64,15 @@ class Documents:
         return chunks
 
 
-def tokenised(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Documents:
+def tokenised(
+    corpus: Corpus, split: str, tokenizer: Tokenizer, prompt_end: str | None = None
+) -> Documents:
     """The documents of a split as tokens, from the cache if they have been there before.
 
+    Args:
+        corpus, split, tokenizer: whose text, which part of it, and how it is cut.
+        prompt_end: words that end the part of a document that is not to be learnt; a document
+            without them is learnt whole.
     Raises:
         DataError: a file is missing, damaged or cannot be read.
         MissingExtra: the text was not tokenised before, and `tokenizers` is not installed.
@@ -72,7 +92,18 @@ def tokenised(corpus: Corpus, split: str, tokenizer: Tokenizer) -> Documents:
 
     key = checksum("tokens", corpus.keys[split], tokenizer.key)
     kept = cached("tokens", key[:32], make)
-    return Documents(kept["tokens"].astype(np.int32), kept["lengths"])
+    found = Documents(kept["tokens"].astype(np.int32), kept["lengths"])
+    if prompt_end is None:
+        return found
+
+    def reaches() -> Arrays:
+        ends = found.lengths.cumsum()
+        documents = np.split(found.tokens, ends[:-1])
+        lengths = [reach(ids.tolist(), tokenizer.decode, prompt_end) or 0 for ids in documents]
+        return {"given": np.array(lengths, np.int64)}
+
+    given = cached("prompts", checksum(key, prompt_end)[:32], reaches)["given"]
+    return replace(found, given=given)
 
 
 @dataclass(frozen=True)
@@ -85,6 +116,7 @@ class Chunks:
         sizes: `length` on the CPU, where batches are planned.
         block_size: most tokens a chunk may have.
         pad_id: what fills rows up.
+        given: which tokens are not to be learnt, bool (N,); None: none.
     """
 
     tokens: Tensor
@@ -93,13 +125,16 @@ class Chunks:
     sizes: Tensor
     block_size: int
     pad_id: int
+    given: Tensor | None = None
 
     @staticmethod
     def of(documents: Documents, block_size: int, pad_id: int) -> Chunks:
         """The documents cut into chunks, on the CPU."""
         length = torch.from_numpy(documents.chunk_lengths(block_size))
         start = length.cumsum(0) - length
-        return Chunks(torch.from_numpy(documents.tokens), start, length, length, block_size, pad_id)
+        tokens = torch.from_numpy(documents.tokens)
+        given = documents.is_given()
+        return Chunks(tokens, start, length, length, block_size, pad_id, given)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -111,20 +146,26 @@ class Chunks:
             tokens=self.tokens.to(device),
             start=self.start.to(device),
             length=self.length.to(device),
+            given=None if self.given is None else self.given.to(device),
         )
 
-    def rows(self, numbers: Tensor, width: int) -> Tensor:
+    def rows(self, numbers: Tensor, width: int) -> Batch:
         """One chunk a row, filled up with [PAD].
 
         Args:
             numbers: of the chunks, int64 (B,).
             width: T, at least the longest chunk's tokens.
-        Returns: tokens, int64 (B, T).
+        Returns: as `at`, (B, T).
         """
         position = torch.arange(width, device=self.tokens.device)
         return self.at(self.start[numbers, None] + position, position < self.length[numbers, None])
 
-    def at(self, places: Tensor, inside: Tensor) -> Tensor:
-        """The tokens at `places` where `inside`, else [PAD]; int64, the shape of both."""
-        found = self.tokens[places.clamp(max=len(self.tokens) - 1)].long()
-        return found.masked_fill(~inside, self.pad_id)
+    def at(self, places: Tensor, inside: Tensor) -> Batch:
+        """The tokens at `places` where `inside`, else [PAD].
+
+        Returns: `tokens`, int64, and where some are not to be learnt `given`, bool; the shape of
+            both arguments.
+        """
+        places = places.clamp(max=len(self.tokens) - 1)
+        found = {"tokens": self.tokens[places].long().masked_fill(~inside, self.pad_id)}
+        return found if self.given is None else {**found, "given": self.given[places] & inside}

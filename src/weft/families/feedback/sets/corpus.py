@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from weft.config.explain import suggest
 from weft.data import fetch
 from weft.data.cache import checksum
 from weft.data.catalog.sets import find
-from weft.data.content import one_ending, read_text
+from weft.data.content import read_text
 from weft.data.gate import keep_promise
 from weft.data.own import own_file
-from weft.data.records import Fields, parse
 from weft.data.used import checksum_of
 from weft.errors import DataError
 from weft.families.feedback.options.sections import TENTH, FeedbackData
 from weft.families.feedback.sets import rules
-
-_JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$")
-_PROBLEM: Fields = {"question": str, "answer": str}
-_BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)*\n")
+from weft.families.feedback.sets.documents import (
+    JSON_LINES,
+    bare_lines,
+    lines,
+    objects,
+    paragraphs,
+    pieces,
+    problems,
+)
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,7 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
         drawn = {split: checksum(words) for split, words in rules.keys(name).items()}
         return Corpus(drawn, lambda split: rules.documents(name, split))
     if name not in KNOWN:
-        expected = f"one of {', '.join(KNOWN)}, or the path of a file: text in UTF-8, or JSON lines"
-        path = own_file(name, root=data.root, expected=expected)
-        digest = checksum_of(path)
-        form = objects if _JSON_LINES.search(path.name) else paragraphs
-        return _held_out(lambda: form(read_text(path), path), digest, data.held_out or TENTH)
+        return _of_files(name, data, whole=whole)
     known = KNOWN[name]
     location = fetch.expect(known.name, root=data.root, download=data.download)
     digests = {s: location.form.splits[file][0].sha256 for s, file in known.files.items()}
@@ -81,9 +80,70 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
         return documents
 
     keys = {split: checksum(name, digest) for split, digest in digests.items()}
+    return _split_up(Corpus(keys, read), digests["train"], data, whole=whole)
+
+
+def _of_files(name: str, data: FeedbackData, *, whole: bool) -> Corpus:
+    """A user's file, and that of `data.val_file` beside `data.dataset`."""
+    names = {"train": name}
+    if data.val_file is not None and name == data.dataset:
+        names["val"] = data.val_file
+    paths = {split: _found(each, data) for split, each in names.items()}
+    digests = {split: checksum_of(path) for split, path in paths.items()}
+    form = (data.form, data.field or "", data.longest if data.form == "whole" else 0)
+    plain = form == ("auto", "", 0)
+
+    def read(split: str) -> list[str]:
+        path = paths[split]
+        return _documents(read_text(path), path, data)
+
+    kept = digests if plain else {s: checksum(digest, *form) for s, digest in digests.items()}
+    keys = {split: checksum("file", digest) for split, digest in kept.items()}
+    return _split_up(Corpus(keys, read), kept["train"], data, whole=whole)
+
+
+def _found(name: str, data: FeedbackData) -> Path:
+    """The user's file of that name.
+
+    Raises:
+        DataError: there is none; a data set may have been meant that is written otherwise.
+    """
+    names = (*KNOWN, *rules.KINDS)
+    expected = f"one of {', '.join(names)}, or the path of a file: text in UTF-8, or JSON lines"
+    try:
+        return own_file(name, root=data.root, expected=expected)
+    except DataError as error:
+        meant = suggest(name.lower(), names, "")
+        error.hint = "\n".join(filter(None, (meant, error.hint)))
+        raise
+
+
+def _documents(text: str, path: Path, data: FeedbackData) -> list[str]:
+    """The documents of a user's file."""
+    form = data.form
+    if form == "auto":
+        form = "jsonl" if data.field or JSON_LINES.search(path.name) else "paragraphs"
+    if form == "jsonl":
+        return objects(text, path, data.field)
+    if form == "lines":
+        return bare_lines(text)
+    return pieces(text, data.longest) if form == "whole" else paragraphs(text, path)
+
+
+def _split_up(corpus: Corpus, digest: str, data: FeedbackData, *, whole: bool) -> Corpus:
+    """The corpus with its own held-out text, or with a share of its training documents held out;
+    what it has of its own is then the test set.
+
+    Args:
+        corpus: with the splits that were published, or that the user gave.
+        digest: of its training documents.
+        data: what share is held out.
+        whole: as for `open_corpus`.
+    """
+    keys, read = corpus.keys, corpus.read
     if "val" in keys and (whole or data.held_out is None):
-        return Corpus(keys, read)
-    own = _held_out(lambda: read("train"), digests["train"], data.held_out or TENTH)
+        return corpus
+    own = _held_out(lambda: read("train"), digest, data.held_out or TENTH)
     if "val" not in keys:
         return own
     last = "test" if "test" in keys else "val"
@@ -91,47 +151,6 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
         {**own.keys, "test": keys[last]},
         lambda split: read(last) if split == "test" else own.read(split),
     )
-
-
-def problems(text: str, path: Path) -> list[str]:
-    """GSM8K: a JSON object a line; its question and answer, each after its label.
-
-    Raises:
-        DataError: a line is no object with texts `question` and `answer`.
-    """
-    return [_problem(values) for values in _each_object(text, path, _PROBLEM)]
-
-
-def objects(text: str, path: Path) -> list[str]:
-    """A user's JSON lines: the `text` of each object, or its `question` and `answer`.
-
-    Raises:
-        DataError: a line is no object with these texts.
-    """
-    form = {"text": str} if '"text"' in text.partition("\n")[0] else _PROBLEM
-    found = _each_object(text, path, form)
-    return [values["text"] if form is not _PROBLEM else _problem(values) for values in found]
-
-
-def _each_object(text: str, path: Path, fields: Fields) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield parse(line, f"{path}:{number}", fields)
-
-
-def _problem(values: Mapping[str, Any]) -> str:
-    return f"Question: {values['question']}\nAnswer: {values['answer']}"
-
-
-def lines(text: str, path: Path) -> list[str]:
-    """WikiText: every line that is not blank, with its leading space and its newline."""
-    return [f"{line}\n" for line in text.split("\n") if line.strip()]
-
-
-def paragraphs(text: str, path: Path) -> list[str]:
-    """Plain text: what stands between blank lines."""
-    parts = _BLANK_LINES.split(one_ending(text))
-    return [part.strip("\n") for part in parts if part.strip()]
 
 
 KNOWN: Mapping[str, _Known] = {
@@ -150,7 +169,7 @@ def _held_out(read: Callable[[], list[str]], digest: str, share: float) -> Corpu
         if len(documents) < 2:
             raise DataError(
                 f"there are {len(documents)} documents, and one is to be held out",
-                expected="documents with blank lines between them",
+                expected="two or more, as `data.form` says",
             )
         count = min(max(1, round(share * len(documents))), len(documents) - 1)
         held = {(2 * i + 1) * len(documents) // (2 * count) for i in range(count)}

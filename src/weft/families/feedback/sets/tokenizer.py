@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,6 +48,26 @@ class Vocabulary:
     def size(self) -> int:
         """V, rows of the embedding: all ids, rounded up to a multiple of 128."""
         return -(-(self.num_pieces + NUM_SPECIAL) // _ROUND) * _ROUND
+
+
+def reach(ids: Sequence[int], decode: Callable[[Sequence[int]], str], marker: str) -> int | None:
+    """How many tokens reach to the end of the first `marker`; None if the text has none.
+
+    Args:
+        ids: tokens of a text.
+        decode: text of tokens.
+        marker: words.
+    """
+    if marker not in decode(ids):
+        return None
+    low, high = 1, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        if marker in decode(ids[:middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 class Tokenizer(ABC):
@@ -127,6 +147,44 @@ class BpeTokenizer(Tokenizer):
     def _engine(self) -> Any:
         merges = bpe.merges_of(self.pieces) if self.merges is None else self.merges
         return bpe.engine(self.pieces, merges)
+
+
+class JsonTokenizer(Tokenizer):
+    """What a Hugging Face `tokenizer.json` says, whatever its kind.
+
+    Its special tokens are ids like others, and are left out of what is decoded; [MASK], [PAD] and
+    end-of-text are weft's own and follow them.
+
+    Args:
+        engine: the `tokenizers.Tokenizer`.
+        key: checksum of everything its ids depend on.
+    """
+
+    pieces = ()
+
+    def __init__(self, engine: Any, key: str) -> None:
+        self.engine, self.key = engine, key
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Which ids there are; numbers that the file leaves out count too."""
+        return Vocabulary(max(self.engine.get_vocab(with_added_tokens=True).values()) + 1)
+
+    def encode(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text."""
+        encoded = self.engine.encode_batch(list(texts), add_special_tokens=False)
+        return [np.array(one.ids, np.int32) for one in encoded]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`: [MASK] as itself, special ids as nothing."""
+        mask, count = self.vocabulary.mask_id, self.vocabulary.num_pieces
+        parts: list[list[int]] = [[]]
+        for number in map(int, ids):
+            if number == mask:
+                parts.append([])
+            elif number < count:
+                parts[-1].append(number)
+        return "[MASK]".join(self.engine.decode(part, skip_special_tokens=True) for part in parts)
 
 
 class RestrictedTokenizer(Tokenizer):

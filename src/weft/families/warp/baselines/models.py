@@ -22,7 +22,7 @@ from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import Root
 from weft.families.warp.cell.shapes import check_shapes
 from weft.families.warp.cell.span import Span
-from weft.families.warp.cell.time_conv import Embedding, Smoothing
+from weft.families.warp.cell.time_conv import Embedding, Smoothing, finished
 from weft.families.warp.config import Config
 from weft.families.warp.sets.source import SeriesSpec
 
@@ -161,8 +161,7 @@ class Baseline(nn.Module):
         if last and self.smoothing is None:
             features, seen, x = features[:, -1:], seen[:, -1:], x[:, -1:]
         raw = self.decode(features, seen, x)
-        raw = raw if self.smoothing is None else self.smoothing(raw)
-        return self.head(raw), features[:, -1]
+        return finished(raw, self.head, self.smoothing), features[:, -1]
 
     def _fed_back(
         self,
@@ -214,16 +213,16 @@ def build_baseline(config: Config, spec: SeriesSpec, width: int) -> Baseline:
         spec: of the data.
         width: H.
     """
-    assert config.model_type != "wsm" and config.model_type != "mlp"
+    assert config.model_type in ("gru", "lstm", "linear", "ssm")
     embedding = smoothing = None
-    channels = spec.channels
+    channels, original = spec.channels, config.convolutions == "original"
     causal = False
     if config.conv_embedding is not None:
         channels, kernel, flag = config.conv_embedding
         causal = bool(flag)
-        embedding = Embedding(spec.channels, channels, kernel, causal)
+        embedding = Embedding(spec.channels, channels, kernel, causal, original=original)
     if config.output_smoothing:
-        smoothing = Smoothing(causal)
+        smoothing = Smoothing(causal, original=original)
     clock, head = clock_of(config, spec), head_of(config, spec)
     asked = config.read == "query"
     return Baseline(

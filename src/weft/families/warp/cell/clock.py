@@ -58,6 +58,8 @@ class Clock:
             pi / 2, 2 pi / 2, ... n pi / 2 are features, too.
         time_as_channel: whether the difference of time drives the weights; with a picture, the
             differences of (time, x, y) always do.
+        extrapolates: whether a run that feeds back reads the root at 2 c_t - c_{t-1} of the whole
+            vector c of features, as the original does, not at the features of the next position.
     """
 
     length: int
@@ -65,6 +67,7 @@ class Clock:
     picture: tuple[int, int] | None = None
     time_as_channel: bool = False
     waves: int = 0
+    extrapolates: bool = False
 
     def __post_init__(self) -> None:
         if self.encoding is not None and (self.encoding[0] < 2 or self.encoding[0] % 2):
@@ -167,4 +170,7 @@ class Clock:
                 before = -position[1:2] if len(position) > 1 else position[:1] - 1
         previous = torch.cat([before, position[:-1]])
         where = position if drive is None else 2 * position - previous
-        return Ticks(self.read(where), self.channel(position) - self.channel(previous))
+        tau = self.read(where)
+        if drive is not None and self.extrapolates:
+            tau = 2 * self.read(position) - self.read(previous)
+        return Ticks(tau, self.channel(position) - self.channel(previous))

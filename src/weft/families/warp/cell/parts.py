@@ -20,6 +20,8 @@ def rule_of(config: Config, channels: int) -> Rule:
         input_prev_data=config.input_prev_data,
         limit=config.weights_lim,
         second_order=config.use_theta_prev,
+        halves=config.weights_lim_gradient == "half",
+        half=config.weights_lim_products == "bfloat16",
     )
 
 
@@ -41,6 +43,7 @@ def clock_of(config: Config, spec: SeriesSpec) -> Clock:
         picture=spec.canvas if config.include_canonical_coords else None,
         time_as_channel=config.time_as_channel,
         waves=config.coordinate_waves,
+        extrapolates=config.encoding_ahead == "vector",
     )
 
 

@@ -13,7 +13,6 @@ from weft.families.warp.cell.clock import Ticks
 from weft.families.warp.cell.drive import valid_steps
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Head
-from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.span import Span
 from weft.families.warp.forms.adjoint import Course, mix
 from weft.families.warp.forms.decode import decoder
@@ -37,11 +36,6 @@ class Rolled(NamedTuple):
 
     out: Tensor
     theta: Tensor
-
-
-def allows_history(rule: Rule, length: Tensor | None = None) -> bool:
-    """Whether the weights are linear in the drives, with one kernel for all sequences."""
-    return rule.limit is None and length is None
 
 
 def rollout(
@@ -75,11 +69,13 @@ def rollout(
         length: steps of each right-aligned sequence, (N,); the padding repeats the first datum.
         carry: what the run goes on from; None for the layer's own start.
         back: the predictions that the first step is fed; x_0 if None.
-        form: `history` (F3; sequences with equal x_0 share their start) if `allows_history`, or
+        form: `history` (F3; sequences with equal x_0 share their start) if all have T steps, or
             `sequential` (F4), which needs a root of its own weights, not a `Span`.
         doublings: of the kernel of `history`, see `lag_kernel`.
+    Raises:
+        Bound: in `history`, at the first step at which the clip would hold a weight back.
     """
-    assert form == "sequential" or allows_history(layer.rule, length)
+    assert form == "sequential" or length is None
     dtype = layer.B.dtype
     with full_precision(x.device):
         x = x.to(dtype)
@@ -119,13 +115,18 @@ def rollout(
             if x.is_meta:
                 raw, theta = history_at_once(course, inner, *reached, len(x))
             else:
-                raw, theta = run_history(course, *reached, group, known, opening, outputs)
+                raw, theta = run_history(
+                    course, *reached, group, known, opening, outputs, layer.rule.limit
+                )
             if isinstance(root, Span):
                 theta = _last_state(course, kernel, path, group, known, opening, raw)
         else:
             theta_0 = layer.start(first, noise) if carry is None else carry.theta
             theta_0 = theta_0.expand(len(x), -1).contiguous()
-            motion = Motion(layer.transition, layer.rule.limit, layer.rule.second_order, begun)
+            rule = layer.rule
+            motion = Motion(
+                layer.transition, rule.limit, rule.second_order, begun, rule.halves, rule.half
+            )
             if begun is not None:
                 # Whatever its place in the batch, a sequence starts with the clock's first row.
                 opens = begun & ~torch.cat([torch.zeros_like(begun[:1]), begun[:-1]])

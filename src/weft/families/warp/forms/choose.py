@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from weft.families.warp.cell.outputs import Head
 from weft.families.warp.forms.autoregressive import Rolled, count_starts, rollout
 from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.estimate import Estimate, estimates
+from weft.families.warp.forms.history import Bound
 from weft.families.warp.forms.lagged import by_history
 from weft.families.warp.forms.last_state import by_chunks, by_lags
 from weft.families.warp.forms.reading import read
@@ -144,12 +147,38 @@ def fed_back(
         starts=count_starts(layer, x[:, 0], noise, carry),
         ragged=length is not None,
     )
-    plan = choose(problem, Machine.of(x.device), form)
-    return rollout(
-        layer, head, x, force, ticks,
+    machine = Machine.of(x.device)
+    run = partial(
+        rollout, layer, head, x, force, ticks,
         sample=sample, noise=noise, length=length, carry=carry, back=back,
-        form="history" if plan.form == "history" else "sequential", doublings=plan.doublings,
     )  # fmt: skip
+    if form == "auto" and _may_never_clip(layer, problem, x):
+        plan = choose(replace(problem, clipped=False), machine)
+        if plan.form == "history":
+            with suppress(Bound):
+                return run(form="history", doublings=plan.doublings)
+    plan = choose(problem, machine, form)
+    return run(form="history" if plan.form == "history" else "sequential", doublings=plan.doublings)
+
+
+def _may_never_clip(layer: Layer, problem: Problem, x: Tensor) -> bool:
+    """Whether to try what is exact only if the clip holds no weight back at any step.
+
+    On a GPU, where asking at each step would stall, and for a state that is not the weights, no;
+    nor where the weights that are learnt meet the bound at once.
+    """
+    limit = layer.rule.limit
+    if (
+        limit is None
+        or layer.rule.halves
+        or problem.span
+        or x.device.type != "cpu"
+        or not layer.initial.shared
+    ):
+        return False
+    with torch.no_grad():
+        first = layer.transition(layer.start(x[:, 0]))
+        return bool(first.abs().max() <= limit)
 
 
 def _last_weights(
@@ -163,7 +192,8 @@ def _last_weights(
             return by_factors(A.factors, B, theta_0, drive, None, valid, second_order=second)[1]
         return step_by_step(
             A, B, theta_0, drive, None, valid,
-            limit=layer.rule.limit, second_order=second, chunk=plan.chunk,
+            limit=layer.rule.limit, halves=layer.rule.halves, second_order=second,
+            chunk=plan.chunk,
         )[1]  # fmt: skip
     compute = by_lags if plan.form == "last_state" else by_chunks
     if not second:
@@ -191,8 +221,9 @@ def _all_outputs(
     out: Tensor | None
     if plan.form == "sequential":
         out, theta = step_by_step(
-            A, B, theta_0, drive, reader, valid, limit=layer.rule.limit, second_order=second
-        )
+            A, B, theta_0, drive, reader, valid,
+            limit=layer.rule.limit, halves=layer.rule.halves, second_order=second,
+        )  # fmt: skip
     elif A.factors is not None:
         out, theta = by_factors(A.factors, B, theta_0, drive, reader, valid, second_order=second)
     else:

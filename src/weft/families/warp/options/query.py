@@ -25,6 +25,12 @@ class ReadingOptions(TransitionOptions):
         description="Sines and cosines of each pixel coordinate that the root sees, of the "
         "frequencies pi / 2, 2 pi / 2, ... on [-1, 1].",
     )
+    relative_period: int | None = Field(
+        None,
+        ge=1,
+        description="Steps after which sequences recur: what a query reads and tells is relative "
+        "to the mean of the context at the same phase; 1 is the mean of the context.",
+    )
     input_noise: float = Field(
         0.0, ge=0, description="Deviation of noise added to the input, not the target, in training."
     )
@@ -61,11 +67,37 @@ def rules_of_reading(options: Mapping[str, Any]) -> Iterator[Rule]:
         "`train_strategy` grounded counts steps, and `traj_train_prop` leaves some out",
         "set `traj_train_prop` to 1, or choose another `train_strategy`",
     )
+    direct = options["model_type"] in ("mlp", "dlinear")
     yield Rule(
         ("model_type", "read"),
-        options["model_type"] == "mlp" and not query,
-        "`model_type` mlp maps what is given to what is not, and has no steps",
+        direct and not query,
+        f"`model_type` {options['model_type']} maps what is given to what is not, and has no steps",
         "set `read` to query",
+    )
+    yield Rule(
+        ("model_type", "conv_embedding"),
+        direct and options["conv_embedding"] is not None,
+        f"`model_type` {options['model_type']} has no `conv_embedding`",
+        "leave it out",
+    )
+    yield Rule(
+        ("relative_period", "read"),
+        options["relative_period"] is not None and not query,
+        "`relative_period` is taken of the whole context, which only a query waits for",
+        "set `read` to query",
+    )
+    yield Rule(
+        ("relative_period", "grounding_length"),
+        (options["relative_period"] or 0) > options["grounding_length"],
+        "`relative_period` is longer than the context, `grounding_length`",
+        "set `relative_period` to at most that",
+    )
+    data = options["data"]
+    yield Rule(
+        ("data.scale", "data.dataset", "unit_normalise"),
+        data.scale == "deviation" and (data.dataset != "ett" or options["unit_normalise"]),
+        "`data.scale` deviation is a scale of ett, and leaves it in no fixed range",
+        "leave it out, or set `data.dataset` to ett and `unit_normalise` to false",
     )
     yield Rule(
         ("coordinate_waves", "include_canonical_coords"),

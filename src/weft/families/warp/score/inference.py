@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from weft.data.source import Batch
+from weft.families.warp.baselines.direct import Direct
 from weft.families.warp.baselines.models import Baseline
-from weft.families.warp.baselines.perceptron import Perceptron
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.config import Config
 from weft.families.warp.model import WarpModel
@@ -68,7 +69,8 @@ def infer(
     how = mode_of(config, spec)
     if how == "query":
         read = 0 if "target" in spec.fields else context
-        return asked(model, batch, read, torch.arange(x.shape[1], device=x.device))
+        place = torch.arange(x.shape[1], device=x.device)
+        return asked(model, batch, read, place, config.relative_period)
     if how == "recall":
         return recalled(model, batch, feedback=config.autoregressive)
     force = sample = None
@@ -89,7 +91,13 @@ def recalled(model: nn.Module, batch: Batch, *, feedback: bool) -> Prediction:
     return model.recall(theta, x)
 
 
-def asked(model: nn.Module, batch: Batch, context: int | Tensor, position: Tensor) -> Prediction:
+def asked(
+    model: nn.Module,
+    batch: Batch,
+    context: int | Tensor,
+    position: Tensor,
+    period: int | None = None,
+) -> Prediction:
     """What the weights after the context say of places; nothing else of the input is looked at.
 
     Args:
@@ -98,18 +106,46 @@ def asked(model: nn.Module, batch: Batch, context: int | Tensor, position: Tenso
         context: L, steps read; 0 for all, where the target is another sequence; of each sequence
             (N,) if a tensor.
         position: places, (M,), or of each sequence (N, M).
+        period: what is read and told is relative to the mean of the steps read that lie whole
+            periods away; None: as it is.
     """
-    assert isinstance(model, WarpModel | Baseline | Perceptron)
+    assert isinstance(model, WarpModel | Baseline | Direct)
     x = batch["x"]
     if isinstance(context, Tensor):
         # Sequences of equal contexts at a time: few of them differ, and only where pictures ask.
-        theta = None
-        for length in context.unique().tolist():
-            same = context == length
-            found = model(x[same, :length], last=True).theta
-            theta = found.new_empty(len(x), found.shape[1]) if theta is None else theta
-            theta[same] = found
+        rows = [(context == length).nonzero()[:, 0] for length in context.unique()]
+        parts = [
+            asked(model, {"x": x[of]}, int(context[of[0]]), _of(position, of), period)
+            for of in rows
+        ]
+        order = torch.cat(rows).argsort()
+
+        def joined(some: Sequence[Tensor | None]) -> Tensor | None:
+            there = [part for part in some if part is not None]
+            return torch.cat(there)[order] if there else None
+
+        theta = joined([part.theta for part in parts])
         assert theta is not None
-    else:
-        theta = model(x[:, : context or None], last=True).theta
-    return model.query(theta, position)
+        columns = zip(*(part[:3] for part in parts), strict=True)
+        mean, std, logits = (joined(column) for column in columns)
+        return Prediction(mean, std, logits, theta)
+    given = x[:, : context or None]
+    if period is None:
+        return model.query(model(given, last=True).theta, position)
+    usual = recurring(given, period)
+    phase = torch.arange(given.shape[1], device=x.device) % period
+    told = model.query(model(given - usual[:, phase], last=True).theta, position)
+    assert told.mean is not None
+    phase = (position % period).expand(len(x), position.shape[-1])
+    return told._replace(mean=told.mean + usual.gather(1, phase.unsqueeze(-1).expand_as(told.mean)))
+
+
+def recurring(given: Tensor, period: int) -> Tensor:
+    """The mean of (N, L, d) at each phase, over the last whole periods: (N, period, d)."""
+    steps = given.shape[1]
+    whole = given[:, steps % period :].unflatten(1, (-1, period)).mean(1)
+    return whole.roll(steps % period, 1)
+
+
+def _of(position: Tensor, rows: Tensor) -> Tensor:
+    return position if position.dim() == 1 else position[rows]

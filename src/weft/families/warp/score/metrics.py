@@ -26,8 +26,8 @@ METRICS = {
         Metric(
             "mse_shuffled",
             "higher",
-            about="Mean squared error from another sequence's context: that of `mse` if contexts are "
-            "not used.",
+            about="Mean squared error from another sequence's context: that of `mse` if contexts "
+            "are not used.",
         ),
         Metric(
             "calibration",

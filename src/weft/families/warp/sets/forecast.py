@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from weft.data.table import read_ett
 from weft.errors import ConfigError, DataError
 from weft.families.warp.config import Config
 from weft.families.warp.sets.member import member
-from weft.families.warp.sets.source import Header, Parts, extremes
+from weft.families.warp.sets.source import Header, Parts, Scale, extremes
 
 _STEPS = 192
 _CHANNELS = 7
@@ -103,7 +103,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """The windows, as views of the table; every channel is scaled by its training extremes.
+    """The windows, as views of the table; every channel is scaled by its training rows.
 
     Where the model neither feeds its forecasts back nor is asked for them, the input holds the
     context only: it would see what it is to forecast.
@@ -123,13 +123,21 @@ def load(config: Config) -> Parts:
         made["train"],
         made["test"],
         made["val"],
-        extremes(positive=config.unit_normalise),
+        _fit(config, rows[: _parts(config, context)["train"][1]]),
         past=None if _stops(config) else context,
     )
 
 
+def _fit(config: Config, rows: Tensor) -> Callable[[Tensor], Scale]:
+    """The scale that `data.scale` asks for, of training rows (R, d)."""
+    if config.data.scale == "extremes":
+        return extremes(positive=config.unit_normalise)
+    scale = Scale(rows.mean(0), rows.std(0, correction=0))
+    return lambda _: scale
+
+
 def _stops(config: Config) -> bool:
-    """Whether the model itself reads no truth beyond the context, so that the input is the target."""
+    """Whether the model reads no truth beyond the context, so that the input is the target."""
     return config.feeds_back or config.read == "query"
 
 

@@ -26,7 +26,7 @@ TINY = ("streams=2", "batch_size=4", "hidden_dim=6", "delay=3", "order=2", "cont
 
 
 def made(*words: str, double: bool = False) -> tuple[Parts, ControlTask, Agent, Batch]:
-    config = api.configure("cet/cartpole-delayed", *TINY, "engine.device=cpu", *words).config
+    config = api.configure("cet/cartpole-delayed", "engine.device=cpu", *TINY, *words).config
     parts = Parts.of(families.find("cet"), config)
     task, model, train = parts.task, parts.model(), parts.data().train
     assert isinstance(task, ControlTask) and isinstance(model, Agent)
@@ -121,6 +121,22 @@ def test_track_sim_compares_and_changes_no_update() -> None:
     gradients(parts, model, batch)
     again = gradients(parts, model, batch)
     assert all(torch.equal(plain[name], again[name]) for name in plain)
+
+
+@pytest.mark.gpu
+def test_a_gpu_acts_and_learns_as_the_cpu_does_from_the_same_chance() -> None:
+    parts, _, model, batch = made()
+    expected = [gradients(parts, model, batch) for _ in range(2)][1]
+    parts, task, model, _ = made("engine.device=cuda")
+    there = {name: value.cuda() for name, value in batch.items()}
+    found = [gradients(parts, model, there) for _ in range(2)][1]
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name].cpu(), gradient, rtol=1e-3, atol=1e-5, msg=name)
+    data = parts.data()
+    assert data.val is not None
+    with torch.no_grad():
+        measured = task.evaluate(model.eval(), data.val, parts.context(0))
+    assert measured["return"] == measured["length"] > 0
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from weft.errors import UsageError
 from weft.families import find
 from weft.families.cet.config import Config
 from weft.families.cet.forms.stacked import Mlps
+from weft.families.cet.sets.stream import StreamSource
 from weft.task.context import Context
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-7}
@@ -32,13 +33,15 @@ def parts_of(**options: Any) -> list[Parts]:
     return [Parts.of(find("cet"), config) for config in configs]
 
 
-def stacked(members: list[Parts]) -> Mlps:
-    sources = {each.config.seed: each.data().train for each in members}
-    return Mlps(
-        [each.model() for each in members],
-        [each.task for each in members],
-        [sources[each.config.seed] for each in members],
-    )
+def sources_of(members: list[Parts]) -> list[StreamSource]:
+    """The training source of each, one for all of a seed."""
+    first = {each.config.seed: each for each in members}
+    known = {seed: each.data().train for seed, each in first.items()}
+    return [known[each.config.seed] for each in members]
+
+
+def stacked(members: list[Parts], own: list[StreamSource]) -> Mlps:
+    return Mlps([each.model() for each in members], [each.task for each in members], own)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +61,10 @@ def test_each_member_of_a_stack_gets_the_gradients_it_would_get_alone(
     options: dict[str, Any],
 ) -> None:
     members = parts_of(**options, track_sim=True)
-    stack, models = stacked(members), [each.model() for each in members]
+    own = sources_of(members)
+    stack, models = stacked(members, own), [each.model() for each in members]
     for step in range(2):  # The running mean of the covariance form moves between them.
         ctx = Context(0, step, 20, torch.device("cpu"), log=True)
-        own = [each.data().train for each in members]
         plans = [
             source.plan(each.config.seed, 0)[step]
             for source, each in zip(own, members, strict=True)
@@ -99,9 +102,11 @@ def test_each_member_of_a_stack_gets_the_gradients_it_would_get_alone(
 )
 def test_what_is_not_stacked_is_named(options: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        stacked(parts_of(**options))
+        members = parts_of(**options)
+        stacked(members, sources_of(members))
 
 
 def test_smeared_gates_are_not_stacked() -> None:
     with pytest.raises(UsageError, match="smeared"):
-        stacked(parts_of(timescale="retrograde", error="smeared", top_quantile=0.5))
+        members = parts_of(timescale="retrograde", error="smeared", top_quantile=0.5)
+        stacked(members, sources_of(members))

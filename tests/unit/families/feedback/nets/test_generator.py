@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from weft.families.feedback.nets.attention import Size, norm
 from weft.families.feedback.nets.feedbackward import Feedbackward
 from weft.families.feedback.nets.generator import (
+    AssocGenerator,
     Generator,
     LatentGenerator,
     OuterGenerator,
@@ -46,10 +49,11 @@ def _generators(rank: int = 2) -> dict[str, Generator]:
         "tokens": TokenGenerator(_reader(), _network(2 * MATRICES * rank)),
         "latent": LatentGenerator(_reader(states=True), _network(3), SIZE, MATRICES, rank),
         "outer": OuterGenerator(SIZE, MATRICES, rank, shared=False, tokens=False),
+        "assoc": AssocGenerator(SIZE, MATRICES, rank, shared=False, tokens=False, error=True),
     }
 
 
-@pytest.mark.parametrize("name", ["tokens", "latent", "outer"])
+@pytest.mark.parametrize("name", ["tokens", "latent", "outer", "assoc"])
 def test_a_generator_writes_all_rows_of_every_block_and_a_summary(name: str) -> None:
     rows, summary = _generators()[name](_seen())
     assert [tuple(block.shape) for block in rows] == [(2, 2 * MATRICES * 2, 8)] * 3
@@ -154,3 +158,34 @@ def test_cost_grows_with_rank_as_promised() -> None:
     assert extra["outer"] == layers * 2 * MATRICES * 4 * length * width
     assert extra["latent"] == layers * 2 * MATRICES * 2 * latents * width
     assert extra["tokens"] > 10 * extra["latent"]
+
+
+def test_an_associative_memory_answers_a_key_with_the_values_that_stood_at_and_beside_it() -> None:
+    """Position by position: B^T A x = mean_t (P a_t . P x) v_t, text alone counted."""
+    torch.manual_seed(0)
+    memory = AssocGenerator(SIZE, MATRICES, 2, shared=False, tokens=False, error=True).double()
+    real = torch.ones(1, 5, dtype=torch.bool)
+    real[0, 4] = False
+    seen = _seen(batch=1, rows=Rows(real))
+    stream = tuple(state.double() for state in seen.stream)
+    error = torch.randn(1, 5, 8, dtype=torch.float64)
+    written, _ = memory(replace(seen, stream=stream, error=(error,)))
+    assert memory.errors is not None
+    scaled = error[0] / error[0, :4].square().mean().sqrt()
+    x = torch.randn(8, dtype=torch.float64)
+    for layer in range(3):
+        before, after = norm(stream[layer])[0], norm(stream[layer + 1])[0] * real[0, :, None]
+        rows = written[layer].unflatten(1, (MATRICES, 2, 2))[0]
+        for matrix in range(MATRICES):
+            part = slice(8 * matrix, 8 * matrix + 8)
+            own, left, right = memory.around[layer][:, part]
+            map_, keys = memory.values[layer][part], memory.keys[layer][matrix]
+            expected = torch.zeros(8, dtype=torch.float64)
+            for t in range(4):
+                value = own * (map_ @ after[t]) + right * (map_ @ after[t + 1])
+                if t:
+                    value = value + left * (map_ @ after[t - 1])
+                value = value + memory.errors[layer][part] @ scaled[t]
+                expected += (keys @ before[t]) @ (keys @ x) * value / 4
+            down, up = rows[matrix]
+            torch.testing.assert_close(up.t() @ (down @ x), expected)

@@ -12,7 +12,7 @@ from weft.families.feedback.noise.process import (
     document_times,
     fixed_noise,
     mask_probability,
-    noise,
+    masked_noise,
     random_length,
 )
 
@@ -68,7 +68,7 @@ def test_stratified_times_are_evenly_spread_over_rows_and_documents() -> None:
 def test_masks_hit_text_alone_and_leave_the_rest_as_it_is() -> None:
     batch = packed()
     text = batch["document"] >= 0
-    noised = noise(batch, text, MASK, generator(), eps=0.5, stratified=True)
+    noised = masked_noise(batch, text, MASK, generator(), eps=0.5, stratified=True)
     assert not noised.masked[~text].any()
     assert (noised.tokens[noised.masked] == MASK).all()
     assert torch.equal(noised.tokens[~noised.masked], batch["tokens"][~noised.masked])

@@ -53,7 +53,7 @@ def test_chunks_are_full_but_for_the_last_of_a_document(lengths: list[int], bloc
 def test_rows_hold_the_tokens_of_their_chunks_and_padding() -> None:
     chunks = Chunks.of(documents_of([5, 2]), 3, PAD)
     assert len(chunks) == 3
-    rows = chunks.rows(torch.tensor([2, 0, 1]), 4)
+    rows = chunks.rows(torch.tensor([2, 0, 1]), 4)["tokens"]
     assert rows.dtype == torch.int64
     assert rows.tolist() == [[5, 6, PAD, PAD], [0, 1, 2, PAD], [3, 4, PAD, PAD]]
 

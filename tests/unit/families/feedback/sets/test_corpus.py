@@ -94,10 +94,58 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, name: str, content: b
         open_corpus(name, FeedbackData(root=str(tmp_path))).read("train")
 
 
+FORMS = {
+    "lines": "one\r\ntwo\n\n  three\n",
+    "jsonl": '{"body": "one", "text": "no"}\n{"body": "two"}\n\n{"body": "  three"}\n',
+    "paragraphs": "one\n\ntwo\n\n\n  three\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_documents_of_a_file_stand_in_the_form_that_is_said(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(FORMS[form].encode())
+    field = "body" if form == "jsonl" else None
+    (tmp_path / "b.txt").write_bytes(FORMS[form].encode())
+    data = FeedbackData(dataset=str(path), form=form, field=field, val_file=str(tmp_path / "b.txt"))  # type: ignore[arg-type]
+    found = open_corpus(str(path), data)
+    assert found.read("train") == found.read("val") == ["one", "two", "  three"]
+
+
+def test_one_long_text_is_cut_at_ends_of_lines_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
+    text = "a first line\nand one more\nword " + "x" * 25 + " y\nend"
+    cut = corpus.pieces(text, 20)
+    assert "".join(cut) == text and max(map(len, cut)) == 20
+    assert cut[:4] == ["a first line\n", "and one more\n", "word ", "x" * 20]
+
+
+def test_a_validation_file_is_held_out_and_a_share_of_the_other_makes_it_the_test(
+    tmp_path: Path,
+) -> None:
+    for name, text in (("a.txt", "1\n2\n3\n4\n"), ("b.txt", "8\n9\n")):
+        (tmp_path / name).write_text(text)
+    words = {"dataset": "a.txt", "root": str(tmp_path), "form": "lines", "val_file": "b.txt"}
+    whole = open_corpus("a.txt", FeedbackData.model_validate(words))
+    assert [whole.read(split) for split in whole.keys] == [["1", "2", "3", "4"], ["8", "9"]]
+    split = open_corpus("a.txt", FeedbackData.model_validate({**words, "held_out": 0.25}))
+    assert {name: split.read(name) for name in split.keys} == {
+        "train": ["1", "2", "4"], "val": ["3"], "test": ["8", "9"],
+    }  # fmt: skip
+    other = open_corpus("a.txt", FeedbackData.model_validate({**words, "form": "paragraphs"}))
+    assert other.keys["train"] != whole.keys["train"]
+
+
+@pytest.mark.parametrize("name", ["GSM8K", "Gsm8k", "WikiText"])
+def test_a_name_in_the_wrong_case_is_told_the_right_one(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        open_corpus(name, FeedbackData(root=str(tmp_path)))
+    assert caught.value.hint.startswith(f"did you mean `{name.lower()}`")
+
+
 def test_an_unknown_name_is_refused_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_corpus("gsm9k", FeedbackData(root=str(tmp_path)))
-    assert caught.value.expected.startswith("one of text, gsm8k, wikitext, or the path")
+    assert caught.value.expected.startswith("one of text, gsm8k, wikitext, rules-dictionary")
     assert str(tmp_path / "gsm9k") in caught.value.hint
 
 

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from weft.data import primer
 from weft.errors import DataError, MissingExtra
+from weft.families.feedback.data import load_tokenizer
+from weft.families.feedback.options.sections import FeedbackData
 from weft.families.feedback.sets import bpe
 from weft.families.feedback.sets.tokenizer import (
     BpeTokenizer,
@@ -280,3 +282,39 @@ def test_gpt2_s_encoding_equals_the_one_by_hand() -> None:
     # The ids that OpenAI's own encoder gives.
     assert tokenizer.encode(["Hello world"])[0].tolist() == [15496, 995]
     assert tokenizer.vocabulary == Vocabulary(50_256)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "words"])
+def test_a_tokenizer_json_encodes_and_gives_text_back(kind: str, tmp_path: Path) -> None:
+    library = pytest.importorskip("tokenizers")
+    path = tmp_path / "tokenizer.json"
+    if kind == "bytes":
+        merges = [(97, 98)]
+        made = bpe.engine(bpe.pieces_of(merges), merges)
+        made.decoder = library.decoders.ByteLevel()
+    else:
+        vocab = {"[UNK]": 0, "thread": 1, "warp": 2, "the": 3}
+        made = library.Tokenizer(library.models.WordLevel(vocab, unk_token="[UNK]"))
+        made.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    made.add_special_tokens(["<s>"])
+    made.save(str(path))
+    tokenizer = load_tokenizer(FeedbackData(tokenizer="json", tokenizer_file=str(path)))
+    [ids] = tokenizer.encode(["the warp"])
+    vocabulary = tokenizer.vocabulary
+    assert vocabulary.num_pieces == made.get_vocab_size() and ids.max() < vocabulary.num_pieces
+    special = [made.token_to_id("<s>"), vocabulary.pad_id]
+    assert tokenizer.decode([*ids, *special]) == "the warp"
+    assert tokenizer.decode([*ids, vocabulary.mask_id, *ids]) == "the warp[MASK]the warp"
+    assert tokenizer.text([*ids, vocabulary.end_id, *ids]) == "the warp"
+
+
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    data = FeedbackData(tokenizer="json", tokenizer_file="tokenizer.json", root=str(tmp_path))
+    with pytest.raises(DataError, match="the tokenizer cannot be read"):
+        load_tokenizer(data)
+    missing = FeedbackData(tokenizer="json", tokenizer_file="other.json", root=str(tmp_path))
+    with pytest.raises(DataError) as caught:
+        load_tokenizer(missing)
+    assert caught.value.where == "data.tokenizer_file"

@@ -1,0 +1,183 @@
+"""Makes a run of weft out of a checkpoint of the original, and a checkpoint of a run's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from weft.errors import CheckpointError, UsageError
+from weft.papers.feedback import checkpoints
+from weft.papers.feedback.config_file import OldConfig
+from weft.papers.feedback.layout import epochs
+
+if TYPE_CHECKING:
+    from weft.families.feedback.config import Config
+    from weft.run.registry import Run
+
+RECIPE = "feedback/original"
+_KEYS = {"step", "model_state_dict", "optimizer_state_dict", "loss", "val_loss", "best_val_loss"}
+
+
+def export(run: Run, checkpoint: str | None = None) -> dict[str, Any]:
+    """A run's checkpoint with the original's keys, types and shapes, all of it on the CPU.
+
+    Returns: step, model_state_dict, optimizer_state_dict, loss (the mean of the epoch's training
+        losses), val_loss and best_val_loss.
+
+    Raises:
+        CheckpointError: if there is no such checkpoint.
+        UsageError: if the original has no such network.
+    """
+    from weft.engine.checkpoint import Store
+    from weft.run.directory import RunDirectory
+
+    state = Store(RunDirectory(run.path).checkpoints).load(checkpoint)
+    trained = run.load(str(state["progress"]["step"]))
+    config = cast("Config", trained.parts.config)
+    weights = checkpoints.old_names(state["model"], config)
+    parameters = {k: p for k, p in trained.model.named_parameters() if p.requires_grad}
+    loss, held_out = _losses(run, trained.step, adapted=config.stage != "feedforward")
+    return {
+        "step": trained.step,
+        "model_state_dict": checkpoints.with_head(weights, config),
+        "optimizer_state_dict": checkpoints.old_moments(state["optim"], parameters, config),
+        "loss": loss,
+        "val_loss": held_out[-1],
+        "best_val_loss": min(held_out),
+    }
+
+
+def adopt(
+    file: Path, old: OldConfig, path: Path, values: Mapping[str, Any], base: Path | None = None
+) -> Path:
+    """A run of weft in the state of one of the original's checkpoints, optimiser included.
+
+    It is evaluated, sampled, taken as a base and gone on with like any other; the order of its
+    data is weft's own.
+
+    Args:
+        file: the checkpoint.
+        old: the config.json it was trained by.
+        path: the new run's folder.
+        values: what the checkpoint and config.json do not say, by key of weft.
+        base: of a feedback network: a run, or weights of weft.
+    Raises:
+        CheckpointError: if it is no such checkpoint, or does not fit config.json.
+        UsageError: if a feedback network comes without its base.
+    """
+    from weft import api
+    from weft.engine.checkpoint import Store
+    from weft.engine.loop import Progress
+    from weft.engine.parts import Parts
+    from weft.engine.profile import resolved
+    from weft.engine.step import Stepper
+    from weft.families import find
+    from weft.run.directory import create, now
+    from weft.run.environment import environment
+    from weft.run.export import export as write_weights
+    from weft.run.parents import find_parents, recorded
+
+    saved = _read(file)
+    weights = saved["model_state_dict"]
+    rank = next((value.shape[1] // 8 for key, value in weights.items() if "h_qkvo" in key), None)
+    said = {"run.dir": str(path), **old.values, **values}
+    if rank is not None:
+        if base is None:
+            raise UsageError(
+                "a feedback network is nothing without the feedforward network it writes into",
+                where=str(file),
+                expected="--base: a run of weft, or one imported before",
+            )
+        recurrent = any("transformer.h.h_qkvo" in key for key in weights)
+        said |= {"stage": "feedback", "mode": "compat", "lora_rank": rank, "recurrent": recurrent}
+        said["base"] = str(base)
+    asked = api.configure(RECIPE, **said)
+    config = cast("Config", asked.config)
+    parts = Parts.of(find(config.family), config)
+    parents = find_parents(config, asked.origin)
+    model = parts.model(parents)
+    own = checkpoints.new_names(weights, model.state_dict(), config)
+    model.load_state_dict(own, strict=False)
+    stepper = Stepper(parts, model)
+    trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    kept = stepper.optimiser.state_dict()
+    if saved["optimizer_state_dict"]["state"]:
+        kept = checkpoints.new_moments(saved["optimizer_state_dict"], kept, trained, config)
+        stepper.optimiser.load_state_dict(kept)
+    step, metrics = int(saved["step"]), {"val/loss_original": float(saved["val_loss"])}
+    progress = Progress(step=step, saved_step=step, metrics=metrics)
+    new = create(config.run, config.family, path.name)
+    new.write_yaml("config", config.plain(), f"imported from {file}")
+    new.write_yaml("resolved", {**resolved(parts), **recorded(parents)})
+    new.write_json("env", environment(parts.device))
+    state = {"family": config.family, "progress": vars(progress), "identity": parts.identity()}
+    Store(new.checkpoints).save({**state, **stepper.state()}, step)
+    write_weights(model, config, new.weights)
+    ended = step >= parts.plan.total_steps
+    new.write_json("status", {
+        "state": "finished" if ended else "interrupted", "family": config.family,
+        "name": path.name, "recipe": RECIPE, "total_steps": parts.plan.total_steps,
+        "declared": [metric.plain() for metric in parts.task.metrics], "started": now(),
+        "step": step, "updated": now(), "seconds": 0.0, "metrics": metrics, "best": None,
+        "saved": step, "pid": 0, "host": "", "message": f"imported from {file}",
+    })  # fmt: skip
+    new.note(f"imported from {file}")
+    new.unlock()
+    return new.path
+
+
+def is_original(folder: Path, name: str) -> bool:
+    """Whether a folder is one of the original's runs, with a checkpoint of that name."""
+    files = [folder / each for each in (name, "config.json")]
+    return all(file.is_file() for file in files) and not (folder / "status.json").exists()
+
+
+def imported(folder: Path, name: str) -> Path:
+    """The run that a feedforward checkpoint of the original has become, now or before.
+
+    Args:
+        folder: the original's run, `<out_dir>/<data set>/<name>`, with its config.json.
+        name: of the checkpoint.
+    """
+    path = folder.with_name(f"{folder.name}_{Path(name).stem}")
+    if not path.exists():
+        old = OldConfig(folder / "config.json", folder.resolve().parent.name)
+        adopt(folder / name, old, path, {"engine.compile": False})
+    return path
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """What `torch.save` wrote; never runs code from the file.
+
+    Raises:
+        CheckpointError: if it is no checkpoint of the original.
+    """
+    import torch
+
+    expected = f"a checkpoint of the original: {', '.join(sorted(_KEYS))}"
+    try:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+    # torch raises whatever its parsers do.
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        raise CheckpointError(
+            "cannot read the checkpoint", where=str(file), expected=expected, hint=f"found: {first}"
+        ) from error
+    if not isinstance(saved, dict) or not saved.keys() >= _KEYS:
+        raise CheckpointError(
+            "not a checkpoint of the original", where=str(file), expected=expected
+        )
+    return saved
+
+
+def _losses(run: Run, step: int, *, adapted: bool) -> tuple[float, list[float]]:
+    """The training loss of the epoch that ended at `step`, and all validation losses up to it."""
+    rows = epochs([row for row in run.history() if row["step"] <= step], adapted=adapted)
+    column = 3 if adapted else 2
+    found: dict[str, list[float]] = {"train": [], "val": []}
+    for row in rows:
+        if row[column]:
+            found[row[0]].append(float(row[column]))
+    nothing = [float("nan")]
+    return (found["train"] or nothing)[-1], found["val"] or nothing

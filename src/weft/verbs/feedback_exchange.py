@@ -1,0 +1,55 @@
+"""`weft import` and `weft export`: runs out of the feedback original's checkpoints, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weft.terminal import show
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint of the original.")],
+    dataset: Annotated[
+        str, typer.Option(help="A key of `datasets` in config.json, for which it was trained.")
+    ],
+    out: Annotated[Path, typer.Option("--dir", help="Where the new run goes.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Its config.json; that beside the checkpoint if unset.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Run of the network that a feedback network writes into.")
+    ] = None,
+    reverse: Annotated[
+        bool, typer.Option(help="Whether a feedback network writes the last block first.")
+    ] = True,
+) -> None:
+    """Make a run of a checkpoint of the feedback original."""
+    from weft.papers.feedback.config_file import OldConfig
+    from weft.papers.feedback.exchange import adopt
+
+    old = OldConfig(config or file.parent / "config.json", dataset)
+    path = adopt(file, old, out, {"feedback_reverse": reverse, "engine.compile": False}, base)
+    show(str(path))
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run of feedback.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The checkpoint to write.")],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="`best`, `last` or a step; best where there is one.")
+    ] = None,
+) -> None:
+    """Write a run's checkpoint as the feedback original would have."""
+    import torch
+
+    from weft.atomic import atomic_writer
+    from weft.papers.feedback import exchange
+    from weft.run.named import named
+
+    saved = exchange.export(named(run), checkpoint)
+    with atomic_writer(file) as opened:
+        torch.save(saved, opened)
+    show(str(file))
