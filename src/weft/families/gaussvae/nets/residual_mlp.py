@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from weft.nn.dense import Dense
+from weft.nn.dropout import Dropout
 
 
 class ResidualMlp(nn.Module):
@@ -19,12 +20,12 @@ class ResidualMlp(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.enter = nn.Sequential(Dense(inputs, width), nn.GELU(), nn.Dropout(dropout))
+        self.enter = nn.Sequential(Dense(inputs, width), nn.GELU(), Dropout(dropout))
         self.block = nn.Sequential(
             nn.LayerNorm(width),
             Dense(width, width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             Dense(width, width),
         )
         last = Dense(width, outputs)

@@ -129,7 +129,7 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         options = self.config.picture
         steps, lr = options.search_steps, options.search_lr
         # Half of them, however many that are: a device must not be asked, which would wait for it.
-        rows = torch.argsort(~among, stable=True)[: (len(z) + 1) // 2]
+        rows = among.int().argsort(descending=True, stable=True)[: (len(z) + 1) // 2]
         found = refine(model.decode, wanted[rows], z[rows], steps=steps, lr=lr)
         return torch.where(among[:, None], z.index_put((rows,), found), z)
 
