@@ -8,15 +8,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from weft import families
 from weft.config.load import Resolved
 from weft.config.load import load as load_config
-from weft.config.paths import as_name
 from weft.config.presets import presets
-from weft.errors import Interrupted, RunError, UsageError, WeftError
-from weft.run.directory import RunDirectory, aside, never_begun
+from weft.errors import Interrupted, UsageError, WeftError
 from weft.run.named import folder_named, named
 from weft.run.registry import Run, find_runs, is_run, open_run
 from weft.stopping import Stopped, name_of
@@ -25,14 +23,15 @@ from weft.system import fault
 if TYPE_CHECKING:
     from torch import nn
 
+    from weft.reports.comparison import Arm
+    from weft.reports.notebook import Runs
     from weft.reports.tables import Table
     from weft.run.model import Trained
     from weft.run.recorder import SinkMaker
+    from weft.run.sinks.hooks import OnEvaluate, OnStep
     from weft.sweeps.pool import Outcome
+    from weft.sweeps.sweep import Sweep
     from weft.task.writing import Writing, Written
-
-ORPHAN_SECONDS = 90.0
-"""How long a point of a sweep waits for the process of a killed sweep that still has its run."""
 
 
 def configure(*words: str, **overrides: Any) -> Resolved:
@@ -92,6 +91,8 @@ def train(
     show: bool = False,
     report: bool = True,
     sinks: Sequence[SinkMaker] = (),
+    on_step: OnStep | None = None,
+    on_evaluate: OnEvaluate | None = None,
     **overrides: Any,
 ) -> Run | None:
     """Trains a run from recipe names, files and overrides.
@@ -101,14 +102,19 @@ def train(
         show: whether progress goes to standard error.
         report: whether figures and the report page are made at the end.
         sinks: further homes for the numbers.
+        on_step: called with the step and its numbers wherever a step is logged.
+        on_evaluate: called with the step and the metrics; giving True ends the run there.
         overrides: config values by key, e.g. `delay=20`.
 
     Returns:
         The finished run; None on all processes but the first under torchrun.
     """
     from weft.run.recorder import Followers
+    from weft.run.sinks.hooks import Hooks
     from weft.run.start import start
 
+    if on_step is not None or on_evaluate is not None:
+        sinks = (*sinks, lambda _: Hooks(on_step, on_evaluate))
     return _done(start(configure(*words, **overrides), Followers(show, sinks)), report)
 
 
@@ -220,9 +226,71 @@ def report(path: Path | str) -> Path:
     return write_overview_of(folder, found, table, notes=notes).page
 
 
-def runs(root: Path | str = "runs") -> list[Run]:
-    """All runs below `root`, oldest first; a damaged one is among them and says why."""
-    return find_runs(root)
+def runs(root: Path | str = "runs", where: str | None = None) -> Runs:
+    """All runs below `root`, oldest first; a damaged one is among them and says why.
+
+    Args:
+        root: folder.
+        where: conditions, such as `test/accuracy>.9 and delay=50`.
+    """
+    from weft.reports.notebook import Runs
+    from weft.reports.query import select
+
+    found = find_runs(root)
+    return Runs(found if where is None else select(found, where))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other.
+
+    Attributes:
+        arms: settings, each with its seeds.
+        tables: of the config, the metrics, and where seeds are shared the differences.
+    """
+
+    arms: list[Arm]
+    tables: list[Table]
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables)
+
+
+def compare(
+    *paths: Path | str, metrics: Sequence[str] = (), page: Path | str | None = None
+) -> Comparison:
+    """What differs between runs and what came of it, paired by seed.
+
+    Args:
+        paths: runs, or folders of runs; runs that differ in the seed alone are one arm, and the
+            first arm is what the others are compared with.
+        metrics: by default all of the test set, or of validation.
+        page: HTML page to write, with the curves over each other.
+
+    Raises:
+        UsageError: if there are not two runs, or none has such a metric.
+    """
+    from weft.reports.comparison import arms, config_table, metric_table, paired
+    from weft.reports.query import check_names, facts
+
+    found: list[Run] = []
+    for path in paths:
+        folder = folder_named(path)
+        found += [named(path)] if is_run(folder) else find_runs(folder)
+    if len(found) < 2:
+        raise UsageError(
+            f"{len(found)} run(s) cannot be compared", expected="two at least, or a folder of runs"
+        )
+    check_names("--metric", metrics, [facts(run) for run in found])
+    sides = arms(found)
+    tables = [config_table(sides), metric_table(sides, metrics)]
+    if (differences := paired(sides, metrics)) is not None:
+        tables.append(differences)
+    if page is not None:
+        from weft.reports.overlay import write_comparison
+
+        write_comparison(Path(page), sides, tables)
+    return Comparison(sides, tables)
 
 
 def load(path: Path | str) -> nn.Module:
@@ -232,31 +300,13 @@ def load(path: Path | str) -> nn.Module:
     return load_weights(Path(path)) if Path(path).is_file() else named(path).load_model()
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """A finished (or stopped) sweep.
-
-    Attributes:
-        directory: where its runs lie, with sweep.yaml and report.html.
-        table: mean and standard error over seeds of every setting.
-        outcomes: how each point that was tried ended.
-        pictures: the plot, and what the family draws of many runs.
-        page: its report.
-    """
-
-    directory: Path
-    table: Table
-    outcomes: list[Outcome]
-    pictures: list[Path]
-    page: Path
-
-
 def sweep(
     *words: str,
     directory: Path | str | None = None,
     workers: int | None = None,
     metric: str | None = None,
     on_done: Callable[[Outcome], None] | None = None,
+    stack: bool = False,
 ) -> Sweep:
     """Trains a grid of settings in local processes; the same call again continues it.
 
@@ -266,66 +316,37 @@ def sweep(
         workers: processes at a time; one per core or GPU by default.
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
+        stack: trains all runs as one, in this process; what is there already goes on either way.
 
     Raises:
-        UsageError: if the family measures no such metric.
+        UsageError: if the family measures no such metric, or does not stack these runs.
     """
-    from weft.reports.overview import write_overview_of
-    from weft.run.parents import find_weights
-    from weft.sweeps.grid import known_metric, open_plan, outstanding, points, table_of
-    from weft.sweeps.pool import run_points
-    from weft.sweeps.space import parse
-    from weft.task.load import load_task
+    from weft.sweeps.sweep import sweep as carry_out
 
-    space = parse(words)
-    # All of them, so that a mistake in any leaves nothing behind.
-    resolved = [configure(*point.overrides) for point in points(space)]
-    for each in resolved:
-        find_weights(each.config, each.origin)
-    if metric is not None:
-        config = resolved[0].config
-        known_metric(load_task(families.find(config.family), config).metrics, metric)
-    recipe = as_name(resolved[0].recipe)
-    folder = Path(directory or Path("runs") / "sweeps" / recipe)
-    planned = open_plan(folder, space)
-    place = RunDirectory(folder)
-    place.lock()
-    try:
-        todo = outstanding(planned, find_runs(folder))
-        outcomes = run_points(todo, train_point, workers, on_done)
-    finally:
-        place.unlock()
-    if any(outcome.state == "stopped" for outcome in outcomes):
-        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
-        raise Interrupted(name, str(folder), again="the same sweep command goes on with it")
-    if not any(run.state == "finished" for run in find_runs(folder)):
-        raise RunError(
-            "no run of the sweep finished",
-            where=str(folder),
-            hint="\n".join(outcome.error for outcome in outcomes[:1]),
-        )
-    found = find_runs(folder)
-    table = table_of(folder, found, metric)
-    assert table is not None
-    overview = write_overview_of(folder, found, table, metric)
-    return Sweep(folder, table, outcomes, overview.pictures, overview.page)
+    return carry_out(
+        *words, directory=directory, workers=workers, metric=metric, on_done=on_done, stack=stack
+    )
 
 
-def train_point(words: tuple[str, ...]) -> dict[str, Any]:
-    """Trains one point of a sweep in a worker process, or goes on with it where it stopped."""
-    where = Path(next(w.removeprefix("run.dir=") for w in words if w.startswith("run.dir=")))
-    # A sweep that was killed leaves processes that still save their runs, or even finish them.
-    RunDirectory(where).wait(ORPHAN_SECONDS)
-    run: Run | None
-    if (where / "status.json").is_file():
-        known = open_run(where)
-        run = known if known.state == "finished" else resume(where, report=False)
-    else:
-        if where.exists() and not never_begun(where):
-            # Robbed of its status: whatever it holds is kept.
-            where.replace(aside(where))
-        run = train(*words, report=False)
-    return {} if run is None else run.metrics
+def search(
+    *words: str,
+    sampler: Literal["tpe", "random"] = "tpe",
+    trials: int,
+    prune: bool = False,
+    directory: Path | str | None = None,
+    workers: int | None = None,
+    metric: str | None = None,
+) -> Sweep:
+    """Searches good settings with Optuna; the same call again, or in another process, goes on.
+
+    Arguments as for `weft.sweeps.found.search`, which says what axes mean here.
+    """
+    from weft.sweeps.found import search as carry_out
+
+    return carry_out(
+        *words, sampler=sampler, trials=trials, prune=prune, directory=directory, workers=workers,
+        metric=metric,
+    )  # fmt: skip
 
 
 def reproduce(family: str, root: Path | str = "runs") -> Table:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -211,11 +212,14 @@ def resolve_sweep(words: list[str], metric: str | None) -> None:
 
 
 def resolve_study(words: list[str]) -> None:
-    """The recipe and the overrides among a study's words, if it takes a recipe."""
+    """The recipe and the grid among a study's words, if it takes a recipe, in each of its forms."""
     recipes = [word for word in words if word.partition("/")[0] in families.names()]
     options = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
     if recipes and words[0] == recipes[0]:
-        api.configure(*words[:options])
+        given = pairwise(words)
+        forms = [form.partition(":")[2] for flag, form in given if flag == "--form"]
+        for form in forms or [""]:
+            resolve_sweep([*words[:options], *shlex.split(form)], None)
 
 
 def _all() -> list[Family]:

@@ -23,6 +23,8 @@ SHORT = ("steps=4", "eval.every=2 steps", "checkpoint.every=2 steps", "checkpoin
 
 TINY = {
     "cet/digits": ("hidden_dim=16",),
+    "cet/cartpole-delayed": ("streams=2", "batch_size=8", "hidden_dim=8", "delay=3",
+                             "control.episodes=2"),
     "jepa/clean": ("batch_size=4",),
     "warp/digits": (),
     "gaussvae/demo": ("data.items=40", "batch_size=8", "latent_dim=4", "eval.pictures=2",

@@ -53,6 +53,10 @@ class Losses:
     def saved(self) -> None:
         """Nothing is saved."""
 
+    def enough(self) -> bool:
+        """Rows alone end it."""
+        return False
+
 
 def first_losses(recipe: str, words: Sequence[str], steps: int) -> list[float]:
     """Losses of the first `steps` steps of the recipe, through the loop that `weft train` runs."""

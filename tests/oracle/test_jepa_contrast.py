@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from weft.families.jepa.reference import written_out
-from weft.families.jepa.terms.contrast import nt_xent, within_infonce
+from weft.families.jepa.terms.contrast import infonce, nt_xent, within_infonce
 
 FRAMES, BATCH, WIDTH = 4, 5, 7
+Loss = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 
 
 def _pair(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,9 +59,13 @@ def test_partners_far_from_all_others_cost_nothing() -> None:
     assert nt_xent(z, z, 1e-2).item() < 1e-6
 
 
-def test_frames_within_a_sequence_are_told_apart_as_in_the_loop_with_gradients() -> None:
+@pytest.mark.parametrize(
+    ("form", "loop"),
+    [(within_infonce, written_out.within_infonce), (infonce, written_out.infonce)],
+)
+def test_frames_are_told_apart_as_in_the_loop_with_gradients(form: Loss, loop: Loss) -> None:
     h, e = _pair()
-    fast, slow = within_infonce(h, e, 0.1), written_out.within_infonce(h, e, 0.1)
+    fast, slow = form(h, e, 0.1), loop(h, e, 0.1)
     torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-10)
     for ours, theirs in zip(
         torch.autograd.grad(fast, (h, e)), torch.autograd.grad(slow, (h, e)), strict=True
@@ -67,6 +73,7 @@ def test_frames_within_a_sequence_are_told_apart_as_in_the_loop_with_gradients()
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
 
 
-def test_codes_of_the_background_alone_cannot_tell_frames_apart() -> None:
-    e = torch.randn(BATCH, WIDTH).expand(FRAMES, -1, -1)
-    assert within_infonce(e, e, 0.1).item() == pytest.approx(math.log(FRAMES), rel=1e-5)
+@pytest.mark.parametrize("form", [within_infonce, infonce])
+def test_codes_of_the_background_alone_cannot_tell_frames_of_a_sequence_apart(form: Loss) -> None:
+    e = torch.eye(BATCH).expand(FRAMES, -1, -1)
+    assert form(e, e, 0.02).item() == pytest.approx(math.log(FRAMES), rel=1e-5)

@@ -19,7 +19,8 @@ from weft.families.jepa.terms.registry import TERMS, Setting
 from weft.families.jepa.terms.rollout import Rollout
 
 ALL_TERMS = {
-    "forward": 0.3, "idm": 2.0, "idm_enc": 1.0, "within_infonce": 1.0, "var_ratio": 0.3,
+    "forward": 0.3, "idm": 2.0, "idm_enc": 1.0, "within_infonce": 1.0, "infonce": 1.0,
+    "centred_infonce": 1.0, "idm_far": 1.0, "var_ratio": 0.3,
     "std": 1.0, "cov": 1.0, "temporal_std": 1.0, "temporal_cov": 1.0, "nt_xent": 1.0,
     "sigreg": 1.0, "sigreg_centred": 1.0, "time_sim": 1.0, "decoding": 1.0,
 }  # fmt: skip
@@ -53,7 +54,14 @@ CASES: dict[str, dict[str, Any]] = {
     "rssm-compat-paying": {"objective": "rssm", "rssm": {"compat": True, "free_nats": 0.0}},
     "supervised": {"objective": "supervised", "dataset_type": "Multiple"},
     "combo": {"objective": "combo"},
-    "combo-of-all": {"objective": "combo", "terms": ALL_TERMS, "batch_size": 3, "n_steps": 4},
+    "combo-swapped": {"objective": "combo", "model": {"swap_ground": 0.6, "rnn_burnin": 2}},
+    "combo-of-all": {
+        "objective": "combo",
+        "terms": ALL_TERMS,
+        "combo": {"far": 2},
+        "batch_size": 3,
+        "n_steps": 4,
+    },
 }
 Cases = pytest.mark.parametrize("case", CASES)
 

@@ -50,7 +50,8 @@ def test_only_the_ridge_stands_between_the_forecast_and_the_motion() -> None:
 
 def test_the_weights_are_the_sums_they_are_said_to_be() -> None:
     x = springs(9)
-    _, theta = network().double()(x, force=torch.ones(4, 9))
+    _, state = network().double()(x, force=torch.ones(4, 9))
+    theta = state.theta
     assert torch.allclose(theta[:, :2], x[:, -1], rtol=1e-12)
     for i, a in enumerate(MEMORIES):
         powers = a ** torch.arange(8, 0, -1, dtype=torch.float64)[:, None]

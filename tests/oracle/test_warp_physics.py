@@ -54,6 +54,16 @@ def test_the_msd_root_is_the_motion_of_its_mass_spring_and_damper() -> None:
     assert np.abs(got.numpy() - expected).max() < 1e-10 * np.abs(expected).max()
 
 
+def test_a_free_start_moves_the_motion_with_it() -> None:
+    root = physics_root("msd-start", inputs=1, **{**ROOT, "depth": 0})
+    raw = torch.tensor([0.4, -0.3, 1.7, 0.2, -0.6], dtype=torch.float64)
+    theta = torch.cat([torch.zeros(5).double(), raw])
+    m, k, c = (float(value) for value in mass_spring_damper(raw[:3]))
+    got = root(theta, torch.tensor([[0.37]], dtype=torch.float64))[0]
+    expected = expm(0.37 * generator(k / m, c / (2 * m))) @ np.array([1.2, -0.6])
+    assert np.abs(got.numpy() - expected).max() < 1e-10 * np.abs(expected).max()
+
+
 def test_the_msd_root_starts_near_the_middle_of_the_data() -> None:
     root = physics_root("msd", inputs=1, **ROOT)
     m, k, c = SCALES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -17,8 +17,9 @@ from weft.families.warp.cell.outputs import Final, Head
 from weft.families.warp.cell.physics import FormulaRoot, sine
 from weft.families.warp.cell.recurrence_rule import Drive, Rule
 from weft.families.warp.cell.root import MlpRoot
-from weft.families.warp.forms import history, sequential
+from weft.families.warp.forms import choose, history, sequential
 from weft.families.warp.forms.autoregressive import Form, rollout, starts
+from weft.families.warp.forms.cost import Machine
 from weft.families.warp.reference import autoregress
 
 # N = 5 sequences, T = 13 steps, d = 2 channels
@@ -88,10 +89,10 @@ class Case:
         force = torch.rand(N, self.steps)
         self.force = force if self.mixed else force.round()
         self.sample = torch.randn(N, self.steps, D) if self.stochastic else None
-        self.noise = 0.1 * torch.randn(N, root.size) if self.noisy else None
+        self.noise = 0.1 * torch.randn(N, self.layer.root.size) if self.noisy else None
         self.weight = torch.randn(N, self.steps, self.head.outputs)
         self.weight *= (torch.rand(self.steps) < 0.6).unsqueeze(-1)  # some steps have no loss
-        self.last = torch.randn(N, root.size)
+        self.last = torch.randn(N, self.layer.root.size)
 
     @property
     def ticks(self) -> Ticks:
@@ -159,11 +160,13 @@ def test_every_drive_equals_the_loop(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("transition", ["full", "diag", "block:7", "lowrank:3"])
+@pytest.mark.parametrize("transition", ["full", "diag", "block:7", "lowrank:3", "cdiag", "modal:5"])
 @pytest.mark.parametrize("second_order", [False, True])
 def test_every_transition_equals_the_loop_at_both_orders(
     form: Form, transition: str, second_order: bool
 ) -> None:
+    if transition.startswith("modal") and form == "sequential":
+        pytest.skip("modes are no weights to be moved in place")
     Case(transition=transition, second_order=second_order, picture=True).check(form)
 
 
@@ -321,3 +324,72 @@ def test_sequences_with_equal_first_data_share_a_start() -> None:
     assert len(theta_0) == N - 2
     assert group is not None
     torch.testing.assert_close(theta_0[group], case.layer.start(case.x[:, 0]))
+
+
+def _tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The forms that `fed_back` runs from now on, in order."""
+    tried: list[str] = []
+
+    def rolled(*given: Any, form: Form, **options: Any) -> Any:
+        tried.append(form)
+        return rollout(*given, form=form, **options)
+
+    monkeypatch.setattr(choose, "rollout", rolled)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("limit", "forms"),
+    [(50.0, ["history"]), (1.2, ["history", "sequential"]), (0.1, ["sequential"])],
+)
+def test_a_clip_that_holds_no_weight_back_costs_no_steps_in_turn(
+    monkeypatch: pytest.MonkeyPatch, limit: float, forms: list[str]
+) -> None:
+    case = Case(limit=limit)
+    # A machine whose calls cost nothing finds the history cheaper even at this size.
+    machine = Machine(rate=1e9, bandwidth=1e12, cache=1e9, cached=1e12, call=0)
+    monkeypatch.setattr(choose.Machine, "of", staticmethod(lambda device: machine))
+    tried = _tried(monkeypatch)
+    x = case.x.clone().requires_grad_()
+    run = choose.fed_back(case.layer, case.head, x, case.force, case.ticks)
+    assert tried == forms
+    loss = (run.out * case.weight).sum() + (run.theta * case.last).sum()
+    found = torch.autograd.grad(loss, [*case.parameters, x])
+    expected = case.gradients(None)
+    torch.testing.assert_close(run.out, expected[0], rtol=1e-9, atol=1e-9)
+    for ours, theirs in zip(found, expected[2:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_products_in_bfloat16_round_what_is_added_and_not_the_weights() -> None:
+    case = Case(limit=2.0, drive_std=0.05)
+    whole = case.gradients("sequential")
+    case.layer.rule = replace(case.layer.rule, half=True)
+    half = case.gradients("sequential")
+    for ours, theirs in zip(half, whole, strict=True):
+        assert ours.dtype == torch.float64
+        scale = theirs.abs().max()
+        assert 0 < (ours - theirs).abs().max() < 0.02 * scale
+    # A weight that nothing moves keeps all its digits.
+    still = Case(limit=2.0, drive_std=0.0)
+    still.layer.rule = replace(still.layer.rule, half=True)
+    with torch.no_grad():
+        still.layer.transition.E.zero_()
+    assert torch.equal(still.gradients("sequential")[1][0], still.layer.initial.theta)
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_half_the_gradient_at_the_bound_is_that_of_the_loop(second_order: bool) -> None:
+    found = []
+    for halves in (False, True):
+        case = Case(limit=0.2, second_order=second_order, drive_std=0.0, input_prev_data=True)
+        case.layer.rule = replace(case.layer.rule, halves=halves)
+        with torch.no_grad():
+            for parameter in case.layer.transition.parameters():
+                parameter.zero_()
+        found.append((case.gradients("sequential"), case.gradients(None)))
+    for ours, theirs in found:
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    whole, half = (ours for ours, _ in found)
+    assert not all(torch.allclose(one, other) for one, other in zip(whole, half, strict=True))

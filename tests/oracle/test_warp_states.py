@@ -17,12 +17,13 @@ from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import MlpRoot
 from weft.families.warp.forms.choose import FORMS, choose, free, refusal
-from weft.families.warp.forms.cost import Problem
+from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.lag_kernel import lag_kernel
 from weft.families.warp.forms.last_state import by_chunks, by_lags
 from weft.families.warp.transition.build import build_transition
+from weft.families.warp.transition.rotation import Rotation
 
-KINDS = ("full", "diag", "block:5", "lowrank:3")
+KINDS = ("full", "diag", "block:5", "lowrank:3", "cdiag", "modal:5")
 RULES = {
     "plain": Rule(2),
     "sees data": Rule(2, input_prev_data=True),
@@ -77,6 +78,8 @@ def test_every_form_that_can_compute_a_free_run_equals_the_loop(
 ) -> None:
     monkeypatch.setattr("weft.families.warp.forms.estimate.CHUNK", 8 * 4 * 25 * 5)  # several chunks
     choose.cache_clear()
+    if kind.startswith("modal") and RULES[rule].limit is not None:
+        pytest.skip("modes are no weights, and are not clipped")
     layer, length = make_layer(RULES[rule], kind, initial_layers), LENGTHS[lengths]
     x, ticks = make_inputs(13)
     held = held_front(x, length)
@@ -135,6 +138,19 @@ def test_the_lag_kernel_passes_gradcheck(count: int, doublings: int) -> None:
     E = (0.3 * torch.randn(4, 4, dtype=torch.float64)).requires_grad_()
     columns = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(kernel, (E, columns))
+
+
+def test_modes_after_a_context_are_one_product_of_the_drive_with_a_formula(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer = make_layer(Rule(2), "modal:6")
+    x, ticks = make_inputs(40)
+    problem = Problem.of(layer, 4, 40, last=True)
+    assert choose(problem, Machine.of(x.device)).form == "last_state"
+    run = reference.free([layer], x, ticks)
+    monkeypatch.setattr(Rotation, "forward", None)  # no step is taken
+    got = free(layer, x, ticks, last=True)
+    assert_same(got, (run.out[:, -1:], run.theta[0]), [x, *layer.parameters()], "modes")
 
 
 @pytest.mark.parametrize("form", ["last_state", "chunked", "sequential"])

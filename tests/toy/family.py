@@ -9,7 +9,7 @@ from pydantic import Field
 
 from weft.config.base import FamilyConfig
 from weft.config.cadence import Cadence
-from weft.config.family import Family
+from weft.config.family import Family, Stacking
 from weft.config.rule import Rule
 from weft.config.runref import RunRef
 from weft.config.section import KindConfig
@@ -54,6 +54,7 @@ FAMILY = Family(
     task="tests.toy.task:ToyTask",
     default="small",
     comparison="tests.toy.comparison:figures",
+    stack=Stacking("tests.toy.stack:stack"),
     aliases={
         "old_width": ("width", lambda value: value + 1),
         "lr": ("optim.lr", lambda value: value),

@@ -29,8 +29,8 @@ FURNITURE = {
 
 ROOMS = {
     "bench", "figures", "forms", "nets", "optim", "options", "presets", "reference", "score",
-    "sets", "terms", "baselines", "cell", "codec", "noise", "pictures", "splats", "trace",
-    "transition",
+    "sets", "terms", "baselines", "cell", "codec", "control", "noise", "pictures", "splats",
+    "trace", "transition",
 }  # fmt: skip
 """Folders of a family: those of every family, then those of what only some have."""
 

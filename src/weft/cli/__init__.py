@@ -36,6 +36,7 @@ for command in (
     training.sample,
     training.sweep,
     listing.runs,
+    listing.compare,
     listing.report,
     listing.reproduce,
     installation.recipes,

@@ -55,6 +55,9 @@ def bench(
     family: Annotated[str, typer.Argument(help="Family to measure.")],
     full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="One table of times and ratios, for a document.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Time fast forms against references and peers."""
@@ -79,4 +82,10 @@ def bench(
             rich_table(Table(ratio_columns, ratios, note=json.dumps(result["machine"]))),
         )
 
+    if as_markdown and not as_json:
+        from weft.reports.speed import speeds
+        from weft.reports.tables import markdown
+
+        typer.echo(markdown(speeds(result)), nl=False)
+        return
     emit(as_json, result, table)

@@ -1,8 +1,8 @@
-"""Commands that show finished runs: runs, report, reproduce."""
+"""Commands that show finished runs: runs, compare, report, reproduce."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +11,12 @@ import typer
 from weft.cli.arguments import Json, Root
 from weft.cli.output import emit
 from weft.errors import UsageError
-from weft.terminal import tell
+from weft.terminal import show, tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from weft.reports.tables import Table
     from weft.run.registry import Run
 
 _MANY = 200
@@ -26,43 +27,84 @@ def runs(
     root: Root = Path("runs"),
     family: Annotated[str | None, typer.Option(help="Only this family.")] = None,
     state: Annotated[str | None, typer.Option(help="Only runs in this state.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help="Conditions, such as `test/accuracy>.9 and delay=50`, `tags~night`."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Order by it; -KEY: highest first.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="KEY,...", help="What to show of each run.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX tabular.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List runs."""
+    """List runs: choose, order and tabulate them."""
     from weft import api, families
-    from weft.reports.tables import Column, Table, aligned, format_number, rich_table
+    from weft.reports import written
+    from weft.reports.query import ordered, select, tabulated
     from weft.run.registry import STATES
 
+    if as_csv + as_latex + as_json > 1:
+        raise UsageError("of --csv, --latex and --json one can be printed", expected="one of them")
     everything = api.runs(root)
     _check("--family", family, [*families.names(), *(run.family for run in everything)])
     _check("--state", state, [*STATES, *(run.state for run in everything)])
-    found = [
+    found: list[Run] = [
         run
         for run in everything
         # Of a damaged one nobody may know the family.
         if family in (None, run.family or family) and state in (None, run.state)
     ]
-    values = [run_values(run) for run in found]
-
-    def table() -> RenderableType:
-        columns = [Column("run", role="text"), Column("state", role="status")]
-        further = ["step", "seconds", "metrics"]
-        further += [key for key in ("parents", "note") if any(row[key] for row in values)]
-        columns += [Column(name, role="text") for name in further]
-        rows = tuple(
-            {
-                **row,
-                "metrics": "  ".join(f"{k} {format_number(v)}" for k, v in row["metrics"].items()),
-                "parents": "  ".join(f"{k} {_near(v)}" for k, v in row["parents"].items()),
-            }
-            for row in values
-        )
-        shown = Table(tuple(columns), rows)
-        return rich_table(shown) if len(rows) <= _MANY else aligned(shown)
-
+    if where is not None:
+        found = select(found, where)
+    if sort is not None:
+        found = ordered(found, sort)
+    keys = [key.strip() for key in columns.split(",")] if columns is not None else []
+    if as_csv or as_latex:
+        shown = tabulated(found, keys or ["run", "state", "step", "seconds", *_measured(found)])
+        show((written.as_csv if as_csv else written.as_latex)(shown))
+        return
     kept = [f"{what} {word}" for what, word in (("family", family), ("state", state)) if word]
+    kept += [f"`{where}`"] if where is not None else []
     none = f"no runs{' of ' * bool(kept)}{' and '.join(kept)} below {root}"
-    emit(as_json, values, table if values else lambda: none)
+    if keys:
+        shown = tabulated(found, keys)
+        emit(as_json, shown.rows, lambda: _sized(shown) if found else none)
+        return
+    values = [run_values(run) for run in found]
+    emit(as_json, values, lambda: _sized(_overview(values)) if values else none)
+
+
+def compare(
+    run: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN|FOLDER...", help="Runs, sweeps or folders of runs."),
+    ],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Metric to compare; as often as wanted.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="HTML page to write, with the curves over each other.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what differs between runs and what came of it, paired by seed."""
+    from weft import api
+    from weft.reports.tables import as_json as table_json
+    from weft.reports.tables import rich_table
+
+    compared = api.compare(*run, metrics=metric or (), page=page)
+
+    def text() -> RenderableType:
+        from rich.console import Group
+
+        written = [f"report  {page}"] if page else []
+        return Group(*map(rich_table, compared.tables), *written)
+
+    emit(as_json, {table.title: table_json(table) for table in compared.tables}, text)
 
 
 def report(
@@ -119,6 +161,37 @@ def run_values(run: Run) -> dict[str, Any]:
         "parents": {key: pin["file"] for key, pin in run.parents.items()},
         "note": run.damage or _homeless(run.family),
     }
+
+
+def _overview(values: Sequence[Mapping[str, Any]]) -> Table:
+    """What is shown of runs if nothing is asked for."""
+    from weft.reports.tables import Column, Table, format_number
+
+    columns = [Column("run", role="text"), Column("state", role="status")]
+    further = ["step", "seconds", "metrics"]
+    further += [key for key in ("parents", "note") if any(row[key] for row in values)]
+    columns += [Column(name, role="text") for name in further]
+    rows = tuple(
+        {
+            **row,
+            "metrics": "  ".join(f"{k} {format_number(v)}" for k, v in row["metrics"].items()),
+            "parents": "  ".join(f"{k} {_near(v)}" for k, v in row["parents"].items()),
+        }
+        for row in values
+    )
+    return Table(tuple(columns), rows)
+
+
+def _sized(table: Table) -> RenderableType:
+    """The table for a terminal, as plain lines where it is long."""
+    from weft.reports.tables import rich_table
+    from weft.reports.written import aligned
+
+    return rich_table(table) if len(table.rows) <= _MANY else aligned(table)
+
+
+def _measured(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.metrics))
 
 
 def _check(option: str, word: str | None, known: Sequence[str]) -> None:

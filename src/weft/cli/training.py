@@ -132,9 +132,22 @@ def sweep(
         int | None, typer.Option(min=1, help="Processes at a time; one per core or GPU.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of the plot.")] = None,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Train all runs as one, where the family can.")
+    ] = False,
+    search: Annotated[
+        Literal["tpe", "random"] | None,
+        typer.Option(help="Propose settings between the ends of axes, by Optuna."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials of a search in all; more later go on.")
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="End runs of a search that are worse than most.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2."""
+    """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2, or search: --search tpe."""
     from weft import api
     from weft.reports.tables import as_json as table_json
     from weft.reports.tables import format_number, rich_table
@@ -145,7 +158,34 @@ def sweep(
         shown = "  ".join(f"{name} {format_number(value)}" for name, value in found.items())
         tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
 
-    result = api.sweep(*words, directory=directory, workers=workers, metric=metric, on_done=on_done)
+    if stack and workers is not None:
+        raise UsageError(
+            "--stack trains all runs in one process",
+            where="--workers",
+            expected="one of --workers and --stack",
+        )
+    if search is not None:
+        if trials is None or stack:
+            raise UsageError(
+                "a search trains one trial after the other, as many as it is told",
+                where="--search",
+                expected="--trials N beside it, and no --stack",
+            )
+        result = api.search(
+            *words, sampler=search, trials=trials, prune=prune, directory=directory,
+            workers=workers, metric=metric,
+        )  # fmt: skip
+    elif trials is not None or prune:
+        raise UsageError(
+            "a grid has as many runs as it has points",
+            where="--trials" if trials is not None else "--prune",
+            expected="--search tpe or --search random beside it",
+        )
+    else:
+        result = api.sweep(
+            *words, directory=directory, workers=workers, metric=metric, on_done=on_done,
+            stack=stack,
+        )  # fmt: skip
     failed = [o for o in result.outcomes if o.state != "done"]
     values = {
         "directory": str(result.directory),

@@ -34,6 +34,21 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class Stacking:
+    """How models of a family, of one shape, train as one: `weft sweep … --stack`.
+
+    Args:
+        build: "module:function" that makes a `weft.task.stack.Stack` of the members' models, their
+            tasks, and the training source of each; it raises `UsageError` for what it cannot stack.
+        vary: options in which members may differ, beside seed, learning rate and decay. Neither
+            the shapes of models nor data may depend on them.
+    """
+
+    build: str
+    vary: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Arm:
     """One way to go on from a base.
 
@@ -92,12 +107,14 @@ class Family:
             them rather than a file each; or "".
         bench: "module:function" giving the benchmark cases, or "" if there are none.
         comparison: "module:function" that draws many runs together, for the page of a sweep: from
-            (config, metrics) of finished runs it yields (name, caption, Figure); or "".
+            (config, metrics) of finished runs it yields (name, caption, Figure); or "". Metrics
+            are those of the last evaluation, and the last of every scalar that was logged.
         compared: arms and controls that `weft study controls` trains on one budget, if any.
         aliases: old key -> (new key, converter of the value).
         kinds: section -> tag -> kinds this family adds to the engine's own, as in
             `{"optim": {"lars": Kind(Lars, "module:lars")}}`.
         studies: name -> "module:main" of a study that `weft study NAME` runs.
+        stack: how models train as one, or None where they do not.
         verbs: command -> "module:function" of a function with typer's annotations that becomes
             `weft COMMAND`: a word, or `data` and a word. Its module imports nothing heavy, for
             `weft --help` shows the first line of the function's docstring.
@@ -116,6 +133,7 @@ class Family:
     aliases: Mapping[str, tuple[str, Converter]] = field(default_factory=dict)
     kinds: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     studies: Mapping[str, str] = field(default_factory=dict)
+    stack: Stacking | None = None
     verbs: Mapping[str, str] = field(default_factory=dict)
 
     def split(self, config: FamilyConfig) -> Parallel:

@@ -17,6 +17,7 @@ from weft.config.sections import (
     AdamW,
     Constant,
     Cosine,
+    Extra,
     HeldOut,
     NoClip,
     NormClip,
@@ -50,6 +51,7 @@ _BUILT_IN: dict[str, dict[str, Kind]] = {
         "sgd": Kind(Sgd, "weft.engine.optim:sgd"),
         "adam": Kind(Adam, "weft.engine.optim:adam"),
         "adamw": Kind(AdamW, "weft.engine.optim:adamw"),
+        "extra": Kind(Extra, "weft.engine.optim:extra"),
     },
     "schedule": {
         "constant": Kind(Constant, "weft.engine.schedule:ConstantSchedule"),

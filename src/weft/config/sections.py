@@ -61,6 +61,18 @@ class AdamW(KindConfig):
     weight_decay: float = Field(1e-2, ge=0, description="Share of lr by which weights shrink.")
 
 
+class Extra(KindConfig):
+    """Any optimiser of the package pytorch-optimizer, by its name there."""
+
+    kind: Literal["extra"] = "extra"
+    name: str = Field(description="Name in that package, such as lion, soap or muon.")
+    lr: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay, as that optimiser means it.")
+    options: dict[str, bool | int | float | str | list[float]] = Field(
+        {}, description="Its further arguments by name, such as {betas: [.9, .99]}."
+    )
+
+
 class Constant(KindConfig):
     """The learning rate stays at its peak after a linear warm-up."""
 
@@ -162,6 +174,23 @@ class WandbConfig(Section):
     project: str = Field("weft", description="Project the run is filed under.")
 
 
+class MlflowConfig(Section):
+    """MLflow, an optional second home for the scalars."""
+
+    experiment: str | None = Field(
+        None, description="Experiment that scalars also go to; none if unset."
+    )
+    uri: str | None = Field(
+        None, description="Tracking server or sqlite file; MLflow's own default if unset."
+    )
+
+
+class TrackioConfig(Section):
+    """Trackio, an optional second home for the scalars."""
+
+    project: str | None = Field(None, description="Project that scalars also go to; none if unset.")
+
+
 class LogConfig(Section):
     """What is written down while training."""
 
@@ -171,6 +200,8 @@ class LogConfig(Section):
         None, description="How often TensorBoard gets histograms of the weights; never if unset."
     )
     wandb: WandbConfig = Field(WandbConfig(), description="Weights & Biases.")
+    mlflow: MlflowConfig = Field(MlflowConfig(), description="MLflow.")
+    trackio: TrackioConfig = Field(TrackioConfig(), description="Trackio.")
 
 
 class EngineConfig(Section):
@@ -183,8 +214,10 @@ class EngineConfig(Section):
     threads: int | None = Field(
         None, ge=1, description="CPU threads; one or all, whichever steps faster."
     )
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16 computes under autocast and keeps fp32 master weights."
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
+        "fp32",
+        description="bf16 computes under autocast and keeps fp32 master weights; tf32 rounds the "
+        "factors of products to 10 bits, on GPUs that do so faster.",
     )
     compile: bool = Field(False, description="Whether the loss runs through torch.compile.")
     graph: bool = Field(
@@ -213,3 +246,4 @@ class RunSection(Section):
         None, description="Name of the run; the preset's name if unset."
     )
     tags: tuple[str, ...] = Field((), description="Words to find the run by.")
+    note: str = Field("", description="A sentence that says what the run is for.")

@@ -132,6 +132,13 @@ class Store:
             if path.name not in kept:
                 path.unlink(missing_ok=True)
 
+    def forget(self, step: int) -> None:
+        """Removes checkpoints of later steps than this, of a run that goes on from here."""
+        for later in self.steps():
+            if later > step:
+                self._path(later).unlink()
+                _sum_path(self._path(later)).unlink(missing_ok=True)
+
     def find(self, name: str | None = None) -> Path:
         """The file of checkpoint `best`, `last` or a step number; by default the best if any.
 

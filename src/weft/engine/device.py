@@ -197,6 +197,20 @@ def precision(config: EngineConfig, device: torch.device) -> AbstractContextMana
     return nullcontext()
 
 
+@contextmanager
+def products(config: EngineConfig) -> Iterator[None]:
+    """Products of float32 matrices may round their factors inside, where tf32 is asked for."""
+    if config.precision != "tf32":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def seed_step(seed: int, step: int, rank: int, device: torch.device) -> None:
     """Seeds torch's own generators for one step, so that no state needs to be saved.
 

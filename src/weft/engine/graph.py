@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ Scalars = dict[str, Tensor]
 Gradients = Callable[[Sequence[Batch], Context], Scalars]
 
 _FIRST = 3
-"""Steps taken as usual before one is recorded: libraries set themselves up in them."""
+"""Steps of a form taken as usual before one is recorded: libraries set themselves up in them."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Graphed:
         self.gradients, self.model, self.context = gradients, model, context
         self.stream = torch.cuda.Stream(context.device)
         self.recordings: dict[tuple[object, ...], _Recording] = {}
-        self.taken = 0
+        self.taken: Counter[tuple[object, ...]] = Counter()
 
     def __call__(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         """The step's scalars; gradients lie in `.grad`.
@@ -83,7 +84,8 @@ class Graphed:
             DeviceError: if the loss cannot be recorded, saying what stands in the way.
         """
         key = tuple((name, value.shape) for batch in batches for name, value in batch.items())
-        if ctx.log or self.taken < _FIRST:
+        if ctx.log or self.taken[key] < _FIRST:
+            self.taken[key] += not ctx.log
             return self._as_usual(batches, ctx)
         if key not in self.recordings:
             self.recordings[key] = self._record(batches, ctx)
@@ -101,7 +103,6 @@ class Graphed:
         """On the stream that records later: what autograd keeps for a parameter belongs to one."""
         known: Context = ctx
         if not ctx.log:
-            self.taken += 1
             self._seed(ctx.step)
             known = self.context
         self.stream.wait_stream(torch.cuda.current_stream())

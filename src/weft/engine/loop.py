@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from weft.data.random import stream
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store
-from weft.engine.device import float_buffers, precision, seed_step, shares, using_threads
+from weft.engine.device import (
+    float_buffers,
+    precision,
+    products,
+    seed_step,
+    shares,
+    using_threads,
+)
 from weft.engine.parts import Parts
 from weft.engine.step import Scalars, Stepper
 from weft.stopping import Stop, graceful_stop
@@ -45,6 +52,9 @@ class Recorder(Protocol):
 
     def saved(self) -> None:
         """A step was saved: says so at once."""
+
+    def enough(self) -> bool:
+        """Whether somebody who follows the run wants it to end, asked after an evaluation."""
 
 
 @dataclass
@@ -86,9 +96,10 @@ class Trainer:
         batches: Sequence[Tensor] = ()
         planned: int | None = None
         window = Window()
+        ends = self.is_worn_out(progress)
         started = time.perf_counter() - progress.seconds
         with graceful_stop() as stop, using_threads(self.parts.threads):
-            while progress.step < plan.total_steps and not self.is_worn_out(progress):
+            while progress.step < plan.total_steps and not ends:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
                 if epoch != planned:
@@ -101,13 +112,13 @@ class Trainer:
                 if log:
                     self._log(progress, scalars, window)
                 evaluated = plan.due(plan.eval_every, done)
-                improved = self._evaluate(progress) if evaluated else False
+                improved = self.evaluate(progress) if evaluated else False
                 if plan.histograms_every and plan.due(plan.histograms_every, done):
                     self._tell_weights(done)
                 interrupted = self._interrupted(stop, log)
-                ends = self.is_worn_out(progress)
+                ends = evaluated and (self.is_worn_out(progress) or self._enough())
                 if improved or interrupted or ends or plan.due(plan.save_every, done):
-                    self._save(progress)
+                    self.save(progress)
                 if interrupted:
                     return stop.name or "SIGTERM"
                 if evaluated:
@@ -125,6 +136,16 @@ class Trainer:
         batches = self._planned(0)
         for step in cycle(range(min(len(batches), self.parts.plan.total_steps))):
             yield self._step(batches[step], step, log=False)
+
+    def steps(self) -> Iterator[Scalars]:
+        """Takes the run's steps from the first on, one each time it is asked, and nothing else:
+        whoever has many runs to train at once logs, evaluates and keeps what it needs."""
+        with using_threads(self.parts.threads):
+            for step in range(self.parts.plan.total_steps):
+                epoch, position = divmod(step, self.parts.plan.batches_per_epoch)
+                if position == 0:
+                    batches = self._planned(epoch)
+                yield self._step(batches[position], step, log=False)
 
     def _planned(self, epoch: int) -> Sequence[Tensor]:
         parts = self.parts
@@ -152,16 +173,22 @@ class Trainer:
         self.parts.ranks.average([stacked])
         values = dict(zip(names, stacked.tolist(), strict=True))
         self.stepper.check_skips(scalars, self.parts.context(progress.step - 1))
-        norm = values.pop("grad_norm")
-        row = {f"train/{name}" if "/" not in name else name: v for name, v in values.items()}
-        row["opt/lr"] = self.stepper.optimiser.param_groups[0]["lr"]
-        row["opt/grad_norm"] = norm
-        row["time/step_ms"] = window.milliseconds()
-        if self.recorder is not None:
-            self._row(progress, row)
+        rate = self.stepper.optimiser.param_groups[0]["lr"]
+        self.tell(progress, values, rate, window.milliseconds())
         window.restart()
 
-    def _evaluate(self, progress: Progress) -> bool:
+    def tell(
+        self, progress: Progress, scalars: Mapping[str, float], rate: float, milliseconds: float
+    ) -> None:
+        """Writes the row of a step: its scalars, `grad_norm` among them, its rate, its time."""
+        row = {f"train/{name}" if "/" not in name else name: v for name, v in scalars.items()}
+        row["opt/lr"] = rate
+        row["opt/grad_norm"] = row.pop("train/grad_norm")
+        row["time/step_ms"] = milliseconds
+        if self.recorder is not None:
+            self._row(progress, row)
+
+    def evaluate(self, progress: Progress) -> bool:
         """Evaluates, and says whether a held-out metric is the best so far."""
         parts, model = self.parts, self.stepper.shown
         self._average_buffers()
@@ -193,6 +220,9 @@ class Trainer:
         if self.recorder is not None:
             self.recorder.weights(step, dict(self.stepper.model.named_parameters()))
 
+    def _enough(self) -> bool:
+        return self.parts.ranks.any(self.recorder is not None and self.recorder.enough())
+
     def _interrupted(self, stop: Stop, log: bool) -> bool:
         """Whether to stop; several processes agree on it when they log."""
         ranks = self.parts.ranks
@@ -200,7 +230,8 @@ class Trainer:
             return stop.name is not None
         return ranks.any(stop.name is not None) if log else False
 
-    def _save(self, progress: Progress) -> None:
+    def save(self, progress: Progress) -> None:
+        """Saves the step that the run is at."""
         self._average_buffers()
         if self.store is None:
             return
@@ -246,7 +277,12 @@ def at_rest(parts: Parts, model: nn.Module, step: int) -> Iterator[Context]:
     model.eval()
     try:
         arithmetic = precision(parts.config.engine, parts.device)
-        with torch.no_grad(), using_threads(parts.threads), arithmetic:
+        with (
+            torch.no_grad(),
+            using_threads(parts.threads),
+            arithmetic,
+            products(parts.config.engine),
+        ):
             yield parts.context(step)
     finally:
         model.train(was_training)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from inspect import signature
 from typing import Any
 
 import torch
 
-from weft.config.sections import Adam, AdamW, Sgd
+from weft.config.explain import suggest
+from weft.config.place import told
+from weft.config.sections import Adam, AdamW, Extra, Sgd
+from weft.errors import ConfigError, MissingExtra
 
 Groups = Iterable[Mapping[str, Any]]
 
@@ -32,6 +36,47 @@ def adam(config: Adam, groups: Groups) -> torch.optim.Optimizer:
 def adamw(config: AdamW, groups: Groups) -> torch.optim.Optimizer:
     """AdamW, fused."""
     return torch.optim.AdamW([dict(group) for group in groups], **_adam_options(config))
+
+
+def extra(config: Extra, groups: Groups) -> torch.optim.Optimizer:
+    """An optimiser of pytorch-optimizer.
+
+    Raises:
+        MissingExtra: if that package is not installed.
+        ConfigError: if it has no optimiser of that name, or that takes no such options.
+    """
+    try:
+        from pytorch_optimizer import get_supported_optimizers, load_optimizer
+    except ImportError as error:
+        raise MissingExtra("pytorch-optimizer", "optimisers", "optim.kind=extra") from error
+    known = [str(name) for name in get_supported_optimizers()]
+    if config.name.lower() not in known:
+        raise ConfigError(
+            f"pytorch-optimizer has no `{config.name}`",
+            where="optim.name",
+            expected=f"one of its {len(known)} optimisers",
+            hint=suggest(config.name, known, "pytorch_optimizer.get_supported_optimizers()"),
+        )
+    chosen = load_optimizer(config.name)
+    # Most of them swallow what they do not know.
+    takes = [*signature(chosen).parameters][1:]
+    if unknown := [name for name in config.options if name not in takes]:
+        raise ConfigError(
+            f"`{config.name}` has no option `{unknown[0]}`",
+            where="optim.options",
+            expected=f"some of {', '.join(takes)}",
+            hint=suggest(unknown[0], takes, ""),
+        )
+    options: dict[str, Any] = {
+        "lr": config.lr, "weight_decay": config.weight_decay, **config.options
+    }  # fmt: skip
+    try:
+        built: torch.optim.Optimizer = chosen([dict(group) for group in groups], **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"`{config.name}` does not take these options: {told(error)}", where="optim.options"
+        ) from error
+    return built
 
 
 def _adam_options(config: Adam | AdamW) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from weft.config.family import resolve
 from weft.data.source import Batch
-from weft.engine.device import precision
+from weft.engine.device import precision, products
 from weft.engine.graph import Gradients, Graphed, Replayed
 from weft.engine.parts import Parts
 from weft.errors import NonFiniteError
 from weft.task import calls
 from weft.task.context import Context
-from weft.task.schedule import Schedule
+from weft.task.schedule import Leading, Schedule
 from weft.task.task import Task
 
 Scalars = dict[str, Tensor]
@@ -88,23 +88,30 @@ class Stepper:
             NonFiniteError: on the CPU, at once, if `engine.nonfinite` says stop.
         """
         self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with products(self.config.engine):
+            scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
+        leads = isinstance(self.schedule, Leading)
+        if leads:
+            self._observe(scalars)
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self.schedule.factor(ctx.step)
-        self.optimiser.zero_grad(set_to_none=True)
-        scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
         self._update(scalars, norm, ctx)
         if self.mean is not None:
             self.mean.update_parameters(self.model)
-        if self.schedule.reacts:
-            # The loss of the whole batch, the same on every process: replicas must not differ.
-            seen = scalars["loss"].clone()
-            self.ranks.average([seen])
-            # A step that is skipped says nothing about the rate: as if it had not been.
-            if bool(torch.isfinite(seen)):
-                self.schedule.observe(float(seen))
+        if self.schedule.reacts and not leads:
+            self._observe(scalars)
         return {**scalars, "grad_norm": norm}
+
+    def _observe(self, scalars: Scalars) -> None:
+        # The loss of the whole batch, the same on every process: replicas must not differ.
+        seen = scalars["loss"].clone()
+        self.ranks.average([seen])
+        # A step that is skipped says nothing about the rate: as if it had not been.
+        if bool(torch.isfinite(seen)):
+            self.schedule.observe(float(seen))
 
     def _gradients(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         total: Scalars = {}

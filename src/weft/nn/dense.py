@@ -19,9 +19,10 @@ _HAS_BF16 = _PRESENT and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 if _PRESENT:
 
     @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
-    def _product_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+    def _product_flops(x: torch.Size, weight: torch.Size, *more: Any, **_: Any) -> int:
         """What `weft train --dry-run` and the benchmarks count."""
-        return 2 * x[0] * x[1] * weight[0]
+        onto = bool(more) and isinstance(more[0], torch.Size) and len(more[0]) == 2
+        return 2 * x[0] * x[1] * (more[0] if onto else weight)[0]
 
 
 def has_onednn(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
@@ -53,6 +54,23 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return out
     out = x @ weight.t()
     return out if bias is None else out + bias
+
+
+def product_onto(x: Tensor, weight: Tensor, onto: Tensor) -> Tensor:
+    """onto + x weight^T in one pass, without gradient, by the kernel that `product` takes.
+
+    Args:
+        x: (R, I).
+        weight: (O, I).
+        onto: (R, O).
+    Returns: (R, O), new.
+    """
+    if x.dtype == torch.float32 and x.numel() > 0 and has_onednn(x):
+        out: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            _gapless(x), _gapless(onto), _gapless(weight), None, "add"
+        )
+        return out
+    return torch.addmm(onto, x, weight.t())
 
 
 def linear(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft.config.yaml import KeyPath, read_file
 from weft.errors import ConfigError, WeftError
+from weft.reports.settings import dotted, same_setting
 from weft.reports.tables import Cell, Column, Table, mean_of, measured
 from weft.task.metric import ARROWS, Metric, find
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 NOT_RUN = "not run"
 NOT_COMPARABLE = "not comparable"
-
-# What may differ between repeats of one setting: none of it changes what is learnt.
-_FREE = frozenset({"seed", "run", "log", "checkpoint", "eval", "data.root", "data.download"})
-_FREE_ENGINE = frozenset({"device", "threads", "compile", "accumulation", "nonfinite", "max_skips"})
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,8 @@ class Claim:
             middle is `published`; in the metric's unit.
         pins: dotted key -> value, or list of values, on which the number depends: a run that is
             meant but differs here is no repeat of the experiment.
+        unknown: what the paper leaves open and the number depends on, such as its scale, or "":
+            our number then stands beside it, and no verdict.
     """
 
     id: str
@@ -51,6 +49,7 @@ class Claim:
     note: str = ""
     tolerance: float = 0.005
     pins: dict[str, Any] = field(default_factory=dict)
+    unknown: str = ""
 
 
 def load_claims(path: Path) -> list[Claim]:
@@ -68,7 +67,7 @@ def load_claims(path: Path) -> list[Claim]:
     entries = content.get("claims")
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError("`claims` must be a list of claims", where=str(path))
-    shared, pinned = (_flat(content.get(name) or {}) for name in ("config", "pins"))
+    shared, pinned = (dotted(content.get(name) or {}) for name in ("config", "pins"))
     known = [entry.name for entry in fields(Claim)]
     required = ("id", "where", "metric", "published")
     for number, entry in enumerate(entries):
@@ -85,7 +84,7 @@ def load_claims(path: Path) -> list[Claim]:
             ConfigError(text, where=where, expected=f"keys {', '.join(known)}") for text in wrong
         ]
         if not wrong:
-            own, pins = (_flat(entry.get(name) or {}) for name in ("config", "pins"))
+            own, pins = (dotted(entry.get(name) or {}) for name in ("config", "pins"))
             config = {**shared, **own}
             kept = {key: value for key, value in {**pinned, **pins}.items() if key not in config}
             claims.append(Claim(**{**entry, "config": config, "pins": kept}))
@@ -109,11 +108,12 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     Verdict: `met` if |ours - published| <= tolerance, i.e. our mean rounds to the published
     number or lies in the band; else `better` or `worse` by the direction that the runs declare,
     or `above` or `below` where they declare none, as those of an older weft; `not comparable` if
-    the runs that match differ in a pin, which the note names; `not run` if no finished run matches.
+    the runs that match differ in a pin, which the note names, or the paper leaves open what the
+    number depends on; `not run` if no finished run matches.
     The standard error is printed for the reader and does not soften the verdict. A run that ended
     in NaN counts, and makes the mean one: that is worse than any number.
     """
-    finished = [(run, _flat(run.config)) for run in runs if run.state == "finished"]
+    finished = [(run, dotted(run.config)) for run in runs if run.state == "finished"]
     rows: list[Mapping[str, Cell]] = []
     several: list[str] = []
     apart: dict[str, None] = {}
@@ -124,7 +124,7 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             "metric": claim.metric,
             "published": float(claim.published),
             "verdict": NOT_RUN,
-            "note": claim.note,
+            "note": "; ".join(filter(None, (claim.unknown, claim.note))),
         }
         settings: dict[tuple[int, str], list[Run]] = {}
         differing: dict[str, None] = {}
@@ -134,13 +134,15 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             broken = [key for key, value in claim.pins.items() if not _holds(config, key, value)]
             differing |= dict.fromkeys(broken)
             if not broken:
-                settings.setdefault((_steps(run), _setting(config)), []).append(run)
+                settings.setdefault((_steps(run), same_setting(config)), []).append(run)
         if differing and not settings:
             row["verdict"] = NOT_COMPARABLE
             apart[f"{claim.id} ({', '.join(differing)})"] = None
         if settings:
             chosen = max(settings.values(), key=_weight)
             row |= _ours(claim, chosen)
+            if claim.unknown:
+                row["verdict"] = NOT_COMPARABLE
             if len(settings) > 1:
                 several.append(claim.id)
         rows.append(row)
@@ -260,18 +262,6 @@ def _same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def _setting(config: Mapping[str, Any]) -> str:
-    """Everything that makes a run what it is but the seed, as text to group by."""
-    kept = {
-        key: value
-        for key, value in config.items()
-        if key not in _FREE
-        and key.partition(".")[0] not in _FREE
-        and not (key.startswith("engine.") and key.removeprefix("engine.") in _FREE_ENGINE)
-    }
-    return json.dumps(kept, sort_keys=True, default=str)
-
-
 def _weight(runs: list[Run]) -> tuple[int, int, str]:
     seeds = {run.config.get("seed") for run in runs}
     return _steps(runs[0]), len(seeds), max(map(_started, runs))
@@ -283,17 +273,6 @@ def _steps(run: Run) -> int:
 
 def _started(run: Run) -> str:
     return str(run.status.get("started", ""))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping of dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _is_number(value: Any) -> bool:

@@ -1,8 +1,10 @@
-"""What all pages are made of: one self-contained file each, no script, nothing fetched, light and
-dark."""
+"""What all pages are made of: one self-contained file each, nothing fetched, no script but one
+that a page brings and names by its hash, light and dark."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -19,9 +21,19 @@ from weft.reports.tables import Table, format_number, is_numeric, text_rows, ton
 from weft.task.metric import Metric
 
 
-def write(path: Path, title: str, parts: Sequence[str]) -> Path:
-    """Writes a page of `parts` and gives its path."""
+def write(path: Path, title: str, parts: Sequence[str], script: str = "") -> Path:
+    """Writes a page of `parts` and gives its path.
+
+    Args:
+        path: of the page.
+        title: in the browser's tab.
+        parts: HTML, from top to bottom.
+        script: that runs at the end of it; the page works without it too.
+    """
     # The policy makes this module's promise binding even for text that slipped through.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f" script-src 'sha256-{digest}';" if script else ""
+    run = f"<script>{script}</script>" if script else ""
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -29,7 +41,7 @@ def write(path: Path, title: str, parts: Sequence[str]) -> Path:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+  content="default-src 'none';{policy} style-src 'unsafe-inline'; img-src data:">
 <link rel="icon" href="data:,">
 <title>{safe(title)} · weft</title>
 <style>{_css()}</style>
@@ -37,7 +49,7 @@ def write(path: Path, title: str, parts: Sequence[str]) -> Path:
 <body>
 {"".join(parts)}
 <footer>Written by weft. This page holds everything it shows and fetches nothing.</footer>
-</body>
+{run}</body>
 </html>
 """
     write_text(path, page)

@@ -17,18 +17,15 @@ from weft.reports.claims import matched
 from weft.reports.gallery import drawn, gallery
 from weft.reports.html import (
     card,
-    link,
-    metric_name,
-    number,
     published,
     safe,
     section,
     table_html,
     write,
 )
+from weft.reports.run_list import run_list, script, sweep_links
 from weft.reports.sweep_plot import sweep_plot
-from weft.reports.tables import Table, format_seconds, pivot, tone_of
-from weft.task.metric import find
+from weft.reports.tables import Table, format_seconds, pivot
 
 if TYPE_CHECKING:
     from weft.config.family import Family
@@ -95,7 +92,8 @@ def _comparison(family: Family, runs: Sequence[Run]) -> list[Named]:
     from weft.task import calls
 
     drawing = resolve(family.comparison, f"comparison of family `{family.name}`")
-    return list(calls.pictures(drawing, [(run.config, run.metrics) for run in runs]))
+    known = [(run.config, run.logged() | run.metrics) for run in runs]
+    return list(calls.pictures(drawing, known))
 
 
 def _leading(runs: Sequence[Run]) -> str | None:
@@ -148,9 +146,10 @@ def write_overview(
         ),
         *(section(shown.title or "Table", card(table_html(shown))) for shown in _views(table)),
         *map(published, claims),
-        section("Runs", card(_run_list(directory, runs))),
+        section("Runs", run_list(directory, runs)),
+        section("Pages below", sweep_links(directory, runs)),
     ]
-    return write(directory / "report.html", title, parts)
+    return write(directory / "report.html", title, parts, script())
 
 
 def _views(table: Table | None) -> list[Table]:
@@ -162,28 +161,3 @@ def _views(table: Table | None) -> list[Table]:
     squares = [pivot(table, column.key) for column in table.with_role("value")]
     # The note stands at the sweep's plot; once is enough.
     return [replace(square, note="") for square in squares]
-
-
-def _run_list(directory: Path, runs: Sequence[Run]) -> str:
-    rows = []
-    for run in runs:
-        place = run.path.relative_to(directory).as_posix()
-        name = safe(place)
-        if (run.path / "report.html").is_file():
-            name = link(f"{place}/report.html", name)
-        declared = run.declared
-        metrics = ", ".join(
-            f"{metric_name(key, find(declared, key))} {safe(number(value))}"
-            for key, value in run.metrics.items()
-        )
-        message = safe(run.status.get("message") or "")
-        rows.append(
-            f"<tr><td>{name}</td>"
-            f'<td class="{tone_of(run.state)}">{safe(run.state)}</td>'
-            f'<td class="number">{safe(format_seconds(float(run.status.get("seconds") or 0)))}</td>'
-            f"<td>{message or metrics}</td></tr>"
-        )
-    return (
-        '<table><thead><tr><th>run</th><th>state</th><th class="number">time</th>'
-        f"<th>metrics</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    )

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +30,7 @@ TONES: Mapping[str, Tone] = {
     "interrupted": "muted",
     "not run": "muted",
     "not comparable": "muted",
+    "open": "muted",
 }
 """How the words of a status column are coloured, on paper and in the terminal."""
 
@@ -131,6 +133,15 @@ class Table:
     def caption(self) -> str:
         """The note and the legend."""
         return "; ".join(text for text in (self.note, self.legend) if text)
+
+    def _repr_html_(self) -> str:
+        """The table as notebooks show it; a page has a form of its own."""
+        head = "".join(f"<th>{escape(column.heading)}</th>" for column in self.columns)
+        rows = ["".join(f"<td>{escape(cell)}</td>" for cell in cells) for cells in text_rows(self)]
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        note = f"<p>{escape(self.caption)}</p>" if self.caption else ""
+        caption = f"<caption>{escape(self.title)}</caption>" if self.title else ""
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
     def best(self) -> set[tuple[int, str]]:
         """Row and key of the best number of each declared metric that has two or more.
@@ -290,23 +301,6 @@ def rich_table(table: Table) -> RenderableType:
     for cells in rows:
         rich.add_row(*cells)
     return Fitting(rich, [column.heading for column in table.columns], rows)
-
-
-def aligned(table: Table) -> str:
-    """The table as lines of text in aligned columns: for thousands of rows, which a terminal's
-    own table takes seconds to lay out."""
-    rows = [[column.heading for column in table.columns], *text_rows(table)]
-    rows = [[cell.replace("\n", " ") for cell in row] for row in rows]
-    right = [is_numeric(table, column) for column in table.columns]
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if numeric else cell.ljust(width)
-            for cell, width, numeric in zip(row, widths, right, strict=True)
-        )
-        for row in rows
-    )
-    return "\n".join(map(str.rstrip, lines))
 
 
 def markdown(table: Table) -> str:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 ROW = {"step": int}
 """What every row of metrics.jsonl has."""
 
-_HEARTBEAT_SECONDS = 2.0
+HEARTBEAT = 2.0
+"""Least seconds from one sign of life in status.json to the next."""
 
 
 class Sink(Protocol):
@@ -43,6 +44,14 @@ class WeightSink(Sink, Protocol):
 
     def on_weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
         """Weights by name."""
+
+
+@runtime_checkable
+class StoppingSink(Sink, Protocol):
+    """One that may want the run to end."""
+
+    def enough(self) -> bool:
+        """Asked after every evaluation."""
 
 
 class Display(Protocol):
@@ -66,6 +75,7 @@ class RunRecorder:
         identity: fields of status.json that do not change: family, name, recipe, total_steps.
         progress: the run's progress, read whenever the status is written.
         display: shows rows and notes as they come.
+        heartbeat: least seconds from one sign of life to the next.
     """
 
     def __init__(
@@ -74,9 +84,10 @@ class RunRecorder:
         identity: Mapping[str, Any],
         progress: Progress,
         display: Display,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
         self.directory, self.identity, self.progress = directory, identity, progress
-        self.display = display
+        self.display, self.heartbeat = display, heartbeat
         self.sinks: list[Sink] = []
         self._cut(directory.metrics, progress.step)
         self._file = directory.metrics.open("a", encoding="utf-8")
@@ -102,8 +113,8 @@ class RunRecorder:
         self.each_sink(tell)
 
     def alive(self, step: int) -> None:
-        """Renews the heartbeat, at most every two seconds."""
-        if time.monotonic() - self._last_beat > _HEARTBEAT_SECONDS:
+        """Renews the heartbeat, where the last one is old enough."""
+        if time.monotonic() - self._last_beat > self.heartbeat:
             self.status("running")
 
     def settle(self) -> None:
@@ -113,6 +124,17 @@ class RunRecorder:
     def saved(self) -> None:
         """Tells the status that a step was saved: without it nobody would miss the checkpoints."""
         self.status("running")
+
+    def enough(self) -> bool:
+        """Whether one of the sinks wants the run to end."""
+        wishes: list[bool] = []
+
+        def ask(sink: Sink) -> None:
+            if isinstance(sink, StoppingSink):
+                wishes.append(sink.enough())
+
+        self.each_sink(ask)
+        return any(wishes)
 
     def status(self, state: str, message: str = "") -> None:
         """Writes status.json."""

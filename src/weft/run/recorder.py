@@ -12,7 +12,7 @@ from weft.engine.parts import Parts
 from weft.run.directory import RunDirectory, now
 from weft.run.display import Silent, display
 from weft.run.files import read_record
-from weft.run.record import Display, RunRecorder, Sink
+from weft.run.record import HEARTBEAT, Display, RunRecorder, Sink
 
 SinkMaker = Callable[[RunDirectory], Sink]
 
@@ -40,7 +40,12 @@ def store_of(parts: Parts, directory: RunDirectory, warn: Callable[[str], None])
 
 
 def recorder_of(
-    parts: Parts, directory: RunDirectory, recipe: str, progress: Progress, followers: Followers
+    parts: Parts,
+    directory: RunDirectory,
+    recipe: str,
+    progress: Progress,
+    followers: Followers,
+    heartbeat: float = HEARTBEAT,
 ) -> RunRecorder:
     """The run's recorder, with its status written and its sinks open; a sink that cannot be
     opened is noted, and the run goes on without it."""
@@ -58,7 +63,7 @@ def recorder_of(
         "declared": [metric.plain() for metric in parts.task.metrics],
         "started": started,
     }
-    recorder = RunRecorder(directory, identity, progress, shown)
+    recorder = RunRecorder(directory, identity, progress, shown, heartbeat)
     recorder.status("running")
     for maker in (*followers.sinks, *_configured(parts, progress.step)):
         try:
@@ -72,7 +77,9 @@ def recorder_of(
 
 def _configured(parts: Parts, step: int) -> list[SinkMaker]:
     """The sinks that `log` asks for."""
+    from weft.run.sinks.mlflow import Mlflow
     from weft.run.sinks.tensorboard import TensorBoard
+    from weft.run.sinks.trackio import Trackio
     from weft.run.sinks.wandb import Wandb
 
     log, values = parts.config.log, parts.config.plain()
@@ -81,4 +88,8 @@ def _configured(parts: Parts, step: int) -> list[SinkMaker]:
         makers.append(lambda directory: TensorBoard(directory, step))
     if log.wandb.mode != "disabled":
         makers.append(lambda directory: Wandb(directory, log.wandb, values))
+    if log.mlflow.experiment is not None:
+        makers.append(lambda directory: Mlflow(directory, log.mlflow, values))
+    if log.trackio.project is not None:
+        makers.append(lambda directory: Trackio(directory, log.trackio, values))
     return makers

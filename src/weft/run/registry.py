@@ -104,6 +104,13 @@ class Run:
         """The trained model in eval mode: the best checkpoint if there is one, else the last."""
         return self.load(checkpoint).model
 
+    def logged(self) -> dict[str, float]:
+        """The last value of every scalar that its rows hold, train/loss for one."""
+        last: dict[str, float] = {}
+        for row in self.history():
+            last |= {key: value for key, value in row.items() if value is not None}
+        return last
+
     def history(self) -> list[dict[str, Any]]:
         """All rows of metrics.jsonl."""
         path = RunDirectory(self.path).metrics

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,27 @@ from weft.errors import CheckpointError, Interrupted, NonFiniteError, SystemFaul
 from weft.run.directory import RunDirectory, unused
 from weft.run.export import export
 from weft.run.model import Trained
+from weft.run.record import HEARTBEAT
 from weft.run.recorder import Followers, recorder_of, store_of
 from weft.stopping import Stopped, name_of
 from weft.system import fault
+
+
+@dataclass
+class Work:
+    """A run while it is trained.
+
+    Attributes:
+        trainer: trains it from `progress`.
+        progress: how far it is.
+        outcome: what `Trainer.train` returned.
+        trained: the model, once the run is finished.
+    """
+
+    trainer: Trainer
+    progress: Progress
+    outcome: str = ""
+    trained: Trained | None = None
 
 
 @dataclass(frozen=True)
@@ -56,36 +74,48 @@ class Session:
         Raises:
             Interrupted: if a signal stopped the run after its state was saved.
         """
+        with self.recording(checkpoint) as work:
+            work.outcome = work.trainer.train(work.progress)
+        return work.trained
+
+    @contextmanager
+    def recording(
+        self, checkpoint: Mapping[str, Any] | None = None, heartbeat: float = HEARTBEAT
+    ) -> Iterator[Work]:
+        """The run is trained inside, and how it ended is recorded, whatever happens there.
+
+        Args:
+            checkpoint: where it goes on, if anywhere.
+            heartbeat: least seconds from one sign of life to the next.
+        """
         stepper, progress = self.stepper, Progress()
         if checkpoint is not None:
             stepper.load(checkpoint)
             progress = Progress(**checkpoint["progress"])
-        recorder = store = trained = None
+        recorder = store = None
         if self.directory is not None:
             recorder = recorder_of(
-                self.parts, self.directory, self.recipe, progress, self.followers
+                self.parts, self.directory, self.recipe, progress, self.followers, heartbeat
             )
             for remark in self.parts.remarks:
                 recorder.note(f"note: {remark}")
             store = store_of(self.parts, self.directory, recorder.note)
             if self.opening:
                 recorder.note(self.opening)
+        work = Work(Trainer(self.parts, self.data, stepper, store, recorder), progress)
         state, message = "failed", ""
         try:
-            outcome = Trainer(self.parts, self.data, stepper, store, recorder).train(progress)
-            if outcome == "finished":
+            yield work
+            if work.outcome == "finished":
                 if recorder is not None and self.directory is not None and store is not None:
                     if progress.best_step is None and self.data.val is not None:
                         recorder.note("no validation gave a number: the last weights count")
                     if progress.step < self.parts.plan.total_steps:
-                        recorder.note(
-                            f"stopped at step {progress.step}: {progress.stale} evaluations in a "
-                            f"row brought nothing better than step {progress.best_step}"
-                        )
-                    trained = self._finish(self.directory, store, progress)
+                        recorder.note(f"stopped at step {progress.step}: {self._why(progress)}")
+                    work.trained = self._finish(self.directory, store, progress)
                 state = "finished"
             else:
-                state, message = "interrupted", outcome
+                state, message = "interrupted", work.outcome
         except (KeyboardInterrupt, Stopped) as error:
             state, message = "interrupted", f"stopped at once by {name_of(error)}"
             raise self._interrupted(name_of(error), progress) from error
@@ -108,7 +138,14 @@ class Session:
                 self.directory.unlock()
         if state == "interrupted":
             raise self._interrupted(message, progress)
-        return trained
+
+    def _why(self, progress: Progress) -> str:
+        """Why the run ended before its last step."""
+        patience = self.parts.config.eval.patience
+        if patience is not None and progress.stale >= patience:
+            best = f"nothing better than step {progress.best_step}"
+            return f"{progress.stale} evaluations in a row brought {best}"
+        return "who follows it wanted no more"
 
     def _interrupted(self, signal_name: str, progress: Progress) -> Interrupted:
         where = str(self.directory.path) if self.directory else ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from weft.config.base import FamilyConfig
 from weft.config.load import Resolved
 from weft.config.paths import as_name
 from weft.data.own import settled
@@ -14,14 +16,15 @@ from weft.engine.parts import Parts
 from weft.engine.profile import mean_flops as counted
 from weft.engine.profile import resolved as derived
 from weft.engine.step import Stepper
-from weft.engine.threads import choose
+from weft.engine.threads import Threads, choose
 from weft.families import find
-from weft.run.directory import create
+from weft.run.directory import RunDirectory, create
 from weft.run.environment import environment
 from weft.run.model import Trained
 from weft.run.parents import find_parents, recorded
 from weft.run.recorder import Followers
 from weft.run.session import Session
+from weft.task.parent import Parent
 
 
 def dry_run(asked: Resolved) -> dict[str, Any]:
@@ -78,16 +81,36 @@ def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
     parts = replace(parts, threads=threads.number)
     directory = None
     if ranks.first:
-        values = derived(parts) | threads.plain() | recorded(parents)
-        surroundings = environment(parts.device)
-        surroundings["threads"] = threads.number or surroundings["threads"]
-        directory = create(config.run, config.family, _name(asked.recipe))
-        directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
-        directory.write_yaml("resolved", values)
-        directory.write_json("env", surroundings)
-        for notice in (*asked.notices, *map(str, parents.values())):
-            directory.note(notice)
+        directory = written(asked, config, described(parts, threads), parents)
     return Session(parts, stepper, data, directory, asked.recipe, followers, threads.told)
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of a run before it trains: `values` for resolved.yaml, `env` for env.json."""
+
+    values: dict[str, Any]
+    env: dict[str, Any]
+
+
+def described(parts: Parts, threads: Threads) -> Described:
+    """What it will cost, and where it will run."""
+    env = environment(parts.device)
+    env["threads"] = threads.number or env["threads"]
+    return Described(derived(parts) | threads.plain(), env)
+
+
+def written(
+    asked: Resolved, config: FamilyConfig, known: Described, parents: Mapping[str, Parent]
+) -> RunDirectory:
+    """The directory of a new run, made and locked, with all that is known before it trains."""
+    directory = create(config.run, config.family, _name(asked.recipe))
+    directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
+    directory.write_yaml("resolved", known.values | recorded(parents))
+    directory.write_json("env", known.env)
+    for notice in (*asked.notices, *map(str, parents.values())):
+        directory.note(notice)
+    return directory
 
 
 def _name(recipe: str) -> str:

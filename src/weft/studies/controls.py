@@ -13,8 +13,8 @@ from weft.config.family import Comparison
 from weft.errors import Interrupted, RunError, UsageError
 from weft.papers import script
 from weft.reports.tables import rich_table
+from weft.studies.interior import best, beyond
 from weft.studies.legs import FLOPS, STEPS, Leg, Sums, judge, summarise
-from weft.studies.rates import best, beyond
 from weft.terminal import show, show_table, tell
 
 if TYPE_CHECKING:
@@ -316,18 +316,18 @@ def _train(
 ) -> None:
     """Trains those without a finished run; one that failed before is moved aside and tried once
     more, afresh, by the next command."""
-    from weft import api
     from weft.run.directory import aside
     from weft.run.registry import find_runs
+    from weft.sweeps import point
     from weft.sweeps.grid import outstanding
     from weft.sweeps.pool import run_points
 
     found = find_runs(study.folder)
     todo = outstanding(points, found)
     for run in found:
-        if run.state == "failed" and run.name in {point.name for point in todo}:
+        if run.state == "failed" and run.name in {each.name for each in todo}:
             run.path.replace(aside(run.path))
-    outcomes = run_points(todo, api.train_point, workers, on_done)
+    outcomes = run_points(todo, point.train_point, workers, on_done)
     if any(outcome.state == "stopped" for outcome in outcomes):
         name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
         raise Interrupted(name, str(study.folder), again="the same command goes on with it")

@@ -1,34 +1,75 @@
-"""A grid of learning rates that grows until the best of them has a worse one on either side."""
+"""Trains every setting of a grid at the best of several rates, over seeds, some runs at a time."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import argparse
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from weft.errors import UsageError
+from weft.papers import script
+from weft.studies.rates_runs import Setting, Study
+from weft.studies.rates_table import told
 
 
-def best(judged: Mapping[str, float]) -> str:
-    """The rate of the lowest loss; what is no number is never the best, wherever it stands."""
-    return min(judged, key=lambda rate: judged[rate] if math.isfinite(judged[rate]) else math.inf)
+def main(argv: Sequence[str] | None = None) -> int:
+    """`weft study rates RECIPE [KEY=A,B …] --form NAME:WORDS … --out FILE`; the exit code."""
+    return script.run(_study, argv)
 
 
-def beyond(judged: Mapping[str, float], given: Sequence[str], most: int) -> str | None:
-    """The next rate to try: outside the end at which the best one stands, or None.
+def _study(words: list[str]) -> None:
+    parser = argparse.ArgumentParser("weft study rates", description=__doc__)
+    parser.add_argument("words", nargs="*", help="recipe, overrides and axes, as for weft sweep")
+    parser.add_argument(
+        "--form",
+        action="append",
+        default=[],
+        metavar="NAME:WORDS",
+        help="a column of the table: its name and its overrides; with a rate of its own if it says",
+    )
+    parser.add_argument("--key", default="optim.lr", help="which option is the rate")
+    parser.add_argument("--rates", default="", help="rates to choose from on validation")
+    parser.add_argument("--further", type=int, default=2, help="rates tried beyond an end that won")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds at the chosen rate")
+    parser.add_argument("--final", default="", help="overrides while the chosen runs are tested")
+    parser.add_argument("--part", default="1/1", help="I/N: every N-th cell from the I-th on")
+    parser.add_argument("--out", type=Path, help="file that gets a line of JSON for every run")
+    parser.add_argument("--table", nargs="+", type=Path, help="only print what such files hold")
+    flags = parser.parse_args(words)
+    if flags.table is None:
+        if flags.out is None or not flags.words:
+            raise UsageError("there is nothing to train", expected="a recipe, and --out FILE")
+        rates = tuple(flags.rates.split(",")) if flags.rates else ()
+        final = tuple(shlex.split(flags.final))
+        study = Study(flags.key, rates, flags.further, flags.seeds, final, flags.out)
+        for setting in _part(_settings(flags.words, flags.form), flags.part):
+            study.run(setting)
+    files = flags.table or [flags.out]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
+    rows = [json.loads(line) for text in texts for line in text.splitlines()]
+    print(told(rows))
 
-    Args:
-        judged: rate -> loss, of all that were tried.
-        given: the rates the search began with; the grid keeps the step between the two lowest,
-            or 3 with one alone.
-        most: how often it may grow at either end.
-    """
-    tried, first = sorted(judged, key=float), sorted(given, key=float)
-    step = float(first[1]) / float(first[0]) if len(first) > 1 else 3.0
-    found = best(judged)
-    if not math.isfinite(judged[found]):
-        # None of them trains: a lower one may.
-        found = tried[0]
-    value = float(found)
-    ends = ((tried[-1], step, float(first[-1])), (tried[0], 1 / step, float(first[0])))
-    for end, factor, start in ends:
-        if found == end and abs(math.log(value * factor / start)) < (most + 0.5) * math.log(step):
-            return f"{value * factor:.3g}"
-    return None
+
+def _settings(words: Sequence[str], forms: Sequence[str]) -> list[Setting]:
+    """All cells, column after column."""
+    from weft.sweeps.grid import points
+    from weft.sweeps.space import parse
+
+    space = parse(words)
+    cells = []
+    for form in forms or ["as it is:"]:
+        name, _, own = form.partition(":")
+        cells += [
+            Setting(name, dict(point.values), (*point.overrides, *shlex.split(own)))
+            for point in points(space)
+        ]
+    return cells
+
+
+def _part(cells: list[Setting], part: str) -> list[Setting]:
+    number, _, count = part.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"`{part}` is no part", where="--part", expected="I/N, such as 2/6")
+    return cells[int(number) - 1 :: int(count)]

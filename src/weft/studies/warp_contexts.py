@@ -5,17 +5,21 @@
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.errors import UsageError
 from weft.papers import script
+from weft.studies.warp_guesses import errors, from_pairs, guesses, learnt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHOWN = ("mse", "mse_shuffled", "bpd", "coverage")
 Row = tuple[str, int, dict[str, float]]
 """What was scored, its context L, its metrics."""
 
@@ -23,8 +27,11 @@ Row = tuple[str, int, dict[str, float]]
 def main(argv: Sequence[str] | None = None) -> int:
     """`weft study contexts RUN... [--contexts L...] [--period P]`; the exit code.
 
-    Prints mse and, where a likelihood was learnt, bpd of the test steps from L on: of each run and
-    of guesses on its test set, then mean and standard error over the runs of a `model_type`.
+    Prints mse of the test steps from L on, told from its own context and from another sequence's
+    (mse_shuffled), and where a likelihood was learnt bpd, bpd after one factor for all deviations
+    that validation chooses (bpd_scaled), and how many targets lie in the central 90 % (coverage):
+    of each run, then of guesses on its test set; then mean and standard error over the runs of a
+    `model_type`.
     """
     return script.run(_print_scores, argv)
 
@@ -50,7 +57,7 @@ def _print_scores(words: list[str]) -> None:
 def scores(
     path: Path, contexts: Sequence[int] | None = None, period: int | None = None
 ) -> Iterator[Row]:
-    """A run's errors on its test set, and those of guesses; see `guesses`.
+    """A run's errors on its test set, and those of guesses; see `warp_guesses`.
 
     Args:
         path: a run that completes or forecasts sequences from their first L steps.
@@ -61,8 +68,7 @@ def scores(
     """
     import torch
 
-    from weft.families.warp.baselines.models import Baseline
-    from weft.families.warp.model import WarpModel
+    from weft.families.warp.model import Model
     from weft.families.warp.score.inference import context_of, mode_of
     from weft.families.warp.score.scoring import score
     from weft.families.warp.sets.source import SeriesSource
@@ -73,44 +79,52 @@ def scores(
     task, model, source = run.parts.task, run.model, run.data.test
     if not isinstance(task, WarpTask) or not task.config.reconstructs:
         raise UsageError(f"{path} completes no sequences")
-    assert isinstance(model, WarpModel | Baseline)
+    assert isinstance(model, Model)
     if not isinstance(source, SeriesSource):
         raise UsageError(f"{path} has no test set")
-    spec = task.spec()
-    own = context_of(task.config, spec)
-    if mode_of(task.config, spec) != "feedback" and (source.past is None or contexts):
+    spec, config = task.spec(), task.config
+    own, open_ended = context_of(config, spec), mode_of(config, spec) in ("feedback", "query")
+    pairs = config.data.dataset == "icl" and config.data.cumsum == "time"
+    if not open_ended and ((source.past is None and not pairs) or contexts):
         raise UsageError(f"{path} feeds no predictions back: its data say what it is given")
-    batches = source.batches(task.config.eval.batch_size)
-    truth = torch.cat([batch.get("target", batch["x"]) for batch in batches]).double()
+
+    def truth(of: SeriesSource, name: str = "target") -> Tensor:
+        batches = of.batches(config.eval.batch_size)
+        return torch.cat([batch.get(name, batch["x"]) for batch in batches]).cpu().double()
+
+    train, val = run.data.train, run.data.val
+    assert isinstance(train, SeriesSource) and (val is None or isinstance(val, SeriesSource))
+    asked, seen = truth(source), (truth(train), None if val is None else truth(val))
+    bound = config.std_lower_bound if config.loss == "nll" else None
     for context in contexts or (own,):
         if not 0 < context < spec.steps:
             raise UsageError(f"a context of {context} steps: there are {spec.steps}, some to score")
+        ctx = run.parts.context(run.step)
         with torch.no_grad():
-            found = score(task.config, spec, model, source, run.parts.context(run.step), context)
-        name: str = task.config.model_type
-        yield name, context, {key: value for key, value in found.items() if key in ("mse", "bpd")}
-        for name, guess in guesses(truth[:, :context], spec.steps - context, period):
-            yield name, context, {"mse": float((truth[:, context:] - guess).square().mean())}
+            found = score(config, spec, model, source, ctx, context)
+            held = None if val is None else score(config, spec, model, val, ctx, context)
+        name: str = config.model_type
+        yield name, context, _shown(found, held)
+        given, rest = asked[:, :context], asked[:, context:]
+        if pairs:
+            found_by = from_pairs(truth(source, "x"), truth(train, "x"), seen[0][:, context:])
+        else:
+            found_by = chain(
+                guesses(given, spec.steps - context, period), learnt(*seen, given, context)
+            )
+        for name, guess in found_by:
+            yield name, context, errors(guess, rest, bound)
 
 
-def guesses(given: Tensor, steps: int, period: int | None = None) -> Iterator[tuple[str, Tensor]]:
-    """What one may say of the next steps of sequences (N, L, d) without learning.
-
-    Yields:
-        last: the last value given, (N, 1, d).
-        mean: the mean of those given, (N, 1, d).
-        recur: the mean of those given a whole number of periods before, (N, steps, d), if L holds
-            a period.
-    """
-    import torch
-
-    yield "last", given[:, -1:]
-    yield "mean", given.mean(1, keepdim=True)
-    length = given.shape[1]
-    if period is not None and 0 < period <= length:
-        whole = given[:, length % period :]
-        whole = whole.reshape(len(given), -1, period, given.shape[2]).mean(1)
-        yield "recur", whole[:, torch.arange(steps) % period]
+def _shown(found: Mapping[str, float], held: Mapping[str, float] | None) -> dict[str, float]:
+    """What is printed of a run's metrics on test and validation."""
+    shown = {key: found[key] for key in SHOWN if key in found}
+    if held is not None and "calibration" in held:
+        # One factor for all deviations: the one that is best on validation is its calibration.
+        factor, strayed = held["calibration"], found["calibration"] ** 2
+        nats = math.log(factor) + 0.5 * strayed * (factor**-2 - 1)
+        shown["bpd_scaled"] = found["bpd"] + nats / math.log(2)
+    return shown
 
 
 def _print(name: str, context: int, metrics: Mapping[str, Sequence[float]]) -> None:

@@ -83,7 +83,8 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
     """Starts or continues the sweep in `directory`, and gives its points.
 
     Writes `sweep.yaml` on the first call. Axes and fixed words may be typed in another order the
-    next time; anything else must be the same.
+    next time, and an axis may have got more values: the sweep grows by them, and the plan with it.
+    Anything else must be the same.
 
     Raises:
         RunError: if another sweep, or something else, lives in the directory.
@@ -91,6 +92,9 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
     plan = directory / PLAN
     if plan.exists():
         known, checksums = _read(plan)
+        if _grows(known, space) and checksums == _checksums(space):
+            _write(plan, space)
+            return points(space, directory)
         differences = _differences(known, space) or [
             f"`{word}` was edited since the sweep began"
             for word, checksum in _checksums(space).items()
@@ -112,13 +116,7 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
             expected="a new or empty directory",
         )
     directory.mkdir(parents=True, exist_ok=True)
-    content = {
-        "words": list(space.words),
-        "axes": {key: list(values) for key, values in space.axes.items()},
-        "checksums": _checksums(space),
-    }
-    head = "# The plan of a sweep; `weft sweep` with the same words continues it.\n"
-    write_text(plan, head + write(content))
+    _write(plan, space)
     return points(space, directory)
 
 
@@ -208,6 +206,26 @@ def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[s
         rows=tuple(rows),
         note=note + (f"; {left} of {total} runs are not finished" if left else ""),
     )
+
+
+def _write(plan: Path, space: Space) -> None:
+    content = {
+        "words": list(space.words),
+        "axes": {key: list(values) for key, values in space.axes.items()},
+        "checksums": _checksums(space),
+    }
+    head = "# The plan of a sweep; `weft sweep` with the same words continues it.\n"
+    write_text(plan, head + write(content))
+
+
+def _grows(known: Space, asked: Space) -> bool:
+    """Whether `asked` has all points of `known`, under the same names, and more values."""
+    if list(known.axes) != list(asked.axes) or sorted(known.fixed) != sorted(asked.fixed):
+        return False
+    if not all({*values} <= {*asked.axes[key]} for key, values in known.axes.items()):
+        return False
+    before, now = ({p.name: tuple(p.values.items()) for p in points(s)} for s in (known, asked))
+    return before.items() < now.items()
 
 
 def _read(plan: Path) -> tuple[Space, dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from weft.config.sections import Plateau
 
@@ -29,6 +29,13 @@ class Schedule(Protocol):
 
     def load(self, state: State) -> None:
         """Takes back what `state` gave."""
+
+
+@runtime_checkable
+class Leading(Schedule, Protocol):
+    """A schedule that reacts to the loss of a step before that step's own update."""
+
+    leads: Literal[True]
 
 
 @runtime_checkable
@@ -77,6 +84,10 @@ class Windowed(ABC):
         if self.count < self.config.window:
             return
         mean, self.total, self.count = self.total / self.count, 0.0, 0.0
+        self.judge_window(mean)
+
+    def judge_window(self, mean: float) -> None:
+        """Takes in the mean loss of a window, and cuts the factor if it was one bad too many."""
         if self.improves(mean):
             self.best, self.bad = mean, 0.0
         else:

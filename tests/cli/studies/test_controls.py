@@ -11,10 +11,10 @@ import pytest
 
 from tests.toy import family as toy_family
 from tests.toy.task import ToyTask
-from weft import api
 from weft.config.family import Arm, Comparison
 from weft.run.registry import find_runs
 from weft.studies import controls
+from weft.sweeps import point
 
 COMPARISON = Comparison(
     arms={
@@ -34,8 +34,8 @@ def asked(toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.chdir(tmp_path)
 
     def here(points, train, workers=None, on_done=None):  # type: ignore[no-untyped-def]
-        for point in points:
-            train(point.overrides)
+        for each in points:
+            train(each.overrides)
         return []
 
     # Processes of its own are the sweeps', and tested there.
@@ -78,7 +78,7 @@ def test_any_family_s_arms_share_bases_and_grids_grow_until_the_best_rate_is_ins
     assert "no verdict" not in printed
     assert (Path("cmp") / "controls.png").is_file() and (Path("cmp") / "curves.png").is_file()
 
-    monkeypatch.setattr(api, "train_point", lambda words: pytest.fail(f"trained again: {words}"))
+    monkeypatch.setattr(point, "train_point", lambda words: pytest.fail(f"trained again: {words}"))
     assert controls.main(asked) == 0
     assert capsys.readouterr().out == printed
     # A base no better than a guess, or a curve that still falls: nothing is concluded.

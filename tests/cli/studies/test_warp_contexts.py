@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 from weft import api
 from weft.errors import UsageError
+from weft.families.warp.sets.regression import pairs
 from weft.run.registry import open_run
 from weft.studies import warp_contexts
+from weft.studies.warp_guesses import errors, from_pairs, guesses, learnt
 
 SHORT = {
     "steps": 2, "batch_size": 8, "data.train_size": 40, "data.test_size": 8, "mlp_hidden_size": 3,
@@ -30,24 +33,76 @@ def test_a_run_s_own_context_gives_its_own_test_metrics(workspace: Path) -> None
     [(kind, context, found), *guessed] = warp_contexts.scores(run)
     test = open_run(run).status["metrics"]
     assert (kind, context) == ("wsm", 16)
-    assert found == {key: pytest.approx(test[f"test/{key}"]) for key in ("mse", "bpd")}
+    scaled = found.pop("bpd_scaled")
+    keys = ("mse", "mse_shuffled", "bpd", "coverage")
+    assert found == {key: pytest.approx(test[f"test/{key}"]) for key in keys}
+    factor = test["val/calibration"]
+    nats = math.log(factor) + test["test/calibration"] ** 2 / 2 * (1 / factor**2 - 1)
+    assert scaled == pytest.approx(test["test/bpd"] + nats / math.log(2))
     source = open_run(run).load().data.test
     assert source is not None
     x = next(source.batches(8))["x"].double()
     last, mean = x[:, 15:16], x[:, :16].mean(1, keepdim=True)
     wanted = {"last": last, "mean": mean}
-    assert [name for name, _, _ in guessed] == list(wanted)
-    for name, _, metrics in guessed:
+    assert [name for name, _, _ in guessed] == [*wanted, "average", "ridge"]
+    for name, _, metrics in guessed[:2]:
         error = (x[:, 16:] - wanted[name]).square().mean()
         assert metrics["mse"] == pytest.approx(float(error))
 
 
 def test_what_recurs_is_guessed_from_the_steps_a_period_before() -> None:
     given = torch.tensor([9.0, 1, 2, 3, 3, 4, 5])[None, :, None]
-    guessed = dict(warp_contexts.guesses(given, 5, period=3))
+    guessed = {name: guess.mean for name, guess in guesses(given, 5, period=3)}
     assert guessed["recur"][0, :, 0].tolist() == [2, 3, 4, 2, 3]
     assert guessed["last"].item() == 5 and guessed["mean"].item() == pytest.approx(27 / 7)
-    assert "recur" not in dict(warp_contexts.guesses(given, 5, period=8))
+    assert "recur" not in dict(guesses(given, 5, period=8))
+
+
+def test_least_squares_finds_an_affine_law_and_the_average_does_not() -> None:
+    torch.manual_seed(0)
+    given = torch.randn(300, 6, 1, dtype=torch.float64)
+    law = torch.randn(6, 4, dtype=torch.float64)
+    noise = 0.1 * torch.randn(300, 4, 1, dtype=torch.float64)
+    rest = 0.5 + (given[..., 0] @ law).unsqueeze(-1) + noise
+    x = torch.cat([given, rest], 1)
+    train, val, test = x[:200], x[200:250], x[250:]
+    found = {
+        name: errors(guess, test[:, 6:], 1e-3) for name, guess in learnt(train, val, test[:, :6], 6)
+    }
+    assert found["ridge"]["mse"] == pytest.approx(0.01, rel=0.35)
+    # The bits of a normal density with that deviation.
+    honest = 0.5 * math.log2(2 * math.pi * math.e * 0.01)
+    assert found["ridge"]["bpd"] == pytest.approx(honest, abs=0.2)
+    spread = float((test[:, 6:] - train[:, 6:].mean(0)).square().mean())
+    assert found["average"]["mse"] == pytest.approx(spread)
+    assert "bpd" not in errors(next(learnt(train, None, test[:, :6], 6))[1], test[:, 6:], None)
+
+
+@pytest.mark.parametrize(("steps", "solved"), [(9, True), (3, False)])
+def test_pairs_of_a_linear_law_are_fitted_where_there_are_enough(steps: int, solved: bool) -> None:
+    made = {
+        name: pairs(400, steps, 4, torch.Generator().manual_seed(seed))
+        for seed, name in enumerate(("train", "test"))
+    }
+    x, train = (made[name]["x"].double() for name in ("test", "train"))
+    target, answers = (made[name]["target"].double()[:, -1:] for name in ("test", "train"))
+    found = {
+        name: errors(guess, target, None)["mse"] for name, guess in from_pairs(x, train, answers)
+    }
+    assert found["zero"] == pytest.approx(4 / 9, rel=0.2)  # four products of variance 1/9
+    assert (found["least squares"] < 1e-8) is solved
+    assert found["ridge"] < found["zero"] * (1e-3 if solved else 0.9)
+
+
+def test_a_run_that_regresses_in_context_stands_beside_least_squares(workspace: Path) -> None:
+    words = {"dataset": "icl", "data_dim": 2, "sequence_length": 5}
+    run = train("pairs", **{f"data.{k}": v for k, v in words.items()}, autoregressive="false",
+                grounding_length=4)  # fmt: skip
+    rows = {name: (context, found["mse"]) for name, context, found in warp_contexts.scores(run)}
+    assert list(rows) == ["wsm", "zero", "least squares", "ridge"]
+    assert {context for context, _ in rows.values()} == {4}
+    assert rows["wsm"][1] == pytest.approx(open_run(run).status["metrics"]["test/mse"])
+    assert rows["least squares"][1] < 1e-6
 
 
 @pytest.mark.slow
@@ -56,11 +111,15 @@ def test_runs_of_a_kind_are_summed_up(workspace: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     assert warp_contexts.main([*map(str, runs), "--contexts", "8", "40"]) == 0
     each, summary = capsys.readouterr().out.strip().split("\n\n")
-    assert len(each.splitlines()) == 3 * 2 * 3
+    assert len(each.splitlines()) == 3 * 2 * 5
     lines = summary.splitlines()
-    assert [line.split()[-1] for line in lines] == [*["wsm", "last", "mean"] * 2, "gru", "gru"]
+    assert [line.split()[-1] for line in lines] == [
+        *["wsm", "last", "mean", "average", "ridge"] * 2,
+        "gru",
+        "gru",
+    ]
     assert all("L = 8 " in line or "L = 40 " in line for line in lines)
-    assert [line.count("±") for line in lines if line.endswith(("wsm", "gru"))] == [2, 2, 0, 0]
+    assert [line.count("±") for line in lines if line.endswith(("wsm", "gru"))] == [5, 5, 0, 0]
 
 
 @pytest.mark.parametrize("context", [0, 64])

@@ -40,7 +40,7 @@ def test_the_page_tells_a_shared_option_once_and_again_where_a_family_starts_els
     assert "| `seed` |" in every and "`seed`" not in cet + jepa
     assert "| `log.every` | int >= 1 | default 50:" in every and "`log.every`" not in cet
     assert "| `log.every` | int >= 1 | default 100:" in jepa
-    assert "| `optim.kind` | one of sgd, adam, adamw | default sgd:" in cet
+    assert "| `optim.kind` | one of sgd, adam, adamw, extra | default sgd:" in cet
     assert "`clip.max_norm` (norm) | number > 0 | default 0.5:" in cet
     assert cet.index("`delay`") < cet.index("`eval.every`")
 
@@ -59,4 +59,5 @@ def test_schema_refuses_unknown_keys_and_names_every_optimiser() -> None:
         "sgd",
         "adam",
         "adamw",
+        "extra",
     }

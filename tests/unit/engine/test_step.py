@@ -48,3 +48,25 @@ def test_scalars_of_the_parts_of_a_batch_are_averaged(parts: Parts) -> None:
     scalars = Stepper(parts, model)(both, parts.context(0))
     assert float(scalars["loss"]) == pytest.approx(mean, rel=1e-6)
     assert float(scalars["double"]) == pytest.approx(2 * mean, rel=1e-6)
+
+
+def test_products_round_inside_a_step_alone_where_tf32_is_asked_for(
+    toy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    for precision in ("fp32", "tf32"):
+        config = api.configure(toy, f"engine.precision={precision}").config
+        parts = Parts.of(families.find("toy"), config)
+        stepper = Stepper(parts, parts.model())
+        gradients = stepper.gradients
+        monkeypatch.setattr(
+            stepper,
+            "gradients",
+            lambda *given, do=gradients: (
+                seen.append(torch.get_float32_matmul_precision()),
+                do(*given),
+            )[1],
+        )
+        stepper(batches(parts)[:1], parts.context(0))
+    assert seen == ["highest", "high"]
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -94,6 +94,12 @@ def test_a_run_that_differs_in_what_a_number_depends_on_is_not_comparable() -> N
     assert tone_of("not comparable") == tone_of("not run")
 
 
+def test_no_verdict_falls_where_the_paper_leaves_open_what_the_number_depends_on() -> None:
+    (row,) = compare([replace(CLAIM, unknown="its scale", note="ours")], [accuracy(0.98)]).rows
+    assert (row["ours"], row["verdict"]) == (Mean(0.98, None, 1), "not comparable")
+    assert row["note"] == "its scale; ours"
+
+
 @pytest.mark.parametrize("value", [None, math.nan])
 def test_a_run_that_ended_in_nan_is_worse_and_is_not_left_out(value: float | None) -> None:
     for row in (only_row(accuracy(value)), only_row(accuracy(value), accuracy(0.98, 1))):

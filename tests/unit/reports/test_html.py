@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 import re
@@ -18,6 +19,7 @@ from weft.plots.style import style
 from weft.reports.curves import curves
 from weft.reports.overview import write_overview
 from weft.reports.page import write_report
+from weft.reports.run_list import script
 from weft.reports.sweep_plot import sweep_plot
 from weft.reports.tables import Column, Mean, Table
 from weft.run.directory import RunDirectory
@@ -25,7 +27,7 @@ from weft.run.registry import Run
 from weft.task.metric import Metric
 
 EVIL = "<script>alert('x')</script>&amp;\"'"
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -51,7 +53,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
     @property
@@ -286,7 +288,11 @@ def test_a_sweep_page_has_plot_table_and_runs(tmp_path: Path) -> None:
     assert path == tmp_path / "report.html"
     assert "1 finished, 1 failed" in page.text and "5 min 22 s" in page.text
     assert "0.981 ± 0.002" in page.text
-    assert len(page.named("svg")) == 1 and not page.named("script")
+    assert len(page.named("svg")) == 1
+    (policy,) = [a["content"] for a in page.named("meta") if "http-equiv" in a]
+    digest = base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
+    # The page's own script runs, and no other that slipped in.
+    assert len(page.named("script")) == 1 and f"script-src 'sha256-{digest}'" in (policy or "")
     links = [attrs["href"] for attrs in page.named("a")]
     assert links == ["delay%3D5%2Cseed%3D0/report.html"]
 

@@ -15,6 +15,7 @@ from tests.toy.task import ToyTask
 from weft import api
 from weft.config.yaml import read_file
 from weft.run.registry import find_runs
+from weft.sweeps.point import train_point
 
 QUICK = ("epochs=2", "log.tensorboard=false", "engine.threads=1")
 
@@ -95,8 +96,8 @@ def test_a_point_without_a_status_is_moved_aside_with_its_checkpoints(
     toy: str, workspace: Path, without_pictures: None
 ) -> None:
     words = (toy, *QUICK, "run.dir=point")
-    api.train_point(words)
+    train_point(words)
     saved = sorted(path.name for path in Path("point/checkpoints").iterdir())
     Path("point/status.json").unlink()
-    api.train_point(words)
+    train_point(words)
     assert sorted(path.name for path in Path("point.aside/checkpoints").iterdir()) == saved

@@ -14,7 +14,7 @@ from weft.studies.admission import (
     plateau,
     verdict,
 )
-from weft.studies.rates import best, beyond
+from weft.studies.interior import best, beyond
 
 GIVEN = ("1e-3", "3e-3")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -11,8 +11,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from weft.data.source import Batch, DataSpec, Field
 from weft.families.cet.config import Config
+from weft.families.cet.forms.stacked import Mlps
 from weft.families.cet.objective import cross_entropy
 from weft.families.cet.reference import use_per_item
+from weft.families.cet.sets.stream import Norm, StreamSource
 from weft.families.cet.task import CetTask
 from weft.task.bench import Case, Form
 from weft.task.context import Context
@@ -22,7 +24,7 @@ CLASSES = 10
 
 
 def cases(full: bool) -> Iterator[Case]:
-    """The paper's MLP and CNN, and a CNN small enough for the original's per-item tensors.
+    """The paper's MLP and CNN, a CNN small enough for the original's per-item tensors, and a stack.
 
     Each form is a whole training step on random inputs: forward, backward, clip, fused AdamW.
 
@@ -35,6 +37,7 @@ def cases(full: bool) -> Iterator[Case]:
     yield _case("mlp", mlp, (1, 28, 28), reference=True, steps_per_window=20)
     yield _case("cnn", cnn, (3, 32, 32), reference=False, steps_per_window=1)
     yield _case("cnn-small", small, (3, 16, 16), reference=True, steps_per_window=20)
+    yield _stack()
 
 
 def _case(name: str, config: Config, shape: Shape, *, reference: bool, **timing: int) -> Case:
@@ -47,6 +50,54 @@ def _case(name: str, config: Config, shape: Shape, *, reference: bool, **timing:
     if reference:
         forms["reference"] = partial(_per_item, config, shape, windows=3, steps_per_window=1)
     return Case(name, forms, tuple(form for form in forms if not form.startswith("cet")))
+
+
+def _stack() -> Case:
+    """A step of eight models of cet/digits, each with a delay of its own."""
+    delays = (1, 2, 3, 5, 10, 20, 35, 50)
+    configs = [Config(steps=1, delay=delay, order=10, hidden_dim=256) for delay in delays]
+    forms = {"stacked": partial(_together, configs), "apart": partial(_apart, configs)}
+    return Case("eight", forms, ("apart",))
+
+
+def _together(configs: Sequence[Config]) -> Form:
+    shape = (1, 8, 8)
+    tasks, spec = [CetTask(config) for config in configs], _spec(configs[0], shape)
+    source = StreamSource(
+        torch.randint(256, (512, *shape), dtype=torch.uint8), torch.randint(CLASSES, (512,)),
+        Norm(torch.tensor(1 / 255), torch.tensor(0.0)), CLASSES, 1, configs[0].batch_size,
+    )  # fmt: skip
+    stack = Mlps([task.model(spec) for task in tasks], tasks, [source] * len(tasks))
+    batch = stack.take(torch.randint(512, (len(tasks), *spec.batch_shape)))
+    optimiser = torch.optim.AdamW(stack.weights.values(), lr=1e-3, fused=True)
+    where = Context(0, 0, 1, torch.get_default_device(), log=False)
+
+    @torch.no_grad()
+    def step() -> None:
+        gradients = stack.gradients(batch, where)[1]
+        norms = [gradient.flatten(1).norm(dim=1) for gradient in gradients.values()]
+        share = (0.5 / (torch.stack(norms).norm(dim=0) + 1e-6)).clamp(max=1.0)
+        for name, weight in stack.weights.items():
+            weight.grad = gradients[name] * share.view(-1, *[1] * (weight.dim() - 1))
+        optimiser.step()
+
+    return _counted(step)
+
+
+def _apart(configs: Sequence[Config]) -> Form:
+    forms = [_traced(config, (1, 8, 8)) for config in configs]
+
+    def step() -> None:
+        for form in forms:
+            form.step()
+
+    return _counted(step)
+
+
+def _counted(step: Callable[[], None], **timing: int) -> Form:
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return Form(step, counter.get_total_flops(), **timing)
 
 
 def _traced(config: Config, shape: Shape, **timing: int) -> Form:
@@ -94,9 +145,7 @@ def _form(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimiser.step()
 
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return Form(step, counter.get_total_flops(), **timing)
+    return _counted(step, **timing)
 
 
 def _spec(config: Config, shape: Shape) -> DataSpec:

@@ -15,6 +15,7 @@ from weft.config.paths import MayBePath, is_npz
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import LAYOUT, Cosine, DataConfig, EvalConfig, Layout, NormClip, Sgd
+from weft.families.cet.options.control import Control
 
 
 class CetData(DataConfig):
@@ -172,6 +173,7 @@ class Config(FamilyConfig):
         1, ge=1, description="Logged steps whose number is a multiple of this are compared."
     )
 
+    control: Control = Field(Control(), description="Learning to act.")
     data: CetData = Field(CetData(), description="Data.")
     optim: KindConfig = Field(Sgd(lr=1e-3, weight_decay=1e-3), description="Optimiser.")
     schedule: KindConfig = Field(
@@ -207,6 +209,15 @@ class Config(FamilyConfig):
             return None
         unit = self.kept_items**-2 if self.sparse_relative else 1.0
         return self.sparse_threshold * unit
+
+    def _of_images_alone(self) -> Iterator[str]:
+        """Options that are set, and mean something to a classifier of images only."""
+        for key in ("timescale", "arch", "norm_op", "p_drop", "top_quantile"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                yield key
+        for key, value in CetData():
+            if key not in DataConfig.model_fields and getattr(self.data, key) != value:
+                yield f"data.{key}"
 
     def rules(self) -> Iterator[Rule]:
         """What options of cet must not be together."""
@@ -291,6 +302,20 @@ class Config(FamilyConfig):
             "set `engine.nonfinite` to stop or `carry` to false",
         )
         yield Rule(
+            ("control",),
+            self.control.environment is None and self.control != Control(),
+            "`control` has options for learning to act, and no environment to act in",
+            "set `control.environment`, or leave them out",
+        )
+        of_images = list(self._of_images_alone())
+        yield Rule(
+            ("control.environment", *of_images),
+            self.control.environment is not None and bool(of_images),
+            f"`control.environment` is {self.control.environment}, and for classifiers of images "
+            f"alone: {', '.join(of_images)}",
+            "leave one or the other out",
+        )
+        yield Rule(
             ("top_quantile", "batch_size", "input_accumulation"),
             self.kept_items < 2,
             f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: no error "
@@ -301,5 +326,6 @@ class Config(FamilyConfig):
 
 def parallel(config: Config) -> Parallel:
     """What may be split: whole streams; nothing in the covariance form, whose running mean of the
-    activity is of the whole batch."""
-    return "streams" if config.covariance is None else "none"
+    activity is of the whole batch, nor where one process holds the environments."""
+    whole = config.covariance is not None or config.control.environment is not None
+    return "none" if whole else "streams"

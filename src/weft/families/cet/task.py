@@ -8,20 +8,21 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from weft.data.random import stream
 from weft.data.source import Batch, DataSpec, Splits
-from weft.errors import DeviceError
 from weft.families.cet.config import Config
+from weft.families.cet.control.task import ControlTask
 from weft.families.cet.data import data_spec, load_splits
 from weft.families.cet.figures import report
 from weft.families.cet.model import cnn, keep_own, lending, mlp, set_streams
 from weft.families.cet.objective import correct, cross_entropy, largest
 from weft.families.cet.score.accuracy import accuracy
+from weft.families.cet.score.agreement import agreement
 from weft.families.cet.sets.stream import StreamSource
-from weft.families.cet.trace.conversion import clock, convert, similarities, traced_layers
+from weft.families.cet.trace.configured import configured
+from weft.families.cet.trace.conversion import clock
 from weft.nn.norm import batch_statistics
 from weft.task.context import Context
 from weft.task.metric import Metric
@@ -56,35 +57,7 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
         Raises:
             DeviceError: for `carry` on several processes.
         """
-        config = self.config
-        if config.carry and dist.is_initialized() and dist.get_world_size() > 1:
-            raise DeviceError(
-                f"`carry` cannot be shared by {dist.get_world_size()} processes: "
-                "a checkpoint holds the past of one",
-                where="carry",
-                expected="one process, with any number of `streams`",
-            )
-        sparse = config.sparse
-        if sparse is not None:
-            # The engine divides the loss of a part of a batch by the number of parts.
-            sparse /= config.engine.accumulation**2
-        return convert(
-            self.network(spec),
-            order=config.order,
-            delay=config.delay,
-            gate=config.gate,
-            kernel=config.kernel,
-            readout=config.readout,
-            error=config.error,
-            sparse=sparse,
-            threshold=config.threshold,
-            binary=config.binary,
-            covariance=config.covariance,
-            theta_threshold=config.theta_threshold,
-            timescale=config.timescale,
-            taps=config.taps,
-            carry=config.carry,
-        )
+        return configured(self.config, self.network(spec))
 
     def network(self, spec: DataSpec) -> nn.Sequential:
         """The chosen network as it learns by plain back-propagation."""
@@ -156,19 +129,9 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
         return accuracy(model, source, self.config.eval.batch_size)
 
     def scalars(self, model: nn.Module) -> dict[str, Tensor]:
-        """Per layer: `sim/`, cosine of update and true gradient; `sim_centred/`, the same without
-        the mean activity; `gain/`, length of the update along the true gradient. The retrograde
-        timescale leaves out the last layer, which learns exactly."""
-        if not clock(model).similarity:
-            return {}
-        exact = self.config.timescale == "retrograde"
-        layers = traced_layers(model)
-        return {
-            f"{name}/{layer}": value
-            for layer, values in similarities(model).items()
-            if layers[layer].trace.delay > 0 or not exact
-            for name, value in zip(report.SIMILARITIES, values.unbind(), strict=True)
-        }
+        """How updates agreed with true gradients, see `agreement`; the retrograde timescale leaves
+        out the last layer, which learns exactly."""
+        return agreement(model, exact_last=self.config.timescale == "retrograde")
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """How updates agreed with true gradients over training, if they were compared."""
@@ -192,3 +155,8 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     """Logits (S, B, K) of streams of images (S, B, C, H, W)."""
     logits: Tensor = model(images.flatten(0, 1))
     return logits.unflatten(0, images.shape[:2])
+
+
+def task_of(config: Config) -> type[CetTask | ControlTask]:
+    """The task of a config: telling images, or acting in an environment."""
+    return CetTask if config.control.environment is None else ControlTask

@@ -74,18 +74,20 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         model.std.copy_(std)
 
     def draw(self, batch: Batch, ctx: Context) -> Batch:
-        """Adds the noise of the latents, (B, L)."""
+        """Adds the noise of the latents, (B, L), and the step's beta, (B,)."""
         splats = batch["splats"]
         shape = (len(splats), self.config.latent_dim)
         noise = torch.randn(shape, generator=ctx.generator("epsilon"), device=splats.device)
-        return {**batch, "epsilon": noise}
+        beta = beta_at(self.config.beta, ctx.step // self.epoch_steps)
+        return {**batch, "epsilon": noise, "beta": noise.new_full(shape[:1], beta)}
 
     def loss(self, model: SplatVAE, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Reconstruction + beta KL; logged: both, the groups' errors, and beta.
 
         Args:
             model: made by `model`.
-            batch: `splats` (B, N, 8), `epsilon` (B, L), perhaps `image` (B, 3, H, W).
+            batch: `splats` (B, N, 8), `epsilon` (B, L), `beta` (B,), all the same, perhaps
+                `image` (B, 3, H, W).
             ctx: where training stands.
         """
         config = self.config
@@ -99,23 +101,24 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
             wanted,
             groups,
             weighted(config.loss, config.weights, groups),
-            self._share_of_pictures(ctx.progress),
+            self._share_of_pictures(ctx),
             lambda: self._picture_error(model, found, batch),
         )
-        kl = kl_term(divergence(mean, log_var), config.kl, ctx.progress)
-        beta = beta_at(config.beta, ctx.step // self.epoch_steps)
+        # Who asks for the progress cannot be recorded: only where it matters.
+        progress = 0.0 if config.kl.capacity is None else ctx.progress
+        kl, beta = kl_term(divergence(mean, log_var), config.kl, progress), batch["beta"][0]
         # At beta 0 a KL that overflows must not turn the loss into 0 x inf.
-        loss = recon.loss + beta * kl if beta else recon.loss
+        loss = recon.loss + beta * kl if config.beta.max else recon.loss
         if not ctx.log:
             return loss, {}
         terms = {"total_loss": loss, "recon_loss": recon.total, "kl_loss": kl}
         terms |= {f"loss_{name}": error for name, error in recon.groups.items()}
-        return loss, {**terms, "beta": loss.new_tensor(beta)}
+        return loss, {**terms, "beta": beta}
 
-    def _share_of_pictures(self, progress: float) -> float:
+    def _share_of_pictures(self, ctx: Context) -> float:
         """How much of the loss is the picture's error."""
         if self.config.loss == "mixed":
-            return min(1.0, progress / self.config.render.ramp)
+            return min(1.0, ctx.progress / self.config.render.ramp)
         return float(self.config.loss == "render")
 
     def _picture_error(self, model: SplatVAE, found: Tensor, batch: Batch) -> Tensor:

@@ -13,7 +13,7 @@ from weft.lazy import lazy
 
 if TYPE_CHECKING:
     from weft.families.jepa.sets.dots import MovingDots
-    from weft.families.jepa.terms.contrast import nt_xent, within_infonce
+    from weft.families.jepa.terms.contrast import infonce, nt_xent, within_infonce
     from weft.families.jepa.terms.sigreg import sigreg
     from weft.families.jepa.terms.spread import centred, covariance, var_ratio, variance_hinge
 
@@ -22,6 +22,7 @@ __all__ = [
     "MovingDots",
     "centred",
     "covariance",
+    "infonce",
     "nt_xent",
     "sigreg",
     "var_ratio",
@@ -44,6 +45,7 @@ FAMILY = Family(
     studies={
         "plans": "weft.studies.jepa_plans:main",
         "probes": "weft.studies.jepa_probes:main",
+        "rates": "weft.studies.rates:main",
         "tour": "weft.studies.jepa_tour:main",
     },
     kinds={
@@ -61,6 +63,7 @@ __getattr__ = lazy(
         "MovingDots": ".sets.dots",
         "centred": ".terms.spread",
         "covariance": ".terms.spread",
+        "infonce": ".terms.contrast",
         "nt_xent": ".terms.contrast",
         "sigreg": ".terms.sigreg",
         "var_ratio": ".terms.spread",

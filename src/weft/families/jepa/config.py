@@ -202,6 +202,18 @@ class Config(FamilyConfig):
             "leave `model.predictor` at rnn",
         )
         yield Rule(
+            ("objective", "model.swap_ground"),
+            self.objective in ("rssm", "random") and self.model.swap_ground > 0,
+            f"`objective` {self.objective} has no rollout to start from another ground",
+            "leave `model.swap_ground` at 0",
+        )
+        yield Rule(
+            ("terms.idm_far", "combo.far", "n_steps"),
+            self.terms.idm_far > 0 and self.combo.far >= self.n_steps,
+            f"`terms.idm_far` adds up {self.combo.far} actions, and there are {self.n_steps - 1}",
+            "lower `combo.far` or raise `n_steps`",
+        )
+        yield Rule(
             ("probe.prober_arch", "probe.kind"),
             bool(self.probe.prober_arch) and self.probe.kind == "closed_form",
             "`probe.prober_arch` has no closed form",

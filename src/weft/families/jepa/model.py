@@ -30,6 +30,8 @@ class JepaModel(nn.Module):
         code_head: [e_t, e_(t+1)] (2 D) to actions.
         decoder: codes to pixels.
         position_head: codes to the positions of all dots, (2 K).
+        far_head: [h_t, e_(t+far)] (2 D) to the sum of the actions between them.
+        far: frames from one to the other.
         detached: whether the forward model leaves the encoder untouched.
     Attributes:
         burnin: R; a rollout begins at frame R - 1.
@@ -45,6 +47,8 @@ class JepaModel(nn.Module):
         code_head: nn.Module | None = None,
         decoder: nn.Module | None = None,
         position_head: nn.Module | None = None,
+        far_head: nn.Module | None = None,
+        far: int = 1,
         detached: bool = False,
     ) -> None:
         super().__init__()
@@ -60,6 +64,7 @@ class JepaModel(nn.Module):
         self.action_head, self.code_head = action_head, code_head
         self.decoder, self.position_head = decoder, position_head
         self.detached = detached
+        self.swap_ground, self.far_head, self.far = config.swap_ground, far_head, far
 
     def encode(self, image: Tensor) -> Tensor:
         """Codes (T, B, D) of images (B, T, C, S, S)."""
@@ -90,8 +95,13 @@ class JepaModel(nn.Module):
             action: (B, T - 1, 2).
             generator: not drawn from here; an RSSM samples its states with it.
         """
-        codes = self.encode(image if self.position_head is None else image[:, : self.burnin])
-        start = codes[: self.burnin]
+        seen = image if self.position_head is None else image[:, : self.burnin]
+        if self.training and self.swap_ground > 0:
+            first = on_other_ground(image, self.burnin, self.swap_ground)
+            start, codes = self.encode(torch.cat((first, seen), dim=1)).tensor_split([self.burnin])
+        else:
+            codes = self.encode(seen)
+            start = codes[: self.burnin]
         h = self.rollout(start.detach() if self.detached else start, action)
         e = codes[self.burnin - 1 :]
         z_e = self._project(e)
@@ -101,6 +111,7 @@ class JepaModel(nn.Module):
             z_e,
             self._project_predicted(h, z_e),
             action_rollout=read_actions(self.action_head, h, e),
+            action_far=read_actions(self.far_head, h, e, self.far),
             action_codes=read_actions(self.code_head, e, e),
             pixels=None if self.decoder is None else decode(self.decoder, e),
             location=None if self.position_head is None else self._positions(h),
@@ -122,6 +133,23 @@ class JepaModel(nn.Module):
         assert self.position_head is not None
         flat: Tensor = self.position_head(h)
         return widened(flat).unflatten(-1, (-1, 2))
+
+
+def on_other_ground(image: Tensor, frames: int, share: float) -> Tensor:
+    """The first frames of sequences, some of them before the ground of another sequence.
+
+    A ground is the mean over time: what stays is in it whole, and a dot that moves barely.
+
+    Args:
+        image: (B, T, C, S, S).
+        frames: how many.
+        share: of the sequences that are given another ground, that of the one before in the batch.
+    Returns: (B, frames, C, S, S).
+    """
+    ground = image.mean(1, keepdim=True)
+    swapped = round(share * len(image))
+    other = torch.cat((ground.roll(1, 0)[:swapped], ground[swapped:]))
+    return image[:, :frames] + (other - ground)
 
 
 Model = JepaModel | RssmModel
@@ -161,5 +189,7 @@ def build_model(config: Config, spec: DataSpec) -> Model:
         code_head=code_head,
         decoder=(build_decoder(config.model, dim, channels, size) if "decoding" in terms else None),
         position_head=Dense(dim, 2 * num_dots, bias=False) if "position" in terms else None,
+        far_head=Dense(2 * dim, ACTION_DIM) if "idm_far" in terms else None,
+        far=config.combo.far,
         detached=detached,
     )

@@ -26,7 +26,10 @@ FAMILY = Family(
     parallel="items",
     bench="weft.families.warp.bench:cases",
     aliases=ALIASES,
-    studies={"contexts": "weft.studies.warp_contexts:main"},
+    studies={
+        "contexts": "weft.studies.warp_contexts:main",
+        "stream": "weft.studies.warp_stream:main",
+    },
     kinds={
         "optim": {"reference": Kind(Reference, "weft.families.warp.optim.adabelief:reference")},
         "schedule": {

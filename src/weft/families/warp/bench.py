@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from weft.families.warp.forms.choose import FORMS, choose, refusal
 from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.estimate import estimates
+from weft.families.warp.forms.sequential import ROWS
 from weft.families.warp.rnn import WeightSpaceRNN
+from weft.nn.dense import has_onednn, product
 from weft.task.bench import Case, Form
 
 FORCING = 0.5
@@ -55,6 +57,15 @@ def cases(full: bool) -> Iterator[Case]:
     worm = {"output_size": 0, "classes": 5, "width": 128, "depth": 1}
     spring = {"width": 48}
     yield _case("mnist-14", Shape(128, 196, 1, image, feedback=True))
+    yield _clipped("mnist-14-clip", Shape(128, 196, 1, {**image, "limit": 0.5}, feedback=True))
+    yield _clipped("mnist-14-loose", Shape(128, 196, 1, {**image, "limit": 50.0}, feedback=True))
+    if torch.cuda.is_available():
+        for steps in (196, 784):
+            size = f"mnist-{round(steps**0.5)}"
+            yield _replayed(f"{size}-cuda", Shape(640, steps, 1, image, True))
+            clip, diagonal = {**image, "limit": 0.5}, {**image, "transition": "diag"}
+            yield _replayed(f"{size}-clip-cuda", Shape(640, steps, 1, clip, True))
+            yield _replayed(f"{size}-diag-cuda", Shape(640, steps, 1, diagonal, True))
     yield _case("class-784-b16", Shape(16, 784, 1, digit))
     yield _case("worms-1124", Shape(32, 1124, 6, worm))
     yield _case("worms-17984", Shape(32, 17984, 6, worm), loop=False, gru=False)
@@ -90,6 +101,84 @@ def _case(
     return Case(name, built, tuple(form for form in ("loop", "gru") if form in built), full)
 
 
+def _clipped(name: str, shape: Shape) -> Case:
+    """Weights that are clipped, as the original's are: `loop` is what the original computes, a scan
+    whose gradient by A is summed step by step, and `products` the three products of each step
+    alone, below which steps in turn cannot come."""
+    half = Shape(shape.batch, shape.steps, shape.channels, {**shape.options, "half": True}, True)
+    forms: dict[str, Callable[[], Form]] = {
+        "auto": partial(_weights, shape, "auto", windows=5),
+        "sequential": partial(_weights, shape, "sequential", windows=5),
+        "loop": partial(_weights, shape, "loop"),
+        "products": partial(_products, shape),
+    }
+    if has_onednn(torch.zeros(1), torch.bfloat16):
+        forms["bfloat16"] = partial(_weights, half, "sequential", windows=5)
+    return Case(name, forms, ("loop", "products"))
+
+
+def _products(shape: Shape) -> Form:
+    """The products of `sequential` with a full A, and nothing else."""
+    batch, size = shape.batch, _problem(shape).size
+    E, states = torch.randn(size, size), torch.randn(batch, size)
+    rows = torch.randn(max(batch, ROWS // batch * batch), size)
+
+    def step() -> None:
+        for _ in range(shape.steps):
+            product(states, E)
+            product(states, E.mT)
+        for _ in range(-(-shape.steps * batch // len(rows))):
+            product(rows.mT, rows.mT)
+
+    return Form(step, 6 * batch * shape.steps * size**2, windows=5, steps_per_window=1)
+
+
+def _replayed(name: str, shape: Shape) -> Case:
+    """On a GPU: the loop, the form that is chosen, and that one recorded and replayed, in whole and
+    in TF32 precision."""
+    forms = {
+        "loop": partial(_on_gpu, shape, "loop", recorded=False),
+        "auto": partial(_on_gpu, shape, "auto", recorded=False),
+        "auto-recorded": partial(_on_gpu, shape, "auto", recorded=True),
+        "auto-recorded-tf32": partial(_on_gpu, shape, "auto", recorded=True, precision="high"),
+    }
+    return Case(name, forms, ("loop",))
+
+
+def _on_gpu(shape: Shape, form: str, *, recorded: bool, precision: str = "highest") -> Form:
+    torch.manual_seed(0)
+    model, x = _model(shape, form).cuda(), _sequences(shape).cuda()
+    force = (torch.rand(x.shape[:2], device="cuda") < FORCING).float()
+
+    def step() -> None:
+        for parameter in model.parameters():
+            parameter.grad = None
+        torch.set_float32_matmul_precision(precision)
+        model(x, force=force)[0].square().mean().backward()
+        torch.set_float32_matmul_precision("highest")
+
+    run: Callable[[], object] = step
+    if recorded:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                step()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            step()
+        run = graph.replay
+
+    def timed() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    machine = Machine.of(x.device)
+    known = form if form == "loop" else choose(_problem(shape), machine).form
+    flops = min(estimates(_problem(shape), known), key=lambda each: each.seconds(machine)).flops
+    return Form(timed, int(flops), windows=5, steps_per_window=1)
+
+
 def _model(shape: Shape, form: str) -> WeightSpaceRNN:
     return WeightSpaceRNN(
         shape.channels, length=shape.steps, drive_std=1e-3, form=form, **shape.options
@@ -116,7 +205,9 @@ def _weights(shape: Shape, form: str, windows: int = 3) -> Form:
         return out
 
     machine = Machine.of(x.device)
-    flops = min(estimates(_problem(shape), form), key=lambda each: each.seconds(machine)).flops
+    problem = _problem(shape)
+    known = choose(problem, machine).form if form == "auto" else form
+    flops = min(estimates(problem, known), key=lambda each: each.seconds(machine)).flops
     return _form(model, outputs, int(flops), windows)
 
 

@@ -12,8 +12,10 @@ from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, Cosine, NormClip, Plateau, ValueClip
 from weft.families.warp.options.bounds import spelt_out
+from weft.families.warp.options.originals import OriginalOptions, rules_of_originals
+from weft.families.warp.options.query import ReadingOptions, rules_of_reading
 from weft.families.warp.options.sections import COLLECTIONS, UNLABELLED, WITH_TARGET, WarpData
-from weft.families.warp.options.transitions import SHAPES, KindName, TransitionOptions
+from weft.families.warp.options.transitions import SHAPES, KindName, rules_of_transition
 
 Count = Annotated[int, Field(ge=1)]
 Activation = Literal[
@@ -23,7 +25,7 @@ Form = Literal["auto", "loop", "last_state", "chunked", "history", "sequential",
 Criterion = Literal["mse", "mae", "rmse", "nll", "cce", "error_rate", "f1_score"]
 _OF_SEQUENCES = ("mse", "mae", "rmse", "nll")
 _OF_LABELS = ("cce", "error_rate", "f1_score")
-_FEEDING = ("supervision_task", "autoregressive")
+_FEEDING = ("supervision_task", "autoregressive", "read")
 """Keys that decide whether training runs on the model's own predictions."""
 
 
@@ -33,7 +35,7 @@ def _check_loss_steps(count: int) -> int:
     return count
 
 
-class Config(TransitionOptions):
+class Config(ReadingOptions, OriginalOptions):
     """Sequence models whose state is the weight vector of a small network."""
 
     family: Literal["warp"] = Field("warp", description="Which family trains.")
@@ -43,17 +45,17 @@ class Config(TransitionOptions):
     supervision_task: Literal["reconstruction", "classification", "both"] = Field(
         "reconstruction", description="What is learnt: the sequence, its label, or both."
     )
-    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm"] = Field(
+    model_type: Literal["wsm", "gru", "lstm", "linear", "ssm", "mlp", "dlinear"] = Field(
         "wsm",
         description="The weight-space model, or a baseline: GRU, LSTM, a linear recurrence with "
-        "a fixed decoder, a diagonal state-space model.",
+        "a fixed decoder, a diagonal state-space model; an MLP, DLinear from given steps to all.",
     )
 
     root: str = Field(
         "mlp",
         pattern=r"^(mlp|physics:[A-Za-z][\w-]*)$",
         description="What the weights are weights of: mlp, or physics:<name> for a formula, "
-        "such as physics:sine, physics:msd and physics:oscillator.",
+        "such as physics:sine, physics:msd, physics:msd-start and physics:oscillator.",
     )
     mlp_hidden_size: int = Field(24, ge=1, description="Units in a hidden layer of the root.")
     mlp_depth: int = Field(3, ge=0, description="Hidden layers of the root; 0 is one affine map.")
@@ -163,10 +165,11 @@ class Config(TransitionOptions):
     cross_entropy_weight: float = Field(
         0.01, ge=0, description="Weight of the label's loss in supervision_task both."
     )
-    train_strategy: Literal["flip_coin", "teacher_forcing", "always_true"] = Field(
+    train_strategy: Literal["flip_coin", "teacher_forcing", "always_true", "grounded"] = Field(
         "flip_coin",
         description="What is fed in AR training: the truth with probability forcing_prob, a mix "
-        "that drifts from truth to prediction, or the truth.",
+        "that drifts from truth to prediction, the truth, or what inference feeds: the truth for "
+        "grounding_length steps, own predictions after, and the loss of these alone.",
     )
     forcing_prob: float = Field(
         0.9, ge=0, le=1, description="Probability that flip_coin feeds the truth at a step."
@@ -221,7 +224,7 @@ class Config(TransitionOptions):
     @property
     def feeds_back(self) -> bool:
         """Whether training runs on the model's own predictions (M2 and M3), not freely (M1)."""
-        return self.reconstructs and self.autoregressive
+        return self.reconstructs and self.autoregressive and self.read == "steps"
 
     @property
     def criterion(self) -> Criterion:
@@ -248,7 +251,10 @@ class Config(TransitionOptions):
                 self.feeds_back and self.target == "same" and not own_target
             ),
             "without feedback the model sees the very value it is scored against: training copies, "
-            "target=next predicts": self.reconstructs and not self.autoregressive and not apart,
+            "target=next predicts": self.reconstructs
+            and not self.autoregressive
+            and not apart
+            and self.read == "steps",
             "the convolution looks ahead: outputs depend on later inputs": (
                 self.reconstructs and (looks_ahead or self.output_smoothing)
             ),
@@ -266,6 +272,9 @@ class Config(TransitionOptions):
         yield from self._rules_of_form()
         yield from self._rules_of_model()
         yield from self._rules_of_data()
+        yield from rules_of_reading(dict(self))
+        yield from rules_of_transition(dict(self))
+        yield from rules_of_originals(dict(self), feeds_back=self.feeds_back)
 
     def _rules_of_training(self) -> Iterator[Rule]:
         yield Rule(

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from weft.errors import ConfigError, DataError
+from weft.families.warp.baselines.direct import Direct, build_direct
 from weft.families.warp.baselines.models import Baseline, build_baseline, equal_width
 from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.outputs import Prediction
-from weft.families.warp.cell.parts import clock_of, head_of, root_of
+from weft.families.warp.cell.parts import clock_of, head_of, memory_of, root_of
+from weft.families.warp.cell.time_conv import finished
 from weft.families.warp.config import Config
-from weft.families.warp.options.transitions import spelt
+from weft.families.warp.options.transitions import spelt, spreads
 from weft.families.warp.rnn import WeightSpaceRNN
 from weft.families.warp.sets.source import SeriesSpec
 
@@ -43,10 +45,10 @@ class WarpModel(nn.Module):
         last: bool = False,
     ) -> Prediction:
         """Reads sequences; arguments as for `WeightSpaceRNN.forward`."""
-        out, theta = self.rnn(
+        out, state = self.rnn(
             x, force=force, sample=sample, length=length, position=position, last=last
         )
-        return self.rnn.head.split(out, theta)
+        return self.rnn.head.split(out, state.theta)
 
     def recall(self, theta: Tensor, data: Tensor) -> Prediction:
         """What frozen weights say of every step: memory-based inference.
@@ -57,14 +59,15 @@ class WarpModel(nn.Module):
         """
         tau, smoothing = self.rnn.ticks(data, feedback=self.feedback).tau, self.rnn.smoothing
         raw = self._read(theta, tau, data)
-        return self._named(raw if smoothing is None else smoothing(raw), theta)
+        return self.rnn.head.split(finished(raw, self.rnn.head, smoothing), theta)
 
     def query(self, theta: Tensor, position: Tensor, *, data: Tensor | None = None) -> Prediction:
         """What frozen weights say of the data at any place, between the steps too.
 
         Args:
             theta: after the last step, (N, D).
-            position: places in steps, whole or not, (M,): 0 is the first datum.
+            position: places in steps, whole or not, (M,), or of each sequence (N, M): 0 is the
+                first datum.
             data: what the root sees beside the clock, (N, M, d), if `input_prev_data`.
         Returns: predictions of M places, without smoothing.
         Raises:
@@ -104,8 +107,8 @@ class WarpModel(nn.Module):
         return self.rnn.clock
 
     def _read(self, theta: Tensor, tau: Tensor, data: Tensor | None = None) -> Tensor:
-        """Raw outputs (N, M, o) of weights (N, D) at features (M, q)."""
-        rnn, z = self.rnn, tau.expand(len(theta), *tau.shape)
+        """Raw outputs (N, M, o) of weights (N, D) at features (M, q) or (N, M, q)."""
+        rnn, z = self.rnn, tau.expand(len(theta), *tau.shape[-2:])
         layer = rnn.layers[-1]
         if layer.rule.input_prev_data:
             if data is None or len(rnn.layers) > 1 or rnn.embedding is not None:
@@ -121,7 +124,11 @@ class WarpModel(nn.Module):
         return self.rnn.head.split(self.rnn.head(raw), theta)
 
 
-def build_model(config: Config, spec: SeriesSpec) -> WarpModel | Baseline:
+Model = WarpModel | Baseline | Direct
+"""All that are called, and where the root is read by query asked, in the same way."""
+
+
+def build_model(config: Config, spec: SeriesSpec) -> Model:
     """The model that `config.model_type` names, called as `WarpModel` is.
 
     Args:
@@ -132,13 +139,18 @@ def build_model(config: Config, spec: SeriesSpec) -> WarpModel | Baseline:
     """
     if config.model_type == "wsm":
         return _weight_space(config, spec)
-    width = config.rnn_hidden_size
-    if width is None:
+    width = config.rnn_hidden_size or 1
+    if config.rnn_hidden_size is None and config.model_type != "dlinear":
         with torch.device("meta"):
             twin = _weight_space(config, spec)
         numbers = sum(parameter.numel() for parameter in twin.parameters())
-        width = equal_width(lambda width: build_baseline(config, spec, width), numbers)
-    return build_baseline(config, spec, width)
+        width = equal_width(lambda width: _rival(config, spec, width), numbers)
+    return _rival(config, spec, width)
+
+
+def _rival(config: Config, spec: SeriesSpec, width: int) -> Baseline | Direct:
+    direct = config.model_type in ("mlp", "dlinear")
+    return (build_direct if direct else build_baseline)(config, spec, width)
 
 
 def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
@@ -163,18 +175,24 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
         drive=config.drive,
         input_prev_data=config.input_prev_data,
         limit=config.weights_lim,
+        halves=config.weights_lim_gradient == "half",
+        half=config.weights_lim_products == "bfloat16",
         second_order=config.use_theta_prev,
         initial_layers=config.init_state_layers,
         initial_bias=config.init_state_bias,
         initial_noise=config.noise_theta_init,
         noise_in_eval=config.noise_theta_test,
         drive_std=config.input_init_std,
+        horizon=memory_of(config, spec) if spreads(config) else None,
         length=clock.length,
         encoding=clock.encoding,
+        encoding_extrapolates=clock.extrapolates,
         picture=clock.picture,
         time_as_channel=clock.time_as_channel,
+        waves=clock.waves,
         embedding=(embedding[0], embedding[1], bool(embedding[2])) if embedding else None,
         smoothing=config.output_smoothing,
+        original_convolutions=config.convolutions == "original",
         form=config.form,
     )
     feedback = config.feeds_back

@@ -16,7 +16,7 @@ from weft.families.warp.cell.drive import valid_steps
 from weft.families.warp.cell.outputs import Prediction
 
 Alignment = Literal["same", "next"]
-Strategy = Literal["flip_coin", "teacher_forcing", "always_true"]
+Strategy = Literal["flip_coin", "teacher_forcing", "always_true", "grounded"]
 
 
 def half_squared_error(mean: Tensor, target: Tensor) -> Tensor:
@@ -69,6 +69,7 @@ def prediction_loss(
     alignment: Alignment,
     steps: Tensor | None = None,
     counted: Tensor | None = None,
+    given: int = 0,
 ) -> Tensor:
     """The reconstruction loss of what was predicted for a batch.
 
@@ -78,15 +79,17 @@ def prediction_loss(
         alignment: see `aligned`.
         steps: those of each sequence that count, (N, n), with repetitions; all of them if None.
         counted: how many steps that are no padding the mean is over; those of the batch if None.
+        given: first targets that do not count.
     """
     mean, std, length = predicted.mean, predicted.std, batch.get("length")
     assert mean is not None, "the head of a task that reconstructs has means"
     mean, target = aligned(mean, batch.get("target", batch["x"]), alignment)
     scored = mean.shape[1]
+    first = max(0, given - (alignment == "next"))
     return reconstruction(
-        mean,
-        None if std is None else std[:, :scored],
-        target,
+        mean[:, first:],
+        None if std is None else std[:, first:scored],
+        target[:, first:],
         steps=steps,
         valid=None if length is None else scored_steps(length, scored, batch["x"].shape[1], steps),
         counted=counted,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -21,13 +21,20 @@ class Run(NamedTuple):
     Attributes:
         out: raw outputs of the last layer's root in a free run; the head's in one that feeds
             predictions back, (N, T, o).
-        theta: each layer's weights after the last step, (N, D) each.
+        carries: of each layer, after the last step.
+        back: the predictions that the next step would be fed; None of a free run.
         states: each layer's weights after each step, (N, T, D) each; empty if not kept.
     """
 
     out: Tensor
-    theta: list[Tensor]
+    carries: list[Carry]
+    back: Feedback | None
     states: list[Tensor]
+
+    @property
+    def theta(self) -> list[Tensor]:
+        """Each layer's weights after the last step, (N, D) each."""
+        return [carry.theta for carry in self.carries]
 
 
 class Carry(NamedTuple):
@@ -56,6 +63,35 @@ class Feedback(NamedTuple):
     before: Tensor
 
 
+class State(NamedTuple):
+    """Where a run stands after a step: what the rest of its sequence goes on from.
+
+    Attributes:
+        carries: of each layer.
+        back: the predictions fed back; None of a free run.
+        position: place of the last step on the clock, (1,).
+    """
+
+    carries: tuple[Carry, ...]
+    back: Feedback | None
+    position: Tensor
+
+    @property
+    def theta(self) -> Tensor:
+        """The last layer's weights, (N, D)."""
+        return self.carries[-1].theta
+
+    def detach(self) -> State:
+        """The same state, through which no gradient flows: for training in parts of a sequence."""
+        return self.map(Tensor.detach)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> State:
+        """The state with each of its tensors that has a row a sequence changed."""
+        carries = tuple(Carry(*map(change, carry)) for carry in self.carries)
+        back = None if self.back is None else Feedback(*map(change, self.back))
+        return State(carries, back, self.position)
+
+
 def begin(layer: Layer, first: Tensor, noise: Tensor | None = None) -> Carry:
     """The state of a layer before its first input `first` (N, d): theta_0, v = 0, x_{-1} = x_0."""
     theta = layer.start(first, noise).expand(len(first), -1)
@@ -80,8 +116,16 @@ def move(layer: Layer, carry: Carry, dx: Tensor, dclock: Tensor, seen: Tensor) -
     else:
         theta = layer.transition(carry.theta) + push
     if layer.rule.limit is not None:
-        theta = theta.clamp(-layer.rule.limit, layer.rule.limit)
+        limit = layer.rule.limit
+        theta = clip_halving(theta, limit) if layer.rule.halves else theta.clamp(-limit, limit)
     return Carry(theta, velocity, seen)
+
+
+def clip_halving(theta: Tensor, limit: float) -> Tensor:
+    """clip(theta, -limit, limit), whose gradient at the bound itself is half of that inside."""
+    bound = torch.full_like(theta, limit)
+    # torch shares the gradient of the larger of two equals between them.
+    return theta.maximum(-bound).minimum(bound)
 
 
 def read(layer: Layer, theta: Tensor, tau: Tensor, data: Tensor) -> Tensor:
@@ -123,6 +167,7 @@ def free(
     *,
     noise: Sequence[Tensor] | None = None,
     length: Tensor | None = None,
+    carries: Sequence[Carry] | None = None,
     keep_states: bool = False,
 ) -> Run:
     """M1: the data drive the first layer, and the outputs of each layer the next one.
@@ -134,9 +179,10 @@ def free(
         noise: added to each layer's theta_0, (N, D) each.
         length: steps of each right-aligned sequence, (N,); during its front padding a sequence
             stays at theta_0.
+        carries: what each layer goes on from; None for its own start.
         keep_states: whether all weights of all steps are returned.
     """
-    loop = _Loop(layers, x, ticks, noise, length, keep_states)
+    loop = _Loop(layers, x, ticks, noise, length, carries, keep_states)
     for t in range(x.shape[1]):
         signal = x[:, t]
         for i, layer in enumerate(layers):
@@ -155,6 +201,8 @@ def autoregress(
     sample: Tensor | None = None,
     noise: Sequence[Tensor] | None = None,
     length: Tensor | None = None,
+    carries: Sequence[Carry] | None = None,
+    back: Feedback | None = None,
     keep_states: bool = False,
 ) -> Run:
     """M2 and M3: predictions come back as inputs, where `force` does not put the truth.
@@ -172,10 +220,12 @@ def autoregress(
             feeds back the mean.
         noise: added to each layer's theta_0, (N, D) each.
         length: steps of each right-aligned sequence, (N,).
+        carries: what each layer goes on from; None for its own start.
+        back: the predictions that the first step is fed; x_0 if None.
         keep_states: whether all weights of all steps are returned.
     """
-    loop = _Loop(layers, x, ticks, noise, length, keep_states)
-    back = Feedback(x[:, 0], x[:, 0])
+    loop = _Loop(layers, x, ticks, noise, length, carries, keep_states)
+    back = back or Feedback(x[:, 0], x[:, 0])
     for t in range(x.shape[1]):
         carry = loop.entering(t, 0, x[:, t])
         moved = feedback_step(layers[0], carry, back, x[:, t], force[:, t], loop.dclock(t))
@@ -189,7 +239,7 @@ def autoregress(
             guess = guess + out[:, head.channels : 2 * head.channels] * sample[:, t]
         following = Feedback(guess, back.guess)
         back = following if loop.starts is None else _choose(loop.starts <= t, following, back)
-    return loop.result()
+    return loop.result(back)
 
 
 class _Loop:
@@ -202,17 +252,21 @@ class _Loop:
         ticks: Ticks,
         noise: Sequence[Tensor] | None,
         length: Tensor | None,
+        carries: Sequence[Carry] | None,
         keep_states: bool,
     ) -> None:
         self.layers, self.ticks, self.noise = layers, ticks, noise
         self.starts = None if length is None else x.shape[1] - length
-        self.carries: dict[int, Carry] = {}
+        self.continued = carries is not None
+        self.carries: dict[int, Carry] = dict(enumerate(carries or ()))
         self.outs: list[Tensor] = []
         self.kept: list[list[Tensor]] | None = [[] for _ in layers] if keep_states else None
 
     def entering(self, t: int, i: int, signal: Tensor) -> Carry:
         """The state of layer i before step t, begun anew where a sequence starts at t."""
         noise = None if self.noise is None else self.noise[i]
+        if self.continued:
+            return self.carries[i]
         if t == 0:
             return begin(self.layers[i], signal, noise)
         if self.starts is None:
@@ -243,18 +297,16 @@ class _Loop:
         moved = free_step(layer, carry, signal, self.dclock(t))
         return self.leave(t, i, layer, carry, moved, signal)
 
-    def result(self) -> Run:
+    def result(self, back: Feedback | None = None) -> Run:
         """The run, once all steps are done."""
         states = [] if self.kept is None else [torch.stack(kept, 1) for kept in self.kept]
-        return Run(
-            torch.stack(self.outs, 1), [carry.theta for carry in self.carries.values()], states
-        )
+        return Run(torch.stack(self.outs, 1), list(self.carries.values()), back, states)
 
 
-State = TypeVar("State", Carry, Feedback)
+Moving = TypeVar("Moving", Carry, Feedback)
 
 
-def _choose(mask: Tensor, yes: State, no: State) -> State:
+def _choose(mask: Tensor, yes: Moving, no: Moving) -> Moving:
     """Sequence by sequence, `yes` where mask (N,) holds."""
     pairs = zip(yes, no, strict=True)
     return type(yes)(*(torch.where(mask.unsqueeze(-1), a, b) for a, b in pairs))

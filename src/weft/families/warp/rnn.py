@@ -7,21 +7,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from weft.errors import ConfigError
+from weft.errors import ConfigError, DataError, UsageError
 from weft.families.warp import reference
-from weft.families.warp.cell.clock import Clock, Ticks
-from weft.families.warp.cell.drive import held_front
+from weft.families.warp.cell.batch_layout import given
+from weft.families.warp.cell.clock import Clock, Ticks, aligned
+from weft.families.warp.cell.drive import first_data, held_front
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Final, Head
 from weft.families.warp.cell.recurrence_rule import Drive, Rule
 from weft.families.warp.cell.root import MlpRoot, Root
-from weft.families.warp.cell.shapes import check_shapes
-from weft.families.warp.cell.time_conv import Embedding, Smoothing
+from weft.families.warp.cell.shapes import check_shapes, check_values
+from weft.families.warp.cell.span import Span
+from weft.families.warp.cell.time_conv import Embedding, Smoothing, finished
+from weft.families.warp.forms.carrying import (
+    carry_of,
+    check_state,
+    check_theta0,
+    left,
+    left_fed_back,
+)
 from weft.families.warp.forms.choose import fed_back, free
+from weft.families.warp.reference import Carry, Feedback, State
 from weft.nn.precision import full_precision
 
 
@@ -31,10 +43,13 @@ class WeightSpaceRNN(nn.Module):
     theta_t = clip(A theta_{t-1} + B [dx_t, dclock_t]),  out_t = head(root(theta_t; t / (T - 1)))
 
     >>> rnn = WeightSpaceRNN(input_size=3, output_size=5)
-    >>> out, theta = rnn(torch.randn(8, 100, 3))         # (8, 100, 5) and (8, D)
+    >>> out, state = rnn(torch.randn(8, 100, 3))         # (8, 100, 5); state.theta is (8, D)
     >>> rnn = WeightSpaceRNN(input_size=3)
     >>> known = (torch.arange(100) < 40).expand(8, -1)
-    >>> out, theta = rnn(torch.randn(8, 100, 3), force=known)   # its own predictions after step 40
+    >>> out, state = rnn(torch.randn(8, 100, 3), force=known)   # its own predictions after step 40
+    >>> rnn = WeightSpaceRNN(input_size=3, length=200)
+    >>> out, state = rnn(torch.randn(8, 100, 3))
+    >>> out, state = rnn(torch.randn(8, 100, 3), state)         # the second half
 
     Args:
         input_size: d.
@@ -46,10 +61,14 @@ class WeightSpaceRNN(nn.Module):
         width, depth, nonlinearity: of the root; `depth` counts hidden layers.
         root: a root of another kind, in place of the MLP.
         inner_sizes: channels between stacked weight-space layers; empty for one layer.
-        transition: kind of A, `full`, `diag`, `block:<width>` or `lowrank:<rank>`.
+        transition: kind of A, `full`, `diag`, `block:<width>`, `lowrank:<rank>`, `cdiag`, or
+            `modal:<modes>`, whose state are modes h, with theta = mean + C h (`cell.span`).
         drive: what moves the weights where predictions are fed back, see `Rule`.
         input_prev_data: whether the root sees data beside the clock.
         limit: bound of the weights; None for none.
+        halves: whether half the gradient passes where a weight meets it exactly, see `Rule`.
+        half: whether products with a full A are rounded to bfloat16 where weights that are clipped
+            are moved step by step and predictions fed back.
         second_order: whether the weights keep their velocity.
         initial_layers: hidden layers of a network that makes theta_0 of x_0; None: theta_0 is free.
         initial_bias: whether that network has biases.
@@ -57,10 +76,15 @@ class WeightSpaceRNN(nn.Module):
             training only, drawn from torch's own generator.
         noise_in_eval: whether it is added in eval mode too.
         drive_std: B starts as N(0, drive_std^2); at 0 exactly by default.
+        horizon: steps that A starts with a memory of, its time constants spread from 2 to three
+            times as many; None for A = I (and 100 for `cdiag` and `modal`, which forget always).
         length: steps that make up the time from 0 to 1; those of each input if None.
-        encoding, picture, time_as_channel: see `Clock`.
+        encoding, picture, time_as_channel, waves: see `Clock`.
+        encoding_extrapolates: `extrapolates` of the clock.
         embedding: (channels, kernel, causal) of a convolution before the recurrence.
         smoothing: whether a learnt 3-tap filter runs over the outputs; causal if `embedding` is.
+        original_convolutions: whether both are the original's, see `Embedding` and `Smoothing`.
+        batch_first: whether sequences are (N, T, d), or (T, N, d).
         form: how the recurrence is computed: `auto`, `loop`, or one of `choose.FORMS`, which holds
             for training steps; it never changes what is computed.
     Raises:
@@ -86,24 +110,34 @@ class WeightSpaceRNN(nn.Module):
         drive: Drive = "diff",
         input_prev_data: bool = False,
         limit: float | None = None,
+        halves: bool = False,
+        half: bool = False,
         second_order: bool = False,
         initial_layers: int | None = None,
         initial_bias: bool = True,
         initial_noise: float = 0.0,
         noise_in_eval: bool = False,
         drive_std: float = 0.0,
+        horizon: float | None = None,
         length: int | None = None,
         encoding: tuple[int, float] | None = None,
+        encoding_extrapolates: bool = False,
         picture: tuple[int, int] | None = None,
         time_as_channel: bool = False,
+        waves: int = 0,
         embedding: tuple[int, int, bool] | None = None,
         smoothing: bool = False,
+        original_convolutions: bool = False,
+        batch_first: bool = True,
         form: str = "auto",
     ) -> None:
         super().__init__()
+        self.batch_first = batch_first
         self.input_size, self.length, self.form = input_size, length, form
         self.initial_noise, self.noise_in_eval = initial_noise, noise_in_eval
-        self.clock = Clock(length or 1, encoding, picture, time_as_channel)
+        self.clock = Clock(
+            length or 1, encoding, picture, time_as_channel, waves, encoding_extrapolates
+        )
         self.head = Head(
             input_size if output_size is None else output_size,
             final=final,
@@ -112,8 +146,12 @@ class WeightSpaceRNN(nn.Module):
             std_lower_bound=std_lower_bound,
             classes=classes,
         )
-        self.embedding = None if embedding is None else Embedding(input_size, *embedding)
-        self.smoothing = Smoothing(bool(embedding and embedding[2])) if smoothing else None
+        self.embedding = self.smoothing = None
+        if embedding is not None:
+            self.embedding = Embedding(input_size, *embedding, original=original_convolutions)
+        if smoothing:
+            causal = bool(embedding and embedding[2])
+            self.smoothing = Smoothing(causal, original=original_convolutions)
         first = input_size if embedding is None else embedding[0]
         sizes = list(pairwise([first, *inner_sizes, self.head.outputs]))
         roots: list[Root] = [
@@ -127,13 +165,14 @@ class WeightSpaceRNN(nn.Module):
         self._stack = nn.ModuleList(
             Layer(
                 own,
-                Rule(inputs, drive, input_prev_data, limit, second_order),
+                Rule(inputs, drive, input_prev_data, limit, second_order, halves, half),
                 self.clock.channels,
                 transition=transition,
                 initial_layers=initial_layers,
                 nonlinearity=nonlinearity,
                 drive_std=drive_std,
                 initial_bias=initial_bias,
+                horizon=horizon,
             )
             for own, (inputs, _) in zip(roots, sizes, strict=True)
         )
@@ -145,57 +184,145 @@ class WeightSpaceRNN(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | PackedSequence,
+        state: State | None = None,
         *,
+        theta0: Tensor | None = None,
         force: Tensor | None = None,
         sample: Tensor | None = None,
         length: Tensor | None = None,
         position: Tensor | None = None,
         last: bool = False,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Any, State]:
         """Reads sequences, freely (M1) or with predictions fed back (M2, M3).
 
+        What stands where `force` is 0 is not read: values that are missing there may be NaN.
+
         Args:
-            x: (N, T, d).
+            x: (N, T, d), N and T swapped if not `batch_first`; one sequence (T, d); or a packed
+                batch, of which each sequence is read as if it were alone.
+            state: what an earlier call returned that read what came before x: outputs and
+                gradients are those of one call with both. `state.detach()` cuts the gradient.
+            theta0: weights to start from, (N, D) or (D,), in place of those that are learnt.
             force: share of the truth in each step's input, (N, T), bool or in [0, 1]; the rest is
                 the prediction. None for a free run.
             sample: standard normal, (N, T, d): the prediction fed back is mean + std * sample; None
                 feeds back the mean.
             length: steps of right-aligned sequences, int64 (N,); what stands in front of them is
-                ignored. None if all have T.
-            position: place of each step on the clock, rising, (T,); 0, 1, ... if None.
+                ignored, and they end with the clock. None if all have T.
+            position: place of each step on the clock, rising, (T,); 0, 1, ... if None, or what
+                follows on `state`.
             last: whether only the last step's output is wanted.
-        Returns: outputs [means, deviations, logits] (N, T, o), or (N, 1, o) if `last`; and the
-            last layer's weights after the last step, (N, D).
+        Returns: outputs [means, deviations, logits] (N, T, o), or (N, 1, o) if `last`, laid out as
+            x is; and the state after the last step, with the last layer's weights (N, D) as
+            `state.theta`.
         Raises:
-            DataError: if x, force or length is not of this shape.
-            ConfigError: if predictions cannot be fed back.
+            DataError: if a tensor is not of this shape, or has values without a meaning (which are
+                looked for on a CPU alone).
+            ConfigError: if predictions cannot be fed back, or the run cannot go on from `state`.
+            UsageError: under torch.jit.
         """
+        if torch.compiler.is_compiling():
+            # Steps that hand on their results are unrolled by a compiler, and gain nothing.
+            run: Any = torch.compiler.disable(self.forward)
+            return run(
+                x, state, theta0=theta0, force=force, sample=sample, length=length,
+                position=position, last=last,
+            )  # fmt: skip
+        if torch._C._get_tracing_state() is not None:
+            raise UsageError(
+                "torch.jit keeps neither the choice of a form nor its gradient",
+                where="WeightSpaceRNN",
+                expected="torch.compile, or the module as it is",
+            )
+        asked = given(x, force=force, sample=sample, length=length, batch_first=self.batch_first)
+        if asked.packed is not None and position is not None:
+            raise DataError("a packed batch has its own clocks", where="position", expected="None")
+        x, force, sample, length = asked[:4]
         self.check(x, force, sample, length)
+        feedback, before = force is not None, None
+        start: tuple[Carry, ...] | None = None
+        if theta0 is not None:
+            check_theta0(self.layers, theta0, len(x), state)
+            start = (carry_of(self.layers[0], theta0, first_data(x, length)),)
+        if state is not None:
+            state = state.map(lambda part: part.unsqueeze(0)) if asked.alone else state
+            check_state(
+                self.layers, state, len(x), feedback=feedback, ragged=length is not None,
+                timed=self.length is not None, convolves=bool(self.embedding or self.smoothing),
+            )  # fmt: skip
+            start, before = state.carries, state.position
+        check_values(x.shape[1], force=force, length=length, position=position, before=before)
         x = held_front(x, length)
-        ticks = self.ticks(x, position, feedback=force is not None)
+        if position is None:
+            position = torch.arange(x.shape[1], device=x.device)
+            position = position if before is None else position + before + 1
+        if asked.packed is None or length is None:
+            ticks = self.ticks(x, position, feedback=feedback, before=before)
+        else:
+            own = [self.ticks(x[:, :n], feedback=feedback) for n in length.tolist()]
+            ticks = aligned(own, x.shape[1])
         with full_precision(x.device):
             if force is not None:
-                out, theta = self._fed_back(x, force.to(x.dtype), sample, ticks, length)
-                return out[:, -1:] if last else out, theta
-            raw, theta = self._free(x, ticks, length, last and self.smoothing is None)
-            raw = raw if self.smoothing is None else self.smoothing(raw)
-            return self.head(raw[:, -1:] if last else raw), theta
+                share = force.to(x.dtype)
+                out, carries, back = self._fed_back(
+                    _known(x, share), share, sample, ticks, length, start, state and state.back
+                )
+                out = out[:, -1:] if last else out
+            else:
+                raw, carries = self._free(x, ticks, length, last and self.smoothing is None, start)
+                out, back = finished(raw, self.head, self.smoothing, last=last), None
+        after = State(carries, back, position[-1:])
+        return asked.restored(out), after.map(lambda part: part[0]) if asked.alone else after
 
-    def ticks(self, x: Tensor, position: Tensor | None = None, *, feedback: bool = False) -> Ticks:
+    def ticks(
+        self,
+        x: Tensor,
+        position: Tensor | None = None,
+        *,
+        feedback: bool = False,
+        before: Tensor | None = None,
+    ) -> Ticks:
         """The clock of a call.
 
         Args:
             x: (N, T, d).
             position: place of each step, (T,); 0, 1, ... if None.
             feedback: whether predictions are fed back.
+            before: place of the step before, (1,), of a run that goes on.
         """
         steps = x.shape[1]
         if position is None:
             position = torch.arange(steps, device=x.device)
         clock = replace(self.clock, length=self.length or steps)
         drive = self.layers[0].rule.drive if feedback else None
-        return clock.ticks(position.to(x.dtype), drive)
+        return clock.ticks(position.to(x.dtype), drive, before)
+
+    def parameter_groups(
+        self, lr: float, transition_share: float | None = None
+    ) -> list[dict[str, Any]]:
+        """Groups for an optimiser such as Adam, which moves each entry by its rate at every step.
+
+        >>> optimiser = torch.optim.AdamW(rnn.parameter_groups(1e-3))
+
+        All D^2 entries of A together move its spectrum by up to D times the rate, and that at each
+        of T steps again: at one rate for all, weights soon cease to be numbers. A gets a group of
+        its own.
+
+        Args:
+            lr: rate of all else.
+            transition_share: rate of A as a share of `lr`; 1 / (how far a step of 1 moves A's
+                spectrum) if None: 1 / D for a full A.
+        """
+        apart, groups = set[nn.Parameter](), []
+        for layer in self.layers:
+            entries = list(layer.transition.parameters())
+            share = 1 / layer.transition.reach if transition_share is None else transition_share
+            still = {} if layer.transition.decays else {"weight_decay": 0.0}
+            groups.append({"params": entries, "lr": lr * share, **still})
+            apart |= set(entries)
+        rest = [parameter for parameter in self.parameters() if parameter not in apart]
+        return [{"params": rest, "lr": lr}, *groups]
 
     def check(
         self,
@@ -223,25 +350,38 @@ class WeightSpaceRNN(nn.Module):
             )
 
     def _free(
-        self, x: Tensor, ticks: Ticks, length: Tensor | None, last: bool
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        x: Tensor,
+        ticks: Ticks,
+        length: Tensor | None,
+        last: bool,
+        start: tuple[Carry, ...] | None,
+    ) -> tuple[Tensor, tuple[Carry, ...]]:
         signal = x if self.embedding is None else self.embedding(x)
-        noise = self._noise(len(x))
+        if start is not None and self.embedding is not None:
+            start = (start[0]._replace(seen=first_data(signal, length)),)
+        noise = None if start is not None else self._noise(len(x))
         if self.form == "loop":
-            run = reference.free(self.layers, signal, ticks, noise=noise, length=length)
-            return run.out[:, -1:] if last else run.out, run.theta[-1]
+            run = reference.free(
+                self.layers, signal, ticks, noise=noise, length=length, carries=start
+            )
+            return run.out[:, -1:] if last else run.out, tuple(run.carries)
+        carries = []
         for i, layer in enumerate(self.layers):
             top = i == len(self.layers) - 1
+            below = held_front(signal, length)
             signal, theta = free(
                 layer,
-                held_front(signal, length),
+                below,
                 ticks,
                 noise=None if noise is None else noise[i],
                 length=length,
+                carry=None if start is None else start[i],
                 last=last and top,
                 form=self.form if self.training and top else "auto",
             )
-        return signal, theta
+            carries.append(left(theta, below[:, -1]))
+        return signal, tuple(carries)
 
     def _fed_back(
         self,
@@ -250,14 +390,19 @@ class WeightSpaceRNN(nn.Module):
         sample: Tensor | None,
         ticks: Ticks,
         length: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        layers, noise = self.layers, self._noise(len(x))
-        if self.form == "loop" or len(layers) > 1:
+        start: tuple[Carry, ...] | None,
+        back: Feedback | None,
+    ) -> tuple[Tensor, tuple[Carry, ...], Feedback]:
+        layers, noise = self.layers, None if start is not None else self._noise(len(x))
+        modes = isinstance(layers[0].root, Span)
+        if self.form == "loop" or len(layers) > 1 or (modes and length is not None):
             run = reference.autoregress(
-                layers, self.head, x, force, ticks, sample=sample, noise=noise, length=length
-            )
-            return run.out, run.theta[-1]
-        return fed_back(
+                layers, self.head, x, force, ticks,
+                sample=sample, noise=noise, length=length, carries=start, back=back,
+            )  # fmt: skip
+            assert run.back is not None
+            return run.out, tuple(run.carries), run.back
+        out, theta = fed_back(
             layers[0],
             self.head,
             x,
@@ -266,8 +411,14 @@ class WeightSpaceRNN(nn.Module):
             sample=sample,
             noise=None if noise is None else noise[0],
             length=length,
+            carry=None if start is None else start[0],
+            back=back,
             form=self.form if self.training else "auto",
         )
+        d = self.head.channels
+        guesses = out[..., :d] if sample is None else out[..., :d] + out[..., d : 2 * d] * sample
+        carry, back = left_fed_back(x, force, guesses, theta, length, back)
+        return out, (carry,), back
 
     def _noise(self, count: int) -> list[Tensor] | None:
         if self.initial_noise == 0 or not (self.training or self.noise_in_eval):
@@ -277,6 +428,12 @@ class WeightSpaceRNN(nn.Module):
                                              device=layer.B.device)
             for layer in self.layers
         ]  # fmt: skip
+
+
+def _known(x: Tensor, share: Tensor) -> Tensor:
+    """x (N, T, d) with zeros for what is no number where none of it is fed; x_0 always is."""
+    unread = (share[:, 1:, None] == 0) & ~x[:, 1:].isfinite()
+    return torch.cat([x[:, :1], x[:, 1:].masked_fill(unread, 0)], 1)
 
 
 def _check_root(root: Root, wanted: Root) -> None:

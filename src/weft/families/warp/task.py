@@ -5,29 +5,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from weft.data.source import Batch, Splits
 from weft.errors import ConfigError
-from weft.families.warp.baselines.models import Baseline
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import head_of
 from weft.families.warp.config import Config
 from weft.families.warp.data import data_spec, load_splits
 from weft.families.warp.figures import gallery, portrait
-from weft.families.warp.model import WarpModel, build_model
+from weft.families.warp.model import Model, WarpModel, build_model
 from weft.families.warp.objective import (
     classification,
     drawn_steps,
     forcing,
+    grounding,
     prediction_loss,
+    reconstruction,
     scored_steps,
     thinned,
 )
-from weft.families.warp.score.inference import context_of
+from weft.families.warp.score.inference import asked, context_of
 from weft.families.warp.score.metrics import METRICS, without
 from weft.families.warp.score.outline import outline
 from weft.families.warp.score.scoring import score
@@ -40,8 +42,6 @@ from weft.task.task import Task
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
-
-Model = WarpModel | Baseline
 
 
 class WarpTask(Task[Config, Model, SeriesSource]):
@@ -75,6 +75,13 @@ class WarpTask(Task[Config, Model, SeriesSource]):
                 where="grounding_length",
                 expected=f"1 to {spec.steps - 1}",
             )
+        if spec.ragged and (config.read == "query" or config.train_strategy == "grounded"):
+            raise ConfigError(
+                "the context of these sequences ends at different steps, as they have lengths of "
+                "their own",
+                where="read" if config.read == "query" else "train_strategy",
+                expected="sequences of equal length",
+            )
         means = head_of(config, spec).channels
         if means != spec.outputs:
             raise ConfigError(
@@ -93,40 +100,41 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return build_model(self.config, spec)
 
     def param_groups(self, model: Model) -> Iterable[Mapping[str, Any]]:
-        """A's entries apart from the rest: they learn at `transition_lr` times the rate.
-
-        An optimiser such as Adam moves all D^2 entries of A by the rate, and so its spectrum by up
-        to D times the rate, at each of T steps again.
-        """
-        config, apart = self.config, set[nn.Parameter]()
-        rate = float(config.optim.model_dump()["lr"])
-        groups: list[Mapping[str, Any]] = []
-        for layer in model.rnn.layers if isinstance(model, WarpModel) else ():
-            entries, share = list(layer.transition.parameters()), config.transition_lr
-            if share is None:
-                share = 1.0 if config.optim.kind == "reference" else 1 / layer.transition.reach
-            groups.append({"params": entries, "lr": rate * share})
-            apart |= set(entries)
-        return [{"params": [p for p in model.parameters() if p not in apart]}, *groups]
+        """A's entries apart from the rest: they learn at `transition_lr` times the rate."""
+        if not isinstance(model, WarpModel):
+            return [{"params": list(model.parameters())}]
+        share = self.config.transition_lr
+        if share is None and self.config.optim.kind == "reference":
+            share = 1.0
+        return model.rnn.parameter_groups(float(self.config.optim.model_dump()["lr"]), share)
 
     def draw(self, batch: Batch, ctx: Context) -> Batch:
         """The steps that are kept, what is fed at each, and the steps of the loss.
 
         Args:
             batch: `x` (N, T, d), and as the task needs `target` (N, T, d'), `label`, `length` (N,).
-            ctx: its streams `coin`, `noise`, `loss_steps` and `kept_steps` draw independently of
-                each other.
+            ctx: its streams `coin`, `noise`, `input_noise`, `loss_steps` and `kept_steps` draw
+                independently of each other.
         Returns: the batch at T' kept steps, and as the task needs `position` (N, T'), their places
             on the clock; `force` (N, T'), share of the truth; `sample` (N, T', d); `loss_steps`
-            (N, n); `counted` (N,), how many steps that are no padding the loss is a mean over.
+            (N, n), counted from the first step of the loss; `counted` (N,), how many steps that are
+            no padding the loss is a mean over; x with `input_noise`.
         """
         config, device = self.config, ctx.device
         batch, position = thinned(batch, config.traj_train_prop, ctx.generator("kept_steps"))
         x, drawn = batch["x"], dict(batch)
         shape = (x.shape[0], x.shape[1])
+        if config.input_noise:
+            if config.reconstructs:
+                drawn.setdefault("target", x)
+            noise = torch.randn(x.shape, generator=ctx.generator("input_noise"), device=device)
+            drawn["x"] = x + config.input_noise * noise
         if position is not None:
             drawn["position"] = position.expand(shape)
-        if config.feeds_back:
+        given = self._apart
+        if config.feeds_back and config.train_strategy == "grounded":
+            drawn["force"] = grounding(x, given)
+        elif config.feeds_back:
             coin = ctx.generator("coin") if config.train_strategy == "flip_coin" else None
             drawn["force"] = forcing(
                 config.train_strategy, config.forcing_prob, ctx.progress, shape, coin, device
@@ -135,7 +143,7 @@ class WarpTask(Task[Config, Model, SeriesSource]):
             draws = ctx.generator("noise")
             drawn["sample"] = torch.randn(x.shape, generator=draws, device=device)
         if config.reconstructs:
-            scored = (shape[0], shape[1] - (config.target == "next"))
+            scored = (shape[0], shape[1] - max(given, config.target == "next"))
             draws = ctx.generator("loss_steps")
             steps = drawn_steps(scored, config.nb_recons_loss_steps, draws, device)
             if steps is not None:
@@ -154,25 +162,29 @@ class WarpTask(Task[Config, Model, SeriesSource]):
             ctx: where training stands.
         """
         config = self.config
-        position = batch.get("position")
-        predicted: Prediction = model(
-            batch["x"],
-            force=batch.get("force"),
-            sample=batch.get("sample"),
-            length=batch.get("length"),
-            position=None if position is None else position[0],
-            last=not config.reconstructs,
-        )
         terms: dict[str, Tensor] = {}
-        if config.reconstructs:
-            counted = batch.get("counted")
-            terms["reconstruction"] = prediction_loss(
-                predicted,
-                batch,
-                config.target,
-                batch.get("loss_steps"),
-                None if counted is None else counted[0] / ctx.parts,
+        if config.read == "query":
+            predicted, terms["reconstruction"] = self._query(model, batch)
+        else:
+            position = batch.get("position")
+            predicted = model(
+                batch["x"],
+                force=batch.get("force"),
+                sample=batch.get("sample"),
+                length=batch.get("length"),
+                position=None if position is None else position[0],
+                last=not config.reconstructs,
             )
+            if config.reconstructs:
+                counted = batch.get("counted")
+                terms["reconstruction"] = prediction_loss(
+                    predicted,
+                    batch,
+                    config.target,
+                    batch.get("loss_steps"),
+                    None if counted is None else counted[0] / ctx.parts,
+                    self._apart,
+                )
         if predicted.logits is not None:
             logits = predicted.logits[:, -1]
             terms["cross_entropy"] = classification(logits, batch["label"])
@@ -182,6 +194,29 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         if ctx.log and isinstance(model, WarpModel):
             terms["max_theta"] = largest_weight(predicted.theta)
         return self._total(terms), terms
+
+    def _query(self, model: Model, batch: Batch) -> tuple[Prediction, Tensor]:
+        """Predictions of the places that count, beyond the context or drawn there; their loss."""
+        given, target = self._apart, batch.get("target", batch["x"])
+        place = torch.arange(given, target.shape[1], device=target.device)
+        if "loss_steps" in batch:
+            place = place[batch["loss_steps"]]
+        read = 0 if "target" in self.spec().fields else given
+        predicted = asked(model, batch, read, place, self.config.relative_period)
+        assert predicted.mean is not None
+        if place.dim() == 1:
+            truth = target[:, given:]
+        else:
+            truth = target.gather(1, place.unsqueeze(-1).expand(-1, -1, target.shape[-1]))
+        return predicted, reconstruction(predicted.mean, predicted.std, truth)
+
+    @cached_property
+    def _apart(self) -> int:
+        """Steps given, where training counts those that inference is to tell alone; else 0."""
+        config = self.config
+        grounded = config.feeds_back and config.train_strategy == "grounded"
+        apart = grounded or config.read == "query"
+        return context_of(config, self.spec()) if apart else 0
 
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
         if not self.config.reconstructs:

@@ -98,6 +98,8 @@ def parser(
         name,
         description=f"{about}; every flag of the original, and a few more. A switch may be given "
         "as --no-SWITCH.",
+        epilog="-c, -l and -s are short for --cnn, --lr and --sorted here. The original's README "
+        "spells every flag out, so what its own short forms mean is not known.",
         allow_abbrev=False,
     )
     add = found.add_argument

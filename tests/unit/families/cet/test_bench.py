@@ -7,11 +7,20 @@ from weft.families.cet.bench import cases
 
 def test_each_case_compares_traces_with_back_propagation() -> None:
     found = {case.name: case for case in cases(full=False)}
-    assert list(found) == ["mlp", "cnn", "cnn-small"]
+    assert list(found) == ["mlp", "cnn", "cnn-small", "eight"]
+    eight = found.pop("eight")
+    assert {*eight.forms} == {"stacked", "apart"} and eight.baselines == ("apart",)
     for case in found.values():
         assert {"cet", "cet+similarity", "backprop"} <= set(case.forms)
         assert set(case.baselines) == {"backprop", "reference"} & set(case.forms)
     assert "reference" in found["mlp"].forms and "reference" in found["cnn-small"].forms
+
+
+def test_a_stack_makes_about_the_products_of_its_members() -> None:
+    *_, eight = cases(full=False)
+    stacked, apart = (eight.forms[name]().flops for name in ("stacked", "apart"))
+    assert stacked is not None and apart is not None
+    assert 1 <= stacked / apart < 1.05
 
 
 def test_a_form_counts_the_matrix_products_of_its_step() -> None:

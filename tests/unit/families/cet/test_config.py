@@ -16,6 +16,7 @@ from weft.families.cet.config import Config
 from weft.reports.claims import load_claims
 
 PRESETS = sorted(path.stem for path in (FAMILY.home / "presets").glob("*.yaml"))
+ACTING: dict[str, Any] = {"control": {"environment": "CartPole-v1"}}
 
 
 def config(**values: Any) -> Config:
@@ -47,6 +48,12 @@ def resolve(*words: str) -> Any:
         ({"input_accumulation": 2}, ("input_accumulation", "top_quantile")),
         ({"input_accumulation": 3, "top_quantile": 0.5}, ("128", "3", "divisor")),
         ({"bn_from": "full", "top_quantile": 0.5}, ("bn_from", "cnn")),
+        ({"control": {"discount": 0.5}}, ("control", "no environment to act in")),
+        (
+            {**ACTING, "arch": "cnn", "data": {"dataset": "mnist", "n_groups": 2}},
+            ("control.environment", "alone: arch, data.dataset, data.n_groups"),
+        ),
+        ({**ACTING, "timescale": "retrograde"}, ("control.environment", "alone: timescale")),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(
@@ -118,8 +125,8 @@ def test_every_field_says_what_it_is() -> None:
     def undescribed(model: type[BaseModel]) -> list[str]:
         return [name for name, f in model.model_fields.items() if not f.description]
 
-    data = Config.model_fields["data"].annotation
-    assert undescribed(Config) == [] and undescribed(data) == []
+    sections = [Config.model_fields[name].annotation for name in ("data", "control")]
+    assert [undescribed(model) for model in (Config, *sections)] == [[], [], []]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from weft.data.source import DataSpec
 from weft.errors import ConfigError
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model, hide
-from weft.families.feedback.nets.dropout import dropout
 from weft.families.feedback.nets.feedforward import rotation
 from weft.families.feedback.nets.generator import Seen
 from weft.families.feedback.nets.rows import Rows
@@ -206,30 +205,6 @@ def test_a_base_fills_what_adapts_it(condition: bool, tmp_path: Path) -> None:
     assert torch.equal(child(tokens, Rows()), base(tokens, Rows()))
     with pytest.raises(ConfigError, match="do not fit"):
         parent.fill(child.inherited(condition=not condition))
-
-
-def test_dropout_keeps_the_mean_and_drops_its_share() -> None:
-    torch.manual_seed(0)
-    dropped = dropout(torch.ones(300, 333), 0.1, training=True)
-    share = (dropped == 0).double().mean().item()
-    assert share == pytest.approx(0.1, abs=4 * (0.09 / dropped.numel()) ** 0.5)
-    assert dropped.mean().item() == pytest.approx(1, abs=0.005)
-    kept = round(0.1 * 65536) / 65536
-    torch.testing.assert_close(dropped.max().item(), 1 / (1 - kept), rtol=1e-6, atol=0)
-    x = torch.randn(7)
-    assert dropout(x, 0.1, training=False) is x and dropout(x, 0.0, training=True) is x
-
-
-def test_dropout_drops_neighbours_independently_and_passes_gradients() -> None:
-    torch.manual_seed(0)
-    x = torch.ones(40_001, requires_grad=True)
-    out = dropout(x, 0.5, training=True)
-    kept = (out.detach() > 0).double()
-    for distance in (1, 2, 3, 4):
-        both = (kept[distance:] * kept[:-distance]).mean().item()
-        assert both == pytest.approx(0.25, abs=0.02)
-    out.sum().backward()
-    assert x.grad is not None and torch.equal(x.grad, out.detach())
 
 
 def test_a_compiled_model_gives_the_same() -> None:

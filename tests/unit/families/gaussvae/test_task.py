@@ -32,10 +32,10 @@ def primed(parts: Parts) -> SplatVAE:
     return model
 
 
-def drawn_batch(parts: Parts) -> dict[str, torch.Tensor]:
+def drawn_batch(parts: Parts, step: int = 0) -> dict[str, torch.Tensor]:
     source = parts.data().train
     batch = source.take(source.plan(0, 0)[0], torch.Generator())
-    return parts.task.draw(batch, parts.context(0))
+    return parts.task.draw(batch, parts.context(step))
 
 
 @pytest.mark.parametrize("loss", ["equal", "render"])
@@ -52,9 +52,9 @@ def test_in_the_plane_parts_of_a_batch_have_the_loss_of_the_whole(loss: str) -> 
 
 def test_the_loss_is_reconstruction_and_beta_kl_and_says_so() -> None:
     parts = parts_of("loss=equal", "beta.max=0.5", "beta.warmup=5")
-    model, batch = primed(parts), drawn_batch(parts)
-    steps = parts.plan.batches_per_epoch
-    loss, terms = parts.task.loss(model, batch, parts.context(2 * steps))
+    third = 2 * parts.plan.batches_per_epoch
+    model, batch = primed(parts), drawn_batch(parts, third)
+    loss, terms = parts.task.loss(model, batch, parts.context(third))
     assert float(terms["beta"]) == pytest.approx(0.3)
     total = terms["recon_loss"] + terms["beta"] * terms["kl_loss"]
     torch.testing.assert_close(loss, total)

@@ -15,6 +15,7 @@ def test_every_loss_is_a_function_of_codes_with_a_gradient() -> None:
         "variance_hinge": jepa.variance_hinge(0.1 * e),
         "covariance": jepa.covariance(e),
         "var_ratio": jepa.var_ratio(e),
+        "infonce": jepa.infonce(h, e, 0.1),
         "nt_xent": jepa.nt_xent(h, e, 0.5, normalise=True),
         "within_infonce": jepa.within_infonce(h, e, 0.1),
         "sigreg": jepa.sigreg(jepa.centred(e)[0], lines, 17),

@@ -11,7 +11,7 @@ from weft.data.source import Batch
 from weft.families.jepa import objective
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
-from weft.families.jepa.model import JepaModel, build_model
+from weft.families.jepa.model import JepaModel, build_model, on_other_ground
 from weft.families.jepa.nets.rssm import RssmModel
 from weft.families.jepa.terms.registry import weights_of
 
@@ -179,3 +179,22 @@ def test_a_dry_run_builds_every_model_without_memory(name: str) -> None:
     with torch.device("meta"):
         model = build_model(config, data_spec(config))
     assert all(p.device.type == "meta" for p in (*model.parameters(), *model.buffers()))
+
+
+def test_a_first_frame_on_another_ground_keeps_what_moves() -> None:
+    ground, frames = torch.randn(4, 1, 1, 5, 5), 8
+    image = ground.repeat(1, frames, 1, 1, 1)
+    image[:, 0, 0, 2, 2] += 8
+    moved = on_other_ground(image, 1, 0.5)
+    expected = image[:, :1].clone()
+    expected[:2] += ground.roll(1, 0)[:2] - ground[:2]
+    torch.testing.assert_close(moved, expected)
+
+
+def test_rollouts_start_from_another_ground_in_training_alone() -> None:
+    model, batch, _ = _case(model={"swap_ground": 1.0})
+    trained = model(batch["image"], batch["action"])
+    assert trained.e.shape == trained.h.shape == (FRAMES, BATCH, DIM)
+    assert not torch.allclose(trained.h[0], trained.e[0])
+    at_rest = model.eval()(batch["image"], batch["action"])
+    assert torch.equal(at_rest.h[0], at_rest.e[0])

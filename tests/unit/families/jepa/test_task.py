@@ -271,7 +271,9 @@ def test_several_processes_are_refused(workspace: Path) -> None:
             "needs a weight above 0",
         ),
         (("noise=fixed_uniform", "dataset_noise=1"), "says by itself"),
-        (("terms.infonce=1",), "did you mean `terms.within_infonce`?"),
+        (("terms.within_infonc=1",), "did you mean `terms.within_infonce`?"),
+        (("objective=rssm", "model.swap_ground=1"), "leave `model.swap_ground` at 0"),
+        (("terms.idm_far=1", "combo.far=40"), "lower `combo.far`"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_together_are_named(words: tuple[str, ...], message: str) -> None:

@@ -12,7 +12,12 @@ def test_the_issue_s_shapes_are_measured_and_slow_ones_only_under_full() -> None
     found = {case.name: case for case in cases(full=False)}
     assert {"mnist-14", "mnist-28", "class-784", "worms-17984", "msd"} <= set(found)
     assert {name for name, case in found.items() if case.full} == {"mnist-28", "class-784", "msd"}
+    clipped = {"mnist-14-clip", "mnist-14-loose"}
+    for name in clipped:
+        assert found[name].baselines == ("loop", "products")
     for name, case in found.items():
+        if name in clipped or name.endswith("-cuda"):
+            continue
         assert sum(form.startswith("auto-") for form in case.forms) == 1
         assert case.baselines == tuple(form for form in ("loop", "gru") if form in case.forms)
         assert bool(case.baselines) == (name != "worms-17984")
@@ -34,6 +39,16 @@ def test_a_step_leaves_gradients_and_counts_its_operations() -> None:
         built = bench._weights(shape, form)
         built.step()
         assert built.flops is not None and built.flops > 0
+
+
+def test_the_floor_of_a_clipped_step_is_its_products() -> None:
+    shape = Shape(2, 6, 2, {"width": 3, "depth": 1, "limit": 0.5}, feedback=True)
+    case = bench._clipped("clip", shape)
+    built = {form: make() for form, make in case.forms.items()}
+    for form in built.values():
+        form.step()
+    size = bench._problem(shape).size
+    assert built["products"].flops == 6 * 2 * 6 * size**2
 
 
 def test_all_forms_of_a_case_compute_the_same_loss() -> None:

@@ -51,7 +51,8 @@ def _small(**options: Any) -> WeightSpaceRNN:
 def _results(rnn: WeightSpaceRNN, x: Tensor, **inputs: Any) -> list[Tensor]:
     """Outputs, last weights and all gradients of a random loss of both; no output in padding."""
     x = x.clone().requires_grad_()
-    out, theta = rnn(x, **inputs)
+    out, state = rnn(x, **inputs)
+    theta = state.theta
     valid = valid_steps(inputs.get("length"), T)
     if valid is not None:
         out = out * valid[:, -out.shape[1] :, None]
@@ -139,11 +140,11 @@ def test_weights_that_start_on_their_bound_get_the_gradient_of_the_loop(feedback
 
 def test_it_is_used_like_a_gru() -> None:
     rnn = WeightSpaceRNN(D_IN, 5)
-    out, theta = rnn(torch.randn(N, T, D_IN))
+    out, state = rnn(torch.randn(N, T, D_IN))
     assert out.shape == (N, T, 5)
-    assert theta.shape == (N, rnn.layers[0].root.size)
+    assert state.theta.shape == (N, rnn.layers[0].root.size)
     only, same = rnn(torch.randn(N, T, D_IN), last=True)
-    assert only.shape == (N, 1, 5) and same.shape == theta.shape
+    assert only.shape == (N, 1, 5) and same.theta.shape == state.theta.shape
 
 
 def test_it_can_be_copied_and_pickled() -> None:
@@ -158,9 +159,10 @@ def test_autocast_does_not_round_the_recurrence(form: str, feedback: bool) -> No
     rnn, x = _small(form=form).float(), torch.randn(N, T, D_IN).float()
     inputs = {"force": torch.ones(N, T)} if feedback else {}
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = rnn(x, **inputs)
-    for ours, theirs in zip(rounded, rnn(x, **inputs), strict=True):
-        assert torch.equal(ours, theirs)
+        rounded, state = rnn(x, **inputs)
+    exact, other = rnn(x, **inputs)
+    assert torch.equal(rounded, exact)
+    assert torch.equal(state.theta, other.theta)
 
 
 def test_what_stands_in_the_padding_does_not_matter() -> None:
@@ -171,7 +173,7 @@ def test_what_stands_in_the_padding_does_not_matter() -> None:
     one, another = rnn(x, length=length), rnn(other, length=length)
     for i, n in enumerate(length.tolist()):
         assert torch.equal(one[0][i, T - n :], another[0][i, T - n :])
-    assert torch.equal(one[1], another[1])
+    assert torch.equal(one[1].theta, another[1].theta)
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -192,7 +194,7 @@ def test_outputs_see_later_data_only_through_a_convolution_that_is_not_causal(
 def test_padding_in_front_leaves_a_causal_convolution_alone() -> None:
     rnn, x = _small(embedding=(3, 4, True), length=T, form="loop"), torch.randn(1, T, D_IN)
     padded, alone = rnn(x, length=torch.tensor([4]))[1], rnn(x[:, T - 4 :])[1]
-    torch.testing.assert_close(padded, alone, **EXACT)
+    torch.testing.assert_close(padded.theta, alone.theta, **EXACT)
 
 
 def test_smoothing_starts_as_nothing() -> None:
@@ -205,12 +207,12 @@ def test_smoothing_starts_as_nothing() -> None:
 
 def test_noise_moves_the_first_weights_in_training_alone() -> None:
     rnn, x = _small(initial_noise=0.1), torch.randn(N, T, D_IN)
-    one, other = rnn(x)[1], rnn(x)[1]
+    one, other = rnn(x)[1].theta, rnn(x)[1].theta
     assert not torch.isclose(one, other).all(-1).any()
     rnn.eval()
-    assert torch.equal(rnn(x)[1], rnn(x)[1])
+    assert torch.equal(rnn(x)[1].theta, rnn(x)[1].theta)
     rnn.noise_in_eval = True
-    assert not torch.equal(rnn(x)[1], rnn(x)[1])
+    assert not torch.equal(rnn(x)[1].theta, rnn(x)[1].theta)
 
 
 def test_the_time_of_a_step_follows_the_length_that_is_set() -> None:
@@ -241,7 +243,8 @@ def test_a_root_of_one_s_own_is_read_in_place_of_the_network() -> None:
 
 def test_frozen_weights_recall_the_last_output_and_answer_between_steps() -> None:
     rnn = _small(length=T, input_prev_data=False)
-    out, theta = rnn(torch.randn(N, T, D_IN))
+    out, state = rnn(torch.randn(N, T, D_IN))
+    theta = state.theta
     model = WarpModel(rnn)
     recalled = model.recall(theta, torch.zeros(N, T, D_IN)).mean
     torch.testing.assert_close(recalled[:, -1], out[:, -1, : rnn.head.channels], **EXACT)
@@ -253,7 +256,8 @@ def test_frozen_weights_recall_the_last_output_and_answer_between_steps() -> Non
 
 def test_frozen_weights_with_data_need_the_data() -> None:
     rnn, x = _small(length=T, input_prev_data=True), torch.randn(N, T, D_IN)
-    out, theta = rnn(x)
+    out, state = rnn(x)
+    theta = state.theta
     recalled = WarpModel(rnn).recall(theta, x).mean
     torch.testing.assert_close(recalled[:, -1], out[:, -1, : rnn.head.channels], **EXACT)
     with pytest.raises(DataError, match="sees data beside the clock"):

@@ -57,8 +57,9 @@ class RunningMean(Memory):
         if self.value.numel() == 0:
             self.value = now.clone(memory_format=torch.contiguous_format)
             self.batches = torch.zeros(1, dtype=torch.int64, device=now.device)
-        before = self.value
-        self.batches = self.batches + 1
+        before = self.value.clone()
+        # Written into, not replaced: a step that was recorded as a CUDA graph finds them again.
+        self.batches.add_(1)
         rate = (1 / self.batches.to(now.dtype)).clamp(min=SLOWEST)
-        self.value = before + rate * (now - before)
+        self.value.add_(rate * (now - before))
         return before

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weft.families.feedback.nets.deltas import BlockDeltas, adapted_linear
-from weft.families.feedback.nets.dropout import dropout
 from weft.families.feedback.nets.rows import Rotation, Sight
 from weft.nn.dense import linear
+from weft.nn.dropout import dropout
 
 
 @dataclass(frozen=True)

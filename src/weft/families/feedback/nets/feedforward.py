@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from weft.families.feedback.nets.attention import Block, Size, norm, normal
 from weft.families.feedback.nets.deltas import Deltas
-from weft.families.feedback.nets.dropout import dropout
 from weft.families.feedback.nets.rows import Rotation, Rows
+from weft.nn.dropout import dropout
 
 
 class Feedforward(nn.Module):

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from weft.families.feedback.config import Config
 from weft.families.feedback.nets.attention import Size, norm, normal
-from weft.families.feedback.nets.dropout import dropout
 from weft.families.feedback.nets.feedbackward import Feedbackward
 from weft.families.feedback.nets.rows import Rotation, Rows
 from weft.nn.dense import linear
+from weft.nn.dropout import dropout
 
 Written = tuple[list[Tensor], Tensor]
 """Rows (B, n, C) for each feedforward block, lowest first, and a summary of the text (B, C)."""

@@ -1,4 +1,4 @@
-"""Fits of small pictures, and Adam's update alone: compiled, and in torch's own operations."""
+"""Fits of small pictures, Adam's update alone, the slope of an error: compiled, and in torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from weft.families.gaussvae.forms.dispatch import has_numba
 from weft.families.gaussvae.splats.anchored import Anchored
 from weft.families.gaussvae.splats.descent import EPSILON, Descent
 from weft.families.gaussvae.splats.fit import begin
+from weft.families.gaussvae.splats.likeness import Likeness
+from weft.families.gaussvae.splats.quality import ssim
 from weft.task.bench import Case, Form
 
 PICTURES, SIDE, SPLATS, STEPS = 4, 32, 64, 120
@@ -24,7 +26,8 @@ _UPDATED = 256
 
 
 def fitting_cases() -> Iterator[Case]:
-    """Whole fits of 4 pictures of 32 x 32, 64 splats, 120 steps; and updates of 256 such sets.
+    """Whole fits of 4 pictures of 32 x 32, 64 splats, 120 steps; updates of 256 such sets; and the
+    slope of Image-GS's error, L1 and SSIM, by a picture of 768 x 512.
 
     `compiled` is what `fit` does where numba is; `by-autograd` what it does elsewhere, a picture at
     a time so that none depends on its company.
@@ -37,6 +40,9 @@ def fitting_cases() -> Iterator[Case]:
         updates = {"compiled": _by_numba, **updates}
     yield Case("fit-32", {**compiled, **fits}, tuple(fits))
     yield Case("update", updates, ("torch", "torch-fused"))
+    slopes = {"compiled": partial(_slope, "compiled")} if has_numba() else {}
+    slopes |= {"by-hand": partial(_slope, "by-hand"), "autograd": partial(_slope, "autograd")}
+    yield Case("slope-768x512", slopes, ("by-hand", "autograd"), full=True)
 
 
 def _pictures() -> Tensor:
@@ -80,3 +86,17 @@ def _by_numba() -> Form:
     # Rates of the first step, free of the moments' bias as it is then.
     numbers = [np.float32(each) for each in (0.01 / 0.1, 1 / 0.01, 0.9, 0.99, EPSILON)]
     return Form(lambda: down(*arrays, *numbers))
+
+
+def _slope(form: str) -> Form:
+    draw = torch.Generator().manual_seed(0)
+    found, wanted = torch.rand(2, 3, 512, 768, generator=draw)
+    likeness = Likeness(wanted, 1.0, 0.0, 0.1, compiled=form == "compiled")
+    free = found.clone().requires_grad_()
+
+    def by_autograd() -> None:
+        free.grad = None
+        ((free - wanted).abs().mean() + 0.1 * (1 - ssim(free, wanted))).backward()
+
+    step = by_autograd if form == "autograd" else partial(likeness.slope, found)
+    return Form(step, windows=5, steps_per_window=1)

@@ -21,7 +21,8 @@ def rendering_cases() -> Iterator[Case]:
     `native` cuts splats off as fits and decoding do. The dense forms do without, which costs them
     less than to mask what is cut; `native-all` draws what they draw. `floor` computes as many
     weights as `native`, once for the picture and once for the gradient, and nothing else. Without
-    numba there are the dense forms alone.
+    numba there are the dense forms alone. Where a GPU is at hand it draws more pictures of each
+    size at once.
     """
     yield _case("render-64", _splats(8, 512, 64), 64)
     yield _case("render-128", _splats(2, 512, 128), 128)
@@ -29,6 +30,12 @@ def rendering_cases() -> Iterator[Case]:
     yield _case("render-64-top10", _splats(8, 512, 64), 64, topk=10, dense=())
     yield _case("render-256", _splats(1, 512, 256), 256, full=True)
     yield _case("render-512", _splats(1, 10000, 512), 512, dense=(), full=True)
+    if torch.cuda.is_available():
+        yield _case_of_gpu("render-64-cuda", 64, 512, 64)
+        yield _case_of_gpu("render-128-cuda", 16, 512, 128)
+        yield _case_of_gpu("render-256-cuda", 4, 512, 256)
+        yield _case_of_gpu("render-32-cuda", 512, 256, 32)
+        yield _case_of_gpu("render-512-cuda", 1, 10000, 512, dense=())
 
 
 def _case(
@@ -52,6 +59,17 @@ def _case(
     return Case(name, forms, baselines, full)
 
 
+def _case_of_gpu(
+    name: str, pictures: int, count: int, size: int, dense: tuple[str, ...] = ("sdpa", "dense")
+) -> Case:
+    splats = _splats(pictures, count, size).cuda()
+    forms = {"triton": partial(_drawn, splats, size, "triton", CUT)}
+    if dense:
+        forms["triton-all"] = partial(_drawn, splats, size, "triton", math.inf)
+    forms |= {form: partial(_drawn, splats, size, form, math.inf, windows=5) for form in dense}
+    return Case(name, forms, dense)
+
+
 def _splats(pictures: int, count: int, size: int) -> Tensor:
     """Splats much as a fit leaves them: sigma half their spacing, and longer than wide."""
     draw = torch.Generator().manual_seed(0)
@@ -65,11 +83,13 @@ def _drawn(
     splats: Tensor, size: int, form: str, cut: float, topk: int = 0, windows: int = 20
 ) -> Form:
     free = splats.clone().requires_grad_()
-    slope = torch.randn(len(splats), 3, size, size)
+    slope = torch.randn(len(splats), 3, size, size, device=splats.device)
 
     def step() -> None:
         free.grad = None
         render(free, size, size, topk=topk, cut=cut, form=form).backward(slope)
+        if splats.is_cuda:
+            torch.cuda.synchronize()
 
     return Form(step, windows=windows, steps_per_window=5 if windows == 20 else 1)
 

@@ -30,21 +30,35 @@ def training_cases() -> Iterator[Case]:
     """Whole steps at the original's sizes: N = L = 512, batch 32 (Conv1D) and 16 (ResNet).
 
     The plain form is what one writes first: torch's batch norm, layers in a row, four errors, and
-    torch's Adam.
+    torch's Adam. `floor` is the convolutions and dense layers alone, forward and backward, each by
+    itself: what remains where all else is free. Where a GPU is at hand it takes 32 times as many
+    items a step: at 32 it waits for launches.
     """
     for arch, batch in (("conv1d", 32), ("resnet", 16)):
-        config = Config(epochs=1, arch=arch, pool="gap", latent_dim=LATENTS, batch_size=batch)
-        forms: dict[str, Callable[[], Form]] = {
-            "weft": partial(_ours, config),
-            "weft-bf16": partial(_ours, config, bf16=True),
-            "plain": partial(_plain, config),
-        }
-        yield Case(f"{arch}-{batch}", forms, baselines=("plain",))
+        yield _case(f"{arch}-{batch}", arch, batch, torch.device("cpu"))
+        if torch.cuda.is_available():
+            name = f"{arch}-{32 * batch}-cuda"
+            yield _case(name, arch, 32 * batch, torch.device("cuda"), bf16=True)
 
 
-def _ours(config: Config, *, bf16: bool = False) -> Form:
+def _case(name: str, arch: str, batch: int, device: torch.device, *, bf16: bool = False) -> Case:
+    config = Config.model_validate(
+        {"epochs": 1, "arch": arch, "pool": "gap", "latent_dim": LATENTS, "batch_size": batch}
+    )
+    forms: dict[str, Callable[[], Form]] = {
+        "weft": partial(_ours, config, device),
+        "floor": partial(_alone, config, device),
+        "plain": partial(_plain, config, device),
+    }
+    if bf16:
+        forms["weft-bf16"] = partial(_ours, config, device, bf16=True)
+        forms["plain-bf16"] = partial(_plain, config, device, bf16=True)
+    return Case(name, forms, baselines=("floor", "plain"))
+
+
+def _ours(config: Config, device: torch.device, *, bf16: bool = False) -> Form:
     torch.manual_seed(0)
-    model = build(config, SPLATS)
+    model = build(config, SPLATS).to(device)
     groups = GROUPS[config.data.layout]
     weights = weighted(config.loss, config.weights, groups)
 
@@ -57,18 +71,18 @@ def _ours(config: Config, *, bf16: bool = False) -> Form:
         return reconstruction(found, wanted, groups, weights).loss + config.beta.max * kl
 
     optimiser = KerasAdam(model.parameters())
-    return _form(loss, optimiser, config.batch_size, bf16=bf16)
+    return _form(loss, optimiser, config.batch_size, device, bf16=bf16)
 
 
-def _plain(config: Config) -> Form:
+def _plain(config: Config, device: torch.device, *, bf16: bool = False) -> Form:
     torch.manual_seed(0)
     plan = sizes(config, SPLATS)
-    encoder, decoder = _plain_encoder(plan, config.arch), _plain_decoder(plan, config.arch)
-    parameters = [*encoder.parameters(), *decoder.parameters()]
+    nets = nn.ModuleList([_plain_encoder(plan, config.arch), _plain_decoder(plan, config.arch)])
+    encoder, decoder = nets.to(device)
 
     def loss(splats: Tensor, noise: Tensor) -> Tensor:
-        mean, log_var = encoder(splats.transpose(1, 2)).chunk(2, dim=1)
-        found = decoder(mean + torch.exp(0.5 * log_var) * noise).transpose(1, 2)
+        mean, log_var = encoder(splats.transpose(1, 2)).float().chunk(2, dim=1)
+        found = decoder(mean + torch.exp(0.5 * log_var) * noise).float().transpose(1, 2)
         xy = (found[..., :2] - splats[..., :2]).square().mean()
         scale = (found[..., 2:4] - splats[..., 2:4]).square().mean()
         rot = (found[..., 4:5] - splats[..., 4:5]).square().mean()
@@ -76,26 +90,61 @@ def _plain(config: Config) -> Form:
         kl = -0.5 * (1 + log_var - mean.square() - log_var.exp()).mean()
         return xy + scale + rot + feat + config.beta.max * kl
 
-    return _form(loss, torch.optim.Adam(parameters, eps=1e-7), config.batch_size)
+    optimiser = torch.optim.Adam(nets.parameters(), eps=1e-7)
+    return _form(loss, optimiser, config.batch_size, device, bf16=bf16)
+
+
+def _alone(config: Config, device: torch.device) -> Form:
+    """Each convolution and dense layer on what it is given in a step, and a slope of its result."""
+    model = build(config, SPLATS).to(device)
+    given: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor], out: Tensor) -> None:
+        # What the first layer is given is data, of which nobody asks the slope.
+        given.append((layer, inputs[0].detach().requires_grad_(bool(given)), torch.ones_like(out)))
+
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv1d | nn.Linear)]
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    splats = torch.randn(config.batch_size, SPLATS, COLUMNS, device=device)
+    model.decode(model.encode(splats)[0])
+    for hook in hooks:
+        hook.remove()
+
+    def step() -> None:
+        for layer, x, slope in given:
+            x.grad = layer.weight.grad = layer.bias.grad = None
+            layer(x).backward(slope)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return _counted(step)
 
 
 def _form(
     loss: Callable[[Tensor, Tensor], Tensor],
     optimiser: torch.optim.Optimizer,
     batch: int,
+    device: torch.device,
     *,
     bf16: bool = False,
 ) -> Form:
     """Forward, backward and update on fixed random splats."""
-    splats, noise = torch.randn(batch, SPLATS, COLUMNS), torch.randn(batch, LATENTS)
+    splats = torch.randn(batch, SPLATS, COLUMNS, device=device)
+    noise = torch.randn(batch, LATENTS, device=device)
 
     def step() -> None:
         optimiser.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             value = loss(splats, noise)
         torch.autograd.backward(value)
         optimiser.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
+    return _counted(step)
+
+
+def _counted(step: Callable[[], None]) -> Form:
     with FlopCounterMode(display=False) as counter:
         step()
     return Form(step, counter.get_total_flops(), windows=5, steps_per_window=2)

@@ -32,11 +32,11 @@ def rendered(splats: Tensor, frame: Frame, form: str = "auto") -> Tensor:
         from weft.families.gaussvae.forms.native import native
 
         return native(splats, frame)
-    shapes = ellipses(splats, frame)
     if form == "triton":
         from weft.families.gaussvae.forms.gpu import by_triton
 
-        return by_triton(shapes, frame)
+        return by_triton(splats, frame)
+    shapes = ellipses(splats, frame)
     return {"dense": reference.blend, "gemm": gemm, "sdpa": sdpa}[form](shapes, frame)
 
 

@@ -1,218 +1,109 @@
-"""The form for GPUs, in Triton: a program for each tile of pixels, one for each splat's slope."""
+"""The form for GPUs, as one step of autograd: each tile of pixels, each splat's slope a program."""
 
 # M pictures, N splats, H x W pixels
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from weft.families.gaussvae import reference
+from weft.families.gaussvae.forms import gpu_kernels as kernels
 from weft.families.gaussvae.reference import EPSILON
-from weft.families.gaussvae.splats.geometry import Ellipses, Frame
+from weft.families.gaussvae.splats.geometry import (
+    LAYOUTS,
+    RATIO_LOG_MOST,
+    STD_LEAST,
+    Frame,
+    ellipses,
+)
 
 _TILE = 16
+_LAID, _SOUGHT, _PAINTED = 128, 256, 8
+"""Splats that a program lays, seeks and paints at once."""
+
 _ROWS, _COLUMNS = 8, 32
 """Pixels that a splat's program takes at once."""
 
+_PULL_WARPS = 1
+"""A splat's sums are many and its pixels few: one warp adds them up without waiting for others."""
 
-def by_triton(shapes: Ellipses, frame: Frame) -> Tensor:
-    """What `reference.blend` gives, float32 and without top-K; (M, 3, H, W).
+
+def by_triton(splats: Tensor, frame: Frame) -> Tensor:
+    """What `reference.blend` gives of the splats (M, N, 8), float32 on a GPU, without top-K.
 
     Both directions add in one order and use no atomic sums, so that they repeat bit for bit.
+
+    Returns: (M, 3, H, W).
     """
-    flat = torch.cat([torch.stack(shapes[:5], -1), shapes.colour], -1).contiguous()
-    pictures: Tensor = _Drawn.apply(flat, frame)
+    if splats.numel() == 0:
+        # There is nothing to start a program for.
+        return reference.blend(ellipses(splats, frame), frame)
+    pictures: Tensor = _Drawn.apply(splats, frame)
     return pictures
 
 
 class _Drawn(Function):
     @staticmethod
-    def forward(ctx: Any, shapes: Tensor, frame: Frame) -> Tensor:
-        pictures, splats, _ = shapes.shape
+    def forward(ctx: Any, splats: Tensor, frame: Frame) -> Tensor:
+        splats = splats.detach().contiguous()
+        pictures, count, _ = splats.shape
         height, width = frame.height, frame.width
-        image = shapes.new_empty(pictures, 3, height, width)
-        divisor = shapes.new_ones(pictures, height, width)
-        tiles = triton.cdiv(height, _TILE) * triton.cdiv(width, _TILE)
-        _paint[tiles, pictures](
-            shapes, image, divisor, splats, height, width,
-            frame.cut, EPSILON, frame.normalised, _TILE,
+        shapes = torch.empty_like(splats)
+        image = splats.new_empty(pictures, 3, height, width)
+        divisor = splats.new_empty(pictures, height, width) if frame.normalised else shapes
+        tiles = pictures * triton.cdiv(height, _TILE) * triton.cdiv(width, _TILE)
+        found = torch.empty(tiles, count, dtype=torch.int32, device=splats.device)
+        counts = torch.empty(tiles, dtype=torch.int32, device=splats.device)
+        kernels.lay[(triton.cdiv(pictures * count, _LAID),)](
+            splats, shapes, pictures * count, float(height), float(width), *_scale(frame),
+            frame.shift, *_bounds(frame), RATIO_LOG_MOST, _is_logcov(frame), _LAID,
+        )  # fmt: skip
+        kernels.find[(tiles,)](
+            shapes, found, counts, count, height, width, frame.cut, _TILE, _SOUGHT
+        )
+        kernels.paint[(tiles,)](
+            shapes, found, counts, image, divisor, count, height, width,
+            frame.cut, EPSILON, frame.normalised, _TILE, _PAINTED,
         )  # fmt: skip
         ctx.frame = frame
-        ctx.save_for_backward(shapes, image, divisor)
+        ctx.save_for_backward(splats, shapes, image, divisor)
         return image
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
-        shapes, image, divisor = ctx.saved_tensors
-        frame = ctx.frame
-        slopes = torch.empty_like(shapes)
-        numbers = slope / divisor.unsqueeze(1)
-        back = -(numbers * image).sum(1) if frame.normalised else torch.zeros_like(divisor)
-        _pull[shapes.shape[1], shapes.shape[0]](
-            shapes, numbers, back, slopes, shapes.shape[1], frame.height, frame.width,
-            frame.cut, _ROWS, _COLUMNS,
+        splats, shapes, image, divisor = ctx.saved_tensors
+        slopes = torch.empty_like(splats)
+        frame, numbers = ctx.frame, slope.contiguous()
+        if frame.normalised:
+            numbers = numbers / divisor.unsqueeze(1)
+            back = (numbers * image).sum(1).neg_()
+        else:
+            back = torch.zeros_like(numbers[:, 0])
+        kernels.pull[(splats.shape[0] * splats.shape[1],)](
+            splats, shapes, numbers, back, slopes, splats.shape[1], frame.height, frame.width,
+            *_scale(frame), frame.cut, *_bounds(frame), RATIO_LOG_MOST, _is_logcov(frame),
+            _ROWS, _COLUMNS, num_warps=_PULL_WARPS,
         )  # fmt: skip
         return slopes, None
 
 
-def _jit(function: Callable[..., Any]) -> Any:
-    """Triton's decorator."""
-    return triton.jit(function)
+def _is_logcov(frame: Frame) -> bool:
+    return LAYOUTS[frame.layout] == "logcov"
 
 
-@_jit
-def _weight(
-    x: tl.tensor,
-    y: tl.tensor,
-    a: tl.tensor,
-    b: tl.tensor,
-    c: tl.tensor,
-    columns: tl.tensor,
-    rows: tl.tensor,
-    cut: tl.tensor,
-) -> tl.tensor:
-    """w of pixels, zero where the splat does not reach: `geometry.spans`."""
-    dx, dy = columns - x, rows - y
-    inside = a * cut * cut - (a * c - b * b) * dy * dy
-    half = tl.sqrt(tl.maximum(inside, 0.0))
-    first = tl.floor((x + (-b * dy - half) / a) / 8) * 8
-    last = tl.floor((x + (-b * dy + half) / a) / 8) * 8 + 8
-    beyond = (inside < 0) | (columns < first) | (columns >= last)
-    return tl.where(beyond, 0.0, tl.exp(-0.5 * (a * dx * dx + 2 * b * dx * dy + c * dy * dy)))
+def _scale(frame: Frame) -> tuple[float, float]:
+    """How many times as wide and as high as the picture that shapes are counted in."""
+    return frame.width / frame.wide, frame.height / frame.high
 
 
-@_jit
-def _paint(
-    shapes: tl.tensor,
-    image: tl.tensor,
-    divisor: tl.tensor,
-    splats: tl.tensor,
-    height: tl.tensor,
-    width: tl.tensor,
-    cut: tl.tensor,
-    epsilon: tl.tensor,
-    normalised: tl.constexpr,
-    tile: tl.constexpr,
-) -> None:
-    """One tile of one picture, splat after splat; most of them miss it."""
-    across = tl.cdiv(width, tile)
-    top, left = tl.program_id(0) // across * tile, tl.program_id(0) % across * tile
-    picture = tl.program_id(1)
-    row, column = top + tl.arange(0, tile)[:, None], left + tl.arange(0, tile)[None, :]
-    rows, columns = row.to(tl.float32), column.to(tl.float32)
-    red = tl.zeros([tile, tile], tl.float32)
-    green = tl.zeros([tile, tile], tl.float32)
-    blue = tl.zeros([tile, tile], tl.float32)
-    total = tl.zeros([tile, tile], tl.float32)
-    for n in range(splats):
-        at = shapes + (picture * splats + n) * 8
-        x, y, a, b, c = (
-            tl.load(at),
-            tl.load(at + 1),
-            tl.load(at + 2),
-            tl.load(at + 3),
-            tl.load(at + 4),
-        )
-        down = cut * tl.sqrt(a / (a * c - b * b))
-        beside = cut * tl.sqrt(c / (a * c - b * b)) + 8
-        misses = (y + down < top) | (y - down > top + tile)
-        misses = misses | (x + beside < left) | (x - beside > left + tile)
-        if misses == 0:
-            w = _weight(x, y, a, b, c, columns, rows, cut)
-            red += w * tl.load(at + 5)
-            green += w * tl.load(at + 6)
-            blue += w * tl.load(at + 7)
-            total += w
-    inside = (row < height) & (column < width)
-    size = height * width
-    pixel = row * width + column
-    if normalised:
-        total += epsilon
-        red, green, blue = red / total, green / total, blue / total
-        tl.store(divisor + picture * size + pixel, total, inside)
-    tl.store(image + picture * 3 * size + pixel, red, inside)
-    tl.store(image + (picture * 3 + 1) * size + pixel, green, inside)
-    tl.store(image + (picture * 3 + 2) * size + pixel, blue, inside)
-
-
-@_jit
-def _pull(
-    shapes: tl.tensor,
-    numbers: tl.tensor,
-    back: tl.tensor,
-    slopes: tl.tensor,
-    splats: tl.tensor,
-    height: tl.tensor,
-    width: tl.tensor,
-    cut: tl.tensor,
-    tall: tl.constexpr,
-    broad: tl.constexpr,
-) -> None:
-    """The slope of one splat, over the box of pixels it reaches.
-
-    With t = w (sum_c colour_c numbers_c + back): sums of w numbers_c, and of t times powers of d.
-    """
-    picture = tl.program_id(1)
-    at = (picture * splats + tl.program_id(0)) * 8
-    x, y = tl.load(shapes + at), tl.load(shapes + at + 1)
-    a, b, c = tl.load(shapes + at + 2), tl.load(shapes + at + 3), tl.load(shapes + at + 4)
-    red, green = tl.load(shapes + at + 5), tl.load(shapes + at + 6)
-    blue = tl.load(shapes + at + 7)
-    by_red = tl.zeros([tall, broad], tl.float32)
-    by_green = tl.zeros([tall, broad], tl.float32)
-    by_blue = tl.zeros([tall, broad], tl.float32)
-    sum_x = tl.zeros([tall, broad], tl.float32)
-    sum_y = tl.zeros([tall, broad], tl.float32)
-    sum_xx = tl.zeros([tall, broad], tl.float32)
-    sum_xy = tl.zeros([tall, broad], tl.float32)
-    sum_yy = tl.zeros([tall, broad], tl.float32)
-    # Where a bound is no number, the other operand is taken: the whole picture.
-    down = cut * tl.sqrt(a / (a * c - b * b))
-    beside = cut * tl.sqrt(c / (a * c - b * b)) + 8
-    top = tl.minimum(tl.maximum(y - down, 0.0), height).to(tl.int32)
-    bottom = tl.maximum(tl.minimum(y + down + 1, height), 0.0).to(tl.int32)
-    left = tl.minimum(tl.maximum(x - beside, 0.0), width).to(tl.int32)
-    right = tl.maximum(tl.minimum(x + beside + 1, width), 0.0).to(tl.int32)
-    size = height * width
-    for first in range(top, bottom, tall):
-        for start in range(left, right, broad):
-            row = first + tl.arange(0, tall)[:, None]
-            column = start + tl.arange(0, broad)[None, :]
-            inside = (row < height) & (column < width)
-            w = _weight(x, y, a, b, c, column.to(tl.float32), row.to(tl.float32), cut)
-            pixel = row * width + column
-            one = tl.load(numbers + picture * 3 * size + pixel, inside, 0.0)
-            two = tl.load(numbers + (picture * 3 + 1) * size + pixel, inside, 0.0)
-            three = tl.load(numbers + (picture * 3 + 2) * size + pixel, inside, 0.0)
-            t = w * (
-                red * one
-                + green * two
-                + blue * three
-                + tl.load(back + picture * size + pixel, inside, 0.0)
-            )
-            dx, dy = column - x, row - y
-            by_red += w * one
-            by_green += w * two
-            by_blue += w * three
-            sum_x += t * dx
-            sum_y += t * dy
-            sum_xx += t * dx * dx
-            sum_xy += t * dx * dy
-            sum_yy += t * dy * dy
-    right_x, right_y = tl.sum(sum_x), tl.sum(sum_y)
-    tl.store(slopes + at, a * right_x + b * right_y)
-    tl.store(slopes + at + 1, b * right_x + c * right_y)
-    tl.store(slopes + at + 2, -0.5 * tl.sum(sum_xx))
-    tl.store(slopes + at + 3, -tl.sum(sum_xy))
-    tl.store(slopes + at + 4, -0.5 * tl.sum(sum_yy))
-    tl.store(slopes + at + 5, tl.sum(by_red))
-    tl.store(slopes + at + 6, tl.sum(by_green))
-    tl.store(slopes + at + 7, tl.sum(by_blue))
+def _bounds(frame: Frame) -> tuple[float, float]:
+    """Of m."""
+    return 2 * math.log(STD_LEAST), 2 * math.log(max(frame.high, frame.wide))

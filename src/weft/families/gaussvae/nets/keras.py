@@ -21,13 +21,15 @@ class KerasBatchNorm(nn.BatchNorm1d):
         super().__init__(channels, eps=EPSILON, momentum=MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises x (B, C) or (B, C, T) over all but the channels."""
-        mean, variance = self.running_mean, self.running_var
-        if not (self.training and self.track_running_stats) or mean is None or variance is None:
-            return super().forward(x)
+        """Normalises x (B, C, ...) over all but the channels."""
+        mean, variance, weight, bias = self.running_mean, self.running_var, self.weight, self.bias
+        own = self.training or not self.track_running_stats
+        if not own or not self.track_running_stats or mean is None or variance is None:
+            kept = (None, None) if own else (mean, variance)
+            return F.batch_norm(x, *kept, weight, bias, own, MOMENTUM, EPSILON)
         # The backward pass holds the statistics it was given, so the buffers are not among them.
         means, variances = mean.clone(), variance.clone()
-        y = F.batch_norm(x, means, variances, self.weight, self.bias, True, MOMENTUM, EPSILON)
+        y = F.batch_norm(x, means, variances, weight, bias, True, MOMENTUM, EPSILON)
         count = x.numel() // x.shape[1]
         with torch.no_grad():
             mean.copy_(means)
@@ -37,15 +39,21 @@ class KerasBatchNorm(nn.BatchNorm1d):
 
 
 class SameConv1d(nn.Conv1d):
-    """Convolution that keeps the length T: (k - 1) // 2 zeros before, k // 2 behind."""
+    """Convolution of a line that keeps its length T: (k - 1) // 2 zeros before, k // 2 behind.
+
+    Lines are rows of an image, (B, C, 1, T): for images, torch has batch norms and pools that are
+    fast where channels lie innermost in memory.
+    """
 
     def __init__(self, inputs: int, outputs: int, taps: int) -> None:
         super().__init__(inputs, outputs, taps, padding=(taps - 1) // 2)
-        self.behind = taps // 2 - (taps - 1) // 2
+        self.before, self.behind = (taps - 1) // 2, taps // 2 - (taps - 1) // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, T) -> (B, outputs, T)."""
-        return super().forward(F.pad(x, (0, self.behind)) if self.behind else x)
+        """(B, inputs, 1, T) -> (B, outputs, 1, T)."""
+        if self.behind:
+            x = F.pad(x, (0, self.behind))
+        return F.conv2d(x, self.weight.unsqueeze(2), self.bias, padding=(0, self.before))
 
 
 def initialised(net: nn.Module) -> None:

@@ -1,4 +1,7 @@
-"""Encoder and decoder along the order of the splats: the Conv1D and the ResNet form."""
+"""Encoder and decoder along the order of the splats: the Conv1D and the ResNet form.
+
+Features are rows of an image, (B, C, 1, T), with channels innermost in memory, as splats have them.
+"""
 
 # B batch, N splats, C channels, T positions, L latents
 
@@ -12,9 +15,11 @@ from torch.nn import functional as F
 from weft.families.gaussvae.nets.keras import KerasBatchNorm, SameConv1d
 from weft.families.gaussvae.nets.pooling import pooling
 from weft.families.gaussvae.options.sizes import COLUMNS, Sizes
+from weft.nn.dense import Dense
+from weft.nn.dropout import Dropout
 
 MakeBlock = Callable[[int, int, int, float], nn.Module]
-"""(inputs, outputs, taps, dropout) -> a block (B, inputs, T) -> (B, outputs, T)."""
+"""(inputs, outputs, taps, dropout) -> a block (B, inputs, 1, T) -> (B, outputs, 1, T)."""
 
 
 class ConvBlock(nn.Module):
@@ -24,11 +29,11 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.conv = SameConv1d(inputs, outputs, taps)
         self.norm = KerasBatchNorm(outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, T) -> (B, outputs, T)."""
-        y: Tensor = self.dropout(F.elu(self.norm(self.conv(x))))
+        """(B, inputs, 1, T) -> (B, outputs, 1, T)."""
+        y: Tensor = self.dropout(F.elu(self.norm(self.conv(x)), inplace=True))
         return y
 
 
@@ -42,15 +47,15 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv1 = SameConv1d(inputs, outputs, taps)
         self.norm1 = KerasBatchNorm(outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = SameConv1d(outputs, outputs, taps)
         self.norm2 = KerasBatchNorm(outputs)
         self.skip = SameConv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, T) -> (B, outputs, T)."""
-        y = self.dropout(F.elu(self.norm1(self.conv1(x))))
-        return F.elu(self.norm2(self.conv2(y)) + self.skip(x))
+        """(B, inputs, 1, T) -> (B, outputs, 1, T)."""
+        y = self.dropout(F.elu(self.norm1(self.conv1(x)), inplace=True))
+        return F.elu(self.norm2(self.conv2(y)) + self.skip(x), inplace=True)
 
 
 class LineEncoder(nn.Module):
@@ -71,20 +76,20 @@ class LineEncoder(nn.Module):
             self.blocks.append(block(inputs, outputs, taps, dropout))
             inputs = outputs
         self.pool = pooling(pool, inputs, sizes.positions, queries)
-        self.dense = nn.Linear(self.pool.features, sizes.dense)
+        self.dense = Dense(self.pool.features, sizes.dense)
         self.norm = KerasBatchNorm(sizes.dense)
-        self.dropout = nn.Dropout(sizes.dense_dropout)
-        self.mean = nn.Linear(sizes.dense, sizes.latent)
-        self.log_var = nn.Linear(sizes.dense, sizes.latent)
+        self.dropout = Dropout(sizes.dense_dropout)
+        self.mean = Dense(sizes.dense, sizes.latent)
+        self.log_var = Dense(sizes.dense, sizes.latent)
 
     def forward(self, splats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, 8), standardised -> mean and log variance, each (B, L)."""
-        x = splats.transpose(1, 2)
+        x = splats.transpose(1, 2).unsqueeze(2)
         for block, scale in zip(self.blocks, self.scales, strict=True):
             x = block(x)
             if scale > 1:
-                x = F.max_pool1d(x, scale)
-        x = self.dropout(self.norm(F.elu(self.dense(self.pool(x)))))
+                x = F.max_pool2d(x, (1, scale))
+        x = self.dropout(self.norm(F.elu(self.dense(self.pool(x.squeeze(2))))))
         return self.mean(x), self.log_var(x)
 
 
@@ -96,7 +101,7 @@ class LineDecoder(nn.Module):
         self.dense, self.norms = nn.ModuleList(), nn.ModuleList()
         inputs = sizes.latent
         for units in sizes.units:
-            self.dense.append(nn.Linear(inputs, units))
+            self.dense.append(Dense(inputs, units))
             self.norms.append(KerasBatchNorm(units))
             inputs = units
         self.start, half = sizes.start, sizes.decoder
@@ -111,10 +116,10 @@ class LineDecoder(nn.Module):
         x = z
         for dense, norm in zip(self.dense, self.norms, strict=True):
             x = norm(F.elu(dense(x)))
-        x = x.unflatten(1, self.start).transpose(1, 2)
+        x = x.unflatten(1, self.start).transpose(1, 2).unsqueeze(2)
         for block, scale in zip(self.blocks, self.scales, strict=True):
             x = block(x)
             if scale > 1:
-                x = x.repeat_interleave(scale, dim=2)
+                x = F.interpolate(x, scale_factor=(1.0, float(scale)))
         y: Tensor = self.out(x)
-        return y.transpose(1, 2)
+        return y.squeeze(2).transpose(1, 2)

@@ -42,6 +42,7 @@ class SplatDecoder(nn.Module):
     """
 
     base: Tensor
+    reach: Tensor
 
     def __init__(
         self,
@@ -66,6 +67,8 @@ class SplatDecoder(nn.Module):
         base[:, 0], base[:, 1] = x.flatten(), y.flatten()
         base[:, 2], base[:, 3] = (tall + broad) / 2, (broad - tall) / 2
         self.register_buffer("base", base, persistent=False)
+        reach = torch.tensor((REACH / columns, REACH / rows))
+        self.register_buffer("reach", reach, persistent=False)
         self.colour = Dense(latent_dim, 3 * count)
         nn.init.zeros_(self.colour.bias)
         self.mlp = ResidualMlp(latent_dim, (8 if shapes else 3) * count, width)
@@ -80,11 +83,9 @@ class SplatDecoder(nn.Module):
             return torch.cat((self.base[:, :5].expand(len(z), -1, -1), colour), -1)
         # One split, whose gradient is one concatenation; slices would each fill a tensor of zeros.
         place, size, shape, tint = change.view(-1, count, 8).split((2, 1, 2, 3), -1)
-        rows, columns = self.cells
-        cell = change.new_tensor((REACH / columns, REACH / rows))
         return torch.cat(
             (
-                self.base[:, :2] + cell * place.tanh(),
+                self.base[:, :2] + self.reach * place.tanh(),
                 self.base[:, 2:3] + size.clamp(-SIZE_MOST, SIZE_MOST),
                 self.base[:, 3:5] + shape.clamp(-SHAPE_MOST, SHAPE_MOST),
                 colour + 0.5 * tint,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -48,19 +48,34 @@ class KerasAdam(Together):
                 self.state[p] = {"step": 0, "m": torch.zeros_like(p), "v": torch.zeros_like(p)}
         gradients = [p.grad for p in parameters if p.grad is not None]
         states = [self.state[p] for p in parameters]
-        first, second = [s["m"] for s in states], [s["v"] for s in states]
-        beta1, beta2 = group["betas"]
-        torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, 1 - beta2)
-        roots = torch._foreach_sqrt(second)
-        torch._foreach_add_(roots, group["eps"])
-        rates = []
         for state in states:
             state["step"] += 1
-            n = state["step"]
-            rates.append(-group["lr"] * (1 - beta2**n) ** 0.5 / (1 - beta1**n))
-        torch._foreach_addcdiv_(parameters, first, roots, rates)
+        beta1, beta2 = group["betas"]
+        # torch's own Adam, its eps made as small as Keras' is: one pass over memory.
+        for n, members in _by_step(states).items():
+            torch._fused_adam_(
+                [parameters[i] for i in members],
+                [gradients[i] for i in members],
+                [states[i]["m"] for i in members],
+                [states[i]["v"] for i in members],
+                [],
+                [parameters[0].new_full((), n, dtype=torch.float32)] * len(members),
+                lr=group["lr"],
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=0.0,
+                eps=group["eps"] / (1 - beta2**n) ** 0.5,
+                amsgrad=False,
+                maximize=False,
+            )
+
+
+def _by_step(states: Sequence[Mapping[str, Any]]) -> dict[int, list[int]]:
+    """Which of the states are in which step."""
+    found: dict[int, list[int]] = {}
+    for index, state in enumerate(states):
+        found.setdefault(state["step"], []).append(index)
+    return found
 
 
 def keras_adam(config: KerasAdamConfig, groups: Groups) -> KerasAdam:

@@ -75,8 +75,10 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         Args:
             batch: `image` (B, 3, H, W).
             ctx: where training stands.
-        Returns: `image`; `searched` (B,), bool: whether an item's latent is searched for, every
-            other one; and where there is a KL term `epsilon` (B, L), the noise of latents.
+        Returns: `image`; from `picture.search_from` on `searched` (B,), bool: whether an item's
+            latent is searched for, every other one; and where there is a KL term `epsilon` (B, L),
+            the noise of latents, and `beta` (B,), all the same. The loss knows of no step but by
+            these, so that it may be recorded.
         """
         images, options = batch["image"], self.config.picture
         count, device = len(images), images.device
@@ -84,13 +86,14 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         mirrored = torch.rand(count, generator=draws) < 0.5 * options.flip
         most = options.shift if float(torch.rand((), generator=draws)) < 0.5 else 0
         shift = torch.randint(-most, most + 1, (count, 2), generator=draws)
-        drawn = {
-            "image": moved(images, mirrored.to(device), shift.to(device)),
-            "searched": torch.arange(count, device=device) % 2 == 1,
-        }
+        drawn = {"image": moved(images, mirrored.to(device), shift.to(device))}
+        if ctx.progress >= options.search_from:
+            drawn["searched"] = torch.arange(count, device=device) % 2 == 1
         if self.config.samples:
             shape = (count, self.config.latent_dim)
             drawn["epsilon"] = torch.randn(shape, generator=ctx.generator("epsilon"), device=device)
+            beta = beta_at(self.config.beta, ctx.step // self.epoch_steps)
+            drawn["beta"] = torch.full((count,), beta, device=device)
         return drawn
 
     def loss(
@@ -109,24 +112,26 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         config = self.config
         wanted = model.brightness(batch["image"])
         z, log_variance = posterior = model.encode(wanted)
-        if ctx.progress >= config.picture.search_from:
+        if "searched" in batch:
             z = self._searched(model, wanted, z, batch["searched"])
         if log_variance is not None:
             z = sampled(z, log_variance, batch["epsilon"])
         error = self._error(model.decode(z), wanted)
         if log_variance is None:
             return error, {"recon_loss": error}
-        kl = kl_term(divergence(posterior.mean, log_variance), config.kl, ctx.progress)
-        beta = beta_at(config.beta, ctx.step // self.epoch_steps)
-        terms = {"recon_loss": error, "kl_loss": kl, "beta": kl.new_tensor(beta)}
-        return error + beta * kl, terms
+        progress = 0.0 if config.kl.capacity is None else ctx.progress
+        kl = kl_term(divergence(posterior.mean, log_variance), config.kl, progress)
+        beta = batch["beta"][0]
+        return error + beta * kl, {"recon_loss": error, "kl_loss": kl, "beta": beta}
 
     def _searched(self, model: PictureModel, wanted: Tensor, z: Tensor, among: Tensor) -> Tensor:
         """Latents z (B, L), those of the items `among` (B,) bettered by search, and constants."""
         options = self.config.picture
         steps, lr = options.search_steps, options.search_lr
-        found = refine(model.decode, wanted[among], z[among], steps=steps, lr=lr)
-        return z.index_put((among,), found)
+        # Half of them, however many that are: a device must not be asked, which would wait for it.
+        rows = torch.argsort(~among, stable=True)[: (len(z) + 1) // 2]
+        found = refine(model.decode, wanted[rows], z[rows], steps=steps, lr=lr)
+        return torch.where(among[:, None], z.index_put((rows,), found), z)
 
     def _error(self, found: Tensor, wanted: Tensor) -> Tensor:
         if self.config.picture.error == "log":

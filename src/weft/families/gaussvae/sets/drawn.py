@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from weft.data.cache import cached, checksum
 from weft.data.npz import open_npz
 from weft.data.remarks import remark
-from weft.families.gaussvae.splats.anchored import grid
+from weft.families.gaussvae.splats.anchored import Anchored, grid
 from weft.families.gaussvae.splats.packed import Packed
 
 SHIPPED, COUNT = 64, 400
@@ -60,7 +60,7 @@ def drawn(splats: int = SHIPPED, count: int = COUNT) -> Packed:
         with open_npz(_FILE, "the splats of weft's own pictures") as file:
             fitted = file.array("splats")[:count].astype(np.float32)
     else:
-        key = checksum(_SEED, _STEPS, splats, side, count)
+        key = checksum(_SEED, repr(Anchored(splats, _STEPS)), side, count)
         fitted = cached("splats", key, lambda: {"splats": fit_all(images, splats)})["splats"]
     names = tuple(f"drawn {number:03d}" for number in range(count))
     cells = grid(splats, side, side)

@@ -52,8 +52,18 @@ class Descent:
             betas: how much of the old moments stays.
         """
         self.step += 1
+        self.move(gradient, rates, betas, self.step)
+
+    def move(
+        self,
+        gradient: Tensor,
+        rates: float | Tensor,
+        betas: tuple[float, float],
+        step: int | Tensor,
+    ) -> None:
+        """What `down` does, for who counts steps himself: `step` from 1, or a scalar tensor."""
         one, two = betas
         self.first.mul_(one).add_(gradient, alpha=1 - one)
         self.second.mul_(two).addcmul_(gradient, gradient, value=1 - two)
-        size = (self.second / (1 - two**self.step)).sqrt_().add_(EPSILON)
-        self.free.addcdiv_(self.first * (rates / (1 - one**self.step)), size, value=-1)
+        size = (self.second / (1 - two**step)).sqrt_().add_(EPSILON)
+        self.free.addcdiv_(self.first * (rates / (1 - one**step)), size, value=-1)

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from weft.errors import UsageError
+from weft.families.gaussvae.forms.replay import Replay
 from weft.families.gaussvae.splats.descent import Descent
 from weft.families.gaussvae.splats.geometry import STD_LEAST, to_logcov
+from weft.families.gaussvae.splats.likeness import Likeness
 from weft.families.gaussvae.splats.quality import psnr, ssim
 from weft.families.gaussvae.splats.quantise import Bits, quantised
 from weft.families.gaussvae.splats.rasterise import render
@@ -121,11 +124,23 @@ class Plateau:
 
 @dataclass
 class _One:
-    """One picture's fit."""
+    """One picture's fit.
+
+    Attributes:
+        image: (1, 3, H, W).
+        likeness: to it.
+        way: of the splats that are there; `go` takes a step of it.
+        taken: steps of `way`, a scalar.
+        rates: of the eight columns.
+    """
 
     image: Tensor
-    way: Descent
+    likeness: Likeness
     generator: torch.Generator
+    rates: Tensor
+    taken: Tensor
+    way: Descent = field(init=False)
+    go: Replay = field(init=False)
     step: int = 0
     plateau: Plateau = field(default_factory=Plateau)
     ended: bool = False
@@ -191,10 +206,10 @@ class ImageGSFit:
         """Goes on where `state` was taken."""
         for one, saved in zip(self.ones, state["ones"], strict=True):
             free, first, second = (part.to(one.image) for part in saved["ways"])
-            one.way = Descent(free, first, second, saved["taken"])
             one.step, one.ended = saved["step"], saved["ended"]
             one.generator.set_state(saved["random"])
             one.plateau = Plateau(**saved["plateau"])
+            self._set_out(one, Descent(free, first, second, saved["taken"]))
 
     def _begun(self, image: Tensor) -> _One:
         """With ceil(N / 2) splats, `edges` of them where the picture changes."""
@@ -207,27 +222,41 @@ class ImageGSFit:
         rest = torch.ones_like(slope)
         rest[places] = 0
         places = torch.cat([places, _drawn(rest, count - of_edges, generator)])
-        return _One(image, Descent.of(self._new(places, image)), generator)
+        how = self.how
+        likeness = Likeness(image[0], how.l1, how.l2, how.dissimilarity)
+        taken = torch.zeros((), dtype=torch.float64, device=image.device)
+        one = _One(image, likeness, generator, image.new_tensor(how.rates), taken)
+        self._set_out(one, Descent.of(self._new(places, image)))
+        return one
+
+    def _set_out(self, one: _One, way: Descent) -> None:
+        """Goes on with these splats, at the rates that the plateau has left."""
+        one.way = way
+        one.taken.fill_(way.step)
+        one.rates.copy_(one.rates.new_tensor(self.how.rates) / 10**one.plateau.drops)
+        one.go = Replay(partial(self._move, one), one.image.device)
 
     def _step(self, one: _One) -> None:
         how = self.how
         if one.step and one.step % how.add_every == 0 and one.step <= ADDITIONS * how.add_every:
             self._add(one)
+        one.go()
+        one.way.step += 1
+        one.step += 1
+        self._look(one)
+
+    def _move(self, one: _One) -> None:
+        """A step of Adam, all of it on the picture's device."""
         free = one.way.free.detach().requires_grad_()
         found = self._drawing(self._rounded(free))
-        error = found - one.image
-        loss = how.l1 * error.abs().mean() + how.l2 * error.square().mean()
-        if how.dissimilarity:
-            loss = loss + how.dissimilarity * (1 - ssim(found, one.image)[0])
-        (gradient,) = torch.autograd.grad(loss, free)
-        rates = free.new_tensor(how.rates) / 10**one.plateau.drops
-        one.way.down(gradient, rates, (0.9, 0.999))
+        slope = one.likeness.slope(found.detach()[0])[None]
+        (gradient,) = torch.autograd.grad(found, free, slope)
+        one.taken.add_(1)
+        one.way.move(gradient, one.rates, (0.9, 0.999), one.taken)
         # Neither points nor without end, whatever the sign.
         scales = one.way.free[..., 2:4]
         least, most = 1 / max(self.size), 1 / STD_LEAST
         scales.copy_(torch.copysign(scales.abs().clamp(least, most), scales))
-        one.step += 1
-        self._look(one)
 
     def _look(self, one: _One) -> None:
         """Holds what is reached against the plateau rule, once all splats are in."""
@@ -239,6 +268,7 @@ class ImageGSFit:
         reached = psnr(found, one.image).item(), ssim(found, one.image).item()
         one.plateau.since = max(one.plateau.since, last)
         if one.plateau.look(one.step, *reached, self.how):
+            one.rates.div_(10)
             one.ended = one.plateau.drops > 1 and one.step >= last + FEWEST_AFTER
 
     def _add(self, one: _One) -> None:
@@ -251,7 +281,7 @@ class ImageGSFit:
             missing = one.image - self._drawing(self._rounded(one.way.free))
         weight = missing[0].abs().mean(0).square().flatten().cpu()
         places = _drawn(weight, count, one.generator)
-        one.way = Descent.of(torch.cat([one.way.free, self._new(places, missing)], 1))
+        self._set_out(one, Descent.of(torch.cat([one.way.free, self._new(places, missing)], 1)))
 
     def _new(self, places: Tensor, colours: Tensor) -> Tensor:
         """Round splats (1, K, 8) on pixels, of the colours there."""

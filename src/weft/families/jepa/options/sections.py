@@ -92,6 +92,13 @@ class ModelConfig(Section):
     frame_difference: bool = Field(
         False, description="Whether the encoder sees o_t - o_(t-1) beside o_t (zero at t = 0)."
     )
+    swap_ground: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the training sequences whose rollout starts from their first frame "
+        "put before another sequence's ground (the mean of its frames), which it cannot keep then.",
+    )
     channels_last: bool = Field(
         True, description="Whether convolutions run on channels-last memory (same numbers, faster)."
     )
@@ -174,9 +181,18 @@ class Terms(Section):
 
     forward: float = Field(0.3, ge=0, description="Mean squared error of h_t against e_t.")
     idm: float = Field(2.0, ge=0, description="Actions from [h_t, e_(t+1)] by a linear map.")
+    idm_far: float = Field(
+        0.0, ge=0, description="The sum of several actions from [h_t, e_(t+far)] by a linear map."
+    )
     idm_enc: float = Field(0.0, ge=0, description="Actions from [e_t, e_(t+1)] by an MLP.")
     within_infonce: float = Field(
         1.0, ge=0, description="Which frame of its own sequence h_t belongs to, among T."
+    )
+    infonce: float = Field(
+        0.0, ge=0, description="Which frame of all sequences h_t belongs to, among T B."
+    )
+    centred_infonce: float = Field(
+        0.0, ge=0, description="infonce on codes centred over time in each sequence."
     )
     var_ratio: float = Field(
         0.3, ge=0, description="Share of the codes' variance that is constant in a sequence."
@@ -208,6 +224,7 @@ class Combo(Section):
     """What the terms of `objective: combo` need beside their weights."""
 
     infonce_temp: float = Field(0.1, gt=0, description="Temperature of within_infonce.")
+    far: int = Field(8, ge=2, description="Actions that idm_far adds up.")
     idm_hidden_dim: int = Field(256, ge=1, description="Hidden units of the MLP of idm_enc.")
     sigreg_slices: int = Field(256, ge=1, description="Random directions of sigreg.")
     sigreg_knots: int = Field(17, ge=2, description="Frequencies compared along each direction.")

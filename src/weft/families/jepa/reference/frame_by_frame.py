@@ -81,10 +81,12 @@ def decode(decoder: nn.Module, code: Tensor) -> Tensor:
 
 def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
     """`JepaModel.forward`, frame by frame."""
-    if model.position_head is not None:
-        image = image[:, : model.burnin]
-    codes, actions = encode(model, image), action.transpose(0, 1)
-    start = codes[: model.burnin]
+    seen = image if model.position_head is None else image[:, : model.burnin]
+    actions, first = action.transpose(0, 1), 0
+    if model.training and model.swap_ground > 0:
+        seen, first = torch.cat((_swapped(model, image), seen), dim=1), model.burnin
+    everything = encode(model, seen)
+    start, codes = everything[: model.burnin], everything[first:]
     if model.detached:
         start = start.detach()
     e = codes[model.burnin - 1 :]
@@ -99,6 +101,12 @@ def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
     rollout = Rollout(e, h, z_e, z_h)
     if model.action_head is not None:
         rollout = replace(rollout, action_rollout=_actions(model.action_head, h, e))
+    if model.far_head is not None:
+        far = [
+            plain(model.far_head, torch.cat((before, after), dim=-1))
+            for before, after in zip(h, e[model.far :], strict=False)
+        ]
+        rollout = replace(rollout, action_far=torch.stack(far))
     if model.code_head is not None:
         rollout = replace(rollout, action_codes=_actions(model.code_head, e, e))
     if model.decoder is not None:
@@ -108,6 +116,16 @@ def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
         read = [plain(model.position_head, code).unflatten(-1, (-1, 2)) for code in h]
         rollout = replace(rollout, location=torch.stack(read))
     return rollout
+
+
+def _swapped(model: JepaModel, image: Tensor) -> Tensor:
+    """The first frames with the mean of another sequence's frames in place of their own's."""
+    count = round(model.swap_ground * len(image))
+    others = [(b - 1) % len(image) if b < count else b for b in range(len(image))]
+    return torch.stack([
+        image[b, : model.burnin] - image[b].mean(dim=0) + image[other].mean(dim=0)
+        for b, other in enumerate(others)
+    ])  # fmt: skip
 
 
 def _actions(head: nn.Module, before: Tensor, after: Tensor) -> Tensor:

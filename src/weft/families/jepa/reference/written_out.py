@@ -52,6 +52,16 @@ def within_infonce(h: Tensor, e: Tensor, temperature: float) -> Tensor:
     return torch.stack(losses).mean()
 
 
+def infonce(h: Tensor, e: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of frame t among the frames of all sequences, for codes (T, B, D)."""
+    losses = []
+    for t in range(1, len(h)):
+        for b in range(h.shape[1]):
+            scores = F.cosine_similarity(h[t, b], e.flatten(0, 1)) / temperature
+            losses.append(-scores.log_softmax(0)[t * h.shape[1] + b])
+    return torch.stack(losses).mean()
+
+
 def sigreg(z: Tensor, directions: Tensor, knots: int) -> Tensor:
     """The Epps-Pulley statistic of codes (N, D), line by line, frequency by frequency."""
     step = HIGHEST / (knots - 1)
@@ -113,6 +123,15 @@ def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
         frames = [F.mse_loss(a, b) for a, b in zip(r.pixels, batch["image"], strict=True)]
         return scale * torch.stack(frames).sum() / (len(r.e) - 1)
 
+    def alone(z: Tensor) -> Tensor:
+        return centred(z).unflatten(0, z.shape[:2])
+
+    def far() -> Tensor:
+        actions, count = batch["action"], combo.far
+        starts = range(len(actions) - count + 1)
+        sums = [actions[t : t + count].sum(dim=0) / math.sqrt(count) for t in starts]
+        return error(r.action_far, torch.stack(sums))
+
     return {
         "forward": lambda: each(F.mse_loss, r.h[1:], r.e[1:]),
         "forward_projected": lambda: each(F.mse_loss, r.z_h[1:], r.z_e[1:]),
@@ -127,9 +146,12 @@ def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
         "time_sim": lambda: each(F.mse_loss, r.e[1:], r.e[:-1]),
         "nt_xent": lambda: each(contrast, r.z_h[1:], r.z_e[1:]),
         "within_infonce": lambda: within_infonce(r.h, r.e, combo.infonce_temp),
+        "infonce": lambda: infonce(r.h, r.e, combo.infonce_temp),
+        "centred_infonce": lambda: infonce(alone(r.h), alone(r.e), combo.infonce_temp),
         "sigreg": lambda: sigreg(r.e.flatten(0, 1), lines(), combo.sigreg_knots),
         "sigreg_centred": lambda: sigreg(centred(r.e), lines(), combo.sigreg_knots),
         "idm": lambda: error(r.action_rollout, batch["action"]),
+        "idm_far": far,
         "idm_enc": lambda: error(r.action_codes, batch["action"]),
         "decoding": lambda: error(r.pixels, batch["image"]),
         "position": position,

@@ -44,3 +44,16 @@ def within_infonce(h: Tensor, e: Tensor, temperature: float) -> Tensor:
     logits = torch.einsum("tbd,sbd->tbs", query, key) / temperature
     target = torch.arange(1, frames, device=e.device)[:, None].expand(-1, batch)
     return F.cross_entropy(logits.flatten(0, 1), target.flatten())
+
+
+def infonce(h: Tensor, e: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of each predicted frame among all frames of all sequences, by cosines.
+
+    Args:
+        h, e: predicted and true codes, (T, B, D).
+        temperature: divides the cosines.
+    """
+    query = F.normalize(h[1:], dim=-1).flatten(0, 1)
+    key = F.normalize(e, dim=-1).flatten(0, 1)
+    target = torch.arange(len(key) - len(query), len(key), device=key.device)
+    return F.cross_entropy(query @ key.mT / temperature, target)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from weft.data.source import Batch
 from weft.families.jepa.config import Config
-from weft.families.jepa.terms.contrast import nt_xent, within_infonce
+from weft.families.jepa.terms.contrast import infonce, nt_xent, within_infonce
 from weft.families.jepa.terms.divergence import kl_loss
 from weft.families.jepa.terms.rollout import Rollout
 from weft.families.jepa.terms.sigreg import random_directions, sigreg
@@ -60,6 +60,14 @@ def _error(read: Tensor | None, name: str, at: Setting) -> Tensor:
     return F.mse_loss(read, at.batch[name])
 
 
+def _far_error(r: Rollout, at: Setting) -> Tensor:
+    """Mean squared error of sums of `far` actions, over sqrt(far) of unit variance themselves."""
+    assert r.action_far is not None
+    far = at.config.combo.far
+    sums = at.batch["action"].unfold(0, far, 1).sum(-1) / far**0.5
+    return F.mse_loss(r.action_far, sums)
+
+
 def _position_error(r: Rollout, at: Setting) -> Tensor:
     """Squared Euclidean distance in normalised units, mean over frames, dots and batch."""
     assert r.location is not None
@@ -96,9 +104,14 @@ TERMS: dict[str, Term] = {
     "time_sim": lambda r, at: F.mse_loss(r.e[1:], r.e[:-1]),
     "nt_xent": _nt_xent,
     "within_infonce": lambda r, at: within_infonce(r.h, r.e, at.config.combo.infonce_temp),
+    "infonce": lambda r, at: infonce(r.h, r.e, at.config.combo.infonce_temp),
+    "centred_infonce": lambda r, at: infonce(
+        r.h - r.h.mean(0), r.e - r.e.mean(0), at.config.combo.infonce_temp
+    ),
     "sigreg": lambda r, at: _sigreg(r.e.flatten(0, 1), at),
     "sigreg_centred": lambda r, at: _sigreg(centred(r.e)[0], at),
     "idm": lambda r, at: _error(r.action_rollout, "action", at),
+    "idm_far": _far_error,
     "idm_enc": lambda r, at: _error(r.action_codes, "action", at),
     "decoding": lambda r, at: _error(r.pixels, "image", at),
     "position": _position_error,

@@ -35,6 +35,7 @@ class Rollout:
         h: codes predicted from the first one and the actions, (T, B, D); h[0] is e[0].
         z_e, z_h: e and h after the projector, (T, B, P).
         action_rollout: actions read from [h_t, e_(t+1)], (T - 1, B, 2).
+        action_far: sums of F actions read from [h_t, e_(t+F)], (T - F, B, 2).
         action_codes: actions read from [e_t, e_(t+1)], (T - 1, B, 2).
         pixels: decoded frames, (T, B, C, S, S).
         location: positions read from h, (T, B, K, 2).
@@ -46,6 +47,7 @@ class Rollout:
     z_e: Tensor
     z_h: Tensor
     action_rollout: Tensor | None = None
+    action_far: Tensor | None = None
     action_codes: Tensor | None = None
     pixels: Tensor | None = None
     location: Tensor | None = None
@@ -63,14 +65,17 @@ class Rollout:
         return codes
 
 
-def read_actions(head: nn.Module | None, before: Tensor, after: Tensor) -> Tensor | None:
-    """Actions (T - 1, B, 2) read from [before_t, after_(t+1)], or None without a head.
+def read_actions(
+    head: nn.Module | None, before: Tensor, after: Tensor, span: int = 1
+) -> Tensor | None:
+    """What a head reads from [before_t, after_(t+span)], (T - span, B, 2); None without a head.
 
     Args:
         head: (…, 2 D) to (…, 2).
         before, after: codes, (T, B, D).
+        span: frames between them.
     """
     if head is None:
         return None
-    actions: Tensor = head(torch.cat((before[:-1], after[1:]), dim=-1))
+    actions: Tensor = head(torch.cat((before[:-span], after[span:]), dim=-1))
     return widened(actions)

@@ -17,10 +17,12 @@ from weft.families.warp.cell.activation import activation
 from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.drive import first_data, free_drive, held_front
 from weft.families.warp.cell.outputs import Head, Prediction
-from weft.families.warp.cell.parts import clock_of, head_of, rule_of
+from weft.families.warp.cell.parts import clock_of, head_of, root_of, rule_of
 from weft.families.warp.cell.recurrence_rule import Rule
+from weft.families.warp.cell.root import Root
 from weft.families.warp.cell.shapes import check_shapes
-from weft.families.warp.cell.time_conv import Embedding, Smoothing
+from weft.families.warp.cell.span import Span
+from weft.families.warp.cell.time_conv import Embedding, Smoothing, finished
 from weft.families.warp.config import Config
 from weft.families.warp.sets.source import SeriesSpec
 
@@ -42,6 +44,8 @@ class Baseline(nn.Module):
         clock, head, embedding, smoothing: as there.
         width, layers: of the recurrence.
         decoder_width, decoder_depth, nonlinearity: of the linear recurrence's decoder.
+        root: a root whose weights h_t spans, theta = mean + C h_t, as decoder; it is asked for
+            places as the weight-space model's is.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Baseline(nn.Module):
         nonlinearity: str = "relu",
         embedding: Embedding | None = None,
         smoothing: Smoothing | None = None,
+        root: Root | None = None,
     ) -> None:
         super().__init__()
         self.kind, self.rule, self.clock, self.head = kind, rule, clock, head
@@ -77,11 +82,15 @@ class Baseline(nn.Module):
                 else GatedCell(kind, plain, width, layers)
             )
             sizes = [width, head.outputs]
-        self.maps = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.span = None if root is None else Span(root, width)
+        affine = () if root is not None else pairwise(sizes)
+        self.maps = nn.ModuleList(nn.Linear(a, b) for a, b in affine)
         self.activation = activation(nonlinearity)
 
     def decode(self, features: Tensor, tau: Tensor, data: Tensor) -> Tensor:
         """Raw outputs for features (..., H), clock (..., q) and data (..., d)."""
+        if self.span is not None:
+            return self.span(features, tau)
         h = features
         if self.kind == "linear":
             h = torch.cat([h, tau, data] if self.rule.input_prev_data else [h, tau], -1)
@@ -125,6 +134,18 @@ class Baseline(nn.Module):
             out, features = self._fed_back(x, tau, dclock, force, sample, length)
         return self.head.split(out[:, -1:] if last else out, features)
 
+    def query(self, theta: Tensor, position: Tensor) -> Prediction:
+        """What the features of the last step say of any place.
+
+        Args:
+            theta: these features, (N, H).
+            position: places in steps, (M,), or of each sequence (N, M).
+        """
+        assert self.span is not None, "the baseline was built to be asked"
+        tau = self.clock.read(position.to(theta.dtype))
+        raw = self.span(theta.unsqueeze(1), tau.expand(len(theta), *tau.shape[-2:]))
+        return self.head.split(self.head(raw), theta)
+
     def _free(
         self, x: Tensor, tau: Tensor, dclock: Tensor, length: Tensor | None, last: bool
     ) -> tuple[Tensor, Tensor]:
@@ -140,8 +161,7 @@ class Baseline(nn.Module):
         if last and self.smoothing is None:
             features, seen, x = features[:, -1:], seen[:, -1:], x[:, -1:]
         raw = self.decode(features, seen, x)
-        raw = raw if self.smoothing is None else self.smoothing(raw)
-        return self.head(raw), features[:, -1]
+        return finished(raw, self.head, self.smoothing), features[:, -1]
 
     def _fed_back(
         self,
@@ -193,21 +213,23 @@ def build_baseline(config: Config, spec: SeriesSpec, width: int) -> Baseline:
         spec: of the data.
         width: H.
     """
-    assert config.model_type != "wsm"
+    assert config.model_type in ("gru", "lstm", "linear", "ssm")
     embedding = smoothing = None
-    channels = spec.channels
+    channels, original = spec.channels, config.convolutions == "original"
     causal = False
     if config.conv_embedding is not None:
         channels, kernel, flag = config.conv_embedding
         causal = bool(flag)
-        embedding = Embedding(spec.channels, channels, kernel, causal)
+        embedding = Embedding(spec.channels, channels, kernel, causal, original=original)
     if config.output_smoothing:
-        smoothing = Smoothing(causal)
+        smoothing = Smoothing(causal, original=original)
+    clock, head = clock_of(config, spec), head_of(config, spec)
+    asked = config.read == "query"
     return Baseline(
         config.model_type,
         rule_of(config, channels),
-        clock_of(config, spec),
-        head_of(config, spec),
+        clock,
+        head,
         width=width,
         layers=config.nb_rnn_layers,
         decoder_width=config.mlp_hidden_size,
@@ -215,6 +237,7 @@ def build_baseline(config: Config, spec: SeriesSpec, width: int) -> Baseline:
         nonlinearity=config.root_activation,
         embedding=embedding,
         smoothing=smoothing,
+        root=root_of(config, clock.features, 0, head) if asked else None,
     )
 
 

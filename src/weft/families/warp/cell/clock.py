@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,12 +20,29 @@ class Ticks(NamedTuple):
     """The clock of a sequence.
 
     Attributes:
-        tau: where the root is read at each step, (T, q).
-        dclock: clock channels of the drive, (T, r); row 0 drives the first real step.
+        tau: where the root is read at each step, (T, q); (T, N, q) where sequences have clocks of
+            their own.
+        dclock: clock channels of the drive, (T, r) or (T, N, r); row 0 drives the first real step.
     """
 
     tau: Tensor
     dclock: Tensor
+
+
+def aligned(own: Sequence[Ticks], steps: int) -> Ticks:
+    """The clocks of right-aligned sequences side by side, each from its own first step on.
+
+    Args:
+        own: the ticks of each of N sequences.
+        steps: T, of the longest one.
+    Returns: tau (T, N, q) and dclock (T, N, r); in the padding those of the first step.
+    """
+    taus, dclocks = [], []
+    for tau, dclock in own:
+        late = steps - len(tau)
+        taus.append(torch.cat([tau[:1].expand(late, -1), tau]))
+        dclocks.append(torch.cat([dclock[:1].expand(late, -1), dclock]))
+    return Ticks(torch.stack(taus, 1), torch.stack(dclocks, 1))
 
 
 @dataclass(frozen=True)
@@ -35,14 +54,20 @@ class Clock:
         encoding: (p, c): p columns sin(k / c^(i/p)), cos(k / c^(i/p)) for even i; None for none.
         picture: (rows, columns) of a picture read row by row, whose normalised coordinates
             x = column / (columns - 1) and y = row / (rows - 1) become features; None for none.
+        waves: n: of x and of y, as they run over [-1, 1], the sines and cosines of the frequencies
+            pi / 2, 2 pi / 2, ... n pi / 2 are features, too.
         time_as_channel: whether the difference of time drives the weights; with a picture, the
             differences of (time, x, y) always do.
+        extrapolates: whether a run that feeds back reads the root at 2 c_t - c_{t-1} of the whole
+            vector c of features, as the original does, not at the features of the next position.
     """
 
     length: int
     encoding: tuple[int, float] | None = None
     picture: tuple[int, int] | None = None
     time_as_channel: bool = False
+    waves: int = 0
+    extrapolates: bool = False
 
     def __post_init__(self) -> None:
         if self.encoding is not None and (self.encoding[0] < 2 or self.encoding[0] % 2):
@@ -56,7 +81,7 @@ class Clock:
     def features(self) -> int:
         """Q, features of a position."""
         encoding = 0 if self.encoding is None else self.encoding[0]
-        return 1 + encoding + (0 if self.picture is None else 2)
+        return 1 + encoding + (0 if self.picture is None else 2 + 4 * self.waves)
 
     @property
     def channels(self) -> int:
@@ -90,7 +115,11 @@ class Clock:
             angle = position.unsqueeze(-1) / base ** (even / count)
             columns.append(torch.stack([angle.sin(), angle.cos()], -1).flatten(-2))
         if self.picture is not None:
-            columns.append(self.coordinates(position) if coordinates is None else coordinates)
+            place = self.coordinates(position) if coordinates is None else coordinates
+            columns.append(place)
+            for wave in range(1, self.waves + 1):
+                angle = (2 * place - 1) * (wave * math.pi / 2)
+                columns += [angle.sin(), angle.cos()]
         return torch.cat(columns, -1)
 
     def places(self, rows: int, columns: int, lead: int = 0) -> tuple[Tensor, Tensor]:
@@ -119,7 +148,9 @@ class Clock:
         time = self.times(position).unsqueeze(-1)
         return time if self.picture is None else torch.cat([time, self.coordinates(position)], -1)
 
-    def ticks(self, position: Tensor, drive: Drive | None = None) -> Ticks:
+    def ticks(
+        self, position: Tensor, drive: Drive | None = None, before: Tensor | None = None
+    ) -> Ticks:
         """The clock of a sequence.
 
         A free run reads the root at its own position. One that feeds back predictions reads it at
@@ -129,12 +160,17 @@ class Clock:
         Args:
             position: k of each step, rising, (T,).
             drive: of a run that feeds back predictions; None for a free run.
+            before: k_{-1} of a run that goes on, (1,); None of one that starts.
         """
         if len(position) == 0:
             raise DataError("a sequence has no steps", expected="one step or more")
-        before = position[:1]
-        if drive == "innovation":
-            before = -position[1:2] if len(position) > 1 else position[:1] - 1
+        if before is None:
+            before = position[:1]
+            if drive == "innovation":
+                before = -position[1:2] if len(position) > 1 else position[:1] - 1
         previous = torch.cat([before, position[:-1]])
         where = position if drive is None else 2 * position - previous
-        return Ticks(self.read(where), self.channel(position) - self.channel(previous))
+        tau = self.read(where)
+        if drive is not None and self.extrapolates:
+            tau = 2 * self.read(position) - self.read(previous)
+        return Ticks(tau, self.channel(position) - self.channel(previous))

@@ -36,17 +36,21 @@ def held_front(x: Tensor, length: Tensor | None) -> Tensor:
     return torch.where(valid.unsqueeze(-1), x, first_data(x, length).unsqueeze(1))
 
 
-def free_drive(x: Tensor, dclock: Tensor, length: Tensor | None = None) -> Tensor:
+def free_drive(
+    x: Tensor, dclock: Tensor, length: Tensor | None = None, before: Tensor | None = None
+) -> Tensor:
     """[dx_t, dclock_t] of each step of a free run; zero up to and with the first real step.
 
     Args:
         x: (N, T, d), with its first real datum repeated through the front padding.
-        dclock: (T, r), row 0 zero.
+        dclock: (T, r), or (T, N, r).
         length: steps of each right-aligned sequence, int64 (N,), or None if all have T.
+        before: the datum before x_0 of a run that goes on, (N, d); x_0 itself if None.
     Returns: (N, T, d + r).
     """
-    dx = torch.cat([torch.zeros_like(x[:, :1]), x[:, 1:] - x[:, :-1]], 1)
-    ticks = dclock.expand(len(x), *dclock.shape)
+    before = x[:, :1] if before is None else before.unsqueeze(1)
+    dx = x - torch.cat([before, x[:, :-1]], 1)
+    ticks = dclock.transpose(0, 1) if dclock.dim() == 3 else dclock.expand(len(x), *dclock.shape)
     if length is not None:
         begun = valid_steps(length - 1, x.shape[1])
         assert begun is not None

@@ -10,6 +10,7 @@ from weft.families.warp.cell.formula import Dynamics, FormulaRoot
 from weft.families.warp.cell.initial import FreeInitial, GradualInitial, Initial
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import Root
+from weft.families.warp.cell.span import Span
 from weft.families.warp.transition.build import build_transition
 
 
@@ -20,11 +21,14 @@ class Layer(nn.Module):
         root: reads the weights; D is its size.
         rule: what moves them.
         clock_channels: r, columns of B after those of the data.
-        transition: see `build_transition`; A starts as the identity.
+        transition: see `build_transition`; A starts as the identity if it can. Where it moves fewer
+            numbers than the root has weights, these are the state: the root becomes a `Span`.
         initial_layers: hidden layers of phi; None for a free theta_0.
         nonlinearity: activation of phi.
         drive_std: B starts as N(0, drive_std^2), at 0 exactly by default.
         initial_bias: whether phi has biases.
+        horizon: steps that A starts with a memory of, see `Transition.spread`; None: the start of
+            its kind.
     Raises:
         ConfigError: if the root brings its own dynamics, and `transition` or `initial_layers` leave
             no room for them.
@@ -41,10 +45,13 @@ class Layer(nn.Module):
         nonlinearity: str = "relu",
         drive_std: float = 0.0,
         initial_bias: bool = True,
+        horizon: float | None = None,
     ) -> None:
         super().__init__()
-        self.root, self.rule = root, rule
         self.transition = build_transition(transition, root.size)
+        if self.transition.size != root.size:
+            root = Span(root, self.transition.size)
+        self.root, self.rule = root, rule
         self.B = nn.Parameter(torch.zeros(root.size, rule.channels + clock_channels))
         if drive_std > 0:
             nn.init.normal_(self.B, std=drive_std)
@@ -55,9 +62,19 @@ class Layer(nn.Module):
                 rule.channels, root.size, initial_layers, nonlinearity, bias=initial_bias
             )
         )
+        if horizon is not None:
+            self._spread(horizon)
         dynamics = root.dynamics() if isinstance(root, FormulaRoot) else None
         if dynamics is not None:
             self._adopt(dynamics, initial_layers)
+
+    @torch.no_grad()
+    def _spread(self, horizon: float) -> None:
+        """Starts A with a memory; of a low-rank one B then moves what A remembers, and no more."""
+        self.transition.spread(horizon)
+        if self.transition.factors is not None:
+            _, V = self.transition.factors
+            self.B.copy_(V @ (V.mT @ self.B))
 
     @torch.no_grad()
     def _adopt(self, dynamics: Dynamics, initial_layers: int | None) -> None:

@@ -20,6 +20,8 @@ def rule_of(config: Config, channels: int) -> Rule:
         input_prev_data=config.input_prev_data,
         limit=config.weights_lim,
         second_order=config.use_theta_prev,
+        halves=config.weights_lim_gradient == "half",
+        half=config.weights_lim_products == "bfloat16",
     )
 
 
@@ -40,7 +42,16 @@ def clock_of(config: Config, spec: SeriesSpec) -> Clock:
         encoding=config.positional_encoding,
         picture=spec.canvas if config.include_canonical_coords else None,
         time_as_channel=config.time_as_channel,
+        waves=config.coordinate_waves,
+        extrapolates=config.encoding_ahead == "vector",
     )
+
+
+def memory_of(config: Config, spec: SeriesSpec) -> int:
+    """Steps that a sequence is known from: those given, or all where the input is no target."""
+    if not config.reconstructs or "target" in spec.fields:
+        return spec.steps
+    return config.grounding_length if spec.context is None else spec.context
 
 
 def head_of(config: Config, spec: SeriesSpec) -> Head:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 
 import torch
@@ -36,7 +37,7 @@ _ONE = math.log(math.e - 1)  # softplus(_ONE) = 1
 _REACH = 4.0
 
 
-def msd(width: int, depth: int, nonlinearity: str) -> Law:
+def msd(width: int, depth: int, nonlinearity: str, *, free: bool = False) -> Law:
     """Position and velocity at time tau of a mass on a damped spring that starts at (1, 0).
 
     (m, k, c) = (.03, 10, .1) * softplus(4 tanh(MLP_theta(tau) / 4) + log(e - 1)): a raw value of 0
@@ -44,12 +45,18 @@ def msd(width: int, depth: int, nonlinearity: str) -> Law:
     times its middle, so that no motion fed back can run away. The network's last layer starts at
     zero. Beside the three numbers it reads out, the weights hold what the recurrence
     must remember to find them: a linear map of three numbers alone could not.
+
+    Args:
+        width, depth, nonlinearity: of the network.
+        free: whether it also gives the start: (1, 0) plus two more numbers.
     """
-    network = MlpRoot(1, 3, width, depth, nonlinearity)
+    network = MlpRoot(1, 5 if free else 3, width, depth, nonlinearity)
 
     def formula(theta: Tensor, tau: Tensor, x: Tensor) -> Tensor:
-        m, k, c = mass_spring_damper(network(theta, tau))
-        return motion(k / m, c / (2 * m), tau[..., 0])
+        raw = network(theta, tau)
+        m, k, c = mass_spring_damper(raw[..., :3])
+        start = (1 + raw[..., 3], raw[..., 4]) if free else (1.0, 0.0)
+        return motion(k / m, c / (2 * m), tau[..., 0], start)
 
     def fresh(generator: torch.Generator | None) -> Tensor:
         theta = network.fresh(generator)
@@ -67,7 +74,10 @@ def mass_spring_damper(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def motion(
-    stiffness: Tensor, damping: Tensor, tau: Tensor, start: tuple[float, float] = (1.0, 0.0)
+    stiffness: Tensor,
+    damping: Tensor,
+    tau: Tensor,
+    start: tuple[float | Tensor, float | Tensor] = (1.0, 0.0),
 ) -> Tensor:
     """Solution of x' = v, v' = -w x - 2 g v at time tau, exactly: exp(tau [[0, 1], [-w, -2g]]) y0.
 
@@ -81,7 +91,7 @@ def motion(
         stiffness: w = k / m > 0, shape (...).
         damping: g = c / (2 m) > 0, shape (...).
         tau: time >= 0, shape (...).
-        start: x0 and v0.
+        start: x0 and v0, numbers or of shape (...).
     Returns: (x, v), shape (..., 2).
     """
     w, g = stiffness, damping
@@ -133,6 +143,7 @@ def _series(q: Tensor, denominators: Sequence[int]) -> Tensor:
 BUILT_IN: dict[str, Callable[[int, int, str], Law]] = {
     "sine": sine,
     "msd": msd,
+    "msd-start": partial(msd, free=True),
     "oscillator": lambda width, depth, nonlinearity: oscillator(),
 }
 _OWN: dict[str, Law] = {}

@@ -29,6 +29,10 @@ class Rule:
             passes where the value before clipping is at most c in size, equality included. That
             case is common: under A = I and B = 0 a clipped weight meets its bound exactly at the
             next step, and would never move again if the gradient stopped there.
+        halves: whether half the gradient passes at the bound itself, as in the original, where it
+            is the mean of the two sides'.
+        half: whether products with a full A are rounded to bfloat16 in the clipped form of a run
+            that feeds predictions back; the weights are not.
         second_order: whether v_t = A v_{t-1} + B [dx_t, dclock_t] with v_{-1} = 0 moves theta, as
             theta_t = clip(theta_{t-1} + v_t); v itself is never clipped.
     """
@@ -38,3 +42,5 @@ class Rule:
     input_prev_data: bool = False
     limit: float | None = None
     second_order: bool = False
+    halves: bool = False
+    half: bool = False

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from weft.families.warp.cell.outputs import Head
 
-def _pad(x: Tensor, kernel: int, causal: bool) -> Tensor:
-    """Repeats the edges of x (N, d, T) so that a convolution keeps T."""
+
+def _pad(x: Tensor, kernel: int, causal: bool, zeros: bool) -> Tensor:
+    """Repeats the edges of x (N, d, T), or puts zeros there, so that a convolution keeps T."""
     left = kernel - 1 if causal else kernel // 2
-    return F.pad(x, (left, kernel - 1 - left), mode="replicate")
+    return F.pad(x, (left, kernel - 1 - left), mode="constant" if zeros else "replicate")
 
 
 class Embedding(nn.Module):
@@ -26,36 +28,54 @@ class Embedding(nn.Module):
         channels: of the embedded signal.
         kernel: taps.
         causal: whether step t sees t - kernel + 1 ... t, instead of a window centred at t.
+        original: whether zeros stand beyond the edges.
     """
 
-    def __init__(self, inputs: int, channels: int, kernel: int, causal: bool) -> None:
+    def __init__(
+        self, inputs: int, channels: int, kernel: int, causal: bool, *, original: bool = False
+    ) -> None:
         super().__init__()
-        self.kernel, self.causal = kernel, causal
+        self.kernel, self.causal, self.original = kernel, causal, original
         self.conv = nn.Conv1d(inputs, channels, kernel, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, T, d) to (N, T, channels)."""
-        signal: Tensor = self.conv(_pad(x.mT, self.kernel, self.causal))
+        signal: Tensor = self.conv(_pad(x.mT, self.kernel, self.causal, self.original))
         return signal.mT
 
 
 class Smoothing(nn.Module):
-    """Three taps over time, shared by all raw outputs of the root; starts as the identity.
+    """Three taps over time, shared by all outputs; starts as the identity.
 
     Args:
         causal: whether step t sees t - 2 ... t, instead of t - 1 ... t + 1.
+        original: whether it is centred all the same, sees zeros beyond the edges, starts at random
+            and runs over what the head makes of the raw outputs, which it may leave without bounds.
     """
 
     kernel = 3
 
-    def __init__(self, causal: bool) -> None:
+    def __init__(self, causal: bool, *, original: bool = False) -> None:
         super().__init__()
-        self.causal = causal
+        self.causal, self.original = causal and not original, original
         taps = torch.zeros(self.kernel)
         taps[-1 if causal else 1] = 1.0
+        if original:
+            taps.uniform_(-(self.kernel**-0.5), self.kernel**-0.5)
         self.taps = nn.Parameter(taps)
 
-    def forward(self, raw: Tensor) -> Tensor:
+    def forward(self, out: Tensor) -> Tensor:
         """(N, T, outputs) to the same shape."""
-        windows = _pad(raw.mT, self.kernel, self.causal).unfold(-1, self.kernel, 1)
-        return (windows @ self.taps).mT
+        padded = _pad(out.mT, self.kernel, self.causal, self.original)
+        return (padded.unfold(-1, self.kernel, 1) @ self.taps).mT
+
+
+def finished(raw: Tensor, head: Head, smoothing: Smoothing | None, *, last: bool = False) -> Tensor:
+    """Raw outputs (N, T, o) through head and smoothing, in the order that the smoothing asks for;
+    those of the last step alone if `last`."""
+    if smoothing is not None and not smoothing.original:
+        raw = smoothing(raw)
+    if smoothing is None or not smoothing.original:
+        return head(raw[:, -1:] if last else raw)
+    out = smoothing(head(raw))
+    return out[:, -1:] if last else out

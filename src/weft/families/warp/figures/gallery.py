@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.data.source import Batch
+from weft.families.warp.baselines.direct import Direct
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.root import MlpRoot
 from weft.families.warp.config import Config
@@ -111,7 +112,8 @@ def _predictions(scene: Scene) -> Iterator[Picture]:
         yield report.series(forecast)
     yield _errors(scene)
     # Where input and target differ, the problem itself says what is given.
-    if mode_of(scene.config, spec) == "feedback" and "target" not in spec.fields:
+    open_ended = mode_of(scene.config, spec) in ("feedback", "query")
+    if open_ended and "target" not in spec.fields and not isinstance(scene.model, Direct):
         yield _contexts(scene)
         if spec.steps <= LONGEST:
             yield _film(scene)

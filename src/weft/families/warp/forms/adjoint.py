@@ -14,7 +14,9 @@ from weft.families.warp.cell.recurrence_rule import Drive
 from weft.families.warp.forms.decode import Decoder
 
 
-def mix(drive: Drive, x: Tensor, force: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def mix(
+    drive: Drive, x: Tensor, force: Tensor, fed: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """(known, a, b) such that dx_t = known_t + a_t xhat_t + b_t xhat_{t-1}, where xhat_{-1} = x_0.
 
     With xin_t = f_t x_t + (1 - f_t) xhat_t, the three drives are linear in truth and predictions:
@@ -24,6 +26,7 @@ def mix(drive: Drive, x: Tensor, force: Tensor) -> tuple[Tensor, Tensor, Tensor]
         drive: which difference.
         x: the truth, time first, (T, N, d).
         force: f, time first, (T, N, 1).
+        fed: xin_{-1} of a run that goes on, (N, d); x_0 if None.
     Returns: known (T, N, d); a and b (T, N, 1).
     """
     known = force * x
@@ -31,9 +34,10 @@ def mix(drive: Drive, x: Tensor, force: Tensor) -> tuple[Tensor, Tensor, Tensor]
         return known, -force, torch.zeros_like(force)
     if drive == "diff":
         return known, 1 - force, -torch.ones_like(force)
-    # Before the start truth and prediction are both x_0, in whatever shares.
-    before = torch.cat([force[:1], force[:-1]])
-    return known - before * torch.cat([x[:1], x[:-1]]), 1 - force, before - 1
+    # Before the first step it is all known what was fed.
+    before = torch.cat([torch.ones_like(force[:1]), force[:-1]])
+    first = x[:1] if fed is None else fed.unsqueeze(0)
+    return known - before * torch.cat([first, x[:-1]]), 1 - force, before - 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Course:
         decoder: of the root.
         head: gives the prediction that is fed back.
         a, b: shares of the last two predictions in dx, (T, N, 1); see `mix`.
-        tau: clock features, (T, q).
+        tau: clock features, (T, q) or (T, N, q).
         sees_data: whether the root reads xprev_t = xhat_{t-1} beside the clock.
         noise: standard normal, (T, N, d): mean + std * noise is fed back; None feeds the mean.
         begun: whether the step is data and not front padding, (T, N, 1); None if all are. In the
@@ -78,23 +82,23 @@ class Track:
     Args:
         course: what is given.
         known: the part of dx that is no prediction, (T, N, d).
-        first: x_0, (N, d).
+        opening: xhat_{-1} and xhat_0, both x_0 unless the run goes on, (2, N, d).
         outputs: o.
         keeps: whether a backward pass will follow.
     Attributes:
-        seen: x_0, x_0 = xhat_0, xhat_1, ..., xhat_T, (T + 2, N, d): step t reads rows t and t + 1.
+        seen: xhat_{-1}, xhat_0, xhat_1, ..., xhat_T, (T + 2, N, d): step t reads rows t and t + 1.
         raw: raw outputs, (T, N, o).
         tape: what the decoder kept of each step, side by side, (T, N, sum of widths). Kept one by
             one, they would settle in the gaps of freed weights and make the heap grow.
     """
 
     def __init__(
-        self, course: Course, known: Tensor, first: Tensor, outputs: int, keeps: bool
+        self, course: Course, known: Tensor, opening: Tensor, outputs: int, keeps: bool
     ) -> None:
         steps, count, channels = known.shape
         self.course, self.known, self.keeps = course, known, keeps
         self.seen = known.new_empty(steps + 2, count, channels)
-        self.seen[:2] = first
+        self.seen[:2] = opening
         self.raw = known.new_empty(steps, count, outputs)
         kept = sum(course.decoder.widths) if keeps else 0
         self.tape = known.new_empty(steps, count, kept)
@@ -168,11 +172,12 @@ class Adjoint:
         self.seen[t].addcmul_(self.track.course.b[t], error)
 
     @property
-    def first(self) -> Tensor:
-        """Gradient by x_0, (N, d), once all steps are done."""
-        first = self.seen[0] + self.seen[1]
-        begun = self.track.course.begun
-        return first if begun is None else first + torch.where(begun, 0, self.seen[2:]).sum(0)
+    def opening(self) -> Tensor:
+        """Gradient by the opening, (2, N, d), once all steps are done."""
+        opening, begun = self.seen[:2].clone(), self.track.course.begun
+        if begun is not None:
+            opening[0] += torch.where(begun, 0, self.seen[2:]).sum(0)
+        return opening
 
     def head(self) -> tuple[Tensor, ...]:
         """Gradients by the head's parameters through the predictions fed back; all steps done."""

@@ -13,13 +13,14 @@ from weft.families.warp.cell.clock import Ticks
 from weft.families.warp.cell.drive import valid_steps
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Head
-from weft.families.warp.cell.recurrence_rule import Rule
+from weft.families.warp.cell.span import Span
 from weft.families.warp.forms.adjoint import Course, mix
 from weft.families.warp.forms.decode import decoder
 from weft.families.warp.forms.history import run_history
 from weft.families.warp.forms.lag import response
 from weft.families.warp.forms.sequential import Motion, run_sequential
 from weft.families.warp.forms.unordered import history_at_once, steps_at_once
+from weft.families.warp.reference import Carry, Feedback
 from weft.nn.precision import full_precision
 
 Form = Literal["history", "sequential"]
@@ -30,16 +31,11 @@ class Rolled(NamedTuple):
 
     Attributes:
         out: what the head makes of all steps, (N, T, o).
-        theta: the weights after the last step, (N, D).
+        theta: the weights after the last step, (N, D); of a `Span` its state.
     """
 
     out: Tensor
     theta: Tensor
-
-
-def allows_history(rule: Rule, length: Tensor | None = None) -> bool:
-    """Whether the weights are linear in the drives, with one kernel for all sequences."""
-    return rule.limit is None and length is None
 
 
 def rollout(
@@ -52,6 +48,8 @@ def rollout(
     sample: Tensor | None = None,
     noise: Tensor | None = None,
     length: Tensor | None = None,
+    carry: Carry | None = None,
+    back: Feedback | None = None,
     form: Form = "sequential",
     doublings: int = 0,
 ) -> Rolled:
@@ -69,11 +67,15 @@ def rollout(
             feeds back the mean.
         noise: added to theta_0, (N, D).
         length: steps of each right-aligned sequence, (N,); the padding repeats the first datum.
-        form: `history` (F3; sequences with equal x_0 share their start) if `allows_history`, or
-            `sequential` (F4).
+        carry: what the run goes on from; None for the layer's own start.
+        back: the predictions that the first step is fed; x_0 if None.
+        form: `history` (F3; sequences with equal x_0 share their start) if all have T steps, or
+            `sequential` (F4), which needs a root of its own weights, not a `Span`.
         doublings: of the kernel of `history`, see `lag_kernel`.
+    Raises:
+        Bound: in `history`, at the first step at which the clip would hold a weight back.
     """
-    assert form == "sequential" or allows_history(layer.rule, length)
+    assert form == "sequential" or length is None
     dtype = layer.B.dtype
     with full_precision(x.device):
         x = x.to(dtype)
@@ -82,9 +84,13 @@ def rollout(
         begun = valid_steps(length, x.shape[1])
         begun = None if begun is None else begun.mT.unsqueeze(-1)
         shares = force.to(dtype).mT.unsqueeze(-1)
-        known, a, b = mix(layer.rule.drive, x.transpose(0, 1), shares)
+        fed = None if carry is None else carry.seen
+        known, a, b = mix(layer.rule.drive, x.transpose(0, 1), shares, fed)
+        opening = torch.stack([first, first] if back is None else [back.before, back.guess])
+        root, outputs = layer.root, layer.root.outputs
+        inner = root.inner if isinstance(root, Span) else root
         course = Course(
-            decoder(layer.root),
+            decoder(inner),
             head,
             a,
             b,
@@ -93,9 +99,8 @@ def rollout(
             None if sample is None else sample.to(dtype).transpose(0, 1),
             begun,
         )
-        outputs = layer.root.outputs
         if form == "history":
-            theta_0, group = starts(layer, first, noise)
+            theta_0, group = starts(layer, first, noise, carry)
             kernel, path = response(
                 layer.transition,
                 layer.B,
@@ -104,27 +109,59 @@ def rollout(
                 second_order=layer.rule.second_order,
                 doublings=doublings,
             )
+            reached = (kernel, path)
+            if isinstance(root, Span):
+                reached = (kernel @ root.C.mT, root.weights(path))
             if x.is_meta:
-                raw, theta = history_at_once(course, layer.root, kernel, path, len(x))
+                raw, theta = history_at_once(course, inner, *reached, len(x))
             else:
-                raw, theta = run_history(course, kernel, path, group, known, first, outputs)
+                raw, theta = run_history(
+                    course, *reached, group, known, opening, outputs, layer.rule.limit
+                )
+            if isinstance(root, Span):
+                theta = _last_state(course, kernel, path, group, known, opening, raw)
         else:
-            theta_0 = layer.start(first, noise).expand(len(x), -1).contiguous()
-            motion = Motion(layer.transition, layer.rule.limit, layer.rule.second_order, begun)
+            theta_0 = layer.start(first, noise) if carry is None else carry.theta
+            theta_0 = theta_0.expand(len(x), -1).contiguous()
+            rule = layer.rule
+            motion = Motion(
+                layer.transition, rule.limit, rule.second_order, begun, rule.halves, rule.half
+            )
             if begun is not None:
                 # Whatever its place in the batch, a sequence starts with the clock's first row.
                 opens = begun & ~torch.cat([torch.zeros_like(begun[:1]), begun[:-1]])
-                dclock = torch.where(opens, dclock[0], dclock.unsqueeze(1))
+                dclock = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
+                dclock = torch.where(opens, dclock[0], dclock)
             if x.is_meta:
-                raw, theta = steps_at_once(course, layer.root, motion, layer.B, theta_0)
+                raw, theta = steps_at_once(course, inner, motion, layer.B, theta_0)
             else:
                 raw, theta = run_sequential(
-                    course, motion, layer.B, theta_0, known, first, dclock, outputs
+                    course, motion, layer.B, theta_0, known, opening, dclock, outputs
                 )
         return Rolled(head(raw.transpose(0, 1)), theta)
 
 
-def starts(layer: Layer, first: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def _last_state(
+    course: Course,
+    kernel: Tensor,
+    path: Tensor,
+    group: Tensor | None,
+    known: Tensor,
+    opening: Tensor,
+    raw: Tensor,
+) -> Tensor:
+    """h_T = Z_T + sum_s K_{T-s} dx_s of a run that is over, (N, m): its drives are known then."""
+    fed = course.predict(raw, course.noise)
+    guess = torch.cat([opening[1:], fed[:-1]])
+    before = torch.cat([opening[:1], guess[:-1]])
+    moves = known + course.a * guess + course.b * before
+    start = path[-1] if group is None else path[-1, group]
+    return start + torch.einsum("tnd,tdm->nm", moves, kernel.flip(0))
+
+
+def starts(
+    layer: Layer, first: Tensor, noise: Tensor | None, carry: Carry | None = None
+) -> tuple[Tensor, Tensor | None]:
     """The different theta_0, (G, D), and which of them each sequence has, (N,); None if one.
 
     Args:
@@ -132,7 +169,10 @@ def starts(layer: Layer, first: Tensor, noise: Tensor | None) -> tuple[Tensor, T
         first: x_0, (N, d); equal ones have equal starts, which are shared if no gradient by x_0
             is asked for and they have content (those of a dry run have none).
         noise: added to theta_0, (N, D): then all starts differ.
+        carry: has theta_0 in place of the layer.
     """
+    if carry is not None:
+        return carry.theta, torch.arange(len(first), device=first.device)
     if layer.initial.shared and noise is None:
         return layer.start(first).unsqueeze(0), None
     if noise is not None or first.requires_grad or first.is_meta:
@@ -142,8 +182,12 @@ def starts(layer: Layer, first: Tensor, noise: Tensor | None) -> tuple[Tensor, T
     return layer.start(different), group
 
 
-def count_starts(layer: Layer, first: Tensor, noise: Tensor | None) -> int:
+def count_starts(
+    layer: Layer, first: Tensor, noise: Tensor | None, carry: Carry | None = None
+) -> int:
     """How many theta_0 `starts` finds different."""
+    if carry is not None:
+        return len(first)
     if layer.initial.shared and noise is None:
         return 1
     if noise is not None or first.requires_grad or first.is_meta:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -17,11 +19,13 @@ from weft.families.warp.cell.outputs import Head
 from weft.families.warp.forms.autoregressive import Rolled, count_starts, rollout
 from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.estimate import Estimate, estimates
+from weft.families.warp.forms.history import Bound
 from weft.families.warp.forms.lagged import by_history
 from weft.families.warp.forms.last_state import by_chunks, by_lags
 from weft.families.warp.forms.reading import read
 from weft.families.warp.forms.scan import by_doubling, by_factors
 from weft.families.warp.forms.states import Reader, step_by_step
+from weft.families.warp.reference import Carry, Feedback
 
 FORMS = ("last_state", "chunked", "history", "scan", "sequential")
 """All but the literal `loop`, which the model runs itself."""
@@ -47,7 +51,9 @@ def refusal(problem: Problem, form: str) -> str:
             "needs a structured A": not p.structured,
             "reads all steps": p.last and not p.rank,
         },
-        "sequential": {},
+        "sequential": {
+            "moves weights, and only modes of theirs move here": p.feedback and p.span > 0,
+        },
     }[form]
     linear = {"cannot clip": p.clipped and form != "sequential"}
     return next((reason for reason, holds in {**linear, **reasons}.items() if holds), "")
@@ -80,6 +86,7 @@ def free(
     *,
     noise: Tensor | None = None,
     length: Tensor | None = None,
+    carry: Carry | None = None,
     last: bool = False,
     form: str = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -91,6 +98,7 @@ def free(
         ticks: the clock of a free run.
         noise: added to theta_0, (N, D).
         length: steps of each right-aligned sequence, (N,); None: T.
+        carry: what the run goes on from; None for the layer's own start.
         last: whether only the last step is read.
         form: `auto` or one of `FORMS`.
     Returns: raw outputs (N, T, o), or (N, 1, o), and the last weights (N, D).
@@ -98,13 +106,13 @@ def free(
         ConfigError: if `form` cannot compute this run.
     """
     x, tau, dclock = (part.to(layer.B.dtype) for part in (x, *ticks))
-    theta_0 = layer.start(first_data(x, length), noise)
+    theta_0 = layer.start(first_data(x, length), noise) if carry is None else carry.theta
     theta_0 = theta_0[0] if theta_0.dim() == 2 and len(theta_0) == 1 else theta_0
     starts = 1 if theta_0.dim() == 1 else len(theta_0)
     problem = Problem.of(layer, *x.shape[:2], last=last, starts=starts, ragged=length is not None)
     plan = choose(problem, Machine.of(x.device), form)
-    drive = free_drive(x, dclock, length)
-    z = tau.unsqueeze(1)
+    drive = free_drive(x, dclock, length, None if carry is None else carry.seen)
+    z = tau if tau.dim() == 3 else tau.unsqueeze(1)
     if layer.rule.input_prev_data:
         z = torch.cat([z.expand(-1, len(x), -1), x.transpose(0, 1)], -1)
     if last:
@@ -123,6 +131,8 @@ def fed_back(
     sample: Tensor | None = None,
     noise: Tensor | None = None,
     length: Tensor | None = None,
+    carry: Carry | None = None,
+    back: Feedback | None = None,
     form: str = "auto",
 ) -> Rolled:
     """M2 and M3: what `reference.autoregress` gives for one layer; arguments as for `rollout`.
@@ -134,15 +144,41 @@ def fed_back(
         layer,
         *x.shape[:2],
         feedback=True,
-        starts=count_starts(layer, x[:, 0], noise),
+        starts=count_starts(layer, x[:, 0], noise, carry),
         ragged=length is not None,
     )
-    plan = choose(problem, Machine.of(x.device), form)
-    return rollout(
-        layer, head, x, force, ticks,
-        sample=sample, noise=noise, length=length,
-        form="history" if plan.form == "history" else "sequential", doublings=plan.doublings,
+    machine = Machine.of(x.device)
+    run = partial(
+        rollout, layer, head, x, force, ticks,
+        sample=sample, noise=noise, length=length, carry=carry, back=back,
     )  # fmt: skip
+    if form == "auto" and _may_never_clip(layer, problem, x):
+        plan = choose(replace(problem, clipped=False), machine)
+        if plan.form == "history":
+            with suppress(Bound):
+                return run(form="history", doublings=plan.doublings)
+    plan = choose(problem, machine, form)
+    return run(form="history" if plan.form == "history" else "sequential", doublings=plan.doublings)
+
+
+def _may_never_clip(layer: Layer, problem: Problem, x: Tensor) -> bool:
+    """Whether to try what is exact only if the clip holds no weight back at any step.
+
+    On a GPU, where asking at each step would stall, and for a state that is not the weights, no;
+    nor where the weights that are learnt meet the bound at once.
+    """
+    limit = layer.rule.limit
+    if (
+        limit is None
+        or layer.rule.halves
+        or problem.span
+        or x.device.type != "cpu"
+        or not layer.initial.shared
+    ):
+        return False
+    with torch.no_grad():
+        first = layer.transition(layer.start(x[:, 0]))
+        return bool(first.abs().max() <= limit)
 
 
 def _last_weights(
@@ -156,7 +192,8 @@ def _last_weights(
             return by_factors(A.factors, B, theta_0, drive, None, valid, second_order=second)[1]
         return step_by_step(
             A, B, theta_0, drive, None, valid,
-            limit=layer.rule.limit, second_order=second, chunk=plan.chunk,
+            limit=layer.rule.limit, halves=layer.rule.halves, second_order=second,
+            chunk=plan.chunk,
         )[1]  # fmt: skip
     compute = by_lags if plan.form == "last_state" else by_chunks
     if not second:
@@ -184,8 +221,9 @@ def _all_outputs(
     out: Tensor | None
     if plan.form == "sequential":
         out, theta = step_by_step(
-            A, B, theta_0, drive, reader, valid, limit=layer.rule.limit, second_order=second
-        )
+            A, B, theta_0, drive, reader, valid,
+            limit=layer.rule.limit, halves=layer.rule.halves, second_order=second,
+        )  # fmt: skip
     elif A.factors is not None:
         out, theta = by_factors(A.factors, B, theta_0, drive, reader, valid, second_order=second)
     else:

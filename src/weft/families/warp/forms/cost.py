@@ -11,6 +11,7 @@ import torch
 
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.root import MlpRoot
+from weft.families.warp.cell.span import Span
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Problem:
         feedback: whether predictions are fed back.
         last: whether only the last step is read.
         ragged: whether sequences have lengths of their own.
+        span: weights that a root has whose state, of `size`, are coordinates of them; else 0.
+        closed: whether a formula gives the powers of A.
     """
 
     batch: int
@@ -102,6 +105,8 @@ class Problem:
     feedback: bool
     last: bool
     ragged: bool
+    span: int = 0
+    closed: bool = False
 
     @property
     def shared(self) -> bool:
@@ -128,7 +133,7 @@ class Problem:
 
         `starts` is 1 or N, as the layer's theta_0 is free or made of x_0, where it is None.
         """
-        A, size = layer.transition, layer.root.size
+        A, root, size = layer.transition, layer.root, layer.root.size
         return Problem(
             batch=batch,
             steps=steps,
@@ -139,11 +144,13 @@ class Problem:
             numbers=sum(parameter.numel() for parameter in A.parameters()),
             rank=0 if A.factors is None else A.factors[0].shape[1],
             structured=A.structured,
-            reading=layer.root.flops if isinstance(layer.root, MlpRoot) else 2 * size,
+            reading=root.flops if isinstance(root, MlpRoot | Span) else 2 * size,
             starts=starts or (1 if layer.initial.shared else batch),
             clipped=layer.rule.limit is not None,
             second_order=layer.rule.second_order,
             feedback=feedback,
             last=last,
             ragged=ragged,
+            span=root.inner.size if isinstance(root, Span) else 0,
+            closed=A.closed,
         )

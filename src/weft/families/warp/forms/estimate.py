@@ -66,6 +66,8 @@ def estimates(problem: Problem, form: str) -> Iterator[Estimate]:
         form: one that can compute it, or `loop`.
     """
     levels = range(min(12, max(0, problem.steps - 1).bit_length()) + 1)
+    if problem.closed and form in ("last_state", "history"):
+        levels = range(1)
     if form == "loop":
         yield _loop(problem)
     elif form == "last_state":
@@ -104,7 +106,10 @@ def _reading(p: Problem, chunk: int) -> list[Work]:
 
 
 def _kernel(p: Problem, columns: int, level: int) -> list[Work]:
-    """`lag_kernel` of T lags with its gradient."""
+    """`kernel_of` T lags with its gradient."""
+    if p.closed:
+        numbers = p.steps * columns * p.size
+        return [Work(24, 16 * numbers, 12 * FLOAT * numbers)]
     giants = math.ceil(p.steps / 2**level)
     baby = (2**level - 1) if level else 0
     return [
@@ -242,5 +247,5 @@ def _loop(p: Problem) -> Estimate:
 
 def _fitting(p: Problem, extra: float) -> int:
     """Steps whose weights, and `extra` times as much beside them, fit into a chunk."""
-    each = FLOAT * p.batch * p.size * (1 + extra)
+    each = FLOAT * p.batch * ((p.span or p.size) + p.size * extra)
     return max(1, min(p.steps, int(CHUNK / each)))

@@ -26,14 +26,19 @@ LAGS = 16
 """Products take lags in multiples of this: oneDNN compiles a kernel for each shape it meets."""
 
 
+class Bound(Exception):
+    """A weight meets the clip: it is no longer a sum of what the drives did to it."""
+
+
 def run_history(
     course: Course,
     kernel: Tensor,
     path: Tensor,
     group: Tensor | None,
     known: Tensor,
-    first: Tensor,
+    opening: Tensor,
     outputs: int,
+    limit: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Raw outputs of all steps, (T, N, o), and the weights after the last one, (N, D).
 
@@ -43,14 +48,17 @@ def run_history(
         path: Z, (T, G, D).
         group: which start each sequence has, (N,); None if G is 1.
         known: the part of dx that is no prediction, (T, N, d).
-        first: x_0, (N, d).
+        opening: the first two predictions, (2, N, d), see `Track`.
         outputs: o.
+        limit: of a clip that must not hold any weight back; None for none.
+    Raises:
+        Bound: at the first step at which it would.
     """
     # Reversed, so that the lags t, ..., 0 are adjacent rows.
     rows = F.pad(kernel.flip(0), (0, 0, 0, 0, -len(kernel) % LAGS, 0)).flatten(0, 1)
-    given = (rows, path, known, first, *course.head.parameters())
+    given = (rows, path, known, opening, *course.head.parameters())
     keeps = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
-    raw, theta = _History.apply(course, group, outputs, keeps, *given)
+    raw, theta = _History.apply(course, group, outputs, keeps, limit, *given)
     return raw, theta
 
 
@@ -62,19 +70,22 @@ class _History(Function):
         group: Tensor | None,
         outputs: int,
         keeps: bool,
+        limit: float | None,
         kernel: Tensor,
         path: Tensor,
         known: Tensor,
-        first: Tensor,
+        opening: Tensor,
         *head: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        track = Track(course, known, first, outputs, keeps)
+        track = Track(course, known, opening, outputs, keeps)
         steps, count, channels = known.shape
         before = len(kernel) // channels
         moves = known.new_zeros(before + steps, channels, count)
         for t in range(steps):
             track.difference(t, moves[before + t].mT)
             theta = _weights(kernel, path, group, moves, t)
+            if limit is not None and not theta.abs().max() <= limit:
+                raise Bound
             track.read(t, theta)
         ctx.track, ctx.group = track, group
         ctx.save_for_backward(kernel, path, moves)
@@ -109,8 +120,8 @@ class _History(Function):
             part = product(shifted, grads[: stop - start].flatten(0, 1).mT)
             grad_kernel[len(kernel) - len(part) :] += part
         return (
-            None, None, None, None,
-            grad_kernel, grad_path, adjoint.known, adjoint.first, *adjoint.head(),
+            None, None, None, None, None,
+            grad_kernel, grad_path, adjoint.known, adjoint.opening, *adjoint.head(),
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.families.warp.forms.lag_kernel import lag_kernel
+from weft.families.warp.forms.lag_kernel import kernel_of
 from weft.families.warp.transition.base import Transition
 from weft.nn.dense import linear
 
@@ -39,7 +39,7 @@ def response(
     steps, ticks = dclock.shape
     channels = B.shape[1] - ticks
     columns = B.mT if second_order else torch.cat([B.mT, theta_0])
-    lags = lag_kernel(transition.power_of_few_rows(), columns, steps + 1, doublings)
+    lags = kernel_of(transition, columns, steps + 1, doublings, few=True)
     if second_order:
         lags, still = lags.cumsum(0), theta_0.expand(steps, *theta_0.shape)
     else:

@@ -11,7 +11,19 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from weft.families.warp.transition.base import Power
+from weft.families.warp.transition.base import Power, Transition
+
+
+def kernel_of(
+    transition: Transition, columns: Tensor, count: int, doublings: int = 0, *, few: bool = False
+) -> Tensor:
+    """A^k X by the formula of a transition that has one, else `lag_kernel`, whose arguments these
+    are; `few` asks for the layout that suits a few rows at a time."""
+    lags = transition.lags(columns, count)
+    if lags is not None:
+        return lags
+    power = transition.power_of_few_rows() if few else transition.power()
+    return lag_kernel(power, columns, count, doublings)
 
 
 def lag_kernel(power: Power, columns: Tensor, count: int, doublings: int = 0) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.warp.forms.lag_kernel import lag_kernel
+from weft.families.warp.forms.lag_kernel import kernel_of
 from weft.families.warp.forms.states import Reader, recomputed
 from weft.families.warp.transition.base import Transition
 from weft.nn.dense import linear
@@ -41,14 +41,13 @@ def by_history(
     Returns: outputs (N, T, o) and the last weights (N, D).
     """
     steps, channels = drive.shape[1:]
-    power = transition.power()
     if second_order:
         drive = drive.cumsum(1)
-        kernel = lag_kernel(power, B.mT, steps, doublings).flatten(0, 1)
+        kernel = kernel_of(transition, B.mT, steps, doublings).flatten(0, 1)
         starts = theta_0.expand(1, -1) if theta_0.dim() == 1 else theta_0
     else:
         columns = torch.cat([B.mT, theta_0.unsqueeze(0)])
-        lags = lag_kernel(power, columns, steps + 1, doublings)
+        lags = kernel_of(transition, columns, steps + 1, doublings)
         kernel, starts = lags[:-1, :channels].flatten(0, 1), lags[:, channels]
     # Read from the end, u_t, u_(t-1), ..., u_0, 0, ... is a slice of one sequence.
     backwards = F.pad(drive.flip(1), (0, 0, 0, reader.chunk))

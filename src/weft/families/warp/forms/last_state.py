@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.families.warp.forms.lag_kernel import lag_kernel
+from weft.families.warp.forms.lag_kernel import kernel_of
 from weft.families.warp.forms.recurrence import recur
 from weft.families.warp.transition.base import Power, Transition, powers
 from weft.nn.dense import linear
@@ -37,7 +37,7 @@ def by_lags(
     """
     steps, channels = drive.shape[1:]
     columns = torch.cat([B.mT, theta_0.unsqueeze(0)])
-    kernel = lag_kernel(transition.power(), columns, steps + 1, doublings)
+    kernel = kernel_of(transition, columns, steps + 1, doublings)
     # theta_0 is driven by a channel of its own that is 1 at lag n.
     lags = F.pad(drive.flip(1), (0, 1, 0, 1))
     if length is None:

@@ -12,6 +12,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from weft.families.warp.cell.root import Root
+from weft.families.warp.cell.span import Span
 from weft.families.warp.forms.decode import Decoder, decoder
 
 
@@ -27,6 +28,8 @@ def read(root: Root, theta: Tensor, z: Tensor) -> Tensor:
         z: (..., i), broadcast against theta's leading dimensions.
     Returns: (..., o).
     """
+    if isinstance(root, Span):
+        theta, root = root.weights(theta), root.inner
     shape = theta.shape[:-1]
     places = z.expand(*shape, z.shape[-1]).flatten(0, -2)
     flat: Tensor = _Reading.apply(decoder(root), theta.reshape(-1, theta.shape[-1]), places)

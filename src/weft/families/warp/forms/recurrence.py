@@ -20,6 +20,8 @@ def recur(
     drive: Tensor,
     limit: float | None = None,
     valid: Tensor | None = None,
+    *,
+    halves: bool = False,
 ) -> Tensor:
     """All states s_j = clip(P s_{j-1} + w_j, -limit, limit), with s_{-1} = start.
 
@@ -31,10 +33,13 @@ def recur(
         start: (N, D).
         drive: w, (J, N, D), J >= 1.
         limit: None does not clip. The gradient is torch.clamp's: it passes at the bound itself.
+        halves: whether half of it passes there.
         valid: bool (J, N); s_j = s_{j-1} where it is False. None: valid everywhere.
     Returns: (J, N, D).
     """
-    states: Tensor = _Recurrence.apply(type(power), limit, valid, start, drive, *power.tensors)
+    states: Tensor = _Recurrence.apply(
+        type(power), limit, halves, valid, start, drive, *power.tensors
+    )
     return states
 
 
@@ -44,6 +49,7 @@ class _Recurrence(Function):
         ctx: Any,
         shape: type[Power],
         limit: float | None,
+        halves: bool,
         valid: Tensor | None,
         start: Tensor,
         drive: Tensor,
@@ -51,22 +57,25 @@ class _Recurrence(Function):
     ) -> Tensor:
         power, states, state = shape(*tensors), torch.empty_like(drive), start
         cut = None if limit is None else torch.empty_like(drive, dtype=torch.bool)
+        tied = None if cut is None or not halves else torch.empty_like(cut)
         for j, w in enumerate(drive):
             following = torch.add(power(state), w, out=states[j])
             if cut is not None and limit is not None:
                 torch.gt(following.abs(), limit, out=cut[j])
+                if tied is not None:
+                    torch.eq(following.abs(), limit, out=tied[j])
                 following.clamp_(-limit, limit)
             if valid is not None:
                 torch.where(valid[j, :, None], following, state, out=following)
             state = following
         ctx.shape = shape
-        ctx.save_for_backward(start, states, valid, cut, *tensors)
+        ctx.save_for_backward(start, states, valid, cut, tied, *tensors)
         return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, ...]:
-        start, states, valid, cut, *tensors = ctx.saved_tensors
+        start, states, valid, cut, tied, *tensors = ctx.saved_tensors
         power: Power = ctx.shape(*tensors)
         total = errors.clone(memory_format=torch.contiguous_format)
         held = None if valid is None else ~valid[:, :, None]
@@ -79,6 +88,8 @@ class _Recurrence(Function):
                 error.masked_fill_(held[j], 0)
             if cut is not None:
                 error.masked_fill_(cut[j], 0)
+            if tied is not None:
+                error.mul_(1 - 0.5 * tied[j].to(error.dtype))
             back = power.transpose(error)
             if kept is not None:
                 back += kept
@@ -86,4 +97,4 @@ class _Recurrence(Function):
         if len(total) > 1:
             more = power.gradients(total[1:].flatten(0, 1), states[:-1].flatten(0, 1))
             grads = tuple(first + rest for first, rest in zip(grads, more, strict=True))
-        return None, None, None, back, total, *grads
+        return None, None, None, None, back, total, *grads

@@ -1,12 +1,12 @@
 """F4: the weights step by step, with one product for the gradients of A and B over many steps."""
 
-# N batch, T steps, d data channels, r clock channels, D weights, o raw outputs
+# N batch, T steps, d data channels, r clock channels, D weights, P width of a row, o raw outputs
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from weft.families.warp.forms.adjoint import Adjoint, Course, Track
+from weft.families.warp.forms.rows import Rows, rows_of
 from weft.families.warp.transition.base import Transition
 
 ROWS = 2048
@@ -32,44 +33,83 @@ class Motion:
         limit: of the clip; None for none.
         second_order: see `Rule`.
         begun: whether a step moves the weights at all, (T, N, 1); None if all do.
+        halves: whether half the gradient passes where a weight meets its bound exactly.
+        half: whether products with a full A are rounded to bfloat16.
     """
 
     transition: Transition
     limit: float | None
     second_order: bool
     begun: Tensor | None
+    halves: bool = False
+    half: bool = False
 
-    def step(self, state: State, B: Tensor, drive: Tensor, t: int) -> State:
-        """The state after step t, driven by `drive` (N, d + r)."""
-        A, moved, begun = self.transition, state.moved, self.begun
-        velocity = A.carry(moved).addmm_(drive, B.mT)
-        free = state.theta + velocity if self.second_order else velocity
-        inside = None if self.limit is None else free.abs() <= self.limit
-        theta = free if self.limit is None else free.clamp(-self.limit, self.limit)
-        if begun is not None:
-            theta = torch.where(begun[t], theta, state.theta)
-            velocity = torch.where(begun[t], velocity, moved)
-            inside = None if inside is None else inside | ~begun[t]
-        return State(theta, velocity if self.second_order else None, inside)
+    def rows(self, B: Tensor) -> Rows:
+        """By which products a step is made."""
+        return rows_of(self.transition, B, half=self.half)
 
 
-class State(NamedTuple):
-    """What a step leaves.
+class Block:
+    """The weights of some steps in a row, each beside what drove the next one.
 
+    Args:
+        motion: what moves the weights.
+        rows: by which products.
+        length: steps that there is room for, at most.
+        like: (N, D).
+        keeps: whether a backward pass will follow.
     Attributes:
-        theta: (N, D).
-        velocity: v of a second-order rule, (N, D), else None.
-        inside: where the clip let the weights pass, bool (N, D); None without a clip.
+        moved: [what A acts on, drive, zeros] before each step and after the last, (L + 1, N, P).
+        theta: the weights there, (L + 1, N, D): the same numbers, unless the rule is second-order.
+        outside: where the clip held a weight back after each step, bool (L, N, D), or None.
+        tied: where a weight met its bound exactly, if half the gradient passes there, or None.
     """
 
-    theta: Tensor
-    velocity: Tensor | None
-    inside: Tensor | None = None
+    def __init__(
+        self, motion: Motion, rows: Rows, length: int, like: Tensor, *, keeps: bool
+    ) -> None:
+        count, size = like.shape
+        self.motion, self.rows, self.size = motion, rows, size
+        self.moved = like.new_zeros(length + 1, count, rows.width)
+        self.theta = self.moved[..., :size]
+        if motion.second_order:
+            self.theta = like.new_empty(length + 1, count, size)
+        clips = keeps and motion.limit is not None
+        mask = like.new_empty(length, count, size, dtype=torch.bool) if clips else None
+        self.outside = mask
+        self.tied = None if mask is None or not motion.halves else torch.empty_like(mask)
 
-    @property
-    def moved(self) -> Tensor:
-        """What A acts on in the next step."""
-        return self.theta if self.velocity is None else self.velocity
+    def drive(self, i: int) -> Tensor:
+        """What drives the step after place i, (N, P - D), to be written."""
+        return self.moved[i, :, self.size :]
+
+    def step(self, i: int, t: int) -> None:
+        """Moves from place i to the next one, which is step t."""
+        motion, limit, size = self.motion, self.motion.limit, self.size
+        before, after = self.theta[i], self.theta[i + 1]
+        free = self.rows.move(self.moved[i])[:, :size]
+        begun = None if motion.begun is None else motion.begun[t]
+        if motion.second_order:
+            velocity, was = self.moved[i + 1, :, :size], self.moved[i, :, :size]
+            velocity.copy_(free if begun is None else torch.where(begun, free, was))
+            free = before + free
+        if limit is None:
+            after.copy_(free)
+        else:
+            torch.clamp(free, -limit, limit, out=after)
+            if self.outside is not None:
+                torch.ne(free, after, out=self.outside[i])
+            if self.tied is not None:
+                torch.eq(free.abs(), limit, out=self.tied[i])
+        if begun is not None:
+            torch.where(begun, after, before, out=after)
+
+    def held(self, i: int, error: Tensor) -> None:
+        """Takes the gradient (N, D) by the weights after step i back through the clip."""
+        if self.outside is not None:
+            error.masked_fill_(self.outside[i], 0)
+        if self.tied is not None:
+            error.mul_(1 - 0.5 * self.tied[i].to(error.dtype))
 
 
 def span(steps: int, count: int) -> int:
@@ -83,7 +123,7 @@ def run_sequential(
     B: Tensor,
     theta_0: Tensor,
     known: Tensor,
-    first: Tensor,
+    opening: Tensor,
     dclock: Tensor,
     outputs: int,
 ) -> tuple[Tensor, Tensor]:
@@ -95,12 +135,12 @@ def run_sequential(
         B: (D, d + r).
         theta_0: (N, D).
         known: the part of dx that is no prediction, (T, N, d).
-        first: x_0, (N, d).
+        opening: the first two predictions, (2, N, d), see `Track`.
         dclock: (T, r), or (T, N, r).
         outputs: o.
     """
     parameters = (*motion.transition.parameters(), *course.head.parameters())
-    given = (B, theta_0, known, first, *parameters)
+    given = (B, theta_0, known, opening, *parameters)
     keeps = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
     raw, theta = _Sequential.apply(course, motion, dclock, outputs, keeps, *given)
     return raw, theta
@@ -118,72 +158,83 @@ class _Sequential(Function):
         B: Tensor,
         theta_0: Tensor,
         known: Tensor,
-        first: Tensor,
+        opening: Tensor,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        track = Track(course, known, first, outputs, keeps)
+        track = Track(course, known, opening, outputs, keeps)
         steps, count, channels = known.shape
         drives = known.new_empty(steps, count, B.shape[1])
         drives[..., channels:] = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
-        every = kept_every(motion, steps, theta_0)
-        state = State(theta_0, torch.zeros_like(theta_0) if motion.second_order else None)
-        kept = []
+        rows = motion.rows(B)
+        every = kept_every(motion, steps, theta_0) if keeps else span(steps, count)
+        block = Block(motion, rows, steps if every == 1 else every, theta_0, keeps=keeps)
+        block.theta[0] = theta_0
+        starts: list[tuple[Tensor, Tensor]] = []  # of blocks that are computed again
         for t in range(steps):
-            if keeps and t % every == 0:
-                kept.append(state)
+            i = t if every == 1 else t % every
+            if every > 1 and i == 0 and t > 0:
+                block.moved[0], block.theta[0] = block.moved[every], block.theta[every]
+            if every > 1 and i == 0 and keeps:
+                starts.append((block.moved[0].clone(), block.theta[0].clone()))
             track.difference(t, drives[t, :, :channels])
-            state = motion.step(state, B, drives[t], t)
-            track.read(t, state.theta)
-        ctx.track, ctx.motion, ctx.every, ctx.kept = track, motion, every, [*kept, state]
+            block.drive(i)[:, : B.shape[1]] = drives[t]
+            block.step(i, t)
+            track.read(t, block.theta[i + 1])
+        ctx.track, ctx.motion, ctx.every = track, motion, every
+        ctx.starts, ctx.block = starts, block
         ctx.save_for_backward(B, drives, *parameters)
         # What autograd hands out must not be what the backward pass keeps.
-        return track.raw.clone(), state.theta.clone()
+        return track.raw.clone(), block.theta[i + 1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, error: Tensor, last: Tensor) -> tuple[Tensor | None, ...]:
         B, drives, *_ = ctx.saved_tensors
         motion: Motion = ctx.motion
-        adjoint, A = Adjoint(ctx.track, error), motion.transition
+        adjoint, rows = Adjoint(ctx.track, error), motion.rows(B)
         steps, count, _ = drives.shape
-        channels, length = adjoint.known.shape[-1], span(steps, count)
-        grad_B = torch.zeros_like(B)
-        grad_A = [torch.zeros_like(parameter) for parameter in A.parameters()]
+        size, channels = len(B), adjoint.known.shape[-1]
+        length = span(steps, count) if ctx.every == 1 else ctx.every
+        grads = [torch.zeros_like(B), *map(torch.zeros_like, motion.transition.parameters())]
         by_theta, by_velocity = last.clone(), None  # gradients by what step t leaves
-        decoded = torch.empty_like(by_theta)
-        pushed = B.new_empty(length, *by_theta.shape)  # gradient by what B and A add up to
+        # Gradients by what A and B add up to, with zeros where a row has a drive.
+        pushed = B.new_zeros(length, count, rows.width)
+        block: Block = ctx.block
         stop = steps
         while stop > 0:
             start = (stop - 1) // length * length
-            states = _states(ctx, B, drives, start, stop)
+            offset = start if ctx.every == 1 else 0
+            if ctx.every > 1:
+                _again(block, ctx.starts[start // length], drives, start, stop)
             for t in range(stop - 1, start - 1, -1):
-                state, push = states[t - start + 1], pushed[t - start]
-                adjoint.weights(t, state.theta, out=decoded)
-                by_theta += decoded
-                if state.inside is not None:
-                    by_theta *= state.inside
+                i, row = t - start + offset, pushed[t - start]
+                push = row[:, :size]
+                adjoint.weights(t, block.theta[i + 1], out=push)
+                by_theta += push
                 push.copy_(by_theta)
+                block.held(i, push)
+                held = push.clone() if motion.second_order else push
                 if by_velocity is not None:
                     push += by_velocity
                 if motion.begun is not None:
                     push *= motion.begun[t]
-                adjoint.difference(t, push @ B[:, :channels])
-                back = A.transpose(push)
+                back = rows.back(row)
+                adjoint.difference(t, back[:, size : size + channels])
+                by_next = back[:, :size]
                 if motion.second_order:
-                    by_velocity = back
-                elif motion.begun is None:
-                    by_theta = back
-                else:
-                    by_theta = torch.where(motion.begun[t], back, by_theta)
-            errors = pushed[: stop - start].flatten(0, 1)
-            moved = torch.cat([state.moved for state in states[:-1]])
-            grad_B.addmm_(errors.mT, drives[start:stop].flatten(0, 1))
-            for total, part in zip(grad_A, A.gradients(errors, moved), strict=True):
+                    by_velocity, by_next = by_next, held
+                if motion.begun is not None:
+                    by_next = torch.where(motion.begun[t], by_next, by_theta)
+                by_theta = by_next
+            moved = block.moved[offset : offset + stop - start]
+            parts = rows.gradients(pushed[: stop - start].flatten(0, 1), moved.flatten(0, 1))
+            for total, part in zip(grads, parts, strict=True):
                 total += part
             stop = start
+        grad_B, *grad_A = grads
         return (
             None, None, None, None, None,
-            grad_B, by_theta, adjoint.known, adjoint.first, *grad_A, *adjoint.head(),
+            grad_B, by_theta, adjoint.known, adjoint.opening, *grad_A, *adjoint.head(),
         )  # fmt: skip
 
 
@@ -195,12 +246,12 @@ def kept_every(motion: Motion, steps: int, theta_0: Tensor) -> int:
     return span(steps, len(theta_0))
 
 
-def _states(ctx: Any, B: Tensor, drives: Tensor, start: int, stop: int) -> list[State]:
-    """The states before step `start` and after each step up to `stop`."""
-    kept: list[State] = ctx.kept
-    if ctx.every == 1:
-        return kept[start : stop + 1]
-    states = [kept[start // ctx.every]]
-    for t in range(start, stop):
-        states.append(ctx.motion.step(states[-1], B, drives[t], t))
-    return states
+def _again(
+    block: Block, start: tuple[Tensor, Tensor], drives: Tensor, first: int, stop: int
+) -> None:
+    """Computes the steps from `first` up to `stop` once more."""
+    block.moved[0], block.theta[0] = start
+    for t in range(first, stop):
+        i = t - first
+        block.drive(i)[:, : drives.shape[2]] = drives[t]
+        block.step(i, t)

@@ -40,6 +40,7 @@ def step_by_step(
     valid: Tensor | None = None,
     *,
     limit: float | None = None,
+    halves: bool = False,
     second_order: bool = False,
     chunk: int = 32,
 ) -> tuple[Tensor | None, Tensor]:
@@ -53,6 +54,7 @@ def step_by_step(
         reader: reads each step's weights; None if the last ones are all that is wanted.
         valid: which steps are data, bool (N, T); the weights stand still elsewhere. None: all.
         limit: clip of the weights.
+        halves: whether half the gradient passes at the bound itself.
         second_order: whether the weights have a velocity.
         chunk: steps whose weights exist at the same time where there is no reader.
     Returns: outputs (N, T, o), or None, and the last weights (N, D).
@@ -66,10 +68,10 @@ def step_by_step(
         pushes = push(u, B)
         if second_order:
             velocities = recur(power, velocity, pushes)
-            states = recur(still, theta, velocities, limit, going)
+            states = recur(still, theta, velocities, limit, going, halves=halves)
             velocity = velocities[-1].clone()
         else:
-            states = recur(power, theta, pushes, limit, going)
+            states = recur(power, theta, pushes, limit, going, halves=halves)
         out = None if reader is None or z is None else reader.read(states, z)
         # A view instead of a clone would keep the weights of the whole chunk.
         return states[-1].clone(), velocity, out

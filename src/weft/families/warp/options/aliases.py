@@ -69,5 +69,6 @@ ALIASES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "on_plateau.patience": ("schedule.patience", _same),
     "on_plateau.rtol": ("schedule.rtol", _same),
     "on_plateau.accum_size": ("schedule.window", _same),
+    "on_plateau.cooldown": ("schedule.cooldown", _same),
     "on_plateau.min_scale": ("schedule.min_lr", _same),
 }

@@ -51,6 +51,7 @@ class LiteralPlateau(Plateau):
     """
 
     kind: Literal["literal"] = "literal"  # type: ignore[assignment]
+    cooldown: int = Field(0, ge=0, description="Averages after a cut that count as no bad ones.")
 
 
 class WarpData(DataConfig):
@@ -76,6 +77,11 @@ class WarpData(DataConfig):
         False,
         description="Whether channels are scaled to [-1, 1] by the training set's extremes "
         "(images, trends, lotka, ett and pems08 always have their own scale).",
+    )
+    scale: Literal["extremes", "deviation"] = Field(
+        "extremes",
+        description="What brings ett to a common scale: [-1, 1] by the training extremes, or mean "
+        "0 and deviation 1 of the training rows, as in the literature.",
     )
     sequence_length: int | None = Field(
         None, ge=2, description="Steps of a generated or cut sequence; the data set's own if unset."

@@ -4,19 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from weft.data.source import Batch
+from weft.families.warp.baselines.direct import Direct
+from weft.families.warp.baselines.models import Baseline
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.config import Config
 from weft.families.warp.model import WarpModel
 from weft.families.warp.objective import grounding
 from weft.families.warp.sets.source import SeriesSpec
 
-Mode = Literal["feedback", "free", "recall"]
+Mode = Literal["feedback", "free", "recall", "query"]
 
 
 def mode_of(config: Config, spec: SeriesSpec) -> Mode:
@@ -24,8 +27,11 @@ def mode_of(config: Config, spec: SeriesSpec) -> Mode:
 
     `feedback`: the truth for L steps, then the model's own predictions (M2, M3). `free`: the whole
     input, where it is not the target or passes convolutions (M1). `recall`: the weights after the
-    last step, read at every step.
+    last step, read at every step. `query`: the first L steps are read, and the weights after them
+    are asked for every place.
     """
+    if config.read == "query":
+        return "query"
     if not config.autoregressive_inference:
         return "recall"
     convolves = config.conv_embedding is not None or config.output_smoothing
@@ -37,7 +43,9 @@ def context_of(config: Config, spec: SeriesSpec) -> int:
     """L: steps that are given, which no metric counts."""
     if spec.context is not None:
         return spec.context
-    return 0 if mode_of(config, spec) == "free" else config.grounding_length
+    how = mode_of(config, spec)
+    whole = how == "free" or (how == "query" and "target" in spec.fields)
+    return 0 if whole else config.grounding_length
 
 
 def infer(
@@ -59,6 +67,10 @@ def infer(
         predicted: Prediction = model(x, length=length, last=True)
         return predicted
     how = mode_of(config, spec)
+    if how == "query":
+        read = 0 if "target" in spec.fields else context
+        place = torch.arange(x.shape[1], device=x.device)
+        return asked(model, batch, read, place, config.relative_period)
     if how == "recall":
         return recalled(model, batch, feedback=config.autoregressive)
     force = sample = None
@@ -77,3 +89,63 @@ def recalled(model: nn.Module, batch: Batch, *, feedback: bool) -> Prediction:
     force = torch.ones(x.shape[:2], device=x.device) if feedback else None
     theta = model(x, force=force, length=batch.get("length"), last=True).theta
     return model.recall(theta, x)
+
+
+def asked(
+    model: nn.Module,
+    batch: Batch,
+    context: int | Tensor,
+    position: Tensor,
+    period: int | None = None,
+) -> Prediction:
+    """What the weights after the context say of places; nothing else of the input is looked at.
+
+    Args:
+        model: any of `model.Model`.
+        batch: `x` (N, T, d).
+        context: L, steps read; 0 for all, where the target is another sequence; of each sequence
+            (N,) if a tensor.
+        position: places, (M,), or of each sequence (N, M).
+        period: what is read and told is relative to the mean of the steps read that lie whole
+            periods away; None: as it is.
+    """
+    assert isinstance(model, WarpModel | Baseline | Direct)
+    x = batch["x"]
+    if isinstance(context, Tensor):
+        # Sequences of equal contexts at a time: few of them differ, and only where pictures ask.
+        rows = [(context == length).nonzero()[:, 0] for length in context.unique()]
+        parts = [
+            asked(model, {"x": x[of]}, int(context[of[0]]), _of(position, of), period)
+            for of in rows
+        ]
+        order = torch.cat(rows).argsort()
+
+        def joined(some: Sequence[Tensor | None]) -> Tensor | None:
+            there = [part for part in some if part is not None]
+            return torch.cat(there)[order] if there else None
+
+        theta = joined([part.theta for part in parts])
+        assert theta is not None
+        columns = zip(*(part[:3] for part in parts), strict=True)
+        mean, std, logits = (joined(column) for column in columns)
+        return Prediction(mean, std, logits, theta)
+    given = x[:, : context or None]
+    if period is None:
+        return model.query(model(given, last=True).theta, position)
+    usual = recurring(given, period)
+    phase = torch.arange(given.shape[1], device=x.device) % period
+    told = model.query(model(given - usual[:, phase], last=True).theta, position)
+    assert told.mean is not None
+    phase = (position % period).expand(len(x), position.shape[-1])
+    return told._replace(mean=told.mean + usual.gather(1, phase.unsqueeze(-1).expand_as(told.mean)))
+
+
+def recurring(given: Tensor, period: int) -> Tensor:
+    """The mean of (N, L, d) at each phase, over the last whole periods: (N, period, d)."""
+    steps = given.shape[1]
+    whole = given[:, steps % period :].unflatten(1, (-1, period)).mean(1)
+    return whole.roll(steps % period, 1)
+
+
+def _of(position: Tensor, rows: Tensor) -> Tensor:
+    return position if position.dim() == 1 else position[rows]

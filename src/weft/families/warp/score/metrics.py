@@ -23,6 +23,18 @@ METRICS = {
         Metric("mape", "lower", "%", "Mean absolute error, relative to the target."),
         Metric("nll", "lower", "nats", "Gaussian negative log-likelihood, without its constant."),
         Metric("bpd", "lower", "bits", "Bits per dimension of a density."),
+        Metric(
+            "mse_shuffled",
+            "higher",
+            about="Mean squared error from another sequence's context: that of `mse` if contexts "
+            "are not used.",
+        ),
+        Metric(
+            "calibration",
+            "lower",
+            about="Root mean square of the errors in predicted deviations: 1 if these are honest.",
+        ),
+        Metric("coverage", "higher", about="Share of targets in the central 90 % of the forecast."),
         Metric("accuracy", "higher", about="Share of sequences whose class is told right."),
         Metric("error_rate", "lower", about="1 - accuracy."),
         Metric("f1_score", "higher", about="Harmonic mean of precision and recall, over classes."),
@@ -36,6 +48,8 @@ METRICS = {
     )
 }
 """All scores by name, and which way is better."""
+NINETY = 1.6448536269514722
+"""Deviations on either side that hold 90 % of a normal density."""
 SMALLEST = 1e-8
 """Targets at most this large in magnitude have no percentage error."""
 
@@ -52,8 +66,10 @@ class Regression:
         nll   mean log s + ((y - m) / s)^2 / 2, in nats, as trained on
         bpd   (nll + log(2 pi) / 2) / log 2, bits per dimension of a density: it depends on the
               data's unit, so only data of equal scaling can be compared
+        calibration   root of mean ((y - m) / s)^2
+        coverage      share of |y - m| <= 1.645 s, which is .9 of a normal density
 
-    `nll` and `bpd` need standard deviations.
+    The last four need standard deviations.
 
     Args:
         unscale: takes values (N, T, d) to the data's own unit; None if they were not scaled. With
@@ -106,6 +122,7 @@ class _Errors:
         self.count = self.squared = self.absolute = 0.0
         self.relative = self.relative_count = 0.0
         self.nll: float | None = None
+        self.standard = self.inside = 0.0
 
     def add(self, mean: Tensor, std: Tensor | None, target: Tensor) -> None:
         error = (mean - target).abs()
@@ -117,6 +134,8 @@ class _Errors:
         self.relative_count += float(large.sum())
         if std is not None:
             self.nll = (self.nll or 0.0) + float(gaussian_nll(mean, std, target).sum())
+            self.standard += float((error / std).square().sum())
+            self.inside += float((error <= NINETY * std).sum())
 
     def result(self) -> dict[str, float]:
         count = max(self.count, 1.0)
@@ -129,7 +148,12 @@ class _Errors:
         }
         if self.nll is not None:
             nll = self.nll / count
-            metrics |= {"nll": nll, "bpd": (nll + LOG_2PI_HALF) / math.log(2)}
+            metrics |= {
+                "nll": nll,
+                "bpd": (nll + LOG_2PI_HALF) / math.log(2),
+                "calibration": math.sqrt(self.standard / count),
+                "coverage": self.inside / count,
+            }
         return metrics
 
 

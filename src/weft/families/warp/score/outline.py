@@ -11,6 +11,7 @@ from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.estimate import estimates
 from weft.families.warp.objective import kept_count
 from weft.families.warp.rnn import WeightSpaceRNN
+from weft.families.warp.score.inference import context_of
 from weft.families.warp.score.stability import parameter_counts
 from weft.families.warp.sets.source import SeriesSpec
 
@@ -21,15 +22,16 @@ def outline(rnn: WeightSpaceRNN, config: Config, spec: SeriesSpec) -> list[str]:
     Without data, first weights made of x_0 are taken to differ between all sequences.
     """
     counts = parameter_counts(rnn).items()
+    query, given = config.read == "query", context_of(config, spec)
     return [
         f"parameters: {', '.join(f'{part} {count:,}' for part, count in counts)}",
         *describe(
             rnn.layers,
             max(1, spec.batch_shape[0] // config.engine.accumulation),
-            kept_count(spec.steps, config.traj_train_prop),
+            given if query and given else kept_count(spec.steps, config.traj_train_prop),
             Machine.of(next(rnn.parameters()).device),
             feedback=config.feeds_back,
-            last=not config.reconstructs and rnn.smoothing is None,
+            last=query or (not config.reconstructs and rnn.smoothing is None),
             noisy=rnn.initial_noise > 0,
             ragged=spec.ragged,
             form=config.form,

@@ -39,12 +39,14 @@ def score(
         context: L, true steps given; the run's own number if None.
     Returns:
         mse, rmse, mae, mape, nll, bpd: of steps >= L; with `_original` in the data's own unit.
+        mse_shuffled: of the same steps, each sequence told from the context of another one.
+        calibration, coverage: of the deviations.
         loss_all_steps: the training loss over all steps, given ones included.
         accuracy, error_rate, f1_score, cce: of the last step's logits.
         max_theta: of the weight-space model, the largest weight after a last step.
     """
     given = context_of(config, spec) if context is None else context
-    predictions = Regression(_unscale(source, spec))
+    predictions, strangers = Regression(_unscale(source, spec)), Regression()
     labels: Classification | None = None
     losses, count, largest = 0.0, 0, 0.0
     draws = stream(ctx.seed, 0, "inference", device=ctx.device)
@@ -55,11 +57,15 @@ def score(
             loss = prediction_loss(predicted, batch, config.target)
             losses, count = losses + size * float(loss), count + size
             _add(predictions, predicted, batch, config.target, given)
+            if given and size > 1 and "length" not in batch:
+                _add(strangers, _exchanged(predicted), batch, config.target, given)
         if predicted.logits is not None:
             labels = labels or Classification(predicted.logits.shape[-1])
             labels.add(predicted.logits[:, -1], batch["label"])
         largest = max(largest, float(largest_weight(predicted.theta)))
     metrics = predictions.result() if config.reconstructs else {}
+    if strangers.own.count:
+        metrics["mse_shuffled"] = strangers.result()["mse"]
     if config.reconstructs:
         metrics["loss_all_steps"] = losses / max(1, count)
     if labels is not None:
@@ -81,6 +87,12 @@ def _add(
     if how == "next":
         std, counted = None if std is None else std[:, :-1], counted[:, 1:]
     predictions.add(mean, std, truth, counted)
+
+
+def _exchanged(predicted: Prediction) -> Prediction:
+    """Each sequence with what was told from its neighbour's context: no other thing tells it."""
+    assert predicted.mean is not None
+    return predicted._replace(mean=predicted.mean.roll(1, 0), std=None)
 
 
 def _unscale(source: SeriesSource, spec: SeriesSpec) -> Callable[[Tensor], Tensor] | None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from weft.families.warp import reference
 from weft.families.warp.cell.drive import held_front
+from weft.families.warp.cell.span import Span
 from weft.families.warp.rnn import WeightSpaceRNN
 
 
@@ -18,7 +19,9 @@ def parameter_counts(rnn: WeightSpaceRNN) -> dict[str, int]:
     """
     count = {"root": 0, "hypernet": 0, "transition": 0}
     for layer in rnn.layers:
-        count["root"] += layer.root.size
+        root = layer.root
+        count["root"] += (root.C.numel() + root.mean.numel()) if isinstance(root, Span) else 0
+        count["root"] += root.size
         if not layer.initial.shared:
             count["hypernet"] += sum(p.numel() for p in layer.initial.parameters())
         count["transition"] += sum(p.numel() for p in layer.transition.parameters())

@@ -40,10 +40,12 @@ class Stream:
                 where="length",
                 expected="WeightSpaceRNN(..., length=T)",
             )
-        looks_ahead = rnn.embedding is not None and not rnn.embedding.causal
+        embedding = rnn.embedding
+        looks_ahead = embedding is not None and (not embedding.causal or embedding.original)
         if looks_ahead or (rnn.smoothing is not None and not rnn.smoothing.causal):
             raise ConfigError(
-                "a convolution that is not causal needs data that are yet to come",
+                "a convolution that is not causal needs data that are yet to come, and the "
+                "original's sees zeros before the first one",
                 where="embedding, smoothing",
                 expected="a causal embedding",
             )

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from weft.data.table import read_ett
 from weft.errors import ConfigError, DataError
 from weft.families.warp.config import Config
 from weft.families.warp.sets.member import member
-from weft.families.warp.sets.source import Header, Parts, extremes
+from weft.families.warp.sets.source import Header, Parts, Scale, extremes
 
 _STEPS = 192
 _CHANNELS = 7
@@ -97,16 +97,16 @@ def header(config: Config) -> Header:
         steps,
         _CHANNELS,
         count_windows(config, steps, rows),
-        outputs=None if config.feeds_back else _CHANNELS,
+        outputs=None if _stops(config) else _CHANNELS,
         context=context,
     )
 
 
 def load(config: Config) -> Parts:
-    """The windows, as views of the table; every channel is scaled by its training extremes.
+    """The windows, as views of the table; every channel is scaled by its training rows.
 
-    Where the model does not feed its forecasts back, the input holds the context only: it would
-    see what it is to forecast.
+    Where the model neither feeds its forecasts back nor is asked for them, the input holds the
+    context only: it would see what it is to forecast.
     """
     data, name = config.data, _name(config)
     if name in SETS:
@@ -123,9 +123,22 @@ def load(config: Config) -> Parts:
         made["train"],
         made["test"],
         made["val"],
-        extremes(positive=config.unit_normalise),
-        past=None if config.feeds_back else context,
+        _fit(config, rows[: _parts(config, context)["train"][1]]),
+        past=None if _stops(config) else context,
     )
+
+
+def _fit(config: Config, rows: Tensor) -> Callable[[Tensor], Scale]:
+    """The scale that `data.scale` asks for, of training rows (R, d)."""
+    if config.data.scale == "extremes":
+        return extremes(positive=config.unit_normalise)
+    scale = Scale(rows.mean(0), rows.std(0, correction=0))
+    return lambda _: scale
+
+
+def _stops(config: Config) -> bool:
+    """Whether the model reads no truth beyond the context, so that the input is the target."""
+    return config.feeds_back or config.read == "query"
 
 
 def _name(config: Config) -> str:

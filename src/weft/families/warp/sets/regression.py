@@ -32,15 +32,18 @@ def pairs(
 
     Args:
         size, steps, inputs: N, T, n.
-        cumsum: `features` cumulates x over its n entries and only y over time, as the original.
+        cumsum: `features` cumulates x over its n entries and only y over time, and sets the query's
+            y to 0 after that, as the original.
     Returns: "x" (N, T, n + 1), x before y, and "target" (N, T, 1), the cumulated y.
     """
     w = torch.rand(size, inputs, 1, generator=generator, dtype=torch.float64) * 2 - 1
     x = torch.rand(size, steps, inputs, generator=generator, dtype=torch.float64) * 2 - 1
     y = x @ w
-    shown = y.clone()
-    shown[:, -1] = 0
-    columns = torch.cat((x.cumsum(1 if cumsum == "time" else 2), shown.cumsum(1)), 2)
+    if cumsum == "time":
+        known = torch.cat((y[:, :-1], torch.zeros_like(y[:, -1:])), 1).cumsum(1)
+    else:
+        known = torch.cat((y.cumsum(1)[:, :-1], torch.zeros_like(y[:, -1:])), 1)
+    columns = torch.cat((x.cumsum(1 if cumsum == "time" else 2), known), 2)
     return {"x": columns.float(), "target": y.cumsum(1).float()}
 
 

@@ -14,6 +14,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from weft.errors import ConfigError
+
 
 class Power(ABC):
     """I + E for one shape of E, as a map of rows; squaring keeps the shape, autograd sees through.
@@ -50,7 +52,8 @@ class Power(ABC):
 
 
 class Transition(nn.Module, ABC):
-    """A linear map on R^D that starts as the identity; one subclass, in its own file, a kind.
+    """A linear map on R^D; one subclass, in its own file, a kind. It starts as the identity where
+    it can, or `spread`.
 
     Args:
         size: D.
@@ -99,6 +102,20 @@ class Transition(nn.Module, ABC):
         """U and V, (D, r) each, if A = I + U V'; else None."""
         return None
 
+    def spread(self, horizon: float) -> None:
+        """Starts with a memory of `horizon` steps instead of at the identity, see `paces.paces`.
+
+        Of an A = I + U V' the columns of V become orthonormal.
+
+        Raises:
+            ConfigError: if the kind has no such start.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no start with a memory",
+            where="transition_init",
+            expected="identity",
+        )
+
     @property
     @abstractmethod
     def flops(self) -> int:
@@ -108,6 +125,21 @@ class Transition(nn.Module, ABC):
     @abstractmethod
     def reach(self) -> float:
         """How far the spectrum of A may move when every entry of a parameter moves by 1."""
+
+    @property
+    def decays(self) -> bool:
+        """Whether weight decay takes A to the identity; else it would change what A remembers."""
+        return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether a formula gives the powers of A, so that `lags` does."""
+        return False
+
+    def lags(self, columns: Tensor, count: int) -> Tensor | None:
+        """A^k x of each row x of `columns` (Q, D), k = 0 .. count - 1, (count, Q, D), where a
+        formula gives them; else None."""
+        return None
 
     def adopt(self, matrix: Tensor) -> bool:
         """Starts at A = `matrix`, (D, D), where A may be any matrix; returns whether it may."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weft.families.warp.transition.base import Power, Transition
+from weft.families.warp.transition.paces import turning
 
 
 class BlockPower(Power):
@@ -77,6 +78,14 @@ class Block(Transition):
         inside = torch.arange(self.count * self.width, device=self.E.device) < self.size
         inside = inside.view(self.count, self.width)
         return BlockPower(self.E * (inside[:, :, None] & inside[:, None, :]))
+
+    @torch.no_grad()
+    def spread(self, horizon: float) -> None:
+        """Pairs of neighbours turn and shrink within each block."""
+        for number, block in enumerate(self.E):
+            inside = min(self.width, self.size - number * self.width)
+            block[:inside, :inside] = turning(inside, horizon)
+            block.diagonal()[:inside].sub_(1)
 
     @property
     def reach(self) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.families.warp.transition.base import Power, Transition
+from weft.families.warp.transition.paces import paces
 
 
 class DiagonalPower(Power):
@@ -59,6 +60,11 @@ class Diagonal(Transition):
     def power(self) -> DiagonalPower:
         """I + diag(e)."""
         return DiagonalPower(self.E)
+
+    @torch.no_grad()
+    def spread(self, horizon: float) -> None:
+        """Weights that forget at many paces; none turns."""
+        self.E.copy_(torch.expm1(-1 / paces(self.size, horizon)[0]))
 
     @property
     def reach(self) -> float:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.families.warp.transition.base import Power, Transition
+from weft.families.warp.transition.paces import turning
 from weft.nn.dense import linear, product
 
 LARGEST_RADIUS = 400
@@ -73,6 +74,12 @@ class Full(Transition):
         of an EPYC: 95 against 202 us).
         """
         return FullPower(self.E.mT.contiguous().mT)
+
+    @torch.no_grad()
+    def spread(self, horizon: float) -> None:
+        """Pairs of neighbours turn and shrink."""
+        self.E.copy_(turning(self.size, horizon))
+        self.E.diagonal().sub_(1)
 
     @property
     def reach(self) -> float:

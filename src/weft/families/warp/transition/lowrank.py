@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from weft.families.warp.transition.base import Power, Transition
+from weft.families.warp.transition.paces import turning
 
 
 class LowRankPower(Power):
@@ -49,6 +50,15 @@ class LowRank(Transition):
         self.rank = rank
         self.U = nn.Parameter(torch.zeros(size, rank))
         self.V = nn.Parameter(torch.empty(size, rank).uniform_(-(size**-0.5), size**-0.5))
+
+    @torch.no_grad()
+    def spread(self, horizon: float) -> None:
+        """Pairs of orthonormal directions turn and shrink: V of them, U = V (R - I)."""
+        directions = torch.linalg.qr(torch.randn(self.size, self.rank)).Q
+        rotation = turning(self.rank, horizon)
+        rotation.diagonal().sub_(1)
+        self.V.copy_(directions)
+        self.U.copy_(directions @ rotation)
 
     def forward(self, theta: Tensor) -> Tensor:
         """theta + U V' theta."""

@@ -11,9 +11,10 @@ from weft.families.gaussvae.bench.fitting import fitting_cases
 
 def test_fits_and_updates_are_compiled_and_in_torch() -> None:
     pytest.importorskip("numba")
-    fits, updates = fitting_cases()
+    fits, updates, slopes = fitting_cases()
     assert list(fits.forms) == ["compiled", "by-autograd"] and fits.baselines == ("by-autograd",)
     assert list(updates.forms) == ["compiled", "torch", "torch-fused"]
+    assert list(slopes.forms) == ["compiled", "by-hand", "autograd"] and slopes.full
 
 
 def test_a_step_of_each_fit_takes_all_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +40,7 @@ def test_all_updates_move_numbers_to_the_same_place(monkeypatch: pytest.MonkeyPa
         return moved[-1]
 
     monkeypatch.setattr(fitting, "_numbers", numbers)
-    _, updates = fitting_cases()
+    _, updates, _ = fitting_cases()
     for form in updates.forms.values():
         form().step()
     start, places = real()[0].free, [way.free for way, _ in moved]
@@ -52,4 +53,5 @@ def test_without_numba_torch_is_measured(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [list(case.forms) for case in fitting_cases()] == [
         ["by-autograd"],
         ["torch", "torch-fused"],
+        ["by-hand", "autograd"],
     ]

@@ -91,14 +91,15 @@ def test_search_begins_at_its_share_of_training_and_lowers_the_loss_of_the_items
     drawn = task.draw(batch, ctx)
     torch.nn.init.constant_(model.encoder.linear.bias, 0.5)
     assert drawn["searched"].tolist() == [False, True] * 4
+    assert "searched" not in task.draw(batch, replace(ctx, step=ctx.step - 1))
+    unsearched = {"image": drawn["image"]}
     with torch.no_grad():
-        before, _ = task.loss(model, drawn, parts.context(0))
+        before, _ = task.loss(model, unsearched, ctx)
         after, _ = task.loss(model, drawn, ctx)
     assert float(after) < float(before) - 0.01
     whole, _ = task.loss(model, drawn, ctx)
     (gradient,) = torch.autograd.grad(whole, model.encoder.linear.bias)
-    only = {name: value[~drawn["searched"]] for name, value in drawn.items()}
-    half, _ = task.loss(model, only, parts.context(0))
+    half, _ = task.loss(model, {"image": drawn["image"][~drawn["searched"]]}, ctx)
     (alone,) = torch.autograd.grad(half, model.encoder.linear.bias)
     torch.testing.assert_close(2 * gradient, alone)
 

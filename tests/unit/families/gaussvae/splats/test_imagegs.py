@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from weft.errors import UsageError
+from weft.families.gaussvae.forms import replay
 from weft.families.gaussvae.splats import imagegs
 from weft.families.gaussvae.splats.imagegs import ImageGS, ImageGSFit, Plateau
 
@@ -121,3 +122,29 @@ def test_a_fit_too_short_for_its_additions_is_refused() -> None:
     with pytest.raises(UsageError, match="over before all splats are in"):
         ImageGS(steps=2000)
     assert ImageGS(steps=2001).steps == 2001
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_steps_are_replayed_and_are_those_that_are_launched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = _halves().cuda()
+    replayed = ImageGSFit(image, HOW)
+    replayed.advance(HOW.steps)
+    assert replayed.ones[0].go.graph is not None
+    monkeypatch.setattr(replay, "_FIRST", HOW.steps)
+    launched = ImageGSFit(image, HOW)
+    launched.advance(HOW.steps)
+    assert launched.ones[0].go.graph is None
+    assert replayed.splats().equal(launched.splats())
+    at_home = ImageGSFit(_halves(), HOW)
+    at_home.advance(HOW.steps)
+    error = (replayed.splats().cpu() - at_home.splats()).abs()
+    assert error.mean() < 1e-3
+
+
+@pytest.mark.gpu
+def test_rounded_splats_are_fitted_on_a_gpu() -> None:
+    under_way = ImageGSFit(_halves().cuda(), replace(HOW, bits=(8, 8, 8, 8), blend="sum"))
+    under_way.advance(HOW.steps)
+    assert under_way.splats().isfinite().all()

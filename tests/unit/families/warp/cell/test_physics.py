@@ -66,7 +66,9 @@ def test_the_sine_root_is_as_large_as_its_phase_network() -> None:
     assert build("sine").size == MlpRoot(1, 1, 4, 2).size
 
 
-@pytest.mark.parametrize(("name", "outputs"), [("sine", 1), ("msd", 2), ("oscillator", 2)])
+@pytest.mark.parametrize(
+    ("name", "outputs"), [("sine", 1), ("msd", 2), ("msd-start", 2), ("oscillator", 2)]
+)
 def test_deviations_are_weights_of_their_own(name: str, outputs: int) -> None:
     plain, uncertain = build(name), build(name, deviations=outputs)
     theta = torch.randn(3, uncertain.size)
@@ -77,7 +79,7 @@ def test_deviations_are_weights_of_their_own(name: str, outputs: int) -> None:
     assert torch.equal(out[:, outputs:], theta[:, plain.size :])
 
 
-@pytest.mark.parametrize("name", ["sine", "msd", "oscillator"])
+@pytest.mark.parametrize("name", ["sine", "msd", "msd-start", "oscillator"])
 def test_weights_and_times_broadcast(name: str) -> None:
     root = build(name)
     theta, z = torch.randn(5, 1, root.size), torch.rand(7, 1)
@@ -86,7 +88,7 @@ def test_weights_and_times_broadcast(name: str) -> None:
     assert torch.allclose(out[2, 3], root(theta[2, 0], z[3]), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["sine", "msd", "oscillator"])
+@pytest.mark.parametrize("name", ["sine", "msd", "msd-start", "oscillator"])
 def test_the_vector_jacobian_product_agrees_with_autograd(name: str) -> None:
     root = build(name)
     theta = torch.randn(4, root.size, dtype=torch.float64, requires_grad=True)

@@ -54,6 +54,19 @@ def test_bits_per_dimension_is_the_exact_density_in_bits() -> None:
     )
 
 
+def test_honest_deviations_are_calibrated_and_cover_what_they_claim() -> None:
+    generator = torch.Generator().manual_seed(0)
+    std = torch.rand(400, 20, 3, generator=generator).double() + 0.5
+    error = std * torch.randn(std.shape, generator=generator, dtype=torch.float64)
+    for scale in (1.0, 0.5):
+        scores = Regression()
+        scores.add(torch.zeros_like(std), scale * std, error)
+        got = scores.result()
+        assert got["calibration"] == pytest.approx(1 / scale, rel=0.02)
+        inside = math.erf(scale * 1.6448536 / math.sqrt(2))
+        assert got["coverage"] == pytest.approx(inside, abs=0.01)
+
+
 def test_only_counted_steps_enter() -> None:
     mean, std, target = predictions()
     late = torch.arange(5).expand(7, 5) >= 3

@@ -44,4 +44,4 @@ def test_a_trajectory_ends_in_the_last_weights(feedback: bool) -> None:
     inputs = {"force": torch.rand(3, 11)} if feedback else {}
     (states,) = trajectory(rnn, x, **inputs)
     assert states.shape == (3, 11, rnn.layers[0].root.size)
-    torch.testing.assert_close(states[:, -1], rnn(x, **inputs)[1], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(states[:, -1], rnn(x, **inputs)[1].theta, rtol=1e-10, atol=1e-10)

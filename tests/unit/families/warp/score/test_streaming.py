@@ -42,7 +42,8 @@ def test_a_stream_of_data_equals_a_free_run(options: dict[str, Any]) -> None:
     rnn, x = _rnn(**options), torch.randn(N, T, 2).double()
     stream = Stream(rnn)
     outs = torch.stack([stream.step(x[:, t]) for t in range(T)], 1)
-    out, theta = rnn(x)
+    out, state = rnn(x)
+    theta = state.theta
     torch.testing.assert_close(outs, out.detach(), **EXACT)
     torch.testing.assert_close(stream.theta, theta.detach(), **EXACT)
 
@@ -62,7 +63,8 @@ def test_a_stream_that_runs_on_equals_a_run_fed_back(
         for t in range(T)
     ]
     force = (torch.arange(T) < context).double().expand(N, -1)
-    out, theta = rnn(x, force=force, sample=sample)
+    out, state = rnn(x, force=force, sample=sample)
+    theta = state.theta
     torch.testing.assert_close(torch.stack(steps, 1), out.detach(), **EXACT)
     torch.testing.assert_close(stream.theta, theta.detach(), **EXACT)
 

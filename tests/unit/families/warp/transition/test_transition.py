@@ -12,6 +12,7 @@ from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import MlpRoot
+from weft.families.warp.cell.span import Span
 from weft.families.warp.options.transitions import KINDS, TransitionKind
 from weft.families.warp.rnn import WeightSpaceRNN
 from weft.families.warp.transition.base import Transition
@@ -19,7 +20,8 @@ from weft.families.warp.transition.build import build_transition
 from weft.families.warp.transition.diag import DiagonalPower
 
 SIZE = 7
-SPELT = ["full", "diag", "block:3", "block:100", "lowrank:2"]
+SQUARE = ["full", "diag", "block:3", "block:100", "lowrank:2"]
+SPELT = [*SQUARE, "cdiag", "modal:7"]
 TIGHT = {"rtol": 1e-12, "atol": 1e-12}
 
 
@@ -32,7 +34,7 @@ def _random(kind: str) -> Transition:
     return transition
 
 
-@pytest.mark.parametrize("kind", SPELT)
+@pytest.mark.parametrize("kind", SQUARE)
 def test_a_new_transition_is_the_identity_exactly(kind: str) -> None:
     assert torch.equal(build_transition(kind, SIZE).dense(), torch.eye(SIZE))
 
@@ -60,6 +62,54 @@ def test_the_spectral_radius_is_that_of_the_dense_matrix(kind: str) -> None:
     transition = _random(kind)
     dense = torch.linalg.eigvals(transition.dense()).abs().max()
     assert transition.spectral_radius() == pytest.approx(dense.item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("kind", SPELT)
+def test_a_spread_start_remembers_at_many_paces_and_never_grows(kind: str) -> None:
+    torch.manual_seed(0)
+    transition = build_transition(kind, SIZE)
+    transition.spread(50)
+    moduli = torch.linalg.eigvals(transition.dense()).abs()
+    free = moduli[moduli < 1 - 1e-5]  # a low-rank A leaves the other directions alone
+    assert len(free) >= min(SIZE, 2)
+    assert free.min() >= torch.exp(torch.tensor(-1 / 2)) * 0.999
+    assert moduli.max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("size", [1, 6, 7])
+def test_the_lags_of_a_rotation_are_its_powers(size: int) -> None:
+    torch.manual_seed(0)
+    rotation, rows = build_transition("cdiag", size).double(), torch.randn(3, size).double()
+    lags = rotation.lags(rows, 5)
+    for k in range(5):
+        torch.testing.assert_close(lags[k], rows, **TIGHT)
+        rows = rotation(rows)
+    square = rotation.power().squared()
+    torch.testing.assert_close(square(rows), rotation(rotation(rows)), **TIGHT)
+
+
+def test_modes_are_the_low_rank_recurrence_around_its_mean() -> None:
+    torch.manual_seed(0)
+    root = MlpRoot(1, 2, width=3, depth=1)
+    layer = Layer(root, Rule(2), transition="modal:4", drive_std=0.5, horizon=9).double()
+    span = layer.root
+    assert isinstance(span, Span) and span.weights(torch.zeros(4).double()).shape == (root.size,)
+    h, dx = torch.randn(5, 4).double(), torch.randn(5, 2).double()
+    moved = span.weights(layer.transition(h) + dx @ layer.B.mT)
+    # The same step in the space of weights: A = I + C (R - I) C^+, about the mean.
+    C, R = span.C, layer.transition.dense()
+    A = torch.eye(root.size) + C @ (R - torch.eye(4)) @ torch.linalg.pinv(C)
+    wanted = span.mean + (span.weights(h) - span.mean) @ A.mT + dx @ (C @ layer.B).mT
+    torch.testing.assert_close(moved, wanted, **TIGHT)
+
+
+def test_a_low_rank_start_is_driven_along_what_it_remembers() -> None:
+    torch.manual_seed(0)
+    root = MlpRoot(1, 2, width=3, depth=1)
+    layer = Layer(root, Rule(2), transition="lowrank:4", drive_std=0.5, horizon=9)
+    V = layer.transition.V
+    torch.testing.assert_close(V.mT @ V, torch.eye(4), rtol=0, atol=1e-5)
+    torch.testing.assert_close(V @ (V.mT @ layer.B), layer.B, rtol=0, atol=1e-5)
 
 
 def test_every_kind_of_the_config_is_among_those_tested() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 _LEVELS = 1 << 16
@@ -26,5 +26,16 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
         return F.dropout(x, p)
     level = round(p * _LEVELS)
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    bits = words.view(torch.int16)[: x.numel()].view(x.shape)
-    return x * (bits >= level - _LEVELS // 2) * (_LEVELS / (_LEVELS - level))
+    # They lie as x does: torch is slow where two operands lie in different orders.
+    strides = torch.empty_like(x, device="meta").stride()
+    bits = words.view(torch.int16)[: x.numel()].as_strided(x.shape, strides)
+    kept = (bits >= level - _LEVELS // 2).to(x.dtype)
+    return x * kept.mul_(_LEVELS / (_LEVELS - level))
+
+
+class Dropout(nn.Dropout):
+    """`dropout` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return dropout(x, self.p, self.training)

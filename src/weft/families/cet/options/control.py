@@ -1,0 +1,35 @@
+"""The section of runs that learn to act: which environment, and what an actor-critic optimises."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from weft.config.section import Section
+
+
+class Control(Section):
+    """Learning to act, in place of classifying images."""
+
+    environment: str | None = Field(
+        None,
+        min_length=1,
+        description="Gymnasium's environment to act in, as CartPole-v1; null: images are learnt.",
+    )
+    discount: float = Field(
+        0.99, ge=0, lt=1, description="Worth of a reward one time step later, of one now."
+    )
+    horizon: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="How far an action's advantage trusts rewards over the critic: 0, one step; "
+        "1, all of the batch (lambda of generalised advantage estimation).",
+    )
+    reward: float = Field(1.0, gt=0, description="What rewards are multiplied by to be learnt.")
+    entropy: float = Field(
+        0.01, ge=0, description="Weight of the policy's entropy, which keeps it trying."
+    )
+    critic: float = Field(0.5, gt=0, description="Weight of the critic's squared error.")
+    episodes: int = Field(
+        20, ge=1, description="Episodes played at each evaluation, the same in all runs."
+    )

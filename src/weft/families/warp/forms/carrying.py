@@ -1,0 +1,120 @@
+"""What a run starts from or goes on from, and what it leaves for the rest of its sequence."""
+
+# N batch, d data channels, D weights
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from weft.errors import ConfigError, DataError
+from weft.families.warp.cell.layer import Layer
+from weft.families.warp.reference import Carry, Feedback, State
+
+
+def check_theta0(layers: Sequence[Layer], theta0: Tensor, count: int, state: State | None) -> None:
+    """Refuses weights that N = `count` sequences cannot start from.
+
+    Raises:
+        ConfigError: if there are several layers, or a state as well.
+        DataError: if the shape is neither (D,) nor (N, D).
+    """
+    if len(layers) > 1 or state is not None:
+        raise ConfigError(
+            "weights to start from are those of one layer that starts",
+            where="theta0",
+            expected="no `inner_sizes` and no `state`, which has the weights of all layers",
+        )
+    size = layers[0].root.size
+    if tuple(theta0.shape) not in ((size,), (count, size)):
+        raise DataError(
+            f"`theta0` has shape {tuple(theta0.shape)}", expected=f"({size},) or ({count}, {size})"
+        )
+
+
+def check_state(
+    layers: Sequence[Layer],
+    state: State,
+    count: int,
+    *,
+    feedback: bool,
+    ragged: bool,
+    timed: bool,
+    convolves: bool,
+) -> None:
+    """Refuses a state that N = `count` sequences cannot go on from.
+
+    Args:
+        layers: of the network.
+        state: what an earlier run left.
+        count: N.
+        feedback: whether predictions are fed back.
+        ragged: whether the sequences have lengths of their own.
+        timed: whether the time of a step is known whatever the number of steps.
+        convolves: whether there is a convolution over time.
+    Raises:
+        ConfigError: if this kind of run cannot go on.
+        DataError: if the state is of other shapes.
+    """
+    reasons = {
+        "the time of a step depends on how many there will be: set `length`": not timed,
+        "a convolution over time needs data that are gone": convolves,
+        "the velocity of a second-order rule is not kept": layers[0].rule.second_order,
+        "sequences of different lengths do not go on together": ragged,
+        "it was left by the other kind of run, free or fed back": feedback == (state.back is None),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise ConfigError(
+                f"a run cannot go on from this state: {reason}",
+                where="state",
+                hint="weft.families.warp.score.streaming.Stream reads datum by datum",
+            )
+    shape = (count, layers[-1].root.size)
+    if len(state.carries) != len(layers) or tuple(state.theta.shape) != shape:
+        raise DataError(
+            f"the state has weights of shape {tuple(state.theta.shape)} in "
+            f"{len(state.carries)} layers",
+            where="state",
+            expected=f"{shape} in {len(layers)}",
+        )
+
+
+def carry_of(layer: Layer, theta0: Tensor, first: Tensor) -> Carry:
+    """What a run with first data (N, d) goes on from if it starts at given weights."""
+    theta = theta0.to(layer.B.dtype).expand(len(first), -1)
+    return Carry(theta, torch.zeros_like(theta), first)
+
+
+def left(theta: Tensor, seen: Tensor) -> Carry:
+    """What a fast form leaves; it keeps no velocity."""
+    return Carry(theta, torch.zeros_like(theta[:, :1]).expand_as(theta), seen)
+
+
+def left_fed_back(
+    x: Tensor,
+    force: Tensor,
+    guesses: Tensor,
+    theta: Tensor,
+    length: Tensor | None,
+    back: Feedback | None,
+) -> tuple[Carry, Feedback]:
+    """What a fast form that feeds predictions back leaves.
+
+    Args:
+        x: (N, T, d).
+        force: (N, T).
+        guesses: what the steps predicted, to be fed to the next ones, (N, T, d).
+        theta: the last weights, (N, D).
+        length: steps of right-aligned sequences, (N,), or None.
+        back: what the run went on from, or None.
+    """
+    first = x[:, 0] if back is None else back.guess
+    before = guesses[:, -2] if guesses.shape[1] > 1 else first
+    if length is not None:
+        before = torch.where((length > 1).unsqueeze(1), before, first)
+    share = force[:, -1:]
+    fed = share * x[:, -1] + (1 - share) * before
+    return left(theta, fed), Feedback(guesses[:, -1], before)

@@ -1,0 +1,116 @@
+"""One step of the weights by few large products: state and drive lie side by side in a row."""
+
+# N batch, R rows, m drive channels, D weights, P width of a row
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from weft.families.warp.transition.base import Transition
+from weft.families.warp.transition.full import Full
+from weft.nn.dense import product, product_onto
+
+WIDTH = 16
+"""A long row is as wide as the next multiple: products run faster over whole vectors."""
+LONG = 40 * WIDTH
+"""Rows from which on that costs little."""
+
+
+class Rows(Protocol):
+    """A x + B u of each row [x, u, zeros], by hand in both directions.
+
+    Attributes:
+        width: P.
+    """
+
+    width: int
+
+    def move(self, rows: Tensor) -> Tensor:
+        """A x + B u of rows (N, P), in the first D columns."""
+
+    def back(self, errors: Tensor) -> Tensor:
+        """[A' e, B' e] of errors [e, zeros], (N, P), in the first D + m columns."""
+
+    def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        """Of sum e . (A x + B u) over R rows, both (R, P): by B, and by each parameter of A."""
+
+
+class DenseRows:
+    """A full A and B in one matrix, so that a step is one product: [x, u] W' + [x, u].
+
+    Args:
+        E: A - I, (D, D).
+        B: (D, m).
+        half: whether products are rounded to bfloat16. What they are added to is not: of A x = x +
+            E x only the change is.
+    """
+
+    def __init__(self, E: Tensor, B: Tensor, *, half: bool = False) -> None:
+        self.half, self.dtype = half, B.dtype
+        self.size, self.drives = B.shape
+        used = self.size + self.drives
+        self.width = used if used < LONG else -(-used // WIDTH) * WIDTH
+        beyond = self.width - self.size
+        W = torch.cat([E, B, B.new_zeros(self.size, beyond - self.drives)], 1)
+        W = F.pad(W, (0, 0, 0, beyond))
+        self.W = W.bfloat16() if half else W
+
+    def move(self, rows: Tensor) -> Tensor:
+        """One product."""
+        return self._added(rows, self.W)
+
+    def back(self, errors: Tensor) -> Tensor:
+        """One product."""
+        return self._added(errors, self.W.mT)
+
+    def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        """One product for both."""
+        if self.half:
+            errors, rows = errors.bfloat16(), rows.bfloat16()
+        both = product(errors.mT, rows.mT)[: self.size].to(self.dtype)
+        return both[:, self.size : self.size + self.drives], both[:, : self.size]
+
+    def _added(self, rows: Tensor, weight: Tensor) -> Tensor:
+        if self.half:
+            return rows + product(rows.bfloat16(), weight)
+        return product_onto(rows, weight, rows)
+
+
+class ShapedRows:
+    """A of any shape beside B.
+
+    Args:
+        transition: A.
+        B: (D, m).
+    """
+
+    def __init__(self, transition: Transition, B: Tensor) -> None:
+        self.transition, self.B = transition, B
+        self.size, self.width = len(B), sum(B.shape)
+
+    def move(self, rows: Tensor) -> Tensor:
+        """Two products."""
+        x, u = rows.split([self.size, self.B.shape[1]], 1)
+        return self.transition.carry(x.contiguous()).addmm_(u, self.B.mT)
+
+    def back(self, errors: Tensor) -> Tensor:
+        """Two products."""
+        error = errors[:, : self.size].contiguous()
+        return torch.cat([self.transition.transpose(error), error @ self.B], 1)
+
+    def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        """One product for each."""
+        error = errors[:, : self.size].contiguous()
+        x, u = rows.split([self.size, self.B.shape[1]], 1)
+        return error.mT @ u, *self.transition.gradients(error, x.contiguous())
+
+
+def rows_of(transition: Transition, B: Tensor, *, half: bool = False) -> Rows:
+    """The fastest way to move rows by `transition` and B; `half` is of `DenseRows` alone."""
+    if isinstance(transition, Full):
+        return DenseRows(transition.E, B, half=half)
+    return ShapedRows(transition, B)

@@ -1,0 +1,181 @@
+"""Settings of several runs beside each other: what differs in them, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from weft.reports.settings import dotted, essential, same_setting
+from weft.reports.tables import Cell, Column, Mean, Table, mean_of
+from weft.task.metric import SPLITS
+
+if TYPE_CHECKING:
+    from weft.run.registry import Run
+
+_STUDENT = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+"""The .975 quantile of Student's t at 1, 2, … degrees of freedom (any table of it)."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Runs of one setting, repeated over seeds.
+
+    Attributes:
+        name: what sets it apart from the others, such as `order=10`.
+        runs: by seed; of one seed the newest.
+    """
+
+    name: str
+    runs: Mapping[Any, Run]
+
+    def means(self, metric: str) -> Mean | None:
+        """Mean and standard error of a metric; None where no run measured it."""
+        values = [run.metrics[metric] for run in self.runs.values() if metric in run.metrics]
+        return mean_of(values) if values else None
+
+
+def arms(runs: Iterable[Run]) -> list[Arm]:
+    """The settings of runs, each with its seeds, in the order of their first runs."""
+    groups: dict[tuple[str, str], dict[Any, Run]] = {}
+    for run in runs:
+        group = groups.setdefault((run.family, same_setting(dotted(run.config))), {})
+        group[run.config.get("seed")] = run
+    members = list(groups.values())
+    varied = differing([next(iter(group.values())) for group in members])
+    names = []
+    for group in members:
+        run = next(iter(group.values()))
+        config = dotted(run.config)
+        words = [f"{key}={_told(config.get(key))}" for key in varied if key in config]
+        few = len(words) <= 3
+        names.append(" ".join(words) if words and few else f"{run.family}/{run.name}")
+    return [
+        Arm(name if names.count(name) == 1 else f"{name} ({number})", group)
+        for number, (name, group) in enumerate(zip(names, members, strict=True), start=1)
+    ]
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The dotted keys that matter and in which the configs of some runs differ."""
+    configs = [essential(dotted(run.config)) for run in runs]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [key for key in keys if len({_text(config, key) for config in configs}) > 1]
+
+
+def config_table(found: Sequence[Arm]) -> Table:
+    """Config values that differ, a row for each key and a column for each arm."""
+    firsts = [next(iter(arm.runs.values())) for arm in found]
+    configs = [dotted(run.config) for run in firsts]
+    columns = [Column("key", role="text"), *(Column(arm.name, role="text") for arm in found)]
+    rows = [
+        {"key": key, **{a.name: _told(c.get(key)) for a, c in zip(found, configs, strict=True)}}
+        for key in differing(firsts)
+    ]
+    note = "" if rows else "the configs differ in nothing that changes what is learnt"
+    return Table(tuple(columns), tuple(rows), title="Config", note=note)
+
+
+def metric_table(found: Sequence[Arm], names: Sequence[str] = ()) -> Table:
+    """Mean and standard error over seeds, a row for each arm and a column for each metric.
+
+    Args:
+        found: the arms.
+        names: metrics to show; by default those of held-out splits that are not numbered by step.
+    """
+    shown = list(names) or _held_out(found)
+    declared = next((r.declared for a in found for r in a.runs.values() if r.declared), ())
+    rows: list[dict[str, Cell]] = [
+        {"arm": arm.name, "n": len(arm.runs), **{name: arm.means(name) for name in shown}}
+        for arm in found
+    ]
+    columns = (
+        Column("arm", role="text"),
+        Column("n", role="text"),
+        *(Column.of(name, declared) for name in shown),
+    )
+    note = "mean ± standard error over n seeds"
+    return Table(columns, tuple(rows), title="Metrics", note=note)
+
+
+def paired(found: Sequence[Arm], names: Sequence[str] = ()) -> Table | None:
+    """Differences from the first arm, taken seed by seed, with 95 % intervals of their mean.
+
+    None where no other arm shares two seeds with the first: one difference has no interval.
+    """
+    rows: list[dict[str, Cell]] = []
+    first, others = found[0], found[1:]
+    for arm in others:
+        seeds = [seed for seed in first.runs if seed in arm.runs]
+        for name in names or _held_out(found):
+            pairs = [
+                (first.runs[s].metrics.get(name), arm.runs[s].metrics.get(name)) for s in seeds
+            ]
+            gaps = [b - a for a, b in pairs if a is not None and b is not None]
+            if len(gaps) < 2 or not all(map(math.isfinite, gaps)):
+                continue
+            centre, half = interval(gaps)
+            better = next(
+                (m.better for r in arm.runs.values() for m in r.declared if m.covers(name)), ""
+            )
+            rows.append(
+                {
+                    "arm": arm.name,
+                    "metric": name,
+                    "seeds": len(gaps),
+                    "difference": centre,
+                    "low": centre - half,
+                    "high": centre + half,
+                    "verdict": _verdict(centre, half, better),
+                }
+            )
+    if not rows:
+        return None
+    texts, numbers = ("arm", "metric", "seeds"), ("difference", "low", "high")
+    columns = [Column(key, role="text") for key in texts] + [Column(key) for key in numbers]
+    note = (
+        f"paired by seed: this arm less `{first.name}`; low and high are the 95 % interval of the "
+        "mean (Student's t); open: it holds 0"
+    )
+    return Table(
+        (*columns, Column("verdict", role="status")), tuple(rows), "Against the first", note
+    )
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval, of two values or more."""
+    freedom = len(values) - 1
+    # Beyond the table, Cornish and Fisher's first terms are right to three digits.
+    quantile = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else 1.96 + 2.4 / freedom
+    return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
+
+
+def _verdict(centre: float, half: float, better: str) -> str:
+    if abs(centre) <= half:
+        return "open"
+    if not better:
+        return "above" if centre > 0 else "below"
+    return "better" if (centre < 0) == (better == "lower") else "worse"
+
+
+def _held_out(found: Sequence[Arm]) -> list[str]:
+    names = dict.fromkeys(n for arm in found for run in arm.runs.values() for n in run.metrics)
+    wanted = [n for n in names if n.partition("/")[0] in SPLITS[1:] and not n[-1].isdigit()]
+    tests = [name for name in wanted if name.startswith("test/")]
+    return tests or wanted or list(names)
+
+
+def _text(config: Mapping[str, Any], key: str) -> str:
+    return _told(config[key]) if key in config else ""
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

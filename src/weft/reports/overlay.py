@@ -1,0 +1,102 @@
+"""The page of a comparison: curves of settings over each other, standard errors as bands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.plots.images import Named
+from weft.plots.labels import head, label_ends, plain
+from weft.plots.style import DASHES, PALETTE, style
+from weft.reports.gallery import drawn, gallery
+from weft.reports.html import card, section, table_html, write
+from weft.reports.tables import Mean, Table, mean_of
+from weft.task.metric import axis_words, find
+
+if TYPE_CHECKING:
+    from weft.reports.comparison import Arm
+
+
+def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
+    """A figure for each of the quantities that arms logged: validation first, then the loss.
+
+    A line is the mean over the seeds that logged at a step; its band the standard error.
+
+    Args:
+        found: the arms.
+        most: figures.
+    """
+    from matplotlib.figure import Figure
+
+    histories = {arm.name: [run.history() for run in arm.runs.values()] for arm in found}
+    rows = [row for each in histories.values() for history in each for row in history]
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    wanted = [key for key in keys if key.startswith("val/") and not key[-1].isdigit()]
+    wanted += [key for key in ("train/loss",) if key in keys]
+    declared = next((r.declared for a in found for r in a.runs.values() if r.declared), ())
+    figures: list[Named] = []
+    with style():
+        for key in wanted[:most]:
+            lines = {name: _mean(each, key) for name, each in histories.items()}
+            lines = {name: line for name, line in lines.items() if line}
+            if not lines:
+                continue
+            figure = Figure(figsize=(6.4, 3.6))
+            axes = figure.add_subplot()
+            head(axes, key, _seeds(found))
+            ends = []
+            for number, (name, line) in enumerate(lines.items()):
+                colour = PALETTE[number % len(PALETTE)]
+                dash = DASHES[number // len(PALETTE) % len(DASHES)]
+                steps, means = list(line), [mean.value for mean in line.values()]
+                axes.plot(steps, means, dash, color=colour)
+                low = [mean.value - (mean.error or 0.0) for mean in line.values()]
+                high = [mean.value + (mean.error or 0.0) for mean in line.values()]
+                axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+                ends.append((means[-1], name, colour))
+            axes.set_xlabel("step")
+            axes.set_ylabel(plain(axis_words(find(declared, key))))
+            label_ends(axes, ends)
+            metric = find(declared, key)
+            about = f"{metric.about} " if metric and metric.about else ""
+            caption = f"{about}{len(lines)} settings; bands are standard errors over seeds."
+            figures.append((re.sub(r"[^\w.-]+", "-", key), caption, figure))
+    return figures
+
+
+def write_comparison(path: Path, found: Sequence[Arm], tables: Sequence[Table]) -> Path:
+    """Writes the page of a comparison and gives its path.
+
+    Args:
+        path: of the page; its folder is made where it is missing.
+        found: the arms.
+        tables: what is known of them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawings = [drawn(number, *figure) for number, figure in enumerate(overlay(found))]
+    count = sum(len(arm.runs) for arm in found)
+    lead = f"{count} runs in {len(found)} settings."
+    parts = [
+        f'<header><div class="title"><h1>Comparison</h1></div><p class="lead">{lead}</p></header>',
+        *(section(table.title, card(table_html(table))) for table in tables),
+        section("Curves", gallery(drawings)),
+    ]
+    return write(path, "Comparison", parts)
+
+
+def _mean(histories: Sequence[Sequence[Mapping[str, Any]]], key: str) -> dict[int, Mean]:
+    """Step -> mean over the histories that have a number there."""
+    found: dict[int, list[float]] = {}
+    for history in histories:
+        points = {int(row["step"]): row[key] for row in history if row.get(key) is not None}
+        for step, value in points.items():
+            found.setdefault(step, []).append(float(value))
+    return {step: mean_of(found[step]) for step in sorted(found)}
+
+
+def _seeds(found: Sequence[Arm]) -> str:
+    counts = [len(arm.runs) for arm in found]
+    low, high = min(counts), max(counts)
+    return f"{low if low == high else f'{low} to {high}'} {'seed' if high == 1 else 'seeds'} each"

@@ -1,0 +1,39 @@
+"""A benchmark's table: the time of every form of a case, and how much faster it is than others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from weft.reports.tables import Cell, Column, Table
+
+
+def speeds(found: Mapping[str, Any]) -> Table:
+    """Cases downwards, forms across, and last the floor of a step.
+
+    Args:
+        found: of `weft.api.bench`. `weft x reference` is the time of `reference` over that of
+            `weft`; the floor is what the step's operations take at the rate of a matrix product.
+    """
+    rate = found["machine"]["gemm_gflops"]
+    forms = list(dict.fromkeys(row["form"] for row in found["cases"]))
+    ratios: dict[str, None] = {}
+    rows: dict[str, dict[str, Cell]] = {}
+    for row in found["cases"]:
+        line = rows.setdefault(row["case"], {"case": row["case"]})
+        line[row["form"]] = row["median_ms"]
+        if row["form"] == "weft" and row["flops"]:
+            line["floor"] = row["flops"] / rate / 1e6
+    for name, share in found["ratios"].items():
+        case, _, pair = name.partition("/")
+        form, _, baseline = pair.partition(":")
+        ratios[f"{form} x {baseline}"] = None
+        rows[case][f"{form} x {baseline}"] = 1 / share
+    columns = (
+        Column("case", role="text"),
+        *(Column(form, title=f"{form} ms") for form in forms),
+        *(Column(ratio) for ratio in ratios),
+        Column("floor", title="floor ms"),
+    )
+    return Table(columns, tuple(rows.values()), note=json.dumps(found["machine"]))

@@ -1,0 +1,258 @@
+"""Trains runs as one stack; each keeps a directory, checkpoints and an end of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from weft.config.family import Stacking, resolve
+from weft.config.load import Resolved
+from weft.data.own import settled
+from weft.data.source import Splits
+from weft.engine.checkpoint import State, Store
+from weft.engine.identity import check
+from weft.engine.parts import Parts
+from weft.engine.step import Stepper
+from weft.engine.threads import Threads
+from weft.engine.together import Member, Together, refuse_unstackable, train_together
+from weft.errors import UsageError
+from weft.families import find
+from weft.run.directory import RunDirectory
+from weft.run.model import Trained
+from weft.run.parents import find_parents, kept_parents
+from weft.run.record import HEARTBEAT
+from weft.run.recorder import Followers, store_of
+from weft.run.registry import Run, open_run
+from weft.run.session import Session, Work
+from weft.run.start import described, written
+from weft.task.parent import Parent
+
+_ALWAYS = ("seed", "optim.lr", "optim.weight_decay", "run.dir")
+"""What members of any family may differ in."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a member ended: `trained`, or the `error` that kept it from that."""
+
+    trained: Trained | None = None
+    error: BaseException | None = None
+
+
+@dataclass
+class _Prepared:
+    """A member before anything of it is written.
+
+    Attributes:
+        asked: its config.
+        parts, data, stepper: as of any run.
+        parents: runs it starts from.
+        directory: of a run that was begun before, locked.
+        state: the checkpoint it goes on from.
+    """
+
+    asked: Resolved
+    parts: Parts
+    data: Splits[Any]
+    stepper: Stepper
+    parents: dict[str, Parent]
+    directory: RunDirectory | None
+    state: State | None
+
+
+def stackable(asked: Sequence[Resolved]) -> Stacking:
+    """How the family of these configs stacks models.
+
+    Raises:
+        UsageError: if it does not, if they differ in what members must share, or ask for what a
+            stack does not do.
+    """
+    family = find(asked[0].config.family)
+    hint = "the same sweep without --stack trains its runs one by one"
+    if family.stack is None:
+        says = f"models of family `{family.name}` are not stacked"
+        raise UsageError(says, where="--stack", hint=hint)
+    vary = (*_ALWAYS, *family.stack.vary)
+    configs = [_flat(each.config.plain()) for each in asked]
+    differing = [
+        key
+        for key, value in configs[0].items()
+        if key not in vary and any(config.get(key, value) != value for config in configs)
+    ]
+    differing += sorted({key for config in configs for key in config} - set(configs[0]) - set(vary))
+    if differing:
+        raise UsageError(
+            f"members of a stack cannot differ in {', '.join(f'`{key}`' for key in differing)}",
+            where="--stack",
+            expected=f"axes among {', '.join((*_ALWAYS[:-1], *family.stack.vary))}",
+            hint=hint,
+        )
+    refuse_unstackable(asked[0].config)
+    return family.stack
+
+
+def start_together(asked: Sequence[Resolved]) -> list[Ending]:
+    """Trains runs as one, new ones and those that were interrupted, to their ends.
+
+    Those that have begun go on from the newest step that all of them have saved; if there is
+    none, all begin at step 0. The numbers are those of runs of their own, to rounding.
+
+    Args:
+        asked: their configs, each with a `run.dir` of its own.
+    Returns: how each ended, in the order of `asked`; a signal ends all of them as `Interrupted`.
+
+    Raises:
+        UsageError: before anything is written, if they cannot be stacked.
+    """
+    stacking = stackable(asked)
+    # Members of one rate stand next to each other: the optimiser takes them together.
+    order = sorted(range(len(asked)), key=lambda number: _rates(asked[number]))
+    begun = [_begun(asked[number]) for number in order]
+    directories = [None if run is None else RunDirectory(run.path) for run in begun]
+    threads = Threads(asked[0].config.engine.threads)
+    try:
+        for directory in filter(None, directories):
+            directory.lock()
+        step = _common_step(directories)
+        loaded: dict[int, tuple[Parts, Splits[Any]]] = {}
+        members = [
+            _prepared(asked[number], threads, run, directory, step, loaded)
+            for number, run, directory in zip(order, begun, directories, strict=True)
+        ]
+        stack = resolve(stacking.build)(
+            [member.stepper.model for member in members],
+            [member.parts.task for member in members],
+            [member.data.train for member in members],
+        )
+        # Members have one shape: what one costs all do.
+        known = described(members[0].parts, threads)
+        for member in members:
+            if member.directory is None:
+                config = member.parts.config
+                member.directory = written(member.asked, config, known, member.parents)
+    except BaseException:
+        for directory in filter(None, directories):
+            directory.unlock()
+        raise
+    endings = _trained(members, stack)
+    by_place = dict(zip(order, endings, strict=True))
+    return [by_place[number] for number in range(len(asked))]
+
+
+def _trained(members: Sequence[_Prepared], stack: Any) -> list[Ending]:
+    """Trains the members, and closes the record of each by itself."""
+    heartbeat = HEARTBEAT * len(members)
+    contexts = [
+        Session(
+            member.parts, member.stepper, member.data, member.directory,
+            member.asked.recipe, Followers(show=False), f"one of {len(members)} in a stack",
+        ).recording(member.state, heartbeat)
+        for member in members
+    ]  # fmt: skip
+    works: list[Work] = []
+    taking: list[Member] = []
+    failure: BaseException | None = None
+    outcome = ""
+    try:
+        for context in contexts:
+            works.append(context.__enter__())
+        taking += [Member(work.trainer, work.progress) for work in works]
+        outcome = train_together(Together(stack, taking))
+    # Whatever it is, each member's record tells of it before it goes on.
+    except BaseException as error:
+        failure = error
+    endings = []
+    for number, work in enumerate(works):
+        work.outcome = outcome
+        ended = failure or (taking[number].failure if taking else None)
+        told = _closed(contexts[number], ended)
+        endings.append(Ending(work.trained, told))
+    for member in members[len(works) :]:
+        assert member.directory is not None
+        member.directory.unlock()
+    if failure is not None and not isinstance(failure, KeyboardInterrupt | SystemExit):
+        raise failure
+    return endings
+
+
+def _closed(
+    context: AbstractContextManager[Work], error: BaseException | None
+) -> BaseException | None:
+    """Leaves a member's record, with the error it ended in; gives what is to be told of it."""
+    try:
+        if error is None:
+            context.__exit__(None, None, None)
+        else:
+            context.__exit__(type(error), error, error.__traceback__)
+            return error
+    except BaseException as told:
+        return told
+    return None
+
+
+def _prepared(
+    asked: Resolved,
+    threads: Threads,
+    begun: Run | None,
+    directory: RunDirectory | None,
+    step: int,
+    loaded: dict[int, tuple[Parts, Splits[Any]]],
+) -> _Prepared:
+    """A member, its weights those of its start or of the step that all go on from."""
+    config = settled(asked.config)
+    parts = replace(Parts.of(find(config.family), config), threads=threads.number)
+    if config.seed not in loaded:
+        loaded[config.seed] = parts, parts.data()
+    first, data = loaded[config.seed]
+    # What was read once was read for all of one seed.
+    parts.files.update(first.files)
+    parts.remarks[:] = first.remarks
+    state = None
+    parents: dict[str, Parent] = {}
+    if directory is not None and step:
+        store = store_of(parts, directory, directory.note)
+        state = store.load(str(step))
+        check(state.get("identity", {}), parts.identity(), (), directory.note)
+        store.forget(step)
+    elif begun is not None:
+        parents = kept_parents(begun)
+    else:
+        parents = find_parents(config, asked.origin)
+    stepper = Stepper(parts, parts.model(parents, None if state else data))
+    if state is not None:
+        stepper.load(state)
+    return _Prepared(asked, parts, data, stepper, parents, directory, state)
+
+
+def _begun(asked: Resolved) -> Run | None:
+    """The run in a member's directory, if one has begun there."""
+    path = Path(str(asked.config.run.dir))
+    return open_run(path) if (path / "status.json").is_file() else None
+
+
+def _common_step(directories: Sequence[RunDirectory | None]) -> int:
+    """The newest step that all members have saved; 0 if there is none."""
+    saved = [
+        {0} if directory is None else {0, *Store(directory.checkpoints).steps()}
+        for directory in directories
+    ]
+    return max(set.intersection(*saved))
+
+
+def _rates(asked: Resolved) -> tuple[float, float]:
+    optim = asked.config.optim
+    return getattr(optim, "lr", 0.0), getattr(optim, "weight_decay", 0.0)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one of dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,224 @@
+"""Runs at several rates side by side in one process, the choice among them, and the seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft import families
+from weft.api import configure
+
+if TYPE_CHECKING:
+    from weft.data.source import Splits
+    from weft.engine.loop import Trainer
+    from weft.task.metric import Metric
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A cell of the table.
+
+    Attributes:
+        form: name of its column.
+        point: its row: axis -> value.
+        words: what `weft train` would be told, but for rate and seed.
+    """
+
+    form: str
+    point: Mapping[str, str]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """How cells are trained, chosen and tested.
+
+    A cell is trained at every rate with seed 0. The rate with the best validation is chosen; where
+    that is the first or last one, rates beyond it are tried, each as far from it as the grid's
+    are from each other. Then the other seeds are trained at it, and every seed is tested once.
+
+    Attributes:
+        key: which option the rate is.
+        rates: those to choose from, as typed; none leaves the rate to the setting's words.
+        further: how many are tried beyond an end of them that won.
+        seeds: how many.
+        final: overrides of the config under which the chosen runs are evaluated.
+        out: gets a line for every run as soon as it is done.
+    """
+
+    key: str
+    rates: tuple[str, ...]
+    further: int
+    seeds: int
+    final: tuple[str, ...]
+    out: Path
+
+    def run(self, setting: Setting) -> None:
+        """Trains and tests a cell."""
+        own = any(word.partition("=")[0] == self.key for word in setting.words[1:])
+        if own or not self.rates:
+            runs, inside = self._trained(setting, [("", seed) for seed in range(self.seeds)]), True
+        else:
+            best, inside = self._searched(setting)
+            others = [(best.rate, seed) for seed in range(1, self.seeds)]
+            runs = [best, *self._trained(setting, others)]
+        for run in runs:
+            self._tell(setting, run, chosen=True, inside=inside, **run.tested(self.final))
+
+    def _searched(self, setting: Setting) -> tuple[Run, bool]:
+        """The best of seed 0, and whether its rate lies between others."""
+        runs: list[Run] = []
+        rates, left = list(self.rates), self.further
+        while rates:
+            for run in self._trained(setting, [(rate, 0) for rate in rates]):
+                run.validate()
+                self._tell(setting, run, chosen=False)
+                runs.append(run)
+            beyond = _beyond(runs)
+            rates, left = [beyond] if beyond is not None and left else [], left - 1
+        return _best(runs), beyond is None
+
+    def _trained(self, setting: Setting, which: Sequence[tuple[str, int]]) -> list[Run]:
+        """Runs at rates and seeds."""
+        made: list[Run] = []
+        loaded: dict[str, Splits[Any]] = {}
+        for rate, seed in which:
+            words = (*setting.words, f"seed={seed}", *([f"{self.key}={rate}"] if rate else []))
+            made.append(Run(rate, seed, words, _trainer(words, loaded)))
+        seconds = _train([run.trainer for run in made]) if made else 0.0
+        for run in made:
+            run.seconds = seconds / len(made)
+        return made
+
+    def _tell(self, setting: Setting, run: Run, **more: Any) -> None:
+        row = {
+            "form": setting.form,
+            **setting.point,
+            "selects": run.selects.name,
+            "better": run.selects.better,
+            "rate": run.rate,
+            "seed": run.seed,
+            "steps": run.trainer.parts.plan.total_steps,
+            "step_ms": 1e3 * run.seconds / run.trainer.parts.plan.total_steps,
+            **run.validated,
+            **more,
+        }
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        with self.out.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+        print(" ".join(f"{key}={value}" for key, value in shown.items()), flush=True)
+
+
+@dataclass
+class Run:
+    """A run of a cell.
+
+    Attributes:
+        rate, seed: of the run; the rate is "" where the words say it.
+        words: all that its config was made from.
+        trainer: holds its model.
+        seconds: of the steps, evenly shared among runs that were trained side by side.
+        validated: metrics on held-out data, where a rate was to be chosen.
+        value: the metric that selects, less is better; a run that failed has infinity.
+    """
+
+    rate: str
+    seed: int
+    words: tuple[str, ...]
+    trainer: Trainer
+    seconds: float = 0.0
+    validated: dict[str, float] = field(default_factory=dict)
+    value: float = math.inf
+
+    @property
+    def selects(self) -> Metric:
+        """The metric that a rate is chosen by."""
+        return self.trainer.parts.task.metrics[0]
+
+    def validate(self) -> None:
+        """Measures what a rate is chosen by."""
+        from weft.engine.loop import evaluate
+
+        trainer, parts = self.trainer, self.trainer.parts
+        steps = parts.plan.total_steps
+        found = evaluate(parts, trainer.stepper.model, trainer.data, "val", steps)
+        self.validated = {name: value for name, value in found.items() if "step" not in name}
+        value = found[f"val/{self.selects.name}"]
+        if math.isfinite(value):
+            self.value = value if self.selects.better == "lower" else -value
+
+    def tested(self, overrides: Sequence[str]) -> dict[str, float]:
+        """Metrics on the test split, under overrides of the config."""
+        from weft.engine.loop import evaluate
+
+        trainer = self.trainer
+        parts = _parts((*self.words, *overrides)) if overrides else trainer.parts
+        steps = parts.plan.total_steps
+        return evaluate(parts, trainer.stepper.model, trainer.data, "test", steps)
+
+
+def _parts(words: Sequence[str]) -> Any:
+    from weft.data.own import settled
+    from weft.engine.parts import Parts
+
+    config = settled(configure(*words).config)
+    return Parts.of(families.find(config.family), config)
+
+
+def _trainer(words: Sequence[str], loaded: dict[str, Splits[Any]]) -> Trainer:
+    """A run that keeps nothing. Those that differ by their optimiser alone share their data."""
+    from weft.engine.loop import Trainer
+    from weft.engine.step import Stepper
+
+    parts = _parts(words)
+    same = {key: value for key, value in parts.config.plain().items() if key != "optim"}
+    key = json.dumps(same, sort_keys=True, default=str)
+    if key not in loaded:
+        loaded[key] = parts.data()
+    stepper = Stepper(parts, parts.model(data=loaded[key]))
+    return Trainer(parts, loaded[key], stepper, None, None)
+
+
+def _train(trainers: Sequence[Trainer]) -> float:
+    """Takes all steps of runs of one length, in turns; the seconds it took.
+
+    On a GPU each run has a stream of its own: what leaves room beside it is filled by the others.
+    """
+    import torch
+
+    streams: list[AbstractContextManager[object]] = [nullcontext() for _ in trainers]
+    device = trainers[0].parts.device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        streams = [torch.cuda.stream(torch.cuda.Stream(device)) for _ in trainers]
+    began = time.perf_counter()
+    running = [trainer.steps() for trainer in trainers]
+    while True:
+        for steps, stream in zip(running, streams, strict=True):
+            with stream:
+                scalars = next(steps, None)
+        if scalars is None:
+            break
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+def _best(runs: Sequence[Run]) -> Run:
+    return min(runs, key=lambda run: run.value)
+
+
+def _beyond(runs: Sequence[Run]) -> str | None:
+    """The next rate beyond the end of the row that is the best, if an end is."""
+    rates, best = sorted((run.rate for run in runs), key=float), _best(runs).rate
+    if len(rates) < 2 or best not in (rates[0], rates[-1]):
+        return None
+    end, inner = rates[:2] if best == rates[0] else rates[:-3:-1]
+    return f"{float(end) ** 2 / float(inner):.1g}"

@@ -1,0 +1,196 @@
+"""What a search found: its trials as a table, its course and what mattered as figures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft import families
+from weft.config.load import load
+from weft.config.paths import as_name
+from weft.errors import Interrupted, UsageError
+from weft.plots.images import Named
+from weft.plots.labels import head, plain
+from weft.plots.style import MUTED, PALETTE, style
+from weft.reports.tables import Column, Table
+from weft.run.registry import find_runs
+from weft.sweeps import pool
+from weft.sweeps.grid import Point, known_metric, points
+from weft.sweeps.pool import Outcome
+from weft.sweeps.search import (
+    Plan,
+    Sampler,
+    distributions,
+    open_plan,
+    optuna_or_error,
+    place_of,
+    study_of,
+    take_trials,
+)
+from weft.sweeps.space import parse
+from weft.sweeps.sweep import Sweep
+from weft.task.metric import Metric, axis_words, find
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def search(
+    *words: str,
+    sampler: Sampler,
+    trials: int,
+    prune: bool = False,
+    directory: Path | str | None = None,
+    workers: int | None = None,
+    metric: str | None = None,
+    on_done: Callable[[Outcome], None] | None = None,
+) -> Sweep:
+    """Searches good settings; the same call again, here or in another process, works on it too.
+
+    Args:
+        words: as for a sweep; `lin:A:B` and `log:A:B` are all numbers between, `A..B` all integers,
+            `seed=0..2` the seeds that every trial is the mean of.
+        sampler: `tpe` or `random`.
+        trials: how many there are to be in all; a larger number later adds to them.
+        prune: whether hopeless runs end early.
+        directory: the search's, `runs/sweeps/<recipe>-search` by default.
+        workers: processes of this call.
+        metric: what is sought; by default what selects the best weights, on validation.
+        on_done: called as each process ends.
+
+    Raises:
+        UsageError: if there is nothing to search, or nothing held out to judge by.
+    """
+    from weft.reports.overview import write_overview
+    from weft.task.load import load_task
+
+    space = parse(words)
+    kinds = distributions(space)
+    # The corners of the grid, so that a mistake in any leaves nothing behind.
+    resolved = [load(point.overrides, families, {}) for point in points(space)]
+    config = resolved[0].config
+    task = load_task(families.find(config.family), config)
+    sought = metric or f"val/{task.metrics[0].name}"
+    known_metric(task.metrics, sought)
+    declared = find(task.metrics, sought)
+    assert declared is not None
+    if sought.startswith("val/") and not task.spec().sizes.get("val"):
+        raise UsageError(
+            "nothing is held out that trials could be judged by",
+            expected="a validation split, or --metric with a metric of another split",
+        )
+    folder = Path(directory or Path("runs") / "sweeps" / f"{as_name(resolved[0].recipe)}-search")
+    plan = open_plan(folder, Plan(words, sampler, trials, prune, sought, declared.better))
+    study_of(folder, plan)
+    count = workers or 1
+    takers = [Point((str(folder),), {}, f"process {number}") for number in range(1, count + 1)]
+    outcomes = pool.run_points(takers, take_trials, count, on_done)
+    if any(outcome.state == "stopped" for outcome in outcomes):
+        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
+        raise Interrupted(name, str(folder), again="the same command goes on with it")
+    study = study_of(folder, plan)
+    table = trial_table(study, plan, declared)
+    with style():
+        figures = drawn(study, plan, declared, list(kinds))
+    from weft.plots.images import save
+
+    for name, _, figure in figures:
+        save(figure, folder / f"{name}.png")
+    page = write_overview(folder, find_runs(folder), figures, table)
+    pictures = [folder / f"{name}.png" for name, _, _ in figures]
+    return Sweep(folder, table, outcomes, pictures, page)
+
+
+def trial_table(study: optuna.Study, plan: Plan, metric: Metric) -> Table:
+    """The trials, the best first, those without a number last."""
+    trials = study.get_trials(deepcopy=False)
+    sign = 1 if plan.better == "lower" else -1
+    trials.sort(key=lambda t: (t.value is None, sign * (t.value or 0.0), t.number))
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    rows = [
+        {
+            "trial": place_of(Path(), trial.number).name,
+            "state": trial.state.name.lower(),
+            **{key: trial.params.get(key) for key in keys},
+            plan.metric: trial.value,
+        }
+        for trial in trials
+    ]
+    columns = (
+        Column("trial", role="text"),
+        Column("state", role="status"),
+        *(Column(key, role="text") for key in keys),
+        Column(plan.metric, unit=metric.unit, metric=metric),
+    )
+    ended = sum(trial.state.is_finished() for trial in trials)
+    note = f"{ended} of {plan.trials} trials; {plan.sampler}"
+    note += f", each the mean of {len(plan.seeds)} seeds" if plan.seeds else ""
+    return Table(columns, tuple(rows), note=note)
+
+
+def drawn(study: optuna.Study, plan: Plan, metric: Metric, keys: list[str]) -> list[Named]:
+    """The course of the search, each parameter against the metric, and what mattered."""
+    from matplotlib.figure import Figure
+
+    good = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
+    if not good:
+        return []
+    course = Figure(figsize=(6.4, 3.6))
+    axes = course.add_subplot()
+    head(axes, plan.metric, f"{len(good)} trials")
+    axes.plot([t.number for t in good], _values(good), "o", color=MUTED, markersize=4)
+    line: list[float] = []
+    for value in _values(good):
+        line.append(value if not line or metric.improves(value, line[-1]) else line[-1])
+    axes.step([t.number for t in good], line, where="post", color=PALETTE[0])
+    axes.set_xlabel("trial")
+    axes.set_ylabel(plain(axis_words(metric)))
+    figures: list[Named] = [
+        ("search", "Each trial as a dot, the best so far as a line.", course),
+        ("parameters", "Each trial's number over what was proposed.", _against(good, plan, keys)),
+    ]
+    if (shares := _importance(study)) is not None:
+        figure = Figure(figsize=(6.4, 0.9 + 0.35 * len(shares)))
+        axes = figure.add_subplot()
+        head(axes, "importance", "")
+        names = list(reversed(shares))
+        axes.barh([plain(name) for name in names], [shares[name] for name in names])
+        axes.set_xlabel("share of the variation of good trials")
+        figures.append(("importance", "What mattered among the good trials (PED-ANOVA).", figure))
+    return figures
+
+
+def _against(good: list[optuna.trial.FrozenTrial], plan: Plan, keys: list[str]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(3.2, 2.6 * len(keys)), 2.8))
+    kinds = distributions(plan.space)
+    for place, key in enumerate(keys, start=1):
+        axes = figure.add_subplot(1, len(keys), place)
+        proposed = [trial.params[key] for trial in good]
+        axes.plot(proposed, _values(good), "o", color=PALETTE[0], markersize=4)
+        if getattr(kinds[key], "log", False):
+            axes.set_xscale("log")
+        axes.set_xlabel(plain(key))
+        if place == 1:
+            axes.set_ylabel(plain(plan.metric))
+    return figure
+
+
+def _values(good: list[optuna.trial.FrozenTrial]) -> list[float]:
+    return [float(trial.value) for trial in good if trial.value is not None]
+
+
+def _importance(study: optuna.Study) -> dict[str, float] | None:
+    """Shares by parameter; None where there are too few trials or parameters to tell."""
+    importance = optuna_or_error().importance
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            evaluator = importance.PedAnovaImportanceEvaluator()
+            shares = importance.get_param_importances(study, evaluator=evaluator)
+        except (ValueError, RuntimeError):
+            return None
+    return dict(shares) if len(shares) > 1 else None

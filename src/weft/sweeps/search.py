@@ -1,0 +1,327 @@
+"""A search for good settings: Optuna proposes trials, a journal in the directory remembers them.
+
+Several processes, on one machine or on several that share the directory, may work on one search:
+each takes the next trial until there are enough, or one whose process is gone, and goes on with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
+
+from weft.atomic import write_text
+from weft.config.yaml import write
+from weft.data.random import derive
+from weft.errors import Interrupted, MissingExtra, RunError, UsageError, WeftError
+from weft.run.directory import RunDirectory
+from weft.run.files import read_yaml
+from weft.run.recorder import Followers
+from weft.run.registry import open_run
+from weft.sweeps.grid import REPLICATE
+from weft.sweeps.point import train_point
+from weft.sweeps.space import Space, parse
+from weft.terminal import tell
+
+if TYPE_CHECKING:
+    import optuna
+
+PLAN = "search.yaml"
+_JOURNAL, _LOCK, _STUDY = "search.journal", "search.lock", "weft"
+_SPACING = re.compile(r"^(lin|log):([^:]+):([^:]+)$")
+_RANGE = re.compile(r"^([-+]?\d+)\.\.([-+]?\d+)$")
+_DIGITS = 6
+"""Significant digits of a number that is proposed."""
+
+Sampler = Literal["tpe", "random"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched, and how.
+
+    Attributes:
+        words: recipes, overrides and axes, as typed.
+        sampler: who proposes: `tpe` learns from the trials so far, `random` does not.
+        trials: how many in all; the one thing that may grow.
+        prune: whether a run ends early that is worse than the median of earlier ones was there.
+        metric: what is sought, such as `val/loss`.
+        better: which way.
+    """
+
+    words: tuple[str, ...]
+    sampler: Sampler
+    trials: int
+    prune: bool
+    metric: str
+    better: Literal["lower", "higher"]
+
+    @property
+    def space(self) -> Space:
+        """The words taken apart."""
+        return parse(self.words)
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The seeds that every trial is repeated with; none where one is enough."""
+        return tuple(self.space.axes.get(REPLICATE, ()))
+
+
+def open_plan(folder: Path, asked: Plan) -> Plan:
+    """Starts or continues the search in `folder`.
+
+    Raises:
+        RunError: if something else lives there, or a search of other words.
+    """
+    file = folder / PLAN
+    if file.is_file():
+        known = read_plan(folder)
+        if asdict(known) | {"trials": asked.trials} != asdict(asked):
+            raise RunError(
+                "this directory holds another search",
+                where=str(file),
+                expected="the same words and options; --trials may grow",
+                hint=f"it was begun with {' '.join(known.words)} --search {known.sampler}",
+            )
+        if asked.trials <= known.trials:
+            return known
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(
+            "the directory is in use, and not by a search",
+            where=str(folder),
+            expected="a new or empty directory",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    head = "# The plan of a search; the same command continues it.\n"
+    write_text(file, head + write({**asdict(asked), "words": list(asked.words)}))
+    return asked
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of the search in `folder`."""
+    content = read_yaml(folder / PLAN)
+    return Plan(**{**content, "words": tuple(content["words"])})
+
+
+def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
+    """What each axis but the seed may be: `lin:A:B` and `log:A:B` all numbers between, `A..B` all
+    integers, a list one of its values.
+
+    Raises:
+        UsageError: if there is no axis.
+        MissingExtra: if Optuna is not installed.
+    """
+    from_optuna = optuna_or_error().distributions
+    found: dict[str, optuna.distributions.BaseDistribution] = {}
+    for key, values in space.axes.items():
+        if key == REPLICATE:
+            continue
+        text = next(w for w in space.words if w.startswith(f"{key}=")).partition("=")[2]
+        if match := _SPACING.match(text):
+            low, high = sorted((float(match[2]), float(match[3])))
+            found[key] = from_optuna.FloatDistribution(low, high, log=match[1] == "log")
+        elif match := _RANGE.match(text):
+            found[key] = from_optuna.IntDistribution(int(match[1]), int(match[2]))
+        else:
+            found[key] = from_optuna.CategoricalDistribution(values)
+    if not found:
+        raise UsageError(
+            "there is nothing to search",
+            expected="an axis, such as `optim.lr=log:1e-4:1e-1` or `order=1,2,6`",
+        )
+    return found
+
+
+def optuna_or_error() -> Any:
+    """Optuna, silent but for its errors."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingExtra("optuna", "sweep", "weft sweep --search") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def study_of(folder: Path, plan: Plan) -> optuna.Study:
+    """The study in the directory's journal."""
+    found = optuna_or_error()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Journals are long out of the trial that it warns of.
+        backend = found.storages.journal.JournalFileBackend(str(folder / _JOURNAL))
+        storage = found.storages.JournalStorage(backend)
+        made: optuna.Study = found.create_study(
+            storage=storage,
+            study_name=_STUDY,
+            direction="minimize" if plan.better == "lower" else "maximize",
+            load_if_exists=True,
+            pruner=found.pruners.MedianPruner() if plan.prune else found.pruners.NopPruner(),
+        )
+    return made
+
+
+def place_of(folder: Path, number: int, seed: str | None = None) -> Path:
+    """Where a trial's run lies, or that of one of its seeds."""
+    trial = folder / f"trial-{number:04d}"
+    return trial if seed is None else trial / f"{REPLICATE}={seed}"
+
+
+def take_trials(words: tuple[str, ...]) -> dict[str, Any]:
+    """Takes trials of the search in the folder that the first word names until none is left.
+
+    Args:
+        words: the folder, then overrides of every run.
+
+    Returns:
+        How many trials this process ended.
+    """
+    folder, further = Path(words[0]), words[1:]
+    plan = read_plan(folder)
+    study, count = study_of(folder, plan), 0
+    while (taken := _next(folder, study, plan)) is not None:
+        number, holder = taken
+        try:
+            _carry_out(folder, study, number, plan, further)
+            count += 1
+        finally:
+            holder.unlock()
+    return {"trials": float(count)}
+
+
+def _next(folder: Path, study: optuna.Study, plan: Plan) -> tuple[int, RunDirectory] | None:
+    """A trial that nobody works on, with its lock, or None where there are enough."""
+    found = optuna_or_error()
+    with _alone(folder):
+        trials = study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.state != found.trial.TrialState.RUNNING:
+                continue
+            if (holder := _hold(folder, trial.number)) is not None:
+                return trial.number, holder
+        if len(trials) >= plan.trials:
+            return None
+        # Of the number of the trial alone, so that a search begun anew proposes the same.
+        seed = derive("search", len(trials)) % 2**32
+        samplers = found.samplers
+        study.sampler = (
+            samplers.TPESampler(seed=seed, constant_liar=True)
+            if plan.sampler == "tpe"
+            else samplers.RandomSampler(seed=seed)
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            number = study.ask(distributions(plan.space)).number
+        holder = _hold(folder, number)
+        assert holder is not None
+        return number, holder
+
+
+def _hold(folder: Path, number: int) -> RunDirectory | None:
+    """The lock of a trial; None where another process has it."""
+    place = folder / "locks" / f"{number:04d}"
+    place.mkdir(parents=True, exist_ok=True)
+    holder = RunDirectory(place)
+    try:
+        holder.lock()
+    except RunError:
+        return None
+    return holder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process takes a trial inside."""
+    with (folder / _LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _carry_out(
+    folder: Path, study: optuna.Study, number: int, plan: Plan, further: Sequence[str]
+) -> None:
+    """Trains the runs of a trial, or goes on with them, and tells what came of it."""
+    found = optuna_or_error()
+    trial = found.trial.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+    values: list[float] = []
+    state = found.trial.TrialState.COMPLETE
+    try:
+        for seed in plan.seeds or (None,):
+            watcher = _Watcher(trial, plan.metric)
+            place = place_of(folder, number, seed)
+            words = _words(plan.space, trial.params, seed, place)
+            # Decided on the first seed: the others would be judged at other steps.
+            watched = plan.prune and not values
+            sinks = [lambda _, watcher=watcher: watcher] if watched else []
+            train_point((*words, *further), Followers(show=False, sinks=sinks))
+            values.append(_value(place, plan))
+            if watcher.wished:
+                state = found.trial.TrialState.PRUNED
+                break
+    except Interrupted:
+        raise
+    except WeftError as error:
+        tell(f"trial {number} failed: {error.brief}")
+        state = found.trial.TrialState.FAIL
+    value = fmean(values) if values else math.nan
+    if state == found.trial.TrialState.COMPLETE and not math.isfinite(value):
+        state = found.trial.TrialState.FAIL
+    study.tell(number, value if state == found.trial.TrialState.COMPLETE else None, state=state)
+    said = ", ".join(f"{key}={_text(value)}" for key, value in trial.params.items())
+    tell(f"trial {number}: {state.name.lower()}  {plan.metric} {value:.5g}  {said}")
+
+
+class _Watcher:
+    """Reports a run's evaluations to its trial, and wants its end where the trial is hopeless."""
+
+    def __init__(self, trial: Any, metric: str) -> None:
+        self.trial, self.metric, self.wished = trial, metric, False
+
+    def on_row(self, step: int, values: Mapping[str, float]) -> None:
+        if (value := values.get(self.metric)) is None:
+            return
+        with warnings.catch_warnings():
+            # A run that goes on from a checkpoint comes by some steps once more.
+            warnings.simplefilter("ignore")
+            self.trial.report(value, step)
+        self.wished = bool(self.trial.should_prune())
+
+    def enough(self) -> bool:
+        return self.wished
+
+    def on_end(self, directory: RunDirectory, state: str) -> None:
+        """Nothing is held."""
+
+
+def _words(
+    space: Space, params: Mapping[str, Any], seed: str | None, place: Path
+) -> tuple[str, ...]:
+    """The words of a trial's run, axes replaced by what is proposed."""
+    chosen = {key: _text(value) for key, value in params.items()}
+    if seed is not None:
+        chosen[REPLICATE] = seed
+    words = [
+        word if (axis := space.axis_of(word)) is None else f"{axis}={chosen[axis]}"
+        for word in space.words
+    ]
+    return (*words, f"run.dir={place}")
+
+
+def _text(value: Any) -> str:
+    return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)
+
+
+def _value(place: Path, plan: Plan) -> float:
+    """The metric of a finished run: of its best weights where it is what selects them."""
+    run = open_run(place)
+    best, selects = run.status.get("best"), run.declared[0] if run.declared else None
+    if best and selects is not None and plan.metric == f"val/{selects.name}":
+        value = best["value"]
+    else:
+        value = run.metrics.get(plan.metric)
+    return math.nan if value is None else float(value)

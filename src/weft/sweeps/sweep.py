@@ -1,0 +1,111 @@
+"""A sweep from its words to its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weft import families
+from weft.config.load import load
+from weft.config.paths import as_name
+from weft.errors import Interrupted, RunError
+from weft.run.directory import RunDirectory
+from weft.run.registry import find_runs
+from weft.sweeps import pool
+from weft.sweeps.grid import known_metric, open_plan, outstanding, points, table_of
+from weft.sweeps.point import train_point
+from weft.sweeps.pool import Outcome
+from weft.sweeps.space import parse
+
+if TYPE_CHECKING:
+    from weft.reports.tables import Table
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished (or stopped) sweep.
+
+    Attributes:
+        directory: where its runs lie, with sweep.yaml and report.html.
+        table: mean and standard error over seeds of every setting.
+        outcomes: how each point that was tried ended.
+        pictures: the plot, and what the family draws of many runs.
+        page: its report.
+    """
+
+    directory: Path
+    table: Table
+    outcomes: list[Outcome]
+    pictures: list[Path]
+    page: Path
+
+
+def sweep(
+    *words: str,
+    directory: Path | str | None = None,
+    workers: int | None = None,
+    metric: str | None = None,
+    on_done: Callable[[Outcome], None] | None = None,
+    stack: bool = False,
+) -> Sweep:
+    """Trains a grid of settings in local processes; the same call again continues it.
+
+    Args:
+        words: as for `train`; `delay=1,3,5`, `seed=0..2`, `optim.lr=log:1e-4:1e-2` span the grid.
+        directory: the sweep's directory, `runs/sweeps/<recipe>` by default.
+        workers: processes at a time; one per core or GPU by default.
+        metric: what the plot shows; the family's headline metric by default.
+        on_done: called as each point ends.
+        stack: trains all runs as one, in this process; what is there already goes on either way.
+
+    Raises:
+        UsageError: if the family measures no such metric, or does not stack these runs.
+    """
+    from weft.reports.overview import write_overview_of
+    from weft.run.parents import find_weights
+    from weft.task.load import load_task
+
+    space = parse(words)
+    # All of them, so that a mistake in any leaves nothing behind.
+    resolved = [load(point.overrides, families, {}) for point in points(space)]
+    for each in resolved:
+        find_weights(each.config, each.origin)
+    if metric is not None:
+        config = resolved[0].config
+        known_metric(load_task(families.find(config.family), config).metrics, metric)
+    if stack:
+        # Torch comes with it.
+        from weft.run.together import stackable
+
+        stackable(resolved)
+    recipe = as_name(resolved[0].recipe)
+    folder = Path(directory or Path("runs") / "sweeps" / recipe)
+    planned = open_plan(folder, space)
+    place = RunDirectory(folder)
+    place.lock()
+    try:
+        todo = outstanding(planned, find_runs(folder))
+        if stack:
+            from weft.sweeps.stacked import run_stacked
+
+            outcomes = run_stacked(todo, on_done)
+        else:
+            outcomes = pool.run_points(todo, train_point, workers, on_done)
+    finally:
+        place.unlock()
+    if any(outcome.state == "stopped" for outcome in outcomes):
+        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
+        raise Interrupted(name, str(folder), again="the same sweep command goes on with it")
+    if not any(run.state == "finished" for run in find_runs(folder)):
+        raise RunError(
+            "no run of the sweep finished",
+            where=str(folder),
+            hint="\n".join(outcome.error for outcome in outcomes[:1]),
+        )
+    found = find_runs(folder)
+    table = table_of(folder, found, metric)
+    assert table is not None
+    overview = write_overview_of(folder, found, table, metric)
+    return Sweep(folder, table, outcomes, overview.pictures, overview.page)

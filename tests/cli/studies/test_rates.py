@@ -1,0 +1,63 @@
+"""`weft study rates` trains cells at several rates, chooses on validation, and tests once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weft import api
+from weft.studies.rates import main
+
+TINY = ("jepa/clean", "steps=2", "batch_size=4", "norm_batches=1", "val_dataset_size=8",
+        "probe.size=8", "model.embedding_size=8", "n_steps=4", "val_n_steps=4",
+        "engine.threads=1")  # fmt: skip
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_rate_with_the_best_validation_is_the_one_whose_seeds_are_tested(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--form", "idm:objective=idm", "--rates", "1e-3,3e-3", "--seeds", "2")
+    assert main([*TINY, *words, "--out", "rows"]) == 0
+    rows = _rows(workspace / "rows")
+    tried = {row["rate"]: row["val/rmse_px"] for row in rows if row["seed"] == 0}
+    chosen = [row for row in rows if row["chosen"]]
+    best = min(tried, key=lambda rate: tried[rate])
+    assert [(row["seed"], row["rate"]) for row in chosen] == [(0, best), (1, best)]
+    assert len(tried) >= 3, "an end of the grid won, and nothing beyond it was tried"
+    assert all(("test/rmse_px" in row) == row["chosen"] for row in rows)
+    rates = capsys.readouterr().out.partition("**rate (test/rmse_px)**")[2]
+    assert f"| {best}" in rates
+
+
+def test_runs_side_by_side_are_those_that_train_makes_one_by_one(workspace: Path) -> None:
+    assert main([*TINY, "--form", "idm:objective=idm", "--seeds", "2", "--out", "rows"]) == 0
+    run = api.train(*TINY, "objective=idm", "seed=1", "run.dir=here", report=False)
+    assert run is not None
+    _, alone = _rows(workspace / "rows")
+    assert (alone["seed"], alone["test/rmse_px"]) == (1, run.metrics["test/rmse_px"])
+
+
+def test_parts_of_a_study_have_every_cell_once(workspace: Path) -> None:
+    words = ("noise=fixed_uniform", "noise_level=0.5,1,2", "steps=1")
+    cells = []
+    for part in ("1/2", "2/2"):
+        rest = [word for word in TINY if word != "steps=2"]
+        out = ("--seeds", "1", "--part", part, "--out", part[0])
+        assert main([*rest, *words, *out]) == 0
+        cells += [row["noise_level"] for row in _rows(workspace / part[0]) if row["chosen"]]
+    assert sorted(map(str, cells)) == ["0.5", "1", "2"]
+
+
+@pytest.mark.parametrize("words", [("--part", "3/2", "--out", "x"), ()])
+def test_a_study_without_a_place_or_of_no_part_is_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TINY, *words]) == 2
+    assert "expected" in capsys.readouterr().err

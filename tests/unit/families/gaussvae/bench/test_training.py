@@ -1,0 +1,20 @@
+"""The benchmark of training steps measures the same nets in all its forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from weft.families.gaussvae.bench import training
+from weft.families.gaussvae.bench.training import training_cases
+
+
+def test_all_forms_compute_what_the_net_s_layers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [case.name for case in training_cases()] == ["conv1d-32", "resnet-16"]
+    monkeypatch.setattr(training, "SPLATS", 16)
+    monkeypatch.setattr(training, "LATENTS", 4)
+    [ours, layers, plain] = [
+        form().flops for form in training._case("", "conv1d", 2, torch.device("cpu")).forms.values()
+    ]
+    assert ours == layers == plain

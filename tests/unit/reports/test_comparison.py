@@ -1,0 +1,76 @@
+"""Settings beside each other, paired by seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scipy.stats import t as student
+
+from tests.unit.reports.runs import run
+from weft.reports.comparison import arms, config_table, interval, metric_table, paired
+from weft.run.registry import Run
+
+
+def _runs() -> list[Run]:
+    made = []
+    for order, values in ((1, (0.80, 0.82, 0.81)), (10, (0.90, 0.93, 0.92))):
+        for seed, value in enumerate(values):
+            place = Path(f"runs/cet/order={order},seed={seed}")
+            made.append(run(place, metrics={"test/accuracy": value}, order=order, seed=seed))
+    return made
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_arm() -> None:
+    found = arms(_runs())
+    assert [(arm.name, len(arm.runs)) for arm in found] == [("order=1", 3), ("order=10", 3)]
+    assert config_table(found).rows == ({"key": "order", "order=1": "1", "order=10": "10"},)
+
+
+def test_what_changes_nothing_that_is_learnt_makes_no_arm() -> None:
+    pair = [run(Path("a"), engine={"device": "cpu"}), run(Path("b"), engine={"device": "cuda"})]
+    assert len(arms(pair)) == 1
+
+
+def test_means_stand_with_their_errors_and_the_best_is_known() -> None:
+    table = metric_table(arms(_runs()))
+    assert [row["n"] for row in table.rows] == [3, 3]
+    assert table.rows[0]["test/accuracy"].value == pytest.approx(0.81)
+    assert table.best() == {(1, "test/accuracy")}
+
+
+def test_differences_are_paired_by_seed() -> None:
+    table = paired(arms(_runs()))
+    assert table is not None
+    (row,) = table.rows
+    gaps = [0.10, 0.11, 0.11]
+    mean, half = sum(gaps) / 3, student.ppf(0.975, 2) * (1 / 3 * 1e-4) ** 0.5 / 3**0.5
+    assert row["difference"] == pytest.approx(mean)
+    assert row["low"] == pytest.approx(mean - half, rel=1e-3)
+    assert row["verdict"] == "better"
+
+
+def test_seeds_that_are_not_shared_make_no_pair() -> None:
+    runs = _runs()
+    assert paired(arms([*runs[:3], *(run(Path("x"), order=10, seed=7),)])) is None
+
+
+def test_an_interval_that_holds_zero_is_open() -> None:
+    values = ((0.80, 0.90), (0.85, 0.84))
+    made = [
+        run(Path(f"{o}{s}"), metrics={"test/accuracy": v}, order=o, seed=s)
+        for o, pair in enumerate(values)
+        for s, v in enumerate(pair)
+    ]
+    table = paired(arms(made))
+    assert table is not None
+    assert table.rows[0]["verdict"] == "open"
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 31, 32, 60])
+def test_the_interval_is_student_s(count: int) -> None:
+    values = [float(i * i % 7) for i in range(count)]
+    mean = sum(values) / count
+    spread = sum((v - mean) ** 2 for v in values) / (count - 1)
+    half = student.ppf(0.975, count - 1) * (spread / count) ** 0.5
+    assert interval(values) == (pytest.approx(mean), pytest.approx(half, rel=2e-3))

@@ -1,0 +1,130 @@
+"""A search: what is proposed, how it goes on, what it leaves behind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from weft.errors import Interrupted, MissingExtra, RunError, UsageError
+from weft.run.registry import open_run
+from weft.sweeps import pool, search
+from weft.sweeps.found import search as carry_out
+from weft.sweeps.grid import Point
+from weft.sweeps.pool import Outcome, Train
+from weft.sweeps.search import distributions, study_of
+from weft.sweeps.space import parse
+
+optuna = pytest.importorskip("optuna", reason="optuna is not installed")
+QUICK = ("steps=6", "eval.every=2", "log.tensorboard=false", "validate_on=val")
+AXES = ("optim.lr=log:1e-3:1e-1", "width=2,4")
+
+
+@pytest.fixture(autouse=True)
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials run here, where the toy family is known."""
+
+    def run_points(
+        points: Sequence[Point],
+        train: Train,
+        workers: int | None = None,
+        on_done: Callable[[Outcome], None] | None = None,
+    ) -> list[Outcome]:
+        return [Outcome(point, "done", train(point.overrides)) for point in points]
+
+    monkeypatch.setattr(pool, "run_points", run_points)
+
+
+def test_axes_are_ranges_or_choices() -> None:
+    found = distributions(parse(("cet", "optim.lr=log:1e-4:1e-1", "a=0..9", "b=x,y", "seed=0..2")))
+    lr, integer, choice = found["optim.lr"], found["a"], found["b"]
+    assert (lr.low, lr.high, lr.log) == (1e-4, 1e-1, True)
+    assert (integer.low, integer.high) == (0, 9)
+    assert choice.choices == ("x", "y")
+    assert "seed" not in found
+    with pytest.raises(UsageError, match="nothing to search"):
+        distributions(parse(("cet", "seed=0..2")))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_search_takes_as_many_trials_as_it_is_told_and_may_grow(
+    toy: str, workspace: Path, sampler: search.Sampler
+) -> None:
+    words = (toy, *QUICK, *AXES)
+    first = carry_out(*words, sampler=sampler, trials=2, directory="s")
+    assert sorted(first.table.column("trial")) == ["trial-0000", "trial-0001"]
+    more = carry_out(*words, sampler=sampler, trials=4, directory="s")
+    assert len(more.table.rows) == 4
+    again = carry_out(*words, sampler=sampler, trials=4, directory="s")
+    assert again.table.rows == more.table.rows
+    losses = [row["val/loss"] for row in again.table.rows]
+    assert losses == sorted(losses)
+    best = again.table.rows[0]
+    run = open_run(Path("s") / str(best["trial"]))
+    assert run.status["best"]["value"] == best["val/loss"]
+    assert run.config["optim"]["lr"] == pytest.approx(best["optim.lr"], rel=1e-5)
+    assert "s/search.png" in map(str, again.pictures) and again.page.is_file()
+    # Proposals depend on the number of the trial alone: begun anew, it finds the same.
+    anew = carry_out(*words, sampler=sampler, trials=4, directory="anew")
+    assert anew.table.rows == again.table.rows
+
+
+def test_a_trial_is_the_mean_of_its_seeds(toy: str, workspace: Path) -> None:
+    found = carry_out(toy, *QUICK, "width=2,4", "seed=0..1", sampler="random", trials=1,
+                      directory="s")  # fmt: skip
+    values = [open_run(Path(f"s/trial-0000/seed={n}")).status["best"]["value"] for n in (0, 1)]
+    assert found.table.rows[0]["val/loss"] == pytest.approx(sum(values) / 2)
+    assert "mean of 2 seeds" in found.table.note
+
+
+def test_a_trial_whose_process_is_gone_is_gone_on_with_and_not_repeated(
+    toy: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (toy, *QUICK, *AXES)
+    carry_out(*words, sampler="random", trials=1, directory="s")
+    taken = search.train_point
+
+    def stopped(words: tuple[str, ...], followers: object = None) -> dict[str, float]:
+        raise Interrupted("SIGTERM", "s")
+
+    monkeypatch.setattr(search, "train_point", stopped)
+    with pytest.raises(Interrupted):
+        carry_out(*words, sampler="random", trials=3, directory="s")
+    study = study_of(Path("s"), search.read_plan(Path("s")))
+    left = [trial.state.name for trial in study.trials]
+    assert left == ["COMPLETE", "RUNNING"]
+    proposed = study.trials[1].params
+    monkeypatch.setattr(search, "train_point", taken)
+    found = carry_out(*words, sampler="random", trials=3, directory="s")
+    assert [row["state"] for row in found.table.rows] == ["complete"] * 3
+    assert study_of(Path("s"), search.read_plan(Path("s"))).trials[1].params == proposed
+
+
+def test_a_hopeless_run_ends_early(toy: str, workspace: Path) -> None:
+    words = (toy, "steps=12", "eval.every=2", "log.tensorboard=false", "validate_on=val")
+    # Eight good rates, and then one a thousand times too low.
+    found = carry_out(*words, "optim.lr=1e-2,2e-2,3e-2,1e-7", sampler="random", trials=16,
+                      prune=True, directory="s")  # fmt: skip
+    pruned = [row for row in found.table.rows if row["state"] == "pruned"]
+    assert pruned and {row["optim.lr"] for row in pruned} >= {"1e-7"}
+    run = open_run(Path("s") / str(pruned[0]["trial"]))
+    assert run.state == "finished" and run.status["step"] < 12
+    assert "wanted no more" in (run.path / "log.txt").read_text()
+
+
+def test_mistakes_are_told_before_anything_is_written(toy: str, workspace: Path) -> None:
+    with pytest.raises(UsageError, match="nothing is held out"):
+        carry_out(toy, "validate_on=test", "width=2,4", sampler="tpe", trials=1, directory="s")
+    assert not Path("s").exists()
+    carry_out(toy, *QUICK, "width=2,4", sampler="tpe", trials=1, directory="s")
+    with pytest.raises(RunError, match="another search"):
+        carry_out(toy, *QUICK, "width=2,8", sampler="tpe", trials=1, directory="s")
+
+
+def test_without_optuna_the_install_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtra) as told:
+        distributions(parse(("cet", "width=2,4")))
+    assert "weft[sweep]" in told.value.hint
