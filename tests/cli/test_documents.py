@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from weft import api, families
+from weft import api, families, studies
 from weft.cli import app
 from weft.config.explain import fields
 from weft.config.family import Family
@@ -191,7 +191,7 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
     elif verb in ("data get", "data check"):
         locate(given["name"])
     elif verb == "study":
-        _known(words[1], [name for family in _all() for name in family.studies])
+        _known(words[1], list(studies.paths()))
         resolve_study(words[2:])
     if verb in ("resume", "evaluate", "sample"):
         parts = given["run"].parts

@@ -123,7 +123,7 @@ def _compare(words: list[str]) -> None:
         yardstick=flags.equal_to,
         rates=tuple(sorted(dict.fromkeys(flags.rates), key=_number)),
         grow=flags.grow,
-        seeds=tuple(range(flags.seeds)),
+        seeds=tuple(range(flags.first, flags.first + flags.seeds)),
         tolerance=flags.tolerance,
         folder=flags.dir,
     )
@@ -403,6 +403,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--grow", type=int, default=4, metavar="N",
         help="how often a grid of rates may grow at either end")  # fmt: skip
     add("--seeds", type=int, default=3, metavar="N", help="bases, and runs an arm")
+    add("--first", type=int, default=0, metavar="SEED",
+        help="the first of the seeds, so that several machines may share them out")  # fmt: skip
     add("--tolerance", type=float, default=0.01, metavar="SHARE",
         help="by how much a loss at its plateau may fall in the last quarter")  # fmt: skip
     add("--workers", type=int, default=None, metavar="N", help="runs at a time")

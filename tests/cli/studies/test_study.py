@@ -12,7 +12,8 @@ from weft.cli import main
 from weft.config.family import Family
 from weft.errors import RunError
 
-NAMES = {"contexts", "controls", "gaussvae-rd", "plans", "probes", "rates", "stream", "tour"}
+NAMES = {"contexts", "controls", "gaussvae-rd", "plans", "probes", "rates", "sampling", "stream",
+         "tour"}  # fmt: skip
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_families_that_share_a_name_are_told_apart_and_a_broken_one_is_left_out(
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines if not line.startswith(" ")} == {
         "contexts", "controls", "gaussvae-rd", "jepa/tour", "other/tour", "plans", "probes",
-        "rates", "stream",
+        "rates", "sampling", "stream",
     }  # fmt: skip
     assert main(["study", "jepa/tour", "--help"]) == 0
     assert "there is no module" in studies.about(studies.paths()["other/tour"])

@@ -33,6 +33,7 @@ FAMILY = Family(
     bench="weft.families.feedback.bench:cases",
     aliases=ALIASES,
     compared=COMPARISON,
+    studies={"sampling": "weft.studies.feedback_sampling:main"},
     verbs={
         "import": "weft.verbs.feedback_exchange:import_",
         "export": "weft.verbs.feedback_exchange:export",

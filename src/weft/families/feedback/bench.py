@@ -17,6 +17,7 @@ from weft.families.feedback import reference
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model
 from weft.families.feedback.nets.rows import Rows
+from weft.nn.dense import has_onednn
 from weft.task.bench import Case, Form
 
 VOCAB = 50304
@@ -38,10 +39,11 @@ def cases(full: bool) -> Iterator[Case]:
 
     `ff` trains the feedforward network, `fb4` and `fb32` a feedback network of that rank; `b1` and
     `b4` are the batch size. `weft` computes what `reference` does; `stable` is the default mode,
-    which reads tokens by the frozen embedding. All forms of `text-…` handle the same number of real
+    which reads tokens by the frozen embedding; `bf16` is `weft` under autocast, on CPUs that have
+    kernels for it. All forms of `text-…` handle the same number of real
     tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like length
-    or, for `ff`, packed into two rows. The reference, as the original, also runs the unadapted
-    network and takes gradients of the frozen weights.
+    or, for `ff`, packed into two rows. The reference, as the original, has fused attention, runs
+    the unadapted network beside and takes gradients of the frozen weights.
 
     Args:
         full: not needed; the cases say themselves whether they take long.
@@ -68,6 +70,8 @@ def _case(name: str, options: dict[str, Any], lengths: tuple[int, ...], *, full:
     if options["stage"] == "feedback":
         stable = options | {"mode": "stable"}
         forms["stable"] = partial(_form, _fast, stable, _padded(lengths))
+    if has_onednn(torch.empty(0), torch.bfloat16):
+        forms["bf16"] = partial(_form, _in_bf16, options, _padded(lengths))
     return Case(name, forms, ("reference",), full)
 
 
@@ -117,6 +121,11 @@ def _fast(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
     targets = clean.flatten()[hits]
     total, _ = model.cross_entropy(read, targets, torch.full(targets.shape, 2.0))
     return total / clean.numel()
+
+
+def _in_bf16(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
+    with torch.autocast("cpu", torch.bfloat16):
+        return _fast(model, batch)
 
 
 def _reference(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:

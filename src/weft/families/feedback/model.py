@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -20,6 +21,15 @@ from weft.families.feedback.nets.generator import Generator, Seen, build_generat
 from weft.families.feedback.nets.logits import cross_entropy
 from weft.families.feedback.nets.rows import Rows
 from weft.nn.dense import linear
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a pass shows to feedback; fields as those of `Seen`."""
+
+    stream: tuple[Tensor, ...] = ()
+    heard: tuple[Tensor, ...] = ()
+    error: tuple[Tensor, ...] = ()
 
 
 class LanguageModel(nn.Module):
@@ -113,11 +123,23 @@ class LanguageModel(nn.Module):
             return static
         turn = rotation(tokens, rows, self.base.size, self.base.table.dtype)
         written: Deltas | None = None
+        shown = tokens != self.mask_id
+        if rows.real is not None:
+            shown = shown & rows.real
         for number in range(self.rounds):
             last = number == self.rounds - 1
-            stream, error = self._look(tokens, rows, written, self._added(previous), number)
+            looked = self._look(tokens, rows, written, self._added(previous), shown, number)
             with torch.set_grad_enabled(last and torch.is_grad_enabled()):
-                seen = Seen(tokens, self.base.table, stream, rows, turn, error)
+                seen = Seen(
+                    tokens,
+                    self.base.table,
+                    looked.stream,
+                    rows,
+                    turn,
+                    looked.error,
+                    looked.heard,
+                    shown,
+                )
                 written = self.writer(*self.generator(seen))
         return written
 
@@ -127,36 +149,37 @@ class LanguageModel(nn.Module):
         rows: Rows,
         deltas: Deltas | None,
         added: Tensor | None,
+        shown: Tensor,
         number: int,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """What a round reads: the stream, and the error at tokens that are hidden from the pass."""
+    ) -> Looked:
+        """What a round reads of a pass, from which tokens are hidden if errors are read."""
         assert self.generator is not None
         if not self.generator.reads_states:
-            return (), ()
+            return Looked()
         if self.error == "none":
             with torch.no_grad():
-                return self._pass(tokens, rows, deltas, added, self.extra)[1], ()
-        hidden = hide(tokens, number) & (tokens != self.mask_id)
-        if rows.real is not None:
-            hidden &= rows.real
-        shown = tokens.masked_fill(hidden, self.mask_id)
+                _, stream, heard = self._pass(tokens, rows, deltas, added, self.extra)
+            return Looked(stream, heard)
+        hidden = hide(tokens, number) & shown
+        left = tokens.masked_fill(hidden, self.mask_id)
         table = self.base.table.detach()
         with torch.set_grad_enabled(self.error == "gradient"):
             if self.error == "gradient":
                 # A frozen network has a gradient only if what it reads has one.
                 nothing = table.new_zeros(*tokens.shape, table.shape[1], requires_grad=True)
                 added = nothing if added is None else added.detach() + nothing
-            read, stream = self._pass(shown, rows, deltas, added, self.extra)
+            read, stream, heard = self._pass(left, rows, deltas, added, self.extra)
             logits = linear(read, table)
             if self.error == "gradient":
                 nats = nn.functional.cross_entropy(
                     logits.flatten(0, 1), tokens.flatten(), reduction="none"
                 )
                 slopes = torch.autograd.grad((nats * hidden.flatten()).sum(), stream[1:])
-                return tuple(x.detach() for x in stream), tuple(-slope for slope in slopes)
+                error = tuple(-slope for slope in slopes)
+                return Looked(_constant(stream), _constant(heard), error)
             wanted = nn.functional.embedding(tokens, table)
             off = wanted - linear(logits.softmax(-1), table.t())
-            return stream, (off * hidden[:, :, None],)
+        return Looked(stream, heard, (off * hidden[:, :, None],))
 
     def _pass(
         self,
@@ -165,10 +188,12 @@ class LanguageModel(nn.Module):
         deltas: Deltas | None,
         added: Tensor | None,
         extra: Iterable[nn.Module],
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One pass of the feedforward network and the blocks that follow it."""
-        passed: tuple[Tensor, tuple[Tensor, ...]] = self.base(tokens, rows, deltas, added, extra)
-        return passed
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """One pass of the feedforward network and the blocks that follow it: what the head reads,
+        the stream, and what the Wo of each block read."""
+        heard: list[Tensor] = []
+        read, stream = self.base(tokens, rows, deltas, added, extra, heard)
+        return read, stream, tuple(heard)
 
     def cross_entropy(self, read: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Weighted sum of cross-entropies, differentiable, and each of them in nats, constant.
@@ -196,6 +221,10 @@ class LanguageModel(nn.Module):
         if self.condition is None or previous is None:
             return None
         return linear(previous, self.condition)
+
+
+def _constant(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(tensor.detach() for tensor in tensors)
 
 
 def hide(tokens: Tensor, number: int) -> Tensor:

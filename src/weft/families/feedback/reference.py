@@ -43,7 +43,8 @@ def loss(
         assert isinstance(model.generator, TokenGenerator)
         deltas = feedback(model.generator, noisy, real)
     logits = feedforward(model.base, noisy, deltas, real)
-    nats = F.cross_entropy(logits.transpose(1, 2), clean, reduction="none")
+    nats = F.cross_entropy(logits.flatten(0, 1), clean.flatten(), reduction="none")
+    nats = nats.view_as(clean)
     count = noisy.numel() if real is None else real.sum()
     return (nats * masked / p).sum() / count
 
@@ -121,10 +122,9 @@ def sub_block(
     p = size.dropout
     h = layer_norm(x)
     q, k, v = (heads(h @ weights[z].mT, size.n_head) for z in "qkv")
-    score = rotate(q) @ rotate(k).mT / q.shape[-1] ** 0.5
-    if real is not None:
-        score = score.masked_fill(~real[:, None, None, :], -torch.inf)
-    seen = F.dropout(score.softmax(-1), p, training) @ v
+    sight = None if real is None else real[:, None, None, :]
+    share = p if training else 0.0
+    seen = F.scaled_dot_product_attention(rotate(q), rotate(k), v, sight, dropout_p=share)
     seen = seen.transpose(1, 2).flatten(2)
     x = x + F.dropout(seen @ weights["o"].mT, p, training)
     inner = F.gelu(layer_norm(x) @ weights["1"].mT)

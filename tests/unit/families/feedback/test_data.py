@@ -212,6 +212,6 @@ def test_a_mixture_trains_on_so_many_documents_of_each_set_and_is_held_out_of_th
     )
     spec = data_spec(mixed)
     text = data_spec(config_of(dataset="text", documents=20, batching="padded"))
-    assert spec.tokens["train"] == 30 * 63 + 20 * 64 + text.tokens["train"]
+    assert spec.tokens["train"] == 30 * 31 + 20 * 32 + text.tokens["train"]
     assert text.tokens["train"] < data_spec(alone).tokens["train"]
     assert (spec.sizes["val"], spec.sizes["test"]) == (20, 24)

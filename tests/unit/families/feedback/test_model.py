@@ -253,9 +253,19 @@ def test_rounds_write_from_passes_under_the_deltas_of_the_round_before() -> None
     first = once.deltas(tokens, rows)
     assert once.generator is not None and once.writer is not None
     with torch.no_grad():
-        stream = once.base(tokens, rows, first)[1]
+        heard: list[Tensor] = []
+        stream = once.base(tokens, rows, first, heard=heard)[1]
     turn = rotation(tokens, rows, once.base.size, torch.float64)
-    again = once.writer(*once.generator(Seen(tokens, once.base.table, stream, rows, turn)))
+    seen = Seen(
+        tokens,
+        once.base.table,
+        stream,
+        rows,
+        turn,
+        heard=tuple(heard),
+        shown=tokens != MASK,
+    )
+    again = once.writer(*once.generator(seen))
     expected = once(tokens, rows, deltas=again)
     torch.testing.assert_close(twice(tokens, rows), expected)
     assert not torch.allclose(once(tokens, rows), expected)
@@ -270,7 +280,8 @@ def test_an_error_is_what_the_head_should_have_read_less_what_it_did_where_text_
     tokens[0, 3] = MASK
     hidden = hide(tokens, 0) & (tokens != MASK)
     assert 0 < int(hidden.sum()) < hidden.numel() - 1
-    stream, (error,) = model._look(tokens, rows, None, None, 0)
+    looked = model._look(tokens, rows, None, None, tokens != MASK, 0)
+    stream, (error,) = looked.stream, looked.error
     shown = tokens.masked_fill(hidden, MASK)
     read, expected = model.base(shown, rows)
     torch.testing.assert_close(stream, expected)
@@ -279,7 +290,7 @@ def test_an_error_is_what_the_head_should_have_read_less_what_it_did_where_text_
     torch.testing.assert_close(error, off * hidden[:, :, None])
     # The gradient's error: minus the slope of the loss at what was hidden, after the last block.
     model.error = "gradient"
-    *_, slope = model._look(tokens, rows, None, None, 0)[1]
+    *_, slope = model._look(tokens, rows, None, None, tokens != MASK, 0).error
     last = stream[-1].detach().requires_grad_()
     logits = nn.functional.layer_norm(last, last.shape[-1:], eps=1e-5) @ model.base.table.t()
     loss = nn.functional.cross_entropy(logits[hidden], tokens[hidden], reduction="sum")

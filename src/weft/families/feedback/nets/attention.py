@@ -88,13 +88,20 @@ class Block(nn.Module):
         return self.p if self.training else 0.0
 
     def forward(
-        self, x: Tensor, turn: Rotation, sight: Sight, deltas: BlockDeltas | None = None
+        self,
+        x: Tensor,
+        turn: Rotation,
+        sight: Sight,
+        deltas: BlockDeltas | None = None,
+        heard: list[Tensor] | None = None,
     ) -> Tensor:
-        """Maps x (B, T, C) to the same shape."""
+        """Maps x (B, T, C) to the same shape; what Wo reads is added to `heard`."""
         changed = deltas or BlockDeltas()
         qkv = adapted_linear(norm(x), self.qkv, changed.qkv).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.unbind(2)
         seen = attend(turn(q), turn(k), v, sight, self.p_now)
+        if heard is not None:
+            heard.append(seen)
         x = x + self.drop(adapted_linear(seen, self.out, changed.out))
         return x + self.drop(self.mlp(x, changed))
 

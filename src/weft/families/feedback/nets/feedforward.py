@@ -37,6 +37,7 @@ class Feedforward(nn.Module):
         deltas: Deltas | None = None,
         added: Tensor | None = None,
         extra: Iterable[nn.Module] = (),
+        heard: list[Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Hidden states of noisy tokens.
 
@@ -46,6 +47,7 @@ class Feedforward(nn.Module):
             deltas: changes of the weights.
             added: joins the embedding, (B, T, C).
             extra: blocks that follow its own.
+            heard: takes what Wo of each block of its own reads, (B, T, C).
         Returns: what the head reads, (B, T, C), and the residual stream before each block of its
             own and after the last, L + 1 of (B, T, C).
         """
@@ -56,7 +58,7 @@ class Feedforward(nn.Module):
         turn, sight = rotation(tokens, rows, self.size, self.table.dtype), rows.sight()
         stream = [x]
         for number, block in enumerate(self.blocks):
-            x = block(x, turn, sight, None if deltas is None else deltas.blocks[number])
+            x = block(x, turn, sight, None if deltas is None else deltas.blocks[number], heard)
             stream.append(x)
         for block in extra:
             x = block(x, turn, sight)

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,8 @@ class Seen:
         error: of what was hidden from the pass that gave `stream`: what the head should have read
             minus what it did, (B, T, C), 0 elsewhere; or minus the gradient of that loss with
             respect to the stream after each block, L of (B, T, C). Empty if it is not read.
+        heard: what Wo of each block reads, L of (B, T, C); empty like `stream`.
+        shown: text that is not [MASK], bool (B, T); None: all positions.
     """
 
     tokens: Tensor
@@ -44,6 +48,8 @@ class Seen:
     rows: Rows
     turn: Rotation
     error: tuple[Tensor, ...] = ()
+    heard: tuple[Tensor, ...] = ()
+    shown: Tensor | None = None
 
 
 class Generator(nn.Module, ABC):
@@ -226,20 +232,25 @@ class OuterGenerator(Generator):
 
 
 class AssocGenerator(Generator):
-    """An associative memory: what a block's input is tied to, over all of the text.
+    """An associative memory: for each matrix, what its input is tied to over all of the text.
 
-    With a the layer norm of the stream before a block and b that of the stream after it, rows P of
-    A are the same for all inputs, and those of B are mean_t (P a_t) v_t^T, where v_t is W b at a
-    position and its two neighbours, each weighed entry by entry. So Delta x = mean_t (P a_t . P x)
-    v_t up to scale: linear attention that every later product with the weight carries out (fast
-    weights, arXiv 2102.11174). An error e_t adds U e_t to v_t.
+    Rows P of A are the same for all inputs, and those of B are mean_t (P a_t) v_t^T, so that
+
+        Delta x = B^T A x = mean_t (P a_t . P x) v_t
+
+    up to scale: linear attention that every later product with the weight carries out (fast
+    weights, arXiv 2102.11174). The key a_t is what the matrix itself reads at a position: the layer
+    norm of the stream before the block, of Wo what attention gives, of the MLP the layer norm of
+    the stream after the block. The value v_t is W b at the position and its two neighbours, each
+    weighed entry by entry, where b is the layer norm of the stream after the block; at first it
+    is b. What is masked, or no text, is not remembered. An error e_t adds U e_t to v_t.
 
     Args:
         size: of the network.
-        matrices: M.
+        matrices: M: q, k, v, o, and then those of the MLP.
         rank: r.
         shared: whether all blocks share P, W and U.
-        tokens: whether the normed token embedding is added to a and b.
+        tokens: whether the normed token embedding is added to b.
         error: whether errors are read.
     """
 
@@ -250,47 +261,54 @@ class AssocGenerator(Generator):
     ) -> None:
         super().__init__()
         layers, width = 1 if shared else size.n_layer, size.n_embd
-        self.rank, self.tokens = rank, tokens
+        self.tokens = tokens
         self.keys = normal(layers, matrices, rank, width, std=width**-0.5)
-        self.values = normal(layers, matrices * width, width, std=width**-0.5)
-        self.around = normal(layers, 3, matrices * width, std=3**-0.5)
+        self.values = nn.Parameter(torch.eye(width).repeat(layers, matrices, 1))
+        around = torch.tensor([1.0, 0.0, 0.0])[:, None]
+        self.around = nn.Parameter(around.repeat(layers, 1, matrices * width))
         self.errors = normal(layers, matrices * width, width, std=width**-0.5) if error else None
 
     def forward(self, seen: Seen) -> Written:
-        """Sums over the text."""
+        """Sums over the text that is shown."""
         states = [norm(state) for state in seen.stream]
-        if self.tokens:
-            embedded = norm(F.embedding(seen.tokens, seen.table))
-            states = [state + embedded for state in states]
+        embedded = norm(F.embedding(seen.tokens, seen.table)) if self.tokens else 0.0
         count = len(states) - 1
         errors = seen.error * (count // len(seen.error)) if seen.error else (None,) * count
-        rows = [
-            self._rows(states[n], states[n + 1], errors[n], n % len(self.keys), seen.rows)
-            for n in range(count)
-        ]
+        weight = seen.rows.share(states[0])
+        if seen.shown is not None:
+            weight = weight * seen.shown
+        rows = []
+        for n, (before, after) in enumerate(pairwise(states)):
+            read = (before, before, before, seen.heard[n], after, after)
+            values = self._values(after + embedded, errors[n], n % len(self.keys), seen)
+            rows.append(self._rows(read, values, weight, n % len(self.keys)))
         return rows, seen.rows.mean(states[-1])
 
-    def _rows(
-        self, before: Tensor, after: Tensor, error: Tensor | None, layer: int, rows: Rows
-    ) -> Tensor:
-        """Rows (B, n, C), A and B of each matrix in turn."""
-        keys = self.keys[layer]
-        matrices, rank, _ = keys.shape
-        if rows.real is not None:
-            after = after * rows.real[:, :, None]
-        own, before_it, behind_it = self.around[layer]
-        values = linear(after, self.values[layer])
+    def _values(self, after: Tensor, error: Tensor | None, layer: int, seen: Seen) -> Tensor:
+        """v_t of all matrices, (B, T, M C)."""
+        if seen.shown is not None:
+            after = after * seen.shown[:, :, None]
+        own, left, right = self.around[layer]
+        mapped = linear(after, self.values[layer])
         values = (
-            own * values
-            + before_it * F.pad(values, (0, 0, 1, -1))
-            + behind_it * F.pad(values, (0, 0, -1, 1))
+            own * mapped
+            + left * F.pad(mapped, (0, 0, 1, -1))
+            + right * F.pad(mapped, (0, 0, -1, 1))
         )
-        if error is not None and self.errors is not None:
-            values = values + linear(_scaled(error, rows), self.errors[layer])
-        codes = linear(before, keys.flatten(0, 1)) * rows.share(before)[:, :, None]
-        codes, values = codes.unflatten(-1, (matrices, rank)), values.unflatten(-1, (matrices, -1))
-        up = torch.einsum("btmr,btmc->bmrc", codes, values)
-        return torch.stack((keys.expand(len(up), -1, -1, -1), up), 2).flatten(1, 3)
+        if error is None or self.errors is None:
+            return values
+        return values + linear(_scaled(error, seen.rows), self.errors[layer])
+
+    def _rows(self, read: Sequence[Tensor], values: Tensor, weight: Tensor, layer: int) -> Tensor:
+        """Rows (B, n, C), A and B of each matrix in turn."""
+        written = []
+        for keys, each, value in zip(
+            self.keys[layer], read, values.chunk(len(self.keys[layer]), -1), strict=False
+        ):
+            codes = linear(each, keys) * weight[:, :, None]
+            up = torch.bmm(codes.transpose(1, 2), value)
+            written += [keys.expand(len(up), -1, -1), up]
+        return torch.cat(written, 1)
 
 
 def _scaled(error: Tensor, rows: Rows) -> Tensor:

@@ -8,12 +8,12 @@ import numpy as np
 
 from weft.data.random import derive
 
-LENGTH = 63
-"""Bytes of a document; with end-of-text it fills a block of 64 tokens."""
+LENGTH = 31
+"""Bytes of a document; with end-of-text it fills a block of 32 tokens."""
 SIZES: Mapping[str, int] = {"train": 16384, "val": 512, "test": 1024}
-_KEYS, _VALUES = b"ABCDEFGH", b"abcdefghijklmnop"
-_CYCLE, _RESTART = b"ijklmnopqrst", 0.2
-_LETTERS, _WORDS, _WORD = b"0123456789", 24, 4
+_KEYS, _VALUES = b"ABCD", b"abcdefgh"
+_CYCLE, _RESTART = b"stuvwx", 0.2
+_LETTERS, _WORDS, _WORD = b"012345", 12, 3
 
 
 Draw = Callable[[np.random.Generator, np.random.Generator], bytes]
