@@ -63,9 +63,16 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         """Shapes and sizes, from headers only.
 
         Raises:
-            ConfigError: if no step is left to score, or the root has outputs that no target has.
+            ConfigError: if no step is left to learn or to score, or the root has outputs that no
+                target has.
         """
         config, spec = self.config, data_spec(self.config)
+        if config.traj_train_prop < min(1, 2 / spec.steps):
+            raise ConfigError(
+                f"a share of {config.traj_train_prop:g} of {spec.steps} steps leaves none to learn",
+                where="traj_train_prop",
+                expected=f"{2 / spec.steps:.2g} to 1",
+            )
         if not config.reconstructs:
             return spec
         context = context_of(self.config, spec)

@@ -31,8 +31,8 @@ class OriginalOptions(FamilyConfig):
     )
     convolutions: Literal["own", "original"] = Field(
         "own",
-        description="original: zeros beyond the edges, and a 3-tap filter that is centred, starts at "
-        "random and runs over the final outputs.",
+        description="original: zeros beyond the edges, and a 3-tap filter that is centred, starts "
+        "at random and runs over the final outputs.",
     )
 
 
