@@ -10,7 +10,6 @@ from pydantic import Field
 from weft.config.base import FamilyConfig
 from weft.config.rule import Rule
 
-
 _FEEDING = ("supervision_task", "autoregressive", "read")
 """Keys that decide whether training runs on the model's own predictions."""
 
