@@ -30,7 +30,7 @@ SMALLER = {
     "jepa/clean": "batch_size=16 val_dataset_size=64 norm_batches=2 probe.size=64 "
     "probe.batch_size=64 eval.batch_size=64",
     "feedback/text": "eval.chunks=8 eval.levels=2",
-    "warp/digits": "batch_size=16",
+    "warp/digits-query": "batch_size=16",
 }
 """Overrides under which the default suite holds a recipe to the contract; `slow` takes it whole."""
 QUICKLY_DRAWN = ("cet", "feedback")

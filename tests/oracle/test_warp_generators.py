@@ -139,4 +139,7 @@ def test_features_cumulates_inputs_over_features_as_the_original_does() -> None:
     )
     rows = torch.diff(time[..., :3], dim=1, prepend=torch.zeros(2, 1, 3))
     assert torch.allclose(features[..., :3], rows.cumsum(2), atol=1e-6)
-    assert torch.equal(features[..., 3], time[..., 3])
+    # The query's y is 0: of what is summed, or of the sum.
+    assert torch.equal(features[:, :-1, 3], time[:, :-1, 3])
+    assert not features[:, -1, 3].any()
+    assert torch.equal(time[:, -1, 3], time[:, -2, 3])

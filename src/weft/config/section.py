@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """A group of options; every field has a default, a range and a one-sentence description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, strict=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, strict=False, allow_inf_nan=False
+    )
 
 
 class KindConfig(Section):

@@ -21,6 +21,7 @@ from weft.engine.checkpoint import Store
 from weft.papers.warp import train as warp_train
 from weft.papers.warp.layout import OriginalLayout
 from weft.papers.warp.train import main
+from weft.papers.warp.words import check_flags
 from weft.run.directory import RunDirectory
 
 PAPER = Path(__file__).parents[3] / "papers" / "warp"
@@ -118,26 +119,43 @@ def test_the_script_leaves_what_the_original_did(
     edit("train", "False")
     drawn: list[Path] = []
     monkeypatch.setattr(api, "sample", drawn.append)
+    capsys.readouterr()
     assert main([]) == 0
     assert drawn == [run]
+    assert "as it was trained: `steps` is 4, not None" in capsys.readouterr().err
     again = (run / "testing.log").read_text()
     assert again.startswith(tested)
     line = next(line for line in tested.splitlines() if line.startswith("test/mse"))
     assert again.count(line) == 2
 
 
-def test_the_backup_evaluates_its_own_run_wherever_it_lies(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, without_pictures: None
+def test_the_backup_is_what_ran_and_evaluates_its_run_wherever_it_lies(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    without_pictures: None,
 ) -> None:
     assert main(SHORT) == 0
     shutil.move(str(the_run()), "elsewhere")
     tested = Path("elsewhere/testing.log").read_text()
     line = next(line for line in tested.splitlines() if line.startswith("test/mse"))
     monkeypatch.chdir("elsewhere/backup")
-    assert read_file(Path("config.yaml"))[0]["train"] is False
+    # The backup is what ran, `--set` included, in the words of whoever wrote it.
+    values = read_file(Path("config.yaml"))[0]
+    assert values["train"] is False and values["mini_res_mnist"] == 2 and values["steps"] == 4
+    assert values["data"]["train_size"] == 40 and "nb_epochs" not in values
     assert main([]) == 0
     assert Path("../testing.log").read_text().count(line) == 2
     assert not Path("runs").exists()
+
+    # Edited it is refused, and says in what it differs.
+    edit("forcing_prob", "0.25")
+    edit("mini_res_mnist", "1")
+    capsys.readouterr()
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert "`forcing_prob` is 0.5, not 0.25" in told and "`mini_res_mnist` is 2, not 1" in told
+    assert Path("../testing.log").read_text().count(line) == 2
 
 
 def test_the_weights_best_on_the_training_loss_are_those_after_its_lowest_stretch(
@@ -146,7 +164,7 @@ def test_the_weights_best_on_the_training_loss_are_those_after_its_lowest_stretc
     directory = RunDirectory(folder / "run")
     directory.path.mkdir()
     directory.write_yaml("config", {"family": "warp"})
-    layout, store = OriginalLayout(directory, folder / "config.yaml"), Store(directory.checkpoints)
+    layout, store = OriginalLayout(directory, "family: warp"), Store(directory.checkpoints)
     # Two logged losses before each checkpoint; the second pair is the lowest, not its last loss.
     for step, loss in enumerate([9.0, 0.5, 2.0, 1.0, 5.0, 0.4], start=1):
         layout.on_row(step, {"train/loss": loss})
@@ -185,6 +203,48 @@ def test_a_mistake_exits_with_2_and_writes_nothing(
     assert main(words) == 2
     assert message in capsys.readouterr().err
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("resolution", "[0, 5]", "`resolution.0`"),
+        ("resolution", "32", "`resolution` = 32"),
+        ("image_datasets", "[foo]", "there is no data set `foo`"),
+        ("init_lr", ".inf", "`init_lr` = inf"),
+        ("gradient_lim", ".inf", "`gradient_lim` = inf"),
+        ("weights_lim", ".inf", "`weights_lim` = inf"),
+        ("std_lower_bound", ".nan", "`std_lower_bound` = nan"),
+        ("lr_decrease_factor", "2", "`lr_decrease_factor` = 2"),
+        ("nb_epochs", "-1", "`nb_epochs` = -1"),
+        ("mini_res_mnist", "0", "`mini_res_mnist` = 0"),
+        ("mini_res_mnist", "9", "24 true steps are given"),
+        ("traj_train_prop", "1.0e-9", "leaves none to learn"),
+        ("traj_train_prop", "3", "`traj_train_prop` = 3"),
+        ("full_matrix_A", "maybe", "`full_matrix_A` = maybe"),
+        ("use_mse_loss", "3", "`use_mse_loss` = 3"),
+        ("train", "perhaps", "`train` = perhaps"),
+    ],
+)
+def test_a_mistake_is_told_in_the_readme_s_own_words(
+    key: str, value: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(key, value)
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert message in told and "optim.lr" not in told and "`data." not in told
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("quoted", ["'False'", '"false"'])
+def test_a_quoted_false_is_not_true(quoted: str, folder: Path) -> None:
+    for key in ("full_matrix_A", "use_mse_loss", "mean_tanh_activation", "use_theta_prev"):
+        edit(key, quoted)
+    config = warp_train._config(Path("config.yaml"), ())
+    assert (config.transition, config.loss) == ("diag", "nll")
+    assert config.root_final_activation is None and not config.use_theta_prev
+    edit("train", quoted)
+    assert check_flags(Path("config.yaml"), [])["train"] is False
 
 
 def test_a_config_of_another_family_is_refused(

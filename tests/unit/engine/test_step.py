@@ -70,3 +70,44 @@ def test_products_round_inside_a_step_alone_where_tf32_is_asked_for(
         stepper(batches(parts)[:1], parts.context(0))
     assert seen == ["highest", "high"]
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+class _Halving:
+    """A schedule that halves the rate whenever it is told a loss."""
+
+    reacts = True
+
+    def __init__(self) -> None:
+        self.scale = 1.0
+
+    def factor(self, step: int) -> float:
+        return self.scale
+
+    def observe(self, loss: float) -> None:
+        self.scale /= 2
+
+    def state(self) -> dict[str, float]:
+        return {"scale": self.scale}
+
+    def load(self, state: dict[str, float]) -> None:
+        self.scale = state["scale"]
+
+
+class _Leading(_Halving):
+    leads = True
+
+
+@pytest.mark.parametrize(("kind", "used"), [(_Halving, 1.0), (_Leading, 0.5)])
+def test_a_schedule_that_leads_sees_the_loss_before_the_update(
+    parts: Parts, kind: type[_Halving], used: float
+) -> None:
+    model, twin = parts.model(), parts.model()
+    twin.load_state_dict(model.state_dict())
+    batch = batches(parts)[0]
+    loss_of(parts, twin, batch).backward()
+    stepper = Stepper(parts, model)
+    stepper.schedule = kind()
+    stepper([batch], parts.context(0))
+    assert stepper.schedule.scale == 0.5
+    for moved, start in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(moved, start - used * 0.5 * start.grad)

@@ -274,7 +274,7 @@ class Config(ReadingOptions, OriginalOptions):
         yield from self._rules_of_data()
         yield from rules_of_reading(dict(self))
         yield from rules_of_transition(dict(self))
-        yield from rules_of_originals(dict(self), feeds_back=self.feeds_back)
+        yield from rules_of_originals(dict(self))
 
     def _rules_of_training(self) -> Iterator[Rule]:
         yield Rule(

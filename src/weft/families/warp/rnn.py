@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from weft.errors import ConfigError, DataError, UsageError
 from weft.families.warp import reference
 from weft.families.warp.cell.batch_layout import given
 from weft.families.warp.cell.clock import Clock, Ticks, aligned
-from weft.families.warp.cell.drive import first_data, held_front
+from weft.families.warp.cell.drive import first_data, held_front, known_data
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Final, Head
 from weft.families.warp.cell.recurrence_rule import Drive, Rule
@@ -230,11 +230,7 @@ class WeightSpaceRNN(nn.Module):
                 position=position, last=last,
             )  # fmt: skip
         if torch._C._get_tracing_state() is not None:
-            raise UsageError(
-                "torch.jit keeps neither the choice of a form nor its gradient",
-                where="WeightSpaceRNN",
-                expected="torch.compile, or the module as it is",
-            )
+            self.__prepare_scriptable__()
         asked = given(x, force=force, sample=sample, length=length, batch_first=self.batch_first)
         if asked.packed is not None and position is not None:
             raise DataError("a packed batch has its own clocks", where="position", expected="None")
@@ -266,7 +262,7 @@ class WeightSpaceRNN(nn.Module):
             if force is not None:
                 share = force.to(x.dtype)
                 out, carries, back = self._fed_back(
-                    _known(x, share), share, sample, ticks, length, start, state and state.back
+                    known_data(x, share), share, sample, ticks, length, start, state and state.back
                 )
                 out = out[:, -1:] if last else out
             else:
@@ -274,6 +270,18 @@ class WeightSpaceRNN(nn.Module):
                 out, back = finished(raw, self.head, self.smoothing, last=last), None
         after = State(carries, back, position[-1:])
         return asked.restored(out), after.map(lambda part: part[0]) if asked.alone else after
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """What torch.jit.script asks a module for: there is nothing that it could keep.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "torch.jit keeps neither the choice of a form nor its gradient",
+            where="WeightSpaceRNN",
+            expected="torch.compile, or the module as it is",
+        )
 
     def ticks(
         self,
@@ -428,12 +436,6 @@ class WeightSpaceRNN(nn.Module):
                                              device=layer.B.device)
             for layer in self.layers
         ]  # fmt: skip
-
-
-def _known(x: Tensor, share: Tensor) -> Tensor:
-    """x (N, T, d) with zeros for what is no number where none of it is fed; x_0 always is."""
-    unread = (share[:, 1:, None] == 0) & ~x[:, 1:].isfinite()
-    return torch.cat([x[:, :1], x[:, 1:].masked_fill(unread, 0)], 1)
 
 
 def _check_root(root: Root, wanted: Root) -> None:

@@ -63,9 +63,16 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         """Shapes and sizes, from headers only.
 
         Raises:
-            ConfigError: if no step is left to score, or the root has outputs that no target has.
+            ConfigError: if no step is left to learn or to score, or the root has outputs that no
+                target has.
         """
         config, spec = self.config, data_spec(self.config)
+        if config.traj_train_prop < min(1, 2 / spec.steps):
+            raise ConfigError(
+                f"a share of {config.traj_train_prop:g} of {spec.steps} steps leaves none to learn",
+                where="traj_train_prop",
+                expected=f"{2 / spec.steps:.2g} to 1",
+            )
         if not config.reconstructs:
             return spec
         context = context_of(self.config, spec)
@@ -201,8 +208,7 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         place = torch.arange(given, target.shape[1], device=target.device)
         if "loss_steps" in batch:
             place = place[batch["loss_steps"]]
-        read = 0 if "target" in self.spec().fields else given
-        predicted = asked(model, batch, read, place, self.config.relative_period)
+        predicted = asked(model, batch, self._read, place, self.config.relative_period)
         assert predicted.mean is not None
         if place.dim() == 1:
             truth = target[:, given:]
@@ -217,6 +223,11 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         grounded = config.feeds_back and config.train_strategy == "grounded"
         apart = grounded or config.read == "query"
         return context_of(config, self.spec()) if apart else 0
+
+    @cached_property
+    def _read(self) -> int:
+        """Steps that a query reads; 0 for all, where the input is no target."""
+        return 0 if "target" in self.spec().fields else self._apart
 
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
         if not self.config.reconstructs:

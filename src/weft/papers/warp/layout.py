@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,10 +21,10 @@ class OriginalLayout:
 
     Args:
         directory: the run.
-        config: the file the run was started with.
+        config: what `backup/config.yaml` is to hold: the config as it was run, untrained.
     """
 
-    def __init__(self, directory: RunDirectory, config: Path) -> None:
+    def __init__(self, directory: RunDirectory, config: str) -> None:
         from weft.engine.checkpoint import Store
 
         self.path, self.store = directory.path, Store(directory.checkpoints)
@@ -33,7 +32,7 @@ class OriginalLayout:
         self.judged, self.lowest = 0, float("inf")
         backup = self.path / BACKUP
         backup.mkdir()
-        (backup / "config.yaml").write_text(_untrained(config.read_text()))
+        (backup / "config.yaml").write_text(config)
         script = Path(sys.argv[0])
         if script.name == "train.py" and script.is_file():
             (backup / "train.py").write_text(script.read_text())
@@ -100,9 +99,3 @@ def tested(title: str, metrics: Mapping[str, float]) -> str:
     stamp = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
     rows = [f"{name} {value:.6g}" for name, value in sorted(metrics.items())]
     return "\n".join([f"{stamp} {title}", *rows, ""])
-
-
-def _untrained(text: str) -> str:
-    """The config's text with `train: False`."""
-    changed, count = re.subn(r"(?m)^train:[ \t]*\S+", "train: False", text)
-    return changed if count else f"{text.rstrip()}\ntrain: False\n"

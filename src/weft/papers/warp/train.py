@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.yaml import read_file
-from weft.errors import UsageError
+from weft.errors import ConfigError, UsageError
+from weft.families.warp.options.aliases import ALIASES
 from weft.papers import script
+from weft.papers.warp.words import as_run, check_flags, differences, in_their_words, keys_of
 
 if TYPE_CHECKING:
     from weft.families.warp.config import Config
@@ -25,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     A run is written to `run.dir`, or else to `<run.root>/<dataset>/<time>`. Beside what every run
     of weft has - checkpoints with the optimiser's state, figures, a report - it holds what the
     original left: `training.log`, `testing.log`, `losses.npz`, `best_valid.safetensors`,
-    `best_train.safetensors`, and in `backup/` this script and its config, which there stands at
-    `train: False`, so that the script evaluates the run it lies in.
+    `best_train.safetensors`, and in `backup/` this script and the config as it was run, `--set`
+    included. There it stands at `train: False`, so that the script evaluates the run it lies in;
+    changed otherwise it is refused, as a run is evaluated as it was trained.
 
     Returns: the exit code.
     """
@@ -50,9 +53,10 @@ def _train_or_evaluate(words: list[str]) -> None:
             expected="warp",
             hint=f"weft train {path}",
         )
-    train = {"train": True, **values, **script.settings(flags.set)}["train"]
+    train = {"train": True, **check_flags(path, flags.set)}["train"]
     changes = [word for word in flags.set if not word.startswith("train=")]
-    (_train if train else _evaluate)(path, changes)
+    with in_their_words(keys_of(path, changes)):
+        (_train if train else _evaluate)(path, changes)
 
 
 def _train(path: Path, changes: Sequence[str]) -> None:
@@ -68,7 +72,8 @@ def _train(path: Path, changes: Sequence[str]) -> None:
         overrides["data.root"] = str(Path(config.data.root).resolve())
     if config.data.dataset.endswith(".npz"):
         overrides["data.dataset"] = str(Path(config.data.dataset).resolve())
-    sinks = [lambda directory: OriginalLayout(directory, path)]
+    text = as_run(path, changes)
+    sinks = [lambda directory: OriginalLayout(directory, text)]
     run = api.train(str(path), *changes, show=True, sinks=sinks, **overrides)
     if run is not None:
         print(f"{run.path}  {_headline(run.metrics)}")
@@ -87,7 +92,9 @@ def _evaluate(path: Path, changes: Sequence[str]) -> None:
             where="--set",
             expected="run.dir, run.root or dataset, which say what run it is",
         )
-    folder = _existing(_config(path, changes), path)
+    config = _config(path, changes)
+    folder = _existing(config, path)
+    _check_same(config, folder, path)
     metrics = api.evaluate(folder)
     log = folder / "testing.log"
     before = log.read_text() if log.is_file() else ""
@@ -122,13 +129,11 @@ def _existing(config: Config, path: Path) -> Path:
     Raises:
         UsageError: if there is none.
     """
-    from weft.papers.warp.layout import BACKUP
     from weft.run.registry import find_runs
 
     if config.run.dir is not None:
         return Path(config.run.dir)
-    around = path.resolve().parent.parent
-    if path.resolve().parent.name == BACKUP and (around / "status.json").is_file():
+    if (around := _run_of_backup(path)) is not None:
         return around
     finished = [run for run in find_runs(_home(config)) if run.state == "finished"]
     if not finished:
@@ -138,6 +143,37 @@ def _existing(config: Config, path: Path) -> Path:
             hint="train: True makes one; run.dir names one elsewhere",
         )
     return finished[-1].path
+
+
+def _run_of_backup(path: Path) -> Path | None:
+    """The run whose backup `path` lies in, or None."""
+    from weft.papers.warp.layout import BACKUP
+
+    around = path.resolve().parent.parent
+    inside = path.resolve().parent.name == BACKUP and (around / "status.json").is_file()
+    return around if inside else None
+
+
+def _check_same(config: Config, folder: Path, path: Path) -> None:
+    """Refuses the backup of a run that says otherwise than the run; notes it of another config."""
+    from weft.reports.settings import dotted
+
+    run = _config(folder / "config.yaml", ())
+    found = differences(dotted(config.model_dump()), dotted(run.model_dump()))
+    if not found:
+        return
+    names = {ALIASES[key][0]: key for key in keys_of(path, ()) if key in ALIASES}
+    told = "; ".join(
+        f"`{names.get(key, key)}` is {theirs}, not {ours}" for key, (ours, theirs) in found.items()
+    )
+    if _run_of_backup(path) is None:
+        script.note(f"{folder} is evaluated as it was trained: {told}")
+        return
+    raise ConfigError(
+        f"a run is evaluated as it was trained: {told}",
+        where=str(path),
+        hint="a config of its own, with train: True, makes a new run",
+    )
 
 
 def _headline(metrics: Mapping[str, float]) -> str:

@@ -356,6 +356,24 @@ def test_every_key_of_the_config_reaches_the_network() -> None:
     assert (model.feedback, model.lead) == (True, 1)
 
 
+def test_what_the_original_does_otherwise_reaches_the_network() -> None:
+    config = Config(
+        steps=1, weights_lim=0.5, weights_lim_gradient="half", weights_lim_products="bfloat16",
+        positional_encoding=(2, 100.0), encoding_ahead="vector",
+    )  # fmt: skip
+    rnn = build_model(config, _spec(1)).rnn
+    assert rnn.layers[0].rule.halves and rnn.layers[0].rule.half and rnn.clock.extrapolates
+    free = Config(
+        steps=1, autoregressive=False, conv_embedding=(3, 2, 1), output_smoothing=True,
+        convolutions="original",
+    )  # fmt: skip
+    for kind in ("wsm", "gru"):
+        model = build_model(free.model_copy(update={"model_type": kind}), _spec(1))
+        parts = model.rnn if kind == "wsm" else model
+        assert parts.embedding.original and parts.smoothing.original
+        assert not parts.smoothing.causal and parts.smoothing.taps.all()
+
+
 def test_outputs_that_do_not_fit_the_task_are_refused() -> None:
     with pytest.raises(ConfigError, match="3 outputs do not make"):
         build_model(Config(steps=1, loss="nll", root_output_dim=3), _spec(2))

@@ -282,9 +282,12 @@ def test_a_second_derivative_is_taken_by_the_loop_and_refused_by_the_fast_forms(
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_tracing_is_refused_with_another_way() -> None:
-    with pytest.raises(UsageError, match=r"torch\.compile"):
+def test_tracing_and_scripting_are_refused_with_another_way() -> None:
+    with pytest.raises(UsageError, match="neither the choice") as traced:
         torch.jit.trace(_small(), torch.randn(N, T, D_IN))
+    with pytest.raises(UsageError, match="neither the choice") as scripted:
+        torch.jit.script(_small())
+    assert "torch.compile" in str(traced.value) == str(scripted.value)
 
 
 @pytest.mark.parametrize("feedback", [False, True])

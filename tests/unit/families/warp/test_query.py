@@ -255,3 +255,19 @@ def test_what_is_remembered_does_not_decay_with_the_weights() -> None:
     assert [group.get("weight_decay") for group in groups] == [None, 0.0]
     plain = task(transition="diag")
     assert all("weight_decay" not in group for group in plain.param_groups(built(plain)))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["wsm", "gru", "mlp"])
+def test_a_gpu_reads_and_tells_what_a_cpu_does(kind: str) -> None:
+    made = task(model_type=kind, include_canonical_coords=True, coordinate_waves=2)
+    model, x = built(made), torch.randn(4, 16, 1)
+    values = {}
+    for device in ("cpu", "cuda"):
+        model, given = model.to(device), {"x": x.to(device)}
+        model.zero_grad()
+        loss, _ = made.loss(model, given, context(device))
+        loss.backward()
+        slopes = [p.grad.cpu().flatten() for p in model.parameters() if p.grad is not None]
+        values[device] = torch.cat([loss.detach().cpu().view(1), *slopes])
+    torch.testing.assert_close(values["cuda"], values["cpu"], rtol=1e-3, atol=1e-5)

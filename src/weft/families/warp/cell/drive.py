@@ -1,4 +1,4 @@
-"""What drives the weights of a free run: the differences of data and clock, known in advance."""
+"""What drives the weights: the data that are read, and in a free run their differences."""
 
 # N batch, T steps, d data channels, r clock channels
 
@@ -34,6 +34,17 @@ def held_front(x: Tensor, length: Tensor | None) -> Tensor:
     if valid is None:
         return x
     return torch.where(valid.unsqueeze(-1), x, first_data(x, length).unsqueeze(1))
+
+
+def known_data(x: Tensor, share: Tensor) -> Tensor:
+    """x with zeros for what is no number where none of it is fed; x_0 always is.
+
+    Args:
+        x: (N, T, d).
+        share: of the truth in each step's input, (N, T).
+    """
+    unread = (share[:, 1:, None] == 0) & ~x[:, 1:].isfinite()
+    return torch.cat([x[:, :1], x[:, 1:].masked_fill(unread, 0)], 1)
 
 
 def free_drive(

@@ -14,7 +14,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from weft.families.warp.forms.adjoint import Adjoint, Course, Track
-from weft.families.warp.forms.rows import Rows, rows_of
+from weft.families.warp.forms.side_by_side import Rows, rows_of
 from weft.families.warp.transition.base import Transition
 
 ROWS = 2048

@@ -21,7 +21,18 @@ def _same(value: Any) -> Any:
 
 def _choice(yes: Any, no: Any) -> Callable[[Any], Any]:
     """A flag that became a choice; what is neither true nor false is left for the config."""
-    return lambda value: (yes if value else no) if isinstance(value, bool) else value
+
+    def chosen(value: Any) -> Any:
+        flag = as_flag(value)
+        return (yes if flag else no) if isinstance(flag, bool) else value
+
+    return chosen
+
+
+def as_flag(value: Any) -> Any:
+    """True or False, quoted or not, as such; anything else as it is."""
+    quoted = value.strip().lower() if isinstance(value, str) else ""
+    return {"true": True, "false": False}.get(quoted, value)
 
 
 def _dataset(name: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeGuard
 
 from weft.config.section import KindConfig
@@ -20,9 +21,10 @@ def spelt_out(values: Any, default_clip: KindConfig) -> Any:
     if not isinstance(values, dict):
         return values
     limit, factor = values.get("gradient_lim"), values.get("lr_decrease_factor")
-    if _is_number(limit) and limit > 0:
+    # What the options themselves refuse is left for them to refuse, under their own names.
+    if _is_number(limit) and 0 < limit < math.inf:
         values = values | {"clip": _clip_of(values.get("clip"), float(limit), default_clip)}
-    if _is_number(factor) and "schedule" in values:
+    if _is_number(factor) and 0 < factor < 1 and "schedule" in values:
         values = values | {"schedule": _schedule_of(values["schedule"], float(factor))}
     return values
 

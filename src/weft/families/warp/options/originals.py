@@ -10,6 +10,9 @@ from pydantic import Field
 from weft.config.base import FamilyConfig
 from weft.config.rule import Rule
 
+_FEEDING = ("supervision_task", "autoregressive", "read")
+"""Keys that decide whether training runs on the model's own predictions."""
+
 
 class OriginalOptions(FamilyConfig):
     """The part of a config that says how closely the original is followed."""
@@ -36,14 +39,18 @@ class OriginalOptions(FamilyConfig):
     )
 
 
-def rules_of_originals(options: Mapping[str, Any], *, feeds_back: bool) -> Iterator[Rule]:
+def rules_of_originals(options: Mapping[str, Any]) -> Iterator[Rule]:
     """Which of these options would have no effect.
 
     Args:
         options: of a whole config.
-        feeds_back: whether training runs on the model's own predictions.
     """
     limit, full = options["weights_lim"], options["transition"] == "full"
+    feeds_back = (
+        options["supervision_task"] != "classification"
+        and options["autoregressive"]
+        and options["read"] == "steps"
+    )
     yield Rule(
         ("weights_lim_gradient", "weights_lim"),
         options["weights_lim_gradient"] == "half" and limit is None,
@@ -51,7 +58,7 @@ def rules_of_originals(options: Mapping[str, Any], *, feeds_back: bool) -> Itera
         "set `weights_lim`",
     )
     yield Rule(
-        ("weights_lim_products", "weights_lim", "transition", "supervision_task", "autoregressive"),
+        ("weights_lim_products", "weights_lim", "transition", "rnn_inner_dims", *_FEEDING),
         options["weights_lim_products"] == "bfloat16"
         and (limit is None or not full or not feeds_back or bool(options["rnn_inner_dims"])),
         "`weights_lim_products` bfloat16 is for one layer with a full A whose weights are clipped, "
@@ -59,7 +66,7 @@ def rules_of_originals(options: Mapping[str, Any], *, feeds_back: bool) -> Itera
         "set `weights_lim`, `transition` full and `autoregressive` true, or leave it out",
     )
     yield Rule(
-        ("encoding_ahead", "positional_encoding", "autoregressive"),
+        ("encoding_ahead", "positional_encoding", *_FEEDING),
         options["encoding_ahead"] == "vector"
         and (options["positional_encoding"] is None or not feeds_back),
         "`encoding_ahead` vector is about the positional encoding of a run that feeds back",

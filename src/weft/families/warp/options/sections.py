@@ -28,6 +28,10 @@ def _check_dataset(name: str) -> str:
     raise ValueError(f"there is no data set `{name}`, and it is no .npz file; {hint}")
 
 
+Side = Annotated[int, Field(ge=1, le=1024)]
+"""Pixels along one side of a picture, each of which is a step of its sequence."""
+
+
 class Reference(KindConfig):
     """The original's AdaBelief: `eps_root` is added to the second moment at every step and stays.
 
@@ -90,13 +94,15 @@ class WarpData(DataConfig):
         None, ge=1, description="Inputs n of an icl task; channels kept of other series."
     )
     stride: int = Field(1, ge=1, description="Steps between training windows cut from a series.")
-    resolution: tuple[int, int] = Field(
+    resolution: tuple[Side, Side] = Field(
         (64, 64), description="Height and width to which celeba is resized."
     )
     downsample_factor: int = Field(
         2, ge=1, description="Every n-th pixel of an image is kept: 2 makes 14 x 14 of mnist."
     )
-    image_datasets: tuple[Annotated[str, MayBePath(is_npz)], ...] = Field(
+    image_datasets: tuple[
+        Annotated[str, AfterValidator(_check_dataset), MayBePath(is_npz)], ...
+    ] = Field(
         _PIXELS, description="Data sets whose steps are pixels, and which are drawn as images."
     )
     cumsum: Literal["time", "features"] = Field(

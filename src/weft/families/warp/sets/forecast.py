@@ -137,7 +137,7 @@ def _fit(config: Config, rows: Tensor) -> Callable[[Tensor], Scale]:
 
 
 def _stops(config: Config) -> bool:
-    """Whether the model reads no truth beyond the context, so that the input is the target."""
+    """Whether the model itself stops reading at the context, so that the input is the target."""
     return config.feeds_back or config.read == "query"
 
 

@@ -138,3 +138,12 @@ def test_the_cut_into_batches_does_not_matter() -> None:
         many[1].add(logits[part], label[part])
     for a, b in zip(one, many, strict=True):
         assert a.result() == pytest.approx(b.result(), rel=1e-12)
+
+
+@pytest.mark.parametrize("least", [0.5, 0.05])
+def test_bits_have_the_floor_that_the_least_deviation_sets(least: float) -> None:
+    scores = Regression()
+    exact = torch.zeros(2, 3, 1)
+    scores.add(exact, torch.full_like(exact, least), exact)
+    floor = math.log2(least) + math.log2(2 * math.pi) / 2
+    assert scores.result()["bpd"] == pytest.approx(floor)
