@@ -199,7 +199,7 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
             families.find(parts[1])
 
 
-_FREE = ("log", "engine", "checkpoint")
+_FREE = ("log", "engine", "checkpoint", "steps", "epochs")
 
 
 def resolve_sweep(words: list[str], metric: str | None) -> None:

@@ -33,6 +33,7 @@ ARMS: Mapping[str, Arm] = {
     "assoc-rounds": Arm((*_ASSOC, "feedback_error=prediction", "rounds=3")),
     "outer+fine-tune-all": Arm((*_STATES, "generator=outer", *_ALL)),
     "assoc+fine-tune-all": Arm((*_ASSOC, *_ALL)),
+    "assoc+error+fine-tune-all": Arm((*_ASSOC, "feedback_error=prediction", *_ALL)),
 }
 
 COMPARISON = Comparison(
