@@ -229,6 +229,7 @@ def test_what_a_query_cannot_have_is_refused(values: dict[str, Any], message: st
         task(**values)
 
 
+@pytest.mark.slow
 def test_a_query_is_drawn_like_a_completion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(film, "FRAMES", 3)
     made = task(include_canonical_coords=True, loss="nll")
