@@ -66,7 +66,9 @@ def test_the_sine_root_is_as_large_as_its_phase_network() -> None:
     assert build("sine").size == MlpRoot(1, 1, 4, 2).size
 
 
-@pytest.mark.parametrize(("name", "outputs"), [("sine", 1), ("msd", 2), ("msd-start", 2), ("oscillator", 2)])
+@pytest.mark.parametrize(
+    ("name", "outputs"), [("sine", 1), ("msd", 2), ("msd-start", 2), ("oscillator", 2)]
+)
 def test_deviations_are_weights_of_their_own(name: str, outputs: int) -> None:
     plain, uncertain = build(name), build(name, deviations=outputs)
     theta = torch.randn(3, uncertain.size)
