@@ -19,7 +19,7 @@ from weft.studies.warp_guesses import errors, from_pairs, guesses, learnt
 if TYPE_CHECKING:
     from torch import Tensor
 
-SHOWN = ("mse", "mse_shuffled", "bpd", "coverage")
+SHOWN = ("mse", "shuffled", "bpd", "coverage")
 Row = tuple[str, int, dict[str, float]]
 """What was scored, its context L, its metrics."""
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """`weft study contexts RUN... [--contexts L...] [--period P]`; the exit code.
 
     Prints mse of the test steps from L on, told from its own context and from another sequence's
-    (mse_shuffled), and where a likelihood was learnt bpd, bpd after one factor for all deviations
+    (shuffled), and where a likelihood was learnt bpd, bpd after one factor for all deviations
     that validation chooses (bpd_scaled), and how many targets lie in the central 90 % (coverage):
     of each run, then of guesses on its test set; then mean and standard error over the runs of a
     `model_type`.

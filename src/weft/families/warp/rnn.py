@@ -403,7 +403,8 @@ class WeightSpaceRNN(nn.Module):
     ) -> tuple[Tensor, tuple[Carry, ...], Feedback]:
         layers, noise = self.layers, None if start is not None else self._noise(len(x))
         modes = isinstance(layers[0].root, Span)
-        if self.form == "loop" or len(layers) > 1 or (modes and length is not None):
+        stepwise = length is not None or layers[0].rule.limit is not None
+        if self.form == "loop" or len(layers) > 1 or (modes and stepwise):
             run = reference.autoregress(
                 layers, self.head, x, force, ticks,
                 sample=sample, noise=noise, length=length, carries=start, back=back,

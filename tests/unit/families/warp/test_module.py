@@ -56,6 +56,8 @@ def _gradients(rnn: WeightSpaceRNN, loss: Tensor, *inputs: Tensor) -> list[Tenso
         ({"drive": "innovation", "limit": 0.4}, True),
         ({"drive": "true_diff", "input_prev_data": True}, True),
         ({"inner_sizes": [2]}, True),
+        ({"transition": "modal:4"}, True),
+        ({"transition": "modal:4", "limit": 0.4}, True),
     ],
 )
 def test_two_parts_of_a_sequence_give_what_the_whole_gives(

@@ -75,10 +75,10 @@ def test_metrics_count_the_steps_that_were_not_given() -> None:
 def test_a_context_that_is_not_used_is_no_better_than_another_sequence_s() -> None:
     x = torch.randn(6, 16, 2)
     blind = score(WarpTask(config()), Oracle(lambda x: 0 * x + x.mean(0)), source(x))
-    assert blind["mse_shuffled"] == pytest.approx(blind["mse"], rel=1e-5)
+    assert blind["shuffled"] == pytest.approx(blind["mse"], rel=1e-5)
     seeing = score(WarpTask(config()), Oracle(), source(x))
     wanted = (x.roll(1, 0) - x)[:, 4:].square().mean().item()
-    assert seeing["mse"] == 0 and seeing["mse_shuffled"] == pytest.approx(wanted, rel=1e-5)
+    assert seeing["mse"] == 0 and seeing["shuffled"] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_target_next_scores_outputs_against_the_step_after_theirs() -> None:

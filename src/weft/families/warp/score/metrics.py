@@ -24,7 +24,7 @@ METRICS = {
         Metric("nll", "lower", "nats", "Gaussian negative log-likelihood, without its constant."),
         Metric("bpd", "lower", "bits", "Bits per dimension of a density."),
         Metric(
-            "mse_shuffled",
+            "shuffled",
             "higher",
             about="Mean squared error from another sequence's context: that of `mse` if contexts "
             "are not used.",

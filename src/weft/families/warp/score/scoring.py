@@ -39,7 +39,7 @@ def score(
         context: L, true steps given; the run's own number if None.
     Returns:
         mse, rmse, mae, mape, nll, bpd: of steps >= L; with `_original` in the data's own unit.
-        mse_shuffled: of the same steps, each sequence told from the context of another one.
+        shuffled: of the same steps, each sequence told from the context of another one.
         calibration, coverage: of the deviations.
         loss_all_steps: the training loss over all steps, given ones included.
         accuracy, error_rate, f1_score, cce: of the last step's logits.
@@ -65,7 +65,7 @@ def score(
         largest = max(largest, float(largest_weight(predicted.theta)))
     metrics = predictions.result() if config.reconstructs else {}
     if strangers.own.count:
-        metrics["mse_shuffled"] = strangers.result()["mse"]
+        metrics["shuffled"] = strangers.result()["mse"]
     if config.reconstructs:
         metrics["loss_all_steps"] = losses / max(1, count)
     if labels is not None:
