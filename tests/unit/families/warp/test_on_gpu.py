@@ -88,13 +88,16 @@ def test_a_recorded_step_leaves_the_gradients_of_a_step(options: dict[str, Any])
         rnn(x, force=force)[0].square().sum().backward()
 
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         step()
+    torch.cuda.current_stream().wait_stream(stream)
     expected = [parameter.grad.clone() for parameter in rnn.parameters()]
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream):
         step()
     graph.replay()
+    torch.cuda.synchronize()
     for parameter, theirs in zip(rnn.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, theirs, **CLOSE)
 

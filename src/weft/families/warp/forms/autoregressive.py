@@ -175,11 +175,18 @@ def starts(
         return carry.theta, torch.arange(len(first), device=first.device)
     if layer.initial.shared and noise is None:
         return layer.start(first).unsqueeze(0), None
-    if noise is not None or first.requires_grad or first.is_meta:
+    if noise is not None or _indistinct(first):
         theta_0 = layer.start(first, noise).expand(len(first), -1)
         return theta_0, torch.arange(len(first), device=first.device)
     different, group = torch.unique(first, dim=0, return_inverse=True)
     return layer.start(different), group
+
+
+def _indistinct(first: Tensor) -> bool:
+    """Whether it is not asked which of these data are equal: gradients tell them apart, they have
+    no content, or a step is being recorded, in which nothing may be asked."""
+    recorded = first.is_cuda and torch.cuda.is_current_stream_capturing()
+    return first.requires_grad or first.is_meta or recorded
 
 
 def count_starts(
@@ -190,6 +197,6 @@ def count_starts(
         return len(first)
     if layer.initial.shared and noise is None:
         return 1
-    if noise is not None or first.requires_grad or first.is_meta:
+    if noise is not None or _indistinct(first):
         return len(first)
     return len(torch.unique(first, dim=0))

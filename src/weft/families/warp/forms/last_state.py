@@ -83,9 +83,10 @@ def by_chunks(
     entry = _enter(ladder, theta_0, late % size, batch)
     if length is None and steps % size == 0:
         return recur(ladder[-1], entry, moved)[-1]
-    place = chunks - torch.as_tensor(late, device=drive.device).expand(batch) // size
-    moved = F.pad(moved, (0, 0, 0, 0, 1, 0))
     rows = torch.arange(batch, device=drive.device)
+    whole = late // size  # Not copied to a device, which a recorded step may not do.
+    place = chunks - (whole if isinstance(whole, Tensor) else torch.full_like(rows, whole))
+    moved = F.pad(moved, (0, 0, 0, 0, 1, 0))
     moved = moved.index_put((place, rows), entry, accumulate=True)
     return recur(ladder[-1], moved[0], moved[1:])[-1]
 
