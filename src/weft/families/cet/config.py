@@ -55,6 +55,10 @@ class CetEval(EvalConfig):
     every: Cadence = Field("390 steps", description="How often; the last step always counts.")
 
 
+_OF_IMAGES = ("timescale", "arch", "norm_op", "p_drop", "top_quantile")
+"""Options that mean nothing to a run that learns to act."""
+
+
 class Config(FamilyConfig):
     """Training under delayed credit with cascading eligibility traces."""
 
@@ -212,7 +216,7 @@ class Config(FamilyConfig):
 
     def _of_images_alone(self) -> Iterator[str]:
         """Options that are set, and mean something to a classifier of images only."""
-        for key in ("timescale", "arch", "norm_op", "p_drop", "top_quantile"):
+        for key in _OF_IMAGES:
             if getattr(self, key) != type(self).model_fields[key].default:
                 yield key
         for key, value in CetData():
@@ -309,7 +313,7 @@ class Config(FamilyConfig):
         )
         of_images = list(self._of_images_alone())
         yield Rule(
-            ("control.environment", *of_images),
+            ("control.environment", *(of_images or (*_OF_IMAGES, "data"))),
             self.control.environment is not None and bool(of_images),
             f"`control.environment` is {self.control.environment}, and for classifiers of images "
             f"alone: {', '.join(of_images)}",
