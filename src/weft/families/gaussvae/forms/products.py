@@ -46,8 +46,8 @@ def sdpa(shapes: Ellipses, frame: Frame) -> Tensor:
     """
     tiles = _Tiles(frame, shapes.x)
     keys = tiles.coefficients(shapes)  # (M, T, N, 8)
-    null = keys.new_zeros(_WIDTH)
-    null[0] = math.log(EPSILON)
+    # Not by setting an entry: that copies from the host, which a recorded step may not.
+    null = F.pad(keys.new_full((1,), math.log(EPSILON)), (0, _WIDTH - 1))
     keys = torch.cat([keys, null.expand(*keys.shape[:2], 1, -1)], -2)
     values = F.pad(shapes.colour, (0, _WIDTH - 3, 0, 1)).unsqueeze(1)
     mask = None

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from weft.errors import ConfigError
 from weft.families.gaussvae.config import Config
@@ -68,7 +67,7 @@ class PictureModel(nn.Module):
         if not self.encoder.samples:
             return Posterior(out, None)
         mean, raw = out.chunk(2, -1)
-        return Posterior(mean, F.hardtanh(raw, *LOG_VARIANCE) + LOG_VARIANCE_START)
+        return Posterior(mean, raw.clamp(*LOG_VARIANCE) + LOG_VARIANCE_START)
 
     def splats(self, z: Tensor) -> Tensor:
         """Splats (N, S, 8) in the layout `logcov` of latents (N, L).

@@ -8,7 +8,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from weft.families.gaussvae.nets.principal import Principal
 from weft.families.gaussvae.nets.residual_mlp import ResidualMlp
@@ -82,15 +81,13 @@ class SplatDecoder(nn.Module):
         if not self.shapes:
             colour = colour + 0.5 * change.view(-1, count, 3)
             return torch.cat((self.base[:, :5].expand(len(z), -1, -1), colour), -1)
-        # Bounded by hardtanh: the gradient of clamp makes a number of the host, which cannot be
-        # recorded (`engine.graph`).
         # One split, whose gradient is one concatenation; slices would each fill a tensor of zeros.
         place, size, shape, tint = change.view(-1, count, 8).split((2, 1, 2, 3), -1)
         return torch.cat(
             (
                 self.base[:, :2] + self.reach * place.tanh(),
-                self.base[:, 2:3] + F.hardtanh(size, -SIZE_MOST, SIZE_MOST),
-                self.base[:, 3:5] + F.hardtanh(shape, -SHAPE_MOST, SHAPE_MOST),
+                self.base[:, 2:3] + size.clamp(-SIZE_MOST, SIZE_MOST),
+                self.base[:, 3:5] + shape.clamp(-SHAPE_MOST, SHAPE_MOST),
                 colour + 0.5 * tint,
             ),
             -1,

@@ -8,7 +8,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from weft.families.gaussvae.options.sections import BetaConfig, KlConfig
 
@@ -26,7 +25,7 @@ def bounded(log_var: Tensor, config: KlConfig) -> Tensor:
     """
     limit = math.inf if config.log_var_limit is None else config.log_var_limit
     top = min(limit, highest(config.floor)) if config.floor > 0 else limit
-    return F.hardtanh(log_var, -limit, top) if math.isfinite(top) else log_var
+    return log_var.clamp(-limit, top) if math.isfinite(top) else log_var
 
 
 def highest(floor: float) -> float:

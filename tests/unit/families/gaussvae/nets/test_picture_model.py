@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from weft import api
 from weft.errors import ConfigError
 from weft.families.gaussvae.config import Config
 from weft.families.gaussvae.nets.picture_model import PictureModel, build_picture_model
 from weft.families.gaussvae.nets.splat_decoder import SplatDecoder
-from weft.families.gaussvae.options.sections import KlConfig
 from weft.families.gaussvae.reference import blend
 from weft.families.gaussvae.splats.geometry import Frame, ellipses
-from weft.families.gaussvae.terms.posterior import bounded
 
 SHAPE = (3, 16, 16)
 WORDS = (
@@ -137,20 +133,3 @@ def test_components_that_a_picture_does_not_have_are_refused() -> None:
         build("picture.components=60", shape=(3, 4, 4))
     with pytest.raises(ConfigError, match="out of reach"):
         build(shape=(3, 256, 256))
-
-
-class _NoHostNumbers(TorchDispatchMode):
-    """Refuses what makes a tensor of a number: a recorded step cannot."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        assert "scalar_tensor" not in str(func), func
-        return func(*args, **(kwargs or {}))
-
-
-def test_no_gradient_of_nets_and_posterior_makes_a_tensor_of_a_number() -> None:
-    decoder = SplatDecoder((8, 8), (2, 2), 3, 16)
-    z = torch.randn(2, 3, requires_grad=True)
-    with _NoHostNumbers():
-        (decoder(z).sum() + bounded(z, KlConfig()).sum()).backward()
