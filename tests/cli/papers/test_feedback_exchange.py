@@ -27,7 +27,7 @@ WORDS = (
 TEXT = "\n\n".join(f"Twelve {n}s" for n in "abcdefghij") + "\n"
 V, C = 384, 8
 Shapes = dict[str, tuple[int, ...]]
-BLOCK = {"q_attn": (C, C), "k_attn": (C, C), "v_attn": (C, C), "c_proj": (C, C)}
+BLOCK: Shapes = {"q_attn": (C, C), "k_attn": (C, C), "v_attn": (C, C), "c_proj": (C, C)}
 
 
 def block(home: str, half: str = "") -> Shapes:
