@@ -26,10 +26,11 @@ WORDS = (
 )  # fmt: skip
 TEXT = "\n\n".join(f"Twelve {n}s" for n in "abcdefghij") + "\n"
 V, C = 384, 8
-BLOCK = {"q_attn": (C, C), "k_attn": (C, C), "v_attn": (C, C), "c_proj": (C, C)}
+Shapes = dict[str, tuple[int, ...]]
+BLOCK: Shapes = {"q_attn": (C, C), "k_attn": (C, C), "v_attn": (C, C), "c_proj": (C, C)}
 
 
-def block(home: str, half: str = "") -> dict[str, tuple[int, ...]]:
+def block(home: str, half: str = "") -> Shapes:
     attention = {f"{home}.attn{half}.{name}.weight": shape for name, shape in BLOCK.items()}
     mlp = {f"{home}.mlp{half}.c_fc.weight": (4 * C, C),
            f"{home}.mlp{half}.c_proj.weight": (C, 4 * C)}  # fmt: skip
@@ -37,24 +38,24 @@ def block(home: str, half: str = "") -> dict[str, tuple[int, ...]]:
 
 
 # As recorded from the original's checkpoints.
-FEEDFORWARD = {
+FEEDFORWARD: Shapes = {
     "transformer.wte.weight": (V, C),
     **block("transformer.h.0"),
     **block("transformer.h.1"),
     "lm_head.weight": (V, C),
 }
-RECURRENT = {
+RECURRENT: Shapes = {
     "transformer.wte.weight": (V, C),
     "transformer.h.h_qkvo": (1, 16, C),
     **block("transformer.h", "_1"),
     **block("transformer.h", "_2"),
     "transformer.le.weight": (2, C),
 }
-BLOCKS = {"transformer.wte.weight": (V, C)}
+BLOCKS: Shapes = {"transformer.wte.weight": (V, C)}
 for _home in ("transformer.h.0", "transformer.h.1"):
     BLOCKS |= {f"{_home}.h_qkvo": (1, 16, C), **block(_home, "_1"), **block(_home, "_2")}
 COMPAT = ("stage=feedback", "mode=compat", "lora_rank=2")
-STAGES: dict[str, tuple[tuple[str, ...], dict[str, tuple[int, ...]], int]] = {
+STAGES: dict[str, tuple[tuple[str, ...], Shapes, int]] = {
     "feedforward": ((), FEEDFORWARD, 13),
     "fine_tune": (("stage=fine_tune",), FEEDFORWARD, 8),
     "recurrent": ((*COMPAT, "recurrent=true"), RECURRENT, 15),

@@ -74,6 +74,14 @@ def loss_of(task: FeedbackTask, model: Any, batch: Any, ctx: Context) -> Any:
     return task.loss(model, task.draw(batch, ctx), ctx)
 
 
+def nats_of(model: LanguageModel, read: Tensor, tokens: Tensor) -> Tensor:
+    """Cross-entropy of each token among the ids that can be meant; 0 for [PAD], which is none."""
+    shares = model.logits(read)[..., : model.used].log_softmax(-1)
+    inside = tokens < shares.shape[-1]
+    found = shares.gather(-1, tokens.where(inside, 0)[..., None])[..., 0]
+    return (-found).where(inside, 0)
+
+
 def context(step: int = 0) -> Context:
     return Context(0, step, 10, torch.device("cpu"))
 
@@ -111,7 +119,7 @@ def test_the_loss_is_the_weighted_sum_over_real_tokens_and_loss_padded_over_all_
     [noised] = fixed_noise(tokens, real, 0, vocabulary.mask_id, eps=1e-3, levels=1)
     with torch.no_grad():
         read = model(noised.tokens, Rows.of(noised.tokens, vocabulary.pad_id))
-        nats = -model.logits(read).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+        nats = nats_of(model, read, tokens)
     total = float((nats * noised.weight)[noised.masked].sum())
     metrics = evaluated(task, model)
     assert metrics["loss"] == pytest.approx(total / int(real.sum()), rel=1e-5)
@@ -127,7 +135,7 @@ def test_padding_that_counts_as_text_is_noised_and_counted_in_loss_padded_alone(
     assert noised.masked[tokens == vocabulary.pad_id].any()
     with torch.no_grad():
         read = model(noised.tokens, Rows())
-        nats = -model.logits(read).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+        nats = nats_of(model, read, tokens)
     weighted = (nats * noised.weight).where(noised.masked, 0)
     real = tokens != vocabulary.pad_id
     metrics = evaluated(task, model)
@@ -168,7 +176,7 @@ def test_a_prompt_is_not_scored() -> None:
     [noised] = fixed_noise(tokens, learnt, 0, vocabulary.mask_id, eps=1e-3, levels=1)
     with torch.no_grad():
         read = model(noised.tokens, Rows.of(noised.tokens, vocabulary.pad_id))
-        nats = -model.logits(read).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+        nats = nats_of(model, read, tokens)
     total = float((nats * noised.weight)[noised.masked].sum())
     assert evaluated(task, model)["loss"] == pytest.approx(total / int(learnt.sum()), rel=1e-5)
 
