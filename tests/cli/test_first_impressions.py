@@ -121,9 +121,12 @@ def test_unknown_states_and_families_of_runs_get_a_suggestion(
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("optim.kind=adamv", "expected optim.kind: sgd, adam or adamw\n  did you mean `adam"),
+        (
+            "optim.kind=adamv",
+            "expected optim.kind: sgd, adam, adamw or extra\n  did you mean `adam",
+        ),
         ("optim=sgd", "did you mean `optim.kind=sgd`?"),
-        ("optim=5", "expected optim.kind: sgd, adam or adamw, with its options"),
+        ("optim=5", "expected optim.kind: sgd, adam, adamw or extra, with its options"),
         ("optim.momentum=0.9", "`momentum` is an option of optim.kind: sgd"),
         ("eval=5", "expected options below it: eval.every, eval.batch_size"),
     ],

@@ -18,7 +18,7 @@ BROKEN = {
     ),
     "feedback": (
         ("stage=static", "data.restrict_vocab=true", "data.tokenizer=bytes"),
-        ("`stage` static adapts an earlier run", "`data.restrict_vocab` has nothing to leave out"),
+        ("`stage` static adapts an earlier run", "`data.restrict_vocab` leaves nothing out"),
     ),
     "gaussvae": (
         ("kl.floor=6", "monitor=psnr", "eval.pictures=0"),

@@ -15,6 +15,7 @@ import pytest
 
 from weft import api
 from weft.cli import main
+from weft.errors import RunError
 
 SHORT = ("steps=6", "hidden_dim=8", "log.tensorboard=false", "log.every=2", "engine.threads=1")
 ROOT = hasattr(os, "getuid") and os.getuid() == 0
@@ -219,7 +220,7 @@ def test_a_run_that_ended_before_its_first_status_starts_again(
         (Path("run") / name).touch()
     api.train(*words, report=False, **{"run.dir": "run"})
     Path("run/status.json").unlink()
-    with pytest.raises(api.RunError, match="not empty"):
+    with pytest.raises(RunError, match="not empty"):
         api.train(*words, report=False, **{"run.dir": "run"})
 
 

@@ -58,7 +58,7 @@ def test_override_of_a_union_keeps_its_kind_and_a_new_kind_replaces_the_branch(t
         "nesterov": False,
         "weight_decay": 0.0,
     }
-    with pytest.raises(ConfigError, match="sgd, adam or adamw"):
+    with pytest.raises(ConfigError, match="sgd, adam, adamw or extra"):
         api.configure(toy, "optim.kind=sdg")
 
 

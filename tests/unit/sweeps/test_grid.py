@@ -96,10 +96,19 @@ def test_a_plan_keeps_values_that_yaml_would_change(tmp_path: Path) -> None:
     assert written["axes"] == {"x": ["1e-3", "no", "'1'", "12:30", "0x1F", "[1,2]"]}
 
 
+def test_a_sweep_grows_by_values_and_keeps_the_names_of_its_points(tmp_path: Path) -> None:
+    before = open_plan(tmp_path, parse(WORDS))
+    grown = open_plan(tmp_path, parse([*WORDS[:4], "seed=0..2"]))
+    assert len(grown) == 12 and {p.name for p in before} < {p.name for p in grown}
+    # What it was before is another sweep now.
+    with pytest.raises(RunError):
+        open_plan(tmp_path, parse(WORDS))
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([*WORDS[:4], "seed=0..2"], "`seed`: planned 0,1, asked for 0,1,2"),
+        ([*WORDS[:4], "seed=1..2"], "`seed`: planned 0,1, asked for 1,2"),
         ([*WORDS[:4]], "`seed`: planned 0,1, asked for no values"),
         ([*WORDS, "optim.lr=1"], "planned without `optim.lr=1`"),
         (["cet/digits", *WORDS[1:]], "planned with `cet/mnist`"),

@@ -70,7 +70,8 @@ def test_weights_fill_the_xavier_interval_and_biases_that_of_one_by_outputs() ->
             (layer.weight, (6 / (fan_in + fan_out)) ** 0.5),
             (layer.bias, (6 / (outputs + 1)) ** 0.5),
         ):
-            assert values.detach().abs().max().item() <= bound
+            # A bound in float32 may lie above its double by rounding.
+            assert values.detach().abs().max().item() <= bound * (1 + 1e-6)
             assert values.detach().std().item() == pytest.approx(bound / 3**0.5, rel=0.2)
 
 
