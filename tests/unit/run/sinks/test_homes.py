@@ -34,13 +34,14 @@ def test_a_home_that_is_not_installed_costs_a_line_and_nothing_else(
 
 MLFLOW = """
 import json, sys
+from pathlib import Path
 from weft.config.sections import MlflowConfig
 from weft.run.directory import RunDirectory
 from weft.run.sinks.mlflow import Mlflow
 from mlflow.tracking import MlflowClient
 
 config = MlflowConfig(experiment="night", uri=sys.argv[1])
-directory = RunDirectory(sys.argv[2])
+directory = RunDirectory(Path(sys.argv[2]))
 for rows in ((1, 2), (3,)):  # The second opening is a resumed run.
     home = Mlflow(directory, config, {"optim": {"lr": 0.5}, "delay": 3})
     for step in rows:
