@@ -225,8 +225,10 @@ def test_bf16_stays_near_float32_and_keeps_master_weights() -> None:
     assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [64, 256])
+@pytest.mark.parametrize(
+    "rank",
+    [pytest.param(64, marks=pytest.mark.slow), pytest.param(256, marks=pytest.mark.exhaustive)],
+)
 def test_recurrent_feedback_of_high_rank_stays_finite_and_adapts(rank: int) -> None:
     model = _build(**FEEDBACK | {"lora_rank": rank, "recurrent": True})
     tokens = _tokens(1, 10)
