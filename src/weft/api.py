@@ -6,7 +6,6 @@ import shlex
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +22,7 @@ from weft.system import fault
 if TYPE_CHECKING:
     from torch import nn
 
-    from weft.reports.comparison import Arm
+    from weft.reports.comparison import Comparison
     from weft.reports.notebook import Runs
     from weft.reports.tables import Table
     from weft.run.model import Trained
@@ -241,22 +240,6 @@ def runs(root: Path | str = "runs", where: str | None = None) -> Runs:
     return Runs(found if where is None else select(found, where))
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Runs beside each other.
-
-    Attributes:
-        arms: settings, each with its seeds.
-        tables: of the config, the metrics, and where seeds are shared the differences.
-    """
-
-    arms: list[Arm]
-    tables: list[Table]
-
-    def _repr_html_(self) -> str:
-        return "".join(table._repr_html_() for table in self.tables)
-
-
 def compare(
     *paths: Path | str, metrics: Sequence[str] = (), page: Path | str | None = None
 ) -> Comparison:
@@ -271,7 +254,7 @@ def compare(
     Raises:
         UsageError: if there are not two runs, or none has such a metric.
     """
-    from weft.reports.comparison import arms, config_table, metric_table, paired
+    from weft.reports.comparison import Comparison, arms, config_table, metric_table, paired
     from weft.reports.query import check_names, facts
 
     found: list[Run] = []

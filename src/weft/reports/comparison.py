@@ -41,6 +41,22 @@ class Arm:
         return mean_of(values) if values else None
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Runs beside each other.
+
+    Attributes:
+        arms: settings, each with its seeds.
+        tables: of the config, the metrics, and where seeds are shared the differences.
+    """
+
+    arms: list[Arm]
+    tables: list[Table]
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self.tables)
+
+
 def arms(runs: Iterable[Run]) -> list[Arm]:
     """The settings of runs, each with its seeds, in the order of their first runs."""
     groups: dict[tuple[str, str], dict[Any, Run]] = {}
