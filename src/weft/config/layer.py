@@ -94,6 +94,17 @@ def nest(key: str, value: Any) -> dict[str, Any]:
     return nested
 
 
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one mapping of dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def leaves(value: Any, path: KeyPath = ()) -> list[KeyPath]:
     """Key paths of everything in `value` that is no mapping (or an empty one)."""
     if isinstance(value, Mapping) and value:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.config.layer import dotted
 from weft.config.yaml import KeyPath, read_file
 from weft.errors import ConfigError, WeftError
-from weft.reports.settings import dotted, same_setting
+from weft.reports.settings import same_setting
 from weft.reports.tables import Cell, Column, Table, mean_of, measured
 from weft.task.metric import ARROWS, Metric, find
 

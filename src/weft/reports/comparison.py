@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from weft.reports.settings import dotted, essential, same_setting
+from weft.config.layer import dotted
+from weft.reports.settings import essential, same_setting
 from weft.reports.tables import Cell, Column, Mean, Table, mean_of
 from weft.task.metric import SPLITS
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from weft.config.explain import suggest
+from weft.config.layer import dotted
 from weft.config.yaml import read_value
 from weft.errors import ConfigError, UsageError
-from weft.reports.settings import dotted
 from weft.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.config.layer import dotted
+from weft.errors import WeftError
 from weft.reports.comparison import differing
 from weft.reports.html import card, link, metric_name, number, safe, scalar
-from weft.reports.settings import dotted
 from weft.reports.tables import format_seconds, measured, tone_of
 from weft.run.files import read_rows
 from weft.task.metric import Metric, find
@@ -137,7 +138,7 @@ def _curve(run: Run) -> str:
         return ""
     try:
         rows = read_rows(path)
-    except Exception:  # A damaged file is told by the run's state; it hides no other run.
+    except WeftError:  # A damaged file is told by the run's state; it hides no other run.
         return ""
     leading = f"val/{run.declared[0].name}" if run.declared else ""
     for key in (leading, "train/loss"):

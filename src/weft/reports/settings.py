@@ -1,4 +1,4 @@
-"""What of a config makes a run the one it is, under dotted names."""
+"""What of a config, under dotted names, makes a run the one it is."""
 
 from __future__ import annotations
 
@@ -11,17 +11,6 @@ _FREE = frozenset({"seed", "run", "log", "checkpoint", "eval", "data.root", "dat
 _FREE_ENGINE = frozenset(
     {"device", "threads", "compile", "graph", "accumulation", "nonfinite", "max_skips", "timeout"}
 )
-
-
-def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping of dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def essential(config: Mapping[str, Any]) -> dict[str, Any]:

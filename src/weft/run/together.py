@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from weft.config.family import Stacking, resolve
+from weft.config.layer import dotted
 from weft.config.load import Resolved
 from weft.data.own import settled
 from weft.data.source import Splits
@@ -76,7 +77,7 @@ def stackable(asked: Sequence[Resolved]) -> Stacking:
         says = f"models of family `{family.name}` are not stacked"
         raise UsageError(says, where="--stack", hint=hint)
     vary = (*_ALWAYS, *family.stack.vary)
-    configs = [_flat(each.config.plain()) for each in asked]
+    configs = [dotted(each.config.plain()) for each in asked]
     differing = [
         key
         for key, value in configs[0].items()
@@ -244,14 +245,3 @@ def _common_step(directories: Sequence[RunDirectory | None]) -> int:
 def _rates(asked: Resolved) -> tuple[float, float]:
     optim = asked.config.optim
     return getattr(optim, "lr", 0.0), getattr(optim, "weight_decay", 0.0)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one of dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

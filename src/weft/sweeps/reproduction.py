@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from weft import families
+from weft.config.layer import dotted
 from weft.config.load import load
 from weft.config.yaml import read_file
 from weft.errors import ConfigError, Interrupted, UsageError
 from weft.reports.claims import by_metric, compare, load_claims
 from weft.reports.html import card, safe, section, table_html, write
-from weft.reports.settings import dotted, same_setting
+from weft.reports.settings import same_setting
 from weft.reports.tables import Column, Table, format_seconds, markdown, mean_of
 from weft.run.directory import RunDirectory
 from weft.run.registry import Run, find_runs

@@ -156,7 +156,7 @@ def _run_of_backup(path: Path) -> Path | None:
 
 def _check_same(config: Config, folder: Path, path: Path) -> None:
     """Refuses the backup of a run that says otherwise than the run; notes it of another config."""
-    from weft.reports.settings import dotted
+    from weft.config.layer import dotted
 
     run = _config(folder / "config.yaml", ())
     found = differences(dotted(config.model_dump()), dotted(run.model_dump()))

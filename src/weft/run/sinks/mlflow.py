@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weft.atomic import write_text
+from weft.config.layer import dotted
 from weft.config.sections import MlflowConfig
 from weft.errors import MissingExtra
 from weft.run.directory import RunDirectory
@@ -40,7 +41,7 @@ class Mlflow:
             known = self.client.get_experiment_by_name(name)
             number = known.experiment_id if known else self.client.create_experiment(name)
             made = self.client.create_run(number, run_name=directory.path.name)
-            for key, value in _leaves(values):
+            for key, value in dotted(values).items():
                 self.client.log_param(made.info.run_id, key, str(value)[:_LONGEST])
             write_text(kept, f"{made.info.run_id}\n")
         self.number = kept.read_text().strip()
@@ -55,13 +56,3 @@ class Mlflow:
         """Says how the run ended."""
         ends = {"finished": "FINISHED", "interrupted": "KILLED"}
         self.client.set_terminated(self.number, ends.get(state, "FAILED"))
-
-
-def _leaves(values: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found += _leaves(value, f"{before}{key}.")
-        else:
-            found.append((before + key, value))
-    return found
