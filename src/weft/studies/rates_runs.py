@@ -41,7 +41,8 @@ class Study:
 
     A cell is trained at every rate with seed 0. The rate with the best validation is chosen; where
     that is the first or last one, rates beyond it are tried, each as far from it as the grid's
-    are from each other. Then the other seeds are trained at it, and every seed is tested once.
+    are from each other. Then the other seeds are trained at it, and every seed is tested once,
+    and measured on validation beside it.
 
     Attributes:
         key: which option the rate is.
@@ -69,6 +70,8 @@ class Study:
             others = [(best.rate, seed) for seed in range(1, self.seeds)]
             runs = [best, *self._trained(setting, others)]
         for run in runs:
+            if not run.validated:
+                run.validate()
             self._tell(setting, run, chosen=True, inside=inside, **run.tested(self.final))
 
     def _searched(self, setting: Setting) -> tuple[Run, bool]:
@@ -125,7 +128,7 @@ class Run:
         words: all that its config was made from.
         trainer: holds its model.
         seconds: of the steps, evenly shared among runs that were trained side by side.
-        validated: metrics on held-out data, where a rate was to be chosen.
+        validated: metrics on held-out data.
         value: the metric that selects, less is better; a run that failed has infinity.
     """
 
