@@ -14,7 +14,7 @@ from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import presets
 from weft.errors import Interrupted, UsageError, WeftError
-from weft.run.named import folder_named, named
+from weft.run.named import continued, folder_named, named
 from weft.run.registry import Run, find_runs, is_run, open_run
 from weft.stopping import Stopped, name_of
 from weft.system import fault
@@ -98,7 +98,8 @@ def train(
     """Trains a run from recipe names, files and overrides.
 
     Args:
-        words: `cet/mnist`, files, `key=value`, lowest precedence first.
+        words: `cet/mnist`, files, `key=value`, lowest precedence first; or a finished run and its
+            new `steps=N` or `epochs=N`: it goes on in a new directory.
         show: whether progress goes to standard error.
         report: whether figures and the report page are made at the end.
         sinks: further homes for the numbers.
@@ -109,13 +110,17 @@ def train(
     Returns:
         The finished run; None on all processes but the first under torchrun.
     """
+    from weft.run.lengthen import changes, lengthen
     from weft.run.recorder import Followers
     from weft.run.sinks.hooks import Hooks
     from weft.run.start import start
 
     if on_step is not None or on_evaluate is not None:
         sinks = (*sinks, lambda _: Hooks(on_step, on_evaluate))
-    return _done(start(configure(*words, **overrides), Followers(show, sinks)), report)
+    followers = Followers(show, sinks)
+    if (run := continued(words)) is not None:
+        return _done(lengthen(run, changes(words, overrides), followers), report)
+    return _done(start(configure(*words, **overrides), followers), report)
 
 
 def resume(
