@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from weft.cli.arguments import Json, Root
+from weft.cli.arguments import Json, Root, there
 from weft.cli.output import emit
 from weft.errors import UsageError, WeftError
 from weft.terminal import show, tell
@@ -146,7 +146,9 @@ def reproduce(
         Path | None,
         typer.Option(help="Folder for all that was learnt but the weights, to be copied back."),
     ] = None,
-    root: Root = Path("runs"),
+    root: Annotated[
+        Path, typer.Option(help="Folder of runs; what is trained lies in its `reproduce/BUDGET`.")
+    ] = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Print papers' numbers beside those of finished runs that match them, or train those first."""
@@ -164,7 +166,6 @@ def reproduce(
         )
     if budget is not None:
 
-
         def told(outcome: Outcome) -> None:
             shown = "" if outcome.state == "done" else outcome.error
             about, seconds = outcome.point.values["of"], format_seconds(outcome.seconds)
@@ -176,7 +177,7 @@ def reproduce(
         )  # fmt: skip
         tables = done.tables
     else:
-        table = api.reproduce(family[0], root)
+        table = api.reproduce(family[0], there(root))
         for run in api.runs(root):
             if run.damage:
                 tell(f"note: {run.path} is left out: {run.damage}")
