@@ -358,6 +358,8 @@ def train_tables(
     minutes: float | None = None,
     root: Path | str = "runs",
     workers: int | None = None,
+    on_done: Callable[[Outcome], None] = lambda _: None,
+    out: Path | str | None = None,
 ) -> Reproduction:
     """Trains what families' tables still need and gives them; the same call again goes on.
 
@@ -367,6 +369,8 @@ def train_tables(
         minutes: wall time for training.
         root: all lies below its `reproduce/<budget>`.
         workers: runs side by side.
+        on_done: called as each run ends.
+        out: a folder for all that was learnt but the weights.
 
     Raises:
         UsageError: if nothing is listed.
@@ -374,7 +378,8 @@ def train_tables(
     from weft.sweeps.reproduction import meant, reproduce
 
     wanted = [each for name in names for each in meant(name)]
-    return reproduce(wanted, budget, minutes, Path(root) / "reproduce", workers)
+    home = None if out is None else Path(out)
+    return reproduce(wanted, budget, minutes, Path(root), workers, on_done, home)
 
 
 def bench(
