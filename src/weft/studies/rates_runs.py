@@ -60,10 +60,15 @@ class Study:
     final: tuple[str, ...]
     out: Path
 
+    def own_rate(self, setting: Setting) -> bool:
+        """Whether the rate of a cell is not searched: its words say it, or there are none."""
+        return not self.rates or any(
+            word.partition("=")[0] == self.key for word in setting.words[1:]
+        )
+
     def run(self, setting: Setting) -> None:
         """Trains and tests a cell."""
-        own = any(word.partition("=")[0] == self.key for word in setting.words[1:])
-        if own or not self.rates:
+        if self.own_rate(setting):
             runs, inside = self._trained(setting, [("", seed) for seed in range(self.seeds)]), True
         else:
             best, inside = self._searched(setting)
