@@ -44,9 +44,13 @@ def own(workspace: Path, without_pictures: None) -> Path:
     photos(workspace / "photos")
     meters(workspace / "meters.csv")
     Path("notes.txt").write_text("\n\n".join(f"note {n} of what was seen" for n in range(60)))
-    images = {f"x_{part}": draw.integers(0, 256, (30, 8, 8), np.uint8) for part in ("train", "test")}
+    images = {
+        f"x_{part}": draw.integers(0, 256, (30, 8, 8), np.uint8) for part in ("train", "test")
+    }
     np.savez("images.npz", **images, y_train=np.arange(30) % 3, y_test=np.arange(30) % 3)
-    np.savez("sequences.npz", **{f"X_{part}": draw.random((20, 40, 2)) for part in ("train", "test")})
+    np.savez(
+        "sequences.npz", **{f"X_{part}": draw.random((20, 40, 2)) for part in ("train", "test")}
+    )
     return workspace
 
 
@@ -65,7 +69,7 @@ def carried_out(command: Command) -> int:
 
 @pytest.mark.slow
 def test_every_command_of_the_page_on_own_data_is_carried_out(own: Path) -> None:
-    assert len(OWN_DATA) == 10
+    assert len(OWN_DATA) == 12
     for command in OWN_DATA:
         assert carried_out(command) == 0, command.text
     assert {run.family for run in api.runs()} == {"cet", "warp", "gaussvae", "feedback"}

@@ -34,7 +34,9 @@ def pack(
     steps: Annotated[int, typer.Option(min=2, help="Series: steps of a sequence.")] = 96,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, help="Series: from one sequence to the next; a quarter of --steps if unset."),
+        typer.Option(
+            min=1, help="Series: from one sequence to the next; a quarter of --steps if unset."
+        ),
     ] = None,
     held_out: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share to test on; of series the last.")
