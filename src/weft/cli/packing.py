@@ -1,4 +1,4 @@
-"""`weft data pack`: a folder of pictures, or a table of series, as the npz file that families read."""
+"""`weft data pack`: a folder of pictures or a table of series as the npz file families read."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ def pack(
     steps: Annotated[int, typer.Option(min=2, help="Series: steps of a sequence.")] = 96,
     stride: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Series: from one sequence to the next; a quarter of --steps if unset."
-        ),
+        typer.Option(min=1, help="Series: between sequences; a quarter of --steps if unset."),
     ] = None,
     held_out: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share to test on; of series the last.")
