@@ -66,7 +66,7 @@ def pack(
 
 def pictures(
     folder: Path, size: int, *, grey: bool, held_out: float, seed: int
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A folder's pictures, cut square about their middle and scaled, and their classes.
 
     Each folder in it is a class; a folder without folders is one. Some of each class are held out.
@@ -98,14 +98,14 @@ def pictures(
             split = "test" if held else "train"
             parts[split].append(pixels if grey else pixels.transpose(2, 0, 1))
             labels[split].append(label)
-    arrays: dict[str, NDArray[Any]] = {f"x_{split}": np.stack(x) for split, x in parts.items()}
+    arrays: dict[str, Any] = {f"x_{split}": np.stack(x) for split, x in parts.items()}
     arrays |= {f"y_{split}": np.array(y) for split, y in labels.items()}
     return arrays, {"classes": [each.name for each in below]}
 
 
 def series(
     path: Path, steps: int, stride: int, held_out: float
-) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A table's columns of numbers, a row a step, cut into sequences; the last rows are tested on.
 
     Returns: `X_train`, `X_test`, float32 (N, steps, columns), and the names of the columns.
