@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.test_documents import ROOT, Command, commands
+from tests.cli.documents import carried_out
+from tests.cli.test_documents import ROOT, commands
 from weft import api
 from weft.cli import main
 
-SMALL = {
-    "cet": ["batch_size=8", "delay=2", "hidden_dim=8"],
-    "warp": ["batch_size=4", "mlp_hidden_size=4"],
-    "feedback": ["model.n_layer=1", "model.n_embd=8", "model.n_head=1", "eval.chunks=4"],
-    "gaussvae": ["batch_size=4", "latent_dim=4", "eval.pictures=2"],
-}
-SHORT = ["steps=2", "engine.threads=1", "log.tensorboard=false", "eval.batch_size=8", "-q"]
 OWN_DATA = [each for each in commands(ROOT / "docs" / "own-data.md") if not each.mention]
 
 
@@ -52,19 +45,6 @@ def own(workspace: Path, without_pictures: None) -> Path:
         "sequences.npz", **{f"X_{part}": draw.random((20, 40, 2)) for part in ("train", "test")}
     )
     return workspace
-
-
-def carried_out(command: Command) -> int:
-    """Runs it; a training run made small."""
-    words = shlex.split(command.text)[1:]
-    if words[0] == "train":
-        family = words[1].partition("/")[0]
-        given = {word.partition("=")[0] for word in words}
-        small = [word for word in SMALL[family] if word.partition("=")[0] not in given]
-        words = [*words, *small, *SHORT]
-    elif words[:2] == ["data", "fit"]:
-        words = [*words, "--steps", "2"]
-    return main(words)
 
 
 @pytest.mark.slow
