@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from weft.cli import authoring, config, data, installation, listing, study, training
+from weft.cli import authoring, config, data, installation, listing, packing, study, training
 from weft.cli.verbs import Commands, Raised, carried
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Show a recipe's config or its schema.")
-data_app = typer.Typer(cls=Commands, help="List, fetch and verify data sets.")
+data_app = typer.Typer(cls=Commands, help="List, fetch and verify data sets; make your own.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 
@@ -52,6 +52,7 @@ app.command(context_settings={"allow_interspersed_args": False})(carried(study.s
 data_app.command("list")(carried(data.list_sets))
 data_app.command("get")(carried(data.get))
 data_app.command("check")(carried(data.check))
+data_app.command("pack")(carried(packing.pack))
 
 
 def _help(context: typer.Context) -> None:
