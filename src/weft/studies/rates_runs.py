@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft import families
 from weft.api import configure
+from weft.errors import UsageError
 
 if TYPE_CHECKING:
     from weft.data.source import Splits
@@ -42,7 +43,7 @@ class Study:
     A cell is trained at every rate with seed 0. The rate with the best validation is chosen; where
     that is the first or last one, rates beyond it are tried, each as far from it as the grid's
     are from each other. Then the other seeds are trained at it, and every seed is tested once,
-    and measured on validation beside it.
+    and measured on validation beside it where there is any.
 
     Attributes:
         key: which option the rate is.
@@ -75,7 +76,7 @@ class Study:
             others = [(best.rate, seed) for seed in range(1, self.seeds)]
             runs = [best, *self._trained(setting, others)]
         for run in runs:
-            if not run.validated:
+            if not run.validated and run.trainer.data.val is not None:
                 run.validate()
             self._tell(setting, run, chosen=True, inside=inside, **run.tested(self.final))
 
@@ -99,6 +100,12 @@ class Study:
         for rate, seed in which:
             words = (*setting.words, f"seed={seed}", *([f"{self.key}={rate}"] if rate else []))
             made.append(Run(rate, seed, words, _trainer(words, loaded)))
+            if rate and made[-1].trainer.data.val is None:
+                raise UsageError(
+                    "a rate is chosen on validation data, and this recipe has none",
+                    where=" ".join(setting.words),
+                    hint="hold some out (data options of `weft config show`), or give each form its rate",
+                )
         seconds = _train([run.trainer for run in made]) if made else 0.0
         for run in made:
             run.seconds = seconds / len(made)
