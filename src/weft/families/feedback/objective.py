@@ -29,13 +29,13 @@ def bound(head: Head, read: Tensor, noised: Noised, count: Tensor | int) -> tupl
     Returns: nats a token, a scalar, and nats at the `positions`, constants, (N,).
     """
     at = positions(noised.masked)
-    total, nats = head(
+    # Where `at` are more than the masked positions the others weigh 0, and mean an id that can be
+    # meant: of [PAD] the head says infinity.
+    return head(
         read.flatten(0, 1).index_select(0, at),
-        noised.clean.flatten().index_select(0, at),
-        # 0 where `at` are more than the masked positions.
-        (noised.weight * noised.masked).flatten().index_select(0, at),
+        (noised.clean * noised.masked).flatten().index_select(0, at),
+        (noised.weight * noised.masked / count).flatten().index_select(0, at),
     )
-    return total / count, nats
 
 
 def row_sums(values: Tensor, masked: Tensor) -> Tensor:

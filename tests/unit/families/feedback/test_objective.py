@@ -50,10 +50,11 @@ def test_a_recorded_step_has_the_bound_and_the_gradients_of_the_masked_positions
 ) -> None:
     torch.manual_seed(0)
     read, table = torch.randn(2, 3, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
-    batch = noised([[True, False, True], [False, False, True]], [[4.0, 9.0, 2.0], [2.0, 1.0, 3.0]])
+    batch = noised([[True, False, True], [False, True, False]], [[4.0, 9.0, 2.0], [2.0, 1.0, 3.0]])
 
     def head(read: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        return cross_entropy(read, table, targets, weight, 2)
+        # Id 5, that of the last position, which is not masked, cannot be meant: as [PAD] cannot.
+        return cross_entropy(read, table, targets, weight, 2, used=5)
 
     usual, nats = bound(head, read, batch, 6)
     monkeypatch.setattr(process, "_recorded", lambda tensor: True)
