@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from weft.cli import authoring, config, data, installation, listing, study, training
+from weft.cli import authoring, config, data, exchange, installation, listing, study, training
 from weft.cli.verbs import Commands, Raised, carried
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
@@ -39,6 +39,9 @@ for command in (
     listing.compare,
     listing.report,
     listing.reproduce,
+    exchange.export,
+    exchange.push,
+    exchange.pull,
     installation.recipes,
     installation.doctor,
     installation.bench,
