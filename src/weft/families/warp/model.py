@@ -108,7 +108,7 @@ class WarpModel(nn.Module):
 
     def _read(self, theta: Tensor, tau: Tensor, data: Tensor | None = None) -> Tensor:
         """Raw outputs (N, M, o) of weights (N, D) at features (M, q) or (N, M, q)."""
-        rnn, z = self.rnn, tau.expand(len(theta), *tau.shape[-2:])
+        rnn, z = self.rnn, tau.expand(theta.shape[0], *tau.shape[-2:])
         layer = rnn.layers[-1]
         if layer.rule.input_prev_data:
             if data is None or len(rnn.layers) > 1 or rnn.embedding is not None:

@@ -138,7 +138,7 @@ def asked(
     phase = torch.arange(given.shape[1], device=x.device) % period
     told = model.query(_read(model, given - usual[:, phase], patch), position)
     assert told.mean is not None
-    phase = (position % period).expand(len(x), position.shape[-1])
+    phase = (position % period).expand(x.shape[0], position.shape[-1])
     return told._replace(mean=told.mean + usual.gather(1, phase.unsqueeze(-1).expand_as(told.mean)))
 
 
