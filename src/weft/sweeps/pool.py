@@ -139,7 +139,9 @@ def _start(
     context: _Context, train: Train, point: Point, threads: int, gpu: str
 ) -> tuple[Connection, BaseProcess]:
     words = point.overrides
-    if not any(word.startswith("engine.threads=") for word in words):
+    # A number that the user gave in either way wins: others may want the cores, too.
+    told = "OMP_NUM_THREADS" in os.environ
+    if not told and not any(word.startswith("engine.threads=") for word in words):
         words = (*words, f"engine.threads={threads}")
     ours, theirs = context.Pipe(duplex=False)
     # A process for each point, not a pool: what it held is given back when it ends, one that is
