@@ -8,7 +8,7 @@ from tests.cli.test_documents import Command
 from weft.cli import main
 
 SMALL = {
-    "cet": ["batch_size=8", "hidden_dim=8"],
+    "cet": ["batch_size=64", "hidden_dim=8"],
     "warp": ["batch_size=4", "mlp_hidden_size=4"],
     "jepa": ["batch_size=4", "val_dataset_size=8", "probe.size=8", "probe.batch_size=4"],
     "feedback": ["model.n_layer=1", "model.n_embd=8", "model.n_head=1", "eval.chunks=4"],
@@ -19,14 +19,22 @@ SMALL = {
 _SHORT = ["steps=2", "engine.threads=1", "log.tensorboard=false"]
 
 
-def carried_out(command: Command) -> int:
-    """Runs a command of weft, its training runs small and short; its exit code."""
+def carried_out(command: Command, *smaller: str) -> int:
+    """Runs a command of weft, its training runs small and short; its exit code.
+
+    Args:
+        smaller: what else a run of the family cet sets.
+    """
     words = shlex.split(command.text)[1:]
     if words[0] in ("train", "sweep"):
         words = [word for word in words if not word.startswith("steps=")]
         given = {word.partition("=")[0] for word in words}
-        small = [*SMALL[words[1].partition("/")[0]], *_SHORT]
-        words += [word for word in small if word.partition("=")[0] not in given]
+        family = words[1].partition("/")[0]
+        small = [*(smaller if family == "cet" else ()), *SMALL[family], *_SHORT]
+        for word in small:
+            if (key := word.partition("=")[0]) not in given:
+                words.append(word)
+                given.add(key)
         words += ["-q", "eval.batch_size=8"] if words[0] == "train" else []
     elif words[:2] == ["data", "fit"]:
         words = [*words, "--steps", "2"]

@@ -51,7 +51,7 @@ def own(workspace: Path, without_pictures: None) -> Path:
 def test_every_command_of_the_page_on_own_data_is_carried_out(own: Path) -> None:
     assert len(OWN_DATA) == 12
     for command in OWN_DATA:
-        assert carried_out(command) == 0, command.text
+        assert carried_out(command, "batch_size=8", "delay=2") == 0, command.text
     assert {run.family for run in api.runs()} == {"cet", "warp", "gaussvae", "feedback"}
 
 

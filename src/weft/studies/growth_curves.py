@@ -187,11 +187,16 @@ def draw(found: Sequence[Measured], path: Path) -> None:
                 ideal = [times[-1] * (size / sizes[-1]) ** expected for size in sizes]
                 axes.plot(sizes, ideal, color=MUTED, linestyle=DOTTED)
             axes.plot(sizes, times, marker="o", color="C0")
-            axes.set_xscale("log", base=2)
+            axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+            # A decade at least, so that what is flat looks flat.
+            low, high = min(times) / 1.6, max(times) * 1.6
+            axes.set_ylim(low, max(high, 10 * low))
+            ends = [times[-1]] if max(times) < 1.5 * min(times) else [times[0], times[-1]]
+            axes.set_yticks(ends, [f"{time:.3g}" for time in ends])
             axes.set_xticks([], minor=True)
-            axes.set_ylim(min(times) / 1.6, max(times) * 1.6)
+            axes.set_yticks([], minor=True)
             label_axes(axes, each.curve.family, each.curve.about, "" if place % across else "ms")
             told = f"{each.exponent(2):.2f}" + (
                 f" for {expected:g}" if expected is not None else ""

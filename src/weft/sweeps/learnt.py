@@ -98,7 +98,7 @@ def _trained(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Table:
     text = ("what", "recipe", "metric", "finished", "steps", "time", "device")
     columns = {key: Column(key, role="text") for key in text}
     columns |= {"ours": Column("ours"), "loss": Column("loss", title="train/loss")}
-    order = ("what", "recipe", "metric", "ours", "finished", "loss", "steps", "time", "device")
+    order = ("what", "metric", "ours", "finished", "steps", "loss", "time", "device", "recipe")
     note = (
         "mean ± standard error over finished seeds; train/loss: the last one logged, of all; "
         "the longest run's time"

@@ -176,7 +176,9 @@ def devices(points: Sequence[Point]) -> set[str]:
 def _start(
     context: _Context, train: Train, point: Point, threads: int, gpu: str
 ) -> tuple[Connection, BaseProcess]:
-    words = with_threads(point.overrides, threads)
+    # A number that the user gave in either way wins: others may want the cores, too.
+    told = "OMP_NUM_THREADS" in os.environ
+    words = point.overrides if told else with_threads(point.overrides, threads)
     ours, theirs = context.Pipe(duplex=False)
     # A process for each point, not a pool: what it held is given back when it ends, one that is
     # killed takes no other with it, and its exit code says how it died.

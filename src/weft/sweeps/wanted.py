@@ -66,7 +66,11 @@ def entries(family: Family, budget: Budget) -> list[Entry]:
 
 
 def known_as(words: Sequence[str]) -> str:
-    """What tells a config from others, in twelve letters."""
-    config = load(words, families, {}).config
-    text = same_setting(dotted(config.plain()))
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    """What tells a setting from others, in twelve letters: all that recipe and words set.
+
+    Defaults are left out, so that a run is still known once weft has learnt further options.
+    """
+    resolved = load(words, families, {})
+    values = dotted(resolved.config.plain())
+    asked = {key: each for key, each in values.items() if resolved.origin(tuple(key.split(".")))}
+    return hashlib.blake2b(same_setting(asked).encode(), digest_size=6).hexdigest()

@@ -82,14 +82,18 @@ def test_cores_are_shared_out(
     monkeypatch: pytest.MonkeyPatch, workers: int | None, threads: str
 ) -> None:
     monkeypatch.setattr(pool, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     made = points(parse([CPU, "do=finish", "seed=0..3"]))
     outcomes = run_points(made, train, workers=workers)
     assert {(o.result or {})["engine.threads"] for o in outcomes} == {threads}
 
 
-def test_threads_that_the_user_set_are_kept() -> None:
+def test_threads_that_the_user_set_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     (outcome,) = run_points(points(parse([CPU, "do=finish", "engine.threads=5"])), train)
     assert (outcome.result or {})["engine.threads"] == "5"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (outcome,) = run_points(points(parse([CPU, "do=finish"])), train)
+    assert "engine.threads" not in (outcome.result or {})
 
 
 def test_gpus_are_handed_out_one_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from weft import families
+from weft.config.layer import dotted
 from weft.config.presets import preset_names
 from weft.errors import ConfigError, Interrupted, UsageError
 from weft.run.files import RECORD
 from weft.run.registry import find_runs
-from weft.sweeps import pool, reproduction
+from weft.sweeps import pool, reproduction, wanted
 from weft.sweeps.grid import Point
 from weft.sweeps.pool import Outcome, Train
 from weft.sweeps.reproduction import meant, reproduce
@@ -72,12 +73,22 @@ def test_runs_are_trained_by_value_as_far_as_time_goes_and_once(
 
 
 def test_each_family_s_first_entry_comes_before_any_second_seed() -> None:
-    wanted = {
+    listed = {
         "cet": [Entry("a", ("cet/digits",), seeds=2), Entry("b", ("cet/digits", "delay=3"))],
         "warp": [Entry("c", ("warp/digits",))],
     }
-    order = [point.point.values["of"] for point in reproduction._points(Path("r"), wanted)]
+    order = [point.point.values["of"] for point in reproduction._points(Path("r"), listed)]
     assert order == ["a", "c", "a", "b"]
+
+
+def test_a_run_is_known_by_what_is_asked_and_not_by_options_that_weft_has_learnt_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = known_as(["cet/digits", "delay=3"])
+    assert name == known_as(["cet/digits", "delay=3", "eval.every=5 steps"])
+    assert name != known_as(["cet/digits", "delay=4"])
+    monkeypatch.setattr(wanted, "dotted", lambda values: {**dotted(values), "learnt_since": 1})
+    assert known_as(["cet/digits", "delay=3"]) == name
 
 
 def test_what_was_learnt_is_handed_back_without_weights_and_reads_the_same(
