@@ -104,7 +104,7 @@ class Study:
                 raise UsageError(
                     "a rate is chosen on validation data, and this recipe has none",
                     where=" ".join(setting.words),
-                    hint="hold some out (data options of `weft config show`), or give each form its rate",
+                    hint="hold some out (`weft config show` has the options), or give forms a rate",
                 )
         seconds = _train([run.trainer for run in made]) if made else 0.0
         for run in made:
