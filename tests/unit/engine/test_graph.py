@@ -59,6 +59,6 @@ def test_an_earlier_run_is_given_back_before_a_step_is_recorded_and_never_meanwh
     with uncollected():
         assert before() is None
         meanwhile = weakref.ref(_Round())
-        kept = [[] for _ in range(5000)]
+        kept: list[list[int]] = [[] for _ in range(5000)]
         assert meanwhile() is not None, len(kept)
     assert gc.isenabled()
