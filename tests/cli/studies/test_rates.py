@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def test_the_rate_with_the_best_validation_is_the_one_whose_seeds_are_tested(
     assert all(("test/rmse_px" in row) == row["chosen"] for row in rows)
     rates = capsys.readouterr().out.partition("**rate (test/rmse_px)**")[2]
     assert f"| {best}" in rates
+
+
+def test_a_rate_at_which_the_loss_is_no_number_stops_no_study_and_is_not_chosen(
+    workspace: Path,
+) -> None:
+    words = ("--form", "idm:objective=idm", "--rates", "1e30,1e-3", "--further", "0")
+    assert main([*TINY, *words, "--seeds", "1", "--out", "rows"]) == 0
+    failed, good, chosen = _rows(workspace / "rows")
+    assert (failed["rate"], chosen["rate"]) == ("1e30", "1e-3")
+    assert math.isnan(failed["val/rmse_px"]) and math.isfinite(good["val/rmse_px"])
 
 
 def test_runs_side_by_side_are_those_that_train_makes_one_by_one(workspace: Path) -> None:
