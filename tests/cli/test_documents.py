@@ -186,7 +186,7 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
         for each in given["family"]:
             meant(each)
     elif verb in ("bench", "config schema", "recipes"):
-        if given["family"] is not None:
+        if given["family"] not in (None, "all"):
             families.find(given["family"])
     elif verb in ("data get", "data check"):
         locate(given["name"])

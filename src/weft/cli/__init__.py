@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from weft.cli import authoring, config, data, installation, listing, study, training
+from weft.cli import (
+    authoring,
+    config,
+    data,
+    exchange,
+    installation,
+    listing,
+    packing,
+    study,
+    training,
+)
 from weft.cli.verbs import Commands, Raised, carried
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
@@ -24,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Show a recipe's config or its schema.")
-data_app = typer.Typer(cls=Commands, help="List, fetch and verify data sets.")
+data_app = typer.Typer(cls=Commands, help="List, fetch and verify data sets; make your own.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 
@@ -39,6 +49,9 @@ for command in (
     listing.compare,
     listing.report,
     listing.reproduce,
+    exchange.export,
+    exchange.push,
+    exchange.pull,
     installation.recipes,
     installation.doctor,
     installation.bench,
@@ -52,6 +65,7 @@ app.command(context_settings={"allow_interspersed_args": False})(carried(study.s
 data_app.command("list")(carried(data.list_sets))
 data_app.command("get")(carried(data.get))
 data_app.command("check")(carried(data.check))
+data_app.command("pack")(carried(packing.pack))
 
 
 def _help(context: typer.Context) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,14 +19,40 @@ if TYPE_CHECKING:
 
 
 def recipes(
-    family: Annotated[str | None, typer.Argument(help="Only this family.")] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FAMILY|PATTERN]", help="Only this family, or what is called so: 'jepa/*idm*'."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also each row of the tables that families ship.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List what can be trained."""
     from weft import api
 
-    rows = api.recipes(family)
-    emit(as_json, rows, lambda: described({row["recipe"]: row["about"] for row in rows}))
+    rows = api.recipes(pattern)
+    about = {row["recipe"]: row["about"] for row in rows}
+    emit(as_json, rows, lambda: described(about if pattern or everything else _folded(about, rows)))
+
+
+def _folded(about: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The recipes, those that are rows of a family's table as one."""
+    from weft import families
+
+    broken = {row["recipe"] for row in rows if "broken" in row}
+    shown: dict[str, str] = {}
+    for name in dict.fromkeys(recipe.partition("/")[0] for recipe in about):
+        table = set() if name in broken else set(families.find(name).generated)
+        of_it = {key: told for key, told in about.items() if key.partition("/")[0] == name}
+        shown |= {key: told for key, told in of_it.items() if key.partition("/")[2] not in table}
+        if table:
+            shown[f"{name}/… ({len(table)})"] = (
+                f"Rows of a table: `weft recipes {name}` lists them."
+            )
+    return shown
 
 
 def doctor(as_json: Json = False) -> None:
@@ -52,7 +80,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 def bench(
-    family: Annotated[str, typer.Argument(help="Family to measure.")],
+    family: Annotated[str, typer.Argument(metavar="FAMILY|all", help="Family to measure.")],
     full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     as_markdown: Annotated[
@@ -61,31 +89,41 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time fast forms against references and peers."""
-    from weft import api
-    from weft.reports.tables import Column, Table, rich_table
+    from weft import api, families
+    from weft.reports.speed import speeds
+    from weft.reports.tables import markdown
 
     if threads:
         import torch
 
         torch.set_num_threads(threads)
-    result = api.bench(family, full=full, show=lambda name: tell(f"measuring {name}"))
+    every = [name for name in families.names() if families.find(name).bench]
+    results = {
+        name: api.bench(name, full=full, show=lambda case: tell(f"measuring {case}"))
+        for name in (every if family == "all" else [family])
+    }
+    if as_markdown and not as_json:
+        tables = {name: speeds(result) for name, result in results.items()}
+        if family == "all":
+            tables = {name: replace(table, title=name) for name, table in tables.items()}
+        typer.echo("\n".join(map(markdown, tables.values())), nl=False)
+        return
 
-    def table() -> RenderableType:
+    def text() -> RenderableType:
         from rich.console import Group
 
-        keys = ("case", "form", "median_ms", "iqr_ms", "windows", "peak_mib", "flops")
-        columns = tuple(Column(k, role="text" if k in ("case", "form") else "value") for k in keys)
-        ratios = tuple({"ratio": k, "value": v} for k, v in result["ratios"].items())
-        ratio_columns = (Column("ratio", role="text"), Column("value", title="time over time"))
-        return Group(
-            rich_table(Table(columns, tuple(result["cases"]))),
-            rich_table(Table(ratio_columns, ratios, note=json.dumps(result["machine"]))),
-        )
+        return Group(*(part for result in results.values() for part in _measured(result)))
 
-    if as_markdown and not as_json:
-        from weft.reports.speed import speeds
-        from weft.reports.tables import markdown
+    emit(as_json, results if family == "all" else results[family], text)
 
-        typer.echo(markdown(speeds(result)), nl=False)
-        return
-    emit(as_json, result, table)
+
+def _measured(result: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The times of a benchmark, then their ratios."""
+    from weft.reports.tables import Column, Table, rich_table
+
+    keys = ("case", "form", "median_ms", "iqr_ms", "windows", "peak_mib", "flops")
+    columns = tuple(Column(k, role="text" if k in ("case", "form") else "value") for k in keys)
+    yield rich_table(Table(columns, tuple(result["cases"])))
+    ratios = tuple({"ratio": k, "value": v} for k, v in result["ratios"].items())
+    ratio_columns = (Column("ratio", role="text"), Column("value", title="time over time"))
+    yield rich_table(Table(ratio_columns, ratios, note=json.dumps(result["machine"])))

@@ -30,14 +30,22 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a new run."""
+    """Train a new run, or take a finished one further into a new one: RUN steps=N."""
     from weft import api
+    from weft.run.named import continued
 
+    longer = continued(words)
+    if dry_run and longer is not None:
+        raise UsageError(
+            "what a longer run would cost in all, its config says",
+            where="--dry-run",
+            expected=f"`weft train {longer.path}/config.yaml steps=N --dry-run`",
+        )
     if dry_run:
         values = api.dry_run(*words)
         emit(as_json, values, lambda: _costs(values))
         return
-    for notice in api.configure(*words).notices:
+    for notice in api.configure(*words).notices if longer is None else ():
         tell(f"note: {notice}")
     _show_run(api.train(*words, show=not quiet), as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -73,6 +74,8 @@ def run_points(
     train: Train,
     workers: int | None = None,
     on_done: Callable[[Outcome], None] | None = None,
+    fits: Callable[[Point], bool] = lambda _: True,
+    end: float = math.inf,
 ) -> list[Outcome]:
     """Trains every point and says how each ended, in the order of `points`.
 
@@ -86,6 +89,9 @@ def run_points(
             plain values; a function at the top level of a module.
         workers: processes at a time; by default one per GPU, or one per core without a GPU.
         on_done: called here as each point ends.
+        fits: asked when there is room for a point; one that does not fit is left out.
+        end: of the time there is, as `time.monotonic` counts: then every run under way is asked
+            to save itself, and nothing new begins.
     """
     gpus = _gpus(points)
     count = max(1, min(workers or len(gpus) or cores(), len(points)))
@@ -95,18 +101,28 @@ def run_points(
     waiting = deque(points)
     flying: dict[Connection, _Flight] = {}
     ended: dict[str, Outcome] = {}
+    late = False
     with _signals(flying) as stopping:
         try:
             while flying or (waiting and stopping.name is None):
                 while waiting and slots and stopping.name is None:
-                    point, gpu = waiting.popleft(), slots.popleft()
+                    point = waiting.popleft()
+                    if late or not fits(point):
+                        continue
+                    gpu = slots.popleft()
                     connection, process = _start(context, train, point, threads, gpu)
                     flying[connection] = _Flight(point, process, gpu, time.monotonic())
                     if stopping.name is not None:
                         process.terminate()
-                for ready in wait(list(flying)):
+                left = None if late or end == math.inf else max(0.0, end - time.monotonic())
+                landed = wait(list(flying), left)
+                if flying and not landed:
+                    late = True
+                    for flight in flying.values():
+                        _send(flight.process, signal.SIGTERM)
+                for ready in landed:
                     assert isinstance(ready, Connection)
-                    outcome = _land(ready, flying[ready], stopping)
+                    outcome = _land(ready, flying[ready], stopping, late)
                     slots.append(flying.pop(ready).gpu)
                     ended[outcome.point.name] = outcome
                     if on_done is not None:
@@ -160,7 +176,9 @@ def devices(points: Sequence[Point]) -> set[str]:
 def _start(
     context: _Context, train: Train, point: Point, threads: int, gpu: str
 ) -> tuple[Connection, BaseProcess]:
-    words = with_threads(point.overrides, threads)
+    # A number that the user gave in either way wins: others may want the cores, too.
+    told = "OMP_NUM_THREADS" in os.environ
+    words = point.overrides if told else with_threads(point.overrides, threads)
     ours, theirs = context.Pipe(duplex=False)
     # A process for each point, not a pool: what it held is given back when it ends, one that is
     # killed takes no other with it, and its exit code says how it died.
@@ -170,14 +188,14 @@ def _start(
     return ours, process
 
 
-def _land(connection: Connection, flight: _Flight, stopping: Stop) -> Outcome:
+def _land(connection: Connection, flight: _Flight, stopping: Stop, late: bool) -> Outcome:
     state: State
     try:
         state, result, error = connection.recv()
     except EOFError:
         flight.process.join()
         state, result, error = "failed", None, _obituary(flight.process.exitcode)
-        if stopping.name is not None:
+        if late or stopping.name is not None:
             state, error = "stopped", ""
     connection.close()
     flight.process.join()
