@@ -151,7 +151,8 @@ def test_a_ray_cluster_that_loses_a_node_and_its_head_finishes_every_trial_once(
     head = cluster.head()
     node = cluster.start(f"--address={cluster.address}")
     cluster.wait(2)
-    words = (*TRIALS, "--dir", "far", "--on", f"ray:{cluster.address}")
+    # Two at a time: what is lost is the next in turn.
+    words = (*TRIALS, "--dir", "far", "--on", f"ray:{cluster.address}", "--workers", "2")
     first = weft(*words)
     [lost, *_] = wait_for(lambda: under_way("far", descendants(node.pid)), first)
     kill(node)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,9 @@ class RayTasks:
             RunError: if the cluster's head is gone.
         """
         try:
-            return self._run(points, train, workers, on_done)
+            # Ray prints what it notices; standard output is the caller's.
+            with redirect_stdout(sys.stderr):
+                return self._run(points, train, workers, on_done)
         finally:
             self.ray.shutdown()
 
