@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from weft import families
+from weft.config.explain import suggest
 from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import presets
-from weft.errors import Interrupted, UsageError, WeftError
-from weft.run.named import folder_named, named
-from weft.run.registry import Run, find_runs, is_run, open_run
-from weft.stopping import Stopped, name_of
-from weft.system import fault
+from weft.errors import UsageError, WeftError
+from weft.run.named import continued, folder_named, named
+from weft.run.registry import Run, find_runs, is_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from weft.reports.comparison import Comparison
     from weft.reports.notebook import Runs
     from weft.reports.tables import Table
-    from weft.run.model import Trained
     from weft.run.recorder import SinkMaker
     from weft.run.sinks.hooks import OnEvaluate, OnStep
     from weft.sweeps.pool import Outcome
@@ -46,30 +43,42 @@ def configure(*words: str, **overrides: Any) -> Resolved:
     return load_config(words, families, overrides)
 
 
-def recipes(family: str | None = None) -> list[dict[str, str]]:
-    """Every preset of every family (or of one): its recipe name and what it is.
+def recipes(pattern: str | None = None) -> list[dict[str, str]]:
+    """Every preset of every family, or some: its recipe name and what it is.
 
     A family that does not load has one row, which says under `broken` what is wrong.
 
+    Args:
+        pattern: a family, or what recipes are called, such as `jepa/*idm*`.
+
     Raises:
-        PluginError: if it is the one asked for that does not load.
+        PluginError: if it is the family asked for that does not load.
+        UsageError: if nothing is called so.
     """
     broken: dict[str, WeftError] = {}
-    if family is None:
-        found, broken = families.survey()
+    one = pattern is not None and not any(sign in pattern for sign in "*?[/")
+    if one:
+        found = {str(pattern): presets(families.find(str(pattern)))}
     else:
-        found = {family: presets(families.find(family))}
+        found, broken = families.survey()
     rows = []
     for name, known in found.items():
         whole = families.find(name)
-        for each, one in known.items():
+        for each, preset in known.items():
             default = " (default)" if each == whole.default else ""
-            rows.append(
-                {"recipe": f"{name}/{each}", "about": (one.about or whole.summary) + default}
-            )
+            about = (preset.about or whole.summary) + default
+            rows.append({"recipe": f"{name}/{each}", "about": about})
     for name, error in broken.items():
         rows.append({"recipe": name, "about": f"broken: {error.brief}", "broken": error.brief})
-    return rows
+    if pattern is None or one:
+        return rows
+    if not (called := [row for row in rows if fnmatchcase(row["recipe"], pattern)]):
+        raise UsageError(
+            f"no recipe is called `{pattern}`",
+            expected="a family, or a pattern such as `jepa/*idm*`",
+            hint=suggest(pattern, [row["recipe"] for row in rows], "`weft recipes` lists them"),
+        )
+    return called
 
 
 def dry_run(*words: str, **overrides: Any) -> dict[str, Any]:
@@ -98,7 +107,8 @@ def train(
     """Trains a run from recipe names, files and overrides.
 
     Args:
-        words: `cet/mnist`, files, `key=value`, lowest precedence first.
+        words: `cet/mnist`, files, `key=value`, lowest precedence first; or a finished run and its
+            new `steps=N` or `epochs=N`: it goes on in a new directory.
         show: whether progress goes to standard error.
         report: whether figures and the report page are made at the end.
         sinks: further homes for the numbers.
@@ -109,13 +119,18 @@ def train(
     Returns:
         The finished run; None on all processes but the first under torchrun.
     """
+    from weft.reports.finish import finish
+    from weft.run.lengthen import changes, lengthen
     from weft.run.recorder import Followers
     from weft.run.sinks.hooks import Hooks
     from weft.run.start import start
 
     if on_step is not None or on_evaluate is not None:
         sinks = (*sinks, lambda _: Hooks(on_step, on_evaluate))
-    return _done(start(configure(*words, **overrides), Followers(show, sinks)), report)
+    followers = Followers(show, sinks)
+    if (run := continued(words)) is not None:
+        return finish(lengthen(run, changes(words, overrides), followers), report)
+    return finish(start(configure(*words, **overrides), followers), report)
 
 
 def resume(
@@ -137,13 +152,14 @@ def resume(
             `checkpoints`.
     """
     from weft.config.yaml import read_value
+    from weft.reports.finish import finish
     from weft.run.recorder import Followers
     from weft.run.resume import acceptable, resume
 
     allowed, run = acceptable(accept), named(path)
     pairs = [word.partition("=") for word in words]
     changes = {key: read_value(text, "command line") for key, _, text in pairs}
-    return _done(resume(run.path, changes, Followers(show, sinks), allowed), report)
+    return finish(resume(run.path, changes, Followers(show, sinks), allowed), report)
 
 
 def evaluate(
@@ -199,6 +215,31 @@ def write(
     from weft.run.resume import acceptable
 
     return samples.write(named(path).load(checkpoint, acceptable(accept), tell), asked)
+
+
+def export(
+    path: Path | str,
+    file: Path | str | None = None,
+    *,
+    to: str = "torch",
+    checkpoint: str | None = None,
+    accept: str | Collection[str] = (),
+    tell: Callable[[str], None] = warnings.warn,
+) -> Path:
+    """Writes the trained model for use without weft, and gives the file.
+
+    Args:
+        file: where to; `model.pt2`, `model.onnx` or `model.NAME` in the run if None.
+        to: `torch` (`torch.export.load(file).module()` takes it back), `onnx`, or a form of its
+            family's own (`Family.exports`).
+        path, checkpoint, accept, tell: as for `evaluate`.
+
+    Raises:
+        UsageError: if the model has no such form.
+    """
+    from weft.run.exchange.program import export as carry_out
+
+    return carry_out(named(path), file, to, checkpoint, accept, tell)
 
 
 def report(path: Path | str) -> Path:
@@ -291,25 +332,29 @@ def sweep(
     metric: str | None = None,
     on_done: Callable[[Outcome], None] | None = None,
     stack: bool = False,
+    on: str = "local",
 ) -> Sweep:
-    """Trains a grid of settings in local processes; the same call again continues it.
+    """Trains a grid of settings side by side; the same call again continues it.
 
     Args:
         words: as for `train`; `delay=1,3,5`, `seed=0..2`, `optim.lr=log:1e-4:1e-2` span the grid.
         directory: the sweep's directory, `runs/sweeps/<recipe>` by default.
-        workers: processes at a time; one per core or GPU by default.
+        workers: runs at a time; one per core or GPU by default.
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
         stack: trains all runs as one, in this process; what is there already goes on either way.
+        on: `local`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:OPTION=VALUE,…`.
 
     Raises:
         UsageError: if the family measures no such metric, or does not stack these runs.
+        DeviceError: if the place to train on is not there.
     """
     from weft.sweeps.sweep import sweep as carry_out
 
     return carry_out(
-        *words, directory=directory, workers=workers, metric=metric, on_done=on_done, stack=stack
-    )
+        *words, directory=directory, workers=workers, metric=metric, on_done=on_done, stack=stack,
+        on=on,
+    )  # fmt: skip
 
 
 def search(
@@ -320,6 +365,7 @@ def search(
     directory: Path | str | None = None,
     workers: int | None = None,
     metric: str | None = None,
+    on: str = "local",
 ) -> Sweep:
     """Searches good settings with Optuna; the same call again, or in another process, goes on.
 
@@ -329,7 +375,7 @@ def search(
 
     return carry_out(
         *words, sampler=sampler, trials=trials, prune=prune, directory=directory, workers=workers,
-        metric=metric,
+        metric=metric, on=on,
     )  # fmt: skip
 
 
@@ -404,42 +450,3 @@ def doctor() -> dict[str, Any]:
     from weft.run.doctor import examine
 
     return examine()
-
-
-def _done(trained: Trained | None, make_report: bool) -> Run | None:
-    if trained is None:
-        return None
-    run = open_run(trained.directory.path)
-    if make_report:
-        from weft.reports.page import write_page
-        from weft.run.samples import draw
-
-        with _finished(run.path, "sample", "report"):
-            draw(trained)
-        with _finished(run.path, "report"):
-            write_page(run, trained.parts.task)
-    return run
-
-
-@contextmanager
-def _finished(path: Path, *verbs: str) -> Iterator[None]:
-    """Has what goes wrong inside say that the run is finished, and which verbs make what it lacks.
-
-    Raises:
-        Interrupted: if a signal stopped the work.
-        WeftError: if the surroundings are at fault.
-    """
-    again = "\n".join(f"weft {verb} {shlex.quote(str(path))}" for verb in verbs)
-    saved = "the run is finished, its page is not made yet"
-    try:
-        yield
-    except (KeyboardInterrupt, Stopped) as error:
-        raise Interrupted(name_of(error), str(path), again, saved) from error
-    except Exception as error:
-        found = fault(error)
-        if found is None:
-            error.add_note(f"{saved}:\n{again}")
-            raise
-        told = f"the run is finished; for its page: {', then '.join(again.splitlines())}"
-        found.hint = "\n".join(filter(None, (found.hint, told)))
-        raise found from error

@@ -71,6 +71,23 @@ def test_lists_fit_80_columns(
     assert not any("{" in line for line in lines)
 
 
+def test_rows_of_a_table_are_folded_unless_they_are_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def listed(*words: str) -> int:
+        assert main(["recipes", *words]) == 0
+        return capsys.readouterr().out.count("idm.best")
+
+    assert listed() == 0
+    assert main(["recipes"]) == 0
+    assert "jepa/… (144)" in capsys.readouterr().out
+    assert (
+        listed("--all") == listed("jepa") == listed("jepa/*.idm.*") > listed("jepa/*(3).idm*") > 0
+    )
+    assert main(["recipes", "jepa/*idx"]) == 2
+    assert "no recipe is called `jepa/*idx`" in capsys.readouterr().err
+
+
 @pytest.fixture
 def done(toy: str, workspace: Path) -> Path:
     """A finished run, runs/toy/small."""

@@ -14,6 +14,7 @@ from weft.testing.contract import (
     CHECKS,
     PRESET_CHECKS,
     Check,
+    check_a_run_made_longer_equals_a_straight_run,
     check_samples_and_report_are_drawn,
     name_of,
 )
@@ -33,7 +34,11 @@ SMALLER = {
     "warp/digits-query": "batch_size=16",
 }
 """Overrides under which the default suite holds a recipe to the contract; `slow` takes it whole."""
-QUICKLY_DRAWN = ("cet", "feedback")
+QUICK: dict[Check, tuple[str, ...]] = {
+    check_samples_and_report_are_drawn: ("cet", "feedback"),
+    check_a_run_made_longer_equals_a_straight_run: ("cet",),
+}
+"""Checks that take long, and the families of which the default suite makes them all the same."""
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +63,8 @@ def _cases() -> list[Any]:
         small = f"{recipe} {SMALLER.get(recipe, '')}".strip()
         for words in dict.fromkeys((small, recipe)):
             for check in WHOLE:
-                drawn = check is check_samples_and_report_are_drawn
-                quick = words == small and (not drawn or recipe.startswith(QUICKLY_DRAWN))
-                if words == small or not drawn:
+                quick = words == small and recipe.startswith(QUICK.get(check, ""))
+                if words == small or check not in QUICK:
                     kept = f"{recipe}{'-whole' * (words != small)}-{name_of(check)}"
                     marks = [] if quick else [pytest.mark.slow]
                     cases.append(pytest.param(words, words, check, id=kept, marks=marks))

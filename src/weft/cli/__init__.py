@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from weft.cli import authoring, config, data, installation, listing, packing, study, training
+from weft.cli import (
+    authoring,
+    config,
+    data,
+    exchange,
+    installation,
+    listing,
+    packing,
+    study,
+    training,
+)
 from weft.cli.verbs import Commands, Raised, carried
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
@@ -39,6 +49,9 @@ for command in (
     listing.compare,
     listing.report,
     listing.reproduce,
+    exchange.export,
+    exchange.push,
+    exchange.pull,
     installation.recipes,
     installation.doctor,
     installation.bench,

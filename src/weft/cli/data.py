@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from weft.cli.arguments import Json
 from weft.cli.output import described, emit, pairs
 from weft.errors import WeftError
+
+if TYPE_CHECKING:
+    from weft.data.catalog.entry import DataSet
 
 
 def list_sets(root: Annotated[Path | None, typer.Option()] = None, as_json: Json = False) -> None:
@@ -34,14 +36,24 @@ def list_sets(root: Annotated[Path | None, typer.Option()] = None, as_json: Json
     emit(
         as_json,
         rows,
-        lambda: described({row["name"]: _shown(row) for row in rows}),
+        lambda: described({row["name"]: _told(SETS[row["name"]], row["here"]) for row in rows}),
     )
 
 
-def _shown(row: Mapping[str, Any]) -> str:
-    """Whether a data set is here, and how many items its parts have."""
-    parts = (f"{split} {count:,}" for split, count in row["items"].items())
-    return f"{'here' if row['here'] else 'not here':<8}  {'  '.join(parts)}"
+def _told(data_set: DataSet, here: bool) -> str:
+    """What a data set is, how many items its parts have, its licence, and whether it is here."""
+    shape, classes = data_set.shape, len(data_set.classes)
+    what = str(data_set.kind)
+    if data_set.kind == "images":
+        what += f" of {shape[1]} x {shape[2]} pixels{', in colour' * (shape[0] == 3)}"
+    elif data_set.kind == "series":
+        what += (
+            f" of {shape[0]:,} steps" * bool(shape[0])
+            + f", {shape[1]} channel{'s' * (shape[1] > 1)}"
+        )
+    what += f", {classes} classes" if classes else ""
+    parts = ", ".join(f"{split} {count:,}" for split, count in data_set.sizes.items())
+    return f"{'here' if here else 'not here'}: {what}; {parts}. Licence: {data_set.licence}."
 
 
 def get(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,14 +19,40 @@ if TYPE_CHECKING:
 
 
 def recipes(
-    family: Annotated[str | None, typer.Argument(help="Only this family.")] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FAMILY|PATTERN]", help="Only this family, or what is called so: 'jepa/*idm*'."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also each row of the tables that families ship.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List what can be trained."""
     from weft import api
 
-    rows = api.recipes(family)
-    emit(as_json, rows, lambda: described({row["recipe"]: row["about"] for row in rows}))
+    rows = api.recipes(pattern)
+    about = {row["recipe"]: row["about"] for row in rows}
+    emit(as_json, rows, lambda: described(about if pattern or everything else _folded(about, rows)))
+
+
+def _folded(about: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The recipes, those that are rows of a family's table as one."""
+    from weft import families
+
+    broken = {row["recipe"] for row in rows if "broken" in row}
+    shown: dict[str, str] = {}
+    for name in dict.fromkeys(recipe.partition("/")[0] for recipe in about):
+        table = set() if name in broken else set(families.find(name).generated)
+        of_it = {key: told for key, told in about.items() if key.partition("/")[0] == name}
+        shown |= {key: told for key, told in of_it.items() if key.partition("/")[2] not in table}
+        if table:
+            shown[f"{name}/… ({len(table)})"] = (
+                f"Rows of a table: `weft recipes {name}` lists them."
+            )
+    return shown
 
 
 def doctor(as_json: Json = False) -> None:

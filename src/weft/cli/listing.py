@@ -217,7 +217,8 @@ def run_values(run: Run) -> dict[str, Any]:
         "seconds": run.status["seconds"],
         "metrics": run.metrics,
         "declared": [metric.plain() for metric in run.declared],
-        "parents": {key: pin["file"] for key, pin in run.parents.items()},
+        "parents": {key: pin["file"] for key, pin in run.parents.items()}
+        | ({"continues": run.continues} if run.continues else {}),
         "note": run.damage or _homeless(run.family),
     }
 

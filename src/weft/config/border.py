@@ -72,7 +72,7 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
             yield f"`{field}` is {value!r}", 'text of the form "package.module:name"'
     if not isinstance(family.compared, Comparison | None):
         yield f"`compared` is {family.compared!r}", "a weft.config.family.Comparison"
-    for field in ("aliases", "kinds", "studies", "verbs"):
+    for field in ("aliases", "kinds", "studies", "verbs", "exports"):
         if not isinstance(value := getattr(family, field), Mapping):
             yield f"`{field}` is {value!r}", "a mapping"
     for old, entry in family.aliases.items():
@@ -86,9 +86,10 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
         for tag, kind in added.items():
             if says := fault(tag, kind):
                 yield says, f'in kinds["{section}"], tag -> Kind(ConfigClass, "module:function")'
-    for study, value in family.studies.items():
-        if not (isinstance(value, str) and NAMED.fullmatch(value)):
-            yield f"study `{study}` is {value!r}", 'text of the form "package.module:main"'
+    for what, call in (("studies", "main"), ("exports", "function")):
+        for key, value in getattr(family, what).items():
+            if not (isinstance(value, str) and NAMED.fullmatch(value)):
+                yield f"`{what}` has `{key}`: {value!r}", f'text like "package.module:{call}"'
     for verb, value in family.verbs.items():
         if not (isinstance(verb, str) and VERB.fullmatch(verb)):
             yield f"`verbs` has {verb!r}", 'a word such as "fit-all", or "data" and a word'

@@ -1,4 +1,4 @@
-"""How often something happens, in optimiser steps or epochs."""
+"""How often something happens, in optimiser steps or epochs, and in which steps."""
 
 from __future__ import annotations
 
@@ -48,3 +48,23 @@ def cadence_in_steps(cadence: str, batches_per_epoch: int) -> int:
     match = _CADENCE.match(cadence)
     assert match is not None, cadence
     return int(match[1]) * (batches_per_epoch if match[2] == "epoch" else 1)
+
+
+_SPAN = re.compile(r"^([1-9]\d*):([1-9]\d*)$")
+
+
+def _check_span(text: str) -> str:
+    match = _SPAN.match(text)
+    if not match or int(match[1]) > int(match[2]):
+        raise ValueError(f"`{text}` is no span of steps: say `10:20` for steps 10 to 20")
+    return text
+
+
+Span = Annotated[str, AfterValidator(_check_span)]
+"""Steps from a first to a last one, which counts too, as `10:20`."""
+
+
+def span_of(text: str) -> tuple[int, int]:
+    """First and last step of a `Span`."""
+    first, _, last = text.partition(":")
+    return int(first), int(last)

@@ -118,6 +118,8 @@ class Family:
         verbs: command -> "module:function" of a function with typer's annotations that becomes
             `weft COMMAND`: a word, or `data` and a word. Its module imports nothing heavy, for
             `weft --help` shows the first line of the function's docstring.
+        exports: NAME -> "module:function" of (run, checkpoint, file) that writes the file for
+            `weft export RUN FILE --to NAME`, beside the forms that weft writes for every family.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Family:
     studies: Mapping[str, str] = field(default_factory=dict)
     stack: Stacking | None = None
     verbs: Mapping[str, str] = field(default_factory=dict)
+    exports: Mapping[str, str] = field(default_factory=dict)
 
     def split(self, config: FamilyConfig) -> Parallel:
         """What may be split in a run of this config."""

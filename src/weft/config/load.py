@@ -55,7 +55,7 @@ def load(
         ConfigError: listing every mistake with its origin.
         UsageError: when no recipe is named, or one that does not exist.
     """
-    bases = [word for word in words if not _is_override(word)]
+    bases = [word for word in words if not is_override(word)]
     if not bases:
         raise UsageError(
             "no recipe given",
@@ -67,7 +67,7 @@ def load(
     layers = [layer for _, layer in named]
     problems: list[WeftError] = []
     line = Layer({})
-    for number, word in enumerate((w for w in words if _is_override(w)), start=1):
+    for number, word in enumerate((w for w in words if is_override(w)), start=1):
         key, _, text = word.partition("=")
         where = f"command line, override {number}"
         try:
@@ -105,7 +105,8 @@ def validate(values: Mapping[str, Any], family: Family, where: str) -> FamilyCon
     return check(recipe_class(family), values, lambda *_: where)
 
 
-def _is_override(word: str) -> bool:
+def is_override(word: str) -> bool:
+    """Whether the word is `key=value`, and no file of that name is there."""
     return bool(_OVERRIDE.match(word)) and not isfile(word)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from weft.config.cadence import Cadence
+from weft.config.cadence import Cadence, Span
 from weft.config.paths import CleanPath, FolderName, MayBePath
 from weft.config.section import KindConfig, Section
 
@@ -224,6 +224,11 @@ class EngineConfig(Section):
         False,
         description="Whether loss and gradients of steps that are not logged are replayed from one "
         "recorded CUDA graph; on other devices, and among several processes, it does nothing.",
+    )
+    profile: Span | None = Field(
+        None,
+        description="Steps, such as 10:20, whose operators are timed: the run's profile.json opens "
+        "in Chrome or Perfetto, profile.txt lists the costliest; none if unset.",
     )
     accumulation: int = Field(
         1, ge=1, description="Parts a batch is split into, one after another, to save memory."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from weft.atomic import atomic_writer, sweep_halves, write_text
+from weft.atomic import atomic_writer, replacing, sweep_halves, write_text
 from weft.errors import CheckpointError, NoCheckpoint
 
 FORMAT = 1
@@ -138,6 +139,14 @@ class Store:
             if later > step:
                 self._path(later).unlink()
                 _sum_path(self._path(later)).unlink(missing_ok=True)
+
+    def copy(self, step: int, folder: Path) -> None:
+        """Copies the checkpoint of a step into another run's folder, its sum first."""
+        path = self._path(step)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (_sum_path(path), path):
+            with replacing(folder / file.name) as temporary:
+                shutil.copyfile(file, temporary)
 
     def find(self, name: str | None = None) -> Path:
         """The file of checkpoint `best`, `last` or a step number; by default the best if any.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any, Protocol
@@ -26,13 +26,14 @@ from weft.engine.device import (
 )
 from weft.engine.parts import Parts
 from weft.engine.step import Scalars, Stepper
+from weft.engine.watch import Keeper, Watch
 from weft.stopping import Stop, graceful_stop
 from weft.task import calls
 from weft.task.context import Context
 from weft.task.schedule import Judging
 
 
-class Recorder(Protocol):
+class Recorder(Keeper, Protocol):
     """Where the loop's numbers go."""
 
     def row(self, step: int, epoch: float, seconds: float, values: Mapping[str, float]) -> None:
@@ -98,7 +99,11 @@ class Trainer:
         window = Window()
         ends = self.is_worn_out(progress)
         started = time.perf_counter() - progress.seconds
-        with graceful_stop() as stop, using_threads(self.parts.threads):
+        with (
+            graceful_stop() as stop,
+            using_threads(self.parts.threads),
+            self._watch() as watch,
+        ):
             while progress.step < plan.total_steps and not ends:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
@@ -106,7 +111,11 @@ class Trainer:
                     batches, planned = self._planned(epoch), epoch
                 done = step + 1
                 log = plan.due(plan.log_every, done)
+                if watch is not None:
+                    watch.before(done)
                 scalars = self._step(batches[position], step, log)
+                if watch is not None:
+                    watch.after(done)
                 progress.step, progress.seconds = done, time.perf_counter() - started
                 window.count += 1
                 if log:
@@ -125,6 +134,12 @@ class Trainer:
                     window.restart()
         # A signal that came after the last step, which is saved, still stops what follows.
         return stop.name or "finished"
+
+    def _watch(self) -> AbstractContextManager[Watch | None]:
+        """The first process times operators where that is asked for."""
+        if self.parts.config.engine.profile is None or self.recorder is None:
+            return nullcontext()
+        return Watch(self.parts, self.recorder)
 
     def is_worn_out(self, progress: Progress) -> bool:
         """Whether as many evaluations brought nothing better as `eval.patience` waits for."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from weft.config.base import FamilyConfig
-from weft.config.cadence import cadence_in_steps
+from weft.config.cadence import cadence_in_steps, span_of
 from weft.config.family import Family
 from weft.config.kinds import Kind
 from weft.config.recipe import kind_of
@@ -104,6 +104,7 @@ class Parts:
         parts_of_batch = config.engine.accumulation
         check_split(family.split(config), spec.batch_shape[0], parts_of_batch, ranks)
         plan = Plan.of(config, spec.batches_per_epoch)
+        _check_profile(config, plan)
         return Parts(family, config, task, spec, device, ranks, plan, files, remarks)
 
     def model(
@@ -165,4 +166,15 @@ def _check_held_out(config: FamilyConfig, spec: DataSpec) -> None:
             where=", ".join(key for key, set_ in waits.items() if set_),
             expected="a validation split",
             hint="hold a part of the data out, or leave these options alone",
+        )
+
+
+def _check_profile(config: FamilyConfig, plan: Plan) -> None:
+    """Raises: ConfigError if `engine.profile` names steps that the run does not take."""
+    span = config.engine.profile
+    if span is not None and span_of(span)[1] > plan.total_steps:
+        raise ConfigError(
+            f"the run takes {plan.total_steps:,} steps",
+            where=f"engine.profile={span}",
+            expected=f"steps up to {plan.total_steps}",
         )

@@ -220,6 +220,7 @@ def refuse_unstackable(config: FamilyConfig) -> None:
         f"engine.accumulation={engine.accumulation}": engine.accumulation > 1,
         "engine.nonfinite=skip": engine.nonfinite == "skip",
         "engine.compile=true": engine.compile,
+        "engine.profile": engine.profile is not None,
     }
     if told := [name for name, holds in wrong.items() if holds]:
         raise UsageError(

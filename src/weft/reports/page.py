@@ -32,6 +32,7 @@ from weft.reports.html import (
 from weft.reports.metrics import metric_table
 from weft.reports.tables import Table, format_seconds, tone_of
 from weft.run.directory import RunDirectory
+from weft.run.registry import CONTINUES
 from weft.task import calls
 from weft.task.load import load_task
 from weft.task.metric import Metric, find
@@ -91,7 +92,7 @@ def write_report(
         section("Metrics", _metrics(run)),
         published(claims) if claims else "",
         section("Commands", _commands(run)),
-        section("Starts from", pairs(_parents(run.parents))),
+        section("Starts from", pairs(_parents(run))),
         section("Config", config_tree(run.config, defaults)),
         '<div class="halves">'
         + section("Derived from the config", pairs(_derived(run.resolved)))
@@ -202,7 +203,7 @@ def _commands(run: Run) -> str:
 def _derived(resolved: Mapping[str, Any]) -> dict[str, str]:
     shown = {}
     for key, value in resolved.items():
-        if key == "parents":
+        if key in ("parents", CONTINUES):
             continue
         if key.startswith("bytes_") and isinstance(value, int | float):
             shown[key.removeprefix("bytes_") + " memory"] = f"{value / 2**20:,.1f} MiB"
@@ -213,8 +214,12 @@ def _derived(resolved: Mapping[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _parents(parents: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    return {key: f"{pin['file']}, sha256 {pin['sha256'][:12]}…" for key, pin in parents.items()}
+def _parents(run: Run) -> dict[str, str]:
+    """The earlier runs whose weights or whole state it began with."""
+    shown = {
+        key: f"{pin['file']}, sha256 {pin['sha256'][:12]}…" for key, pin in run.parents.items()
+    }
+    return shown | ({"continues": run.continues} if run.continues else {})
 
 
 def _environment(env: Mapping[str, Any]) -> dict[str, str]:

@@ -41,6 +41,7 @@ def facts(run: Run) -> dict[str, Any]:
         "started": run.status.get("started", ""),
         "device": run.env.get("device_name") or run.resolved.get("device", ""),
         "parameters": run.resolved.get("parameters"),
+        "continues": run.continues,
         **dotted(run.config),
     }
     section = run.config.get("run") or {}

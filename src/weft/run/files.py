@@ -208,6 +208,10 @@ def _are_parents(value: Any) -> bool:
     )
 
 
+def _is_lineage(value: Any) -> bool:
+    return isinstance(value, dict) and _is_text(value.get("run")) and _is_whole(value.get("step"))
+
+
 def _is_git(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() >= {"commit", "dirty"}
 
@@ -254,7 +258,10 @@ _OPTIONAL: Mapping[str, Mapping[str, Check]] = {
     "config.yaml": dict.fromkeys(
         ("data", "optim", "schedule", "clip", "eval", "checkpoint", "log", "engine"), _MAPPING
     ),
-    "resolved.yaml": {"parents": (_are_parents, "names, each with file and sha256")},
+    "resolved.yaml": {
+        "parents": (_are_parents, "names, each with file and sha256"),
+        "continues": (_is_lineage, "the directory of a run and a step"),
+    },
     "env.json": {
         "git": (_is_git, "null, or commit and dirty"),
         "command": (_is_list, "a list of words"),

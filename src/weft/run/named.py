@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from weft import families
 from weft.config.explain import suggest
-from weft.errors import WrongRun
+from weft.config.load import is_override
+from weft.config.presets import preset_names
+from weft.errors import UsageError, WrongRun
 from weft.run.registry import Run, find_runs, is_run, open_run
 
 ROOT = "runs"
@@ -51,6 +55,28 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
     )
 
 
+def continued(words: Sequence[str]) -> Run | None:
+    """The run that `words` name in place of a recipe; None if they name none.
+
+    It is named by its directory, or by family/name below runs/ where no recipe has that name.
+
+    Raises:
+        UsageError: if recipes or files are named beside it.
+    """
+    bases = [word for word in words if not is_override(word)]
+    for word in bases:
+        run = _in_place_of_a_recipe(word)
+        if run is not None and len(bases) > 1:
+            raise UsageError(
+                f"`{word}` is a run, which goes on with its own config",
+                where=", ".join(other for other in bases if other != word),
+                expected="nothing beside it but `key=value`",
+            )
+        if run is not None:
+            return run
+    return None
+
+
 def _guess(word: str, root: Path) -> str:
     """A did-you-mean line, in the way that the user writes: as a path, a name or its last part."""
     names = [
@@ -72,3 +98,16 @@ def _leaf(path: str, below: list[str]) -> bool:
     if found := is_run(path):
         below.clear()
     return found
+
+
+def _in_place_of_a_recipe(word: str) -> Run | None:
+    if is_run(word):
+        return open_run(word)
+    family, _, last = word.rpartition("/")
+    if (
+        os.path.isfile(word)
+        or family not in families.names()
+        or last in preset_names(families.find(family))
+    ):
+        return None
+    return named(word) if any(run.family == family for run in find_runs(ROOT, last)) else None

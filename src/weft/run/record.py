@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from weft.atomic import write_text
+from weft.atomic import replacing, write_text
 from weft.run.directory import RunDirectory, now
 from weft.run.files import read_rows
 from weft.system import writing
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.profiler import profile
 
     from weft.engine.loop import Progress
 
@@ -116,6 +117,13 @@ class RunRecorder:
         """Renews the heartbeat, where the last one is old enough."""
         if time.monotonic() - self._last_beat > self.heartbeat:
             self.status("running")
+
+    def profile(self, profiled: profile, table: str) -> None:
+        """Writes a profile of steps as profile.json, and its table as profile.txt."""
+        with replacing(self.directory.path / "profile.json") as temporary:
+            profiled.export_chrome_trace(str(temporary))
+        write_text(self.directory.path / "profile.txt", table)
+        self.note("steps were profiled: profile.txt, and profile.json for Chrome or Perfetto")
 
     def settle(self) -> None:
         """Makes all rows so far survive a power cut."""

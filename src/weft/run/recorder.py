@@ -85,7 +85,7 @@ def _configured(parts: Parts, step: int) -> list[SinkMaker]:
     log, values = parts.config.log, parts.config.plain()
     makers: list[SinkMaker] = []
     if log.tensorboard:
-        makers.append(lambda directory: TensorBoard(directory, step))
+        makers.append(lambda directory: TensorBoard(directory, step, values))
     if log.wandb.mode != "disabled":
         makers.append(lambda directory: Wandb(directory, log.wandb, values))
     if log.mlflow.experiment is not None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 STATES = ("running", "finished", "interrupted", "failed", "crashed", "damaged")
 """What a run can be: crashed is one of which no end is recorded, and which nobody writes."""
 
+CONTINUES = "continues"
+"""Entry of resolved.yaml that says which run a longer one goes on with, and from which step."""
+
 _BLANK = {
     "state": "damaged",
     "recipe": "",
@@ -83,6 +86,12 @@ class Run:
     def parents(self) -> dict[str, dict[str, str]]:
         """Config key -> `file` and `sha256` of the weights of the earlier run it started from."""
         return dict(self.resolved.get("parents") or {})
+
+    @property
+    def continues(self) -> str:
+        """The finished run that this one takes further, as `directory@step`; "" if none."""
+        lineage = self.resolved.get(CONTINUES)
+        return f"{lineage['run']}@{lineage['step']}" if lineage else ""
 
     @property
     def declared(self) -> tuple[Metric, ...]:

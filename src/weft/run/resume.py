@@ -26,11 +26,12 @@ from weft.run.recorder import Followers, store_of
 from weft.run.registry import Run, open_run
 from weft.run.session import Session
 
-# Sections that may change when a run is resumed: none of them changes what is computed.
-_FREE = ("log", "engine", "checkpoint")
-# The last step is one of these: a run may be made longer, and then follows the rates of its new
-# length.
-_OTHER_LENGTH = {"steps": "epochs", "epochs": "steps"}
+FREE = ("log", "engine", "checkpoint")
+"""Sections that may change when a run is resumed: none of them changes what is computed."""
+
+LENGTHS = {"steps": "epochs", "epochs": "steps"}
+"""Each way to say a run's length, with the other one: a run may be made longer, and then follows
+the rates of its new length."""
 
 ACCEPTABLE = ("config", "data", "checkpoints")
 """What may differ from what a checkpoint says, or be gone, where a user says so."""
@@ -80,7 +81,7 @@ def resume(
         Interrupted: if a signal stopped the run after its state was saved.
     """
     run = open_run(path)
-    longer = [key for key in overrides if key in _OTHER_LENGTH]
+    longer = [key for key in overrides if key in LENGTHS]
     if run.status["state"] == "finished" and not longer:
         raise RunError(
             "the run is finished",
@@ -94,7 +95,7 @@ def resume(
         threads = kept(parts, run.resolved)
         parts = replace(parts, threads=threads.number)
         if longer:
-            _check_longer(run, parts.plan.total_steps)
+            check_longer(run, parts.plan.total_steps)
         directory = RunDirectory(path)
         if ranks.first:
             directory.lock()
@@ -142,22 +143,33 @@ def resume(
             directory.unlock()
 
 
-def changed(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> FamilyConfig:
-    """A run's config with changes to sections that do not alter what is computed.
+def changed(
+    values: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    where: str,
+    free: Collection[str] = FREE,
+) -> FamilyConfig:
+    """A run's config with changes to its length and to sections that do not alter what is computed.
+
+    Args:
+        values: its config, plain.
+        overrides: changes by dotted key.
+        where: the config stands.
+        free: sections that may change.
 
     Raises:
         UsageError: if another section would change.
     """
     tree = json.loads(json.dumps(values))
     for key, value in overrides.items():
-        if key in _OTHER_LENGTH:
-            tree |= {key: value, _OTHER_LENGTH[key]: None}
+        if key in LENGTHS:
+            tree |= {key: value, LENGTHS[key]: None}
             continue
         path: KeyPath = tuple(key.split("."))
-        if path[0] not in _FREE or len(path) < 2:
+        if path[0] not in free or len(path) < 2:
             raise UsageError(
                 f"`{key}` cannot change when a run goes on",
-                expected=f"steps, epochs, or a key below {', '.join(_FREE)}",
+                expected=f"steps, epochs, or a key below {', '.join(free)}",
                 hint="anything else would make it another run: use `weft train`",
             )
         node = tree
@@ -173,7 +185,7 @@ def changed(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str)
     return validate(tree, find(str(tree["family"])), where)
 
 
-def _check_longer(run: Run, total: int) -> None:
+def check_longer(run: Run, total: int) -> None:
     """Raises: UsageError if a run has gone as far as it is to go already."""
     done = int(run.status["step"])
     if total <= done:

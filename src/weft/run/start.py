@@ -104,7 +104,7 @@ def written(
     asked: Resolved, config: FamilyConfig, known: Described, parents: Mapping[str, Parent]
 ) -> RunDirectory:
     """The directory of a new run, made and locked, with all that is known before it trains."""
-    directory = create(config.run, config.family, _name(asked.recipe))
+    directory = create(config.run, config.family, name_for(asked.recipe))
     directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
     directory.write_yaml("resolved", known.values | recorded(parents))
     directory.write_json("env", known.env)
@@ -113,7 +113,7 @@ def written(
     return directory
 
 
-def _name(recipe: str) -> str:
+def name_for(recipe: str) -> str:
     """Name of the run: the last recipe's preset, or the file's stem."""
     last = recipe.split()[-1]
     file = last.endswith((".yaml", ".yml", ".json"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft import families
 from weft.api import configure
+from weft.errors import UsageError
 
 if TYPE_CHECKING:
     from weft.data.source import Splits
@@ -41,7 +42,8 @@ class Study:
 
     A cell is trained at every rate with seed 0. The rate with the best validation is chosen; where
     that is the first or last one, rates beyond it are tried, each as far from it as the grid's
-    are from each other. Then the other seeds are trained at it, and every seed is tested once.
+    are from each other. Then the other seeds are trained at it, and every seed is tested once,
+    and measured on validation beside it where there is any.
 
     Attributes:
         key: which option the rate is.
@@ -59,16 +61,23 @@ class Study:
     final: tuple[str, ...]
     out: Path
 
+    def own_rate(self, setting: Setting) -> bool:
+        """Whether the rate of a cell is not searched: its words say it, or there are none."""
+        return not self.rates or any(
+            word.partition("=")[0] == self.key for word in setting.words[1:]
+        )
+
     def run(self, setting: Setting) -> None:
         """Trains and tests a cell."""
-        own = any(word.partition("=")[0] == self.key for word in setting.words[1:])
-        if own or not self.rates:
+        if self.own_rate(setting):
             runs, inside = self._trained(setting, [("", seed) for seed in range(self.seeds)]), True
         else:
             best, inside = self._searched(setting)
             others = [(best.rate, seed) for seed in range(1, self.seeds)]
             runs = [best, *self._trained(setting, others)]
         for run in runs:
+            if not run.validated and run.trainer.data.val is not None:
+                run.validate()
             self._tell(setting, run, chosen=True, inside=inside, **run.tested(self.final))
 
     def _searched(self, setting: Setting) -> tuple[Run, bool]:
@@ -91,6 +100,12 @@ class Study:
         for rate, seed in which:
             words = (*setting.words, f"seed={seed}", *([f"{self.key}={rate}"] if rate else []))
             made.append(Run(rate, seed, words, _trainer(words, loaded)))
+            if rate and made[-1].trainer.data.val is None:
+                raise UsageError(
+                    "a rate is chosen on validation data, and this recipe has none",
+                    where=" ".join(setting.words),
+                    hint="hold some out (`weft config show` has the options), or give forms a rate",
+                )
         seconds = _train([run.trainer for run in made]) if made else 0.0
         for run in made:
             run.seconds = seconds / len(made)
@@ -125,7 +140,7 @@ class Run:
         words: all that its config was made from.
         trainer: holds its model.
         seconds: of the steps, evenly shared among runs that were trained side by side.
-        validated: metrics on held-out data, where a rate was to be chosen.
+        validated: metrics on held-out data.
         value: the metric that selects, less is better; a run that failed has infinity.
     """
 

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -26,7 +26,10 @@ from weft.system import fault
 
 Train = Callable[[tuple[str, ...]], dict[str, Any]]
 State = Literal["done", "failed", "stopped"]
+Report = tuple[State, dict[str, Any] | None, str]
 _Context = SpawnContext | ForkServerContext
+
+THREADS, _DEVICE = "engine.threads=", "engine.device="
 
 _ECHO = 0.25
 """Seconds within which a repeated signal counts as the same one: `timeout` sends each twice."""
@@ -129,20 +132,53 @@ def run_points(
                 flight.process.terminate()
             for flight in flying.values():
                 flight.process.join()
-    by = stopping.name or ""
+    return in_order(points, ended, stopping.name or "")
+
+
+def in_order(points: Sequence[Point], ended: Mapping[str, Outcome], by: str) -> list[Outcome]:
+    """How every point ended; one that never began is `stopped` by the signal that stopped all.
+
+    Raises:
+        Stopped: if that signal came when all had ended, so that it is not lost.
+    """
     if by and len(ended) == len(points) and all(o.state != "stopped" for o in ended.values()):
         raise Stopped(by)
     return [ended.get(point.name) or Outcome(point, "stopped", by=by) for point in points]
 
 
+def attempt(train: Train, words: tuple[str, ...]) -> Report:
+    """Trains one point in this process: (state, what training returned, what went wrong).
+
+    The first SIGINT or SIGTERM lets the run save itself; then it is `stopped`.
+    """
+    try:
+        with stopped_by_signals():
+            return "done", train(words), ""
+    except (KeyboardInterrupt, Stopped, Interrupted):
+        return "stopped", None, ""
+    except Exception as error:
+        told = fault(error) or blame(error)
+        return "failed", None, traceback.format_exc() if told is None else str(told)
+
+
+def with_threads(words: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """The words of a run that takes `number` threads, unless they say otherwise."""
+    chosen = any(word.startswith(THREADS) for word in words)
+    return words if chosen else (*words, f"{THREADS}{number}")
+
+
+def devices(points: Sequence[Point]) -> set[str]:
+    """Every `engine.device` that the words of some point name."""
+    words = [word for point in points for word in point.overrides]
+    return {word.removeprefix(_DEVICE) for word in words if word.startswith(_DEVICE)}
+
+
 def _start(
     context: _Context, train: Train, point: Point, threads: int, gpu: str
 ) -> tuple[Connection, BaseProcess]:
-    words = point.overrides
     # A number that the user gave in either way wins: others may want the cores, too.
     told = "OMP_NUM_THREADS" in os.environ
-    if not told and not any(word.startswith("engine.threads=") for word in words):
-        words = (*words, f"engine.threads={threads}")
+    words = point.overrides if told else with_threads(point.overrides, threads)
     ours, theirs = context.Pipe(duplex=False)
     # A process for each point, not a pool: what it held is given back when it ends, one that is
     # killed takes no other with it, and its exit code says how it died.
@@ -184,13 +220,9 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
         threading.Thread(target=_follow_parent, daemon=True).start()
         if gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-        with stopped_by_signals():
-            report: tuple[State, dict[str, Any] | None, str] = ("done", train(words), "")
-    except (KeyboardInterrupt, Stopped, Interrupted):
+        report = attempt(train, words)
+    except (KeyboardInterrupt, Stopped):
         report = ("stopped", None, "")
-    except Exception as error:
-        told = fault(error) or blame(error)
-        report = ("failed", None, traceback.format_exc() if told is None else str(told))
     connection.send(report)
     connection.close()
 
@@ -255,9 +287,7 @@ def cores() -> int:
 
 def _gpus(points: Sequence[Point]) -> list[str]:
     """The GPUs to share out, as CUDA_VISIBLE_DEVICES names them; "" is one that cannot be named."""
-    key = "engine.device="
-    words = [word for point in points for word in point.overrides]
-    chosen = {word.removeprefix(key) for word in words if word.startswith(key)}
+    chosen = devices(points)
     if chosen == {"cpu"}:
         return []
     if chosen - {"auto", "cpu", "cuda"}:

@@ -16,6 +16,7 @@ from weft.config.place import place
 from weft.data.source import Batch, DataSpec, Field, Source, Splits
 from weft.errors import PluginError
 from weft.task.context import Context
+from weft.task.inference import Inference
 from weft.task.load import origin
 from weft.task.task import Task
 from weft.task.writing import Writing, Written
@@ -195,6 +196,14 @@ def tell(task: AnyTask, model: nn.Module, source: Source, ctx: Context) -> list[
     if odd := [line for line in lines if not isinstance(line, str)]:
         raise _wrong(task, "tell", f"gives {_kind(odd[0])} as a line", "text")
     return lines
+
+
+def inference(task: AnyTask, model: nn.Module, spec: DataSpec) -> Inference:
+    """How its model is used alone."""
+    found = task.inference(model, spec)
+    if not isinstance(found, Inference):
+        raise _wrong(task, "inference", f"gives {_kind(found)}", "weft.task.inference.Inference")
+    return found
 
 
 def write(task: AnyTask, model: nn.Module, asked: Writing, ctx: Context) -> list[Written]:

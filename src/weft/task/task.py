@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from weft.config.base import FamilyConfig
+from weft.errors import UsageError
 from weft.task.context import Context as Context
+from weft.task.inference import Inference as Inference
 from weft.task.metric import Metric as Metric
 from weft.task.parent import Parent as Parent
 from weft.task.writing import Writing as Writing
@@ -130,6 +132,18 @@ class Task(ABC, Generic[C, M, S]):
     def tell(self, model: M, source: S, ctx: Context) -> Iterable[str]:
         """Lines for the log at each evaluation, where numbers do not say it all; as `evaluate`."""
         return ()
+
+    def inference(self, model: M, spec: Any) -> Inference:
+        """How the model is used alone, for `weft export`; the model is on the CPU, in eval mode.
+
+        Raises:
+            UsageError: saying why, if there is no such use.
+        """
+        raise UsageError(
+            f"family `{self.config.family}` does not say how its models are used alone",
+            expected="a family whose task has `inference`",
+            hint="the weights are in the run's model.safetensors; `weft.load` reads them",
+        )
 
     def write(self, model: M, asked: Writing, ctx: Context) -> Iterator[Written]:
         """Texts for `weft sample --prompt`, one for each prompt; of a model that writes none,

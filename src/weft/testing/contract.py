@@ -145,6 +145,17 @@ def check_stop_and_resume_equals_a_straight_run(recipe: str, folder: Path) -> No
     )
 
 
+def check_a_run_made_longer_equals_a_straight_run(recipe: str, folder: Path) -> None:
+    """A finished run that goes on in a new one ends as a run of that length, at a constant rate."""
+    short, place = folder / "short", folder / "longer"
+    constant = f"{recipe} schedule.kind=constant"
+    _train(f"{constant} steps=2", short)
+    longer = api.train(str(short), "steps=4", report=False, run={"dir": str(place)})
+    assert longer is not None
+    straight = _train(f"{constant} steps=4", folder / "constant")
+    _same(_weights(straight), _weights(longer), "a run of 2 steps that was made longer")
+
+
 def check_evaluation_changes_nothing_and_repeats(recipe: str, folder: Path) -> None:
     """Evaluating twice gives the run's own numbers and leaves the model as it was."""
     run = _straight(recipe, folder)
@@ -223,6 +234,7 @@ CHECKS: tuple[Check, ...] = (
     check_the_plan_is_pure_and_matches_the_spec,
     check_the_same_seed_gives_the_same_run,
     check_stop_and_resume_equals_a_straight_run,
+    check_a_run_made_longer_equals_a_straight_run,
     check_evaluation_changes_nothing_and_repeats,
     check_every_metric_is_declared,
     check_samples_and_report_are_drawn,
@@ -284,7 +296,8 @@ def _parts(recipe: str, *words: str) -> Parts:
 
 
 def _train(recipe: str, place: Path, sinks: Sequence[SinkMaker] = ()) -> Run:
-    run = api.train(*recipe.split(), *SHORT, report=False, sinks=sinks, run={"dir": str(place)})
+    words = (*SHORT, *recipe.split()[1:])
+    run = api.train(recipe.split()[0], *words, report=False, sinks=sinks, run={"dir": str(place)})
     assert run is not None
     return run
 

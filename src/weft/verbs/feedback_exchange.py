@@ -1,13 +1,16 @@
-"""`weft import` and `weft export`: runs out of the feedback original's checkpoints, and back."""
+"""`weft import` and `weft export --to original`: the feedback original's checkpoints."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weft.terminal import show
+
+if TYPE_CHECKING:
+    from weft.run.registry import Run
 
 
 def import_(
@@ -35,21 +38,13 @@ def import_(
     show(str(path))
 
 
-def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run of feedback.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The checkpoint to write.")],
-    checkpoint: Annotated[
-        str | None, typer.Option(help="`best`, `last` or a step; best where there is one.")
-    ] = None,
-) -> None:
-    """Write a run's checkpoint as the feedback original would have."""
+def export(run: Run, checkpoint: str | None, file: Path) -> None:
+    """Writes a run's checkpoint as the feedback original would have."""
     import torch
 
     from weft.atomic import atomic_writer
     from weft.papers.feedback import exchange
-    from weft.run.named import named
 
-    saved = exchange.export(named(run), checkpoint)
+    saved = exchange.export(run, checkpoint)
     with atomic_writer(file) as opened:
         torch.save(saved, opened)
-    show(str(file))

@@ -24,6 +24,7 @@ WORDS = (
     "engine.precision=fp32", "eval.levels=1", "eval.chunks=4", "eval.batch_size=2", "eval.texts=0",
     "log.every=1", "log.tensorboard=false", "epochs=2", "checkpoint.every=1 epoch",
 )  # fmt: skip
+ORIGINAL = ("--to", "original")
 TEXT = "\n\n".join(f"Twelve {n}s" for n in "abcdefghij") + "\n"
 V, C = 384, 8
 Shapes = dict[str, tuple[int, ...]]
@@ -98,7 +99,7 @@ def test_an_exported_checkpoint_has_the_recorded_keys_shapes_and_types(stage: st
     words, shapes, trained = STAGES[stage]
     base = train("base")
     run = base if stage == "feedforward" else train("adapted", *words, f"base={base.path}")
-    assert main(["export", str(run.path), "out.pt", "--checkpoint", "2"]) == 0
+    assert main(["export", str(run.path), "out.pt", "--checkpoint", "2", *ORIGINAL]) == 0
     saved = torch.load("out.pt", weights_only=True)
     assert list(saved) == ["step", "model_state_dict", "optimizer_state_dict", "loss", "val_loss",
                            "best_val_loss"]  # fmt: skip
@@ -128,7 +129,7 @@ def test_an_imported_checkpoint_goes_on_as_the_run_it_came_from(stage: str) -> N
     base = train("base")
     words = STAGES[stage][0]
     run = base if not words else train("adapted", *words, f"base={base.path}")
-    assert main(["export", str(run.path), "out.pt", "--checkpoint", "last"]) == 0
+    assert main(["export", str(run.path), "out.pt", "--checkpoint", "last", *ORIGINAL]) == 0
     more = [] if not words else ["--base", str(base.path)]
     assert main(["import", "out.pt", "--dataset", "mine", "--dir", "back", *more]) == 0
     ours, theirs = run.load_model("last").state_dict(), api.load("back").state_dict()
@@ -149,7 +150,7 @@ def test_the_scripts_take_a_checkpoint_of_the_original_as_the_base(
     run = train("base", "steps=1", "epochs=null")
     folder = Path(".out/mine/ff_model_2025-08-17_10-00-00")
     folder.mkdir(parents=True)
-    assert main(["export", str(run.path), str(folder / "best_ckpt_mine.pt")]) == 0
+    assert main(["export", str(run.path), str(folder / "best_ckpt_mine.pt"), *ORIGINAL]) == 0
     (folder / "config.json").write_text(Path("config.json").read_text())
     place = ["--ff_checkpoint_dir", folder.name, "--ff_checkpoint_name", "best_ckpt_mine.pt"]
     small = [word for pair in ("steps=1", "eval.levels=1", "log.tensorboard=false")
@@ -176,7 +177,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
     spoil: Callable[[Any], Any], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train("base", "steps=1", "epochs=null")
-    assert main(["export", str(run.path), "out.pt"]) == 0
+    assert main(["export", str(run.path), "out.pt", *ORIGINAL]) == 0
     saved = torch.load("out.pt", weights_only=True)
     spoil(saved)
     torch.save(saved, "out.pt")
@@ -190,5 +191,5 @@ def test_a_network_that_the_original_has_not_is_not_exported(
 ) -> None:
     base = train("base", "steps=1", "epochs=null")
     run = train("own", "stage=static", "lora_rank=2", f"base={base.path}")
-    assert main(["export", str(run.path), "out.pt"]) == 2
+    assert main(["export", str(run.path), "out.pt", *ORIGINAL]) == 2
     assert "the original has no such network" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from weft.families.cet.trace.configured import configured
 from weft.families.cet.trace.conversion import clock
 from weft.nn.norm import batch_statistics
 from weft.task.context import Context
+from weft.task.inference import Inference
 from weft.task.metric import Metric
 from weft.task.task import Task
 
@@ -132,6 +133,11 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
         """How updates agreed with true gradients, see `agreement`; the retrograde timescale leaves
         out the last layer, which learns exactly."""
         return agreement(model, exact_last=self.config.timescale == "retrograde")
+
+    def inference(self, model: nn.Module, spec: DataSpec) -> Inference:
+        """Logits (N, K) of images (N, C, H, W) as the data hold them."""
+        image = torch.zeros(2, *spec.fields["image"].shape)
+        return Inference(lambda net, x: net(x), {"image": image}, ("logits",))
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """How updates agreed with true gradients over training, if they were compared."""

@@ -34,10 +34,8 @@ FAMILY = Family(
     aliases=ALIASES,
     compared=COMPARISON,
     studies={"sampling": "weft.studies.feedback_sampling:main"},
-    verbs={
-        "import": "weft.verbs.feedback_exchange:import_",
-        "export": "weft.verbs.feedback_exchange:export",
-    },
+    verbs={"import": "weft.verbs.feedback_exchange:import_"},
+    exports={"original": "weft.verbs.feedback_exchange:export"},
     kinds={
         "schedule": {
             "warmup_cosine": Kind(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from weft.data.random import stream
 from weft.data.source import Batch, DataSpec, Source, Splits
+from weft.errors import UsageError
 from weft.families.feedback.config import Config
 from weft.families.feedback.data import data_spec, load_splits, load_tokenizer
 from weft.families.feedback.figures import report
@@ -27,6 +28,7 @@ from weft.families.feedback.score.lineage import inherit, keep_origin
 from weft.families.feedback.score.writing import go_on
 from weft.families.feedback.sets.tokenizer import Tokenizer
 from weft.task.context import Context
+from weft.task.inference import Inference
 from weft.task.metric import Metric
 from weft.task.parent import Parent
 from weft.task.task import Task
@@ -178,6 +180,27 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         return torch.zeros(
             *noised.tokens.shape, model.base.size.n_embd, device=noised.tokens.device
         )
+
+    def inference(self, model: LanguageModel, spec: DataSpec) -> Inference:
+        """Logits (N, T, V) of noisy tokens (N, T), each row a text, deltas included.
+
+        Raises:
+            UsageError: for deltas that are written from a gradient.
+        """
+        if model.error == "gradient":
+            raise UsageError(
+                "this model takes a gradient to read its own error, which no program holds",
+                where="feedback_error=gradient",
+                expected="a model trained with feedback_error=none or prediction",
+            )
+        pad = self._pad
+
+        def logits(net: LanguageModel, tokens: Tensor) -> Tensor:
+            rows = Rows(None if pad is None else tokens != pad)
+            return net.logits(net(tokens, rows))
+
+        tokens = torch.zeros(2, *spec.fields["tokens"].shape, dtype=torch.int64)
+        return Inference(logits, {"tokens": tokens}, ("logits",))
 
     def evaluate(self, model: LanguageModel, source: Source, ctx: Context) -> dict[str, float]:
         """Metrics of `Scores.metrics`, and with `eval.exact_match` those of `exact_match`."""

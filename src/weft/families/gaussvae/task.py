@@ -25,6 +25,7 @@ from weft.families.gaussvae.terms.groups import GROUPS
 from weft.families.gaussvae.terms.posterior import beta_at, bounded, divergence, kl_term, sampled
 from weft.nn.precision import widened
 from weft.task.context import Context
+from weft.task.inference import Inference
 from weft.task.metric import Metric
 from weft.task.task import Task
 
@@ -143,6 +144,16 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         if "image" in batch:
             return batch["image"].float() / 255
         return self.drawn(batch["splats"])
+
+    def inference(self, model: SplatVAE, spec: DataSpec) -> Inference:
+        """Latents (N, L), means, of splats (N, S, 8), and the splats that they are decoded to."""
+
+        def coded(net: SplatVAE, splats: Tensor) -> tuple[Tensor, Tensor]:
+            latent, _ = net.encode(net.standardised(splats))
+            return latent, net.raw(net.decode(latent))
+
+        splats = torch.zeros(2, *spec.fields["splats"].shape)
+        return Inference(coded, {"splats": splats}, ("latent", "decoded"))
 
     def evaluate(self, model: SplatVAE, source: SplatSource, ctx: Context) -> dict[str, float]:
         """Losses, explained variance, latents and pictures over all of `source`."""

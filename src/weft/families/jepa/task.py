@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from weft.data.source import Batch, DataSpec, Splits
+from weft.errors import UsageError
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec, load_splits, scene_of
 from weft.families.jepa.figures import report
 from weft.families.jepa.figures.preview import training_episode
 from weft.families.jepa.model import Model, build_model
+from weft.families.jepa.nets.rssm import RssmModel
 from weft.families.jepa.objective import loss as objective
 from weft.families.jepa.objective import time_first, weighted_sum
 from weft.families.jepa.options.sections import Lars
@@ -26,6 +28,7 @@ from weft.families.jepa.score.readout import Reading
 from weft.families.jepa.sets.dots import DotsSource
 from weft.families.jepa.terms.rollout import Rollout
 from weft.task.context import Context
+from weft.task.inference import Inference
 from weft.task.metric import Metric
 from weft.task.task import Task
 
@@ -104,6 +107,28 @@ class JepaTask(Task[Config, Model, DotsSource]):
         """Errors of the positions read out of rollouts over `source`, in pixels: see
         `Reading.metrics`."""
         return Reading(self.config, model, source).metrics()
+
+    def inference(self, model: Model, spec: DataSpec) -> Inference:
+        """Codes (T, N, D) of images (N, T, C, S, S), and what the forward model makes of the first
+        of them and the actions (N, T - 1, 2): (T, N, D), from the last frame it reads on.
+
+        Raises:
+            UsageError: for an RSSM whose rollouts are samples.
+        """
+        if isinstance(model, RssmModel) and model.compat:
+            raise UsageError(
+                "the rollouts of this model are samples, not a function of what it sees",
+                where="rssm.compat=true",
+                expected="an RSSM trained with rssm.compat=false, or another objective",
+            )
+
+        def rolled(net: Model, image: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+            codes = net.encode(image)
+            return codes, net.rollout(codes[: net.burnin], action)
+
+        fields = spec.fields
+        example = {name: torch.zeros(2, *fields[name].shape) for name in ("image", "action")}
+        return Inference(rolled, example, ("codes", "rollout"))
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """How the error of each frame fell over training."""

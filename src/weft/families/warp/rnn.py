@@ -222,7 +222,7 @@ class WeightSpaceRNN(nn.Module):
             ConfigError: if predictions cannot be fed back, or the run cannot go on from `state`.
             UsageError: under torch.jit.
         """
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_dynamo_compiling():
             # Steps that hand on their results are unrolled by a compiler, and gain nothing.
             run: Any = torch.compiler.disable(self.forward)
             return run(
@@ -368,7 +368,7 @@ class WeightSpaceRNN(nn.Module):
         signal = x if self.embedding is None else self.embedding(x)
         if start is not None and self.embedding is not None:
             start = (start[0]._replace(seen=first_data(signal, length)),)
-        noise = None if start is not None else self._noise(len(x))
+        noise = None if start is not None else self._noise(x.shape[0])
         if self.form == "loop":
             run = reference.free(
                 self.layers, signal, ticks, noise=noise, length=length, carries=start
@@ -401,7 +401,7 @@ class WeightSpaceRNN(nn.Module):
         start: tuple[Carry, ...] | None,
         back: Feedback | None,
     ) -> tuple[Tensor, tuple[Carry, ...], Feedback]:
-        layers, noise = self.layers, None if start is not None else self._noise(len(x))
+        layers, noise = self.layers, None if start is not None else self._noise(x.shape[0])
         modes = isinstance(layers[0].root, Span)
         stepwise = length is not None or layers[0].rule.limit is not None
         if self.form == "loop" or len(layers) > 1 or (modes and stepwise):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from weft.data.source import Batch, Splits
-from weft.errors import ConfigError
+from weft.errors import ConfigError, UsageError
 from weft.families.warp.cell.outputs import Prediction
 from weft.families.warp.cell.parts import head_of
 from weft.families.warp.config import Config
@@ -29,13 +29,14 @@ from weft.families.warp.objective import (
     scored_steps,
     thinned,
 )
-from weft.families.warp.score.inference import asked, context_of
+from weft.families.warp.score.inference import asked, context_of, infer
 from weft.families.warp.score.metrics import METRICS, without
 from weft.families.warp.score.outline import outline
 from weft.families.warp.score.scoring import score
 from weft.families.warp.score.stability import largest_weight, radius_is_cheap, spectral_radius
 from weft.families.warp.sets.source import SeriesSource, SeriesSpec
 from weft.task.context import Context
+from weft.task.inference import Inference
 from weft.task.metric import Metric
 from weft.task.task import Task
 
@@ -208,7 +209,8 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         place = torch.arange(given, target.shape[1], device=target.device)
         if "loss_steps" in batch:
             place = place[batch["loss_steps"]]
-        predicted = asked(model, batch, self._read, place, self.config.relative_period)
+        config = self.config
+        predicted = asked(model, batch, self._read, place, config.relative_period, config.patch)
         assert predicted.mean is not None
         if place.dim() == 1:
             truth = target[:, given:]
@@ -245,6 +247,38 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         if isinstance(model, WarpModel) and radius_is_cheap(model.rnn):
             metrics["spectral_radius"] = spectral_radius(model.rnn)
         return metrics
+
+    def inference(self, model: Model, spec: SeriesSpec) -> Inference:
+        """Of sequences (N, T, d): what is predicted of each step, means (N, T, c) and where there
+        are any deviations, and logits (N, K'), as far as the run's task has them. Of the steps to
+        be told nothing is looked at.
+
+        Raises:
+            UsageError: for sequences of different lengths.
+        """
+        if spec.ragged:
+            raise UsageError(
+                "these sequences have lengths of their own, and a program takes one",
+                where="data.dataset",
+                expected="a run on sequences of equal length",
+            )
+        config, context = self.config, context_of(self.config, spec)
+        if config.stochastic and not config.smooth_inference:
+            raise UsageError(
+                "this model feeds samples of its predictions back",
+                where="stochastic=true, smooth_inference=false",
+                expected="a model that feeds back means",
+            )
+
+        def told(net: Model, x: Tensor) -> tuple[Tensor, ...]:
+            found = infer(config, spec, net, {"x": x}, context)
+            return tuple(part for part in found[:3] if part is not None)
+
+        x = torch.zeros(2, *spec.fields["x"].shape)
+        with torch.no_grad():
+            there = infer(config, spec, model, {"x": x}, context)
+        names = ("mean", "std", "logits")
+        return Inference(told, {"x": x}, tuple(n for n in names if getattr(there, n) is not None))
 
     def notes(self, model: Model, spec: SeriesSpec) -> list[str]:
         """What to know of the results, and of the weight-space model its parts and forms."""

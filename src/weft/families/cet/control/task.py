@@ -22,6 +22,7 @@ from weft.families.cet.score.play import Chooser, at_random, play
 from weft.families.cet.trace.configured import configured
 from weft.families.cet.trace.conversion import clock
 from weft.task.context import Context
+from weft.task.inference import Inference
 from weft.task.metric import Metric
 from weft.task.task import Task
 
@@ -66,6 +67,11 @@ class ControlTask(Task[Config, Agent, Turns]):
         config = self.config
         agent = Agent(self.environment, config.streams, config.hidden_dim, config.seed)
         return configured(config, agent)
+
+    def inference(self, model: Agent, spec: DataSpec) -> Inference:
+        """Logits of actions (N, A) and expected returns (N,) of observations (N, O)."""
+        seen = torch.zeros(2, model.worlds.space[0])
+        return Inference(lambda agent, x: agent(x), {"observation": seen}, ("logits", "value"))
 
     def loss(self, model: Agent, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         """Acts for B steps, and gives the actor-critic loss of what came of it.

@@ -23,6 +23,7 @@ from weft.families.gaussvae.sets.moves import moved
 from weft.families.gaussvae.terms.log_mse import log_mse
 from weft.families.gaussvae.terms.posterior import beta_at, divergence, kl_term, sampled
 from weft.task.context import Context
+from weft.task.inference import Inference
 from weft.task.metric import Metric
 from weft.task.task import Task
 
@@ -137,6 +138,17 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         if self.config.picture.error == "log":
             return log_mse(found, wanted).mean()
         return picture_error(found, wanted, self.config.render.gain, self.config.render.ssim)
+
+    def inference(self, model: PictureModel, spec: DataSpec) -> Inference:
+        """Latents (N, L), means, of pictures (N, C, H, W) in [0, 1], and the pictures that they are
+        decoded to, not clamped."""
+
+        def coded(net: PictureModel, image: Tensor) -> tuple[Tensor, Tensor]:
+            latent = net.encode(image).mean
+            return latent, net.decode(latent)
+
+        image = torch.zeros(2, *spec.fields["image"].shape)
+        return Inference(coded, {"image": image}, ("latent", "decoded"))
 
     def evaluate(self, model: PictureModel, source: TensorSource, ctx: Context) -> dict[str, float]:
         """PSNR over all of `source`, beside that of principal components, and what latents hold."""

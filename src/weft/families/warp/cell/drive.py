@@ -25,7 +25,7 @@ def first_data(x: Tensor, length: Tensor | None) -> Tensor:
     if length is None:
         return x[:, 0]
     place = (x.shape[1] - length).clamp_max(x.shape[1] - 1)
-    return x[torch.arange(len(x), device=x.device), place]
+    return x[torch.arange(x.shape[0], device=x.device), place]
 
 
 def held_front(x: Tensor, length: Tensor | None) -> Tensor:
@@ -61,7 +61,9 @@ def free_drive(
     """
     before = x[:, :1] if before is None else before.unsqueeze(1)
     dx = x - torch.cat([before, x[:, :-1]], 1)
-    ticks = dclock.transpose(0, 1) if dclock.dim() == 3 else dclock.expand(len(x), *dclock.shape)
+    ticks = (
+        dclock.transpose(0, 1) if dclock.dim() == 3 else dclock.expand(x.shape[0], *dclock.shape)
+    )
     if length is not None:
         begun = valid_steps(length - 1, x.shape[1])
         assert begun is not None

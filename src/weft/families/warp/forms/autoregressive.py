@@ -113,7 +113,7 @@ def rollout(
             if isinstance(root, Span):
                 reached = (kernel @ root.C.mT, root.weights(path))
             if x.is_meta:
-                raw, theta = history_at_once(course, inner, *reached, len(x))
+                raw, theta = history_at_once(course, inner, *reached, x.shape[0])
             else:
                 raw, theta = run_history(
                     course, *reached, group, known, opening, outputs, layer.rule.limit
@@ -122,7 +122,7 @@ def rollout(
                 theta = _last_state(course, kernel, path, group, known, opening, raw)
         else:
             theta_0 = layer.start(first, noise) if carry is None else carry.theta
-            theta_0 = theta_0.expand(len(x), -1).contiguous()
+            theta_0 = theta_0.expand(x.shape[0], -1).contiguous()
             rule = layer.rule
             motion = Motion(
                 layer.transition, rule.limit, rule.second_order, begun, rule.halves, rule.half

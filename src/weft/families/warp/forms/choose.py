@@ -109,15 +109,15 @@ def free(
     theta_0 = layer.start(first_data(x, length), noise) if carry is None else carry.theta
     theta_0 = theta_0[0] if theta_0.dim() == 2 and len(theta_0) == 1 else theta_0
     starts = 1 if theta_0.dim() == 1 else len(theta_0)
-    problem = Problem.of(layer, *x.shape[:2], last=last, starts=starts, ragged=length is not None)
+    problem = Problem.of(layer, *_sizes(x), last=last, starts=starts, ragged=length is not None)
     plan = choose(problem, Machine.of(x.device), form)
     drive = free_drive(x, dclock, length, None if carry is None else carry.seen)
     z = tau if tau.dim() == 3 else tau.unsqueeze(1)
     if layer.rule.input_prev_data:
-        z = torch.cat([z.expand(-1, len(x), -1), x.transpose(0, 1)], -1)
+        z = torch.cat([z.expand(-1, x.shape[0], -1), x.transpose(0, 1)], -1)
     if last:
         theta = _last_weights(layer, theta_0, drive, length, plan)
-        return layer.root(theta, z[-1].expand(len(x), -1)).unsqueeze(1), theta
+        return layer.root(theta, z[-1].expand(x.shape[0], -1)).unsqueeze(1), theta
     return _all_outputs(layer, theta_0, drive, z, length, plan)
 
 
@@ -142,7 +142,7 @@ def fed_back(
     """
     problem = Problem.of(
         layer,
-        *x.shape[:2],
+        *_sizes(x),
         feedback=True,
         starts=count_starts(layer, x[:, 0], noise, carry),
         ragged=length is not None,
@@ -159,6 +159,12 @@ def fed_back(
                 return run(form="history", doublings=plan.doublings)
     plan = choose(problem, machine, form)
     return run(form="history" if plan.form == "history" else "sequential", doublings=plan.doublings)
+
+
+def _sizes(x: Tensor) -> tuple[int, int]:
+    """N and T to choose by; one sequence where a program is traced for any number of them."""
+    count, steps = x.shape[:2]
+    return count if isinstance(count, int) else 1, steps
 
 
 def _may_never_clip(layer: Layer, problem: Problem, x: Tensor) -> bool:

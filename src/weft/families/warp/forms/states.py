@@ -76,7 +76,7 @@ def step_by_step(
         # A view instead of a clone would keep the weights of the whole chunk.
         return states[-1].clone(), velocity, out
 
-    theta = theta_0.expand(len(drive), -1)
+    theta = theta_0.expand(drive.shape[0], -1)
     velocity = torch.zeros_like(theta)
     outs = []
     size = chunk if reader is None else reader.chunk

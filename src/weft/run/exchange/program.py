@@ -1,0 +1,156 @@
+"""Writes a trained model as a program that runs without weft: torch.export's, or ONNX."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from weft.atomic import replacing
+from weft.config.explain import suggest
+from weft.config.family import resolve
+from weft.config.place import told
+from weft.errors import MissingExtra, UsageError
+from weft.families import find
+from weft.run.model import Trained
+from weft.run.registry import Run
+from weft.run.resume import acceptable
+from weft.task import calls
+from weft.task.inference import Inference
+
+if TYPE_CHECKING:
+    from torch.onnx import ONNXProgram
+
+ENDINGS = {"torch": "pt2", "onnx": "onnx"}
+"""Forms of every family, and how their files end."""
+
+CONFIG = "weft"
+"""Name of the config in the file: JSON, an extra file of torch's, a property of ONNX's metadata."""
+
+
+def export(
+    run: Run,
+    file: Path | str | None,
+    to: str,
+    checkpoint: str | None,
+    accept: str | Collection[str],
+    tell: Callable[[str], None],
+) -> Path:
+    """Writes a run's model in the form `to`; arguments as for `weft.export`.
+
+    Raises:
+        UsageError: if there is no such form, or the model has none of it.
+    """
+    own = find(run.family).exports
+    known = [*ENDINGS, *own]
+    if to not in known:
+        raise UsageError(
+            f"`{to}` is no form that a run of family `{run.family}` is exported in",
+            where="--to",
+            expected=f"one of {', '.join(known)}",
+            hint=suggest(to, known, ""),
+        )
+    path = Path(file) if file is not None else run.path / f"model.{ENDINGS.get(to, to)}"
+    if to in own:
+        resolve(own[to], f"export `{to}` of family `{run.family}`")(run, checkpoint, path)
+    else:
+        write_program(run.load(checkpoint, acceptable(accept), tell), to, path)
+    return path
+
+
+def write_program(trained: Trained, form: str, path: Path) -> Inference:
+    """Writes the model's inference function, traced on the CPU for batches of any size.
+
+    Args:
+        trained: the model.
+        form: `torch`: `torch.export.load(path).module()` takes it back; `onnx`: for onnxruntime and
+            others.
+        path: of the file.
+
+    Returns: what was written.
+
+    Raises:
+        UsageError: if the family says that the model has no such function, or it cannot be traced.
+        MissingExtra: if ONNX is asked for and its packages are not installed.
+    """
+    model = copy.deepcopy(trained.model).cpu().eval()
+    inference = calls.inference(trained.parts.task, model, trained.parts.spec)
+    config = json.dumps(trained.parts.config.plain())
+    program = _traced(model, inference, trained.parts.config.family)
+    if form == "torch":
+        # It warns of weights on a GPU, of which there are none.
+        with (
+            replacing(path) as temporary,
+            temporary.open("wb") as file,
+            warnings.catch_warnings(action="ignore"),
+        ):
+            torch.export.save(program, file, extra_files={CONFIG: config})
+        return inference
+    onnx = _onnx(program, inference)
+    onnx.model.metadata_props[CONFIG] = config
+    with replacing(path) as temporary:
+        onnx.save(temporary)
+    return inference
+
+
+class _Program(nn.Module):
+    """An inference function and the model that it is of."""
+
+    def __init__(self, model: nn.Module, inference: Inference) -> None:
+        super().__init__()
+        self.model, self.function = model, inference.function
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """What the function gives."""
+        return self.function(self.model, *inputs)
+
+
+def _traced(model: nn.Module, inference: Inference, family: str) -> ExportedProgram:
+    any_number = Dim("batch")
+    dynamic = tuple({0: any_number} for _ in inference.inputs)
+    inputs = tuple(inference.inputs.values())
+    try:
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            return torch.export.export(
+                _Program(model, inference).eval(), inputs, dynamic_shapes=(dynamic,), strict=False
+            )
+    # torch raises whatever its tracer met.
+    except Exception as error:
+        raise UsageError(
+            f"torch cannot export this model of family `{family}`: {told(error)}",
+            hint="the weights alone are in the run's model.safetensors; `weft.load` reads them",
+        ) from error
+
+
+def _onnx(program: ExportedProgram, inference: Inference) -> ONNXProgram:
+    try:
+        import onnx
+        import onnxscript
+    except ImportError as error:
+        raise MissingExtra("onnxscript", "onnx", "--to onnx") from error
+    del onnx, onnxscript
+    # It tells of torchvision, which nothing here needs, at each start.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                input_names=list(inference.inputs),
+                output_names=list(inference.outputs),
+            )
+    except Exception as error:
+        raise UsageError(
+            f"ONNX has no form of this model: {told(error)}", hint="`--to torch` writes it"
+        ) from error
+    assert made is not None
+    return made
