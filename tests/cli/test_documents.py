@@ -185,7 +185,9 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
     elif verb == "reproduce":
         for each in given["family"]:
             meant(each)
-    elif verb in ("bench", "config schema", "recipes"):
+    elif verb == "recipes":
+        api.recipes(given["pattern"])
+    elif verb in ("bench", "config schema"):
         if given["family"] not in (None, "all"):
             families.find(given["family"])
     elif verb in ("data get", "data check"):
