@@ -222,8 +222,11 @@ def resolve_study(words: list[str]) -> None:
     if recipes and words[0] == recipes[0]:
         given = pairwise(words)
         forms = [form.partition(":")[2] for flag, form in given if flag == "--form"]
-        for form in forms or [""]:
-            resolve_sweep([*words[:options], *shlex.split(form)], None)
+        for form in map(shlex.split, forms or [""]):
+            # What a form says counts, whatever the grid says of it.
+            own = {word.partition("=")[0] for word in form}
+            grid = [word for word in words[:options] if word.partition("=")[0] not in own]
+            resolve_sweep([*grid, *form], None)
 
 
 def _all() -> list[Family]:
