@@ -185,7 +185,11 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
     elif verb == "reproduce":
         for each in given["family"]:
             meant(each)
-    elif verb in ("bench", "config schema", "recipes"):
+    elif verb == "recipes":
+        assert api.recipes(given["pattern"])
+    elif verb == "bench":
+        assert given["what"] == "loop" or families.find(given["what"]).bench
+    elif verb == "config schema":
         if given["family"] is not None:
             families.find(given["family"])
     elif verb in ("data get", "data check"):

@@ -79,7 +79,9 @@ def doctor(as_json: Json = False) -> None:
 
 
 def bench(
-    family: Annotated[str, typer.Argument(help="Family to measure.")],
+    what: Annotated[
+        str, typer.Argument(metavar="FAMILY|loop", help="Family, or weft's own training loop.")
+    ],
     full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     as_markdown: Annotated[
@@ -95,7 +97,7 @@ def bench(
         import torch
 
         torch.set_num_threads(threads)
-    result = api.bench(family, full=full, show=lambda name: tell(f"measuring {name}"))
+    result = api.bench(what, full=full, show=lambda name: tell(f"measuring {name}"))
 
     def table() -> RenderableType:
         from rich.console import Group

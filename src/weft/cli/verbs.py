@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from importlib.metadata import entry_points
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from weft.verbs import OURS
 
 Command = Callable[..., Any]
 
@@ -42,20 +45,27 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command called so, or None."""
         if cmd_name not in self.commands:
-            self._ask()
+            self._add(declared())
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all of them, for help and for the shell."""
-        self._ask()
+        self._add(listed())
         return super().list_commands(ctx)
 
-    def _ask(self) -> None:
-        """Adds what the families declare; a word of weft's own keeps its meaning."""
-        for verb, path in declared().items():
+    def _add(self, verbs: Mapping[str, tuple[str, ...]]) -> None:
+        """Adds what families declare; a word of weft's own keeps its meaning."""
+        for verb, path in verbs.items():
             group, _, name = verb.rpartition(" ")
             if group == (self.name or "") and name not in self.commands:
                 self.commands[name] = _built(name, path)
+
+
+def listed() -> dict[str, tuple[str, ...]]:
+    """As `declared`, without importing weft's own families where there are no others."""
+    if entry_points(group="weft.families"):
+        return declared()
+    return {verb: (path,) for verb, path in OURS.items()}
 
 
 def declared() -> dict[str, tuple[str, ...]]:
