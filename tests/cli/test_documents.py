@@ -186,9 +186,11 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
         for each in given["family"]:
             meant(each)
     elif verb == "recipes":
-        api.recipes(given["pattern"])
-    elif verb in ("bench", "config schema"):
-        if given["family"] not in (None, "all"):
+        assert api.recipes(given["pattern"])
+    elif verb == "bench":
+        assert given["what"] in ("all", "loop") or families.find(given["what"]).bench
+    elif verb == "config schema":
+        if given["family"] is not None:
             families.find(given["family"])
     elif verb in ("data get", "data check"):
         locate(given["name"])

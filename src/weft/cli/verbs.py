@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
+from importlib.metadata import entry_points
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from weft.verbs import OURS
 
 Command = Callable[..., Any]
 
@@ -52,13 +55,13 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command called so, or None."""
         if cmd_name not in self.commands and not self._add_own(cmd_name):
-            self._ask()
+            self._add(declared())
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all of them, for help and for the shell."""
         ours = [name for verb in _OWN if self._add_own(name := verb.rpartition(" ")[2])]
-        self._ask()
+        self._add(listed())
         return [*ours, *(name for name in super().list_commands(ctx) if name not in ours)]
 
     def _add_own(self, name: str) -> bool:
@@ -68,12 +71,19 @@ class Commands(TyperGroup):
             self.commands[name] = _command(name, *found)
         return found is not None
 
-    def _ask(self) -> None:
-        """Adds what the families declare; a word of weft's own keeps its meaning."""
-        for verb, path in declared().items():
+    def _add(self, verbs: Mapping[str, tuple[str, ...]]) -> None:
+        """Adds what families declare; a word of weft's own keeps its meaning."""
+        for verb, path in verbs.items():
             group, _, name = verb.rpartition(" ")
             if group == (self.name or "") and name not in self.commands:
                 self.commands[name] = _built(name, path)
+
+
+def listed() -> dict[str, tuple[str, ...]]:
+    """As `declared`, without importing weft's own families where there are no others."""
+    if entry_points(group="weft.families"):
+        return declared()
+    return {verb: (path,) for verb, path in OURS.items()}
 
 
 def declared() -> dict[str, tuple[str, ...]]:
