@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from weft import families
 from weft.reports import page
@@ -36,6 +37,13 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end without figures and pages, which take ten times as long as tiny training does."""
     monkeypatch.setattr(samples, "draw", lambda trained: [])
     monkeypatch.setattr(page, "write_page", lambda run, task=None: run.path)
+
+
+@pytest.fixture(autouse=True)
+def quick_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Axes stay where they first stand: laying them out takes half of a figure's time, and only
+    tests that look at figures, which have a fixture of this name, need it."""
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
 
 
 @pytest.fixture
