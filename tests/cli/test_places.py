@@ -173,12 +173,19 @@ def test_a_ray_cluster_that_loses_a_node_and_its_head_finishes_every_trial_once(
     assert states("far") == ["finished"] * 24
     assert all((path / "status.json").read_bytes() == was for path, was in finished.items())
     for run in find_runs("far"):
-        steps = [row["step"] for row in run.history()]
-        assert steps == sorted(set(steps)), run.path
-        log = (run.path / "log.txt").read_text()
-        assert log.count("finished at step 100") == 1
+        assert (run.path / "log.txt").read_text().count("finished at step 100") == 1
     assert "resumed" in (lost / "log.txt").read_text()
     assert far == table(weft(*TRIALS, "--dir", "near"))
+    assert rows("far") == rows("near")
+
+
+def rows(folder: str) -> dict[str, list[dict[str, Any]]]:
+    """What every run has logged, but for the time it took."""
+
+    def untimed(row: dict[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in row.items() if k != "seconds" and not k.startswith("time/")}
+
+    return {run.path.name: list(map(untimed, run.history())) for run in find_runs(folder)}
 
 
 class Jobs(slurm_array.SlurmArray):
