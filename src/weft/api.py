@@ -424,9 +424,10 @@ def train_tables(
 
 
 def bench(
-    family: str, *, full: bool = False, show: Callable[[str], None] = lambda _: None
+    what: str, *, full: bool = False, show: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Times the family's fast forms against its references and peers.
+    """Times a family's fast forms against its references and peers, or `loop`: weft's training
+    loop against ten lines of torch, and, under `full`, the start of commands.
 
     Raises:
         UsageError: if the family has no benchmark.
@@ -434,15 +435,14 @@ def bench(
     from weft.config.family import resolve
     from weft.engine.bench import machine, measure
 
-    found = families.find(family)
-    if not found.bench:
-        raise UsageError(f"family `{family}` has no benchmark")
-    return {
-        "machine": machine(),
-        **measure(
-            resolve(found.bench, f"benchmark of family `{family}`")(full), full=full, report=show
-        ),
-    }
+    path = _LOOP if what == "loop" else families.find(what).bench
+    if not path:
+        raise UsageError(f"family `{what}` has no benchmark")
+    cases = resolve(path, f"benchmark of `{what}`")(full)
+    return {"machine": machine(), **measure(cases, full=full, report=show)}
+
+
+_LOOP = "weft.studies.overhead:cases"
 
 
 def doctor() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
@@ -185,8 +185,12 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
     elif verb == "reproduce":
         for each in given["family"]:
             meant(each)
-    elif verb in ("bench", "config schema", "recipes"):
-        if given["family"] not in (None, "all"):
+    elif verb == "recipes":
+        assert api.recipes(given["pattern"])
+    elif verb == "bench":
+        assert given["what"] in ("all", "loop") or families.find(given["what"]).bench
+    elif verb == "config schema":
+        if given["family"] is not None:
             families.find(given["family"])
     elif verb in ("data get", "data check"):
         locate(given["name"])
@@ -202,13 +206,16 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
 _FREE = ("log", "engine", "checkpoint", "steps", "epochs")
 
 
-def resolve_sweep(words: list[str], metric: str | None) -> None:
-    """Every value of every axis makes a config, and the metric is one that the task declares."""
+def resolve_sweep(words: list[str], metric: str | None, own: Sequence[str] = ()) -> None:
+    """Every value of every axis makes a config, and the metric is one that the task declares.
+
+    Words of a form of their own come after all others, and win.
+    """
     first, *others = points(parse(words))
     for point in (first, *others):
         moved = [key for key, value in point.values.items() if value != first.values[key]]
         if len(moved) < 2:
-            config = api.configure(*point.overrides).config
+            config = api.configure(*point.overrides, *own).config
     if metric is not None:
         declared = load_task(families.find(config.family), config).metrics
         if find(declared, metric) is None:
@@ -222,11 +229,8 @@ def resolve_study(words: list[str]) -> None:
     if recipes and words[0] == recipes[0]:
         given = pairwise(words)
         forms = [form.partition(":")[2] for flag, form in given if flag == "--form"]
-        for form in map(shlex.split, forms or [""]):
-            # What a form says counts, whatever the grid says of it.
-            own = {word.partition("=")[0] for word in form}
-            grid = [word for word in words[:options] if word.partition("=")[0] not in own]
-            resolve_sweep([*grid, *form], None)
+        for form in forms or [""]:
+            resolve_sweep(words[:options], None, shlex.split(form))
 
 
 def _all() -> list[Family]:

@@ -76,7 +76,9 @@ class Cluster:
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
 
     def start(self, *where: str) -> subprocess.Popen[bytes]:
-        command = [Path(sys.executable).with_name("ray"), "start", "--block", "--num-cpus=1",
+        # A node outlives no killed test by much.
+        ray = str(Path(sys.executable).with_name("ray"))
+        command = ["timeout", "900", ray, "start", "--block", "--num-cpus=1",
                    "--node-ip-address=127.0.0.1", "--object-store-memory=100000000",
                    "--disable-usage-stats", *where]  # fmt: skip
         # Else its workers give way to whatever else a busy machine does.
@@ -137,7 +139,7 @@ def under_way(folder: str, pids: set[int]) -> list[Path]:
     return [
         run.path
         for run in find_runs(folder)
-        if run.state == "running" and run.status["pid"] in pids and run.status.get("saved")
+        if run.state == "running" and run.status.get("pid") in pids and run.status.get("saved")
     ]
 
 
@@ -194,9 +196,10 @@ class Jobs(slurm_array.SlurmArray):
 
     def queued(self, jobs: Sequence[Any]) -> set[str]:
         for run in find_runs(self.folder.parent):
-            if Jobs.told is None and run.state == "running" and run.status.get("saved"):
+            status = run.status
+            if Jobs.told is None and status["state"] == "running" and status.get("saved"):
                 Jobs.told = run.path
-                os.kill(run.status["pid"], signal.SIGUSR2)
+                os.kill(status["pid"], signal.SIGUSR2)
         return {job.job_id for job in jobs if not job.done()}
 
 

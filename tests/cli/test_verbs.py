@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from weft import families
-from weft.cli import app, main
+from weft.cli import app, main, verbs
 from weft.config.family import Family
 from weft.errors import DataError, RunError
 
@@ -51,8 +51,16 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
 
         monkeypatch.setattr(families, "find", find)
         monkeypatch.setattr(families, "names", lambda: ["broken", "cet", "other"])
+        monkeypatch.setattr(verbs, "entry_points", lambda group: ["other"])
 
     return install
+
+
+def test_commands_that_are_listed_without_asking_are_those_of_weft_s_own_families() -> None:
+    theirs = {
+        verb: path for name in families.BUILT_IN for verb, path in families.find(name).verbs.items()
+    }
+    assert theirs == verbs.OURS
 
 
 def test_a_family_s_command_is_called_with_its_words_and_gives_the_exit_code(
@@ -76,7 +84,7 @@ def test_it_is_listed_with_its_first_line_beside_weft_s_own(
     outer = capsys.readouterr().out
     main(["data", "--help"])
     inner = capsys.readouterr().out
-    assert "measure     Measure a length." in outer and "weigh" not in outer
+    assert "measure     Measure a length." in outer and "  weigh " not in outer
     assert "weigh  Measure a length." in inner and "measure  " not in inner
     main(["measure", "--help"])
     assert "In steps." in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 
@@ -23,13 +22,18 @@ HEAVY = {
 }
 
 
-def _imported(code: str) -> set[str]:
-    """The top-level packages that are imported once `code` has run in a fresh interpreter."""
+def _modules(code: str) -> set[str]:
+    """The modules that are imported once `code` has run in a fresh interpreter."""
     report = "import sys; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
     )
-    return {name.partition(".")[0] for name in done.stderr.split()}
+    return set(done.stderr.split())
+
+
+def _imported(code: str) -> set[str]:
+    """The top-level packages among them."""
+    return {name.partition(".")[0] for name in _modules(code)}
 
 
 @pytest.mark.parametrize(
@@ -49,25 +53,36 @@ def test_nothing_heavy_is_imported_by(code: str) -> None:
     assert imported & HEAVY == set()
 
 
-def _seconds(*words: str) -> float:
-    """CPU seconds of `python WORDS`, user and system."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 @pytest.mark.parametrize(
-    ("words", "limit"),
+    ("words", "unneeded"),
     [
-        (("--help",), 10.0),  # 5.4 when written, 0.48 s: it asks every family for its commands
-        (("config", "show", "cet/digits"), 7.0),  # 3.2 when written, 0.31 s
+        # What its families and their configs cost is more than all the rest of it.
+        (["--help"], {"weft.families", "weft.config.base", "weft.api", "pydantic.main", "rich"}),
+        (["config", "show", "cet/digits"], {"weft.families.jepa", "weft.run.start", "rich"}),
+        (["recipes", "cet"], {"weft.families.jepa", "weft.run.start", "rich"}),
     ],
 )
-def test_start_up_costs_at_most_so_many_times_the_import_of_asyncio(
-    words: tuple[str, ...], limit: float
+def test_a_command_that_trains_nothing_imports_no_more_than_it_shows(
+    words: list[str], unneeded: set[str]
 ) -> None:
-    # CPU time, beside that of other imports in the same moments: a slow machine slows both.
-    pairs = [(_seconds("-m", "weft", *words), _seconds("-c", "import asyncio")) for _ in range(3)]
-    ours, yardstick = (min(times) for times in zip(*pairs, strict=True))
-    assert ours < limit * yardstick
+    modules = _modules(f"from weft.cli import main; assert main({words}) == 0")
+    assert "weft.cli" in modules
+    assert modules & unneeded == set()
+
+
+def test_a_run_draws_and_compiles_nothing_before_its_first_step() -> None:
+    code = """if True:
+        import os, sys, tempfile
+        from weft.engine.loop import Trainer
+        os.chdir(tempfile.mkdtemp())
+        seen = []
+        Trainer._step = lambda *words: seen.extend(sys.modules) or sys.exit(0)
+        from weft.cli import main
+        main(["train", "cet/digits", "log.tensorboard=false", "-q"])
+        for name in set(sys.modules) - set(seen):
+            del sys.modules[name]
+    """
+    modules = _modules(code)
+    assert "weft.engine.loop" in modules
+    unneeded = {"matplotlib", "PIL", "scipy", "pandas", "tensorboard", "weft.reports.page", "rich"}
+    assert modules & unneeded == set()

@@ -28,7 +28,7 @@ def export(
     accept: Accept = "",
     as_json: Json = False,
 ) -> None:
-    """Write a run's model as a program that needs no weft, or in its family's other forms."""
+    """Write a run's model as a program that needs no weft: torch, ONNX."""
     from weft import api
 
     written = api.export(run, file, to=to, checkpoint=checkpoint, accept=accept, tell=tell)
@@ -41,7 +41,7 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Let only you see a new one.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Upload a finished run's weights, config and a model card to the Hugging Face hub."""
+    """Upload a run's weights and a model card to the Hugging Face hub."""
     from weft.run.exchange.hub import push as upload
     from weft.run.named import named
 
@@ -59,9 +59,9 @@ def pull(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Download weights that `weft push` put on the Hugging Face hub; `init=FILE` starts from them.
+    """Download weights that `weft push` put on the hub.
 
-    In Python `weft.load(FILE)` gives the model.
+    `weft train … init=FILE` starts from them; in Python `weft.load(FILE)` gives the model.
     """
     from weft.run.exchange.hub import pull as download
 

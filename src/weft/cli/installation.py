@@ -80,7 +80,10 @@ def doctor(as_json: Json = False) -> None:
 
 
 def bench(
-    family: Annotated[str, typer.Argument(metavar="FAMILY|all", help="Family to measure.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="FAMILY|all|loop", help="Family, or weft's own training loop."),
+    ],
     full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     as_markdown: Annotated[
@@ -100,11 +103,11 @@ def bench(
     every = [name for name in families.names() if families.find(name).bench]
     results = {
         name: api.bench(name, full=full, show=lambda case: tell(f"measuring {case}"))
-        for name in (every if family == "all" else [family])
+        for name in (every if what == "all" else [what])
     }
     if as_markdown and not as_json:
         tables = {name: speeds(result) for name, result in results.items()}
-        if family == "all":
+        if what == "all":
             tables = {name: replace(table, title=name) for name, table in tables.items()}
         typer.echo("\n".join(map(markdown, tables.values())), nl=False)
         return
@@ -114,7 +117,7 @@ def bench(
 
         return Group(*(part for result in results.values() for part in _measured(result)))
 
-    emit(as_json, results if family == "all" else results[family], text)
+    emit(as_json, results if what == "all" else results[what], text)
 
 
 def _measured(result: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -20,7 +21,7 @@ from weft.engine.parts import Parts
 from weft.errors import NonFiniteError
 from weft.task import calls
 from weft.task.context import Context
-from weft.task.schedule import Leading, Schedule
+from weft.task.schedule import Schedule
 from weft.task.task import Task
 
 Scalars = dict[str, Tensor]
@@ -91,7 +92,8 @@ class Stepper:
         self.optimiser.zero_grad(set_to_none=True)
         with products(self.config.engine):
             scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
-        leads = isinstance(self.schedule, Leading)
+        # As `isinstance(…, Leading)`, which takes as long as a small product.
+        leads = getattr(self.schedule, "leads", False)
         if leads:
             self._observe(scalars)
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
@@ -121,7 +123,8 @@ class Stepper:
                     loss, terms = self.loss_module(batch, ctx)
                 torch.autograd.backward(loss / len(batches) if len(batches) > 1 else loss)
             for name, value in {"loss": loss, **terms}.items():
-                part = value.detach() / len(batches)
+                part = value.detach()
+                part = part / len(batches) if len(batches) > 1 else part
                 total[name] = total[name] + part if name in total else part
         return total
 
@@ -132,6 +135,10 @@ class Stepper:
         return nullcontext()
 
     def _update(self, scalars: Scalars, norm: Tensor, ctx: Context) -> None:
+        if self.device.type == "cpu" and self.ranks.world == 1:
+            # Two numbers that are here already: five operations on tensors take longer.
+            self._apply(math.isfinite(scalars["loss"]) and math.isfinite(norm), scalars, ctx)
+            return
         bad = (~(torch.isfinite(scalars["loss"]) & torch.isfinite(norm))).float()
         self.ranks.average([bad])
         fused = any(group.get("fused") for group in self.optimiser.param_groups)
@@ -143,7 +150,11 @@ class Stepper:
             stops = self.config.engine.nonfinite == "stop"
             self.skips = self.skips + bad if stops else (self.skips + 1) * bad
             return
-        if not bool(bad):
+        self._apply(not bool(bad), scalars, ctx)
+
+    def _apply(self, good: bool, scalars: Scalars, ctx: Context) -> None:
+        """Updates, if loss and gradients are numbers; else leaves the step out, or stops."""
+        if good:
             self.optimiser.step()
             self.skips.zero_()
             return

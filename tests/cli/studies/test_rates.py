@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from weft import api
-from weft.studies.rates import main
+from weft.studies.rates.study import main
 
 TINY = ("jepa/clean", "steps=2", "batch_size=4", "norm_batches=1", "val_dataset_size=8",
         "probe.size=8", "model.embedding_size=8", "n_steps=4", "val_n_steps=4",

@@ -1,8 +1,10 @@
-"""Scalars to Trackio, which keeps them on this machine."""
+"""Scalars to Trackio, which keeps them on this machine and prints what is of no use to ours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 from weft.config.sections import TrackioConfig
@@ -29,12 +31,14 @@ class Trackio:
             import trackio
         except ImportError as error:
             raise MissingExtra("trackio", "trackio", "log.trackio.project") from error
-        self.run = trackio.init(
-            project=str(config.project),
-            name=directory.path.name,
-            config=dict(values),
-            resume="allow",
-        )
+        self.trackio = trackio
+        with redirect_stdout(StringIO()):
+            self.run = trackio.init(
+                project=str(config.project),
+                name=directory.path.name,
+                config=dict(values),
+                resume="allow",
+            )
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
         """Logs the row."""
@@ -42,4 +46,8 @@ class Trackio:
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
         """Closes the Trackio run."""
-        self.run.finish()
+        with redirect_stdout(StringIO()):
+            self.run.finish()
+            # Else it finishes its newest run once more, and says so, as the process ends.
+            if self.trackio.context_vars.current_run.get() is self.run:
+                self.trackio.context_vars.current_run.set(None)

@@ -96,7 +96,12 @@ class ReadReLU(nn.ReLU):
         """As `nn.ReLU`."""
         if not torch.is_grad_enabled():
             return super().forward(x)
-        return _apart(x, self.inplace) if torch.compiler.is_compiling() else _relu(x, self.inplace)
+        if torch.compiler.is_compiling():
+            # Compiled code has no graph of autograd to read. Said here and not once for all, which
+            # would import the compiler into every run.
+            apart: Any = torch.compiler.disable(_relu)
+            return apart(x, self.inplace)
+        return _relu(x, self.inplace)
 
     def _get_name(self) -> str:
         return nn.ReLU.__name__
@@ -184,10 +189,6 @@ def _relu(x: Tensor, inplace: bool) -> Tensor:
         # then hold itself.
         out.grad_fn.register_hook(partial(_passed, reading, out.detach()))
     return out
-
-
-# Compiled code has no graph of autograd to read.
-_apart = torch.compiler.disable(_relu)
 
 
 def _of_layer(node: Any) -> Reading | None:

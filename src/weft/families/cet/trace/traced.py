@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -106,8 +108,12 @@ def _watched(layer: TracedLinear | TracedConv2d) -> Tensor:
 
 
 def _learn(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
-    out: Tensor = (_apart if torch.compiler.is_compiling() else _update)(layer, x)
-    return out
+    if torch.compiler.is_compiling():
+        # What a ReLU behind the layer tells it at run time, compiled code would have to know
+        # beforehand. Said here, for to say it once for all imports the compiler into every run.
+        apart: Any = torch.compiler.disable(_update)
+        return apart(layer, x)
+    return _update(layer, x)
 
 
 def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
@@ -122,7 +128,3 @@ def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
         Site(layer.does, layer.rule, layer.watch, clock.streams, history, turn, layer.mean),
         layer.similarity if clock.similarity else None,
     )
-
-
-# What a ReLU behind the layer tells it at run time, compiled code would have to know beforehand.
-_apart = torch.compiler.disable(_update)

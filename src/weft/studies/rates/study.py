@@ -10,9 +10,9 @@ from pathlib import Path
 
 from weft.errors import UsageError
 from weft.papers import script
-from weft.studies.rates_kept import Kept
-from weft.studies.rates_runs import Setting, Study
-from weft.studies.rates_table import told
+from weft.studies.rates.kept import Kept
+from weft.studies.rates.runs import Setting, Study
+from weft.studies.rates.table import told
 
 
 def main(argv: Sequence[str] | None = None) -> int:

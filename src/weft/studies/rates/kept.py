@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weft.atomic import write_text
 from weft.errors import Interrupted, RunError
 from weft.studies.interior import best, beyond
-from weft.studies.rates_runs import Setting, Study
+from weft.studies.rates.runs import Setting, Study
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
