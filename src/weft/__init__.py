@@ -9,6 +9,7 @@ from weft.lazy import lazy
 if TYPE_CHECKING:
     from weft.api import (
         bench,
+        compare,
         configure,
         doctor,
         dry_run,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bench",
+    "compare",
     "configure",
     "doctor",
     "dry_run",

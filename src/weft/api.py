@@ -332,25 +332,29 @@ def sweep(
     metric: str | None = None,
     on_done: Callable[[Outcome], None] | None = None,
     stack: bool = False,
+    on: str = "local",
 ) -> Sweep:
-    """Trains a grid of settings in local processes; the same call again continues it.
+    """Trains a grid of settings side by side; the same call again continues it.
 
     Args:
         words: as for `train`; `delay=1,3,5`, `seed=0..2`, `optim.lr=log:1e-4:1e-2` span the grid.
         directory: the sweep's directory, `runs/sweeps/<recipe>` by default.
-        workers: processes at a time; one per core or GPU by default.
+        workers: runs at a time; one per core or GPU by default.
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
         stack: trains all runs as one, in this process; what is there already goes on either way.
+        on: `local`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:OPTION=VALUE,…`.
 
     Raises:
         UsageError: if the family measures no such metric, or does not stack these runs.
+        DeviceError: if the place to train on is not there.
     """
     from weft.sweeps.sweep import sweep as carry_out
 
     return carry_out(
-        *words, directory=directory, workers=workers, metric=metric, on_done=on_done, stack=stack
-    )
+        *words, directory=directory, workers=workers, metric=metric, on_done=on_done, stack=stack,
+        on=on,
+    )  # fmt: skip
 
 
 def search(
@@ -361,6 +365,7 @@ def search(
     directory: Path | str | None = None,
     workers: int | None = None,
     metric: str | None = None,
+    on: str = "local",
 ) -> Sweep:
     """Searches good settings with Optuna; the same call again, or in another process, goes on.
 
@@ -370,7 +375,7 @@ def search(
 
     return carry_out(
         *words, sampler=sampler, trials=trials, prune=prune, directory=directory, workers=workers,
-        metric=metric,
+        metric=metric, on=on,
     )  # fmt: skip
 
 
@@ -394,6 +399,8 @@ def train_tables(
     minutes: float | None = None,
     root: Path | str = "runs",
     workers: int | None = None,
+    on_done: Callable[[Outcome], None] = lambda _: None,
+    out: Path | str | None = None,
 ) -> Reproduction:
     """Trains what families' tables still need and gives them; the same call again goes on.
 
@@ -403,6 +410,8 @@ def train_tables(
         minutes: wall time for training.
         root: all lies below its `reproduce/<budget>`.
         workers: runs side by side.
+        on_done: called as each run ends.
+        out: a folder for all that was learnt but the weights.
 
     Raises:
         UsageError: if nothing is listed.
@@ -410,7 +419,8 @@ def train_tables(
     from weft.sweeps.reproduction import meant, reproduce
 
     wanted = [each for name in names for each in meant(name)]
-    return reproduce(wanted, budget, minutes, Path(root) / "reproduce", workers)
+    home = None if out is None else Path(out)
+    return reproduce(wanted, budget, minutes, Path(root), workers, on_done, home)
 
 
 def bench(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import weft
+from weft import api, families
 from weft.cli import main
 from weft.reports import page
 from weft.reports.tables import format_number
@@ -191,3 +192,20 @@ def test_exit_codes_and_hints(
     assert found == code
     assert message in err
     assert list(workspace.iterdir()) == []
+
+
+def test_bench_all_tells_of_every_family_that_has_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"case": "c", "form": "weft", "median_ms": 2.0, "iqr_ms": 0.1, "windows": 3,
+           "peak_mib": 1.0, "flops": 4_000_000}  # fmt: skip
+    found = {"machine": {"gemm_gflops": 4.0}, "cases": [row], "ratios": {"c/weft:slow": 0.5}}
+    monkeypatch.setattr(api, "bench", lambda family, **_: found)
+    assert main(["bench", "all", "--markdown"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"**{name}**" in out for name in families.BUILT_IN)
+    assert out.count("| c    |") == len(families.BUILT_IN)
+    assert main(["bench", "all", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(families.BUILT_IN)
+    assert main(["bench", "cet"]) == 0
+    assert "c/weft:slow" in capsys.readouterr().out

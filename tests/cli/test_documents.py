@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
@@ -188,7 +188,7 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
     elif verb == "recipes":
         assert api.recipes(given["pattern"])
     elif verb == "bench":
-        assert given["what"] == "loop" or families.find(given["what"]).bench
+        assert given["what"] in ("all", "loop") or families.find(given["what"]).bench
     elif verb == "config schema":
         if given["family"] is not None:
             families.find(given["family"])
@@ -206,13 +206,16 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
 _FREE = ("log", "engine", "checkpoint", "steps", "epochs")
 
 
-def resolve_sweep(words: list[str], metric: str | None) -> None:
-    """Every value of every axis makes a config, and the metric is one that the task declares."""
+def resolve_sweep(words: list[str], metric: str | None, own: Sequence[str] = ()) -> None:
+    """Every value of every axis makes a config, and the metric is one that the task declares.
+
+    Words of a form of their own come after all others, and win.
+    """
     first, *others = points(parse(words))
     for point in (first, *others):
         moved = [key for key, value in point.values.items() if value != first.values[key]]
         if len(moved) < 2:
-            config = api.configure(*point.overrides).config
+            config = api.configure(*point.overrides, *own).config
     if metric is not None:
         declared = load_task(families.find(config.family), config).metrics
         if find(declared, metric) is None:
@@ -227,7 +230,7 @@ def resolve_study(words: list[str]) -> None:
         given = pairwise(words)
         forms = [form.partition(":")[2] for flag, form in given if flag == "--form"]
         for form in forms or [""]:
-            resolve_sweep([*words[:options], *shlex.split(form)], None)
+            resolve_sweep(words[:options], None, shlex.split(form))
 
 
 def _all() -> list[Family]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from weft import families
+from weft import api, families
 from weft.cli import main
 
 
@@ -19,7 +20,7 @@ def test_all_families_are_reproduced_on_the_smallest_budget(
     told = json.loads(capsys.readouterr().out)
     assert told["left"] == 0
     titles = [table["title"] for table in told["tables"]]
-    assert all(f"{name}: what was trained" in titles for name in families.names())
+    assert all(f"{name}: trained" in titles for name in families.names())
     text = Path(told["results"]).read_text()
     assert all(title in text for title in titles)
     # Nothing is left to do: the same command prints the same.
@@ -27,7 +28,25 @@ def test_all_families_are_reproduced_on_the_smallest_budget(
     assert json.loads(capsys.readouterr().out) == told
 
 
+@pytest.mark.slow
+def test_a_minute_of_the_gpu_s_budget_hands_all_but_weights_back(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["reproduce", "all", "--budget", "gpu", "--minutes", "1", "--out", "back", "--json"]
+    begun = time.monotonic()
+    assert main(words) == 0
+    assert time.monotonic() - begun < 150  # a minute, and what saving takes on a loaded machine
+    told = json.loads(capsys.readouterr().out)
+    home = Path("back/reproduce/gpu")
+    assert (home / "results.md").read_text() == Path(told["results"]).read_text()
+    assert not any(path.suffix in (".pt", ".safetensors") for path in home.rglob("*"))
+    learnt = api.runs("back")
+    # A CPU finishes none of these in a minute: what they reached is there, and goes on at home.
+    assert learnt and all("train/loss" in run.logged() for run in learnt)
+    assert all(run.status["seconds"] > 0 and run.env["device_name"] for run in learnt)
+
+
 def test_training_words_without_a_budget_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["all"], ["cet", "jepa"], ["cet", "--minutes", "1"]):
+    for words in (["all"], ["cet", "jepa"], ["cet", "--minutes", "1"], ["cet", "--out", "x"]):
         assert main(["reproduce", *words]) == 2
         assert "--budget" in capsys.readouterr().err

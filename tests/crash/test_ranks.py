@@ -66,6 +66,9 @@ OWN = {
                  "data.block_size=32", "batch_size=8", "eval.chunks=8", "eval.levels=2"),
     "cet": ("cet/digits", "streams=4", "batch_size=32", "hidden_dim=16"),
     "warp": ("warp/digits", "batch_size=8", "mlp_hidden_size=8", "grounding_length=8"),
+    "gaussvae": ("gaussvae/demo", "arch=image", "loss=render", "batch_size=8", "latent_dim=4",
+                 "picture.splats=16", "picture.components=8", "picture.width=16",
+                 "picture.dropout=0", "eval.pictures=2"),
 }  # fmt: skip
 
 

@@ -167,3 +167,9 @@ def test_guessing_the_centre_misses_a_uniform_dot_by_its_deviation_and_later_one
     assert px2[0].tolist() == pytest.approx([uniform] * 3, rel=0.02)
     assert px2[:, 0].mean().sqrt().item() == pytest.approx(9.37, abs=0.05)
     torch.testing.assert_close(px2[:, 2], px2[:1, 2].expand(17), rtol=1e-6, atol=0)
+
+
+def test_codes_that_are_no_numbers_are_read_as_none_and_stop_nothing() -> None:
+    codes = torch.full((T, B, D), torch.nan)
+    every, first = fit_closed_form([(codes, torch.randn(T, B, K, 2))])
+    assert bool(every(codes).isnan().all() & first(codes[:1]).isnan().all())

@@ -10,8 +10,18 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from weft.cli import authoring, config, data, exchange, installation, listing, study, training
-from weft.cli.verbs import Commands, Raised, carried
+from weft.cli import (
+    authoring,
+    config,
+    data,
+    exchange,
+    installation,
+    listing,
+    packing,
+    study,
+    training,
+)
+from weft.cli.verbs import Commands, Raised, own
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
 from weft.system import fault
@@ -23,8 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-config_app = typer.Typer(help="Show a recipe's config or its schema.")
-data_app = typer.Typer(cls=Commands, help="List, fetch and verify data sets.")
+config_app = typer.Typer(cls=Commands, help="Show a recipe's config or its schema.")
+data_app = typer.Typer(cls=Commands, help="List, fetch and verify data sets; make your own.")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 
@@ -46,15 +56,16 @@ for command in (
     installation.doctor,
     installation.bench,
 ):
-    app.command()(carried(command))
-app.command("new-family")(carried(authoring.new_family))
-config_app.command("show")(carried(config.show))
-config_app.command("schema")(carried(config.schema))
+    own(command.__name__, command)
+own("new-family", authoring.new_family)
 # What follows the name is the study's own, `--help` too.
-app.command(context_settings={"allow_interspersed_args": False})(carried(study.study))
-data_app.command("list")(carried(data.list_sets))
-data_app.command("get")(carried(data.get))
-data_app.command("check")(carried(data.check))
+own("study", study.study, {"allow_interspersed_args": False})
+own("config show", config.show)
+own("config schema", config.schema)
+own("data list", data.list_sets)
+own("data get", data.get)
+own("data check", data.check)
+own("data pack", packing.pack)
 
 
 def _help(context: typer.Context) -> None:

@@ -44,7 +44,7 @@ Checkpoint = Annotated[
 ]
 
 
-def _there(root: Path) -> Path:
+def there(root: Path) -> Path:
     """Refuses a folder that is not there, unless it is the one where the first run will lie."""
     if root != Path("runs") and not root.exists():
         from weft.config.explain import suggest
@@ -58,4 +58,4 @@ def _there(root: Path) -> Path:
     return root
 
 
-Root = Annotated[Path, typer.Option(help="Folder that is searched for runs.", callback=_there)]
+Root = Annotated[Path, typer.Option(help="Folder that is searched for runs.", callback=there)]

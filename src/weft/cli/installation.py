@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,7 +81,8 @@ def doctor(as_json: Json = False) -> None:
 
 def bench(
     what: Annotated[
-        str, typer.Argument(metavar="FAMILY|loop", help="Family, or weft's own training loop.")
+        str,
+        typer.Argument(metavar="FAMILY|all|loop", help="Family, or weft's own training loop."),
     ],
     full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -90,31 +92,41 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Time fast forms against references and peers."""
-    from weft import api
-    from weft.reports.tables import Column, Table, rich_table
+    from weft import api, families
+    from weft.reports.speed import speeds
+    from weft.reports.tables import markdown
 
     if threads:
         import torch
 
         torch.set_num_threads(threads)
-    result = api.bench(what, full=full, show=lambda name: tell(f"measuring {name}"))
+    every = [name for name in families.names() if families.find(name).bench]
+    results = {
+        name: api.bench(name, full=full, show=lambda case: tell(f"measuring {case}"))
+        for name in (every if what == "all" else [what])
+    }
+    if as_markdown and not as_json:
+        tables = {name: speeds(result) for name, result in results.items()}
+        if what == "all":
+            tables = {name: replace(table, title=name) for name, table in tables.items()}
+        typer.echo("\n".join(map(markdown, tables.values())), nl=False)
+        return
 
-    def table() -> RenderableType:
+    def text() -> RenderableType:
         from rich.console import Group
 
-        keys = ("case", "form", "median_ms", "iqr_ms", "windows", "peak_mib", "flops")
-        columns = tuple(Column(k, role="text" if k in ("case", "form") else "value") for k in keys)
-        ratios = tuple({"ratio": k, "value": v} for k, v in result["ratios"].items())
-        ratio_columns = (Column("ratio", role="text"), Column("value", title="time over time"))
-        return Group(
-            rich_table(Table(columns, tuple(result["cases"]))),
-            rich_table(Table(ratio_columns, ratios, note=json.dumps(result["machine"]))),
-        )
+        return Group(*(part for result in results.values() for part in _measured(result)))
 
-    if as_markdown and not as_json:
-        from weft.reports.speed import speeds
-        from weft.reports.tables import markdown
+    emit(as_json, results if what == "all" else results[what], text)
 
-        typer.echo(markdown(speeds(result)), nl=False)
-        return
-    emit(as_json, result, table)
+
+def _measured(result: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The times of a benchmark, then their ratios."""
+    from weft.reports.tables import Column, Table, rich_table
+
+    keys = ("case", "form", "median_ms", "iqr_ms", "windows", "peak_mib", "flops")
+    columns = tuple(Column(k, role="text" if k in ("case", "form") else "value") for k in keys)
+    yield rich_table(Table(columns, tuple(result["cases"])))
+    ratios = tuple({"ratio": k, "value": v} for k, v in result["ratios"].items())
+    ratio_columns = (Column("ratio", role="text"), Column("value", title="time over time"))
+    yield rich_table(Table(ratio_columns, ratios, note=json.dumps(result["machine"])))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from weft.cli.arguments import Json, Root
+from weft.cli.arguments import Json, Root, there
 from weft.cli.output import emit
 from weft.errors import UsageError, WeftError
 from weft.terminal import show, tell
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from weft.reports.tables import Table
     from weft.run.registry import Run
+    from weft.sweeps.pool import Outcome
 
 _MANY = 200
 """Runs beyond which they are listed as plain lines."""
@@ -134,30 +135,49 @@ def reproduce(
         Literal["smoke", "cpu", "gpu", "paper"] | None,
         typer.Option(help="Train what is missing first, as far as this budget goes."),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.0, help="Wall time for training.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Wall time for training; what is under way then is saved."),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Runs side by side; one per core or GPU.")
     ] = None,
-    root: Root = Path("runs"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for all that was learnt but the weights, to be copied back."),
+    ] = None,
+    root: Annotated[
+        Path, typer.Option(help="Folder of runs; what is trained lies in its `reproduce/BUDGET`.")
+    ] = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Print papers' numbers beside those of finished runs that match them, or train those first."""
     from weft import api
     from weft.reports.claims import by_metric
     from weft.reports.tables import as_json as table_json
-    from weft.reports.tables import rich_table
+    from weft.reports.tables import format_seconds, rich_table
 
-    if budget is None and (family == ["all"] or len(family) > 1 or minutes is not None or workers):
+    training = family == ["all"] or len(family) > 1 or minutes is not None or workers or out
+    if budget is None and training:
         raise UsageError(
-            "several families, minutes and workers are of training",
+            "several families, minutes, workers and an --out are of training",
             where="--budget",
             expected="--budget smoke, cpu, gpu or paper beside them",
         )
     if budget is not None:
-        done = api.train_tables(*family, budget=budget, minutes=minutes, root=root, workers=workers)
+
+        def told(outcome: Outcome) -> None:
+            shown = "" if outcome.state == "done" else outcome.error
+            about, seconds = outcome.point.values["of"], format_seconds(outcome.seconds)
+            tell(f"{about} ({outcome.point.name}): {outcome.state}, {seconds}  {shown}".rstrip())
+
+        done = api.train_tables(
+            *family, budget=budget, minutes=minutes, root=root, workers=workers, on_done=told,
+            out=out,
+        )  # fmt: skip
         tables = done.tables
     else:
-        table = api.reproduce(family[0], root)
+        table = api.reproduce(family[0], there(root))
         for run in api.runs(root):
             if run.damage:
                 tell(f"note: {run.path} is left out: {run.damage}")

@@ -137,7 +137,7 @@ def sweep(
         Path | None, typer.Option("--dir", help="The sweep's directory; the same continues it.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes at a time; one per core or GPU.")
+        int | None, typer.Option(min=1, help="Runs at a time; one per core or GPU.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric of the plot.")] = None,
     stack: Annotated[
@@ -153,6 +153,9 @@ def sweep(
     prune: Annotated[
         bool, typer.Option("--prune", help="End runs of a search that are worse than most.")
     ] = False,
+    on: Annotated[
+        str, typer.Option("--on", help="Where: local, ray[:ADDRESS], slurm[:OPTION=VALUE,…].")
+    ] = "local",
     as_json: Json = False,
 ) -> None:
     """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2, or search: --search tpe."""
@@ -166,11 +169,12 @@ def sweep(
         shown = "  ".join(f"{name} {format_number(value)}" for name, value in found.items())
         tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
 
-    if stack and workers is not None:
+    if stack and (workers is not None or on != "local"):
+        other = "--on" if workers is None else "--workers"
         raise UsageError(
             "--stack trains all runs in one process",
-            where="--workers",
-            expected="one of --workers and --stack",
+            where=other,
+            expected=f"one of {other} and --stack",
         )
     if search is not None:
         if trials is None or stack:
@@ -181,7 +185,7 @@ def sweep(
             )
         result = api.search(
             *words, sampler=search, trials=trials, prune=prune, directory=directory,
-            workers=workers, metric=metric,
+            workers=workers, metric=metric, on=on,
         )  # fmt: skip
     elif trials is not None or prune:
         raise UsageError(
@@ -192,7 +196,7 @@ def sweep(
     else:
         result = api.sweep(
             *words, directory=directory, workers=workers, metric=metric, on_done=on_done,
-            stack=stack,
+            stack=stack, on=on,
         )  # fmt: skip
     failed = [o for o in result.outcomes if o.state != "done"]
     values = {

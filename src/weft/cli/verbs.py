@@ -1,4 +1,4 @@
-"""The commands that families add to weft's own, imported when a word or a list asks for them."""
+"""The commands of weft and those that families add, each built when it is called or listed."""
 
 from __future__ import annotations
 
@@ -36,22 +36,40 @@ def carried(command: Command) -> Command:
     return run
 
 
+_OWN: dict[str, tuple[Command, dict[str, Any] | None]] = {}
+"""Verb -> the function behind it and typer's settings, of weft's own."""
+
+
+def own(verb: str, command: Command, settings: dict[str, Any] | None = None) -> None:
+    """Declares one of weft's own commands; typer reads its parameters, which takes a moment, when
+    it is called or listed."""
+    _OWN[verb] = command, settings
+
+
 class Commands(TyperGroup):
     """weft's own commands, and beside them those of families, once one that is not weft's is named.
 
-    The group `data` takes the verbs `data NAME`, the outermost those of one word.
+    The groups `config` and `data` take the verbs `GROUP NAME`, the outermost those of one word.
     """
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command called so, or None."""
-        if cmd_name not in self.commands:
+        if cmd_name not in self.commands and not self._add_own(cmd_name):
             self._add(declared())
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all of them, for help and for the shell."""
+        ours = [name for verb in _OWN if self._add_own(name := verb.rpartition(" ")[2])]
         self._add(listed())
-        return super().list_commands(ctx)
+        return [*ours, *(name for name in super().list_commands(ctx) if name not in ours)]
+
+    def _add_own(self, name: str) -> bool:
+        """Whether weft has a command of this name in the group, which then is there."""
+        found = _OWN.get(f"{self.name or ''} {name}".strip())
+        if found is not None and name not in self.commands:
+            self.commands[name] = _command(name, *found)
+        return found is not None
 
     def _add(self, verbs: Mapping[str, tuple[str, ...]]) -> None:
         """Adds what families declare; a word of weft's own keeps its meaning."""

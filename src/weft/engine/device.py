@@ -173,6 +173,15 @@ def prepare_cpu(threads: int | None) -> None:
     torch.empty(30 << 20, dtype=torch.uint8)
 
 
+def prepare_gpu() -> None:
+    """Leaves attention to kernels whose gradients are numbers.
+
+    On Hopper cards torch 2.11 and later may give it to cuDNN, whose backward pass in half precision
+    is not, for some lengths (github.com/pytorch/pytorch/issues/196678); flash attention takes over.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 @contextmanager
 def using_threads(number: int | None) -> Iterator[None]:
     """Torch computes with so many CPU threads inside; None leaves them as they are.

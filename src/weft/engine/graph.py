@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -119,7 +121,7 @@ class Graphed:
             graph.register_generator_state(generator)
         places = self._places()
         try:
-            with torch.cuda.graph(graph, stream=self.stream):
+            with uncollected(), torch.cuda.graph(graph, stream=self.stream):
                 scalars = self.gradients(kept, self.context)
         except RuntimeError as error:
             raise _unfit(str(error).partition("\n")[0]) from error
@@ -134,6 +136,23 @@ class Graphed:
 
     def _places(self) -> dict[str, int]:
         return {name: value.data_ptr() for name, value in self.model.state_dict().items()}
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Garbage is collected before, and none inside.
+
+    There may be an earlier run's graph among it, and to give that back while another one is
+    recorded spoils the recording.
+    """
+    gc.collect()
+    usual = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if usual:
+            gc.enable()
 
 
 def _unfit(reason: str) -> DeviceError:

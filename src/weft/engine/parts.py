@@ -18,7 +18,7 @@ from weft.data.random import derive
 from weft.data.remarks import collecting
 from weft.data.source import DataSpec, Splits
 from weft.data.used import noting
-from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu
+from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu, prepare_gpu
 from weft.engine.identity import Identity, identity
 from weft.errors import ConfigError
 from weft.task import calls
@@ -94,6 +94,8 @@ class Parts:
         """
         prepare_cpu(config.engine.threads)
         device = choose_device(config.engine)
+        if device.type == "cuda":
+            prepare_gpu()
         task = load_task(family, config)
         files: dict[str, str] = {}
         remarks: list[str] = []

@@ -146,7 +146,9 @@ class Stepper:
             # The kernel reads the flag and leaves the weights alone: no wait for the device.
             self.optimiser.found_inf = bad  # type: ignore[attr-defined]
             self.optimiser.step()
-            self.skips = (self.skips + 1) * bad
+            # Where one skip ends the run it is kept until the host looks, whatever follows it.
+            stops = self.config.engine.nonfinite == "stop"
+            self.skips = self.skips + bad if stops else (self.skips + 1) * bad
             return
         self._apply(not bool(bad), scalars, ctx)
 
@@ -184,6 +186,8 @@ class Stepper:
         for name, parameter in self.model.named_parameters():
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 return f"the gradient of `{name}`"
+        if self.device.type != "cpu":
+            return "a loss or gradient since the last row"
         return "the gradient norm"
 
     def state(self) -> dict[str, Any]:

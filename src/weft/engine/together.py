@@ -18,6 +18,7 @@ from weft.config.base import FamilyConfig
 from weft.config.family import resolve
 from weft.config.sections import NormClip
 from weft.engine.device import products, using_threads
+from weft.engine.graph import uncollected
 from weft.engine.loop import Progress, Trainer, Window
 from weft.errors import NonFiniteError, UsageError
 from weft.stopping import graceful_stop
@@ -119,7 +120,7 @@ class Together:
             self.indices = indices.clone()
             self.graph = torch.cuda.CUDAGraph()
             self._say_captured(True)
-            with torch.cuda.graph(self.graph):
+            with uncollected(), torch.cuda.graph(self.graph):
                 self.scalars = self._step(self.indices, ctx)
             self._say_captured(False)
         self.indices.copy_(indices)

@@ -118,6 +118,7 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     rows: list[Mapping[str, Cell]] = []
     several: list[str] = []
     apart: dict[str, None] = {}
+    left_open: dict[str, list[str]] = {}
     for claim in claims:
         row: dict[str, Cell] = {
             "claim": claim.id,
@@ -144,6 +145,7 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             row |= _ours(claim, chosen)
             if claim.unknown:
                 row["verdict"] = NOT_COMPARABLE
+                left_open.setdefault(claim.unknown, []).append(claim.id)
             if len(settings) > 1:
                 several.append(claim.id)
         rows.append(row)
@@ -159,6 +161,8 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             "; not comparable: our runs differ from what the number depends on, for "
             f"{', '.join(apart)}"
         )
+    for what, ids in left_open.items():
+        note += f"; not comparable: {', '.join(ids)}, of which the paper leaves open {what}"
     if several:
         note += (
             f"; runs of several lengths or settings match {', '.join(several)}: "

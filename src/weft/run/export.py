@@ -20,10 +20,30 @@ _CONFIG = "weft"
 
 def export(model: nn.Module, config: FamilyConfig, path: Path) -> None:
     """Writes the weights and, as JSON in the file's metadata, the config."""
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file
 
+    kept, shared = _once(model.state_dict())
     with replacing(path) as temporary:
-        save_model(model, str(temporary), metadata={_CONFIG: json.dumps(config.plain())})
+        save_file(kept, temporary, metadata={_CONFIG: json.dumps(config.plain()), **shared})
+
+
+def _once(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A model's tensors, each once, and of every other name the one it is kept under.
+
+    Tensors are the same if they have one place and layout, not if they have one storage: cuDNN
+    lays all weights of a recurrent layer into one.
+    """
+    names: dict[tuple[Any, ...], str] = {}
+    kept: dict[str, Tensor] = {}
+    shared: dict[str, str] = {}
+    for name, tensor in state.items():
+        place = tensor.data_ptr(), tensor.shape, tensor.stride()
+        first = names.setdefault(place, name) if tensor.numel() else name
+        if first == name:
+            kept[name] = tensor.detach().contiguous().clone()
+        else:
+            shared[name] = first
+    return kept, shared
 
 
 def exported_config(path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from weft.engine.threads import kept
 from weft.errors import CheckpointError
 from weft.families import find
 from weft.run.directory import RunDirectory
-from weft.run.export import exported_config
+from weft.run.export import exported_config, exported_weights
 from weft.run.recorder import store_of
 
 
@@ -110,17 +110,14 @@ def load_weights(path: Path) -> nn.Module:
     Raises:
         CheckpointError: if the file is not one of weft's.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_model as load_tensors
-
     values = exported_config(path)
     family = find(str(values["family"]))
     parts = Parts.of(family, validate(values, family, str(path)))
     model = parts.model()
     try:
-        load_tensors(model, str(path), device=str(parts.device))
+        model.load_state_dict(exported_weights(path))
     # Tensors that are missing, or of other shapes than the config in the same file says.
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+    except RuntimeError as error:
         raise CheckpointError(
             "the weights do not fit the config beside them", where=str(path),
             expected="the file as weft wrote it", hint=f"found: {told(error)}",

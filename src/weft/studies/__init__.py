@@ -13,8 +13,12 @@ from weft.config.explain import suggest
 from weft.config.family import resolve
 from weft.errors import UsageError, WeftError
 
-GENERAL = {"controls": "weft.studies.controls:main"}
-"""Studies of whatever family lists what they need."""
+GENERAL = {
+    "controls": "weft.studies.controls:main",
+    "costs": "weft.studies.costs:main",
+    "growth": "weft.studies.growth:main",
+}
+"""Studies of whatever family says what they need."""
 
 Main = Callable[[Sequence[str]], int]
 

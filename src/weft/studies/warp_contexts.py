@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weft.errors import UsageError
 from weft.papers import script
+from weft.reports.tables import mean_of
 from weft.studies.warp_guesses import errors, from_pairs, guesses, learnt
 
 if TYPE_CHECKING:
@@ -25,25 +26,30 @@ Row = tuple[str, int, dict[str, float]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study contexts RUN... [--contexts L...] [--period P]`; the exit code.
+    """`weft study contexts RUN... [--contexts L...] [--period P]`, or `--rows FILE...`; exit code.
 
     Prints mse of the test steps from L on, told from its own context and from another sequence's
     (shuffled), and where a likelihood was learnt bpd, bpd after one factor for all deviations
     that validation chooses (bpd_scaled), and how many targets lie in the central 90 % (coverage):
     of each run, then of guesses on its test set; then mean and standard error over the runs of a
-    `model_type`.
+    `model_type`. Of what `weft study rates` wrote, those of the chosen runs of each form.
     """
     return script.run(_print_scores, argv)
 
 
 def _print_scores(words: list[str]) -> None:
     parser = argparse.ArgumentParser("weft study contexts", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="directories of runs")
+    parser.add_argument("runs", nargs="*", type=Path, help="directories of runs")
+    parser.add_argument("--rows", nargs="+", type=Path, help="files that `weft study rates` wrote")
     parser.add_argument(
         "--contexts", nargs="+", type=int, metavar="L", help="steps given; each run's own if unset"
     )
     parser.add_argument("--period", type=int, metavar="P", help="guess that P steps recur, too")
     flags = parser.parse_args(words)
+    if flags.rows is None and not flags.runs:
+        raise UsageError("there is nothing to score", expected="runs, or --rows FILE")
+    for name, rows in _chosen(flags.rows or []).items():
+        _print_means(name, rows)
     groups: dict[tuple[str, int], list[dict[str, float]]] = {}
     for path in flags.runs:
         for name, context, metrics in scores(path, flags.contexts, flags.period):
@@ -51,7 +57,23 @@ def _print_scores(words: list[str]) -> None:
             groups.setdefault((name, context), []).append(metrics)
     print()
     for (name, context), rows in groups.items():
-        _print(name, context, {key: [row[key] for row in rows] for key in rows[0]})
+        _print_means(name, rows, context)
+
+
+def _chosen(files: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
+    """What is shown of the chosen runs of a study of rates, by form."""
+    forms: dict[str, list[dict[str, float]]] = {}
+    for line in (line for path in files for line in path.read_text("utf-8").splitlines()):
+        row = json.loads(line)
+        parts = (_part_of(row, "test/"), _part_of(row, "val/"))
+        if row["chosen"]:
+            forms.setdefault(row["form"], []).append(_shown(*parts))
+    return forms
+
+
+def _part_of(row: Mapping[str, Any], split: str) -> dict[str, float]:
+    """The metrics of a split, without its name."""
+    return {key.removeprefix(split): row[key] for key in row if key.startswith(split)}
 
 
 def scores(
@@ -127,12 +149,18 @@ def _shown(found: Mapping[str, float], held: Mapping[str, float] | None) -> dict
     return shown
 
 
-def _print(name: str, context: int, metrics: Mapping[str, Sequence[float]]) -> None:
+def _print_means(
+    name: str, rows: Sequence[Mapping[str, float]], context: int | None = None
+) -> None:
+    _print(name, context, {key: [row[key] for row in rows] for key in rows[0]})
+
+
+def _print(name: str, context: int | None, metrics: Mapping[str, Sequence[float]]) -> None:
     """A line: the mean of each metric, and its standard error where there are several values."""
     words = []
     for key, values in metrics.items():
-        spread = ""
-        if len(values) > 1:
-            spread = f" ± {statistics.stdev(values) / len(values) ** 0.5:.4f}"
-        words.append(f"{key} {statistics.fmean(values):.4f}{spread}")
-    print(f"L = {context:<5} {'  '.join(words):<44} {name}", flush=True)
+        mean = mean_of(values)
+        spread = "" if mean.error is None else f" ± {mean.error:.4f}"
+        words.append(f"{key} {mean.value:.4f}{spread}")
+    given = "" if context is None else f"L = {context:<5} "
+    print(f"{given}{'  '.join(words):<44} {name}", flush=True)

@@ -54,10 +54,11 @@ def _stream(words: list[str]) -> None:
     task, model = run.parts.task, run.model
     if not isinstance(task, WarpTask) or not isinstance(model, WarpModel):
         raise UsageError(f"{flags.run} holds no weight-space model")
-    if task.config.read != "query" or task.config.relative_period is not None:
+    waits = task.config.relative_period is not None or task.config.patch is not None
+    if task.config.read != "query" or waits:
         raise UsageError(
             f"{flags.run} was not trained to be asked at any moment",
-            expected="a run with read=query, without relative_period",
+            expected="a run with read=query, without relative_period and patch",
         )
     spec = task.spec()
     data: Iterable[NDArray[np.float32]] = _typed(spec.channels)

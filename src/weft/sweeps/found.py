@@ -16,8 +16,8 @@ from weft.plots.labels import head, plain
 from weft.plots.style import MUTED, PALETTE, style
 from weft.reports.tables import Column, Table
 from weft.run.registry import find_runs
-from weft.sweeps import pool
 from weft.sweeps.grid import Point, known_metric, points
+from weft.sweeps.places import LOCAL, find_place
 from weft.sweeps.pool import Outcome
 from weft.sweeps.search import (
     Plan,
@@ -46,6 +46,7 @@ def search(
     workers: int | None = None,
     metric: str | None = None,
     on_done: Callable[[Outcome], None] | None = None,
+    on: str = LOCAL,
 ) -> Sweep:
     """Searches good settings; the same call again, here or in another process, works on it too.
 
@@ -59,9 +60,11 @@ def search(
         workers: processes of this call.
         metric: what is sought; by default what selects the best weights, on validation.
         on_done: called as each process ends.
+        on: where its processes are, as `weft.sweeps.places.find_place` reads it.
 
     Raises:
         UsageError: if there is nothing to search, or nothing held out to judge by.
+        DeviceError: if the place is not there.
     """
     from weft.reports.overview import write_overview
     from weft.task.load import load_task
@@ -82,11 +85,12 @@ def search(
             expected="a validation split, or --metric with a metric of another split",
         )
     folder = Path(directory or Path("runs") / "sweeps" / f"{as_name(resolved[0].recipe)}-search")
+    carry_out = find_place(on, folder)
     plan = open_plan(folder, Plan(words, sampler, trials, prune, sought, declared.better))
     study_of(folder, plan)
     count = workers or 1
     takers = [Point((str(folder),), {}, f"process {number}") for number in range(1, count + 1)]
-    outcomes = pool.run_points(takers, take_trials, count, on_done)
+    outcomes = carry_out(takers, take_trials, count, on_done)
     if any(outcome.state == "stopped" for outcome in outcomes):
         name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
         raise Interrupted(name, str(folder), again="the same command goes on with it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -9,7 +10,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -25,7 +26,10 @@ from weft.system import fault
 
 Train = Callable[[tuple[str, ...]], dict[str, Any]]
 State = Literal["done", "failed", "stopped"]
+Report = tuple[State, dict[str, Any] | None, str]
 _Context = SpawnContext | ForkServerContext
+
+THREADS, _DEVICE = "engine.threads=", "engine.device="
 
 _ECHO = 0.25
 """Seconds within which a repeated signal counts as the same one: `timeout` sends each twice."""
@@ -70,6 +74,8 @@ def run_points(
     train: Train,
     workers: int | None = None,
     on_done: Callable[[Outcome], None] | None = None,
+    fits: Callable[[Point], bool] = lambda _: True,
+    end: float = math.inf,
 ) -> list[Outcome]:
     """Trains every point and says how each ended, in the order of `points`.
 
@@ -83,6 +89,9 @@ def run_points(
             plain values; a function at the top level of a module.
         workers: processes at a time; by default one per GPU, or one per core without a GPU.
         on_done: called here as each point ends.
+        fits: asked when there is room for a point; one that does not fit is left out.
+        end: of the time there is, as `time.monotonic` counts: then every run under way is asked
+            to save itself, and nothing new begins.
     """
     gpus = _gpus(points)
     count = max(1, min(workers or len(gpus) or cores(), len(points)))
@@ -92,18 +101,28 @@ def run_points(
     waiting = deque(points)
     flying: dict[Connection, _Flight] = {}
     ended: dict[str, Outcome] = {}
+    late = False
     with _signals(flying) as stopping:
         try:
             while flying or (waiting and stopping.name is None):
                 while waiting and slots and stopping.name is None:
-                    point, gpu = waiting.popleft(), slots.popleft()
+                    point = waiting.popleft()
+                    if late or not fits(point):
+                        continue
+                    gpu = slots.popleft()
                     connection, process = _start(context, train, point, threads, gpu)
                     flying[connection] = _Flight(point, process, gpu, time.monotonic())
                     if stopping.name is not None:
                         process.terminate()
-                for ready in wait(list(flying)):
+                left = None if late or end == math.inf else max(0.0, end - time.monotonic())
+                landed = wait(list(flying), left)
+                if flying and not landed:
+                    late = True
+                    for flight in flying.values():
+                        _send(flight.process, signal.SIGTERM)
+                for ready in landed:
                     assert isinstance(ready, Connection)
-                    outcome = _land(ready, flying[ready], stopping)
+                    outcome = _land(ready, flying[ready], stopping, late)
                     slots.append(flying.pop(ready).gpu)
                     ended[outcome.point.name] = outcome
                     if on_done is not None:
@@ -113,18 +132,53 @@ def run_points(
                 flight.process.terminate()
             for flight in flying.values():
                 flight.process.join()
-    by = stopping.name or ""
+    return in_order(points, ended, stopping.name or "")
+
+
+def in_order(points: Sequence[Point], ended: Mapping[str, Outcome], by: str) -> list[Outcome]:
+    """How every point ended; one that never began is `stopped` by the signal that stopped all.
+
+    Raises:
+        Stopped: if that signal came when all had ended, so that it is not lost.
+    """
     if by and len(ended) == len(points) and all(o.state != "stopped" for o in ended.values()):
         raise Stopped(by)
     return [ended.get(point.name) or Outcome(point, "stopped", by=by) for point in points]
 
 
+def attempt(train: Train, words: tuple[str, ...]) -> Report:
+    """Trains one point in this process: (state, what training returned, what went wrong).
+
+    The first SIGINT or SIGTERM lets the run save itself; then it is `stopped`.
+    """
+    try:
+        with stopped_by_signals():
+            return "done", train(words), ""
+    except (KeyboardInterrupt, Stopped, Interrupted):
+        return "stopped", None, ""
+    except Exception as error:
+        told = fault(error) or blame(error)
+        return "failed", None, traceback.format_exc() if told is None else str(told)
+
+
+def with_threads(words: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """The words of a run that takes `number` threads, unless they say otherwise."""
+    chosen = any(word.startswith(THREADS) for word in words)
+    return words if chosen else (*words, f"{THREADS}{number}")
+
+
+def devices(points: Sequence[Point]) -> set[str]:
+    """Every `engine.device` that the words of some point name."""
+    words = [word for point in points for word in point.overrides]
+    return {word.removeprefix(_DEVICE) for word in words if word.startswith(_DEVICE)}
+
+
 def _start(
     context: _Context, train: Train, point: Point, threads: int, gpu: str
 ) -> tuple[Connection, BaseProcess]:
-    words = point.overrides
-    if not any(word.startswith("engine.threads=") for word in words):
-        words = (*words, f"engine.threads={threads}")
+    # A number that the user gave in either way wins: others may want the cores, too.
+    told = "OMP_NUM_THREADS" in os.environ
+    words = point.overrides if told else with_threads(point.overrides, threads)
     ours, theirs = context.Pipe(duplex=False)
     # A process for each point, not a pool: what it held is given back when it ends, one that is
     # killed takes no other with it, and its exit code says how it died.
@@ -134,14 +188,14 @@ def _start(
     return ours, process
 
 
-def _land(connection: Connection, flight: _Flight, stopping: Stop) -> Outcome:
+def _land(connection: Connection, flight: _Flight, stopping: Stop, late: bool) -> Outcome:
     state: State
     try:
         state, result, error = connection.recv()
     except EOFError:
         flight.process.join()
         state, result, error = "failed", None, _obituary(flight.process.exitcode)
-        if stopping.name is not None:
+        if late or stopping.name is not None:
             state, error = "stopped", ""
     connection.close()
     flight.process.join()
@@ -166,13 +220,9 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
         threading.Thread(target=_follow_parent, daemon=True).start()
         if gpu:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-        with stopped_by_signals():
-            report: tuple[State, dict[str, Any] | None, str] = ("done", train(words), "")
-    except (KeyboardInterrupt, Stopped, Interrupted):
+        report = attempt(train, words)
+    except (KeyboardInterrupt, Stopped):
         report = ("stopped", None, "")
-    except Exception as error:
-        told = fault(error) or blame(error)
-        report = ("failed", None, traceback.format_exc() if told is None else str(told))
     connection.send(report)
     connection.close()
 
@@ -237,9 +287,7 @@ def cores() -> int:
 
 def _gpus(points: Sequence[Point]) -> list[str]:
     """The GPUs to share out, as CUDA_VISIBLE_DEVICES names them; "" is one that cannot be named."""
-    key = "engine.device="
-    words = [word for point in points for word in point.overrides]
-    chosen = {word.removeprefix(key) for word in words if word.startswith(key)}
+    chosen = devices(points)
     if chosen == {"cpu"}:
         return []
     if chosen - {"auto", "cpu", "cuda"}:

@@ -13,8 +13,8 @@ from weft.config.paths import as_name
 from weft.errors import Interrupted, RunError
 from weft.run.directory import RunDirectory
 from weft.run.registry import find_runs
-from weft.sweeps import pool
 from weft.sweeps.grid import known_metric, open_plan, outstanding, points, table_of
+from weft.sweeps.places import LOCAL, find_place
 from weft.sweeps.point import train_point
 from weft.sweeps.pool import Outcome
 from weft.sweeps.space import parse
@@ -49,19 +49,22 @@ def sweep(
     metric: str | None = None,
     on_done: Callable[[Outcome], None] | None = None,
     stack: bool = False,
+    on: str = LOCAL,
 ) -> Sweep:
-    """Trains a grid of settings in local processes; the same call again continues it.
+    """Trains a grid of settings side by side; the same call again continues it.
 
     Args:
         words: as for `train`; `delay=1,3,5`, `seed=0..2`, `optim.lr=log:1e-4:1e-2` span the grid.
         directory: the sweep's directory, `runs/sweeps/<recipe>` by default.
-        workers: processes at a time; one per core or GPU by default.
+        workers: runs at a time; one per core or GPU by default.
         metric: what the plot shows; the family's headline metric by default.
         on_done: called as each point ends.
         stack: trains all runs as one, in this process; what is there already goes on either way.
+        on: where, as `weft.sweeps.places.find_place` reads it.
 
     Raises:
         UsageError: if the family measures no such metric, or does not stack these runs.
+        DeviceError: if the place is not there.
     """
     from weft.reports.overview import write_overview_of
     from weft.run.parents import find_weights
@@ -82,6 +85,7 @@ def sweep(
         stackable(resolved)
     recipe = as_name(resolved[0].recipe)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
+    carry_out = find_place(on, folder)
     planned = open_plan(folder, space)
     place = RunDirectory(folder)
     place.lock()
@@ -92,7 +96,7 @@ def sweep(
 
             outcomes = run_stacked(todo, on_done)
         else:
-            outcomes = pool.run_points(todo, train_point, workers, on_done)
+            outcomes = carry_out(todo, train_point, workers, on_done)
     finally:
         place.unlock()
     if any(outcome.state == "stopped" for outcome in outcomes):

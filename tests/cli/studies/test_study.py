@@ -12,8 +12,8 @@ from weft.cli import main
 from weft.config.family import Family
 from weft.errors import RunError
 
-NAMES = {"contexts", "controls", "gaussvae-rd", "plans", "probes", "rates", "sampling", "stream",
-         "tour"}  # fmt: skip
+NAMES = {"contexts", "controls", "gaussvae-rd", "growth", "plans", "probes", "rates", "sampling",
+         "stream", "tour"}  # fmt: skip
 
 
 @pytest.fixture

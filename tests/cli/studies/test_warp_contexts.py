@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -48,6 +49,25 @@ def test_a_run_s_own_context_gives_its_own_test_metrics(workspace: Path) -> None
     for name, _, metrics in guessed[:2]:
         error = (x[:, 16:] - wanted[name]).square().mean()
         assert metrics["mse"] == pytest.approx(float(error))
+
+
+def test_rows_of_a_study_are_shown_by_form_with_bits_that_validation_scaled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"form": form, "chosen": True, "test/mse": mse, "test/shuffled": 0.5, "test/bpd": 1.0,
+         "test/calibration": 2.0, "test/coverage": 0.9, "val/calibration": 2.0}
+        for form, mse in (("modes", 0.1), ("modes", 0.3), ("gru", math.nan))
+    ]  # fmt: skip
+    lines = [json.dumps(row) for row in [*rows, {"form": "modes", "chosen": False}]]
+    (tmp_path / "rows").write_text("\n".join(lines))
+    assert warp_contexts.main(["--rows", str(tmp_path / "rows")]) == 0
+    modes, gru, _ = capsys.readouterr().out.split("\n", 2)
+    scaled = 1 + (math.log(2) + 2 * (1 / 4 - 1)) / math.log(2)
+    assert modes.startswith("mse 0.2000 ± 0.1000") and modes.endswith("modes")
+    assert f"bpd_scaled {scaled:.4f} ± 0.0000" in modes
+    assert gru.startswith("mse nan  shuffled")
+    assert warp_contexts.main([]) == 2
 
 
 def test_what_recurs_is_guessed_from_the_steps_a_period_before() -> None:

@@ -11,6 +11,7 @@ from weft.data.random import stream
 from weft.data.source import Batch
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
+from weft.errors import NonFiniteError
 
 
 @pytest.fixture
@@ -70,6 +71,27 @@ def test_products_round_inside_a_step_alone_where_tf32_is_asked_for(
         stepper(batches(parts)[:1], parts.context(0))
     assert seen == ["highest", "high"]
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_on_a_device_that_nobody_waits_for_a_skipped_update_is_told_at_the_next_row(
+    toy: str,
+) -> None:
+    config = api.configure(toy, "optim.kind=adam").config
+    parts = Parts.of(families.find("toy"), config)
+    model = parts.model()
+    stepper = Stepper(parts, model)
+    # What a step asks of the device is whether its kernels may look at the flag themselves.
+    stepper.device = torch.device("cuda")
+    ctx, good = parts.context(0), batches(parts)[:1]
+    bad = [{name: value * torch.nan if value.is_floating_point() else value
+            for name, value in good[0].items()}]  # fmt: skip
+    before = [parameter.clone() for parameter in model.parameters()]
+    stepper(bad, ctx)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    scalars = stepper(good, ctx)
+    assert not any(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    with pytest.raises(NonFiniteError, match="since the last row"):
+        stepper.check_skips(scalars, ctx)
 
 
 class _Halving:

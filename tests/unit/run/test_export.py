@@ -26,6 +26,26 @@ def test_tensors_that_share_memory_come_back_under_all_their_names(
     assert exported_config(tmp_path / "model.safetensors") == config.plain()
 
 
+def test_weights_laid_into_one_storage_are_no_ties(toy: str, tmp_path: Path) -> None:
+    model = nn.GRU(3, 4)
+    flat = torch.arange(float(sum(weight.numel() for weight in model.parameters())))
+    start = 0
+    for weight in model.parameters():  # as cuDNN lays them
+        weight.data = flat[start : start + weight.numel()].view_as(weight)
+        start += weight.numel()
+    export(model, weft.configure("toy/small").config, tmp_path / "model.safetensors")
+    found = exported_weights(tmp_path / "model.safetensors")
+    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.gpu
+def test_a_recurrent_layer_on_the_gpu_is_exported(toy: str, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.GRU(3, 4, num_layers=2)).cuda()
+    export(model, weft.configure("toy/small").config, tmp_path / "model.safetensors")
+    found = exported_weights(tmp_path / "model.safetensors")
+    assert all(torch.equal(found[name], value.cpu()) for name, value in model.state_dict().items())
+
+
 def test_a_file_of_somebody_else_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 

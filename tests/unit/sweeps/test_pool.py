@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,14 +82,18 @@ def test_cores_are_shared_out(
     monkeypatch: pytest.MonkeyPatch, workers: int | None, threads: str
 ) -> None:
     monkeypatch.setattr(pool, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     made = points(parse([CPU, "do=finish", "seed=0..3"]))
     outcomes = run_points(made, train, workers=workers)
     assert {(o.result or {})["engine.threads"] for o in outcomes} == {threads}
 
 
-def test_threads_that_the_user_set_are_kept() -> None:
+def test_threads_that_the_user_set_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     (outcome,) = run_points(points(parse([CPU, "do=finish", "engine.threads=5"])), train)
     assert (outcome.result or {})["engine.threads"] == "5"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (outcome,) = run_points(points(parse([CPU, "do=finish"])), train)
+    assert "engine.threads" not in (outcome.result or {})
 
 
 def test_gpus_are_handed_out_one_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +132,26 @@ def test_gpus_that_were_hidden_stay_hidden(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_points_is_no_work() -> None:
     assert run_points([], train) == []
+
+
+def test_a_point_that_does_not_fit_is_left_out() -> None:
+    made = points(parse([CPU, "do=finish", "seed=0..2"]))
+    outcomes = run_points(made, train, workers=2, fits=lambda p: p.name != "seed=1")
+    assert [outcome.state for outcome in outcomes] == ["done", "stopped", "done"]
+
+
+def test_at_the_end_of_the_time_runs_are_saved_and_nothing_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def over_once_both_run(waited: list[Any], left: float | None) -> list[Any]:
+        wait_for(lambda: all((tmp_path / name).exists() for name in "01"))
+        return [] if left is not None else wait(waited)
+
+    monkeypatch.setattr(pool, "wait", over_once_both_run)
+    made = points(parse([CPU, "do=save", f"mark={tmp_path}", "seed=0..2"]))
+    outcomes = run_points(made, train, workers=2, end=time.monotonic() + 1e3)
+    assert [(outcome.state, outcome.by) for outcome in outcomes] == [("stopped", "")] * 3
+    assert sorted(path.name for path in tmp_path.glob("saved-*")) == ["saved-0", "saved-1"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from weft import families
+from weft.config.layer import dotted
 from weft.config.presets import preset_names
-from weft.errors import ConfigError, UsageError
-from weft.sweeps import pool, reproduction
+from weft.errors import ConfigError, Interrupted, UsageError
+from weft.run.files import RECORD
+from weft.run.registry import find_runs
+from weft.sweeps import pool, reproduction, wanted
 from weft.sweeps.grid import Point
 from weft.sweeps.pool import Outcome, Train
-from weft.sweeps.reproduction import Entry, entries, meant, reproduce
+from weft.sweeps.reproduction import meant, reproduce
+from weft.sweeps.wanted import Entry, entries, known_as
 
 QUICK = "steps=2 log.tensorboard=false"
 
@@ -27,10 +32,19 @@ def trained(toy: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         points: Sequence[Point],
         train: Train,
         workers: int | None = None,
-        on_done: Callable[[Outcome], None] | None = None,
+        on_done: Callable[[Outcome], None] = lambda _: None,
+        fits: Callable[[Point], bool] = lambda _: True,
+        end: float = math.inf,
     ) -> list[Outcome]:
-        order.extend(str(point.values["about"]) for point in points)
-        return [Outcome(point, "done", train(point.overrides)) for point in points]
+        outcomes = []
+        for point in points:
+            if fits(point):
+                order.append(str(point.values["of"]))
+                outcomes.append(Outcome(point, "done", train(point.overrides), seconds=1.0))
+                on_done(outcomes[-1])
+            else:
+                outcomes.append(Outcome(point, "stopped"))
+        return outcomes
 
     listed = [
         Entry("wide", (toy, *QUICK.split(), "width=8"), seeds=2, minutes=0.1),
@@ -47,14 +61,59 @@ def test_runs_are_trained_by_value_as_far_as_time_goes_and_once(
 ) -> None:
     done = reproduce(["toy"], "cpu", minutes=1.0, root=Path("r"), workers=1)
     assert trained == ["wide", "wide", "narrow"]
-    assert done.left == 1
+    assert done.left == 1 and len(done.outcomes) == 3
     (table,) = done.tables
-    assert [row["runs"] for row in table.rows] == ["2 of 2", "0 of 1", "1 of 1"]
-    assert table.rows[0]["metric"] == "test/loss" and table.rows[0]["ours"].n == 2
+    assert [row["finished"] for row in table.rows] == ["2 of 2", "0 of 1", "1 of 1"]
+    wide = table.rows[0]
+    assert wide["metric"] == "test/loss" and wide["ours"].n == wide["loss"].n == 2
     assert "3 of 4 runs" in done.text.read_text() and "wide" in done.page.read_text()
     again = reproduce(["toy"], "cpu", root=Path("r"), workers=1)
     assert trained == ["wide", "wide", "narrow", "long"]
     assert again.left == 0
+
+
+def test_each_family_s_first_entry_comes_before_any_second_seed() -> None:
+    listed = {
+        "cet": [Entry("a", ("cet/digits",), seeds=2), Entry("b", ("cet/digits", "delay=3"))],
+        "warp": [Entry("c", ("warp/digits",))],
+    }
+    order = [point.point.values["of"] for point in reproduction._points(Path("r"), listed)]
+    assert order == ["a", "c", "a", "b"]
+
+
+def test_a_run_is_known_by_what_is_asked_and_not_by_options_that_weft_has_learnt_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = known_as(["cet/digits", "delay=3"])
+    assert name == known_as(["cet/digits", "delay=3", "eval.every=5 steps"])
+    assert name != known_as(["cet/digits", "delay=4"])
+    monkeypatch.setattr(wanted, "dotted", lambda values: {**dotted(values), "learnt_since": 1})
+    assert known_as(["cet/digits", "delay=3"]) == name
+
+
+def test_what_was_learnt_is_handed_back_without_weights_and_reads_the_same(
+    trained: list[str], workspace: Path
+) -> None:
+    done = reproduce(["toy"], "cpu", minutes=1.0, root=Path("r"), out=Path("back"))
+    names = {path.name for path in Path("back").rglob("*") if path.is_file()}
+    assert names == {"results.md", "report.html", *RECORD, "metrics.jsonl"}
+    assert all(run.history() for run in find_runs("back"))
+    at_home = reproduce(["toy"], "cpu", minutes=0.0, root=Path("back"))
+    assert len(trained) == 3  # nothing was trained once more
+    assert at_home.text.read_text() == done.text.read_text()
+    assert at_home.tables == done.tables
+
+
+def test_what_a_signal_stops_is_told_before_it_ends(
+    trained: list[str], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(points: Sequence[Point], *_: object) -> list[Outcome]:
+        return [Outcome(point, "stopped", by="SIGTERM") for point in points]
+
+    monkeypatch.setattr(pool, "run_points", stopped)
+    with pytest.raises(Interrupted):
+        reproduce(["toy"], "cpu", root=Path("r"), out=Path("back"))
+    assert "0 of 4 runs" in Path("back/reproduce/cpu/results.md").read_text()
 
 
 def test_a_family_without_a_list_is_told(toy: str, workspace: Path) -> None:
@@ -83,6 +142,6 @@ def test_every_family_lists_recipes_that_resolve(name: str) -> None:
         listed = entries(family, budget)
         assert listed and all(entry.minutes > 0 for entry in listed)
         for entry in listed:
-            assert reproduction._known(entry.words)
+            assert known_as(entry.words)
             recipe = entry.words[0].partition("/")[2]
             assert recipe in preset_names(family)

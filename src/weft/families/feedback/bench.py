@@ -119,8 +119,8 @@ def _fast(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
     hits = masked.flatten().nonzero()[:, 0]
     read = model(noisy, rows).flatten(0, 1)[hits]
     targets = clean.flatten()[hits]
-    total, _ = model.cross_entropy(read, targets, torch.full(targets.shape, 2.0))
-    return total / clean.numel()
+    weight = torch.full(targets.shape, 2.0 / clean.numel())
+    return model.cross_entropy(read, targets, weight)[0]
 
 
 def _in_bf16(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:

@@ -26,15 +26,16 @@ def bound(head: Head, read: Tensor, noised: Noised, count: Tensor | int) -> tupl
         read: hidden states of the noisy tokens, (B, T, C).
         noised: the batch.
         count: positions the mean is over: those of real text, or padding too.
-    Returns: nats a token, a scalar, and nats at the masked positions, constants, (N,).
+    Returns: nats a token, a scalar, and nats at the `positions`, constants, (N,).
     """
     at = positions(noised.masked)
-    total, nats = head(
+    # Where `at` are more than the masked positions the others weigh 0, and mean an id that can be
+    # meant: of [PAD] the head says infinity.
+    return head(
         read.flatten(0, 1).index_select(0, at),
-        noised.clean.flatten().index_select(0, at),
-        noised.weight.flatten().index_select(0, at),
+        (noised.clean * noised.masked).flatten().index_select(0, at),
+        (noised.weight * noised.masked / count).flatten().index_select(0, at),
     )
-    return total / count, nats
 
 
 def row_sums(values: Tensor, masked: Tensor) -> Tensor:

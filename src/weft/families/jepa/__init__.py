@@ -45,7 +45,7 @@ FAMILY = Family(
     studies={
         "plans": "weft.studies.jepa_plans:main",
         "probes": "weft.studies.jepa_probes:main",
-        "rates": "weft.studies.rates:main",
+        "rates": "weft.studies.rates.study:main",
         "tour": "weft.studies.jepa_tour:main",
     },
     kinds={

@@ -12,7 +12,7 @@ from weft.families.warp.baselines.direct import Direct, build_direct
 from weft.families.warp.baselines.models import Baseline, build_baseline, equal_width
 from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.outputs import Prediction
-from weft.families.warp.cell.parts import clock_of, head_of, memory_of, root_of
+from weft.families.warp.cell.parts import clock_of, head_of, inputs_of, memory_of, root_of
 from weft.families.warp.cell.time_conv import finished
 from weft.families.warp.config import Config
 from weft.families.warp.options.transitions import spelt, spreads
@@ -156,10 +156,11 @@ def _rival(config: Config, spec: SeriesSpec, width: int) -> Baseline | Direct:
 def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
     head, clock = head_of(config, spec), clock_of(config, spec)
     embedding = config.conv_embedding
-    inner = [embedding[0] if embedding else spec.channels, *config.rnn_inner_dims]
+    inputs = inputs_of(config, spec)
+    inner = [embedding[0] if embedding else inputs, *config.rnn_inner_dims]
     data = inner[-1] * config.input_prev_data
     rnn = WeightSpaceRNN(
-        spec.channels,
+        inputs,
         head.channels,
         uncertain=head.uncertain,
         classes=head.classes,
@@ -183,7 +184,7 @@ def _weight_space(config: Config, spec: SeriesSpec) -> WarpModel:
         initial_noise=config.noise_theta_init,
         noise_in_eval=config.noise_theta_test,
         drive_std=config.input_init_std,
-        horizon=memory_of(config, spec) if spreads(config) else None,
+        horizon=memory_of(config, spec) / (config.patch or 1) if spreads(config) else None,
         length=clock.length,
         encoding=clock.encoding,
         encoding_extrapolates=clock.extrapolates,

@@ -209,7 +209,8 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         place = torch.arange(given, target.shape[1], device=target.device)
         if "loss_steps" in batch:
             place = place[batch["loss_steps"]]
-        predicted = asked(model, batch, self._read, place, self.config.relative_period)
+        config = self.config
+        predicted = asked(model, batch, self._read, place, config.relative_period, config.patch)
         assert predicted.mean is not None
         if place.dim() == 1:
             truth = target[:, given:]

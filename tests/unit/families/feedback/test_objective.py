@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from weft.families.feedback.nets.logits import cross_entropy
+from weft.families.feedback.noise import process
 from weft.families.feedback.noise.process import Noised
 from weft.families.feedback.objective import bound, entropy, ratio, row_sums
 
@@ -42,6 +43,30 @@ def test_without_a_masked_position_the_bound_is_0_and_can_be_differentiated() ->
     loss.backward()
     assert loss.item() == 0.0
     assert not table.grad.any()  # type: ignore[union-attr]
+
+
+def test_a_recorded_step_has_the_bound_and_the_gradients_of_the_masked_positions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    read, table = torch.randn(2, 3, 4, requires_grad=True), torch.randn(9, 4, requires_grad=True)
+    batch = noised([[True, False, True], [False, True, False]], [[4.0, 9.0, 2.0], [2.0, 1.0, 3.0]])
+
+    def head(read: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        # Id 5, that of the last position, which is not masked, cannot be meant: as [PAD] cannot.
+        return cross_entropy(read, table, targets, weight, 2, used=5)
+
+    usual, nats = bound(head, read, batch, 6)
+    monkeypatch.setattr(process, "_recorded", lambda tensor: True)
+    recorded, all_nats = bound(head, read, batch, 6)
+    assert (len(nats), len(all_nats)) == (3, 6)
+    torch.testing.assert_close(recorded, usual)
+    for found, wanted in zip(
+        torch.autograd.grad(recorded, (read, table)),
+        torch.autograd.grad(usual, (read, table)),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted)
 
 
 def test_row_sums_put_every_value_into_its_row() -> None:

@@ -90,6 +90,20 @@ def test_what_is_told_is_relative_to_what_recurs_in_the_context(period: int) -> 
     torch.testing.assert_close(own, wanted)
 
 
+@pytest.mark.parametrize("kind", ["wsm", "gru"])
+def test_a_patch_is_read_as_one_step_that_ends_where_its_last_datum_lies(kind: str) -> None:
+    made = task(model_type=kind, rnn_hidden_size=3, patch=2)
+    model, x = built(made), torch.randn(4, 16, 1)
+    # Five steps given: the first patch is filled up with the first datum.
+    read = torch.stack([x[:, [0, 0], 0], x[:, 1:3, 0], x[:, 3:5, 0]], 1)
+    with torch.no_grad():
+        got = infer(made.config, made.spec(), model, {"x": x}, 5).mean
+        theta = model(read, position=torch.tensor([0.0, 2.0, 4.0]), last=True).theta
+        torch.testing.assert_close(got, model.query(theta, torch.arange(16)).mean)
+    loss, _ = made.loss(model, {"x": x}, context())
+    loss.backward()
+
+
 def test_contexts_of_their_own_are_those_of_equal_contexts() -> None:
     made = task()
     model, x = built(made), batch(made)["x"]
@@ -219,6 +233,8 @@ def test_a_perceptron_refuses_what_it_was_not_made_for() -> None:
         ({"read": "steps", "relative_period": 2}, "only a query waits for"),
         ({"relative_period": 6}, "longer than the context"),
         ({"model_type": "dlinear", "conv_embedding": [2, 3, 1]}, "has no `conv_embedding`"),
+        ({"model_type": "dlinear", "patch": 2}, "joins steps"),
+        ({"read": "steps", "patch": 2}, "joins steps"),
         ({"coordinate_waves": 2}, "coordinates that the root does not see"),
         ({"transition_init": "identity"}, "cannot be the identity"),
         ({"weights_lim": 0.5}, "clips none"),

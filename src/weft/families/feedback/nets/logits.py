@@ -74,13 +74,20 @@ class _WeightedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden, table = ctx.saved_tensors
         return (
-            None if hidden is None else hidden * grad.to(hidden.dtype),
-            None if table is None else table * grad.to(table.dtype),
+            None if hidden is None else _times(hidden, grad),
+            None if table is None else _times(table, grad),
             None,
             None,
             None,
             None,
         )
+
+
+def _times(gradient: Tensor, by: Tensor) -> Tensor:
+    """gradient * by; on a CPU, which knows the number, not by 1: the table's is large."""
+    if by.device.type == "cpu" and float(by) == 1:
+        return gradient
+    return gradient * by.to(gradient.dtype)
 
 
 def _walk(
@@ -103,23 +110,22 @@ def _walk(
         part = slice(start, start + chunk)
         h = hidden[part] if low is None else hidden[part].to(low)
         chosen = targets[part, None]
-        logits = product(h, vectors).to(wide)
+        logits = product(h, vectors)
         if used is not None:
             # Not cut off: a number of columns that is no multiple of 8 is slow on many devices.
             logits[:, used:] = -torch.inf
-        of_target = logits.gather(1, chosen)
-        top = logits.amax(1, keepdim=True)
-        share = logits.sub_(top).exp_()
-        total = share.sum(1, keepdim=True)
-        nats[part] = (total.log() + top - of_target)[:, 0]
+        log_share = logits.log_softmax(1, dtype=wide)
+        of_target = log_share.gather(1, chosen)
+        nats[part] = -of_target[:, 0]
         if not any(wanted):
             continue
+        off = log_share.exp_().scatter_add_(1, chosen, torch.full_like(of_target, -1)).to(h.dtype)
+        # Weights are left to what is as narrow as h: every pass over V columns takes time.
         scale = weight[part, None].to(wide)
-        slope = share.mul_(scale / total).scatter_add_(1, chosen, -scale).to(h.dtype)
         if grad_hidden is not None:
-            grad_hidden[part] = product(slope, vectors.t())
+            grad_hidden[part] = product(off, vectors.t()) * scale
         if wanted[1]:
-            step = product(slope.t(), h.t()).to(table.dtype)
+            step = product(off.t(), (h * scale).to(h.dtype).t()).to(table.dtype)
             grad_table = step if grad_table is None else grad_table.add_(step)
     if wanted[1] and grad_table is None:
         grad_table = torch.zeros_like(table)

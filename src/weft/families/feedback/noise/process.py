@@ -98,11 +98,18 @@ def positions(masked: Tensor) -> Tensor:
     """Numbers of the masked positions in the flattened batch, int64 (N,).
 
     A batch without content, whose cost alone is asked for, has half of its positions masked: that
-    is their mean number.
+    is their mean number. While a CUDA graph is recorded they are all positions: how many are
+    masked changes from step to step, and a graph's shapes do not.
     """
     if masked.is_meta:
         return torch.arange(0, masked.numel(), 2, device=masked.device)
+    if _recorded(masked):
+        return torch.arange(masked.numel(), device=masked.device)
     return masked.flatten().nonzero()[:, 0]
+
+
+def _recorded(tensor: Tensor) -> bool:
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def apply_mask(clean: Tensor, text: Tensor, draws: Tensor, p: Tensor, mask_id: int) -> Noised:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,8 @@ class NormalEquations:
     def solve(self, ridge: float) -> Tensor:
         """W, float64 (D, M), for lambda = ridge times the mean of diag(H^T H).
 
-        Entries of the code that are always zero get the weight zero.
+        Entries of the code that are always zero get the weight zero. Codes that are no numbers
+        give a W that is none, and no error: so a run that failed is told from one that did not.
         """
         # The smallest normal number keeps an all-zero Gram matrix solvable: W is 0 then.
         penalty = ridge * self.gram.diagonal().mean() + torch.finfo(torch.float64).tiny
@@ -100,14 +101,6 @@ class NormalEquations:
                                                  device=self.gram.device)  # fmt: skip
         factor, _ = torch.linalg.cholesky_ex(damped)
         return torch.cholesky_solve(self.cross, factor)
-
-    def solve_all(self, ridges: Iterable[float]) -> Iterator[Tensor]:
-        """W of each of many ridges, by one decomposition of H^T H."""
-        values, vectors = torch.linalg.eigh(self.gram)
-        values, rotated = values.clamp(min=0)[:, None], vectors.mT @ self.cross
-        unit = self.gram.diagonal().mean()
-        for ridge in ridges:
-            yield vectors @ (rotated / (values + ridge * unit + torch.finfo(values.dtype).tiny))
 
     def error(self, weights: Tensor) -> Tensor:
         """|H W - P|^2 of W (D, M), a scalar."""
@@ -155,11 +148,9 @@ class Checked:
         return every.solve(RIDGE if ridge is None else ridge)
 
     def _chosen(self, every: NormalEquations) -> float:
-        errors = [
-            torch.stack([part.error(weights) for weights in (every - part).solve_all(RIDGES)])
-            for part in self.parts
-        ]
-        return RIDGES[int(torch.stack(errors).sum(0).argmin())]
+        others = [(part, every - part) for part in self.parts]
+        errors = [[part.error(rest.solve(ridge)) for ridge in RIDGES] for part, rest in others]
+        return RIDGES[int(torch.stack([*map(torch.stack, errors)]).sum(0).argmin())]
 
 
 def fit_closed_form(

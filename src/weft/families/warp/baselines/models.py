@@ -17,7 +17,7 @@ from weft.families.warp.cell.activation import activation
 from weft.families.warp.cell.clock import Clock
 from weft.families.warp.cell.drive import first_data, free_drive, held_front
 from weft.families.warp.cell.outputs import Head, Prediction
-from weft.families.warp.cell.parts import clock_of, head_of, root_of, rule_of
+from weft.families.warp.cell.parts import clock_of, head_of, inputs_of, root_of, rule_of
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import Root
 from weft.families.warp.cell.shapes import check_shapes
@@ -215,12 +215,13 @@ def build_baseline(config: Config, spec: SeriesSpec, width: int) -> Baseline:
     """
     assert config.model_type in ("gru", "lstm", "linear", "ssm")
     embedding = smoothing = None
-    channels, original = spec.channels, config.convolutions == "original"
+    inputs, original = inputs_of(config, spec), config.convolutions == "original"
+    channels = inputs
     causal = False
     if config.conv_embedding is not None:
         channels, kernel, flag = config.conv_embedding
         causal = bool(flag)
-        embedding = Embedding(spec.channels, channels, kernel, causal, original=original)
+        embedding = Embedding(inputs, channels, kernel, causal, original=original)
     if config.output_smoothing:
         smoothing = Smoothing(causal, original=original)
     clock, head = clock_of(config, spec), head_of(config, spec)

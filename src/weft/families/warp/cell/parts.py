@@ -54,6 +54,11 @@ def memory_of(config: Config, spec: SeriesSpec) -> int:
     return config.grounding_length if spec.context is None else spec.context
 
 
+def inputs_of(config: Config, spec: SeriesSpec) -> int:
+    """Channels of a step that the recurrence reads: those of the data, of `patch` steps."""
+    return spec.channels * (config.patch or 1)
+
+
 def head_of(config: Config, spec: SeriesSpec) -> Head:
     """Means (and deviations) of the target's channels, then a logit a class, as the task asks.
 

@@ -68,8 +68,9 @@ def msd(width: int, depth: int, nonlinearity: str, *, free: bool = False) -> Law
 
 def mass_spring_damper(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mass, stiffness and damping that raw values (..., 3) stand for, each (...) and > 0."""
-    scales = theta.new_tensor(SCALES)
-    m, k, c = (F.softplus(_REACH * torch.tanh(theta / _REACH) + _ONE) * scales).unbind(-1)
+    sizes = F.softplus(_REACH * torch.tanh(theta / _REACH) + _ONE).unbind(-1)
+    # By numbers, not by a tensor of them: a recorded step may copy nothing to a device.
+    m, k, c = (size * scale for size, scale in zip(sizes, SCALES, strict=True))
     return m, k, c
 
 

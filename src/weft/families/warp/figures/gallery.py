@@ -18,7 +18,7 @@ from weft.families.warp.cell.root import MlpRoot
 from weft.families.warp.config import Config
 from weft.families.warp.figures import canvas, film, portrait, report
 from weft.families.warp.model import WarpModel
-from weft.families.warp.score.inference import context_of, infer, mode_of
+from weft.families.warp.score.inference import context_of, infer, mode_of, patched
 from weft.families.warp.score.scoring import score
 from weft.families.warp.score.stability import trajectory
 from weft.families.warp.sets.source import SeriesSource, SeriesSpec
@@ -182,7 +182,8 @@ def _recurrence(model: WarpModel) -> Iterator[Picture]:
 def _weights(scene: Scene, model: WarpModel) -> Iterator[Picture]:
     batch = scene.batch(canvas.PICTURES)
     steps, length = batch["x"].shape[1], batch.get("length")
-    theta = trajectory(model.rnn, batch["x"], force=scene.read(batch), length=length)[-1]
+    read = patched(batch["x"], scene.config.patch or 1)
+    theta = trajectory(model.rnn, read, force=scene.read(batch), length=length)[-1]
     start = None if length is None else steps - length
     label = batch["label"] if scene.config.classifies else None
     yield portrait.weight_paths(theta, label, start)

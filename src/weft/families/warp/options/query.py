@@ -31,6 +31,11 @@ class ReadingOptions(TransitionOptions):
         description="Steps after which sequences recur: what a query reads and tells is relative "
         "to the mean of the context at the same phase; 1 is the mean of the context.",
     )
+    patch: int | None = Field(
+        None,
+        ge=1,
+        description="Steps that a query reads at once, as channels of one step of the recurrence.",
+    )
     input_noise: float = Field(
         0.0, ge=0, description="Deviation of noise added to the input, not the target, in training."
     )
@@ -79,6 +84,12 @@ def rules_of_reading(options: Mapping[str, Any]) -> Iterator[Rule]:
         direct and options["conv_embedding"] is not None,
         f"`model_type` {options['model_type']} has no `conv_embedding`",
         "leave it out",
+    )
+    yield Rule(
+        ("patch", "read", "model_type"),
+        options["patch"] is not None and (direct or not query),
+        "`patch` joins steps that a recurrence reads before it is asked",
+        "leave it out, or set `read` to query and `model_type` to a recurrence",
     )
     yield Rule(
         ("relative_period", "read"),

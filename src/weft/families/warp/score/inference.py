@@ -70,7 +70,7 @@ def infer(
     if how == "query":
         read = 0 if "target" in spec.fields else context
         place = torch.arange(x.shape[1], device=x.device)
-        return asked(model, batch, read, place, config.relative_period)
+        return asked(model, batch, read, place, config.relative_period, config.patch)
     if how == "recall":
         return recalled(model, batch, feedback=config.autoregressive)
     force = sample = None
@@ -97,6 +97,7 @@ def asked(
     context: int | Tensor,
     position: Tensor,
     period: int | None = None,
+    patch: int | None = None,
 ) -> Prediction:
     """What the weights after the context say of places; nothing else of the input is looked at.
 
@@ -108,6 +109,7 @@ def asked(
         position: places, (M,), or of each sequence (N, M).
         period: what is read and told is relative to the mean of the steps read that lie whole
             periods away; None: as it is.
+        patch: steps read at once, see `patched`; None: each for itself.
     """
     assert isinstance(model, WarpModel | Baseline | Direct)
     x = batch["x"]
@@ -115,7 +117,7 @@ def asked(
         # Sequences of equal contexts at a time: few of them differ, and only where pictures ask.
         rows = [(context == length).nonzero()[:, 0] for length in context.unique()]
         parts = [
-            asked(model, {"x": x[of]}, int(context[of[0]]), _of(position, of), period)
+            asked(model, {"x": x[of]}, int(context[of[0]]), _of(position, of), period, patch)
             for of in rows
         ]
         order = torch.cat(rows).argsort()
@@ -131,13 +133,33 @@ def asked(
         return Prediction(mean, std, logits, theta)
     given = x[:, : context or None]
     if period is None:
-        return model.query(model(given, last=True).theta, position)
+        return model.query(_read(model, given, patch), position)
     usual = recurring(given, period)
     phase = torch.arange(given.shape[1], device=x.device) % period
-    told = model.query(model(given - usual[:, phase], last=True).theta, position)
+    told = model.query(_read(model, given - usual[:, phase], patch), position)
     assert told.mean is not None
     phase = (position % period).expand(x.shape[0], position.shape[-1])
     return told._replace(mean=told.mean + usual.gather(1, phase.unsqueeze(-1).expand_as(told.mean)))
+
+
+def _read(model: nn.Module, given: Tensor, patch: int | None) -> Tensor:
+    """The weights after the steps given, (N, D), or what stands for them."""
+    if patch is None:
+        theta: Tensor = model(given, last=True).theta
+        return theta
+    ends = torch.arange(given.shape[1] - 1, -1, -patch, device=given.device).flip(0)
+    theta = model(patched(given, patch), position=ends.to(given.dtype), last=True).theta
+    return theta
+
+
+def patched(x: Tensor, patch: int) -> Tensor:
+    """Sequences (N, T, d) whose step holds `patch` of theirs, (N, ceil(T / patch), patch d).
+
+    The last one ends with the sequence; the first is filled up with the first datum.
+    """
+    missing = -x.shape[1] % patch
+    whole = torch.cat([x[:, :1].expand(-1, missing, -1), x], 1)
+    return whole.unflatten(1, (-1, patch)).flatten(2)
 
 
 def recurring(given: Tensor, period: int) -> Tensor:

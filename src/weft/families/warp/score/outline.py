@@ -28,7 +28,9 @@ def outline(rnn: WeightSpaceRNN, config: Config, spec: SeriesSpec) -> list[str]:
         *describe(
             rnn.layers,
             max(1, spec.batch_shape[0] // config.engine.accumulation),
-            given if query and given else kept_count(spec.steps, config.traj_train_prop),
+            -(-given // (config.patch or 1))
+            if query and given
+            else kept_count(spec.steps, config.traj_train_prop),
             Machine.of(next(rnn.parameters()).device),
             feedback=config.feeds_back,
             last=query or (not config.reconstructs and rnn.smoothing is None),

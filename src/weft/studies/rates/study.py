@@ -10,8 +10,9 @@ from pathlib import Path
 
 from weft.errors import UsageError
 from weft.papers import script
-from weft.studies.rates_runs import Setting, Study
-from weft.studies.rates_table import told
+from weft.studies.rates.kept import Kept
+from weft.studies.rates.runs import Setting, Study
+from weft.studies.rates.table import told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,16 +37,31 @@ def _study(words: list[str]) -> None:
     parser.add_argument("--final", default="", help="overrides while the chosen runs are tested")
     parser.add_argument("--part", default="1/1", help="I/N: every N-th cell from the I-th on")
     parser.add_argument("--out", type=Path, help="file that gets a line of JSON for every run")
+    parser.add_argument("--dir", type=Path, help="keeps the runs there, and goes on with them")
+    parser.add_argument("--stack", action="store_true", help="with --dir: trains them as one")
+    parser.add_argument("--workers", type=int, help="with --dir: processes at a time")
     parser.add_argument("--table", nargs="+", type=Path, help="only print what such files hold")
     flags = parser.parse_args(words)
     if flags.table is None:
+        if flags.out is None and flags.dir is not None:
+            flags.out = flags.dir / "rates.jsonl"
         if flags.out is None or not flags.words:
-            raise UsageError("there is nothing to train", expected="a recipe, and --out FILE")
+            raise UsageError(
+                "there is nothing to train", expected="a recipe, and --out FILE or --dir FOLDER"
+            )
         rates = tuple(flags.rates.split(",")) if flags.rates else ()
         final = tuple(shlex.split(flags.final))
         study = Study(flags.key, rates, flags.further, flags.seeds, final, flags.out)
-        for setting in _part(_settings(flags.words, flags.form), flags.part):
-            study.run(setting)
+        cells = _part(_settings(flags.words, flags.form), flags.part)
+        if flags.dir is not None:
+            if final:
+                raise UsageError("runs that are kept are tested as they are", where="--final")
+            Kept(study, flags.dir, flags.stack, flags.workers).run(cells)
+        elif flags.stack or flags.workers:
+            raise UsageError("nothing is kept to go on with", expected="--dir FOLDER beside it")
+        else:
+            for cell in cells:
+                study.run(cell)
     files = flags.table or [flags.out]
     texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
     rows = [json.loads(line) for text in texts for line in text.splitlines()]

@@ -6,17 +6,19 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft import families
 from weft.api import configure
+from weft.errors import NonFiniteError, UsageError
 
 if TYPE_CHECKING:
     from weft.data.source import Splits
     from weft.engine.loop import Trainer
+    from weft.engine.parts import Parts
     from weft.task.metric import Metric
 
 
@@ -41,7 +43,8 @@ class Study:
 
     A cell is trained at every rate with seed 0. The rate with the best validation is chosen; where
     that is the first or last one, rates beyond it are tried, each as far from it as the grid's
-    are from each other. Then the other seeds are trained at it, and every seed is tested once.
+    are from each other. Then the other seeds are trained at it, and every seed is tested once,
+    and measured on validation beside it where there is any.
 
     Attributes:
         key: which option the rate is.
@@ -59,16 +62,23 @@ class Study:
     final: tuple[str, ...]
     out: Path
 
+    def own_rate(self, setting: Setting) -> bool:
+        """Whether the rate of a cell is not searched: its words say it, or there are none."""
+        return not self.rates or any(
+            word.partition("=")[0] == self.key for word in setting.words[1:]
+        )
+
     def run(self, setting: Setting) -> None:
         """Trains and tests a cell."""
-        own = any(word.partition("=")[0] == self.key for word in setting.words[1:])
-        if own or not self.rates:
+        if self.own_rate(setting):
             runs, inside = self._trained(setting, [("", seed) for seed in range(self.seeds)]), True
         else:
             best, inside = self._searched(setting)
             others = [(best.rate, seed) for seed in range(1, self.seeds)]
             runs = [best, *self._trained(setting, others)]
         for run in runs:
+            if not run.validated and run.trainer.data.val is not None:
+                run.validate()
             self._tell(setting, run, chosen=True, inside=inside, **run.tested(self.final))
 
     def _searched(self, setting: Setting) -> tuple[Run, bool]:
@@ -91,6 +101,12 @@ class Study:
         for rate, seed in which:
             words = (*setting.words, f"seed={seed}", *([f"{self.key}={rate}"] if rate else []))
             made.append(Run(rate, seed, words, _trainer(words, loaded)))
+            if rate and made[-1].trainer.data.val is None:
+                raise UsageError(
+                    "a rate is chosen on validation data, and this recipe has none",
+                    where=" ".join(setting.words),
+                    hint="hold some out (`weft config show` has the options), or give forms a rate",
+                )
         seconds = _train([run.trainer for run in made]) if made else 0.0
         for run in made:
             run.seconds = seconds / len(made)
@@ -125,7 +141,7 @@ class Run:
         words: all that its config was made from.
         trainer: holds its model.
         seconds: of the steps, evenly shared among runs that were trained side by side.
-        validated: metrics on held-out data, where a rate was to be chosen.
+        validated: metrics on held-out data.
         value: the metric that selects, less is better; a run that failed has infinity.
     """
 
@@ -142,13 +158,14 @@ class Run:
         """The metric that a rate is chosen by."""
         return self.trainer.parts.task.metrics[0]
 
+    @property
+    def failed(self) -> bool:
+        """Whether an update was no number and was left out: what it has learnt says nothing."""
+        return int(self.trainer.stepper.skips) > 0
+
     def validate(self) -> None:
         """Measures what a rate is chosen by."""
-        from weft.engine.loop import evaluate
-
-        trainer, parts = self.trainer, self.trainer.parts
-        steps = parts.plan.total_steps
-        found = evaluate(parts, trainer.stepper.model, trainer.data, "val", steps)
+        found = self._measured(self.trainer.parts, "val")
         self.validated = {name: value for name, value in found.items() if "step" not in name}
         value = found[f"val/{self.selects.name}"]
         if math.isfinite(value):
@@ -156,15 +173,19 @@ class Run:
 
     def tested(self, overrides: Sequence[str]) -> dict[str, float]:
         """Metrics on the test split, under overrides of the config."""
+        parts = _parts((*self.words, *overrides)) if overrides else self.trainer.parts
+        return self._measured(parts, "test")
+
+    def _measured(self, parts: Parts, split: str) -> dict[str, float]:
+        """Metrics on a split; no numbers for a run that failed."""
         from weft.engine.loop import evaluate
 
-        trainer = self.trainer
-        parts = _parts((*self.words, *overrides)) if overrides else trainer.parts
-        steps = parts.plan.total_steps
-        return evaluate(parts, trainer.stepper.model, trainer.data, "test", steps)
+        model, data = self.trainer.stepper.model, self.trainer.data
+        found = evaluate(parts, model, data, split, parts.plan.total_steps)
+        return dict.fromkeys(found, math.nan) if self.failed else found
 
 
-def _parts(words: Sequence[str]) -> Any:
+def _parts(words: Sequence[str]) -> Parts:
     from weft.data.own import settled
     from weft.engine.parts import Parts
 
@@ -189,7 +210,8 @@ def _trainer(words: Sequence[str], loaded: dict[str, Splits[Any]]) -> Trainer:
 def _train(trainers: Sequence[Trainer]) -> float:
     """Takes all steps of runs of one length, in turns; the seconds it took.
 
-    On a GPU each run has a stream of its own: what leaves room beside it is filled by the others.
+    One whose loss is no number ends, and the others go on. On a GPU each has a stream of its own:
+    what leaves room beside it is filled by the others.
     """
     import torch
 
@@ -200,12 +222,12 @@ def _train(trainers: Sequence[Trainer]) -> float:
         streams = [torch.cuda.stream(torch.cuda.Stream(device)) for _ in trainers]
     began = time.perf_counter()
     running = [trainer.steps() for trainer in trainers]
-    while True:
+    going = True
+    while going:
+        going = False
         for steps, stream in zip(running, streams, strict=True):
-            with stream:
-                scalars = next(steps, None)
-        if scalars is None:
-            break
+            with stream, suppress(NonFiniteError):
+                going |= next(steps, None) is not None
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - began

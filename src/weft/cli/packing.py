@@ -1,0 +1,172 @@
+"""`weft data pack`: a folder of pictures or a table of series as the npz file families read."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weft.cli.arguments import Json
+from weft.cli.output import emit, pairs
+from weft.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TABLES = (".csv", ".tsv")
+
+
+def pack(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER|TABLE", help="Pictures, a folder for each class; or a .csv or .tsv."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write.")],
+    size: Annotated[int, typer.Option(min=4, help="Pictures: pixels of a side.")] = 32,
+    grey: Annotated[bool, typer.Option("--grey", help="Pictures: one channel.")] = False,
+    steps: Annotated[int, typer.Option(min=2, help="Series: steps of a sequence.")] = 96,
+    stride: Annotated[
+        int | None,
+        typer.Option(min=1, help="Series: between sequences; a quarter of --steps if unset."),
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share to test on; of series the last.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Draws the pictures to test on.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make an npz file of your own pictures or series, to train on."""
+    import numpy as np
+
+    from weft.atomic import atomic_writer
+
+    if out.suffix != ".npz":
+        raise UsageError(f"`{out}` is no npz file", where="--out", expected="a name ending in .npz")
+    if source.is_dir():
+        arrays, told = pictures(source, size, grey=grey, held_out=held_out, seed=seed)
+    elif source.is_file() and source.suffix.lower() in TABLES:
+        arrays, told = series(source, steps, stride or max(1, steps // 4), held_out)
+    else:
+        raise UsageError(
+            f"`{source}` is nothing that can be packed",
+            expected=f"a folder of pictures, or a file ending in {' or '.join(TABLES)}",
+        )
+    with atomic_writer(out) as file:
+        np.savez_compressed(file, **arrays)
+    found = {"file": str(out), **told, **{name: list(each.shape) for name, each in arrays.items()}}
+    emit(as_json, found, lambda: pairs({name: str(each) for name, each in found.items()}))
+
+
+def pictures(
+    folder: Path, size: int, *, grey: bool, held_out: float, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A folder's pictures, cut square about their middle and scaled, and their classes.
+
+    Each folder in it is a class; a folder without folders is one. Some of each class are held out.
+
+    Returns: `x_train`, `x_test`, uint8 (N, 3, size, size), or (N, size, size) if grey, with
+        `y_train`, `y_test`; and the names of the classes.
+
+    Raises:
+        DataError: a class of no picture, or of one.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    from weft.data.albums import album
+
+    below = sorted(each for each in folder.iterdir() if each.is_dir())
+    parts: dict[str, list[NDArray[np.uint8]]] = {"train": [], "test": []}
+    labels: dict[str, list[int]] = {"train": [], "test": []}
+    draw = np.random.default_rng(seed)
+    for label, place in enumerate(below or [folder]):
+        found = album([str(place)])
+        if len(found) < 2:
+            raise DataError("a single picture", where=str(place), expected="one more, to test on")
+        tested = draw.permutation(len(found)) < min(max(1, held_out * len(found)), len(found) - 1)
+        for each, held in zip(found, tested, strict=True):
+            picture: Image.Image = Image.fromarray(each.pixels().transpose(1, 2, 0))
+            picture = ImageOps.fit(picture.convert("L" if grey else "RGB"), (size, size))
+            pixels = np.asarray(picture)
+            split = "test" if held else "train"
+            parts[split].append(pixels if grey else pixels.transpose(2, 0, 1))
+            labels[split].append(label)
+    arrays: dict[str, Any] = {f"x_{split}": np.stack(x) for split, x in parts.items()}
+    arrays |= {f"y_{split}": np.array(y) for split, y in labels.items()}
+    return arrays, {"classes": [each.name for each in below]}
+
+
+def series(
+    path: Path, steps: int, stride: int, held_out: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A table's columns of numbers, a row a step, cut into sequences; the last rows are tested on.
+
+    Returns: `X_train`, `X_test`, float32 (N, steps, columns), and the names of the columns.
+
+    Raises:
+        DataError: no column of numbers, a number that is missing, or too few rows.
+    """
+    import numpy as np
+
+    columns, rows = _numbers(path)
+    cut = len(rows) - round(held_out * len(rows))
+    parts = {"train": rows[:cut], "test": rows[cut:]}
+    for split, part in parts.items():
+        if len(part) < steps:
+            raise DataError(
+                f"{len(rows):,} rows leave {len(part):,} to {split} on",
+                where=str(path),
+                expected=f"{steps} at least, the steps of a sequence",
+                hint="a smaller --steps, or another --held-out",
+            )
+    windows = np.lib.stride_tricks.sliding_window_view
+    arrays = {
+        f"X_{split}": windows(part, steps, axis=0)[::stride].transpose(0, 2, 1).copy()
+        for split, part in parts.items()
+    }
+    return arrays, {"columns": columns}
+
+
+def _numbers(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    """The columns whose first entry is a number: their names, and their values (R, d)."""
+    import numpy as np
+
+    with path.open(encoding="utf-8", newline="") as file:
+        read = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        rows = [(read.line_num, row) for row in read if row]
+    named = bool(rows) and not any(map(_is_number, rows[0][1]))
+    head = rows[0][1] if named else [str(n) for n in range(len(rows[0][1]) if rows else 0)]
+    body = rows[1:] if named else rows
+    kept = [place for place, entry in enumerate(body[0][1]) if _is_number(entry)] if body else []
+    if not kept:
+        raise DataError("there is no column of numbers", where=str(path))
+    values = np.array(list(_checked(path, head, body, kept)), np.float32)
+    return [head[place] for place in kept], values
+
+
+def _checked(
+    path: Path, head: Sequence[str], body: Sequence[tuple[int, list[str]]], kept: Sequence[int]
+) -> Iterator[list[float]]:
+    for line, row in body:
+        for place in kept:
+            if place >= len(row) or not _is_number(row[place]):
+                raise DataError(
+                    f"column `{head[place]}` has no number here",
+                    where=f"{path}:{line}",
+                    expected="a finite number in each row of a column that begins with one",
+                )
+        yield [float(row[place]) for place in kept]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,98 @@
+"""What a run costs from a laptop's size to the one that is dreamt of: counted, never trained."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from weft import families
+from weft.errors import UsageError
+from weft.papers import script
+from weft.reports.tables import Column, Table, markdown
+
+_WEIGHTS = 4
+"""Bytes of a number."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`weft study costs RECIPE [KEY=VALUE …] --form NAME:WORDS …`; the exit code."""
+    return script.run(_study, argv)
+
+
+def _study(words: list[str]) -> None:
+    parser = argparse.ArgumentParser("weft study costs", description=__doc__)
+    parser.add_argument("words", nargs="+", help="recipe and overrides, as for weft train")
+    parser.add_argument(
+        "--form", action="append", default=[], metavar="NAME:WORDS",
+        help="a row of the table: its name and its overrides",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tflops", type=float, help="what a device sustains, in TFLOP/s: adds the time it takes"
+    )
+    flags = parser.parse_args(words)
+    if flags.tflops is not None and flags.tflops <= 0:
+        raise UsageError("a device computes something", where="--tflops", expected="above 0")
+    rows = []
+    for form in flags.form or ["as it is:"]:
+        name, _, own = form.partition(":")
+        rows.append({"size": name, **row(counted(*flags.words, *shlex.split(own)), flags.tflops)})
+    columns = tuple(Column(key, role="text") for key in rows[0])
+    print(markdown(Table(columns, tuple(rows))))
+
+
+def counted(*words: str) -> dict[str, Any]:
+    """What `weft train --dry-run` counts, without a model in memory where shapes are enough."""
+    from weft import api
+    from weft.data.own import settled
+    from weft.engine.parts import Parts
+    from weft.engine.profile import resolved
+
+    config = settled(api.configure(*words).config)
+    return resolved(Parts.of(families.find(config.family), config))
+
+
+def row(found: dict[str, Any], tflops: float | None) -> dict[str, str]:
+    """The costs of one run as text, largest units that fit.
+
+    A process holds the weights, their gradients and the optimiser's state, and what one forward
+    pass keeps for the backward one; several processes of one run each hold the first three whole,
+    send every gradient once a step, and share the rest.
+
+    Args:
+        found: what `counted` gives.
+        tflops: 10^12 operations a second that a device sustains.
+    """
+    flops = float(found["flops_per_step"])
+    steps = int(found["total_steps"])
+    told = {
+        "parameters": _scaled(float(found["parameters"]), ("", "k", "M", "G"), 1000),
+        "weights, gradients, moments": _scaled(float(found["bytes_weights"]), _BYTES, 1024),
+        "kept for the backward pass": _scaled(float(found["bytes_activations"]), _BYTES, 1024),
+        "sent a step": _scaled(float(found["parameters"]) * _WEIGHTS, _BYTES, 1024),
+        "FLOPs a step": _scaled(flops, _FLOPS, 1000),
+        "steps": f"{steps:,}",
+        "FLOPs in all": f"{flops * steps:.2g}",
+    }
+    if tflops is not None:
+        told[f"at {tflops:g} TFLOP/s"] = _time(flops * steps / (tflops * 1e12))
+    return told
+
+
+_BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
+_FLOPS = ("", "k", "M", "G", "T", "P", "E")
+
+
+def _scaled(value: float, units: Sequence[str], base: int) -> str:
+    place = 0
+    while value >= base and place < len(units) - 1:
+        value, place = value / base, place + 1
+    return f"{value:.3g} {units[place]}".strip()
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.2g} s"

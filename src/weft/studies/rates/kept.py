@@ -1,0 +1,206 @@
+"""A study of rates whose runs are kept in a folder, so that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.atomic import write_text
+from weft.errors import Interrupted, RunError
+from weft.studies.interior import best, beyond
+from weft.studies.rates.runs import Setting, Study
+
+if TYPE_CHECKING:
+    from weft.run.registry import Run
+    from weft.sweeps.grid import Point
+    from weft.sweeps.pool import Outcome
+
+_UNSAFE = re.compile(r"[^\w.+=,()\-]+")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A study whose runs lie in a folder, as a sweep's do.
+
+    All that is known to be wanted is trained together: at first every cell at every rate with
+    seed 0; then the other seeds of cells whose best rate has a worse one on either side, and
+    further rates of the others.
+
+    Attributes:
+        study: its `out` gets a line for every finished run after each such round.
+        folder: where the runs lie.
+        stack: trains the runs of a round as one; otherwise each has a process of its own.
+        workers: how many of those at a time.
+        failed: names of the runs that failed in this call, which tries none of them again.
+    """
+
+    study: Study
+    folder: Path
+    stack: bool
+    workers: int | None
+    failed: set[str] = field(default_factory=set)
+
+    def run(self, cells: Sequence[Setting]) -> None:
+        """Trains what is not trained yet.
+
+        Raises:
+            RunError: if the folder holds another study.
+            UsageError: if runs that shall be stacked cannot be.
+            Interrupted: if it was stopped.
+        """
+        self._keep_plan(cells)
+        while True:
+            self._write(cells)
+            done = self._finished()
+            wanted = {p.name: p for cell in cells for p in self._points(cell, done)}
+            todo = [p for name, p in wanted.items() if name not in {*done, *self.failed}]
+            if not todo:
+                return
+            outcomes = self._train(todo)
+            for outcome in outcomes:
+                if outcome.state == "failed":
+                    self.failed.add(outcome.point.name)
+                    print(f"{outcome.point.name}: failed  {outcome.error}", flush=True)
+            if stopped := [outcome for outcome in outcomes if outcome.state == "stopped"]:
+                by = stopped[0].by or "SIGINT"
+                raise Interrupted(by, str(self.folder), again="the same command goes on with it")
+
+    def _train(self, todo: list[Point]) -> list[Outcome]:
+        from weft.run.directory import RunDirectory
+
+        place = RunDirectory(self.folder)
+        place.lock()
+        try:
+            if self.stack:
+                from weft.sweeps.stacked import run_stacked
+
+                return run_stacked(todo)
+            from weft.sweeps.point import train_point
+            from weft.sweeps.pool import run_points
+
+            return run_points(todo, train_point, self.workers)
+        finally:
+            place.unlock()
+
+    def _points(self, cell: Setting, done: dict[str, Run]) -> list[Point]:
+        which, _ = self._plan(cell, done)
+        return [self._point(cell, rate, seed) for rate, seed in which]
+
+    def _plan(
+        self, cell: Setting, done: dict[str, Run]
+    ) -> tuple[list[tuple[str, int]], tuple[str, bool] | None]:
+        """Rate and seed of the runs of a cell, as far as they are known; and once it is, the rate
+        that won, and whether it lies between worse ones."""
+        study = self.study
+        seeds = range(study.seeds)
+        if study.own_rate(cell):
+            return [("", seed) for seed in seeds], ("", True)
+        rates = list(study.rates)
+        while True:
+            losses = {rate: self._loss(self._point(cell, rate, 0), done) for rate in rates}
+            judged = {rate: loss for rate, loss in losses.items() if loss is not None}
+            first = [(rate, 0) for rate in rates]
+            if len(judged) < len(rates):
+                return first, None
+            more = beyond(judged, study.rates, study.further)
+            if more is None:
+                break
+            rates.append(more)
+        won = best(judged)
+        ends = sorted(map(float, rates))
+        inside = len(rates) < 2 or ends[0] < float(won) < ends[-1]
+        return first + [(won, seed) for seed in seeds[1:]], (won, inside)
+
+    def _loss(self, point: Point, done: dict[str, Run]) -> float | None:
+        """What a rate is chosen by, less is better; None of a run that is still to be made."""
+        if point.name in self.failed:
+            return math.inf
+        if point.name not in done:
+            return None
+        run = done[point.name]
+        metric = run.declared[0]
+        value = run.metrics.get(f"val/{metric.name}")
+        if value is None:
+            raise RunError(
+                "this run was validated on nothing, and no rate can be chosen",
+                where=str(run.path),
+                hint="hold a part of the training data out, such as by data.use_val=true",
+            )
+        return value if metric.better == "lower" else -value
+
+    def _point(self, cell: Setting, rate: str, seed: int) -> Point:
+        from weft.sweeps.grid import Point
+
+        key = self.study.key
+        values = {**cell.point, **({key: rate} if rate else {}), "seed": str(seed)}
+        parts = [cell.form, *(f"{name}={value}" for name, value in values.items())]
+        name = _UNSAFE.sub("-", ",".join(parts))
+        own = [f"seed={seed}", *([f"{key}={rate}"] if rate else [])]
+        return Point((*cell.words, *own, f"run.dir={self.folder / name}"), values, name)
+
+    def _finished(self) -> dict[str, Run]:
+        from weft.run.registry import find_runs
+
+        return {run.name: run for run in find_runs(self.folder) if run.state == "finished"}
+
+    def _keep_plan(self, cells: Sequence[Setting]) -> None:
+        """Writes down what is studied, or sees that it is what was studied here before."""
+        from weft.config.yaml import read_file
+        from weft.run.directory import RunDirectory
+
+        plan = self.folder / "rates.yaml"
+        asked: dict[str, Any] = {"words": [list(cell.words) for cell in cells]}
+        if plan.is_file():
+            if read_file(plan)[0] != asked:
+                raise RunError(
+                    "this folder holds another study",
+                    where=str(plan),
+                    hint="rates and seeds may change; for the rest take another --dir",
+                )
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        RunDirectory(self.folder).write_yaml("rates", asked)
+
+    def _write(self, cells: Sequence[Setting]) -> None:
+        """A line of JSON for every finished run: seed 0 at every rate, and those of the best."""
+        done = self._finished()
+        rows = []
+        for cell in cells:
+            which, found = self._plan(cell, done)
+            won, inside = found or ("", False)
+            for rate, seed in which:
+                run = done.get(self._point(cell, rate, seed).name)
+                if run is None:
+                    continue
+                if found is None or rate != won or (seed == 0 and rate):
+                    rows.append(_row(cell, run, rate, seed))
+                if found is not None and rate == won:
+                    rows.append(_row(cell, run, rate, seed, inside=inside))
+        self.study.out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self.study.out, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _row(
+    cell: Setting, run: Run, rate: str, seed: int, inside: bool | None = None
+) -> dict[str, Any]:
+    """What is told of a run; what it was tested for only where it was chosen."""
+    chosen, metric, steps = inside is not None, run.declared[0], run.resolved["total_steps"]
+    split = "test/" if chosen else "val/"
+    return {
+        "form": cell.form,
+        **cell.point,
+        "selects": metric.name,
+        "better": metric.better,
+        "rate": rate,
+        "seed": seed,
+        "steps": steps,
+        "step_ms": 1e3 * run.status["seconds"] / steps,
+        **{name: value for name, value in run.metrics.items() if name.startswith(split)},
+        "chosen": chosen,
+        **({"inside": inside} if chosen else {}),
+    }

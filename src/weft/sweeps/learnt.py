@@ -1,0 +1,128 @@
+"""What a reproduction has learnt: published numbers beside ours, as tables, text and a page, and
+all of it but the weights in a folder that can be carried home."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from weft import families
+from weft.atomic import write_text
+from weft.reports.claims import by_metric, matched
+from weft.reports.html import card, safe, section, table_html
+from weft.reports.html import write as write_page
+from weft.reports.tables import Column, Table, format_number, format_seconds, markdown, mean_of
+from weft.run.directory import RunDirectory
+from weft.run.files import RECORD
+from weft.run.registry import Run, find_runs
+from weft.sweeps.wanted import Entry, known_as
+
+TITLE = "Published and ours"
+TEXT, PAGE = "results.md", "report.html"
+
+
+def write(
+    folder: Path, budget: str, wanted: Mapping[str, Sequence[Entry]]
+) -> tuple[list[Table], Path, Path]:
+    """Tables of the runs below a folder, and the paths of the same as text and as a page.
+
+    Args:
+        folder: whose folders are families.
+        budget: that they were trained on.
+        wanted: family -> what was to be trained.
+    """
+    runs = {name: find_runs(folder / name) for name in wanted}
+    tables = [each for name in wanted for each in _tables(name, wanted[name], runs[name])]
+    head = _head(budget, wanted, [run for found in runs.values() for run in found])
+    text, page = folder / TEXT, folder / PAGE
+    body = "\n".join(f"## {each.title}\n\n{markdown(replace(each, title=''))}" for each in tables)
+    write_text(text, f"# {TITLE}\n\n{head}\n\n{body}")
+    parts = [
+        f'<header><div class="title"><h1>{TITLE}</h1></div><p class="lead">{safe(head)}</p>'
+        "</header>",
+        *(section(table.title, card(table_html(table))) for table in tables),
+    ]
+    return tables, text, write_page(page, TITLE, parts)
+
+
+def hand_back(folder: Path, out: Path) -> None:
+    """Copies the tables and what each run says of itself: config, end, device, all losses."""
+    for path in sorted(folder.rglob("*")):
+        if path.name in (TEXT, PAGE, *RECORD, RunDirectory(folder).metrics.name):
+            target = out / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def _head(budget: str, wanted: Mapping[str, Sequence[Entry]], runs: Sequence[Run]) -> str:
+    """What was asked and how far it came, as the runs tell it."""
+    count = sum(entry.seeds for found in wanted.values() for entry in found)
+    finished = sum(run.state == "finished" for run in runs)
+    words = [f"{finished} of {count} runs are finished"]
+    if runs:
+        words.append(f"{format_seconds(sum(map(_seconds, runs)))} of training in all")
+        words.append("on " + ", ".join(dict.fromkeys(map(_device, runs))))
+        words.append(f"begun on {min(str(run.status['started'])[:10] for run in runs)}")
+    return f"`weft reproduce {' '.join(wanted)} --budget {budget}`: {'; '.join(words)}."
+
+
+def _tables(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Iterator[Table]:
+    """A family's claims that some finished run is meant by, and what was trained for it."""
+    if claims := matched(families.find(name), runs):
+        for each in by_metric(claims):
+            yield replace(each, title=f"{name}: {each.title}")
+    yield _trained(name, wanted, runs)
+
+
+def _trained(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Table:
+    """What was trained: each entry's leading number over its seeds, and how far they came."""
+    known = {run.name: run for run in runs}
+    rows: list[dict[str, Any]] = []
+    for entry in wanted:
+        names = [f"{known_as((*entry.words, f'seed={n}'))},seed={n}" for n in range(entry.seeds)]
+        found = [known[each] for each in names if each in known and not known[each].damage]
+        done = [run for run in found if run.state == "finished"]
+        row: dict[str, Any] = {"what": entry.about, "recipe": " ".join(entry.words)}
+        row["finished"] = f"{len(done)} of {entry.seeds}"
+        if found:
+            losses = [value for run in found if (value := run.logged().get("train/loss"))]
+            row["loss"] = mean_of(losses) if losses else None
+            row["steps"] = ", ".join(dict.fromkeys(map(_steps, found)))
+            row |= {"time": format_seconds(max(map(_seconds, found))), "device": _device(found[0])}
+        if done and (metric := next(_leading(done[0]), "")):
+            row |= {"metric": metric, "ours": mean_of([run.metrics.get(metric) for run in done])}
+        rows.append(row)
+    text = ("what", "recipe", "metric", "finished", "steps", "time", "device")
+    columns = {key: Column(key, role="text") for key in text}
+    columns |= {"ours": Column("ours"), "loss": Column("loss", title="train/loss")}
+    order = ("what", "metric", "ours", "finished", "steps", "loss", "time", "device", "recipe")
+    note = (
+        "mean ± standard error over finished seeds; train/loss: the last one logged, of all; "
+        "the longest run's time"
+    )
+    return Table(tuple(map(columns.__getitem__, order)), tuple(rows), f"{name}: trained", note)
+
+
+def _leading(run: Run) -> Iterator[str]:
+    """Held-out names of the metric that selects, the test set's first."""
+    for metric in run.declared:
+        for split in ("test", "val"):
+            if f"{split}/{metric.name}" in run.metrics:
+                yield f"{split}/{metric.name}"
+
+
+def _steps(run: Run) -> str:
+    step, total = int(run.status["step"]), int(run.status["total_steps"])
+    shown = format_number(total)
+    return shown if step == total else f"{format_number(step)} of {shown}"
+
+
+def _seconds(run: Run) -> float:
+    return float(run.status["seconds"])
+
+
+def _device(run: Run) -> str:
+    return str(run.env.get("device_name") or run.resolved.get("device", ""))

@@ -1,0 +1,67 @@
+"""Where the points of a sweep are trained: here, on a Ray cluster, or as a SLURM array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from weft.config.explain import suggest
+from weft.errors import UsageError
+from weft.sweeps.grid import Point
+from weft.sweeps.pool import Outcome, Train, run_points
+
+LOCAL = "local"
+
+
+class Place(Protocol):
+    """Trains points: `run_points` is one, and says what all of them promise."""
+
+    def __call__(
+        self,
+        points: Sequence[Point],
+        train: Train,
+        workers: int | None = None,
+        on_done: Callable[[Outcome], None] | None = None,
+    ) -> list[Outcome]:
+        """Trains every point and says how each ended, in the order of `points`."""
+        ...
+
+
+def find_place(text: str, folder: Path) -> Place:
+    """The place that `--on` names, which is there and answers.
+
+    Args:
+        text: `local`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:OPTION=VALUE,…`.
+        folder: the sweep's, which every machine of the place must see under the same name.
+
+    Raises:
+        UsageError: if there is no such place, or an option of it cannot be read.
+        DeviceError: if it is not there: its package, its address, its commands.
+    """
+    name, _, rest = text.partition(":")
+    known = {LOCAL: _here, "ray": _on_ray, "slurm": _on_slurm}
+    if name not in known or (name == LOCAL and rest):
+        raise UsageError(
+            f"there is no place `{text}` to train on",
+            where="--on",
+            expected="local, ray, ray:ADDRESS, slurm, or slurm:OPTION=VALUE,…",
+            hint=suggest(name, list(known), ""),
+        )
+    return known[name](rest, folder)
+
+
+def _here(_: str, __: Path) -> Place:
+    return run_points
+
+
+def _on_ray(address: str, folder: Path) -> Place:
+    from weft.sweeps.ray_tasks import RayTasks
+
+    return RayTasks(address or "auto", folder)
+
+
+def _on_slurm(options: str, folder: Path) -> Place:
+    from weft.sweeps.slurm_array import SlurmArray, read_options
+
+    return SlurmArray(read_options(options), folder)
