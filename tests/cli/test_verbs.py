@@ -17,6 +17,7 @@ from weft import families
 from weft.cli import app, main, verbs
 from weft.config.family import Family
 from weft.errors import DataError, RunError
+from weft.verbs import OURS
 
 HERE = "tests.cli.test_verbs"
 
@@ -60,7 +61,7 @@ def test_commands_that_are_listed_without_asking_are_those_of_weft_s_own_familie
     theirs = {
         verb: path for name in families.BUILT_IN for verb, path in families.find(name).verbs.items()
     }
-    assert theirs == verbs.OURS
+    assert theirs == OURS
 
 
 def test_a_family_s_command_is_called_with_its_words_and_gives_the_exit_code(
