@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
@@ -255,7 +256,8 @@ def mistakes(path: Path) -> list[str]:
             Path(named[1]).write_text("\n".join(text for _, text in block.lines))
     for command in commands(path):
         try:
-            resolve(command)
+            with suppress(typer.Exit):  # It asks for help.
+                resolve(command)
         except (WeftError, typer.exceptions.TyperException) as error:
             found.append(f"{path}:{command.line}: {command.text}\n  {error}")
     return found

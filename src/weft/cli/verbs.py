@@ -56,6 +56,8 @@ class Commands(TyperGroup):
         """The command called so, or None."""
         if cmd_name not in self.commands and not self._add_own(cmd_name):
             self._add(declared())
+            if cmd_name not in self.commands:
+                self.list_commands(ctx)  # The names that come near are suggested.
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -8,14 +8,15 @@ from typing import Protocol
 
 from weft.config.explain import suggest
 from weft.errors import UsageError
+from weft.sweeps import pool
 from weft.sweeps.grid import Point
-from weft.sweeps.pool import Outcome, Train, run_points
+from weft.sweeps.pool import Outcome, Train
 
 LOCAL = "local"
 
 
 class Place(Protocol):
-    """Trains points: `run_points` is one, and says what all of them promise."""
+    """Trains points: `pool.run_points` is one, and says what all of them promise."""
 
     def __call__(
         self,
@@ -52,7 +53,7 @@ def find_place(text: str, folder: Path) -> Place:
 
 
 def _here(_: str, __: Path) -> Place:
-    return run_points
+    return pool.run_points
 
 
 def _on_ray(address: str, folder: Path) -> Place:
