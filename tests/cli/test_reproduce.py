@@ -35,14 +35,16 @@ def test_a_minute_of_the_gpu_s_budget_hands_all_but_weights_back(
     words = ["reproduce", "all", "--budget", "gpu", "--minutes", "1", "--out", "back", "--json"]
     begun = time.monotonic()
     assert main(words) == 0
-    assert time.monotonic() - begun < 150  # a minute, and what saving takes on a loaded machine
+    assert time.monotonic() - begun < 240  # a minute, and what saving takes on a loaded machine
     told = json.loads(capsys.readouterr().out)
     home = Path("back/reproduce/gpu")
     assert (home / "results.md").read_text() == Path(told["results"]).read_text()
     assert not any(path.suffix in (".pt", ".safetensors") for path in home.rglob("*"))
     learnt = api.runs("back")
     # A CPU finishes none of these in a minute: what they reached is there, and goes on at home.
-    assert learnt and all("train/loss" in run.logged() for run in learnt)
+    rows = {run.path.relative_to(home) / "metrics.jsonl" for run in learnt}
+    there = Path(told["results"]).parent
+    assert rows and all((home / row).read_text() == (there / row).read_text() for row in rows)
     assert all(run.status["seconds"] > 0 and run.env["device_name"] for run in learnt)
 
 

@@ -67,7 +67,7 @@ def test_runs_of_one_stack_are_an_axis(toy: str, workspace: Path) -> None:
     assert set(measured(curve, 0.0).milliseconds) == {1.0, 3.0}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_family_s_curves_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "growth", "--seconds", "0", "--markdown"]) == 0
     out = capsys.readouterr().out
