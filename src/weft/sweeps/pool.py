@@ -114,6 +114,8 @@ def run_points(
                     flying[connection] = _Flight(point, process, gpu, time.monotonic())
                     if stopping.name is not None:
                         process.terminate()
+                if not flying:
+                    continue  # What waited was left out, and to wait for nothing takes for ever.
                 left = None if late or end == math.inf else max(0.0, end - time.monotonic())
                 landed = wait(list(flying), left)
                 if flying and not landed:

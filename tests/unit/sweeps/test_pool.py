@@ -140,6 +140,15 @@ def test_a_point_that_does_not_fit_is_left_out() -> None:
     assert [outcome.state for outcome in outcomes] == ["done", "stopped", "done"]
 
 
+@pytest.mark.parametrize("left_out", [{"0", "1", "2"}, {"2"}])
+def test_points_left_out_are_not_waited_for(left_out: set[str]) -> None:
+    made = points(parse([CPU, "do=finish", "seed=0..2"]))
+    outcomes = run_points(made, train, workers=1, fits=lambda p: p.name[-1] not in left_out)
+    assert [o.state for o in outcomes] == [
+        "stopped" if number in left_out else "done" for number in "012"
+    ]
+
+
 def test_at_the_end_of_the_time_runs_are_saved_and_nothing_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
