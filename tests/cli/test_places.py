@@ -71,6 +71,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.nodes: list[subprocess.Popen[bytes]] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -84,7 +85,8 @@ class Cluster:
         # Else its workers give way to whatever else a busy machine does.
         surroundings = {**os.environ, "RAY_worker_niceness": "0"}
         with (self.folder / "nodes.log").open("ab") as log:
-            return subprocess.Popen(command, env=surroundings, stdout=log, stderr=log)
+            self.nodes.append(subprocess.Popen(command, env=surroundings, stdout=log, stderr=log))
+        return self.nodes[-1]
 
     def head(self) -> subprocess.Popen[bytes]:
         port = self.address.rpartition(":")[2]
@@ -120,16 +122,9 @@ def kill(node: subprocess.Popen[bytes]) -> None:
 def cluster() -> Iterator[Cluster]:
     pytest.importorskip("ray", reason="ray is not installed")
     folder = Path(tempfile.mkdtemp(prefix="weft-ray-"))  # short, for the names of its sockets
-    made, nodes = Cluster(folder), list[subprocess.Popen[bytes]]()
-    start = made.start
-
-    def remembered(*where: str) -> subprocess.Popen[bytes]:
-        nodes.append(start(*where))
-        return nodes[-1]
-
-    made.start = remembered  # type: ignore[method-assign]
+    made = Cluster(folder)
     yield made
-    for node in nodes:
+    for node in made.nodes:
         kill(node)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -111,8 +111,12 @@ def _hub() -> Iterator[HfApi]:
         raise UsageError(
             f"the hub refused: {told(error)}", where=hub.endpoint, hint=_LOGIN
         ) from error
-    # What its transport raises, which changed with every release.
     except Exception as error:
+        # What is left are errors of this machine and of weft, and those of the client's
+        # transport, whose name has changed with its releases.
+        ours = type(error).__module__.partition(".")[0] in ("builtins", "weft")
+        if ours and not isinstance(error, ConnectionError | TimeoutError):
+            raise
         raise _unreachable(hub, error) from error
 
 

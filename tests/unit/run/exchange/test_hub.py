@@ -17,6 +17,7 @@ import torch
 
 from weft import api
 from weft.cli import main
+from weft.run.exchange.hub import _hub
 from weft.run.registry import Run
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="huggingface_hub is missing")
@@ -161,6 +162,11 @@ def test_a_hub_out_of_reach_is_one_error_from_the_shell(workspace: Path) -> None
     assert done.returncode == 1
     assert "the Hugging Face hub cannot be reached" in done.stderr
     assert len(done.stderr.splitlines()) == 3
+
+
+def test_a_full_disk_is_not_the_hub_s_fault() -> None:
+    with pytest.raises(OSError, match="No space left"), _hub(), open("/dev/full", "w") as full:
+        full.write("x")
 
 
 def test_without_the_package_the_install_command_is_told(
