@@ -9,7 +9,7 @@ import torch
 
 def derive(*parts: int | str) -> int:
     """A 63-bit seed from `parts`, the same on every machine and Python version."""
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,15 +60,23 @@ class Stepper:
         build_schedule = resolve(parts.kind("schedule").build)
         self.schedule: Schedule = build_schedule(config.schedule, parts.plan.total_steps)
         self.clip = resolve(parts.kind("clip").build)(config.clip)
-        self.skips = torch.zeros((), device=self.device)
+        # Updates left out in a row; on a GPU it stays there until somebody asks.
+        self.skips: Tensor | int = 0
         decay = config.eval.ema
         # A copy, made before anything is compiled or recorded.
         self.mean = None if decay is None else _following(model, decay)
-        self.loss_module: nn.Module = LossModule(parts.task, model)
         if config.engine.compile:
             model.compile()
+        self.shared: DistributedDataParallel | None = None
+        self.loss: Callable[[Batch, Context], tuple[Tensor, Scalars]]
         if parts.ranks.world > 1:
-            self.loss_module = DistributedDataParallel(self.loss_module, broadcast_buffers=False)
+            module = LossModule(parts.task, model)
+            self.shared = DistributedDataParallel(module, broadcast_buffers=False)
+            self.loss = self.shared
+        else:
+            self.loss = partial(calls.loss, parts.task, model)
+        # Evaluation leaves modes as they were, so that they need not be walked through each step.
+        model.train()
         self.gradients: Gradients = self._gradients
         if config.engine.graph and self.device.type == "cuda" and parts.ranks.world == 1:
             steps, cut = parts.plan.total_steps, config.engine.accumulation
@@ -88,10 +97,14 @@ class Stepper:
         Raises:
             NonFiniteError: on the CPU, at once, if `engine.nonfinite` says stop.
         """
-        self.model.train()
-        self.optimiser.zero_grad(set_to_none=True)
+        if not self.model.training:
+            self.model.train()
+        # As `zero_grad`, whose marks for a profiler take as long as a small layer.
+        for parameter in self.parameters:
+            parameter.grad = None
+        cut = len(batches) * self.ranks.world
         with products(self.config.engine):
-            scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
+            scalars = self.gradients(batches, ctx if cut == ctx.parts else replace(ctx, parts=cut))
         # As `isinstance(…, Leading)`, which takes as long as a small product.
         leads = getattr(self.schedule, "leads", False)
         if leads:
@@ -120,7 +133,7 @@ class Stepper:
         for number, batch in enumerate(batches):
             with self._without_sync(last=number == len(batches) - 1):
                 with precision(self.config.engine, self.device):
-                    loss, terms = self.loss_module(batch, ctx)
+                    loss, terms = self.loss(batch, ctx)
                 torch.autograd.backward(loss / len(batches) if len(batches) > 1 else loss)
             for name, value in {"loss": loss, **terms}.items():
                 part = value.detach()
@@ -130,8 +143,8 @@ class Stepper:
 
     def _without_sync(self, *, last: bool) -> AbstractContextManager[object]:
         """All but the last part of a batch keep their gradients to themselves."""
-        if isinstance(self.loss_module, DistributedDataParallel) and not last:
-            return self.loss_module.no_sync()
+        if self.shared is not None and not last:
+            return self.shared.no_sync()
         return nullcontext()
 
     def _update(self, scalars: Scalars, norm: Tensor, ctx: Context) -> None:
@@ -156,9 +169,9 @@ class Stepper:
         """Updates, if loss and gradients are numbers; else leaves the step out, or stops."""
         if good:
             self.optimiser.step()
-            self.skips.zero_()
+            self.skips = 0
             return
-        self.skips += 1
+        self.skips = self.skips + 1
         self.check_skips(scalars, ctx)
 
     def check_skips(self, scalars: Scalars, ctx: Context) -> None:
@@ -211,7 +224,7 @@ class Stepper:
             self.mean.n_averaged.fill_(state["averaged"])
         self.optimiser.load_state_dict(state["optim"])
         self.schedule.load(state["schedule"])
-        self.skips.fill_(state["skips"])
+        self.skips = state["skips"]
 
 
 def _following(model: nn.Module, decay: float) -> AveragedModel:
