@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from weft.config.family import resolve
 from weft.data.source import Batch
-from weft.engine.device import precision, products
+from weft.engine.device import float_buffers, precision, products
 from weft.engine.graph import Gradients, Graphed, Replayed
 from weft.engine.parts import Parts
 from weft.errors import NonFiniteError
@@ -60,6 +60,8 @@ class Stepper:
         build_schedule = resolve(parts.kind("schedule").build)
         self.schedule: Schedule = build_schedule(config.schedule, parts.plan.total_steps)
         self.clip = resolve(parts.kind("clip").build)(config.clip)
+        # What a forward pass writes, by which a batch that is no number would outlive its step.
+        self.statistics = float_buffers(model) if config.engine.nonfinite == "skip" else []
         # Updates left out in a row; on a GPU it stays there until somebody asks.
         self.skips: Tensor | int = 0
         decay = config.eval.ema
@@ -102,6 +104,7 @@ class Stepper:
         # As `zero_grad`, whose marks for a profiler take as long as a small layer.
         for parameter in self.parameters:
             parameter.grad = None
+        before = [buffer.clone() for buffer in self.statistics]
         cut = len(batches) * self.ranks.world
         with products(self.config.engine):
             scalars = self.gradients(batches, ctx if cut == ctx.parts else replace(ctx, parts=cut))
@@ -113,7 +116,9 @@ class Stepper:
             group["lr"] = peak * self.schedule.factor(ctx.step)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
-        self._update(scalars, norm, ctx)
+        bad = self._update(scalars, norm, ctx)
+        for buffer, kept in zip(self.statistics, before, strict=True):
+            buffer.copy_(torch.where(torch.as_tensor(bad), kept, buffer))
         if self.mean is not None:
             self.mean.update_parameters(self.model)
         if self.schedule.reacts and not leads:
@@ -147,11 +152,16 @@ class Stepper:
             return self.shared.no_sync()
         return nullcontext()
 
-    def _update(self, scalars: Scalars, norm: Tensor, ctx: Context) -> None:
+    def _update(self, scalars: Scalars, norm: Tensor, ctx: Context) -> Tensor | bool:
+        """Updates, unless loss or gradients are no numbers.
+
+        Returns: whether the step was left out; on a GPU nobody waits for the answer.
+        """
         if self.device.type == "cpu" and self.ranks.world == 1:
             # Two numbers that are here already: five operations on tensors take longer.
-            self._apply(math.isfinite(scalars["loss"]) and math.isfinite(norm), scalars, ctx)
-            return
+            good = math.isfinite(scalars["loss"]) and math.isfinite(norm)
+            self._apply(good, scalars, ctx)
+            return not good
         bad = (~(torch.isfinite(scalars["loss"]) & torch.isfinite(norm))).float()
         self.ranks.average([bad])
         fused = any(group.get("fused") for group in self.optimiser.param_groups)
@@ -162,8 +172,9 @@ class Stepper:
             # Where one skip ends the run it is kept until the host looks, whatever follows it.
             stops = self.config.engine.nonfinite == "stop"
             self.skips = self.skips + bad if stops else (self.skips + 1) * bad
-            return
-        self._apply(not bool(bad), scalars, ctx)
+        else:
+            self._apply(not bool(bad), scalars, ctx)
+        return bad > 0
 
     def _apply(self, good: bool, scalars: Scalars, ctx: Context) -> None:
         """Updates, if loss and gradients are numbers; else leaves the step out, or stops."""

@@ -94,6 +94,30 @@ def test_on_a_device_that_nobody_waits_for_a_skipped_update_is_told_at_the_next_
         stepper.check_skips(scalars, ctx)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_step_that_is_left_out_leaves_running_statistics_as_they_were(
+    toy: str, device: str
+) -> None:
+    config = api.configure(toy, "optim.kind=adam", "engine.nonfinite=skip").config
+    parts = Parts.of(families.find("toy"), config)
+    model = parts.model()
+    model.register_buffer("seen", torch.zeros(()))
+
+    def see(model: nn.Module, given: tuple[Tensor]) -> None:
+        model.get_buffer("seen").copy_(given[0].mean())
+
+    model.register_forward_pre_hook(see)
+    stepper, ctx, good = Stepper(parts, model), parts.context(0), batches(parts)[0]
+    stepper.device = torch.device(device)
+    bad = {name: value * torch.nan if value.is_floating_point() else value
+           for name, value in good.items()}  # fmt: skip
+    stepper([good], ctx)
+    seen = model.get_buffer("seen").clone()
+    assert seen != 0
+    stepper([bad], ctx)
+    assert torch.equal(model.get_buffer("seen"), seen)
+
+
 class _Halving:
     """A schedule that halves the rate whenever it is told a loss."""
 
