@@ -5,17 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from weft.families.warp.forms import sequential
 from weft.families.warp.forms.choose import FORMS, choose, refusal
 from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.estimate import estimates
-from weft.families.warp.forms.sequential import ROWS
 from weft.families.warp.rnn import WeightSpaceRNN
 from weft.nn.dense import has_onednn, product
 from weft.task.bench import Case, Form
@@ -103,12 +103,14 @@ def _case(
 
 def _clipped(name: str, shape: Shape) -> Case:
     """Weights that are clipped, as the original's are: `loop` is what the original computes, a scan
-    whose gradient by A is summed step by step, and `products` the three products of each step
-    alone, below which steps in turn cannot come."""
+    whose gradient by A is summed step by step, `again` what `sequential` is where the weights of
+    all steps are too many to keep, and `products` the three products of each step alone, below
+    which steps in turn cannot come."""
     half = Shape(shape.batch, shape.steps, shape.channels, {**shape.options, "half": True}, True)
     forms: dict[str, Callable[[], Form]] = {
         "auto": partial(_weights, shape, "auto", windows=5),
         "sequential": partial(_weights, shape, "sequential", windows=5),
+        "again": partial(_again, shape),
         "loop": partial(_weights, shape, "loop"),
         "products": partial(_products, shape),
     }
@@ -117,11 +119,25 @@ def _clipped(name: str, shape: Shape) -> Case:
     return Case(name, forms, ("loop", "products"))
 
 
+def _again(shape: Shape) -> Form:
+    """`sequential` that keeps the weights of some steps alone and computes the others again."""
+    form = _weights(shape, "sequential")
+
+    def step() -> None:
+        stored, sequential.STORED = sequential.STORED, 0
+        try:
+            form.step()
+        finally:
+            sequential.STORED = stored
+
+    return replace(form, step=step, windows=5)
+
+
 def _products(shape: Shape) -> Form:
     """The products of `sequential` with a full A, and nothing else."""
     batch, size = shape.batch, _problem(shape).size
     E, states = torch.randn(size, size), torch.randn(batch, size)
-    rows = torch.randn(max(batch, ROWS // batch * batch), size)
+    rows = torch.randn(max(batch, sequential.ROWS // batch * batch), size)
 
     def step() -> None:
         for _ in range(shape.steps):

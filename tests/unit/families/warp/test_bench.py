@@ -6,6 +6,7 @@ import torch
 
 from weft.families.warp import bench
 from weft.families.warp.bench import Shape, cases
+from weft.families.warp.forms import sequential
 
 
 def test_the_issue_s_shapes_are_measured_and_slow_ones_only_under_full() -> None:
@@ -44,11 +45,13 @@ def test_a_step_leaves_gradients_and_counts_its_operations() -> None:
 def test_the_floor_of_a_clipped_step_is_its_products() -> None:
     shape = Shape(2, 6, 2, {"width": 3, "depth": 1, "limit": 0.5}, feedback=True)
     case = bench._clipped("clip", shape)
+    stored = sequential.STORED
     built = {form: make() for form, make in case.forms.items()}
     for form in built.values():
         form.step()
     size = bench._problem(shape).size
     assert built["products"].flops == 6 * 2 * 6 * size**2
+    assert sequential.STORED == stored
 
 
 def test_all_forms_of_a_case_compute_the_same_loss() -> None:

@@ -35,7 +35,7 @@ def transition(matrix: Tensor) -> Named:
     size = len(matrix)
     change = matrix.detach().float().cpu() - torch.eye(size)
     figure = Figure(figsize=(9.6, 3.2), layout="constrained")
-    spectrum = size <= MOST_EIGENVALUES
+    spectrum = size <= MOST_EIGENVALUES and bool(change.isfinite().all())
     panels = figure.subplots(1, 3 if spectrum else 2, squeeze=False)[0]
     _image(figure, panels[0], change)
     _histogram(panels[1], change)

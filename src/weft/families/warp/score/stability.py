@@ -42,7 +42,8 @@ def spectral_radius(rnn: WeightSpaceRNN) -> float:
     Weights grow like its power of the number of steps: over 18,000 steps, 1.001 makes them 6e7
     times as large, and 1.005 overflows fp32. A full A costs O(D^3).
     """
-    return max(layer.transition.spectral_radius() for layer in rnn.layers)
+    radii = [layer.transition.spectral_radius() for layer in rnn.layers]
+    return float(torch.tensor(radii, dtype=torch.float64).max())  # NaN if one is
 
 
 def radius_is_cheap(rnn: WeightSpaceRNN) -> bool:

@@ -8,6 +8,7 @@ on the diagonal (fp32 has a spacing of 6e-8 below 1); products are therefore the
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Self
 
@@ -155,12 +156,22 @@ class Transition(nn.Module, ABC):
     @torch.no_grad()
     def spectral_radius(self) -> float:
         """Largest modulus of an eigenvalue of A; above 1, weights grow with sequence length."""
-        return float(torch.linalg.eigvals(self.dense()).abs().max())
+        return radius(self.dense())
 
     @property
     def radius_is_cheap(self) -> bool:
         """Whether `spectral_radius` costs little beside an evaluation."""
         return True
+
+
+def radius(matrix: Tensor) -> float:
+    """Largest modulus of an eigenvalue of a square matrix; NaN where an entry is no finite number.
+
+    MKL would write beyond its memory there, and the process would end without a word.
+    """
+    if not matrix.isfinite().all():
+        return math.nan
+    return float(torch.linalg.eigvals(matrix).abs().max())
 
 
 def powers(transition: Transition, count: int) -> list[Power]:

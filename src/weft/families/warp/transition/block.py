@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from weft.families.warp.transition.base import Power, Transition
+from weft.families.warp.transition.base import Power, Transition, radius
 from weft.families.warp.transition.paces import turning
 
 
@@ -103,7 +103,8 @@ class Block(Transition):
         last = self.size - (self.count - 1) * self.width
         identity = torch.eye(self.width, dtype=self.E.dtype, device=self.E.device)
         blocks = [*(identity + self.E[:-1]), (identity + self.E[-1])[:last, :last]]
-        return max(float(torch.linalg.eigvals(block).abs().max()) for block in blocks)
+        radii = [radius(block) for block in blocks]
+        return float(torch.tensor(radii, dtype=torch.float64).max())  # NaN if one is
 
     def _split(self, theta: Tensor) -> Tensor:
         padded = F.pad(theta, (0, self.count * self.width - self.size))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from weft.families.warp.transition.base import Power, Transition
+from weft.families.warp.transition.base import Power, Transition, radius
 from weft.families.warp.transition.paces import turning
 
 
@@ -94,5 +94,5 @@ class LowRank(Transition):
     @torch.no_grad()
     def spectral_radius(self) -> float:
         """The eigenvalues of A are 1 + those of the r x r matrix V' U, and ones."""
-        moved = float((1 + torch.linalg.eigvals(self.V.mT @ self.U)).abs().max())
-        return moved if self.rank >= self.size else max(1.0, moved)
+        moved = radius(torch.eye(self.rank).to(self.U) + self.V.mT @ self.U)
+        return moved if self.rank >= self.size else max(moved, 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -62,6 +64,17 @@ def test_the_spectral_radius_is_that_of_the_dense_matrix(kind: str) -> None:
     transition = _random(kind)
     dense = torch.linalg.eigvals(transition.dense()).abs().max()
     assert transition.spectral_radius() == pytest.approx(dense.item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["full", "diag", "block:3", "lowrank:2"])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_transition_that_diverged_has_no_radius_and_ends_no_process(
+    kind: str, wrong: float
+) -> None:
+    transition = _random(kind)
+    with torch.no_grad():
+        next(transition.parameters()).view(-1)[0] = wrong
+    assert not math.isfinite(transition.spectral_radius())
 
 
 @pytest.mark.parametrize("kind", SPELT)
