@@ -102,7 +102,7 @@ def _counted(step: Callable[[], None], **timing: int) -> Form:
 
 def _traced(config: Config, shape: Shape, **timing: int) -> Form:
     task, spec = CetTask(config), _spec(config, shape)
-    return _form(partial(_loss, task), task.model(spec), spec, **timing)
+    return _form(partial(_loss, task), task.model(spec), spec, task.scalars, **timing)
 
 
 def _per_item(config: Config, shape: Shape, **timing: int) -> Form:
@@ -129,9 +129,18 @@ def _form(
     loss: Callable[[nn.Module, Batch], torch.Tensor],
     model: nn.Module,
     spec: DataSpec,
+    read: Callable[[nn.Module], object] = lambda model: None,
     **timing: int,
 ) -> Form:
-    """A form that takes one optimiser step on a fixed random batch."""
+    """A form that takes one optimiser step on a fixed random batch.
+
+    Args:
+        loss: of the model on the batch.
+        model: trained.
+        spec: of the batch.
+        read: called with the model behind each backward pass.
+        timing: see `Form`.
+    """
     batch = {
         "image": torch.rand(*spec.batch_shape, *spec.fields["image"].shape),
         "label": torch.randint(spec.num_classes, spec.batch_shape),
@@ -142,6 +151,7 @@ def _form(
     def step() -> None:
         optimiser.zero_grad()
         loss(model, batch).backward()
+        read(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimiser.step()
 

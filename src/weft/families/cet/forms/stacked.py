@@ -233,7 +233,7 @@ class Mlps(Stack):
             for left, right in ((u, u), (u, v), (v, v))
         ]
         moments = torch.stack(products, dim=1).view(-1, 2, 3)
-        return gradient, total[:, 0], torch.vmap(similarity)(moments)
+        return gradient, total[:, 0], similarity(moments)
 
     def _mean(self, name: str, stored: Tensor, centred: Tensor) -> Tensor:
         """As `RunningMean.advance`, in members of the covariance form; 0 elsewhere, (K, 1, I)."""

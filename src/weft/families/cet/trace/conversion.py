@@ -19,6 +19,7 @@ from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.moments import Clock, Trace
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Gate, Rule
+from weft.families.cet.trace.similarity import similarity as agreement
 from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
 from weft.families.cet.trace.watch import Watch
 
@@ -158,7 +159,7 @@ def revert(model: nn.Module) -> nn.Module:
             if hook is read_functions:
                 del module._forward_hooks[number]
     for layer in traced_layers(model).values():
-        for name in ("clock", "trace", "rule", "does", "watch", "similarity", "history", "mean"):
+        for name in ("clock", "trace", "rule", "does", "watch", "moments", "history", "mean"):
             delattr(layer, name)
         _become(layer, nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d)
     return model
@@ -206,7 +207,9 @@ def similarities(model: nn.Module) -> dict[str, Tensor]:
 
     NaN before the first backward pass with `clock(model).similarity` and where a vector is zero.
     """
-    return {name: layer.similarity for name, layer in traced_layers(model).items()}
+    layers = traced_layers(model)
+    found = agreement(torch.stack([layer.moments for layer in layers.values()]))
+    return dict(zip(layers, found.unbind(), strict=True))
 
 
 def _become(layer: nn.Module, kind: type[nn.Module]) -> None:
@@ -243,8 +246,9 @@ def _swap(
     kept = ("gate", "sparse", "threshold", "binary", "covariance", "theta_threshold")
     layer.rule = Rule(**{key: options[key] for key in kept})
     layer.watch = watch
-    empty = torch.full((3,), torch.nan, device=layer.weight.device)
-    layer.register_buffer("similarity", empty, persistent=False)
+    precise = torch.promote_types(layer.weight.dtype, torch.float32)
+    empty = torch.full((2, 3), torch.nan, device=layer.weight.device, dtype=precise)
+    layer.register_buffer("moments", empty, persistent=False)
 
 
 def _uses(model: nn.Module) -> Counter[nn.Module | None]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -42,9 +43,9 @@ class Dense:
         self,
         update: Tensor,
         made: Factors,
-        update_mean: Factors,
         true: Factors,
-        true_mean: Factors,
+        mean: Tensor,
+        means: Callable[[], tuple[Factors, Factors]],
         weight: Tensor,
     ) -> Tensor:
         """Inner products of an update and the true gradient, see `similarity.moments`.
@@ -52,16 +53,18 @@ class Dense:
         Args:
             update: weight gradient to judge.
             made: errors and inputs that correlate to it.
-            update_mean: errors and inputs, one row each, that correlate to its mean part.
             true: errors that correlate to the true gradient with the first of the inputs, (R, ...).
-            true_mean: errors and inputs, one row each, that correlate to its mean part.
+            mean: of the inputs, as one row.
+            means: gives errors and inputs, as few rows as can be, that correlate to the mean part
+                of the update, and likewise of the true gradient.
             weight: the layer's weight.
         """
         (post, pre), (errors, x) = made, true
         outputs, inputs = weight.shape
         few = len(x) * (4 * outputs + inputs) <= ROW_COST * outputs * inputs
         if few and pre is x and x.dim() == 2:
-            return moments_by_rows(post, errors, x, true_mean[1])
+            return moments_by_rows(post, errors, x, mean)
+        update_mean, true_mean = means()
         arrives = _flat(errors, x[: len(errors)])
         return moments_by_blocks(update, _flat(*update_mean), arrives, _flat(*true_mean))
 
@@ -101,19 +104,18 @@ class Conv:
         self,
         update: Tensor,
         made: Factors,
-        update_mean: Factors,
         true: Factors,
-        true_mean: Factors,
+        mean: Tensor,
+        means: Callable[[], tuple[Factors, Factors]],
         weight: Tensor,
     ) -> Tensor:
         """As `Dense.moments`."""
         errors, x = true
-        mean, mean_of_true = (
-            self.correlate(*factors, weight.to(factors[0].dtype))
-            for factors in (update_mean, true_mean)
+        of_update, of_true = (
+            self.correlate(*factors, weight.to(factors[0].dtype)) for factors in means()
         )
         true_gradient = self.correlate(errors, x[: len(errors)], weight)
-        return moments(update, mean, true_gradient, mean_of_true)
+        return moments(update, of_update, true_gradient, of_true)
 
     def sum_bias(self, delta: Tensor) -> Tensor:
         """The bias gradient of pre-activation errors."""

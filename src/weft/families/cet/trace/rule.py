@@ -21,9 +21,9 @@ from weft.families.cet.trace.kernel import Pairing
 from weft.families.cet.trace.layout import as_rows, from_rows
 from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.operation import Conv, Dense
-from weft.families.cet.trace.similarity import similarity
+from weft.families.cet.trace.similarity import Factors
 from weft.families.cet.trace.watch import Watch
-from weft.nn.precision import full_precision
+from weft.nn.precision import full_precision, widened
 
 Gate = Literal["trace", "both", "error"]
 
@@ -88,7 +88,7 @@ def traced(
     bias: Tensor | None,
     pairing: Pairing,
     site: Site,
-    similarity: Tensor | None = None,
+    moments: Tensor | None = None,
 ) -> Tensor:
     """The output of `site.operation`; its weight gradient will follow `site.rule` and `pairing`.
 
@@ -103,9 +103,9 @@ def traced(
         weight, bias: of the layer; bias may be None.
         pairing: of the B items of a stream, or of all R rows if it was made for kept items.
         site: the layer's constants; its history, if any, moves on with each backward pass.
-        similarity: buffer of shape (3,) that backward fills with the cosine of the update and the
-            true gradient of the errors that arrive, the same cosine after the mean activity is
-            taken out of both, and the gain <update, true> / <true, true>; None skips it.
+        moments: buffer of shape (2, 3) that backward fills with the inner products of the update
+            and the true gradient of the errors that arrive, as `similarity` reads them; None skips
+            it.
     """
     kind = x.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
@@ -113,7 +113,7 @@ def traced(
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
         pairing = pairing.to(x.device, dtype)
-    out: Tensor = _Traced.apply(x, weight, bias, pairing, site, similarity)
+    out: Tensor = _Traced.apply(x, weight, bias, pairing, site, moments)
     return out
 
 
@@ -126,10 +126,10 @@ class _Traced(torch.autograd.Function):
         bias: Tensor | None,
         pairing: Pairing,
         site: Site,
-        similarity: Tensor | None,
+        moments: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.pairing, ctx.site, ctx.similarity = pairing, site, similarity
+        ctx.pairing, ctx.site, ctx.moments = pairing, site, moments
         out = site.operation.forward(x, weight, bias)
         # A ReLU that is given the output finds it here.
         ctx.layer = Reading(out > 0 if site.watch.follower == "function" else None)
@@ -191,25 +191,24 @@ class _Traced(torch.autograd.Function):
             post = torch.cat([post * (rule.covariance / pairing.gain), total])
             pre = torch.cat([pre, mean])
         grad_weight = operation.correlate(post, pre, weight)
-        if ctx.similarity is not None:
+        if ctx.moments is not None:
             with full_precision(x.device):
-                mean_x = _total(x) / len(x)
-                stored_mean = mean_x if stored is activity else _total(rule.stored(x)) / len(x)
                 own = x if history is None else latest(activity, streams, len(pairing.arrival))
-                if mean is None or total is None:
-                    update_mean = _total(post, weights), stored_mean
-                else:
-                    traces = _total(post[:-1], weights)
-                    update_mean = torch.cat([traces, total]), torch.cat([stored_mean - mean, mean])
-                moments = operation.moments(
-                    grad_weight,
-                    (post, pre),
-                    update_mean,
-                    (arrives, own),
-                    (_total(arrives), mean_x),
-                    weight,
+                mean_x = _summed(x) / len(x)
+
+                def means() -> tuple[Factors, Factors]:
+                    kept = mean_x if stored is activity else _summed(rule.stored(x)) / len(x)
+                    true = _summed(arrives), mean_x
+                    if mean is None or total is None:
+                        return (_summed(post, weights), kept), true
+                    traces = _summed(post[:-1], weights)
+                    of_update = torch.cat([traces, total]), torch.cat([kept - mean, mean])
+                    return of_update, true
+
+                found = operation.moments(
+                    grad_weight, (post, pre), (arrives, own), mean_x, means, weight
                 )
-            ctx.similarity.copy_(similarity(moments))
+                ctx.moments.copy_(found)
         return grad_x, grad_weight, grad_bias, None, None, None
 
 
@@ -245,15 +244,28 @@ def _arriving(delta: Tensor, arrival: Tensor, arrived: int | None, streams: int)
 
 def _weighted(rows: Tensor, weights: Tensor) -> Tensor:
     """`rows` (R, ...) times weights of moments (B,), or of moments of each stream (S, B)."""
-    every = weights.expand(len(rows) // weights.shape[-1], -1).reshape(-1)
-    return rows * every.view(-1, *[1] * (rows.dim() - 1))
+    return rows * _repeated(weights, len(rows)).view(-1, *[1] * (rows.dim() - 1))
 
 
-def _total(rows: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Weighted sum over rows, as one row, in float32 at least."""
-    weighted = rows if weights is None else _weighted(rows, weights)
+def _repeated(weights: Tensor, rows: int) -> Tensor:
+    """Weights of moments (B,), or of moments of each stream (S, B), as those of rows (R,)."""
+    return weights.expand(rows // weights.shape[-1], -1).reshape(-1)
+
+
+def _total(rows: Tensor) -> Tensor:
+    """Sum over rows, as one row, in float32 at least."""
     precise = torch.promote_types(rows.dtype, torch.float32)
-    return from_rows(as_rows(weighted).sum(0, keepdim=True, dtype=precise), weighted)
+    return from_rows(as_rows(rows).sum(0, keepdim=True, dtype=precise), rows)
+
+
+def _summed(rows: Tensor, weights: Tensor | None = None) -> Tensor:
+    """As `_total`, to rounding, in two thirds of its time; rows are weighted as by `_weighted`."""
+    flat = widened(as_rows(rows))
+    if weights is None:
+        every = flat.new_ones(1, len(flat))
+    else:
+        every = _repeated(weights, len(flat)).to(flat.dtype)[None]
+    return from_rows(every @ flat, rows)
 
 
 def _entered(energy: Tensor, least: float, streams: int) -> Tensor:

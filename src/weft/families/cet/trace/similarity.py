@@ -13,6 +13,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from weft.families.cet.trace.layout import channels_last
 from weft.nn.precision import widened
 
 Factors = tuple[Tensor, Tensor]
@@ -23,13 +24,14 @@ BLOCK = 2**16
 
 
 def similarity(moments: Tensor) -> Tensor:
-    """Cosine, centred cosine and gain <U, V> / <V, V>, shape (3,); NaN where a vector is zero.
+    """Cosine, centred cosine and gain <U, V> / <V, V>, shape (..., 3); NaN where a vector is zero.
 
     Args:
-        moments: <U, U>, <U, V>, <V, V>, in row 0 as they are, in row 1 centred.
+        moments: <U, U>, <U, V>, <V, V>, in row 0 as they are, in row 1 centred; shape (..., 2, 3).
     """
-    uu, uv, vv = moments.unbind(1)
-    return torch.cat([uv / (uu.sqrt() * vv.sqrt()), uv[:1] / vv[:1]])
+    uv, root = moments[..., 1], moments.sqrt()
+    gain = uv[..., :1] / moments[..., :1, 2]
+    return torch.cat([uv / (root[..., 0] * root[..., 2]), gain], dim=-1)
 
 
 def moments(update: Tensor, update_mean: Tensor, true: Tensor, true_mean: Tensor) -> Tensor:
@@ -37,10 +39,11 @@ def moments(update: Tensor, update_mean: Tensor, true: Tensor, true_mean: Tensor
 
     Args: four tensors of one shape: U, its mean part, V, its mean part.
     """
-    u, v = widened(update), widened(true)
+    u, v, u_mean, v_mean = (
+        _in_order(widened(tensor), update) for tensor in (update, true, update_mean, true_mean)
+    )
     products = []
-    for left, right in ((u, v), (u - update_mean, v - true_mean)):
-        left, right = left.flatten(), right.flatten()
+    for left, right in ((u, v), (u - u_mean, v - v_mean)):
         products += [left @ left, left @ right, right @ right]
     return torch.stack(products).view(2, 3)
 
@@ -73,15 +76,17 @@ def moments_by_rows(post: Tensor, errors: Tensor, x: Tensor, mean: Tensor) -> Te
         x: inputs, shape (R, I).
         mean: of the inputs, shape (1, I).
     """
-    post, errors, x = (widened(tensor) for tensor in (post, errors, x))
+    post, errors, x, mean = map(widened, (post, errors, x, mean))
     centred = x - mean
-    on_mean = centred @ mean.mT
-    centred_pairs = centred @ centred.mT
-    whole_pairs = centred_pairs + (on_mean + on_mean.mT + mean @ mean.mT)
+    pairs = centred @ centred.mT
+    # Of two rows less their mean m, <x, y> is short of <x, m> + <m, y> + <m, m>.
+    on_mean = centred @ mean.mT + 0.5 * (mean @ mean.mT)
+    pairs = torch.stack([pairs + (on_mean + on_mean.mT), pairs])
     outputs = (post @ post.mT, post @ errors.mT, errors @ errors.mT)
-    products = [
-        (pairs * inputs[: len(pairs), : pairs.shape[1]]).sum()
-        for inputs in (whole_pairs, centred_pairs)
-        for pairs in outputs
-    ]
-    return torch.stack(products).view(2, 3)
+    products = [(pairs[:, : len(inner), : inner.shape[1]] * inner).sum((1, 2)) for inner in outputs]
+    return torch.stack(products, dim=1)
+
+
+def _in_order(tensor: Tensor, like: Tensor) -> Tensor:
+    """All entries, in the order in which those of `like` lie in memory."""
+    return (tensor.permute(0, 2, 3, 1) if channels_last(like) else tensor).reshape(-1)

@@ -24,7 +24,7 @@ class TracedLinear(nn.Linear):
         trace, rule: what is remembered, and how an update is made of it.
         does: what the layer computes.
         watch: the gate that acts.
-        similarity: cosine, centred cosine and gain of the last update, shape (3,).
+        moments: of the last update and the true gradient, (2, 3), see `similarity.similarity`.
         history: what earlier batches left, in carry mode; else None.
         mean: of the activity, in the covariance form; else None.
     """
@@ -34,7 +34,7 @@ class TracedLinear(nn.Linear):
     rule: Rule
     does: Dense
     watch: Watch
-    similarity: Tensor
+    moments: Tensor
     history: History | None
     mean: RunningMean | None
 
@@ -59,7 +59,7 @@ class TracedConv2d(nn.Conv2d):
     rule: Rule
     does: Conv
     watch: Watch
-    similarity: Tensor
+    moments: Tensor
     history: History | None
     mean: RunningMean | None
 
@@ -126,5 +126,5 @@ def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
         layer.bias,
         clock.pairing(layer.trace, len(x), layer.weight),
         Site(layer.does, layer.rule, layer.watch, clock.streams, history, turn, layer.mean),
-        layer.similarity if clock.similarity else None,
+        layer.moments if clock.similarity else None,
     )
