@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from weft.data.random import derive
 from weft.data.source import Batch
 from weft.errors import DeviceError
+from weft.nn.recording import uncollected
 from weft.task.context import Context
 
 Scalars = dict[str, Tensor]
@@ -136,23 +135,6 @@ class Graphed:
 
     def _places(self) -> dict[str, int]:
         return {name: value.data_ptr() for name, value in self.model.state_dict().items()}
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Garbage is collected before, and none inside.
-
-    There may be an earlier run's graph among it, and to give that back while another one is
-    recorded spoils the recording.
-    """
-    gc.collect()
-    usual = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if usual:
-            gc.enable()
 
 
 def _unfit(reason: str) -> DeviceError:

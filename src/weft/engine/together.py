@@ -18,9 +18,9 @@ from weft.config.base import FamilyConfig
 from weft.config.family import resolve
 from weft.config.sections import NormClip
 from weft.engine.device import products, using_threads
-from weft.engine.graph import uncollected
 from weft.engine.loop import Progress, Trainer, Window
 from weft.errors import NonFiniteError, UsageError
+from weft.nn.recording import uncollected
 from weft.stopping import graceful_stop
 from weft.task import calls
 from weft.task.context import Context

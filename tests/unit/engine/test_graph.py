@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
-
 import pytest
 import torch
 
 from weft import api
-from weft.engine.graph import Replayed, uncollected
+from weft.engine.graph import Replayed
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.errors import DeviceError
@@ -45,20 +42,3 @@ def test_without_a_gpu_steps_are_taken_as_usual() -> None:
     parts = Parts.of(find("cet"), config)
     stepper = Stepper(parts, parts.model())
     assert stepper.gradients == stepper._gradients
-
-
-class _Round:
-    """An earlier run, which holds what holds it."""
-
-    def __init__(self) -> None:
-        self.itself = self
-
-
-def test_an_earlier_run_is_given_back_before_a_step_is_recorded_and_never_meanwhile() -> None:
-    before = weakref.ref(_Round())
-    with uncollected():
-        assert before() is None
-        meanwhile = weakref.ref(_Round())
-        kept: list[list[int]] = [[] for _ in range(5000)]
-        assert meanwhile() is not None, len(kept)
-    assert gc.isenabled()

@@ -6,7 +6,7 @@ import numpy as np
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
-from weft.families.gaussvae.forms.kernels import weight_of
+from weft.families.gaussvae.forms.kernels import weight_at
 from weft.families.gaussvae.forms.lanes import counted, fused, spread, total
 
 _PIECES = 64
@@ -25,5 +25,5 @@ def _sum(blocks: int) -> float:
     found = spread(f(0))
     for block in range(blocks):
         dx = counted(f(block & 7) - f(4))
-        found = fused(weight_of(dx, f(0.5), f(0.1), f(0.5), f(1)), f(1), found)
+        found = fused(weight_at(dx, f(-0.7), f(-0.1), f(-0.7)), f(1), found)
     return total(found)

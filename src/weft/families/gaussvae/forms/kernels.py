@@ -16,11 +16,11 @@ import numpy as np
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.lanes import (
-    counted,
     fused,
     greater,
     kept,
     load,
+    number,
     over,
     power,
     smaller,
@@ -29,6 +29,7 @@ from weft.families.gaussvae.forms.lanes import (
     times,
     total,
 )
+from weft.families.gaussvae.forms.reach import FIRST, listing, place, reach, rows
 from weft.families.gaussvae.reference import EPSILON
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
 
@@ -36,7 +37,7 @@ PLANES = 5
 """Red, green, blue, sum of weights, and the least weight that counts, for top-K."""
 
 _F = np.float32
-_ZERO, _ONE, _TWO, _HALF, _EIGHTH = _F(0), _F(1), _F(2), _F(1 / 2), _F(1 / BLOCK)
+_ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
 _LOG2E = _F(math.log2(math.e))
 _STEP = PLANES * BLOCK
 _EPSILON = _F(EPSILON)
@@ -175,68 +176,33 @@ def chain(
 
 
 @compiled
-def _from(value: Any, most: int) -> int:
-    """The whole number below, between 0 and `most`; 0 for what is no number."""
-    if value > _ZERO:
-        return int(value) if value < most else most
-    return 0
-
-
-@compiled
-def _until(value: Any, most: int) -> int:
-    """The whole number above, between 0 and `most`; `most` for what is no number."""
-    if value < most:
-        # A whole number is added: the float below `most` and one make more than `most`.
-        return int(value) + 1 if value >= _ZERO else 0
-    return most
-
-
-@compiled
-def _rows(y: Any, a: Any, b: Any, c: Any, cut: Any, top: int, bottom: int) -> Any:
-    """First row that a splat reaches, and first one behind, between `top` and `bottom`."""
-    half = cut * math.sqrt(a / (a * c - b * b))
-    return max(top, _from(y - half, bottom)), _until(y + half, bottom)
-
-
-@compiled
-def _span(x: Any, a: Any, b: Any, c: Any, dy: Any, cut: Any, width: int) -> Any:
-    """First pixel of a row that a splat reaches, and first one behind: `geometry.spans`."""
-    inside = a * cut * cut - (a * c - b * b) * dy * dy
-    if inside < _ZERO:
-        return 0, 0
-    half, inverse = math.sqrt(inside), _ONE / a
-    middle, blocks = x - b * dy * inverse, width // BLOCK
-    first = _from((middle - half * inverse) * _EIGHTH, blocks)
-    last = _until((middle + half * inverse) * _EIGHTH, blocks)
-    return first * BLOCK, last * BLOCK
-
-
-@compiled
-def weight_of(dx: Any, a: Any, b: Any, c: Any, dy: Any) -> Any:
-    """w of eight pixels, all in the row of `dy`."""
-    along = fused(-_HALF * _LOG2E * a, dx, -_LOG2E * b * dy)
-    return power(fused(dx, along, -_HALF * _LOG2E * c * dy * dy))
+def weight_at(dx: Any, steep: Any, slope: Any, depth: Any) -> Any:
+    """w of eight pixels: 2 to the power of `steep` dx^2 + `slope` dx + `depth`."""
+    return power(fused(dx, fused(steep, dx, slope), depth))
 
 
 @compiled
 def _rank(shapes: Any, top: int, bottom: int, cut: Any, topk: int, best: Any, plane: Any) -> None:
     """The topk-th largest weight of each pixel, into the last quantity of `plane`."""
     height, width = bottom - top, len(plane) // (bottom - top) // PLANES
+    entries, lines, tall = listing(bottom - top, width)
+    pixels, blocks = 3 * tall, width // BLOCK
     for i in range(len(best)):
         best[i] = _ZERO
     for n in range(len(shapes)):
         x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
-        first, last = _rows(y, a, b, c, cut, top, bottom)
-        for row in range(first, last):
-            dy = _F(row) - y
-            left, right = _span(x, a, b, c, dy, cut, width)
-            for column in range(left, right, BLOCK):
-                weight = weight_of(counted(_F(column) - x), a, b, c, dy)
-                place = ((row - top) * width + column) * topk
-                for k in range(topk):
-                    other = load(best, place + k * BLOCK)
-                    store(best, place + k * BLOCK, greater(weight, other))
-                    weight = smaller(weight, other)
+        steep = -_HALF * _LOG2E * a
+        first, last = rows(y, a, b, c, cut, top, bottom)
+        found = reach(x, y, a, b, c, cut, first, last, width, entries, lines, tall)
+        for i in range(FIRST, found):
+            line, block = place(entries, i)
+            dx = fused(load(lines, pixels + block * BLOCK), _ONE, -x)
+            w = weight_at(dx, steep, number(lines, tall + line), number(lines, 2 * tall + line))
+            at = ((first - top + line) * blocks + block) * topk * BLOCK
+            for k in range(topk):
+                other = load(best, at + k * BLOCK)
+                store(best, at + k * BLOCK, greater(w, other))
+                w = smaller(w, other)
     for block in range(height * width // BLOCK):
         store(
             plane,
@@ -272,6 +238,8 @@ def paint(
         least: gets the least weight that counts, (H, W); not written if topk is 0.
     """
     size, width = image.shape[1] * image.shape[2], image.shape[2]
+    entries, lines, tall = listing(bottom - top, width)
+    pixels, blocks = 3 * tall, width // BLOCK
     for i in range(len(plane)):
         plane[i] = _ZERO
     if topk > 0:
@@ -279,19 +247,20 @@ def paint(
     for n in range(len(shapes)):
         x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
         red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
-        first, last = _rows(y, a, b, c, cut, top, bottom)
-        for row in range(first, last):
-            dy = _F(row) - y
-            left, right = _span(x, a, b, c, dy, cut, width)
-            for column in range(left, right, BLOCK):
-                w = weight_of(counted(_F(column) - x), a, b, c, dy)
-                at = ((row - top) * width + column) * PLANES
-                if topk > 0:
-                    w = kept(w, load(plane, at + 4 * BLOCK))
-                store(plane, at, fused(w, red, load(plane, at)))
-                store(plane, at + BLOCK, fused(w, green, load(plane, at + BLOCK)))
-                store(plane, at + 2 * BLOCK, fused(w, blue, load(plane, at + 2 * BLOCK)))
-                store(plane, at + 3 * BLOCK, fused(w, _ONE, load(plane, at + 3 * BLOCK)))
+        steep = -_HALF * _LOG2E * a
+        first, last = rows(y, a, b, c, cut, top, bottom)
+        found = reach(x, y, a, b, c, cut, first, last, width, entries, lines, tall)
+        for i in range(FIRST, found):
+            line, block = place(entries, i)
+            dx = fused(load(lines, pixels + block * BLOCK), _ONE, -x)
+            w = weight_at(dx, steep, number(lines, tall + line), number(lines, 2 * tall + line))
+            at = ((first - top + line) * blocks + block) * _STEP
+            if topk > 0:
+                w = kept(w, load(plane, at + 4 * BLOCK))
+            store(plane, at, fused(w, red, load(plane, at)))
+            store(plane, at + BLOCK, fused(w, green, load(plane, at + BLOCK)))
+            store(plane, at + 2 * BLOCK, fused(w, blue, load(plane, at + 2 * BLOCK)))
+            store(plane, at + 3 * BLOCK, fused(w, _ONE, load(plane, at + 3 * BLOCK)))
     for block in range((bottom - top) * width // BLOCK):
         at, pixel = block * _STEP, top * width + block * BLOCK
         divisor = spread(_ONE)
@@ -343,39 +312,37 @@ def pull(
         slopes: gets them, (N, 8).
     """
     width = len(plane) // height // PLANES
+    entries, lines, tall = listing(height, width)
+    pixels, blocks = 3 * tall, width // BLOCK
     for n in range(first, last):
         x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
         red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
+        steep = -_HALF * _LOG2E * a
+        begin, end = rows(y, a, b, c, cut, 0, height)
+        found = reach(x, y, a, b, c, cut, begin, end, width, entries, lines, tall)
         none = spread(_ZERO)
         by_red, by_green, by_blue = none, none, none
         # Sums of t, the slope by the exponent, times powers of dx and dy.
         sum_x, sum_xx, sum_y, sum_xy, sum_yy = none, none, none, none, none
-        begin, end = _rows(y, a, b, c, cut, 0, height)
-        for row in range(begin, end):
-            dy = _F(row) - y
-            row_0, row_x, row_xx = none, none, none
-            left, right = _span(x, a, b, c, dy, cut, width)
-            for column in range(left, right, BLOCK):
-                dx = counted(_F(column) - x)
-                w = weight_of(dx, a, b, c, dy)
-                at = (row * width + column) * PLANES
-                if topk > 0:
-                    w = kept(w, load(plane, at + 4 * BLOCK))
-                one, two = load(plane, at), load(plane, at + BLOCK)
-                three, four = load(plane, at + 2 * BLOCK), load(plane, at + 3 * BLOCK)
-                by_red = fused(w, one, by_red)
-                by_green = fused(w, two, by_green)
-                by_blue = fused(w, three, by_blue)
-                t = times(w, fused(red, one, fused(green, two, fused(blue, three, four))))
-                t_x = times(t, dx)
-                row_0 = fused(t, _ONE, row_0)
-                row_x = fused(t_x, _ONE, row_x)
-                row_xx = fused(t_x, dx, row_xx)
-            sum_x = fused(row_x, _ONE, sum_x)
-            sum_xx = fused(row_xx, _ONE, sum_xx)
-            sum_y = fused(row_0, dy, sum_y)
-            sum_xy = fused(row_x, dy, sum_xy)
-            sum_yy = fused(row_0, dy * dy, sum_yy)
+        for i in range(FIRST, found):
+            line, block = place(entries, i)
+            dx, dy = fused(load(lines, pixels + block * BLOCK), _ONE, -x), number(lines, line)
+            w = weight_at(dx, steep, number(lines, tall + line), number(lines, 2 * tall + line))
+            at = ((begin + line) * blocks + block) * _STEP
+            if topk > 0:
+                w = kept(w, load(plane, at + 4 * BLOCK))
+            one, two = load(plane, at), load(plane, at + BLOCK)
+            three, four = load(plane, at + 2 * BLOCK), load(plane, at + 3 * BLOCK)
+            by_red = fused(w, one, by_red)
+            by_green = fused(w, two, by_green)
+            by_blue = fused(w, three, by_blue)
+            t = times(w, fused(red, one, fused(green, two, fused(blue, three, four))))
+            t_x, t_y = times(t, dx), times(t, dy)
+            sum_x = fused(t_x, _ONE, sum_x)
+            sum_xx = fused(t_x, dx, sum_xx)
+            sum_y = fused(t_y, _ONE, sum_y)
+            sum_xy = fused(t_x, dy, sum_xy)
+            sum_yy = fused(t_y, dy, sum_yy)
         right_x, right_y = total(sum_x), total(sum_y)
         slopes[n, 0] = a * right_x + b * right_y
         slopes[n, 1] = b * right_x + c * right_y

@@ -24,6 +24,9 @@ _POWERS = (
 _EXPONENT_LEAST = -126.0
 """Of a normal float32; smaller powers become this one, which no picture shows."""
 
+_ULP_ONE = 1.5 * 2**23
+"""A float32 whose neighbours are 1 apart; its last nine bits are 0."""
+
 
 class Lanes(types.Type):
     """Numba's type of eight numbers, in one register or in two."""
@@ -59,11 +62,11 @@ def _typed(out: Any, kinds: tuple[Any, ...], emit: Emit) -> tuple[Any, Emit]:
     return out(*wanted), generate
 
 
-def _wide(builder: Any, value: Any) -> Any:
+def _wide(builder: Any, value: Any, eight: Any = _FLOATS) -> Any:
     """The value, eight times if it is one number."""
-    if value.type == _FLOATS:
+    if value.type == eight:
         return value
-    empty = ir.Constant(_FLOATS, ir.Undefined)
+    empty = ir.Constant(eight, ir.Undefined)
     first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, empty, ir.Constant(_WHOLE, [0] * WIDTH))
 
@@ -72,11 +75,16 @@ def _constant(value: float) -> Any:
     return ir.Constant(_FLOATS, [float(np.float32(value))] * WIDTH)
 
 
+def _done(builder: Any, name: str, *values: Any) -> Any:
+    """What LLVM's operation of this name makes of them."""
+    kind = ir.FunctionType(_FLOATS, [_FLOATS] * len(values))
+    call = builder.module.declare_intrinsic(f"llvm.{name}.v{WIDTH}f32", (), kind)
+    return builder.call(call, [_wide(builder, each) for each in values])
+
+
 def _fused(builder: Any, *factors: Any) -> Any:
     """a b + c, rounded once where the processor can."""
-    name = f"llvm.fmuladd.v{WIDTH}f32"
-    call = builder.module.declare_intrinsic(name, (), ir.FunctionType(_FLOATS, [_FLOATS] * 3))
-    return builder.call(call, [_wide(builder, each) for each in factors])
+    return _done(builder, "fmuladd", *factors)
 
 
 @intrinsic
@@ -95,6 +103,18 @@ def times(context: Any, a: Any, b: Any) -> Any:
 def over(context: Any, a: Any, b: Any) -> Any:
     """a / b; each of them lanes or one number."""
     return _typed(lanes, (a, b), lambda at, a, b: at.fdiv(_wide(at, a), _wide(at, b)))
+
+
+@intrinsic
+def root(context: Any, a: Any) -> Any:
+    """The square root, lane by lane."""
+    return _typed(lanes, (a,), lambda at, a: _done(at, "sqrt", a))
+
+
+@intrinsic
+def floor(context: Any, a: Any) -> Any:
+    """The whole number below, lane by lane."""
+    return _typed(lanes, (a,), lambda at, a: _done(at, "floor", a))
 
 
 @intrinsic
@@ -149,30 +169,41 @@ def kept(context: Any, a: Any, least: Any) -> Any:
 
 
 @intrinsic
+def where_negative(context: Any, sign: Any, a: Any, b: Any) -> Any:
+    """a where `sign` is below 0, b elsewhere."""
+
+    def emit(builder: Any, sign: Any, a: Any, b: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", sign, _constant(0.0)), a, b)
+
+    return _typed(lanes, (sign, a, b), emit)
+
+
+@intrinsic
 def power(context: Any, exponent: Any) -> Any:
     """2^e for e <= 0, off by 2e-7 of itself; 2^-126 for all that is smaller."""
 
     def emit(builder: Any, exponent: Any) -> Any:
-        # Towards zero from half a step lower is the nearest whole number, of what is not positive.
-        least = _constant(_EXPONENT_LEAST)
+        least, ulp = _constant(_EXPONENT_LEAST), _constant(_ULP_ONE)
         exponent = _chosen(builder, ">", exponent, least, least)
-        whole = builder.fptosi(builder.fadd(exponent, _constant(-0.5)), _WHOLE)
-        rest = builder.fsub(exponent, builder.sitofp(whole, _FLOATS))
+        # Neighbours are 1 apart there: the sum is rounded to a whole number, its last bits.
+        rounded = builder.fadd(exponent, ulp)
+        rest = builder.fsub(exponent, builder.fsub(rounded, ulp))
         found = _constant(_POWERS[0])
         for each in _POWERS[1:]:
             found = _fused(builder, found, rest, _constant(each))
         bits = builder.add(
             builder.bitcast(found, _WHOLE),
-            builder.shl(whole, ir.Constant(_WHOLE, [23] * WIDTH)),
+            builder.shl(builder.bitcast(rounded, _WHOLE), ir.Constant(_WHOLE, [23] * WIDTH)),
         )
         return builder.bitcast(bits, _FLOATS)
 
     return _typed(lanes, (exponent,), emit)
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+def _place(context: Any, builder: Any, kind: Any, eight: Any, array: Any, index: Any) -> Any:
+    """Where `eight` numbers of an array of this kind begin."""
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), eight.as_pointer())
 
 
 @intrinsic
@@ -180,9 +211,34 @@ def load(context: Any, array: Any, index: Any) -> Any:
     """Eight numbers of a contiguous float32 array from `index` on, whatever its shape."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.load(_place(context, builder, signature.args[0], *values), align=4)
+        return builder.load(_place(context, builder, signature.args[0], _FLOATS, *values), align=4)
 
     return lanes(array, types.intp), generate
+
+
+@intrinsic
+def number(context: Any, array: Any, index: Any) -> Any:
+    """One number of a contiguous float32 array, eight times."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        return _wide(builder, builder.load(builder.gep(data, [values[1]])))
+
+    return lanes(array, types.intp), generate
+
+
+@intrinsic
+def whole(context: Any, array: Any, index: Any) -> Any:
+    """One number of a contiguous int32 array, read as one that has no sign.
+
+    As `number`, it takes no index that counts from the end, which costs numba's own four steps.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        return builder.zext(builder.load(builder.gep(data, [values[1]])), ir.IntType(64))
+
+    return types.int64(array, types.intp), generate
 
 
 @intrinsic
@@ -190,8 +246,34 @@ def store(context: Any, array: Any, index: Any, value: Any) -> Any:
     """Writes eight numbers to a contiguous float32 array from `index` on."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _place(context, builder, signature.args[0], *values[:2])
+        place = _place(context, builder, signature.args[0], _FLOATS, *values[:2])
         builder.store(values[2], place, align=4)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), generate
+
+
+@intrinsic
+def store_whole(context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Writes eight numbers without their fractions to a contiguous int32 array."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _place(context, builder, signature.args[0], _WHOLE, *values[:2])
+        builder.store(builder.fptosi(values[2], _WHOLE), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), generate
+
+
+@intrinsic
+def store_counted(context: Any, array: Any, index: Any, first: Any) -> Any:
+    """Writes first, first + 1, ..., first + 7 to a contiguous int32 array from `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _place(context, builder, signature.args[0], _WHOLE, *values[:2])
+        first = builder.trunc(values[2], _WHOLE.element)
+        numbers = ir.Constant(_WHOLE, list(range(WIDTH)))
+        builder.store(builder.add(_wide(builder, first, _WHOLE), numbers), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), generate

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from weft.nn.recording import uncollected
+
 _FIRST = 3
 """Calls before one is recorded: libraries set themselves up, kernels are compiled in them."""
 
@@ -39,6 +41,6 @@ class Replay:
             torch.cuda.current_stream().wait_stream(stream)
         else:
             self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
+            with uncollected(), torch.cuda.graph(self.graph):
                 self.action()
             self.graph.replay()

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from weft.errors import MissingExtra, UsageError
 from weft.families.gaussvae.forms import dispatch
+from weft.families.gaussvae.splats.geometry import Frame, ellipses, spans
 from weft.families.gaussvae.splats.rasterise import render
 
 pytest.importorskip("numba")
@@ -48,7 +49,7 @@ def drawn(some: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("most", [1, 4, 32, 33, 1000])
 def test_no_splat_reaches_beyond_the_last_pixel(most: int) -> None:
-    from weft.families.gaussvae.forms.kernels import _from, _until
+    from weft.families.gaussvae.forms.reach import _from, _until
 
     just_below = np.nextafter(np.float32(most), np.float32(0))
     for value in (just_below, np.float32(most), np.float32(np.inf), np.float32(np.nan)):
@@ -63,15 +64,42 @@ any_float = st.floats(width=32)
 
 @given(any_float, any_float, any_float, any_float, any_float, st.sampled_from([3.5, math.inf]))
 def test_whatever_a_splat_is_it_stays_in_the_picture(
-    x: float, a: float, b: float, c: float, dy: float, cut: float
+    x: float, y: float, a: float, b: float, c: float, cut: float
 ) -> None:
-    from weft.families.gaussvae.forms.kernels import _rows, _span
+    from weft.families.gaussvae.forms.reach import FIRST, listing, place, reach, rows
 
-    numbers = [np.float32(each) for each in (x, a, b, c)]
-    first, last = _span(*numbers, np.float32(dy), np.float32(cut), 24)
-    assert 0 <= first <= 24 and 0 <= last <= 24 and first % 8 == last % 8 == 0
-    first, last = _rows(*numbers, np.float32(cut), 3, 9)
-    assert first >= 3 and last <= 9
+    shape = [np.float32(each) for each in (y, a, b, c)]
+    first, last = rows(*shape, np.float32(cut), 3, 20)
+    assert first >= 3 and last <= 20
+    entries, lines, tall = listing(17, 24)
+    end = reach(np.float32(x), *shape, np.float32(cut), first, last, 24, entries, lines, tall)
+    reached = [place(entries, index) for index in range(FIRST, end)]
+    assert sorted(set(reached)) == reached
+    assert all(line < last - first and block < 3 for line, block in reached)
+
+
+def test_a_splat_reaches_what_its_spans_say() -> None:
+    from weft.families.gaussvae.forms.reach import FIRST, listing, place, reach, rows
+
+    frame = Frame(0, 40, 88, 40, 88, 0.5, 3.5, normalised=True, topk=0)
+    some = ellipses(splats(1, 50), frame)
+    firsts, lasts = spans(some, frame)
+    entries, lines, tall = listing(40, 88)
+    for n in range(50):
+        x, y, a, b, c = (np.float32(part[0, n]) for part in some[:5])
+        first, last = rows(y, a, b, c, np.float32(3.5), 0, 40)
+        end = reach(x, y, a, b, c, np.float32(3.5), first, last, 88, entries, lines, tall)
+        found = [place(entries, index) for index in range(FIRST, end)]
+        assert found == [
+            (row - first, block)
+            for row in range(40)
+            for block in range(firsts[0, n, row] // 8, lasts[0, n, row] // 8)
+        ]
+
+
+def test_a_picture_too_large_for_the_lists_is_refused() -> None:
+    with pytest.raises(UsageError, match="65536"):
+        render(splats(1, 1), 1, 2**16, form="native")
 
 
 @pytest.mark.parametrize("topk", [0, 2])
