@@ -168,7 +168,7 @@ def _form(loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows
 
 
 def _products(
-    loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows: int = 20
+    loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows: int = 5
 ) -> Form:
     """The matrix products of `_form`'s step, and nothing else of it."""
     whole = _form(loss, options, batch, windows)
