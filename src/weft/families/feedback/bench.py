@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model
 from weft.families.feedback.nets.rows import Rows
 from weft.nn.dense import has_onednn
+from weft.nn.products import products_alone
 from weft.task.bench import Case, Form
 
 VOCAB = 50304
@@ -40,7 +42,8 @@ def cases(full: bool) -> Iterator[Case]:
     `ff` trains the feedforward network, `fb4` and `fb32` a feedback network of that rank; `b1` and
     `b4` are the batch size. `weft` computes what `reference` does; `stable` is the default mode,
     which reads tokens by the frozen embedding; `bf16` is `weft` under autocast, on CPUs that have
-    kernels for it. All forms of `text-…` handle the same number of real
+    kernels for it; `products` and `its-products` are the matrix products of `weft` and `reference`
+    alone. All forms of `text-…` handle the same number of real
     tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like length
     or, for `ff`, packed into two rows. The reference, as the original, has fused attention, runs
     the unadapted network beside and takes gradients of the frozen weights.
@@ -66,6 +69,8 @@ def _case(name: str, options: dict[str, Any], lengths: tuple[int, ...], *, full:
     forms: dict[str, Callable[[], Form]] = {
         "weft": partial(_form, _fast, options, _padded(lengths)),
         "reference": partial(_form, _reference, options, _padded(lengths), windows=3),
+        "products": partial(_products, _fast, options, _padded(lengths)),
+        "its-products": partial(_products, _reference, options, _padded(lengths), windows=3),
     }
     if options["stage"] == "feedback":
         stable = options | {"mode": "stable"}
@@ -160,3 +165,11 @@ def _form(loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows
     with FlopCounterMode(display=False) as counter:
         step()
     return Form(step, counter.get_total_flops(), windows, steps_per_window=1)
+
+
+def _products(
+    loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows: int = 5
+) -> Form:
+    """The matrix products of `_form`'s step, and nothing else of it."""
+    whole = _form(loss, options, batch, windows)
+    return replace(whole, step=products_alone(whole.step))

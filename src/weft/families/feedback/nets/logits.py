@@ -114,12 +114,13 @@ def _walk(
         if used is not None:
             # Not cut off: a number of columns that is no multiple of 8 is slow on many devices.
             logits[:, used:] = -torch.inf
-        log_share = logits.log_softmax(1, dtype=wide)
-        of_target = log_share.gather(1, chosen)
-        nats[part] = -of_target[:, 0]
+        of_target, top = logits.gather(1, chosen).to(wide), logits.amax(1, keepdim=True).to(wide)
+        share = logits.softmax(1, dtype=wide)
+        # The largest share is at least 1/V, so that its logarithm is safe: log sum exp = top - it.
+        nats[part] = (top - share.amax(1, keepdim=True).log() - of_target)[:, 0]
         if not any(wanted):
             continue
-        off = log_share.exp_().scatter_add_(1, chosen, torch.full_like(of_target, -1)).to(h.dtype)
+        off = share.scatter_add_(1, chosen, torch.full_like(of_target, -1)).to(h.dtype)
         # Weights are left to what is as narrow as h: every pass over V columns takes time.
         scale = weight[part, None].to(wide)
         if grad_hidden is not None:

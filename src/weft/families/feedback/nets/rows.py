@@ -67,7 +67,11 @@ class Rows:
         takes a ninth of the time of attention under a mask (5.6 against 51 ms for B = 1).
         """
         if self.document is None:
-            return Sight() if self.real is None else Sight(self.real[:, None, None, :])
+            if self.real is None:
+                return Sight()
+            # A row of padding alone sees all of it: a softmax over nothing is no number.
+            seen = self.real | ~self.real.any(1, keepdim=True)
+            return Sight(seen[:, None, None, :])
         if self.document.device.type != "cpu" or torch.compiler.is_compiling():
             return Sight((self.document[:, :, None] == self.document[:, None, :])[:, None])
         rows = torch.arange(len(self.document))[:, None] * (self.document.shape[1] + 1)

@@ -1,0 +1,78 @@
+"""The matrix products of a step and nothing else: the time no form that makes them goes below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+from torch.utils.flop_counter import flop_registry
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What of a tensor decides the time of a product."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes the calls whose FLOPs torch counts, with layouts in place of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func._overloadpacket in flop_registry:
+            self.calls.append((func, tree_map(_layout, (args, kwargs))))
+        return func(*args, **kwargs)
+
+
+def products_alone(step: Callable[[], object]) -> Callable[[], None]:
+    """Repeats the products of one call of `step`: the same operators, shapes and strides.
+
+    Operands are random, and those of one layout are one tensor. Without the element-wise work
+    between them they meet warmer caches than in the step, so that their time is a floor.
+
+    Args:
+        step: called once, to be watched.
+    Returns: does the products once.
+    """
+    with _Recorder() as recorder:
+        step()
+    operands: dict[_Layout, Tensor] = {}
+
+    def operand(value: Any) -> Any:
+        if not isinstance(value, _Layout):
+            return value
+        if value not in operands:
+            size, stride = value.size, value.stride
+            empty = torch.empty_strided(size, stride, dtype=value.dtype, device=value.device)
+            operands[value] = empty.normal_()
+        return operands[value]
+
+    calls = [(func, tree_map(operand, words)) for func, words in recorder.calls]
+
+    @torch.no_grad()
+    def again() -> None:
+        for func, (args, kwargs) in calls:
+            func(*args, **kwargs)
+
+    return again
+
+
+def _layout(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return _Layout(tuple(value.shape), value.stride(), value.dtype, value.device)

@@ -1,0 +1,32 @@
+"""The products of a step, alone."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from weft.nn.dense import linear
+from weft.nn.products import products_alone
+
+
+def test_products_of_a_step_are_repeated_and_nothing_else_of_it() -> None:
+    weight = torch.randn(6, 5, requires_grad=True)
+    batches = torch.randn(2, 3, 5)
+    steps: list[float] = []
+
+    def step() -> None:
+        scores = torch.bmm(linear(batches, weight), torch.ones(2, 6, 4)).softmax(-1)
+        scores.square().sum().backward()
+        steps.append(1.0)
+
+    alone = products_alone(step)
+    assert weight.grad is not None
+    weight.grad.zero_()
+    with FlopCounterMode(display=False) as whole:
+        step()
+    after = weight.grad.clone()
+    with FlopCounterMode(display=False) as bare:
+        alone()
+    assert bare.get_total_flops() == whole.get_total_flops() > 0
+    assert len(steps) == 2
+    assert torch.equal(weight.grad, after)
