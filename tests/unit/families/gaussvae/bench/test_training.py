@@ -11,10 +11,10 @@ from weft.families.gaussvae.bench.training import training_cases
 
 def test_all_forms_compute_what_the_net_s_layers_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert [case.name for case in training_cases()] == ["conv1d-32", "resnet-16"]
+    assert [case.name for case in training_cases()] == ["conv1d-32", "resnet-16", "conv1d-32-bf16"]
     monkeypatch.setattr(training, "SPLATS", 16)
     monkeypatch.setattr(training, "LATENTS", 4)
-    [ours, layers, plain] = [
-        form().flops for form in training._case("", "conv1d", 2, torch.device("cpu")).forms.values()
-    ]
-    assert ours == layers == plain
+    case = training._case("", "conv1d", 2, torch.device("cpu"), bf16=True)
+    flops = {name: form().flops for name, form in case.forms.items()}
+    assert list(flops) == ["weft", "floor", "plain", "weft-bf16", "plain-bf16"]
+    assert len(set(flops.values())) == 1
