@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from tests.costs import known_cost
 from weft import families
+from weft.engine import profile
 from weft.reports import page
 from weft.run import samples
 
@@ -18,6 +21,22 @@ settings.register_profile(
     "weft", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("weft")
+
+
+def pytest_collection_finish() -> None:
+    """What stays to the end, modules and tests, is not looked through at each collection of
+    garbage, which took half a second of every benchmark's form."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def known_costs() -> Iterator[None]:
+    """Runs are told their cost without counting it again, which takes longer than tiny training
+    does; tests of `cost` itself import it, and count."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(profile, "cost", known_cost)
+        yield
 
 
 @pytest.fixture

@@ -399,8 +399,9 @@ def test_stop_and_resume_equals_straight_run(
     monkeypatch.setattr(Trainer, "_step", original)
     resumed = api.resume("stopped", report=False)
     assert resumed is not None
+    after = weights(resumed)
     for name, tensor in weights(straight).items():
-        assert torch.equal(tensor, weights(resumed)[name]), name
+        assert torch.equal(tensor, after[name]), name
     assert resumed.metrics == straight.metrics
 
 
