@@ -19,6 +19,7 @@ def full_precision(device: torch.device) -> AbstractContextManager[object]:
     Args:
         device: any, those that know no autocast (such as `meta`) included.
     """
-    if not torch.amp.is_autocast_available(device.type):
+    kind = device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return nullcontext()
-    return torch.autocast(device.type, enabled=False)
+    return torch.autocast(kind, enabled=False)
