@@ -86,5 +86,8 @@ def render(
         topk=topk if topk < splats.shape[-2] else 0,
     )
     with full_precision(splats.device):
-        flat = widened(splats).reshape(math.prod(splats.shape[:-2]), *splats.shape[-2:])
+        full = widened(splats)
+        if splats.dim() == 3:
+            return rendered(full, frame, form)
+        flat = full.reshape(math.prod(splats.shape[:-2]), *splats.shape[-2:])
         return rendered(flat, frame, form).view(*splats.shape[:-2], 3, height, width)
