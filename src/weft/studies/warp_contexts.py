@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import UsageError
 from weft.papers import script
 from weft.reports.tables import mean_of
+from weft.studies.rates.table import axes_of
 from weft.studies.warp_guesses import errors, from_pairs, guesses, learnt
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     (shuffled), and where a likelihood was learnt bpd, bpd after one factor for all deviations
     that validation chooses (bpd_scaled), and how many targets lie in the central 90 % (coverage):
     of each run, then of guesses on its test set; then mean and standard error over the runs of a
-    `model_type`. Of what `weft study rates` wrote, those of the chosen runs of each form.
+    `model_type`. Of what `weft study rates` wrote, those of the chosen runs of each form and point.
     """
     return script.run(_print_scores, argv)
 
@@ -61,13 +62,14 @@ def _print_scores(words: list[str]) -> None:
 
 
 def _chosen(files: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
-    """What is shown of the chosen runs of a study of rates, by form."""
+    """What is shown of the chosen runs of a study of rates, by form and point of its grid."""
     forms: dict[str, list[dict[str, float]]] = {}
     for line in (line for path in files for line in path.read_text("utf-8").splitlines()):
         row = json.loads(line)
         parts = (_part_of(row, "test/"), _part_of(row, "val/"))
         if row["chosen"]:
-            forms.setdefault(row["form"], []).append(_shown(*parts))
+            point = [f"{axis}={row[axis]}" for axis in axes_of(row)]
+            forms.setdefault(" ".join([row["form"], *point]), []).append(_shown(*parts))
     return forms
 
 

@@ -51,7 +51,7 @@ def test_a_run_s_own_context_gives_its_own_test_metrics(workspace: Path) -> None
         assert metrics["mse"] == pytest.approx(float(error))
 
 
-def test_rows_of_a_study_are_shown_by_form_with_bits_that_validation_scaled(
+def test_rows_of_a_study_are_shown_by_form_and_point_with_bits_that_validation_scaled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
@@ -59,14 +59,16 @@ def test_rows_of_a_study_are_shown_by_form_with_bits_that_validation_scaled(
          "test/calibration": 2.0, "test/coverage": 0.9, "val/calibration": 2.0}
         for form, mse in (("modes", 0.1), ("modes", 0.3), ("gru", math.nan))
     ]  # fmt: skip
+    rows.append(rows[0] | {"grounding_length": "50"})
     lines = [json.dumps(row) for row in [*rows, {"form": "modes", "chosen": False}]]
     (tmp_path / "rows").write_text("\n".join(lines))
     assert warp_contexts.main(["--rows", str(tmp_path / "rows")]) == 0
-    modes, gru, _ = capsys.readouterr().out.split("\n", 2)
+    modes, gru, further, _ = capsys.readouterr().out.split("\n", 3)
     scaled = 1 + (math.log(2) + 2 * (1 / 4 - 1)) / math.log(2)
     assert modes.startswith("mse 0.2000 ± 0.1000") and modes.endswith("modes")
     assert f"bpd_scaled {scaled:.4f} ± 0.0000" in modes
     assert gru.startswith("mse nan  shuffled")
+    assert further.startswith("mse 0.1000") and further.endswith("modes grounding_length=50")
     assert warp_contexts.main([]) == 2
 
 

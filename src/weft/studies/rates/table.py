@@ -31,7 +31,7 @@ def told(rows: Rows) -> str:
     chosen = [row for row in rows if row["chosen"]]
     if not chosen:
         return "no cell is finished yet"
-    axes = [key for key in chosen[0] if key not in _OWN and "/" not in key]
+    axes = axes_of(chosen[0])
     grid: Grid = {}
     for row in chosen:
         forms = grid.setdefault(tuple(str(row.get(axis)) for axis in axes), {})
@@ -48,6 +48,11 @@ def told(rows: Rows) -> str:
     if chosen[0]["better"] == "lower":
         texts.append(_distances(means[selects].values()))
     return "\n".join(texts)
+
+
+def axes_of(row: Mapping[str, Any]) -> list[str]:
+    """The keys of a row of `Study` that say which point of the grid it belongs to."""
+    return [key for key in row if key not in _OWN and "/" not in key]
 
 
 def _kind(name: str) -> str:

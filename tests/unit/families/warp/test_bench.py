@@ -51,7 +51,7 @@ def test_the_floor_of_a_clipped_step_is_its_products() -> None:
         form.step()
     size = bench._problem(shape).size
     assert built["products"].flops == 6 * 2 * 6 * size**2
-    assert sequential.STORED == stored
+    assert stored == sequential.STORED
 
 
 def test_all_forms_of_a_case_compute_the_same_loss() -> None:

@@ -61,6 +61,7 @@ class Block:
     Attributes:
         moved: [what A acts on, drive, zeros] before each step and after the last, (L + 1, N, P).
         theta: the weights there, (L + 1, N, D): the same numbers, unless the rule is second-order.
+        places: the two, or `moved` alone where it holds the weights too.
         outside: where the clip held a weight back after each step, bool (L, N, D), or None.
         tied: where a weight met its bound exactly, if half the gradient passes there, or None.
     """
@@ -72,8 +73,10 @@ class Block:
         self.motion, self.rows, self.size = motion, rows, size
         self.moved = like.new_zeros(length + 1, count, rows.width)
         self.theta = self.moved[..., :size]
+        self.places = [self.moved]
         if motion.second_order:
             self.theta = like.new_empty(length + 1, count, size)
+            self.places.append(self.theta)
         clips = keeps and motion.limit is not None
         mask = like.new_empty(length, count, size, dtype=torch.bool) if clips else None
         self.outside = mask
@@ -169,13 +172,14 @@ class _Sequential(Function):
         every = kept_every(motion, steps, theta_0) if keeps else span(steps, count)
         block = Block(motion, rows, steps if every == 1 else every, theta_0, keeps=keeps)
         block.theta[0] = theta_0
-        starts: list[tuple[Tensor, Tensor]] = []  # of blocks that are computed again
+        starts: list[list[Tensor]] = []  # of blocks that are computed again
         for t in range(steps):
             i = t if every == 1 else t % every
             if every > 1 and i == 0 and t > 0:
-                block.moved[0], block.theta[0] = block.moved[every], block.theta[every]
+                for place in block.places:
+                    place[0] = place[every]
             if every > 1 and i == 0 and keeps:
-                starts.append((block.moved[0].clone(), block.theta[0].clone()))
+                starts.append([place[0].clone() for place in block.places])
             track.difference(t, drives[t, :, :channels])
             block.drive(i)[:, : B.shape[1]] = drives[t]
             block.step(i, t)
@@ -246,11 +250,10 @@ def kept_every(motion: Motion, steps: int, theta_0: Tensor) -> int:
     return span(steps, len(theta_0))
 
 
-def _again(
-    block: Block, start: tuple[Tensor, Tensor], drives: Tensor, first: int, stop: int
-) -> None:
+def _again(block: Block, start: list[Tensor], drives: Tensor, first: int, stop: int) -> None:
     """Computes the steps from `first` up to `stop` once more."""
-    block.moved[0], block.theta[0] = start
+    for place, kept in zip(block.places, start, strict=True):
+        place[0] = kept
     for t in range(first, stop):
         i = t - first
         block.drive(i)[:, : drives.shape[2]] = drives[t]
