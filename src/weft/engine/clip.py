@@ -38,7 +38,10 @@ class NormClipping:
     def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
         """Clips in place; the joint norm before."""
         norm = global_norm(gradients)
-        torch._foreach_mul_(list(gradients), (self.max_norm / (norm + 1e-6)).clamp(max=1.0))
+        factor = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
+        # A CPU knows the number: nothing is gained by 1, and large gradients take time to read.
+        if factor.device.type != "cpu" or float(factor) != 1:
+            torch._foreach_mul_(list(gradients), factor)
         return norm
 
 
