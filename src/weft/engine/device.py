@@ -206,12 +206,13 @@ def precision(config: EngineConfig, device: torch.device) -> AbstractContextMana
     return nullcontext()
 
 
-@contextmanager
-def products(config: EngineConfig) -> Iterator[None]:
+def products(config: EngineConfig) -> AbstractContextManager[object]:
     """Products of float32 matrices may round their factors inside, where tf32 is asked for."""
-    if config.precision != "tf32":
-        yield
-        return
+    return _rounded() if config.precision == "tf32" else nullcontext()
+
+
+@contextmanager
+def _rounded() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:

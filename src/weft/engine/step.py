@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from weft.config.family import resolve
 from weft.data.source import Batch
-from weft.engine.device import precision, products
+from weft.engine.clip import held
+from weft.engine.device import float_buffers, precision, products
 from weft.engine.graph import Gradients, Graphed, Replayed
 from weft.engine.parts import Parts
 from weft.errors import NonFiniteError
@@ -23,6 +25,9 @@ from weft.task import calls
 from weft.task.context import Context
 from weft.task.schedule import Schedule
 from weft.task.task import Task
+
+if TYPE_CHECKING:
+    from weft.engine.shard import Shards
 
 Scalars = dict[str, Tensor]
 
@@ -51,6 +56,7 @@ class Stepper:
         config = parts.config
         self.task, self.model, self.config, self.ranks = parts.task, model, config, parts.ranks
         self.device = parts.device
+        self.shards = _shared_out(parts, model)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimiser: torch.optim.Optimizer = resolve(parts.kind("optim").build)(
             config.optim, calls.param_groups(parts.task, model)
@@ -59,15 +65,25 @@ class Stepper:
         build_schedule = resolve(parts.kind("schedule").build)
         self.schedule: Schedule = build_schedule(config.schedule, parts.plan.total_steps)
         self.clip = resolve(parts.kind("clip").build)(config.clip)
-        self.skips = torch.zeros((), device=self.device)
+        # Updates left out in a row; on a GPU it stays there until somebody asks.
+        self.skips: Tensor | int = 0
         decay = config.eval.ema
         # A copy, made before anything is compiled or recorded.
         self.mean = None if decay is None else _following(model, decay)
-        self.loss_module: nn.Module = LossModule(parts.task, model)
         if config.engine.compile:
             model.compile()
-        if parts.ranks.world > 1:
-            self.loss_module = DistributedDataParallel(self.loss_module, broadcast_buffers=False)
+        self.shared: DistributedDataParallel | None = None
+        self.loss: Callable[[Batch, Context], tuple[Tensor, Scalars]]
+        if self.shards is not None:
+            self.loss = self.shards.loss
+        elif parts.ranks.world > 1:
+            module = LossModule(parts.task, model)
+            self.shared = DistributedDataParallel(module, broadcast_buffers=False)
+            self.loss = self.shared
+        else:
+            self.loss = partial(calls.loss, parts.task, model)
+        # Evaluation leaves modes as they were, so that they need not be walked through each step.
+        model.train()
         self.gradients: Gradients = self._gradients
         if config.engine.graph and self.device.type == "cuda" and parts.ranks.world == 1:
             steps, cut = parts.plan.total_steps, config.engine.accumulation
@@ -76,8 +92,19 @@ class Stepper:
 
     @property
     def shown(self) -> nn.Module:
-        """The model that is evaluated and kept: that which trains, or the running mean of it."""
+        """The model that is evaluated and kept: that which trains, or the running mean of it; of
+        one in pieces, on the first process, the whole."""
+        if self.shards is not None and self.shards.whole is not None:
+            return self.shards.whole
         return self.model if self.mean is None else self.mean.module
+
+    def settle(self) -> None:
+        """Brings what is shown up to date with all processes, every one of which must ask."""
+        kept = self.model if self.shards is not None else self.shown
+        for model in dict.fromkeys((self.model, kept)):
+            self.ranks.average(float_buffers(model))
+        if self.shards is not None:
+            self.shards.gather()
 
     def __call__(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         """Updates the weights by the mean gradient over `batches`.
@@ -88,10 +115,14 @@ class Stepper:
         Raises:
             NonFiniteError: on the CPU, at once, if `engine.nonfinite` says stop.
         """
-        self.model.train()
-        self.optimiser.zero_grad(set_to_none=True)
+        if not self.model.training:
+            self.model.train()
+        # As `zero_grad`, whose marks for a profiler take as long as a small layer.
+        for parameter in self.parameters:
+            parameter.grad = None
+        cut = len(batches) * self.ranks.world
         with products(self.config.engine):
-            scalars = self.gradients(batches, replace(ctx, parts=len(batches) * self.ranks.world))
+            scalars = self.gradients(batches, ctx if cut == ctx.parts else replace(ctx, parts=cut))
         # As `isinstance(…, Leading)`, which takes as long as a small product.
         leads = getattr(self.schedule, "leads", False)
         if leads:
@@ -120,7 +151,7 @@ class Stepper:
         for number, batch in enumerate(batches):
             with self._without_sync(last=number == len(batches) - 1):
                 with precision(self.config.engine, self.device):
-                    loss, terms = self.loss_module(batch, ctx)
+                    loss, terms = self.loss(batch, ctx)
                 torch.autograd.backward(loss / len(batches) if len(batches) > 1 else loss)
             for name, value in {"loss": loss, **terms}.items():
                 part = value.detach()
@@ -130,8 +161,8 @@ class Stepper:
 
     def _without_sync(self, *, last: bool) -> AbstractContextManager[object]:
         """All but the last part of a batch keep their gradients to themselves."""
-        if isinstance(self.loss_module, DistributedDataParallel) and not last:
-            return self.loss_module.no_sync()
+        if self.shared is not None and not last:
+            return self.shared.no_sync()
         return nullcontext()
 
     def _update(self, scalars: Scalars, norm: Tensor, ctx: Context) -> None:
@@ -142,7 +173,7 @@ class Stepper:
         bad = (~(torch.isfinite(scalars["loss"]) & torch.isfinite(norm))).float()
         self.ranks.average([bad])
         fused = any(group.get("fused") for group in self.optimiser.param_groups)
-        if self.device.type != "cpu" and fused:
+        if self.device.type != "cpu" and fused and self.shards is None:
             # The kernel reads the flag and leaves the weights alone: no wait for the device.
             self.optimiser.found_inf = bad  # type: ignore[attr-defined]
             self.optimiser.step()
@@ -156,9 +187,9 @@ class Stepper:
         """Updates, if loss and gradients are numbers; else leaves the step out, or stops."""
         if good:
             self.optimiser.step()
-            self.skips.zero_()
+            self.skips = 0
             return
-        self.skips += 1
+        self.skips = self.skips + 1
         self.check_skips(scalars, ctx)
 
     def check_skips(self, scalars: Scalars, ctx: Context) -> None:
@@ -184,34 +215,53 @@ class Stepper:
             if not bool(torch.isfinite(value)):
                 return f"`{name}`"
         for name, parameter in self.model.named_parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+            gradients = [] if parameter.grad is None else held([parameter.grad])
+            if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
                 return f"the gradient of `{name}`"
         if self.device.type != "cpu":
             return "a loss or gradient since the last row"
         return "the gradient norm"
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold to go on exactly."""
+        """What a checkpoint must hold to go on exactly; of weights in pieces all processes must
+        ask, and the first one is told."""
+        optim = self.optimiser.state_dict()
+        if self.shards is not None:
+            optim = self.shards.collected(optim)
         trained: dict[str, Any] = {}
         if self.mean is not None:
             trained = {"trained": self.model.state_dict(), "averaged": int(self.mean.n_averaged)}
         return {
             "model": self.shown.state_dict(),
             **trained,
-            "optim": self.optimiser.state_dict(),
+            "optim": optim,
             "schedule": self.schedule.state(),
             "skips": int(self.skips),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state` gave."""
-        self.model.load_state_dict(state.get("trained", state["model"]))
+        optim = state["optim"]
+        if self.shards is None:
+            self.model.load_state_dict(state.get("trained", state["model"]))
+        else:
+            self.shards.load(state["model"])
+            optim = self.shards.moments(optim, self.optimiser)
         if self.mean is not None:
             self.mean.module.load_state_dict(state["model"])
             self.mean.n_averaged.fill_(state["averaged"])
-        self.optimiser.load_state_dict(state["optim"])
+        self.optimiser.load_state_dict(optim)
         self.schedule.load(state["schedule"])
-        self.skips.fill_(state["skips"])
+        self.skips = state["skips"]
+
+
+def _shared_out(parts: Parts, model: nn.Module) -> Shards | None:
+    """The model in pieces, where that is asked for and there is more than one process."""
+    if not parts.config.engine.shard or parts.ranks.world == 1:
+        return None
+    from weft.engine.shard import Shards
+
+    return Shards(parts, model, LossModule(parts.task, model))
 
 
 def _following(model: nn.Module, decay: float) -> AveragedModel:
