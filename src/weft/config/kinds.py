@@ -38,19 +38,22 @@ class Kind:
     Args:
         config: its config class, whose `kind` is a Literal of the tag.
         build: "module:function" that turns the config into the thing itself; imported on use.
+        entrywise: whether it acts on each number of a tensor by itself, and on none by its place,
+            so that processes may hold a piece of the tensor each.
     """
 
     config: type[KindConfig]
     build: str
+    entrywise: bool = False
 
 
 Kinds = Mapping[str, Kind]
 
 _BUILT_IN: dict[str, dict[str, Kind]] = {
     "optim": {
-        "sgd": Kind(Sgd, "weft.engine.optim:sgd"),
-        "adam": Kind(Adam, "weft.engine.optim:adam"),
-        "adamw": Kind(AdamW, "weft.engine.optim:adamw"),
+        "sgd": Kind(Sgd, "weft.engine.optim:sgd", entrywise=True),
+        "adam": Kind(Adam, "weft.engine.optim:adam", entrywise=True),
+        "adamw": Kind(AdamW, "weft.engine.optim:adamw", entrywise=True),
         "extra": Kind(Extra, "weft.engine.optim:extra"),
     },
     "schedule": {
@@ -60,9 +63,9 @@ _BUILT_IN: dict[str, dict[str, Kind]] = {
         "held_out": Kind(HeldOut, "weft.engine.schedule:HeldOutSchedule"),
     },
     "clip": {
-        "none": Kind(NoClip, "weft.engine.clip:NoClipping"),
-        "norm": Kind(NormClip, "weft.engine.clip:NormClipping"),
-        "value": Kind(ValueClip, "weft.engine.clip:ValueClipping"),
+        "none": Kind(NoClip, "weft.engine.clip:NoClipping", entrywise=True),
+        "norm": Kind(NormClip, "weft.engine.clip:NormClipping", entrywise=True),
+        "value": Kind(ValueClip, "weft.engine.clip:ValueClipping", entrywise=True),
     },
 }
 

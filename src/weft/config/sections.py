@@ -233,6 +233,11 @@ class EngineConfig(Section):
     accumulation: int = Field(
         1, ge=1, description="Parts a batch is split into, one after another, to save memory."
     )
+    shard: bool = Field(
+        False,
+        description="Whether processes started by torchrun share weights, gradients and moments "
+        "out, each holding a piece; with one process it does nothing.",
+    )
     nonfinite: Literal["stop", "skip"] = Field(
         "stop", description="What a loss or gradient that is not a number does to the run."
     )

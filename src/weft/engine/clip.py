@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +13,18 @@ from weft.config.sections import NoClip, NormClip, ValueClip
 
 def global_norm(gradients: Sequence[Tensor]) -> Tensor:
     """Joint Euclidean norm of all gradients, a scalar on their device; it is not a number, or
-    infinite, exactly when some entry is (or the square overflows)."""
+    infinite, exactly when some entry is (or the square overflows). Of gradients in pieces it is
+    that of the whole, on every process."""
     norms = torch._foreach_norm(list(gradients))
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return norm
+    norm: Any = torch.linalg.vector_norm(torch.stack(norms))
+    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    return whole
+
+
+def held(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """What this process holds of gradients: themselves, or pieces of them."""
+    found: list[Any] = list(gradients)
+    return [each.to_local() if hasattr(each, "to_local") else each for each in found]
 
 
 class NoClipping:
@@ -30,7 +39,7 @@ class NoClipping:
 
 
 class NormClipping:
-    """Scales all gradients by min(1, max_norm / norm), without asking the device for the norm."""
+    """Scales all gradients by min(1, max_norm / norm), without asking a GPU for the norm."""
 
     def __init__(self, config: NormClip) -> None:
         self.max_norm = config.max_norm
@@ -41,7 +50,7 @@ class NormClipping:
         factor = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
         # A CPU knows the number: nothing is gained by 1, and large gradients take time to read.
         if factor.device.type != "cpu" or float(factor) != 1:
-            torch._foreach_mul_(list(gradients), factor)
+            torch._foreach_mul_(held(gradients), factor)
         return norm
 
 
@@ -54,6 +63,7 @@ class ValueClipping:
     def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
         """Clips in place; the joint norm before."""
         norm = global_norm(gradients)
-        torch._foreach_clamp_min_(list(gradients), -self.limit)
-        torch._foreach_clamp_max_(list(gradients), self.limit)
+        mine = held(gradients)
+        torch._foreach_clamp_min_(mine, -self.limit)
+        torch._foreach_clamp_max_(mine, self.limit)
         return norm

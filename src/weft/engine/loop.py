@@ -17,7 +17,6 @@ from weft.data.random import stream
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store
 from weft.engine.device import (
-    float_buffers,
     precision,
     products,
     seed_step,
@@ -206,7 +205,7 @@ class Trainer:
     def evaluate(self, progress: Progress) -> bool:
         """Evaluates, and says whether a held-out metric is the best so far."""
         parts, model = self.parts, self.stepper.shown
-        self._average_buffers()
+        self.stepper.settle()
         split = "val" if self.data.val is not None else "test"
         selects = parts.task.metrics[0]
         improved, value = False, math.nan
@@ -247,26 +246,22 @@ class Trainer:
 
     def save(self, progress: Progress) -> None:
         """Saves the step that the run is at."""
-        self._average_buffers()
+        self.stepper.settle()
+        state = self.stepper.state()
         if self.store is None:
             return
         progress.saved_step = progress.step
-        state = {
+        whole = {
             "family": self.parts.config.family,
             "progress": vars(progress),
             "identity": self.parts.identity(),
-            **self.stepper.state(),
+            **state,
         }
         if self.recorder is not None:
             self.recorder.settle()
-        self.store.save(state, progress.step)
+        self.store.save(whole, progress.step)
         if self.recorder is not None:
             self.recorder.saved()
-
-    def _average_buffers(self) -> None:
-        # In one order on all processes.
-        for model in dict.fromkeys((self.stepper.model, self.stepper.shown)):
-            self.parts.ranks.average(float_buffers(model))
 
     def _row(self, progress: Progress, values: Mapping[str, float]) -> None:
         assert self.recorder is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from weft.config.family import resolve
 from weft.data.source import Batch
+from weft.engine.clip import held
 from weft.engine.device import float_buffers, precision, products
 from weft.engine.graph import Gradients, Graphed, Replayed
 from weft.engine.parts import Parts
@@ -24,6 +25,9 @@ from weft.task import calls
 from weft.task.context import Context
 from weft.task.schedule import Schedule
 from weft.task.task import Task
+
+if TYPE_CHECKING:
+    from weft.engine.shard import Shards
 
 Scalars = dict[str, Tensor]
 
@@ -52,6 +56,7 @@ class Stepper:
         config = parts.config
         self.task, self.model, self.config, self.ranks = parts.task, model, config, parts.ranks
         self.device = parts.device
+        self.shards = _shared_out(parts, model)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimiser: torch.optim.Optimizer = resolve(parts.kind("optim").build)(
             config.optim, calls.param_groups(parts.task, model)
@@ -71,7 +76,9 @@ class Stepper:
             model.compile()
         self.shared: DistributedDataParallel | None = None
         self.loss: Callable[[Batch, Context], tuple[Tensor, Scalars]]
-        if parts.ranks.world > 1:
+        if self.shards is not None:
+            self.loss = self.shards.loss
+        elif parts.ranks.world > 1:
             module = LossModule(parts.task, model)
             self.shared = DistributedDataParallel(module, broadcast_buffers=False)
             self.loss = self.shared
@@ -87,8 +94,19 @@ class Stepper:
 
     @property
     def shown(self) -> nn.Module:
-        """The model that is evaluated and kept: that which trains, or the running mean of it."""
+        """The model that is evaluated and kept: that which trains, or the running mean of it; of
+        one in pieces, on the first process, the whole."""
+        if self.shards is not None and self.shards.whole is not None:
+            return self.shards.whole
         return self.model if self.mean is None else self.mean.module
+
+    def settle(self) -> None:
+        """Brings what is shown up to date with all processes, every one of which must ask."""
+        kept = self.model if self.shards is not None else self.shown
+        for model in dict.fromkeys((self.model, kept)):
+            self.ranks.average(float_buffers(model))
+        if self.shards is not None:
+            self.shards.gather()
 
     def __call__(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
         """Updates the weights by the mean gradient over `batches`.
@@ -165,7 +183,7 @@ class Stepper:
         bad = (~(torch.isfinite(scalars["loss"]) & torch.isfinite(norm))).float()
         self.ranks.average([bad])
         fused = any(group.get("fused") for group in self.optimiser.param_groups)
-        if self.device.type != "cpu" and fused:
+        if self.device.type != "cpu" and fused and self.shards is None:
             # The kernel reads the flag and leaves the weights alone: no wait for the device.
             self.optimiser.found_inf = bad  # type: ignore[attr-defined]
             self.optimiser.step()
@@ -208,34 +226,53 @@ class Stepper:
             if not bool(torch.isfinite(value)):
                 return f"`{name}`"
         for name, parameter in self.model.named_parameters():
-            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
+            gradients = [] if parameter.grad is None else held([parameter.grad])
+            if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
                 return f"the gradient of `{name}`"
         if self.device.type != "cpu":
             return "a loss or gradient since the last row"
         return "the gradient norm"
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must hold to go on exactly."""
+        """What a checkpoint must hold to go on exactly; of weights in pieces all processes must
+        ask, and the first one is told."""
+        optim = self.optimiser.state_dict()
+        if self.shards is not None:
+            optim = self.shards.collected(optim)
         trained: dict[str, Any] = {}
         if self.mean is not None:
             trained = {"trained": self.model.state_dict(), "averaged": int(self.mean.n_averaged)}
         return {
             "model": self.shown.state_dict(),
             **trained,
-            "optim": self.optimiser.state_dict(),
+            "optim": optim,
             "schedule": self.schedule.state(),
             "skips": int(self.skips),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state` gave."""
-        self.model.load_state_dict(state.get("trained", state["model"]))
+        optim = state["optim"]
+        if self.shards is None:
+            self.model.load_state_dict(state.get("trained", state["model"]))
+        else:
+            self.shards.load(state["model"])
+            optim = self.shards.moments(optim, self.optimiser)
         if self.mean is not None:
             self.mean.module.load_state_dict(state["model"])
             self.mean.n_averaged.fill_(state["averaged"])
-        self.optimiser.load_state_dict(state["optim"])
+        self.optimiser.load_state_dict(optim)
         self.schedule.load(state["schedule"])
         self.skips = state["skips"]
+
+
+def _shared_out(parts: Parts, model: nn.Module) -> Shards | None:
+    """The model in pieces, where that is asked for and there is more than one process."""
+    if not parts.config.engine.shard or parts.ranks.world == 1:
+        return None
+    from weft.engine.shard import Shards
+
+    return Shards(parts, model, LossModule(parts.task, model))
 
 
 def _following(model: nn.Module, decay: float) -> AveragedModel:

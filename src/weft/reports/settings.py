@@ -9,7 +9,17 @@ from typing import Any
 # What may differ between repeats of one setting: none of it changes what is learnt.
 _FREE = frozenset({"seed", "run", "log", "checkpoint", "eval", "data.root", "data.download"})
 _FREE_ENGINE = frozenset(
-    {"device", "threads", "compile", "graph", "accumulation", "nonfinite", "max_skips", "timeout"}
+    {
+        "device",
+        "threads",
+        "compile",
+        "graph",
+        "accumulation",
+        "shard",
+        "nonfinite",
+        "max_skips",
+        "timeout",
+    }
 )
 
 

@@ -113,6 +113,15 @@ class Task(ABC, Generic[C, M, S]):
         """Parameter groups for the optimiser; one group of all trainable parameters by default."""
         return [{"params": [p for p in model.parameters() if p.requires_grad]}]
 
+    def units(self, model: M) -> Mapping[nn.Module, Sequence[str]]:
+        """Modules whose weights several processes may share out (`engine.shard`), and the methods
+        of each, `forward` aside, that read them.
+
+        Outside these calls a unit's weights are in pieces. Those of no unit are whole from the
+        first line of `loss` to its last. By default there are none, and `engine.shard` is refused.
+        """
+        return {}
+
     def notes(self, model: M, spec: Any) -> Sequence[str]:
         """Lines that a dry run adds to the costs: how it would compute, what to know of it."""
         return ()

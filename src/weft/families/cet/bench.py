@@ -130,6 +130,7 @@ def _form(
     model: nn.Module,
     spec: DataSpec,
     read: Callable[[nn.Module], object] = lambda model: None,
+    /,
     **timing: int,
 ) -> Form:
     """A form that takes one optimiser step on a fixed random batch.

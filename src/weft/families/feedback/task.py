@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weft.data.random import stream
 from weft.data.source import Batch, DataSpec, Source, Splits
@@ -19,6 +19,7 @@ from weft.families.feedback.data import data_spec, load_splits, load_tokenizer
 from weft.families.feedback.figures import report
 from weft.families.feedback.figures.gallery import delta_sizes, stories
 from weft.families.feedback.model import LanguageModel, build_model
+from weft.families.feedback.nets.attention import Block
 from weft.families.feedback.nets.rows import Rows
 from weft.families.feedback.noise.process import Noised, cut, learnt, masked_noise, random_length
 from weft.families.feedback.objective import bound
@@ -180,6 +181,13 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         return torch.zeros(
             *noised.tokens.shape, model.base.size.n_embd, device=noised.tokens.device
         )
+
+    def units(self, model: LanguageModel) -> dict[nn.Module, tuple[str, ...]]:
+        """Transformer blocks; none where errors are read as a gradient, which takes a backward
+        pass through them amid the forward pass."""
+        if model.error == "gradient":
+            return {}
+        return {part: ("read",) for part in model.modules() if isinstance(part, Block)}
 
     def inference(self, model: LanguageModel, spec: DataSpec) -> Inference:
         """Logits (N, T, V) of noisy tokens (N, T), each row a text, deltas included.

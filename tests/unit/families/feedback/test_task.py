@@ -57,6 +57,13 @@ def base(_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(**{"run.dir": str(tmp_path_factory.mktemp("base") / "run")})
 
 
+def test_every_block_is_a_unit_but_where_errors_are_read_as_a_gradient(base: Run) -> None:
+    words = (*TINY, *FEEDBACK, f"base={base.path}", "extra_layers=1")
+    for more, count in (("feedback_error=none", 7), ("feedback_error=gradient", 0)):
+        parts = Parts.of(families.find("feedback"), api.configure(*words, more).config)
+        assert len(parts.task.units(parts.model())) == count
+
+
 def task_of(*words: str) -> FeedbackTask:
     config = load([*TINY, *words], families).config
     return FeedbackTask(cast(Config, config))
