@@ -1,4 +1,8 @@
-"""Shared fixtures: the toy family beside the real ones, and a clean working directory."""
+"""Shared fixtures: the toy family beside the real ones, and a clean working directory.
+
+Torch and matplotlib are imported by the fixtures that need them: the process that hands out tests
+reads this file before it starts those that take them.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-from tests.costs import known_cost
-from weft import families
-from weft.engine import profile
-from weft.reports import page
-from weft.run import samples
 
 # The same examples every time, and no limit in seconds: a busy machine fails no test.
 settings.register_profile(
@@ -34,6 +31,9 @@ def pytest_collection_finish() -> None:
 def known_costs() -> Iterator[None]:
     """Runs are told their cost without counting it again, which takes longer than tiny training
     does; tests of `cost` itself import it, and count."""
+    from tests.costs import known_cost
+    from weft.engine import profile
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile, "cost", known_cost)
         yield
@@ -42,6 +42,8 @@ def known_costs() -> Iterator[None]:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Registers the family `toy` for one test."""
+    from weft import families
+
     monkeypatch.setitem(families.BUILT_IN, "toy", "tests.toy.family")
     families._modules.cache_clear()
     families.find.cache_clear()
@@ -54,6 +56,9 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end without figures and pages, which take ten times as long as tiny training does."""
+    from weft.reports import page
+    from weft.run import samples
+
     monkeypatch.setattr(samples, "draw", lambda trained: [])
     monkeypatch.setattr(page, "write_page", lambda run, task=None: run.path)
 
@@ -62,6 +67,8 @@ def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Axes stay where they first stand: laying them out takes half of a figure's time, and only
     tests that look at figures, which have a fixture of this name, need it."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
 
 

@@ -34,6 +34,12 @@ SMALLER = {
     "warp/digits-query": "batch_size=16",
 }
 """Overrides under which the default suite holds a recipe to the contract; `slow` takes it whole."""
+LEARNT = {
+    f"feedback/{name}": "data.dataset=text data.tokenizer_corpora=[text] data.vocab_size=384"
+    for name in ("cpu-gsm8k", "cpu-wikitext")
+}
+"""Presets that learn tokens from two data sets, and how the default suite lets them learn from the
+small text; `slow` takes them whole."""
 QUICK: dict[Check, tuple[str, ...]] = {
     check_samples_and_report_are_drawn: ("cet", "feedback"),
     check_a_run_made_longer_equals_a_straight_run: ("cet",),
@@ -47,8 +53,15 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return tmp_path_factory.mktemp("contract")
 
 
+def _presets() -> list[Any]:
+    """Each preset as the default suite takes it and, where that is smaller, whole."""
+    quick = [pytest.param(f"{name} {LEARNT.get(name, '')}".strip(), id=name) for name in PRESETS]
+    whole = [pytest.param(name, id=f"{name}-whole", marks=pytest.mark.slow) for name in LEARNT]
+    return quick + whole
+
+
 @pytest.mark.parametrize("check", PRESET_CHECKS, ids=name_of)
-@pytest.mark.parametrize("recipe", PRESETS)
+@pytest.mark.parametrize("recipe", _presets())
 def test_every_preset_keeps_its_part(recipe: str, check: Check, tmp_path: Path) -> None:
     try:
         check(recipe, tmp_path)

@@ -37,6 +37,13 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "run_points", run_points)
 
 
+@pytest.fixture
+def without_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches end without their page and its figures, which take longer than small trials do."""
+    monkeypatch.setattr("weft.sweeps.found.drawn", lambda *found: [])
+    monkeypatch.setattr("weft.reports.overview.write_overview", lambda folder, *found: folder)
+
+
 def test_axes_are_ranges_or_choices() -> None:
     found = distributions(parse(("cet", "optim.lr=log:1e-4:1e-1", "a=0..9", "b=x,y", "seed=0..2")))
     lr, integer, choice = found["optim.lr"], found["a"], found["b"]
@@ -50,7 +57,7 @@ def test_axes_are_ranges_or_choices() -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_search_takes_as_many_trials_as_it_is_told_and_may_grow(
-    toy: str, workspace: Path, sampler: search.Sampler
+    toy: str, workspace: Path, without_page: None, sampler: search.Sampler
 ) -> None:
     words = (toy, *QUICK, *AXES)
     first = carry_out(*words, sampler=sampler, trials=2, directory="s")
@@ -65,13 +72,18 @@ def test_a_search_takes_as_many_trials_as_it_is_told_and_may_grow(
     run = open_run(Path("s") / str(best["trial"]))
     assert run.status["best"]["value"] == best["val/loss"]
     assert run.config["optim"]["lr"] == pytest.approx(best["optim.lr"], rel=1e-5)
-    assert "s/search.png" in map(str, again.pictures) and again.page.is_file()
     # Proposals depend on the number of the trial alone: begun anew, it finds the same.
     anew = carry_out(*words, sampler=sampler, trials=4, directory="anew")
     assert anew.table.rows == again.table.rows
 
 
-def test_a_trial_is_the_mean_of_its_seeds(toy: str, workspace: Path) -> None:
+def test_a_search_leaves_a_page_with_its_course(toy: str, workspace: Path) -> None:
+    found = carry_out(toy, *QUICK, *AXES, sampler="random", trials=2, directory="s")
+    assert "s/search.png" in map(str, found.pictures) and Path("s/search.png").is_file()
+    assert found.page.is_file()
+
+
+def test_a_trial_is_the_mean_of_its_seeds(toy: str, workspace: Path, without_page: None) -> None:
     found = carry_out(toy, *QUICK, "width=2,4", "seed=0..1", sampler="random", trials=1,
                       directory="s")  # fmt: skip
     values = [open_run(Path(f"s/trial-0000/seed={n}")).status["best"]["value"] for n in (0, 1)]
@@ -80,7 +92,7 @@ def test_a_trial_is_the_mean_of_its_seeds(toy: str, workspace: Path) -> None:
 
 
 def test_a_trial_whose_process_is_gone_is_gone_on_with_and_not_repeated(
-    toy: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    toy: str, workspace: Path, without_page: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (toy, *QUICK, *AXES)
     carry_out(*words, sampler="random", trials=1, directory="s")
@@ -102,7 +114,7 @@ def test_a_trial_whose_process_is_gone_is_gone_on_with_and_not_repeated(
     assert study_of(Path("s"), search.read_plan(Path("s"))).trials[1].params == proposed
 
 
-def test_a_hopeless_run_ends_early(toy: str, workspace: Path) -> None:
+def test_a_hopeless_run_ends_early(toy: str, workspace: Path, without_page: None) -> None:
     words = (toy, "steps=12", "eval.every=2", "log.tensorboard=false", "validate_on=val")
     # Eight good rates, and then one a thousand times too low.
     found = carry_out(*words, "optim.lr=1e-2,2e-2,3e-2,1e-7", sampler="random", trials=16,
@@ -114,7 +126,9 @@ def test_a_hopeless_run_ends_early(toy: str, workspace: Path) -> None:
     assert "wanted no more" in (run.path / "log.txt").read_text()
 
 
-def test_mistakes_are_told_before_anything_is_written(toy: str, workspace: Path) -> None:
+def test_mistakes_are_told_before_anything_is_written(
+    toy: str, workspace: Path, without_page: None
+) -> None:
     with pytest.raises(UsageError, match="nothing is held out"):
         carry_out(toy, "validate_on=test", "width=2,4", sampler="tpe", trials=1, directory="s")
     assert not Path("s").exists()
