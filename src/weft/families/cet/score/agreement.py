@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from weft.families.cet.figures.report import SIMILARITIES
-from weft.families.cet.trace.conversion import clock, similarities, traced_layers
+from weft.families.cet.trace.conversion import read, traced_layers
 
 
 def agreement(model: nn.Module, *, exact_last: bool = False) -> dict[str, Tensor]:
@@ -17,12 +17,12 @@ def agreement(model: nn.Module, *, exact_last: bool = False) -> dict[str, Tensor
         model: converted.
         exact_last: whether layers without delay are left out, which learn exactly.
     """
-    if not clock(model).similarity:
-        return {}
     layers = traced_layers(model)
+    if not any(layer.clock.similarity for layer in layers.values()):
+        return {}
     return {
         f"{name}/{layer}": value
-        for layer, values in similarities(model).items()
+        for layer, values in read(layers).items()
         if layers[layer].trace.delay > 0 or not exact_last
         for name, value in zip(SIMILARITIES, values.unbind(), strict=True)
     }

@@ -207,7 +207,11 @@ def similarities(model: nn.Module) -> dict[str, Tensor]:
 
     NaN before the first backward pass with `clock(model).similarity` and where a vector is zero.
     """
-    layers = traced_layers(model)
+    return read(traced_layers(model))
+
+
+def read(layers: Mapping[str, TracedLinear | TracedConv2d]) -> dict[str, Tensor]:
+    """As `similarities`, of layers that are known."""
     found = agreement(torch.stack([layer.moments for layer in layers.values()]))
     return dict(zip(layers, found.unbind(), strict=True))
 
