@@ -171,8 +171,8 @@ def prepare_cpu(threads: int | None) -> None:
     """Limits torch's threads if a number is given, and keeps freed memory in the process.
 
     glibc returns freed blocks of more than 32 MiB to the system at once, whatever its threshold,
-    and each page of them costs a fault when it is taken again: a gradient of 49 MiB took 30 ms to
-    fill, and takes 5. So no block gets a mapping of its own, and 2 GiB of free ones stay.
+    and each page of them costs a fault when it is taken again, which takes longer than to fill it.
+    So no block gets a mapping of its own, and 2 GiB of free ones stay.
     """
     if threads is not None:
         torch.set_num_threads(threads)
