@@ -41,7 +41,7 @@ class Gru(Predictor):
     def forward(self, start: Tensor, action: Tensor) -> Tensor:
         """States of the last layer after each action; on a GPU one call of cuDNN."""
         h = start[-1]
-        if torch.compiler.is_compiling() or (h.device.type != "cpu" and not _recorded()):
+        if torch.compiler.is_compiling() or (h.device.type != "cpu" and not _recorded(h)):
             every_layer = h.expand(self.gru.num_layers, -1, -1).contiguous()
             return widened(self.gru(action, every_layer)[0])
         x = action
@@ -50,13 +50,14 @@ class Gru(Predictor):
         return x
 
 
-def _recorded() -> bool:
-    """Whether this step becomes a CUDA graph.
+def _recorded(tensor: Tensor) -> bool:
+    """Whether this step becomes a CUDA graph. Asked for a tensor without content, torch would fail
+    where it was built for CUDA and finds no card.
 
     cuDNN's recurrent layers read how long the sequences are from memory of the host which is given
     back when the call ends: a replayed graph would read whatever lies there by then.
     """
-    return torch.cuda.is_current_stream_capturing()
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 class BurninGru(Predictor):

@@ -91,3 +91,13 @@ def test_convolving_codes_that_are_no_maps_is_refused() -> None:
         build_predictor(ModelConfig(predictor="conv"), DIM, None)
     assert error.value.where == "model.predictor=conv"
     assert "canonical" in error.value.expected
+
+
+def test_a_gru_without_content_asks_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_card() -> bool:
+        raise RuntimeError("CUDA error: no CUDA-capable device is detected")
+
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", no_card)
+    model, start, action = _case("gru")
+    codes = model.to("meta")(start.to("meta"), action.to("meta"))
+    assert codes.shape == (STEPS, BATCH, DIM)
