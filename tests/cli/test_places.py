@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster whose nodes die, or as submitit's jobs, ends as a local one does."""
+"""A sweep, or a search, on a Ray cluster or as submitit's jobs ends as a local one does."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import pytest
 from weft import api
 from weft.run.registry import find_runs
 from weft.sweeps import slurm_array
+from weft.sweeps.sweep import Sweep
 
 pytestmark = pytest.mark.slow
 
@@ -219,3 +220,43 @@ def test_jobs_of_submitit_end_in_the_table_of_a_local_sweep(
     assert Jobs.told is not None
     log = (Jobs.told / "log.txt").read_text()
     assert log.count("interrupted") == log.count("resumed") == log.count("finished") == 1
+
+
+SEARCH = ("cet/digits", "optim.lr=log:1e-4:1e-1", "steps=50", *ALWAYS)
+PROPOSED = {"sampler": "random", "metric": "test/accuracy", "workers": 2}
+
+
+def by_trial(sweep: Sweep) -> list[dict[str, Any]]:
+    return sorted(sweep.table.rows, key=lambda row: str(row["trial"]))
+
+
+def test_a_search_on_a_ray_cluster_that_loses_a_node_ends_as_a_local_one(
+    workspace: Path, cluster: Cluster
+) -> None:
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    cluster.head()
+    node = cluster.start(f"--address={cluster.address}")
+    cluster.wait(2)
+    command = ("sweep", *SEARCH, "--search", "random", "--metric", "test/accuracy", "--trials",
+               "5", "--workers", "2", "--dir", "far")  # fmt: skip
+    process = weft(*command, "--on", f"ray:{cluster.address}", "--json")
+    wait_for(lambda: under_way("far", descendants(node.pid)), process)
+    kill(node)
+    table(process)
+    assert states("far") == ["finished"] * 5
+    near = api.search(*SEARCH, **PROPOSED, trials=5, directory="near")
+    assert by_trial(api.search(*SEARCH, **PROPOSED, trials=5, directory="far")) == by_trial(near)
+
+
+def test_a_search_by_jobs_of_submitit_ends_as_a_local_one_and_grows(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    monkeypatch.setattr(slurm_array, "SlurmArray", Jobs)
+    monkeypatch.setattr(slurm_array, "_POLL", 0.05)
+    for trials in (3, 5):
+        far = api.search(*SEARCH, **PROPOSED, trials=trials, directory="far", on="slurm")
+        near = api.search(*SEARCH, **PROPOSED, trials=trials, directory="near")
+        assert len(by_trial(far)) == trials
+        assert by_trial(far) == by_trial(near)
