@@ -435,14 +435,11 @@ def bench(
     from weft.config.family import resolve
     from weft.engine.bench import machine, measure
 
-    path = _LOOP if what == "loop" else families.find(what).bench
+    path = "weft.studies.overhead:cases" if what == "loop" else families.find(what).bench
     if not path:
         raise UsageError(f"family `{what}` has no benchmark")
     cases = resolve(path, f"benchmark of `{what}`")(full)
     return {"machine": machine(), **measure(cases, full=full, report=show)}
-
-
-_LOOP = "weft.studies.overhead:cases"
 
 
 def doctor() -> dict[str, Any]:
