@@ -43,10 +43,10 @@ def cases(full: bool) -> Iterator[Case]:
     `b4` are the batch size. `weft` computes what `reference` does; `stable` is the default mode,
     which reads tokens by the frozen embedding; `bf16` is `weft` under autocast, on CPUs that have
     kernels for it and on a GPU, whose cases end in `-cuda`; `products` and `its-products` are the
-    matrix products of `weft` and `reference` alone. All forms of `text-…` handle the same number of real
-    tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like length
-    or, for `ff`, packed into two rows. The reference, as the original, has fused attention, runs
-    the unadapted network beside and takes gradients of the frozen weights.
+    matrix products of `weft` and `reference` alone. All forms of `text-…` handle the same number of
+    real tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like
+    length or, for `ff`, packed into two rows. The reference, as the original, has fused attention,
+    runs the unadapted network beside and takes gradients of the frozen weights.
 
     Args:
         full: not needed; the cases say themselves whether they take long.
