@@ -64,7 +64,7 @@ def _head(budget: str, wanted: Mapping[str, Sequence[Entry]], runs: Sequence[Run
     words = [f"{finished} of {count} runs are finished"]
     if runs:
         words.append(f"{format_seconds(sum(map(_seconds, runs)))} of training in all")
-        words.append("on " + ", ".join(dict.fromkeys(map(_device, runs))))
+        words.append(f"on {_devices(runs)}")
         words.append(f"begun on {min(str(run.status['started'])[:10] for run in runs)}")
     return f"`weft reproduce {' '.join(wanted)} --budget {budget}`: {'; '.join(words)}."
 
@@ -91,7 +91,7 @@ def _trained(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Table:
             losses = [value for run in found if (value := run.logged().get("train/loss"))]
             row["loss"] = mean_of(losses) if losses else None
             row["steps"] = ", ".join(dict.fromkeys(map(_steps, found)))
-            row |= {"time": format_seconds(max(map(_seconds, found))), "device": _device(found[0])}
+            row |= {"time": format_seconds(max(map(_seconds, found))), "device": _devices(found)}
         if done and (metric := next(_leading(done[0]), "")):
             row |= {"metric": metric, "ours": mean_of([run.metrics.get(metric) for run in done])}
         rows.append(row)
@@ -124,5 +124,7 @@ def _seconds(run: Run) -> float:
     return float(run.status["seconds"])
 
 
-def _device(run: Run) -> str:
-    return str(run.env.get("device_name") or run.resolved.get("device", ""))
+def _devices(runs: Sequence[Run]) -> str:
+    """Where they were trained, each machine named once."""
+    names = (run.env.get("device_name") or run.resolved.get("device", "") for run in runs)
+    return ", ".join(dict.fromkeys(map(str, names)))

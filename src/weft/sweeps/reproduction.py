@@ -12,7 +12,7 @@ from pathlib import Path
 from weft import families
 from weft.errors import Interrupted, UsageError
 from weft.reports.tables import Table
-from weft.run.directory import RunDirectory
+from weft.run.directory import RunDirectory, aside
 from weft.run.registry import find_runs
 from weft.sweeps import pool
 from weft.sweeps.grid import Point
@@ -94,6 +94,7 @@ def reproduce(
     place = RunDirectory(folder)
     place.lock()
     try:
+        _begin_anew(folder)
         outcomes = _train(planned, folder, minutes, workers, ended)
         tables, text, page = tell()
     finally:
@@ -125,6 +126,14 @@ def _points(folder: Path, wanted: dict[str, list[Entry]]) -> list[_Planned]:
                     point = Point((*words, f"run.dir={folder / name}"), {"of": entry.about}, name)
                     planned[name] = _Planned(point, entry.minutes)
     return list(planned.values())
+
+
+def _begin_anew(folder: Path) -> None:
+    """Sets aside what was handed back unfinished: its weights stayed where it was trained."""
+    for run in find_runs(folder):
+        left = not run.damage and run.state != "finished" and run.status.get("saved")
+        if left and not RunDirectory(run.path).checkpoints.exists():
+            run.path.replace(aside(run.path))
 
 
 def _finished(folder: Path) -> set[str]:

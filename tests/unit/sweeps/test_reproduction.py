@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from weft import families
+from weft.atomic import write_text
 from weft.config.layer import dotted
 from weft.config.presets import preset_names
 from weft.errors import ConfigError, Interrupted, UsageError
@@ -102,6 +104,30 @@ def test_what_was_learnt_is_handed_back_without_weights_and_reads_the_same(
     assert len(trained) == 3  # nothing was trained once more
     assert at_home.text.read_text() == done.text.read_text()
     assert at_home.tables == done.tables
+
+
+def test_a_run_that_was_handed_back_unfinished_begins_anew(
+    trained: list[str], workspace: Path
+) -> None:
+    reproduce(["toy"], "cpu", minutes=1.0, root=Path("r"), out=Path("back"))
+    (run, *_) = [each for each in find_runs("back") if each.resolved]
+    status = json.loads((run.path / "status.json").read_text())
+    write_text(run.path / "status.json", json.dumps({**status, "state": "interrupted"}))
+    again = reproduce(["toy"], "cpu", minutes=1.0, root=Path("back"))
+    assert len(trained) == 4 and again.left == 1
+    assert run.path.with_name(f"{run.path.name}.aside").is_dir()
+
+
+def test_a_setting_that_was_trained_on_two_machines_names_both(
+    trained: list[str], workspace: Path
+) -> None:
+    reproduce(["toy"], "cpu", minutes=1.0, root=Path("r"))
+    for run in find_runs("r"):
+        if run.name.endswith("seed=1"):
+            env = json.loads((run.path / "env.json").read_text())
+            write_text(run.path / "env.json", json.dumps({**env, "device_name": "another"}))
+    (table,) = reproduce(["toy"], "cpu", minutes=0.0, root=Path("r")).tables
+    assert str(table.rows[0]["device"]).endswith(", another")
 
 
 def test_what_a_signal_stops_is_told_before_it_ends(

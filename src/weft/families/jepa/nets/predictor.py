@@ -41,13 +41,22 @@ class Gru(Predictor):
     def forward(self, start: Tensor, action: Tensor) -> Tensor:
         """States of the last layer after each action; on a GPU one call of cuDNN."""
         h = start[-1]
-        if h.device.type != "cpu" or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or (h.device.type != "cpu" and not _recorded()):
             every_layer = h.expand(self.gru.num_layers, -1, -1).contiguous()
             return widened(self.gru(action, every_layer)[0])
         x = action
         for weight_x, weight_h, bias_x, bias_h in self.gru.all_weights:
             x = gru(widened(linear(x, weight_x, bias_x)), h, weight_h, bias_h)
         return x
+
+
+def _recorded() -> bool:
+    """Whether this step becomes a CUDA graph.
+
+    cuDNN's recurrent layers read how long the sequences are from memory of the host which is given
+    back when the call ends: a replayed graph would read whatever lies there by then.
+    """
+    return torch.cuda.is_current_stream_capturing()
 
 
 class BurninGru(Predictor):
