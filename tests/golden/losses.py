@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from torch import Tensor
+from torch.profiler import profile
 
 from weft import api, families
 from weft.engine.loop import Progress, Trainer
@@ -46,6 +47,9 @@ class Losses:
 
     def note(self, text: str) -> None:
         """Nobody reads it."""
+
+    def profile(self, profiled: profile, table: str) -> None:
+        """None is asked for."""
 
     def settle(self) -> None:
         """Nothing is saved."""
