@@ -41,8 +41,11 @@ def test_pictures_come_back_by_way_of_both_kinds_of_file(
     assert npz2pt(["--input", "npz", "--output", "back", "--quiet"]) == 0
     for path in Path("pt").glob("*.pt"):
         assert path.read_bytes() == Path("back", path.name).read_bytes()
+    # How large the pictures were goes from file to file.
+    assert decode(["--input", "back", "--output", "again", "--quiet"]) == 0
     assert decode(["--input", "pt", "--output", "png", "--quiet"]) == 0
     for path in Path("png").iterdir():
+        assert path.read_bytes() == Path("again", path.name).read_bytes()
         with Image.open(path) as found, Image.open(f"pt/rendered/{path.name}") as wanted:
             off = np.abs(np.asarray(found, int) - np.asarray(wanted, int))
             assert off.max() <= 1

@@ -42,11 +42,11 @@ def cases(full: bool) -> Iterator[Case]:
     `ff` trains the feedforward network, `fb4` and `fb32` a feedback network of that rank; `b1` and
     `b4` are the batch size. `weft` computes what `reference` does; `stable` is the default mode,
     which reads tokens by the frozen embedding; `bf16` is `weft` under autocast, on CPUs that have
-    kernels for it; `products` and `its-products` are the matrix products of `weft` and `reference`
-    alone. All forms of `text-…` handle the same number of real
-    tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like length
-    or, for `ff`, packed into two rows. The reference, as the original, has fused attention, runs
-    the unadapted network beside and takes gradients of the frozen weights.
+    kernels for it and on a GPU, whose cases end in `-cuda`; `products` and `its-products` are the
+    matrix products of `weft` and `reference` alone. All forms of `text-…` handle the same number of
+    real tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like
+    length or, for `ff`, packed into two rows. The reference, as the original, has fused attention,
+    runs the unadapted network beside and takes gradients of the frozen weights.
 
     Args:
         full: not needed; the cases say themselves whether they take long.
@@ -57,6 +57,10 @@ def cases(full: bool) -> Iterator[Case]:
         yield _case(f"ff-b{size}", ff, same, full=size > 1)
         for rank in (4, 32):
             yield _case(f"fb{rank}-b{size}", _feedback(rank), same, full=size > 1)
+    if torch.cuda.is_available():
+        for size in (1, 4):
+            for name, options in (("ff", ff), ("fb4", _feedback(4)), ("fb32", _feedback(32))):
+                yield _on_gpu(f"{name}-b{size}-cuda", options, (LENGTH,) * size)
     yield _text("text-ff", ff)
     yield _text("text-fb4", _feedback(4))
 
@@ -78,6 +82,18 @@ def _case(name: str, options: dict[str, Any], lengths: tuple[int, ...], *, full:
     if has_onednn(torch.empty(0), torch.bfloat16):
         forms["bf16"] = partial(_form, _in_bf16, options, _padded(lengths))
     return Case(name, forms, ("reference",), full)
+
+
+def _on_gpu(name: str, options: dict[str, Any], lengths: tuple[int, ...]) -> Case:
+    form = partial(_form, batch=_padded(lengths), device="cuda")
+    forms: dict[str, Callable[[], Form]] = {
+        "weft": partial(form, _fast, options),
+        "bf16": partial(form, _in_bf16, options),
+        "reference": partial(form, _reference, options),
+    }
+    if options["stage"] == "feedback":
+        forms["stable"] = partial(form, _fast, options | {"mode": "stable"})
+    return Case(name, forms, ("reference",))
 
 
 def _text(name: str, options: dict[str, Any]) -> Case:
@@ -124,12 +140,12 @@ def _fast(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
     hits = masked.flatten().nonzero()[:, 0]
     read = model(noisy, rows).flatten(0, 1)[hits]
     targets = clean.flatten()[hits]
-    weight = torch.full(targets.shape, 2.0 / clean.numel())
+    weight = torch.full(targets.shape, 2.0 / clean.numel(), device=clean.device)
     return model.cross_entropy(read, targets, weight)[0]
 
 
 def _in_bf16(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(batch["tokens"].device.type, torch.bfloat16):
         return _fast(model, batch)
 
 
@@ -142,17 +158,24 @@ def _reference(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
     return reference.loss(model, noisy, clean, masked, torch.tensor(0.5))
 
 
-def _form(loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows: int = 20) -> Form:
+def _form(
+    loss: Loss,
+    options: dict[str, Any],
+    batch: dict[str, Tensor],
+    windows: int = 20,
+    device: str = "cpu",
+) -> Form:
     """A step on a fixed batch of which half the tokens are masked."""
     tokens = batch["tokens"]
     config = Config.model_validate({"steps": 1, **options})
     torch.manual_seed(0)
-    model = build_model(config, DataSpec({}, (len(tokens),), 1, {}, num_classes=VOCAB))
+    model = build_model(config, DataSpec({}, (len(tokens),), 1, {}, num_classes=VOCAB)).to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
     if loss is _reference:
         model.requires_grad_()
     coin = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(1)) < 0.5
     batch = {**batch, "masked": coin & (tokens != PAD)}
+    batch = {name: tensor.to(device) for name, tensor in batch.items()}
     optimiser = torch.optim.AdamW(trained, lr=3e-4, weight_decay=0.01, fused=True)
     model.train()
 
@@ -161,6 +184,8 @@ def _form(loss: Loss, options: dict[str, Any], batch: dict[str, Tensor], windows
         loss(model, batch).backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     with FlopCounterMode(display=False) as counter:
         step()

@@ -100,7 +100,8 @@ class Rows:
         return (x * share[:, :, None]).sum(1) / share.sum(1, keepdim=True).clamp_min(1)
 
 
-@dataclass(frozen=True)
+# Known by identity: torch 2.11 hashes what it compiles a call of, before it has fields.
+@dataclass(frozen=True, eq=False)
 class Rotation:
     """Rotary embedding: the pair (i, i + d/2) at position s is turned by s / 10000^(2i/d).
 

@@ -18,8 +18,10 @@ from weft.families.gaussvae.splats.files import (
     SplatFile,
     read_npz,
     read_pt,
+    read_sizes,
     write_npz,
     write_pt,
+    write_sizes,
 )
 
 WAYS = {"pt2npz": (".pt", ".npz"), "npz2pt": (".npz", ".pt")}
@@ -103,7 +105,8 @@ def convert(path: Path, out: Path, order: Order) -> dict[str, Any]:
 def convert_all(
     paths: Sequence[Path], out: Path, order: Order, told: Callable[[int], object]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Converts those of `paths` that are not done.
+    """Converts those of `paths`, files of one folder, that are not done. The pictures' sizes go
+    with them where they are noted.
 
     Args:
         told: called with the number of files that are done.
@@ -125,6 +128,10 @@ def convert_all(
             told(len(paths) - len(todo) + number)
             if number % order.batch == 0:
                 _summarised(paths, out, order, lines)
+    sizes = read_sizes(paths[0].parent)
+    known = {path.stem: sizes[path.stem] for path in todo if path.stem in sizes}
+    if known:
+        write_sizes(out, known)
     failed = {line["file_name"]: line["error"] for line in lines if not line["success"]}
     return _summarised(paths, out, order, lines), failed
 

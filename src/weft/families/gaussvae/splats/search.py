@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,23 +17,35 @@ from weft.families.gaussvae.splats.fit import Fitted, How, begin, judged
 from weft.families.gaussvae.splats.quantise import Bits, bits_of
 from weft.families.gaussvae.splats.result import Result, results_of
 
+_STRETCH = 1.25
+"""A cell's longer side over its shorter one, at most."""
+
 _FIRST_PIXELS = 32
 """A search begins with about so many pixels to a splat."""
 
 
 def ladder(height: int, width: int) -> list[int]:
-    """The numbers of splats that are tried: of grids whose cells are as wide as high.
+    """The numbers of splats that are tried: of grids whose cells are nearly as wide as high, each
+    by a sixteenth more than the one before, or by as little as there is.
 
     It ends where the splats' numbers are as many as the picture's.
     """
-    rungs: set[int] = set()
+    most = 3 * height * width // 8
+    counts: set[int] = set()
     rows = 1
     while True:
-        count = rows * max(1, round(rows * width / height))
-        if 8 * count > 3 * height * width and rungs:
-            return sorted(rungs)
-        rungs.add(count)
+        square = rows * width / height
+        fewest = max(1, math.ceil(square / _STRETCH))
+        if counts and rows * fewest > most:
+            break
+        columns = range(fewest, math.floor(square * _STRETCH) + 1)
+        counts.update(rows * n for n in columns if rows * n <= most or not counts)
         rows += 1
+    rungs: list[int] = []
+    for count in sorted(counts):
+        if not rungs or 16 * count >= 17 * rungs[-1]:
+            rungs.append(count)
+    return rungs
 
 
 def affordable(height: int, width: int, most: int, bits: Bits) -> int:

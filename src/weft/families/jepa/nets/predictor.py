@@ -51,11 +51,12 @@ class Gru(Predictor):
 
 
 def _recorded(tensor: Tensor) -> bool:
-    """Whether this step becomes a CUDA graph. Asked for a tensor without content, torch would fail
-    where it was built for CUDA and finds no card.
+    """Whether this step becomes a CUDA graph, into which cuDNN's recurrent layers are not taken.
 
-    cuDNN's recurrent layers read how long the sequences are from memory of the host which is given
-    back when the call ends: a replayed graph would read whatever lies there by then.
+    Studies whose recorded steps called them ended in codes that are no numbers (torch 2.11, H200),
+    those with steps of ours never did. Why is not known: the layer alone, recorded and replayed
+    200 times, is exact. torch would fail for a tensor without content where it was built for CUDA
+    and finds no card.
     """
     return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from weft.families.gaussvae.splats.search import affordable, ladder, smallest
 HOW = Anchored(steps=8)
 
 
-@pytest.mark.parametrize("size", [(12, 20), (20, 12), (32, 32), (5, 4)])
+@pytest.mark.parametrize("size", [(12, 20), (20, 12), (32, 32), (5, 4), (90, 5)])
 def test_the_ladder_rises_by_numbers_that_make_grids_up_to_the_picture_s_own(
     size: tuple[int, int],
 ) -> None:
@@ -25,6 +26,14 @@ def test_the_ladder_rises_by_numbers_that_make_grids_up_to_the_picture_s_own(
     assert rungs == sorted(set(rungs)) and rungs[0] >= 1
     assert 8 * rungs[-1] <= 3 * size[0] * size[1]
     assert all(grid(count, *size) for count in rungs)
+
+
+def test_rungs_lie_so_close_that_hardly_a_splat_is_too_many() -> None:
+    for size in ((32, 48), (64, 64), (512, 768)):
+        rungs = [count for count in ladder(*size) if count >= 20]
+        steps = [after / before for before, after in pairwise(rungs)]
+        assert min(steps) >= 17 / 16 and max(steps) <= 1.3
+        assert sum(steps) / len(steps) < 1.1
 
 
 def test_it_reaches_what_is_wanted_and_a_rung_fewer_does_not() -> None:
@@ -53,13 +62,13 @@ def _by_number(monkeypatch: pytest.MonkeyPatch, needed: int) -> list[int]:
     return tried
 
 
-@pytest.mark.parametrize("rung", range(0, 19))
+@pytest.mark.parametrize("rung", range(0, 33, 2))
 def test_any_rung_is_found_in_few_fits(monkeypatch: pytest.MonkeyPatch, rung: int) -> None:
     rungs = ladder(32, 32)
     tried = _by_number(monkeypatch, rungs[rung])
     [result] = smallest(torch.zeros(1, 3, 32, 32), 30.0, HOW, lambda done: None)
     assert len(result.splats) == rungs[rung]
-    assert len(set(tried)) == len(tried) <= 7
+    assert len(set(tried)) == len(tried) <= 8
     assert result.seconds == pytest.approx(0.5 * len(tried))
 
 
@@ -72,7 +81,7 @@ def test_what_no_number_reaches_is_told_by_the_best(monkeypatch: pytest.MonkeyPa
 def test_bits_buy_as_many_splats_as_they_hold() -> None:
     bits = (16, 16, 16, 16)
     assert affordable(32, 32, 64 * 128, bits) == 64
-    assert affordable(32, 32, 64 * 128 - 1, bits) == 49
+    assert affordable(32, 32, 64 * 128 - 1, bits) == 56
     with pytest.raises(UsageError, match="127 bits hold no splat of 128"):
         affordable(32, 32, 127, bits)
 
