@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -223,10 +223,10 @@ def test_jobs_of_submitit_end_in_the_table_of_a_local_sweep(
 
 
 SEARCH = ("cet/digits", "optim.lr=log:1e-4:1e-1", "steps=50", *ALWAYS)
-PROPOSED = {"sampler": "random", "metric": "test/accuracy", "workers": 2}
+PROPOSED: dict[str, Any] = {"sampler": "random", "metric": "test/accuracy", "workers": 2}
 
 
-def by_trial(sweep: Sweep) -> list[dict[str, Any]]:
+def by_trial(sweep: Sweep) -> list[Mapping[str, Any]]:
     return sorted(sweep.table.rows, key=lambda row: str(row["trial"]))
 
 

@@ -18,7 +18,7 @@ from weft.reports.tables import Column, Table
 from weft.run.registry import find_runs
 from weft.sweeps.grid import Point, known_metric, points
 from weft.sweeps.places import LOCAL, find_place
-from weft.sweeps.pool import Outcome
+from weft.sweeps.pool import DEVICE, THREADS, Outcome
 from weft.sweeps.search import (
     Plan,
     Sampler,
@@ -89,7 +89,10 @@ def search(
     plan = open_plan(folder, Plan(words, sampler, trials, prune, sought, declared.better))
     study_of(folder, plan)
     count = workers or 1
-    takers = [Point((str(folder),), {}, f"process {number}") for number in range(1, count + 1)]
+    # Of the words, those that say what a process may take: its place reads them, too.
+    takes = [word for word in words if word.startswith((THREADS, DEVICE))]
+    given = (str(folder), *(word for word in takes if space.axis_of(word) is None))
+    takers = [Point(given, {}, f"process {number}") for number in range(1, count + 1)]
     outcomes = carry_out(takers, take_trials, count, on_done)
     if any(outcome.state == "stopped" for outcome in outcomes):
         name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")

@@ -29,7 +29,7 @@ State = Literal["done", "failed", "stopped"]
 Report = tuple[State, dict[str, Any] | None, str]
 _Context = SpawnContext | ForkServerContext
 
-THREADS, _DEVICE = "engine.threads=", "engine.device="
+THREADS, DEVICE = "engine.threads=", "engine.device="
 
 _ECHO = 0.25
 """Seconds within which a repeated signal counts as the same one: `timeout` sends each twice."""
@@ -172,7 +172,7 @@ def with_threads(words: tuple[str, ...], number: int) -> tuple[str, ...]:
 def devices(points: Sequence[Point]) -> set[str]:
     """Every `engine.device` that the words of some point name."""
     words = [word for point in points for word in point.overrides]
-    return {word.removeprefix(_DEVICE) for word in words if word.startswith(_DEVICE)}
+    return {word.removeprefix(DEVICE) for word in words if word.startswith(DEVICE)}
 
 
 def _start(
@@ -221,7 +221,7 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
             os.setsid()
         threading.Thread(target=_follow_parent, daemon=True).start()
         if gpu:
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            os.environ["CUDA_VISIBLEDEVICES"] = gpu
         report = attempt(train, words)
     except (KeyboardInterrupt, Stopped):
         report = ("stopped", None, "")
@@ -288,7 +288,7 @@ def cores() -> int:
 
 
 def _gpus(points: Sequence[Point]) -> list[str]:
-    """The GPUs to share out, as CUDA_VISIBLE_DEVICES names them; "" is one that cannot be named."""
+    """The GPUs to share out, as CUDA_VISIBLEDEVICES names them; "" is one that cannot be named."""
     chosen = devices(points)
     if chosen == {"cpu"}:
         return []
@@ -299,5 +299,5 @@ def _gpus(points: Sequence[Point]) -> list[str]:
     count = torch.cuda.device_count()
     if count == 0:
         return [""] if torch.backends.mps.is_available() else []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get("CUDA_VISIBLEDEVICES")
     return visible.split(",")[:count] if visible else [str(i) for i in range(count)]

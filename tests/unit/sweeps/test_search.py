@@ -55,6 +55,19 @@ def test_axes_are_ranges_or_choices() -> None:
         distributions(parse(("cet", "seed=0..2")))
 
 
+def test_the_threads_and_the_device_that_a_user_names_are_those_of_every_trial(
+    toy: str, workspace: Path, without_page: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_a_place(points: Sequence[Point], train: Train, *_: object) -> list[Outcome]:
+        assert pool.devices(points) == {"cpu"}
+        return [Outcome(p, "done", train(pool.with_threads(p.overrides, 1))) for p in points]
+
+    monkeypatch.setattr(pool, "run_points", as_a_place)
+    asked = ("engine.threads=2", "engine.device=cpu")
+    carry_out(toy, *QUICK, *AXES, *asked, sampler="random", trials=1, directory="s")
+    assert open_run("s/trial-0000").config["engine"]["threads"] == 2
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_search_takes_as_many_trials_as_it_is_told_and_may_grow(
     toy: str, workspace: Path, without_page: None, sampler: search.Sampler
