@@ -221,7 +221,7 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
             os.setsid()
         threading.Thread(target=_follow_parent, daemon=True).start()
         if gpu:
-            os.environ["CUDA_VISIBLEDEVICES"] = gpu
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         report = attempt(train, words)
     except (KeyboardInterrupt, Stopped):
         report = ("stopped", None, "")
@@ -288,7 +288,7 @@ def cores() -> int:
 
 
 def _gpus(points: Sequence[Point]) -> list[str]:
-    """The GPUs to share out, as CUDA_VISIBLEDEVICES names them; "" is one that cannot be named."""
+    """The GPUs to share out, as CUDA_VISIBLE_DEVICES names them; "" is one that cannot be named."""
     chosen = devices(points)
     if chosen == {"cpu"}:
         return []
@@ -299,5 +299,5 @@ def _gpus(points: Sequence[Point]) -> list[str]:
     count = torch.cuda.device_count()
     if count == 0:
         return [""] if torch.backends.mps.is_available() else []
-    visible = os.environ.get("CUDA_VISIBLEDEVICES")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",")[:count] if visible else [str(i) for i in range(count)]
