@@ -131,6 +131,8 @@ def param_groups(task: AnyTask, model: nn.Module) -> list[dict[str, Any]]:
 def draw(task: AnyTask, batch: Batch, ctx: Context) -> Batch:
     """What it makes of a whole batch: tensors of as many items."""
     found = task.draw(batch, ctx)
+    if found is batch:
+        return found
     if not isinstance(found, dict):
         raise _wrong(task, "draw", f"gives {_kind(found)}", "a dict of tensors")
     sizes = {value.shape[:1] for value in found.values() if isinstance(value, Tensor)}
