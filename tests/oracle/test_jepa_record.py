@@ -19,6 +19,9 @@ GRADIENT = {torch.float64: 1e-10, torch.float32: 1e-5}
 # A unit of that decoder stands 4e-7 from its kink, and on the other side of it in float32; that
 # forward model has three norms over five rows each.
 IN_FLOAT32 = {"vicreg_decoding": 0.05, "vicreg_mlp_predictor": 2e-5}
+RECURRENT = {torch.float64: 1e-10, torch.float32: 1e-3}
+"""In float32 a unit of its decoder changes sides with the order of a sum, which threads decide:
+3.6e-6 with one of them, 3.2e-4 with three."""
 Dtypes = pytest.mark.parametrize("dtype", LOSS, ids=("float64", "float32"))
 
 VICREG = (
@@ -115,7 +118,7 @@ def test_the_recurrent_model_is_the_original_s(
     loss.backward()
     assert distance(loss, held["expect/loss"]) <= LOSS[dtype]
     assert distance(rollout.pixels[1], held["expect/pixels_frame_1"]) <= GRADIENT[dtype]
-    _check_gradients(model, held, GRADIENT[dtype])
+    _check_gradients(model, held, RECURRENT[dtype])
     for buffer, value in held.statistics().items():
         assert distance(model.get_buffer(buffer), value) <= GRADIENT[dtype], buffer
 
