@@ -85,12 +85,12 @@ class RayTasks:
             DeviceError: if no node is large enough for a point.
             RunError: if the cluster's head is gone.
         """
-        try:
-            # Ray prints what it notices; standard output is the caller's.
-            with redirect_stdout(sys.stderr):
+        # Ray prints what it notices, up to its end; standard output is the caller's.
+        with redirect_stdout(sys.stderr):
+            try:
                 return self._run(points, train, workers, on_done)
-        finally:
-            self.ray.shutdown()
+            finally:
+                self.ray.shutdown()
 
     def _run(
         self,
