@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
-from weft.families.gaussvae.forms.kernels import PLANES, chain, lay, paint, pull, turn
+from weft.families.gaussvae.forms.kernels import PLANES, SHAPE, SUMS, chain, lay, paint, pull, turn
+from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, reach
 from weft.families.gaussvae.forms.lanes import fused, load, spread, store, total
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
 
@@ -89,25 +90,37 @@ def _descend(
 ) -> None:
     """Pictures `start` to `end`; `width` is that of the picture without what it was padded by."""
     count, height, wide = free.shape[1], images.shape[2], images.shape[3]
-    splats, shapes = np.empty((count, 8), np.float32), np.empty((count, 8), np.float32)
+    splats, shapes = np.empty((count, 8), np.float32), np.empty((count, SHAPE), np.float32)
+    ends, sums = np.empty(count, np.int32), np.empty(count * SUMS, np.float32)
     slopes = np.empty((count, 8), np.float32)
     image, slope = np.empty((3, height, wide), np.float32), np.zeros((3, height, wide), np.float32)
     divisor, least = np.empty((height, wide), np.float32), np.empty((0, 0), np.float32)
-    band = max(1, _BAND_PIXELS // wide)
+    eights = wide // BLOCK
+    band = max(1, _BAND_PIXELS // height // BLOCK)
     plane = np.empty(height * wide * PLANES, np.float32)
     best = np.empty(0, np.float32)
+    entries, begins = np.empty(0, np.int32), np.empty(0, np.float32)
     for picture in range(start, end):
         p, m, v, p0 = free[picture], first[picture], second[picture], begin[picture]
         for step in range(len(rates)):
             _place(p, places, rows, columns, splats)
-            lay(splats, 0, _F(height), _F(width), _F(height), _F(width), _F(0.5), shapes)
-            for top in range(0, height, band):
-                bottom = min(height, top + band)
-                part = plane[: (bottom - top) * wide * PLANES]
-                paint(shapes, top, bottom, cut, normalised, 0, best, part, image, divisor, least)
+            room = SPARE + lay(
+                splats, 0, _F(height), _F(width), _F(height), _F(width), _F(0.5), cut, shapes, ends
+            )
+            if room * FIELDS > len(entries):
+                entries = np.empty(2 * room * FIELDS, np.int32)
+                begins = np.empty(2 * room * STARTS, np.float32)
+            strips, starts = entries[: room * FIELDS], begins[: room * STARTS]
+            reach(shapes, ends, cut, height, strips, starts)
+            for left in range(0, eights, band):
+                right = min(eights, left + band)
+                part = plane[: (right - left) * BLOCK * height * PLANES]
+                paint(
+                    shapes, strips, starts, left, right, normalised, 0, best, part, image, divisor, least
+                )
             error = _error(image, images[picture], width, slope)
             turn(image, divisor, least, slope, normalised, 0, plane)
-            pull(shapes, 0, count, cut, 0, height, plane, slopes)
+            pull(shapes, ends, strips, starts, 0, count, 0, height, plane, sums, slopes)
             chain(splats, 0, _F(height), _F(width), _F(height), _F(width), 0, count, slopes)
             # The derivative of log(mean e^2 + floor) by e is this, times e.
             size = _F(3 * height * width)

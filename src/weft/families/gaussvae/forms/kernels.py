@@ -16,22 +16,28 @@ import numpy as np
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.lanes import (
+    counted,
     fused,
     greater,
     kept,
     load,
-    number,
     over,
-    power,
     smaller,
     spread,
     store,
     times,
     total,
+    unforeseen,
 )
-from weft.families.gaussvae.forms.reach import FIRST, listing, place, reach, rows
+from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, begun, columns, strip
 from weft.families.gaussvae.reference import EPSILON
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
+
+SHAPE = 10
+"""Numbers of a splat in `lay`."""
+
+SUMS = 8 * BLOCK
+"""Numbers of a splat that `pull` sums."""
 
 PLANES = 5
 """Red, green, blue, sum of weights, and the least weight that counts, for top-K."""
@@ -39,7 +45,7 @@ PLANES = 5
 _F = np.float32
 _ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
 _LOG2E = _F(math.log2(math.e))
-_STEP = PLANES * BLOCK
+_STEP = 4 * BLOCK
 _EPSILON = _F(EPSILON)
 _RATIO = _F(RATIO_LOG_MOST)
 _M_LEAST = _F(2 * math.log(STD_LEAST))
@@ -72,9 +78,18 @@ def _held(value: Any, least: Any, most: Any) -> Any:
 
 @compiled
 def lay(
-    splats: Any, layout: int, height: Any, width: Any, high: Any, wide: Any, shift: Any, shapes: Any
-) -> None:
-    """`geometry.ellipses` of one picture.
+    splats: Any,
+    layout: int,
+    height: Any,
+    width: Any,
+    high: Any,
+    wide: Any,
+    shift: Any,
+    cut: Any,
+    shapes: Any,
+    ends: Any,
+) -> int:
+    """`geometry.ellipses` of one picture, and how many columns of eights they reach.
 
     Args:
         splats: (N, 8).
@@ -82,10 +97,15 @@ def lay(
         height, width, high, wide: of the picture, and of the one whose pixels shapes are counted
             in; floats.
         shift: 1/2 for sampling at centres, 0 at corners.
-        shapes: gets x, y in pixels, A, B, C, r, g, b; (N, 8).
+        cut: reach of a splat in sigmas, infinite for all pixels.
+        shapes: gets x, y in pixels, A, B, C, r, g, b, exp(-C), first column; (N, SHAPE).
+        ends: gets the sum of columns up to each splat, (N,).
+
+    Returns: the sum for all.
     """
     across, down = width / wide, height / high
     most = _TWO * math.log(max(high, wide))
+    whole, end = (int(width) + BLOCK - 1) // BLOCK, 0
     for n in range(len(splats)):
         p, q, t = splats[n, 2], splats[n, 3], splats[n, 4]
         if layout == 0:
@@ -112,6 +132,14 @@ def lay(
         shapes[n, 4] = c / (down * down)
         for channel in range(5, 8):
             shapes[n, channel] = splats[n, channel]
+        x, a, b, c = shapes[n, 0], shapes[n, 2], shapes[n, 3], shapes[n, 4]
+        # It is multiplied by itself: of float32's own, the error would show.
+        shapes[n, 8] = math.exp(-np.float64(c))
+        first, last = columns(x, a, b, c, cut, whole)
+        shapes[n, 9] = first
+        end += last - first
+        ends[n] = end
+    return end
 
 
 @compiled
@@ -176,47 +204,42 @@ def chain(
 
 
 @compiled
-def weight_at(dx: Any, steep: Any, slope: Any, depth: Any) -> Any:
-    """w of eight pixels: 2 to the power of `steep` dx^2 + `slope` dx + `depth`."""
-    return power(fused(dx, fused(steep, dx, slope), depth))
-
-
-@compiled
-def _rank(shapes: Any, top: int, bottom: int, cut: Any, topk: int, best: Any, plane: Any) -> None:
-    """The topk-th largest weight of each pixel, into the last quantity of `plane`."""
-    height, width = bottom - top, len(plane) // (bottom - top) // PLANES
-    entries, lines, tall = listing(bottom - top, width)
-    pixels, blocks = 3 * tall, width // BLOCK
+def _rank(
+    shapes: Any, strips: Any, starts: Any, left: int, right: int, height: int, topk: int,
+    best: Any, least: Any,
+) -> None:  # fmt: skip
+    """The topk-th largest weight of each pixel, into `least`."""
     for i in range(len(best)):
         best[i] = _ZERO
-    for n in range(len(shapes)):
-        x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
-        steep = -_HALF * _LOG2E * a
-        first, last = rows(y, a, b, c, cut, top, bottom)
-        found = reach(x, y, a, b, c, cut, first, last, width, entries, lines, tall)
-        for i in range(FIRST, found):
-            line, block = place(entries, i)
-            dx = fused(load(lines, pixels + block * BLOCK), _ONE, -x)
-            w = weight_at(dx, steep, number(lines, tall + line), number(lines, 2 * tall + line))
-            at = ((first - top + line) * blocks + block) * topk * BLOCK
-            for k in range(topk):
-                other = load(best, at + k * BLOCK)
-                store(best, at + k * BLOCK, greater(w, other))
-                w = smaller(w, other)
-    for block in range(height * width // BLOCK):
-        store(
-            plane,
-            block * _STEP + 4 * BLOCK,
-            load(best, (block * topk + topk - 1) * BLOCK),
-        )
+    for index in range(len(strips) // FIELDS - SPARE):
+        n, column, row, end, pace = strip(strips, index)
+        if not left <= column < right:
+            continue
+        w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
+        fall, above = spread(shapes[n, 8]), (column - left) * height
+        while row < end:
+            eight, row = above + row, min(row + pace, end)
+            while eight < above + row:
+                at, moved = eight * topk * BLOCK, w
+                for k in range(topk):
+                    other = load(best, at + k * BLOCK)
+                    store(best, at + k * BLOCK, greater(moved, other))
+                    moved = smaller(moved, other)
+                w, ratio = times(w, ratio), times(ratio, fall)
+                eight = unforeseen(eight + 1)
+            if row < end:
+                w, ratio = begun(shapes, n, column, row)
+    for eight in range(len(least) // BLOCK):
+        store(least, eight * BLOCK, load(best, (eight * topk + topk - 1) * BLOCK))
 
 
 @compiled
 def paint(
     shapes: Any,
-    top: int,
-    bottom: int,
-    cut: Any,
+    strips: Any,
+    starts: Any,
+    left: int,
+    right: int,
     normalised: bool,
     topk: int,
     best: Any,
@@ -225,52 +248,59 @@ def paint(
     weight: Any,
     least: Any,
 ) -> None:
-    """Rows `top` to `bottom` of a picture: `reference.blend`.
+    """Columns of eights `left` to `right` of a picture: `reference.blend`.
 
     Args:
-        shapes: of `lay`, (N, 8).
-        cut: reach of a splat in sigmas, infinite for all pixels.
+        shapes: of `lay`.
+        strips, starts: of `reach`.
         topk: how many weights of a pixel count; 0 for all. Of equal ones at the border all do.
-        best: scratch, rows x W x topk numbers.
-        plane: scratch, rows x W x PLANES numbers.
-        image: gets the rows, (3, H, W).
+        best: scratch, pixels x topk numbers.
+        plane: scratch, pixels x PLANES numbers.
+        image: gets the columns, (3, H, W).
         weight: gets the divisor, (H, W); not written if not `normalised`.
         least: gets the least weight that counts, (H, W); not written if topk is 0.
     """
-    size, width = image.shape[1] * image.shape[2], image.shape[2]
-    entries, lines, tall = listing(bottom - top, width)
-    pixels, blocks = 3 * tall, width // BLOCK
-    for i in range(len(plane)):
+    height, width = image.shape[1], image.shape[2]
+    size, used = height * width, height * (right - left) * BLOCK
+    borders = plane[4 * used :]
+    for i in range(4 * used):
         plane[i] = _ZERO
     if topk > 0:
-        _rank(shapes, top, bottom, cut, topk, best, plane)
-    for n in range(len(shapes)):
-        x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
+        _rank(shapes, strips, starts, left, right, height, topk, best, borders)
+    for index in range(len(strips) // FIELDS - SPARE):
+        n, column, row, end, pace = strip(strips, index)
+        if not left <= column < right:
+            continue
+        w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
+        fall, above = spread(shapes[n, 8]), (column - left) * height
         red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
-        steep = -_HALF * _LOG2E * a
-        first, last = rows(y, a, b, c, cut, top, bottom)
-        found = reach(x, y, a, b, c, cut, first, last, width, entries, lines, tall)
-        for i in range(FIRST, found):
-            line, block = place(entries, i)
-            dx = fused(load(lines, pixels + block * BLOCK), _ONE, -x)
-            w = weight_at(dx, steep, number(lines, tall + line), number(lines, 2 * tall + line))
-            at = ((first - top + line) * blocks + block) * _STEP
+        while row < end:
+            eight, row = above + row, min(row + pace, end)
+            while eight < above + row:
+                at, v = eight * _STEP, w
+                if topk > 0:
+                    v = kept(w, load(borders, eight * BLOCK))
+                store(plane, at, fused(v, red, load(plane, at)))
+                store(plane, at + BLOCK, fused(v, green, load(plane, at + BLOCK)))
+                store(plane, at + 2 * BLOCK, fused(v, blue, load(plane, at + 2 * BLOCK)))
+                store(plane, at + 3 * BLOCK, fused(v, _ONE, load(plane, at + 3 * BLOCK)))
+                w, ratio = times(w, ratio), times(ratio, fall)
+                eight = unforeseen(eight + 1)
+            if row < end:
+                w, ratio = begun(shapes, n, column, row)
+    for column in range(left, right):
+        for row in range(height):
+            eight, pixel = (column - left) * height + row, row * width + column * BLOCK
+            at = eight * _STEP
+            divisor = spread(_ONE)
+            if normalised:
+                divisor = fused(load(plane, at + 3 * BLOCK), _ONE, _EPSILON)
+                store(weight, pixel, divisor)
+            for channel in range(3):
+                part = over(load(plane, at + channel * BLOCK), divisor)
+                store(image, channel * size + pixel, part)
             if topk > 0:
-                w = kept(w, load(plane, at + 4 * BLOCK))
-            store(plane, at, fused(w, red, load(plane, at)))
-            store(plane, at + BLOCK, fused(w, green, load(plane, at + BLOCK)))
-            store(plane, at + 2 * BLOCK, fused(w, blue, load(plane, at + 2 * BLOCK)))
-            store(plane, at + 3 * BLOCK, fused(w, _ONE, load(plane, at + 3 * BLOCK)))
-    for block in range((bottom - top) * width // BLOCK):
-        at, pixel = block * _STEP, top * width + block * BLOCK
-        divisor = spread(_ONE)
-        if normalised:
-            divisor = fused(load(plane, at + 3 * BLOCK), _ONE, _EPSILON)
-            store(weight, pixel, divisor)
-        for channel in range(3):
-            store(image, channel * size + pixel, over(load(plane, at + channel * BLOCK), divisor))
-        if topk > 0:
-            store(least, pixel, load(plane, at + 4 * BLOCK))
+                store(least, pixel, load(borders, eight * BLOCK))
 
 
 @compiled
@@ -284,69 +314,109 @@ def turn(
         slope: dL/dI, (3, H, W).
         plane: gets H x W x PLANES numbers.
     """
-    size = image.shape[1] * image.shape[2]
-    for block in range(size // BLOCK):
-        at, pixel = block * _STEP, block * BLOCK
-        inverse, back = spread(_ONE), spread(_ZERO)
-        if normalised:
-            inverse = over(_ONE, load(weight, pixel))
-        for channel in range(3):
-            by_number = times(load(slope, channel * size + pixel), inverse)
-            store(plane, at + channel * BLOCK, by_number)
+    height, width = image.shape[1], image.shape[2]
+    size = height * width
+    borders = plane[4 * size :]
+    for column in range(width // BLOCK):
+        for row in range(height):
+            eight, pixel = column * height + row, row * width + column * BLOCK
+            at = eight * _STEP
+            inverse, back = spread(_ONE), spread(_ZERO)
             if normalised:
-                back = fused(times(_F(-1), load(image, channel * size + pixel)), by_number, back)
-        store(plane, at + 3 * BLOCK, back)
-        if topk > 0:
-            store(plane, at + 4 * BLOCK, load(least, pixel))
+                inverse = over(_ONE, load(weight, pixel))
+            for channel in range(3):
+                by_number = times(load(slope, channel * size + pixel), inverse)
+                store(plane, at + channel * BLOCK, by_number)
+                if normalised:
+                    part = times(_F(-1), load(image, channel * size + pixel))
+                    back = fused(part, by_number, back)
+            store(plane, at + 3 * BLOCK, back)
+            if topk > 0:
+                store(borders, eight * BLOCK, load(least, pixel))
 
 
 @compiled
 def pull(
-    shapes: Any, first: int, last: int, cut: Any, topk: int, height: int, plane: Any, slopes: Any
+    shapes: Any,
+    ends: Any,
+    strips: Any,
+    starts: Any,
+    first: int,
+    last: int,
+    topk: int,
+    height: int,
+    plane: Any,
+    sums: Any,
+    slopes: Any,
 ) -> None:
     """Derivatives by what `lay` gives, of splats `first` to `last`.
 
     Args:
+        shapes, ends: of `lay`.
+        strips, starts: of `reach`.
         height: H.
         plane: of `turn`.
+        sums: scratch, SUMS numbers a splat.
         slopes: gets them, (N, 8).
     """
-    width = len(plane) // height // PLANES
-    entries, lines, tall = listing(height, width)
-    pixels, blocks = 3 * tall, width // BLOCK
-    for n in range(first, last):
-        x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
-        red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
-        steep = -_HALF * _LOG2E * a
-        begin, end = rows(y, a, b, c, cut, 0, height)
-        found = reach(x, y, a, b, c, cut, begin, end, width, entries, lines, tall)
-        none = spread(_ZERO)
+    borders = plane[len(plane) // PLANES * 4 :]
+    none = spread(_ZERO)
+    for i in range((last - first) * SUMS):
+        sums[i] = _ZERO
+    for index in range(ends[first - 1] if first > 0 else 0, ends[last - 1]):
+        n, column, row, end, pace = strip(strips, index)
+        w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
+        fall, above = spread(shapes[n, 8]), column * height
+        y, red, green, blue = shapes[n, 1], shapes[n, 5], shapes[n, 6], shapes[n, 7]
+        below = spread(_F(row))
         by_red, by_green, by_blue = none, none, none
-        # Sums of t, the slope by the exponent, times powers of dx and dy.
-        sum_x, sum_xx, sum_y, sum_xy, sum_yy = none, none, none, none, none
-        for i in range(FIRST, found):
-            line, block = place(entries, i)
-            dx, dy = fused(load(lines, pixels + block * BLOCK), _ONE, -x), number(lines, line)
-            w = weight_at(dx, steep, number(lines, tall + line), number(lines, 2 * tall + line))
-            at = ((begin + line) * blocks + block) * _STEP
-            if topk > 0:
-                w = kept(w, load(plane, at + 4 * BLOCK))
-            one, two = load(plane, at), load(plane, at + BLOCK)
-            three, four = load(plane, at + 2 * BLOCK), load(plane, at + 3 * BLOCK)
-            by_red = fused(w, one, by_red)
-            by_green = fused(w, two, by_green)
-            by_blue = fused(w, three, by_blue)
-            t = times(w, fused(red, one, fused(green, two, fused(blue, three, four))))
-            t_x, t_y = times(t, dx), times(t, dy)
-            sum_x = fused(t_x, _ONE, sum_x)
-            sum_xx = fused(t_x, dx, sum_xx)
-            sum_y = fused(t_y, _ONE, sum_y)
-            sum_xy = fused(t_x, dy, sum_xy)
-            sum_yy = fused(t_y, dy, sum_yy)
-        right_x, right_y = total(sum_x), total(sum_y)
+        # Sums of t, the slope by the exponent, times powers of dy.
+        here, here_y, here_yy = none, none, none
+        while row < end:
+            eight, row = above + row, min(row + pace, end)
+            while eight < above + row:
+                at, v = eight * _STEP, w
+                if topk > 0:
+                    v = kept(w, load(borders, eight * BLOCK))
+                one, two = load(plane, at), load(plane, at + BLOCK)
+                three, four = load(plane, at + 2 * BLOCK), load(plane, at + 3 * BLOCK)
+                by_red = fused(v, one, by_red)
+                by_green = fused(v, two, by_green)
+                by_blue = fused(v, three, by_blue)
+                t = times(v, fused(red, one, fused(green, two, fused(blue, three, four))))
+                here = fused(t, _ONE, here)
+                dy = fused(below, _ONE, -y)
+                t_y = times(t, dy)
+                here_y = fused(t_y, _ONE, here_y)
+                here_yy = fused(t_y, dy, here_yy)
+                below = fused(below, _ONE, _ONE)
+                w, ratio = times(w, ratio), times(ratio, fall)
+                eight = unforeseen(eight + 1)
+            if row < end:
+                w, ratio = begun(shapes, n, column, row)
+        dx = fused(counted(_F(column * BLOCK)), _ONE, -shapes[n, 0])
+        here_x, to = times(here, dx), (n - first) * SUMS
+        _add(sums, to, here_x)
+        _add(sums, to + BLOCK, here_y)
+        _add(sums, to + 2 * BLOCK, times(here_x, dx))
+        _add(sums, to + 3 * BLOCK, times(here_y, dx))
+        _add(sums, to + 4 * BLOCK, here_yy)
+        _add(sums, to + 5 * BLOCK, by_red)
+        _add(sums, to + 6 * BLOCK, by_green)
+        _add(sums, to + 7 * BLOCK, by_blue)
+    for n in range(first, last):
+        a, b, c = shapes[n, 2], shapes[n, 3], shapes[n, 4]
+        to = (n - first) * SUMS
+        right_x, right_y = total(load(sums, to)), total(load(sums, to + BLOCK))
         slopes[n, 0] = a * right_x + b * right_y
         slopes[n, 1] = b * right_x + c * right_y
-        slopes[n, 2] = -_HALF * total(sum_xx)
-        slopes[n, 3] = -total(sum_xy)
-        slopes[n, 4] = -_HALF * total(sum_yy)
-        slopes[n, 5], slopes[n, 6], slopes[n, 7] = total(by_red), total(by_green), total(by_blue)
+        slopes[n, 2] = -_HALF * total(load(sums, to + 2 * BLOCK))
+        slopes[n, 3] = -total(load(sums, to + 3 * BLOCK))
+        slopes[n, 4] = -_HALF * total(load(sums, to + 4 * BLOCK))
+        for k in range(5, 8):
+            slopes[n, k] = total(load(sums, to + k * BLOCK))
+
+
+@compiled
+def _add(sums: Any, at: int, value: Any) -> None:
+    store(sums, at, fused(load(sums, at), _ONE, value))

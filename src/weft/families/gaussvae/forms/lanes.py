@@ -242,6 +242,21 @@ def whole(context: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def unforeseen(context: Any, index: Any) -> Any:
+    """The whole number, of which the compiler then knows nothing.
+
+    A loop that counts by it is not unrolled: what is left over of a short one costs more than that
+    saves.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(64), [ir.IntType(64)])
+        return builder.call(ir.InlineAsm(kind, "", "=r,0"), values)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
 def store(context: Any, array: Any, index: Any, value: Any) -> Any:
     """Writes eight numbers to a contiguous float32 array from `index` on."""
 

@@ -15,9 +15,10 @@ from torch.autograd.function import once_differentiable
 from weft.families.gaussvae.forms import kernels
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
+from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, reach
 from weft.families.gaussvae.splats.geometry import BLOCK, Frame
 
-_BAND_PIXELS = 8192
+_BAND_PIXELS = 65536
 """Pixels of the rows that are painted together: their sums stay in a core's cache."""
 
 _SPLATS = 128
@@ -40,22 +41,30 @@ class _Native(Function):
     @staticmethod
     def forward(ctx: Any, splats: Tensor, frame: Frame) -> Tensor:
         splats = splats.detach().contiguous()
-        pictures, height = len(splats), frame.height
+        (pictures, count, _), height = splats.shape, frame.height
         width = -(-frame.width // BLOCK) * BLOCK
-        shapes = torch.empty_like(splats)
         image = splats.new_empty(pictures, 3, height, width)
         weight = splats.new_empty(pictures, height, width)
         least = splats.new_empty(pictures, height, width) if frame.topk else weight
-        rows = min(height, max(1, _BAND_PIXELS // width // max(1, frame.topk)))
-        bands = -(-height // rows)
-        arrays = [each.numpy() for each in (splats, shapes, image, weight, least)]
-        share(lambda first, last: _lay(first, last, *arrays[:2], frame), pictures)
+        shapes = np.empty((pictures, count, kernels.SHAPE), np.float32)
+        ends, bounds = np.empty((pictures, count), np.int32), np.zeros(pictures + 1, np.int64)
+        given = splats.numpy()
+        share(lambda first, last: _lay(first, last, given, shapes, ends, bounds, frame), pictures)
+        # Where each picture's list ends among those of all.
+        np.cumsum(bounds, out=bounds)
+        strips = np.empty(bounds[-1] * FIELDS, np.int32)
+        starts = np.empty(bounds[-1] * STARTS, np.float32)
+        lists = (shapes, ends, bounds, strips, starts)
+        share(lambda first, last: _reach(first, last, *lists, frame), pictures)
+        columns = min(width // BLOCK, max(1, _BAND_PIXELS // height // BLOCK // max(1, frame.topk)))
+        bands = -(-width // BLOCK // columns)
+        drawn = [each.numpy() for each in (image, weight, least)]
         share(
-            lambda first, last: _paint(first, last, bands, rows, *arrays[1:], frame),
+            lambda first, last: _paint(first, last, bands, columns, *lists, *drawn, frame),
             pictures * bands,
         )
-        ctx.frame = frame
-        ctx.save_for_backward(splats, shapes, image, weight, least)
+        ctx.frame, ctx.lists = frame, lists
+        ctx.save_for_backward(splats, image, weight, least)
         return image
 
     @staticmethod
@@ -67,20 +76,42 @@ class _Native(Function):
         arrays = [each.numpy() for each in tensors]
         parts = -(-splats.shape[1] // _SPLATS)
         share(
-            lambda first, last: _pull(first, last, parts, *arrays, ctx.frame),
+            lambda first, last: _pull(first, last, parts, *ctx.lists, *arrays, ctx.frame),
             len(splats) * parts,
         )
         return slopes, None
 
 
 @compiled
-def _lay(first: int, last: int, splats: Any, shapes: Any, frame: Frame) -> None:
+def _lay(
+    first: int, last: int, splats: Any, shapes: Any, ends: Any, bounds: Any, frame: Frame
+) -> None:
     """The pictures `first` to `last`."""
     f = np.float32
     for m in range(first, last):
-        kernels.lay(
+        bounds[m + 1] = SPARE + kernels.lay(
             splats[m], frame.layout, f(frame.height), f(frame.width), f(frame.high), f(frame.wide),
-            f(frame.shift), shapes[m],
+            f(frame.shift), f(frame.cut), shapes[m], ends[m],
+        )  # fmt: skip
+
+
+@compiled
+def _reach(
+    first: int,
+    last: int,
+    shapes: Any,
+    ends: Any,
+    bounds: Any,
+    strips: Any,
+    starts: Any,
+    frame: Frame,
+) -> None:
+    """The pictures `first` to `last`."""
+    for m in range(first, last):
+        begin, end = bounds[m], bounds[m + 1]
+        reach(
+            shapes[m], ends[m], np.float32(frame.cut), frame.height,
+            strips[begin * FIELDS : end * FIELDS], starts[begin * STARTS : end * STARTS],
         )  # fmt: skip
 
 
@@ -89,23 +120,29 @@ def _paint(
     first: int,
     last: int,
     bands: int,
-    rows: int,
+    columns: int,
     shapes: Any,
+    ends: Any,
+    bounds: Any,
+    strips: Any,
+    starts: Any,
     image: Any,
     weight: Any,
     least: Any,
     frame: Frame,
 ) -> None:
-    """The bands `first` to `last`, of `bands` in each picture and `rows` each."""
-    room = rows * image.shape[3]
+    """The bands `first` to `last`, of `bands` in each picture and `columns` of eights each."""
+    room = columns * BLOCK * frame.height
     plane = np.empty(room * kernels.PLANES, np.float32)
     best = np.empty(room * frame.topk, np.float32)
     for piece in range(first, last):
-        m, top = piece // bands, piece % bands * rows
-        bottom = min(top + rows, frame.height)
-        used = (bottom - top) * image.shape[3]
+        m, left = piece // bands, piece % bands * columns
+        right = min(left + columns, image.shape[3] // BLOCK)
+        used = (right - left) * BLOCK * frame.height
+        begin, end = bounds[m], bounds[m + 1]
         kernels.paint(
-            shapes[m], top, bottom, np.float32(frame.cut), frame.normalised, frame.topk,
+            shapes[m], strips[begin * FIELDS : end * FIELDS],
+            starts[begin * STARTS : end * STARTS], left, right, frame.normalised, frame.topk,
             best[: used * frame.topk], plane[: used * kernels.PLANES],
             image[m], weight[m], least[m],
         )  # fmt: skip
@@ -116,8 +153,12 @@ def _pull(
     first: int,
     last: int,
     parts: int,
-    splats: Any,
     shapes: Any,
+    ends: Any,
+    bounds: Any,
+    strips: Any,
+    starts: Any,
+    splats: Any,
     image: Any,
     weight: Any,
     least: Any,
@@ -128,19 +169,23 @@ def _pull(
     """The parts `first` to `last` of the splats, `parts` in each picture."""
     f = np.float32
     plane = np.empty(weight[0].size * kernels.PLANES, np.float32)
+    sums = np.empty(_SPLATS * kernels.SUMS, np.float32)
     before = -1
     for piece in range(first, last):
         m, start = piece // parts, piece % parts * _SPLATS
-        end = min(start + _SPLATS, splats.shape[1])
+        stop = min(start + _SPLATS, splats.shape[1])
         if m != before:
             kernels.turn(
                 image[m], weight[m], least[m], slope[m], frame.normalised, frame.topk, plane
             )
             before = m
+        begin, end = bounds[m], bounds[m + 1]
         kernels.pull(
-            shapes[m], start, end, f(frame.cut), frame.topk, frame.height, plane, slopes[m]
-        )
+            shapes[m], ends[m], strips[begin * FIELDS : end * FIELDS],
+            starts[begin * STARTS : end * STARTS], start, stop, frame.topk, frame.height,
+            plane, sums, slopes[m],
+        )  # fmt: skip
         kernels.chain(
             splats[m], frame.layout, f(frame.height), f(frame.width), f(frame.high), f(frame.wide),
-            start, end, slopes[m],
+            start, stop, slopes[m],
         )  # fmt: skip

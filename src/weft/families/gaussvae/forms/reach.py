@@ -1,4 +1,6 @@
-"""Which eights of pixels a splat reaches, as one list: no loop ends anew in every row."""
+"""Which pixels splats reach, as one list: strips, rows of a column of eights, for loops down them."""
+
+# N splats, S strips
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from weft.families.gaussvae.forms.lanes import (
     floor,
     fused,
     greater,
+    power,
     root,
     smaller,
     spread,
@@ -26,29 +29,25 @@ from weft.families.gaussvae.forms.lanes import (
 )
 from weft.families.gaussvae.splats.geometry import BLOCK
 
-FIRST = 2 * WIDTH
-"""Where the list begins among its numbers; before it are the edges of eight rows."""
+FIELDS = 5
+"""Whole numbers of a strip: splat, column, first row, first row behind, pace."""
+
+STARTS = 2 * WIDTH
+"""Numbers it begins with: weights of eight pixels, and the ratios to them of those below."""
+
+SPARE = WIDTH
+"""Strips more than there are that a list has room for, as eight are written at once."""
+
+_PACE = 16
+"""Rows after which weights are computed anew: each product of ratios rounds once more."""
+
+_FAR = 140.0
+"""d'Qd up to which weights, and their ratios, are numbers that float32 holds with all digits."""
 
 _F = np.float32
-_ZERO, _ONE, _HALF = _F(0), _F(1), _F(1 / 2)
-_EIGHTH = _F(1 / BLOCK)
+_ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
+_EIGHT, _EIGHTH = _F(BLOCK), _F(1 / BLOCK)
 _LOG2E = _F(math.log2(math.e))
-_SHIFT = 16
-"""Bits of a number that name the eight; those above it name the row."""
-
-
-@compiled
-def listing(height: int, width: int) -> Any:
-    """Room for the list of a splat in so many rows, and what it is read with.
-
-    Returns: `entries`, whole numbers, the list from FIRST on; `lines`, three quantities of `tall`
-        rows after another, then the numbers of the pixels of a row; and `tall`.
-    """
-    tall = (height + WIDTH - 1) // WIDTH * WIDTH
-    lines = np.empty(3 * tall + width, np.float32)
-    for pixel in range(width):
-        lines[3 * tall + pixel] = _F(pixel)
-    return np.empty(FIRST + tall * (width // BLOCK) + WIDTH, np.int32), lines, tall
 
 
 @compiled
@@ -69,59 +68,99 @@ def _until(value: Any, most: int) -> int:
 
 
 @compiled
-def rows(y: Any, a: Any, b: Any, c: Any, cut: Any, top: int, bottom: int) -> Any:
-    """First row that a splat reaches, and first one behind, between `top` and `bottom`."""
-    half = cut * math.sqrt(a / (a * c - b * b))
-    return max(top, _from(y - half, bottom)), _until(y + half, bottom)
+def columns(x: Any, a: Any, b: Any, c: Any, cut: Any, most: int) -> Any:
+    """First column of eights that a splat reaches, of `most`, and first one behind."""
+    half = cut * math.sqrt(c / (a * c - b * b))
+    return _from((x - half) * _EIGHTH, most), _until((x + half) * _EIGHTH, most)
 
 
 @compiled
-def reach(
-    x: Any, y: Any, a: Any, b: Any, c: Any, cut: Any, first: int, last: int, width: int,
-    entries: Any, lines: Any, tall: int,
-) -> int:  # fmt: skip
-    """Lists the eights of pixels that a splat reaches in its rows: `geometry.spans`.
+def reach(shapes: Any, ends: Any, cut: Any, height: int, strips: Any, starts: Any) -> None:
+    """Lists the eights of pixels that splats reach: `geometry.spans`, column by column.
+
+    An ellipse meets a column in rows without a gap: from the least to the greatest y on it, at its
+    own highest and lowest point where the column has these, on the column's border if not.
 
     Args:
-        x, y, a, b, c: of the splat.
+        shapes, ends: of `kernels.lay`.
         cut: reach in sigmas.
-        first, last: as many rows as `listing` was asked for, or less.
-        width: of the picture.
-        entries, lines, tall: of `listing`. For each row: dy, and slope and depth of `weight_at`.
-
-    Returns: where the list ends among the entries.
+        height: of the picture.
+        strips: gets the list, FIELDS numbers of each after another, S + SPARE of them; `strip`
+            reads them.
+        starts: gets STARTS numbers for each.
     """
-    most, inverse = spread(_F(width // BLOCK)), spread(_ONE / a)
-    end = FIRST
-    for row in range(first, last, WIDTH):
-        dy = fused(counted(_F(row)), _ONE, -y)
-        store(lines, row - first, dy)
-        store(lines, tall + row - first, times(dy, -_LOG2E * b))
-        store(lines, 2 * tall + row - first, times(dy, times(dy, -_HALF * _LOG2E * c)))
-        inside = fused(times(dy, dy), b * b - a * c, a * cut * cut)
-        half = times(root(greater(inside, _ZERO)), inverse)
-        middle = fused(times(dy, -b), inverse, x)
-        # What is no number becomes the first argument of these: such a splat reaches all.
-        low = smaller(most, greater(_ZERO, floor(times(fused(half, -_ONE, middle), _EIGHTH))))
-        high = smaller(most, floor(fused(fused(half, _ONE, middle), _EIGHTH, _ONE)))
-        high = where_negative(inside, low, greater(high, low))
-        high = where_negative(counted(_F(row - last)), high, low)
-        store_whole(entries, 0, low)
-        store_whole(entries, WIDTH, high)
-        for k in range(WIDTH):
-            start = whole(entries, k)
-            count = whole(entries, WIDTH + k) - start
-            begin = (row - first + k << _SHIFT) + start
-            # Eight are written whatever the count: what is too much is written over.
-            store_counted(entries, end, begin)
-            for more in range(WIDTH, count, WIDTH):
-                store_counted(entries, end + more, begin + more)
-            end += count
-    return end
+    room, at = len(strips) // FIELDS, 0
+    for n in range(len(shapes)):
+        x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
+        first, square, inverse = int(shapes[n, 9]), a * c - b * b, _ONE / c
+        peak = -b / a * (cut * math.sqrt(a / square))
+        for more in range(0, ends[n] - at, WIDTH):
+            west = fused(counted(_F(first + more)), _EIGHT, -x)
+            east = fused(west, _ONE, _EIGHT)
+            # What is no number stays first argument, and ends as a border of the picture.
+            under = smaller(greater(spread(peak), west), east)
+            above = smaller(greater(spread(-peak), west), east)
+            deep = root(greater(fused(times(under, under), -square, c * cut * cut), _ZERO))
+            high = root(greater(fused(times(above, above), -square, c * cut * cut), _ZERO))
+            low = floor(fused(fused(under, -b, deep), inverse, y))
+            top = times(floor(fused(fused(above, b, high), inverse, -y)), -_ONE)
+            begin = smaller(_F(height), greater(_ZERO, top))
+            end = greater(begin, smaller(_F(height), fused(low, _ONE, _ONE)))
+            # A convex function is greatest in a corner.
+            high, deep = fused(begin, _ONE, -y), fused(end, _ONE, -y)
+            most = greater(
+                greater(_square(west, high, a, b, c), _square(east, high, a, b, c)),
+                greater(_square(west, deep, a, b, c), _square(east, deep, a, b, c)),
+            )
+            pace = where_negative(fused(most, _ONE, _F(-_FAR)), spread(_F(_PACE)), spread(_ONE))
+            # Eight are written whatever their number: what is too much is written over.
+            store_whole(strips, at + more, spread(_F(n)))
+            store_counted(strips, room + at + more, first + more)
+            store_whole(strips, 2 * room + at + more, begin)
+            store_whole(strips, 3 * room + at + more, end)
+            store_whole(strips, 4 * room + at + more, pace)
+        at = ends[n]
+    for index in range(at):
+        n, column, row, _, _ = strip(strips, index)
+        w, ratio = begun(shapes, n, column, row)
+        store(starts, STARTS * index, w)
+        store(starts, STARTS * index + WIDTH, ratio)
 
 
 @compiled
-def place(entries: Any, index: int) -> Any:
-    """Row after the first of those listed, and eighth of it, that the list names there."""
-    entry = whole(entries, index)
-    return entry >> _SHIFT, entry & (1 << _SHIFT) - 1
+def _square(dx: Any, dy: Any, a: Any, b: Any, c: Any) -> Any:
+    """d'Qd."""
+    return fused(times(dx, dx), a, times(dy, fused(dx, _TWO * b, times(dy, c))))
+
+
+@compiled
+def strip(strips: Any, index: int) -> Any:
+    """What FIELDS names of one of them."""
+    room = len(strips) // FIELDS
+    return (
+        whole(strips, index),
+        whole(strips, room + index),
+        whole(strips, 2 * room + index),
+        whole(strips, 3 * room + index),
+        whole(strips, 4 * room + index),
+    )
+
+
+@compiled
+def begun(shapes: Any, n: int, column: int, row: int) -> Any:
+    """w of a splat in eight pixels, and the ratios to it of w in those below.
+
+    From row to row, w is multiplied by a ratio, and that by exp(-C): shapes[n, 8].
+    """
+    dx = fused(counted(_F(column * BLOCK)), _ONE, -shapes[n, 0])
+    dy = spread(_F(row) - shapes[n, 1])
+    slope, steep = times(dx, -_LOG2E * shapes[n, 3]), -_HALF * _LOG2E * shapes[n, 4]
+    depth = times(times(dx, dx), -_HALF * _LOG2E * shapes[n, 2])
+    ratio = power(fused(fused(dy, _TWO, _ONE), steep, slope))
+    return weight_at(dy, steep, slope, depth), ratio
+
+
+@compiled
+def weight_at(d: Any, steep: Any, slope: Any, depth: Any) -> Any:
+    """w of eight pixels: 2 to the power of `steep` d^2 + `slope` d + `depth`."""
+    return power(fused(d, fused(steep, d, slope), depth))

@@ -59,6 +59,26 @@ def test_no_splat_reaches_beyond_the_last_pixel(most: int) -> None:
         assert _from(value, most) == _until(value, most) == 0
 
 
+def reached(shape: list[float], cut: float, height: int, width: int) -> list[tuple[int, int]]:
+    """Rows and eights of them that the list names for one splat: x, y, A, B, C."""
+    from weft.families.gaussvae.forms import reach
+
+    x, y, a, b, c = (np.float32(each) for each in shape)
+    first, last = reach.columns(x, a, b, c, np.float32(cut), width // 8)
+    shapes = np.array([[x, y, a, b, c, 0, 0, 0, 0, first]], np.float32)
+    room = last - first + reach.SPARE
+    strips = np.full(room * reach.FIELDS, -1, np.int32)
+    starts = np.empty(room * reach.STARTS, np.float32)
+    ends = np.array([last - first], np.int32)
+    reach.reach(shapes, ends, np.float32(cut), height, strips, starts)
+    found = []
+    for index in range(last - first):
+        n, column, begin, end, pace = reach.strip(strips, index)
+        assert n == 0 and pace in (1, 16)
+        found += [(row, column) for row in range(begin, end)]
+    return found
+
+
 any_float = st.floats(width=32)
 
 
@@ -66,35 +86,39 @@ any_float = st.floats(width=32)
 def test_whatever_a_splat_is_it_stays_in_the_picture(
     x: float, y: float, a: float, b: float, c: float, cut: float
 ) -> None:
-    from weft.families.gaussvae.forms.reach import FIRST, listing, place, reach, rows
-
-    shape = [np.float32(each) for each in (y, a, b, c)]
-    first, last = rows(*shape, np.float32(cut), 3, 20)
-    assert first >= 3 and last <= 20
-    entries, lines, tall = listing(17, 24)
-    end = reach(np.float32(x), *shape, np.float32(cut), first, last, 24, entries, lines, tall)
-    reached = [place(entries, index) for index in range(FIRST, end)]
-    assert sorted(set(reached)) == reached
-    assert all(line < last - first and block < 3 for line, block in reached)
+    found = reached([x, y, a, b, c], cut, 17, 80)
+    assert len(set(found)) == len(found)
+    assert all(0 <= row < 17 and 0 <= column < 10 for row, column in found)
 
 
 def test_a_splat_reaches_what_its_spans_say() -> None:
-    from weft.families.gaussvae.forms.reach import FIRST, listing, place, reach, rows
-
     frame = Frame(0, 40, 88, 40, 88, 0.5, 3.5, normalised=True, topk=0)
     some = ellipses(splats(1, 50), frame)
     firsts, lasts = spans(some, frame)
-    entries, lines, tall = listing(40, 88)
     for n in range(50):
-        x, y, a, b, c = (np.float32(part[0, n]) for part in some[:5])
-        first, last = rows(y, a, b, c, np.float32(3.5), 0, 40)
-        end = reach(x, y, a, b, c, np.float32(3.5), first, last, 88, entries, lines, tall)
-        found = [place(entries, index) for index in range(FIRST, end)]
-        assert found == [
-            (row - first, block)
+        found = reached([float(part[0, n]) for part in some[:5]], 3.5, 40, 88)
+        assert sorted(found) == [
+            (row, column)
             for row in range(40)
-            for block in range(firsts[0, n, row] // 8, lasts[0, n, row] // 8)
+            for column in range(firsts[0, n, row] // 8, lasts[0, n, row] // 8)
         ]
+
+
+@pytest.mark.parametrize("topk", [0, 3])
+@pytest.mark.parametrize("log_size", [-3.0, 0.0, 6.0])
+def test_thin_and_tall_splats_are_drawn_as_the_formula_says(log_size: float, topk: int) -> None:
+    # Thin ones: their weights may not be had by ratios. Tall ones: these are begun anew.
+    some = splats(1, 12).double()
+    some[..., 2] = log_size
+    some[..., 3:5] *= 2
+    some[..., :5] = some[..., :5].float()
+    found, slopes = drawn(some.float(), 48, topk)
+    free = some.requires_grad_()
+    wanted = render(free, 48, 48, topk=topk, form="dense")
+    wanted.square().sum().backward()
+    assert free.grad is not None
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-5)
+    assert (slopes - free.grad).abs().max() < 1e-4 * free.grad.abs().max()
 
 
 def test_a_picture_too_large_for_the_lists_is_refused() -> None:
