@@ -6,7 +6,7 @@ from itertools import chain
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -17,3 +17,14 @@ def channels_last(module: M) -> M:
         if tensor.dim() == 4:
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return module
+
+
+def pixels_last(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in channels-last memory, and with strides that say so.
+
+    A single channel lies the same way in either layout, and torch keeps the strides it has: with
+    those of the other one oneDNN's first convolution takes 1.5 times as long.
+    """
+    _, channels, height, width = images.shape
+    pixels = images.permute(0, 2, 3, 1).flatten(1)
+    return pixels.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)

@@ -1,11 +1,12 @@
-"""Weights of convolutions are laid out anew, and nothing else changes."""
+"""Weights of convolutions and images are laid out anew, and nothing else changes."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from weft.nn.layout import channels_last
+from weft.nn.layout import channels_last, pixels_last
 
 
 def test_only_the_layout_of_four_dimensional_weights_changes() -> None:
@@ -17,3 +18,11 @@ def test_only_the_layout_of_four_dimensional_weights_changes() -> None:
     assert not module[0].weight.is_contiguous()
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert all(a is b for a, b in zip(parameters, module.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strides_of_images_say_channels_last_for_a_single_channel_too(channels: int) -> None:
+    images = torch.randn(2, channels, 5, 4)
+    laid = pixels_last(images)
+    assert torch.equal(laid, images)
+    assert laid.stride() == (20 * channels, 1, 4 * channels, channels)

@@ -17,7 +17,7 @@ from weft.families.jepa.nets.norm import run
 from weft.families.jepa.nets.resnet import WIDTHS, resnet18
 from weft.families.jepa.options.sections import ModelConfig
 from weft.nn.dense import Dense
-from weft.nn.layout import channels_last
+from weft.nn.layout import channels_last, pixels_last
 from weft.nn.precision import widened
 
 
@@ -200,7 +200,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig, channels: int, size: int) -> None:
         super().__init__()
-        self.frame_difference = config.frame_difference
+        self.frame_difference, self.channels_last = config.frame_difference, config.channels_last
         backbone = build_backbone(config, channels * (1 + config.frame_difference), size)
         self.net, self.dim, self.map = backbone.net, backbone.dim, backbone.map
         if config.channels_last:
@@ -209,7 +209,8 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Codes (T, B, D), float32, of images (B, T, C, S, S)."""
         frames = self.frames(image)
-        codes = run(self.net, frames.flatten(0, 1))
+        images = frames.flatten(0, 1)
+        codes = run(self.net, pixels_last(images) if self.channels_last else images)
         return widened(codes).unflatten(0, frames.shape[:2])
 
     def frames(self, image: Tensor) -> Tensor:
