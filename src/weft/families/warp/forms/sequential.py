@@ -199,7 +199,7 @@ class _Sequential(Function):
         steps, count, _ = drives.shape
         size, channels = len(B), adjoint.known.shape[-1]
         length = span(steps, count) if ctx.every == 1 else ctx.every
-        grads = [torch.zeros_like(B), *map(torch.zeros_like, motion.transition.parameters())]
+        grads: tuple[Tensor, ...] = ()
         by_theta, by_velocity = last.clone(), None  # gradients by what step t leaves
         # Gradients by what A and B add up to, with zeros where a row has a drive.
         pushed = B.new_zeros(length, count, rows.width)
@@ -230,9 +230,8 @@ class _Sequential(Function):
                     by_next = torch.where(motion.begun[t], by_next, by_theta)
                 by_theta = by_next
             moved = block.moved[offset : offset + stop - start]
-            parts = rows.gradients(pushed[: stop - start].flatten(0, 1), moved.flatten(0, 1))
-            for total, part in zip(grads, parts, strict=True):
-                total += part
+            errors = pushed[: stop - start]
+            grads = _sum(grads, rows.gradients(errors.flatten(0, 1), moved.flatten(0, 1)))
             stop = start
         grad_B, *grad_A = grads
         return (
@@ -247,6 +246,13 @@ def kept_every(motion: Motion, steps: int, theta_0: Tensor) -> int:
     if steps * theta_0.numel() * weight <= STORED:
         return 1
     return span(steps, len(theta_0))
+
+
+def _sum(totals: tuple[Tensor, ...], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The totals with the parts added in place; at first the parts themselves."""
+    if not totals:
+        return parts
+    return tuple(total.add_(part) for total, part in zip(totals, parts, strict=True))
 
 
 def _again(block: Block, start: list[Tensor], drives: Tensor, first: int, stop: int) -> None:
