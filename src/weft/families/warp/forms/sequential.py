@@ -18,7 +18,7 @@ from weft.families.warp.forms.marks import Marks
 from weft.families.warp.forms.side_by_side import Rows, rows_of
 from weft.families.warp.transition.base import Transition
 
-ROWS = 2048
+ROWS = 1024
 """Rows (steps times sequences) that one product for the gradients of A and B sums over."""
 STORED = 2**28
 """Bytes of weights that are stored; beyond, those of a block's first step are, and the rest of the
