@@ -14,10 +14,11 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from weft.families.warp.forms.adjoint import Adjoint, Course, Track
+from weft.families.warp.forms.marks import Marks
 from weft.families.warp.forms.side_by_side import Rows, rows_of
 from weft.families.warp.transition.base import Transition
 
-ROWS = 2048
+ROWS = 1024
 """Rows (steps times sequences) that one product for the gradients of A and B sums over."""
 STORED = 2**28
 """Bytes of weights that are stored; beyond, those of a block's first step are, and the rest of the
@@ -62,7 +63,7 @@ class Block:
         moved: [what A acts on, drive, zeros] before each step and after the last, (L + 1, N, P).
         theta: the weights there, (L + 1, N, D): the same numbers, unless the rule is second-order.
         places: the two, or `moved` alone where it holds the weights too.
-        outside: where the clip held a weight back after each step, bool (L, N, D), or None.
+        outside: where the clip held a weight back after each step, or None.
         tied: where a weight met its bound exactly, if half the gradient passes there, or None.
     """
 
@@ -78,9 +79,8 @@ class Block:
             self.theta = like.new_empty(length + 1, count, size)
             self.places.append(self.theta)
         clips = keeps and motion.limit is not None
-        mask = like.new_empty(length, count, size, dtype=torch.bool) if clips else None
-        self.outside = mask
-        self.tied = None if mask is None or not motion.halves else torch.empty_like(mask)
+        self.outside = Marks(length, like) if clips else None
+        self.tied = Marks(length, like) if clips and motion.halves else None
 
     def drive(self, i: int) -> Tensor:
         """What drives the step after place i, (N, P - D), to be written."""
@@ -101,18 +101,18 @@ class Block:
         else:
             torch.clamp(free, -limit, limit, out=after)
             if self.outside is not None:
-                torch.ne(free, after, out=self.outside[i])
+                self.outside.write(i, free != after)
             if self.tied is not None:
-                torch.eq(free.abs(), limit, out=self.tied[i])
+                self.tied.write(i, free.abs() == limit)
         if begun is not None:
             torch.where(begun, after, before, out=after)
 
     def held(self, i: int, error: Tensor) -> None:
         """Takes the gradient (N, D) by the weights after step i back through the clip."""
         if self.outside is not None:
-            error.masked_fill_(self.outside[i], 0)
+            error.masked_fill_(self.outside.read(i), 0)
         if self.tied is not None:
-            error.mul_(1 - 0.5 * self.tied[i].to(error.dtype))
+            error.mul_(1 - 0.5 * self.tied.read(i).to(error.dtype))
 
 
 def span(steps: int, count: int) -> int:
@@ -168,9 +168,8 @@ class _Sequential(Function):
         steps, count, channels = known.shape
         drives = known.new_empty(steps, count, B.shape[1])
         drives[..., channels:] = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
-        rows = motion.rows(B)
         every = kept_every(motion, steps, theta_0) if keeps else span(steps, count)
-        block = Block(motion, rows, steps if every == 1 else every, theta_0, keeps=keeps)
+        block = Block(motion, motion.rows(B), steps if every == 1 else every, theta_0, keeps=keeps)
         block.theta[0] = theta_0
         starts: list[list[Tensor]] = []  # of blocks that are computed again
         for t in range(steps):
@@ -195,15 +194,15 @@ class _Sequential(Function):
     def backward(ctx: Any, error: Tensor, last: Tensor) -> tuple[Tensor | None, ...]:
         B, drives, *_ = ctx.saved_tensors
         motion: Motion = ctx.motion
-        adjoint, rows = Adjoint(ctx.track, error), motion.rows(B)
+        block: Block = ctx.block
+        adjoint, rows = Adjoint(ctx.track, error), block.rows
         steps, count, _ = drives.shape
         size, channels = len(B), adjoint.known.shape[-1]
         length = span(steps, count) if ctx.every == 1 else ctx.every
-        grads = [torch.zeros_like(B), *map(torch.zeros_like, motion.transition.parameters())]
+        grads: tuple[Tensor, ...] = ()
         by_theta, by_velocity = last.clone(), None  # gradients by what step t leaves
         # Gradients by what A and B add up to, with zeros where a row has a drive.
         pushed = B.new_zeros(length, count, rows.width)
-        block: Block = ctx.block
         stop = steps
         while stop > 0:
             start = (stop - 1) // length * length
@@ -231,9 +230,8 @@ class _Sequential(Function):
                     by_next = torch.where(motion.begun[t], by_next, by_theta)
                 by_theta = by_next
             moved = block.moved[offset : offset + stop - start]
-            parts = rows.gradients(pushed[: stop - start].flatten(0, 1), moved.flatten(0, 1))
-            for total, part in zip(grads, parts, strict=True):
-                total += part
+            errors = pushed[: stop - start]
+            grads = _sum(grads, rows.gradients(errors.flatten(0, 1), moved.flatten(0, 1)))
             stop = start
         grad_B, *grad_A = grads
         return (
@@ -244,10 +242,17 @@ class _Sequential(Function):
 
 def kept_every(motion: Motion, steps: int, theta_0: Tensor) -> int:
     """Each how many steps the state is kept: 1 if all of them fit into `STORED` bytes."""
-    weight = theta_0.element_size() * (1 + motion.second_order) + (motion.limit is not None)
+    weight = theta_0.element_size() * (1 + motion.second_order)
     if steps * theta_0.numel() * weight <= STORED:
         return 1
     return span(steps, len(theta_0))
+
+
+def _sum(totals: tuple[Tensor, ...], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The totals with the parts added in place; at first the parts themselves."""
+    if not totals:
+        return parts
+    return tuple(total.add_(part) for total, part in zip(totals, parts, strict=True))
 
 
 def _again(block: Block, start: list[Tensor], drives: Tensor, first: int, stop: int) -> None:
