@@ -45,6 +45,18 @@ def known_costs() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """Torch has as many threads after a test as before: two processes of two threads each on two
+    cores take up to forty times as long for small matrices as two of one."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Registers the family `toy` for one test."""
