@@ -301,10 +301,11 @@ def compare(
     found: list[Run] = []
     for path in paths:
         folder = folder_named(path)
-        found += [named(path)] if is_run(folder) else find_runs(folder)
+        found += find_runs(folder) if folder.is_dir() and not is_run(folder) else [named(path)]
     if len(found) < 2:
         raise UsageError(
-            f"{len(found)} run(s) cannot be compared", expected="two at least, or a folder of runs"
+            f"these words name {len(found)} run{'s' * (len(found) != 1)}",
+            expected="two runs at least, or a folder of them",
         )
     check_names("--metric", metrics, [facts(run) for run in found])
     sides = arms(found)
