@@ -287,8 +287,8 @@ def compare(
     """What differs between runs and what came of it, paired by seed.
 
     Args:
-        paths: runs, or folders of runs; runs that differ in the seed alone are one arm, and the
-            first arm is what the others are compared with.
+        paths: runs, or folders of runs, damaged ones left out; runs that differ in the seed alone
+            are one arm, and the first arm is what the others are compared with.
         metrics: by default all of the test set, or of validation.
         page: HTML page to write, with the curves over each other.
 
@@ -301,10 +301,11 @@ def compare(
     found: list[Run] = []
     for path in paths:
         folder = folder_named(path)
-        found += [named(path)] if is_run(folder) else find_runs(folder)
+        many = folder.is_dir() and not is_run(folder)
+        found += [r for r in find_runs(folder) if not r.damage] if many else [named(path)]
     if len(found) < 2:
         raise UsageError(
-            f"{len(found)} run(s) cannot be compared", expected="two at least, or a folder of runs"
+            f"these words name {len(found)} run(s)", expected="two, or a folder of them"
         )
     check_names("--metric", metrics, [facts(run) for run in found])
     sides = arms(found)

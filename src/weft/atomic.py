@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from weft.errors import UsageError
 from weft.system import writing
 
 _SUFFIX = ".tmp"
@@ -22,7 +23,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Its mode is what the umask leaves of 0666, as of any file a program makes. What a process that
     was killed left half written of `path` is removed first.
+
+    Raises:
+        UsageError: `path` is a folder, a device or a pipe, which no file may take the place of.
     """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise UsageError(
+            f"this is {what}", where=str(path), expected="a file to replace, or a new name"
+        )
     sweep_halves(path.parent, path.name)
     with writing(path):
         descriptor, temporary = _claim(path)

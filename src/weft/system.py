@@ -17,6 +17,15 @@ from weft.stopping import Stopped, name_of
 _RUST = re.compile(r"\(os error (\d+)\)")
 """How libraries written in Rust tell an error of the system."""
 
+_NO_ROOM = re.compile(
+    "can't allocate memory|not enough memory|storage size calculation overflow"
+    "|multiplication overflow",
+    re.IGNORECASE,
+)
+"""How torch tells that a CPU has no room for a tensor: as a RuntimeError, like any mistake."""
+
+_ASKED = re.compile(r"tried to allocate (\d+) bytes")
+
 _HINTS = {
     errno.ENOSPC: "make room, or choose another folder",
     errno.EDQUOT: "your quota is used up: make room, or choose another folder",
@@ -70,11 +79,16 @@ def fault(error: BaseException) -> WeftError | None:
         return _not_imported(package, error)
     if isinstance(error, OSError):
         return _refused(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and _NO_ROOM.search(str(error)))
+    ):
+        asked = _ASKED.search(str(error))
         return SystemFault(
             "there is not enough memory",
-            where=str(error).partition("\n")[0],
-            hint="a smaller batch_size, or engine.accumulation, asks for less",
+            where=f"{int(asked[1]):,} bytes more" if asked else _first_line(error),
+            hint="a smaller model or batch_size, or engine.accumulation, asks for less",
         )
     return None
 

@@ -70,8 +70,18 @@ def test_settings_are_compared_seed_by_seed_on_the_terminal_and_on_a_page(
 
 def test_one_run_alone_cannot_be_compared(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "grid/w2s0"]) == 2
-    assert "two at least" in capsys.readouterr().err
+    assert "two, or a folder" in capsys.readouterr().err
     assert main(["compare", "grid", "--metric", "test/nothing"]) == 2
+
+
+def test_a_damaged_run_of_a_folder_is_no_arm_and_is_told(
+    grid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("grid/w4s1/config.yaml").unlink()
+    told = json.loads(_printed(capsys, "compare", "grid", "--json"))
+    assert [row["n"] for row in told["Metrics"]["rows"]] == [2, 1]
+    assert main(["compare", "grid"]) == 0
+    assert "note: grid/w4s1 is left out: config.yaml is damaged" in capsys.readouterr().err
 
 
 def test_runs_become_a_frame_and_show_themselves_in_a_notebook(grid: Path) -> None:

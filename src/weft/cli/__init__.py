@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from weft.cli import (
     training,
 )
 from weft.cli.verbs import Commands, Raised, own
+from weft.data.remarks import collecting
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
 from weft.system import fault
@@ -108,7 +110,7 @@ class _Debug:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and gives its exit code: 0, 1 failure, 2 usage, 130/143 interrupted."""
     plainly()
-    with stopped_by_signals() as stop:
+    with _noted(), stopped_by_signals() as stop:
         try:
             code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
         except TyperException as error:
@@ -125,6 +127,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Somebody swallowed the exception; what came of it is not to be relied upon.
             return _ended(Stopped(stop.name), stop)
     return code or 0
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Tells at the end what readers did to data, where no run keeps it."""
+    remarks: list[str] = []
+    try:
+        with collecting(remarks):
+            yield
+    finally:
+        for text in remarks:
+            tell(f"note: {text}")
 
 
 def _ended(error: BaseException, stop: Stop) -> int:

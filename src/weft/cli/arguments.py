@@ -45,7 +45,9 @@ Checkpoint = Annotated[
 
 
 def there(root: Path) -> Path:
-    """Refuses a folder that is not there, unless it is the one where the first run will lie."""
+    """Refuses a folder that is none, unless it is the one where the first run will lie."""
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"`{root}` is a file", where="--root", expected="a folder of runs")
     if root != Path("runs") and not root.exists():
         from weft.config.explain import suggest
 

@@ -96,7 +96,12 @@ def compare(
     from weft import api
     from weft.reports.tables import as_json as table_json
     from weft.reports.tables import rich_table
+    from weft.run.named import folder_named
+    from weft.run.registry import find_runs, is_run
 
+    for path in run:
+        if not is_run(folder_named(path)):
+            _tell_damaged(find_runs(folder_named(path)))
     compared = api.compare(*run, metrics=metric or (), page=page)
 
     def text() -> RenderableType:
@@ -178,9 +183,7 @@ def reproduce(
         tables = done.tables
     else:
         table = api.reproduce(family[0], there(root))
-        for run in api.runs(root):
-            if run.damage:
-                tell(f"note: {run.path} is left out: {run.damage}")
+        _tell_damaged(api.runs(root))
         tables = by_metric(table)
 
     def text() -> RenderableType:
@@ -221,6 +224,12 @@ def run_values(run: Run) -> dict[str, Any]:
         | ({"continues": run.continues} if run.continues else {}),
         "note": run.damage or _homeless(run.family),
     }
+
+
+def _tell_damaged(runs: Sequence[Run]) -> None:
+    for run in runs:
+        if run.damage:
+            tell(f"note: {run.path} is left out: {run.damage}")
 
 
 def _overview(values: Sequence[Mapping[str, Any]]) -> Table:

@@ -69,7 +69,8 @@ def pictures(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A folder's pictures, cut square about their middle and scaled, and their classes.
 
-    Each folder in it is a class; a folder without folders is one. Some of each class are held out.
+    Each folder in it that is not hidden is a class; a folder without folders is one. Some of each
+    class are held out.
 
     Returns: `x_train`, `x_test`, uint8 (N, 3, size, size), or (N, size, size) if grey, with
         `y_train`, `y_test`; and the names of the classes.
@@ -82,7 +83,9 @@ def pictures(
 
     from weft.data.albums import album
 
-    below = sorted(each for each in folder.iterdir() if each.is_dir())
+    below = sorted(
+        each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")
+    )
     parts: dict[str, list[NDArray[np.uint8]]] = {"train": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "test": []}
     draw = np.random.default_rng(seed)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from weft.config.base import FamilyConfig
-from weft.config.explain import Origin, Problem, explain, key_path
+from weft.config.explain import Origin, Problem, explain, key_path, section_at
+from weft.config.layer import leaves
 from weft.config.rule import BROKEN
 from weft.config.yaml import KeyPath
 from weft.errors import ConfigError
+
+_WIDEST = 2**63
+_WIDE = "a whole number has 64 bits at most, and this one has"
 
 
 def check(recipe: type[FamilyConfig], values: Mapping[str, Any], origin: Origin) -> FamilyConfig:
@@ -26,14 +30,42 @@ def check(recipe: type[FamilyConfig], values: Mapping[str, Any], origin: Origin)
         ConfigError: listing every invalid value, and every rule that is broken whatever those
             values should have been.
     """
+    problems: list[Problem] = [*_no_numbers(recipe, values)]
+    odd = {problem["loc"] for problem in problems}
     try:
-        return recipe.model_validate(values)
+        config = recipe.model_validate(_without(values, odd) if odd else values)
+        if not problems:
+            return config
     except ValidationError as error:
-        problems: list[Problem] = [*error.errors()]
-        wrong = {key_path(problem, recipe, values) for problem in problems} - {()}
-        if wrong:
-            problems += _broken(recipe, _without(values, wrong), wrong)
-        raise ConfigError(explain(problems, recipe, values, origin)) from error
+        problems += error.errors()
+    wrong = {key_path(problem, recipe, values) for problem in problems} - {()}
+    if wrong - odd:
+        problems += _broken(recipe, _without(values, wrong), wrong)
+    raise ConfigError(explain(problems, recipe, values, origin))
+
+
+def _no_numbers(recipe: type[FamilyConfig], values: Mapping[str, Any]) -> Iterator[Problem]:
+    """Values that pydantic takes for numbers: true where it stands for 1, and whole numbers that
+    no tensor and no YAML reader holds."""
+    for path in leaves(values):
+        section = section_at(recipe, path[:-1], values) if path else None
+        info = section.model_fields.get(path[-1]) if section is not None else None
+        value: Any = values
+        for key in path:
+            value = value[key]
+        for each in value if isinstance(value, list | tuple) else (value,):
+            problem = {"loc": path, "input": value}
+            if isinstance(each, bool):
+                if info is not None and not _takes_bool(info.annotation):
+                    yield {**problem, "type": "bool_as_number"}
+                    break
+            elif isinstance(each, int) and abs(each) >= _WIDEST:
+                yield {**problem, "type": "value_error", "msg": f"{_WIDE} {each.bit_length()}"}
+                break
+
+
+def _takes_bool(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_takes_bool, get_args(annotation)))
 
 
 def _broken(

@@ -44,8 +44,12 @@ def explain(
 
 
 def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
-    """A did-you-mean line for `word`, or `otherwise` when nothing known is close."""
-    close = get_close_matches(word, known, n=3, cutoff=0.6)
+    """A did-you-mean line for `word`, whatever its case, or `otherwise` if nothing is close."""
+    plain: dict[str, list[str]] = {}
+    for each in known:
+        plain.setdefault(each.lower(), []).append(each)
+    found = get_close_matches(word.lower(), plain, n=3, cutoff=0.6)
+    close = [each for name in found for each in plain[name]][:3]
     return f"did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else otherwise
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os.path import isfile
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,19 @@ def _recipe(word: str, registry: Registry, notices: list[str]) -> str:
         if len(named) == 1:
             notices.append(f"there is no file `{word}`; took the preset `{named[0]}`")
             return named[0]
+    if "=" in word or not word.strip():
+        raise UsageError(
+            f"`{word}` sets no option", expected="KEY=VALUE, without blanks around the `=`"
+        )
+    if isdir(word):
+        raise UsageError(
+            f"`{word}` is a folder, and not that of a run",
+            expected="a recipe such as `cet/digits`, or a YAML file",
+            hint="`weft recipes` lists the recipes",
+        )
     raise UsageError(
         f"there is no file `{word}`"
         if word.endswith(_FILE_ENDINGS)
         else f"there is no recipe `{word}`",
-        hint=suggest(word, recipes, "`weft recipes` lists the recipes"),
+        hint=suggest(word, recipes, "`weft recipes` lists them; `KEY=VALUE` sets an option"),
     )

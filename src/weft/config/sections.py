@@ -212,7 +212,7 @@ class EngineConfig(Section):
         description="auto (cuda where there is one, else cpu), cpu, cuda, cuda:N or mps.",
     )
     threads: int | None = Field(
-        None, ge=1, description="CPU threads; one or all, whichever steps faster."
+        None, ge=1, le=1024, description="CPU threads; one or all, whichever steps faster."
     )
     precision: Literal["fp32", "tf32", "bf16"] = Field(
         "fp32",

@@ -51,12 +51,13 @@ def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Tr
         The trained model; None on all processes but the first of several.
 
     Raises:
-        RunError: if the run is not finished.
+        RunError: if the run is not finished, or its rows are damaged.
         UsageError: if it is not made longer, would be worn out at once, or something changes that
             cannot.
         CheckpointError: if its last step is gone or damaged.
     """
     config = _config(run, overrides)
+    run.history()  # Refuses damaged rows before a directory is made that takes them over.
     with joined(config.engine.timeout) as ranks:
         parts = Parts.of(find(config.family), config, ranks)
         threads = kept(parts, run.resolved)

@@ -12,6 +12,7 @@ import torch
 
 from weft import api
 from weft.cli import main
+from weft.errors import RunError
 from weft.reports.page import write_report
 from weft.run.registry import Run, open_run
 
@@ -164,3 +165,10 @@ def test_a_run_that_wore_out_is_refused(
     assert open_run(SHORT).status["step"] < 60
     assert main(["train", str(SHORT), "steps=90"]) == 2
     assert "2 evaluations in a row brought nothing better" in capsys.readouterr().err
+
+
+def test_damaged_rows_are_told_before_a_directory_is_made(short: Run) -> None:
+    (SHORT / "metrics.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(RunError, match="not text") as caught:
+        train(str(SHORT), "steps=20")
+    assert caught.value.where == str(SHORT / "metrics.jsonl") and not NEW.exists()

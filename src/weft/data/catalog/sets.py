@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
+from os.path import isdir
 
+from weft.config.explain import suggest
 from weft.data.catalog.entry import DataSet, Kind
 from weft.data.catalog.images import IMAGES
 from weft.data.catalog.pictures import PICTURES
@@ -26,9 +27,9 @@ def find(name: str, kind: Kind | None = None) -> DataSet:
     known = [data_set.name for data_set in SETS.values() if kind in (None, data_set.kind)]
     if name in known:
         return SETS[name]
-    close = get_close_matches(name, known, n=1)
+    packing = f"`weft data pack {name} --out FILE.npz` makes one of the pictures in this folder"
     raise UsageError(
         f"there is no {'data set' if kind is None else f'set of {kind}'} `{name}`",
         expected=f"one of {', '.join(known)}, or the path of a file that ends in .npz",
-        hint=f"did you mean `{close[0]}`?" if close else "",
+        hint=suggest(name, known, packing if kind == "images" and isdir(name) else ""),
     )
