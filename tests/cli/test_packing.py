@@ -87,12 +87,15 @@ def test_series_are_cut_in_time_and_columns_that_are_no_numbers_left_out(workspa
         ("", [], "no column of numbers"),
         ("1\n2\n3\n", ["--steps", "9"], "expected 9 at least"),
         ("1\n2\n", ["--out", "m.txt"], "is no npz file"),
+        ("a;b\n1,5;2,5\n", ["--steps", "2"], "3 entries stand here, and 1 in the first row"),
+        ("a\n1\n1e39\n", ["--steps", "2"], "expected a number of 32 bits"),
+        ("a\n1\n\udcff\n", [], "expected a table of text in UTF-8"),
     ],
 )
 def test_what_cannot_be_packed_is_told_and_nothing_written(
     workspace: Path, capsys: pytest.CaptureFixture[str], table: str, words: list[str], says: str
 ) -> None:
-    Path("t.csv").write_text(table)
+    Path("t.csv").write_bytes(table.encode(errors="surrogateescape"))
     assert main(["data", "pack", "t.csv", "--out", "m.npz", *words]) == 2
     assert says in capsys.readouterr().err
     assert [path.name for path in workspace.iterdir()] == ["t.csv"]

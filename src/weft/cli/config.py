@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -42,8 +43,13 @@ def show(
     emit(
         as_json,
         rows,
-        lambda: pairs({k: f"{r['value']}   ({r['origin']})" for k, r in rows.items()}),
+        lambda: pairs({k: f"{_word(r['value'])}   ({r['origin']})" for k, r in rows.items()}),
     )
+
+
+def _word(value: Any) -> str:
+    """A value as it stands behind `key=` on the command line."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
 def schema(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TABLES = (".csv", ".tsv")
+_LARGEST = 3.4028234e38
+"""Beyond it a float32 is infinite."""
 
 
 def pack(
@@ -58,6 +60,7 @@ def pack(
             f"`{source}` is nothing that can be packed",
             expected=f"a folder of pictures, or a file ending in {' or '.join(TABLES)}",
         )
+    out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_writer(out) as file:
         np.savez_compressed(file, **arrays)
     found = {"file": str(out), **told, **{name: list(each.shape) for name, each in arrays.items()}}
@@ -141,7 +144,12 @@ def _numbers(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     """The columns whose first entry is a number: their names, and their values (R, d)."""
     import numpy as np
 
-    with path.open(encoding="utf-8", newline="") as file:
+    from weft.data.content import read_text
+    from weft.data.guard import parsing
+
+    table = "a table of text in UTF-8"
+    with parsing(path, table):
+        file = io.StringIO(read_text(path, table), newline="")
         read = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         rows = [(read.line_num, row) for row in read if row]
     named = bool(rows) and not any(map(_is_number, rows[0][1]))
@@ -158,18 +166,24 @@ def _checked(
     path: Path, head: Sequence[str], body: Sequence[tuple[int, list[str]]], kept: Sequence[int]
 ) -> Iterator[list[float]]:
     for line, row in body:
+        if any(row[len(head) :]):
+            raise DataError(
+                f"{len(row)} entries stand here, and {len(head)} in the first row",
+                where=f"{path}:{line}",
+                expected="a comma between entries (in a .tsv a tabulator), and in none of them",
+            )
         for place in kept:
             if place >= len(row) or not _is_number(row[place]):
                 raise DataError(
                     f"column `{head[place]}` has no number here",
                     where=f"{path}:{line}",
-                    expected="a finite number in each row of a column that begins with one",
+                    expected="a number of 32 bits in each row of a column that begins with one",
                 )
         yield [float(row[place]) for place in kept]
 
 
 def _is_number(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return abs(float(text)) <= _LARGEST
     except ValueError:
         return False

@@ -245,5 +245,5 @@ def _metrics(
 
 
 def _costs(values: Mapping[str, Any]) -> str:
-    costs = {key: value for key, value in values.items() if key != "notes"}
+    costs = {key: value for key, value in values.items() if key not in ("schema", "notes")}
     return "\n".join([pairs(readable(costs)), *values["notes"]])

@@ -167,7 +167,9 @@ def _check_text(text: str, where: str, *, lined: bool = True) -> None:
     if found := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise ConfigError(
-            f"the control character {found[0]!a} stands there",
+            "bytes that are no UTF-8 stand there"
+            if "\ud800" <= found[0] <= "\udfff"
+            else f"the control character {found[0]!a} stands there",
             where=f"{where}:{line}" if lined else where,
             expected="printable text",
             hint=f'inside double quotes it is "\\x{ord(found[0]):02x}"' if found[0] < " " else "",

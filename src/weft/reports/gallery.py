@@ -60,15 +60,15 @@ def samples(folder: Path) -> list[Picture]:
 
 
 def gallery(pictures: Sequence[Picture]) -> str:
-    """Figures two abreast; a wide one, or one that would stand alone, takes the whole row."""
+    """Figures two abreast, each of a size; a wide one, or one left alone, has the whole row."""
     items: list[str] = []
     beside = False
     for number, picture in enumerate(pictures):
         following = pictures[number + 1] if number + 1 < len(pictures) else None
-        wide = picture.wide or (not beside and (following is None or following.wide))
-        beside = not wide and not beside
+        alone = not (picture.wide or beside) and (following is None or following.wide)
+        beside = not (picture.wide or alone or beside)
         note = f"<figcaption>{safe(picture.caption)}</figcaption>" if picture.caption else ""
-        kind = ' class="wide"' if wide else ""
+        kind = ' class="wide"' if picture.wide else ' class="alone"' if alone else ""
         items.append(f"<figure{kind}>{picture.element}{note}</figure>")
     return f'<div class="figures">{"".join(items)}</div>' if items else ""
 

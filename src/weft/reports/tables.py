@@ -272,11 +272,15 @@ def pivot(table: Table, metric: str) -> Table:
 def rich_table(table: Table) -> RenderableType:
     """The table for a terminal: in columns, or row below row where those do not fit."""
     from rich import box
+    from rich.console import Group
     from rich.table import Table as RichTable
     from rich.text import Text
 
     from weft.reports.fitting import Fitting
 
+    if not table.rows:  # A caption would be set as narrow as the heads.
+        said = [Text(table.title, style="bold"), Text(table.caption, style="dim")]
+        return Group(*(text for text in said if text))
     styles = {"good": "green", "bad": "red", "busy": "cyan", "muted": "dim", "plain": ""}
     rich = RichTable(
         title=Text(table.title, style="bold") if table.title else None,

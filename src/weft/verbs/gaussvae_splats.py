@@ -102,6 +102,8 @@ def fit(
         sizes = sorted({f"{one.size[0]}x{one.size[1]}" for one in found})
         show(json.dumps({"pictures": len(found), "sizes": sizes, **settings}, indent=2))
         return
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"`{out}` is a file", where="--out", expected="a folder, or a new name")
     if force:
         outcome.clear(out)
     job.open_job(out, found, settings)

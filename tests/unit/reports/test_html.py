@@ -142,21 +142,21 @@ def test_figures_stand_in_the_page_with_their_captions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "wide"),
+    ("sizes", "rows"),
     [
-        ([(6, 3)], [True]),
-        ([(6, 3)] * 2, [False, False]),
-        ([(6, 3)] * 3, [False, False, True]),
-        ([(9, 3), (6, 3), (6, 3)], [True, False, False]),
-        ([(6, 3), (9, 3), (6, 3)], [True, True, True]),
+        ([(6, 3)], ["alone"]),
+        ([(6, 3)] * 2, [None, None]),
+        ([(6, 3)] * 3, [None, None, "alone"]),
+        ([(9, 3), (6, 3), (6, 3)], ["wide", None, None]),
+        ([(6, 3), (9, 3), (6, 3)], ["alone", "wide", "alone"]),
     ],
 )
-def test_no_figure_stands_alone_in_half_a_row(
-    tmp_path: Path, sizes: list[tuple[int, int]], wide: list[bool]
+def test_no_figure_stands_in_half_a_row_and_one_alone_is_no_larger_than_others(
+    tmp_path: Path, sizes: list[tuple[int, int]], rows: list[str | None]
 ) -> None:
     figures = [(str(n), "", line(figsize=size)) for n, size in enumerate(sizes)]
     shown = page_of(run(tmp_path), figures).named("figure")
-    assert [attrs.get("class") == "wide" for attrs in shown] == wide
+    assert [attrs.get("class") for attrs in shown] == rows
 
 
 def test_a_figure_of_very_many_lines_becomes_a_picture(

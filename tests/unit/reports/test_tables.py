@@ -250,3 +250,12 @@ def test_a_square_has_one_best_number_and_says_its_metric_above() -> None:
     assert [column.heading for column in square.columns] == ["delay", "order 1", "order 2"]
     assert square.best() == {(0, "order=2")}
     assert "| **0.2000** |" in markdown(square)
+
+
+def test_a_table_without_rows_says_its_caption_in_whole_lines() -> None:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=80)
+    console.print(rich_table(Table((Column("key"),), (), title="Config", note="they are alike")))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "Config\nthey are alike\n"

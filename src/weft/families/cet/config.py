@@ -225,12 +225,30 @@ class Config(FamilyConfig):
 
     def rules(self) -> Iterator[Rule]:
         """What options of cet must not be together."""
+        yield from self._rules_of_traces()
+        yield from self._rules_of_streams()
+        yield from self._rules_of_carry()
+        yield from self._rules_of_parts()
+        yield from self._rules_of_control()
+
+    def _rules_of_traces(self) -> Iterator[Rule]:
+        """What a trace stores, and the options of one timescale."""
         yield Rule(
             ("threshold", "binary"),
             self.threshold is not None and self.binary is not None,
             "`threshold` and `binary` exclude each other: a trace stores one or the other",
             "leave one of them at null",
         )
+        yield Rule(
+            ("theta_threshold", "effective_batch", "timescale"),
+            self.timescale == "behavioural"
+            and (self.theta_threshold > 0 or self.effective_batch is not None),
+            "`theta_threshold` and `effective_batch` are of the retrograde timescale",
+            "leave them out, or set `timescale` to retrograde",
+        )
+
+    def _rules_of_streams(self) -> Iterator[Rule]:
+        """Whole streams, made of whole groups, that outlast the delay."""
         yield Rule(
             ("data.layout", "data.dataset"),
             self.data.layout is not None and not is_npz(self.data.dataset),
@@ -253,6 +271,9 @@ class Config(FamilyConfig):
             "arrive after the end of its stream",
             "lower `delay`, raise `batch_size`, or set `carry` to true, which loses none",
         )
+
+    def _rules_of_carry(self) -> Iterator[Rule]:
+        """Streams that go on from one batch to the next."""
         yield Rule(
             ("carry", "top_quantile"),
             self.carry and self.top_quantile > 0,
@@ -266,12 +287,20 @@ class Config(FamilyConfig):
             "set `carry` to false",
         )
         yield Rule(
-            ("theta_threshold", "effective_batch", "timescale"),
-            self.timescale == "behavioural"
-            and (self.theta_threshold > 0 or self.effective_batch is not None),
-            "`theta_threshold` and `effective_batch` are of the retrograde timescale",
-            "leave them out, or set `timescale` to retrograde",
+            ("carry", "engine.accumulation"),
+            self.carry and self.engine.accumulation > 1,
+            "`carry` needs `engine.accumulation` 1: parts of a batch would share one past",
+            "set `engine.accumulation` to 1 or `carry` to false",
         )
+        yield Rule(
+            ("carry", "engine.nonfinite"),
+            self.carry and self.engine.nonfinite == "skip",
+            "`carry` needs `engine.nonfinite` stop: what a skipped step leaves would be carried on",
+            "set `engine.nonfinite` to stop or `carry` to false",
+        )
+
+    def _rules_of_parts(self) -> Iterator[Rule]:
+        """Learning from a part of the items."""
         yield Rule(
             ("input_accumulation", "random_times", "bn_from", "top_quantile"),
             self.top_quantile == 0
@@ -294,17 +323,15 @@ class Config(FamilyConfig):
             "leave `bn_from` at kept",
         )
         yield Rule(
-            ("carry", "engine.accumulation"),
-            self.carry and self.engine.accumulation > 1,
-            "`carry` needs `engine.accumulation` 1: parts of a batch would share one past",
-            "set `engine.accumulation` to 1 or `carry` to false",
+            ("top_quantile", "batch_size", "input_accumulation"),
+            self.kept_items < 2,
+            f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: no error "
+            "could meet the trace of another item",
+            "lower `top_quantile` or raise `batch_size`",
         )
-        yield Rule(
-            ("carry", "engine.nonfinite"),
-            self.carry and self.engine.nonfinite == "skip",
-            "`carry` needs `engine.nonfinite` stop: what a skipped step leaves would be carried on",
-            "set `engine.nonfinite` to stop or `carry` to false",
-        )
+
+    def _rules_of_control(self) -> Iterator[Rule]:
+        """Learning to act, which knows no images."""
         yield Rule(
             ("control",),
             self.control.environment is None and self.control != Control(),
@@ -318,13 +345,6 @@ class Config(FamilyConfig):
             f"`control.environment` is {self.control.environment}, and for classifiers of images "
             f"alone: {', '.join(of_images)}",
             "leave one or the other out",
-        )
-        yield Rule(
-            ("top_quantile", "batch_size", "input_accumulation"),
-            self.kept_items < 2,
-            f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: no error "
-            "could meet the trace of another item",
-            "lower `top_quantile` or raise `batch_size`",
         )
 
 

@@ -19,10 +19,9 @@ def rendering_cases() -> Iterator[Case]:
     """Forward and backward of N = 512 splats, and of 64 as they stand for pictures of 32 x 32.
 
     `native` cuts splats off as fits and decoding do. The dense forms do without, which costs them
-    less than to mask what is cut; `native-all` draws what they draw. `floor` computes as many
-    weights as `native`, once for the picture and once for the gradient, and nothing else. Without
-    numba there are the dense forms alone. Where a GPU is at hand it draws more pictures of each
-    size at once.
+    less than to mask what is cut; `native-all` draws what they draw. `floor` has the products and
+    sums of `native`, for the picture and for the gradient, and nothing else. Without numba there
+    are the dense forms alone. Where a GPU is at hand it draws more pictures of each size at once.
     """
     yield _case("render-64", _splats(8, 512, 64), 64)
     yield _case("render-128", _splats(2, 512, 128), 128)
@@ -95,9 +94,9 @@ def _drawn(
 
 
 def _floor(splats: Tensor, size: int) -> Form:
-    from weft.families.gaussvae.bench.floor import weights
+    from weft.families.gaussvae.bench.floor import arithmetic
 
     frame = Frame(0, size, size, size, size, 0.5, CUT, normalised=True, topk=0)
     first, last = spans(ellipses(splats, frame), frame)
-    blocks = 2 * int((last - first).sum()) // BLOCK
-    return Form(lambda: weights(blocks))
+    eights = int((last - first).sum()) // BLOCK
+    return Form(lambda: arithmetic(eights))

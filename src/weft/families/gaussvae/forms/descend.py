@@ -14,13 +14,13 @@ from torch.nn import functional
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
 from weft.families.gaussvae.forms.kernels import PLANES, SHAPE, SUMS, chain, lay, paint, pull, turn
-from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, reach
 from weft.families.gaussvae.forms.lanes import fused, load, spread, store, total
+from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, reach
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
 
 _F = np.float32
 _ONE, _ZERO = _F(1), _F(0)
-_BAND_PIXELS = 8192
+_BAND_PIXELS = 32768
 
 
 def descend(
@@ -91,7 +91,7 @@ def _descend(
     """Pictures `start` to `end`; `width` is that of the picture without what it was padded by."""
     count, height, wide = free.shape[1], images.shape[2], images.shape[3]
     splats, shapes = np.empty((count, 8), np.float32), np.empty((count, SHAPE), np.float32)
-    ends, sums = np.empty(count, np.int32), np.empty(count * SUMS, np.float32)
+    ends, sums = np.empty(count, np.int64), np.empty(count * SUMS, np.float32)
     slopes = np.empty((count, 8), np.float32)
     image, slope = np.empty((3, height, wide), np.float32), np.zeros((3, height, wide), np.float32)
     divisor, least = np.empty((height, wide), np.float32), np.empty((0, 0), np.float32)
@@ -116,7 +116,18 @@ def _descend(
                 right = min(eights, left + band)
                 part = plane[: (right - left) * BLOCK * height * PLANES]
                 paint(
-                    shapes, strips, starts, left, right, normalised, 0, best, part, image, divisor, least
+                    shapes,
+                    strips,
+                    starts,
+                    left,
+                    right,
+                    normalised,
+                    0,
+                    best,
+                    part,
+                    image,
+                    divisor,
+                    least,
                 )
             error = _error(image, images[picture], width, slope)
             turn(image, divisor, least, slope, normalised, 0, plane)

@@ -14,8 +14,8 @@ from weft.families.gaussvae import reference
 from weft.families.gaussvae.forms.products import gemm, sdpa
 from weft.families.gaussvae.splats.geometry import Frame, ellipses
 
-_NATIVE_MOST = 2**16 - 1
-"""Rows, and pixels of a row, that its lists tell apart."""
+_NATIVE_MOST = 2**24
+"""Rows, pixels of a row and splats that float32 tells apart, as its lists come out of it."""
 
 FORMS = ("dense", "gemm", "sdpa", "native", "triton")
 
@@ -72,10 +72,11 @@ def _refusal(splats: Tensor, frame: Frame, form: str) -> UsageError | MissingExt
             )
     if form == "native" and not has_numba():
         return MissingExtra("numba", "splats", "the form `native`")
-    if form == "native" and max(frame.height, frame.width) > _NATIVE_MOST:
+    if form == "native" and max(frame.height, frame.width, splats.shape[-2]) > _NATIVE_MOST:
         return UsageError(
-            f"the form `native` is asked for {frame.height} x {frame.width} pixels",
-            expected=f"at most {_NATIVE_MOST:,} either way",
+            f"the form `native` is asked for {splats.shape[-2]} splats and {frame.height} x "
+            f"{frame.width} pixels",
+            expected=f"at most {_NATIVE_MOST:,} of each",
         )
     if form == "triton" and not _has_triton():
         return UsageError("the form `triton` needs the package `triton`, which torch brings")

@@ -1,8 +1,8 @@
-"""The renderer of one picture and its gradient, compiled: each splat against the rows it reaches.
+"""The renderer of one picture and its gradient, compiled: each splat down the columns it reaches.
 
 Arrays are contiguous float32. A picture's width is a multiple of eight; its caller pads it. A
-scratch `plane` holds, for each row and each eight pixels of it, eight numbers of each of PLANES
-quantities after another.
+scratch `plane` holds, for each column of eights and each row of it, eight numbers of each of four
+quantities after another, and behind all of these eight of the fifth.
 """
 
 # N splats, H x W pixels
@@ -44,7 +44,6 @@ PLANES = 5
 
 _F = np.float32
 _ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
-_LOG2E = _F(math.log2(math.e))
 _STEP = 4 * BLOCK
 _EPSILON = _F(EPSILON)
 _RATIO = _F(RATIO_LOG_MOST)
@@ -133,8 +132,7 @@ def lay(
         for channel in range(5, 8):
             shapes[n, channel] = splats[n, channel]
         x, a, b, c = shapes[n, 0], shapes[n, 2], shapes[n, 3], shapes[n, 4]
-        # It is multiplied by itself: of float32's own, the error would show.
-        shapes[n, 8] = math.exp(-np.float64(c))
+        shapes[n, 8] = math.exp(-c)
         first, last = columns(x, a, b, c, cut, whole)
         shapes[n, 9] = first
         end += last - first

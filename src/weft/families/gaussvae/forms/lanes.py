@@ -217,21 +217,10 @@ def load(context: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def number(context: Any, array: Any, index: Any) -> Any:
-    """One number of a contiguous float32 array, eight times."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        return _wide(builder, builder.load(builder.gep(data, [values[1]])))
-
-    return lanes(array, types.intp), generate
-
-
-@intrinsic
 def whole(context: Any, array: Any, index: Any) -> Any:
     """One number of a contiguous int32 array, read as one that has no sign.
 
-    As `number`, it takes no index that counts from the end, which costs numba's own four steps.
+    It takes no index that counts from the end, which costs numba's own four steps.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -18,7 +18,7 @@ from weft.families.gaussvae.forms.crew import share
 from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, reach
 from weft.families.gaussvae.splats.geometry import BLOCK, Frame
 
-_BAND_PIXELS = 65536
+_BAND_PIXELS = 32768
 """Pixels of the rows that are painted together: their sums stay in a core's cache."""
 
 _SPLATS = 128
@@ -44,10 +44,8 @@ class _Native(Function):
         (pictures, count, _), height = splats.shape, frame.height
         width = -(-frame.width // BLOCK) * BLOCK
         image = splats.new_empty(pictures, 3, height, width)
-        weight = splats.new_empty(pictures, height, width)
-        least = splats.new_empty(pictures, height, width) if frame.topk else weight
         shapes = np.empty((pictures, count, kernels.SHAPE), np.float32)
-        ends, bounds = np.empty((pictures, count), np.int32), np.zeros(pictures + 1, np.int64)
+        ends, bounds = np.empty((pictures, count), np.int64), np.zeros(pictures + 1, np.int64)
         given = splats.numpy()
         share(lambda first, last: _lay(first, last, given, shapes, ends, bounds, frame), pictures)
         # Where each picture's list ends among those of all.
@@ -56,27 +54,29 @@ class _Native(Function):
         starts = np.empty(bounds[-1] * STARTS, np.float32)
         lists = (shapes, ends, bounds, strips, starts)
         share(lambda first, last: _reach(first, last, *lists, frame), pictures)
+        weight = np.empty((pictures, height, width), np.float32)
+        least = np.empty_like(weight) if frame.topk else weight
         columns = min(width // BLOCK, max(1, _BAND_PIXELS // height // BLOCK // max(1, frame.topk)))
         bands = -(-width // BLOCK // columns)
-        drawn = [each.numpy() for each in (image, weight, least)]
+        arrays = (*lists, weight, least)
+        drawn = image.numpy()
         share(
-            lambda first, last: _paint(first, last, bands, columns, *lists, *drawn, frame),
+            lambda first, last: _paint(first, last, bands, columns, *arrays, drawn, frame),
             pictures * bands,
         )
-        ctx.frame, ctx.lists = frame, lists
-        ctx.save_for_backward(splats, image, weight, least)
+        ctx.frame, ctx.arrays = frame, arrays
+        ctx.save_for_backward(splats, image)
         return image
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
-        splats = ctx.saved_tensors[0]
+        splats, image = ctx.saved_tensors
         slopes = torch.empty_like(splats)
-        tensors = (*ctx.saved_tensors, slope.contiguous(), slopes)
-        arrays = [each.numpy() for each in tensors]
+        tensors = [each.numpy() for each in (splats, image, slope.contiguous(), slopes)]
         parts = -(-splats.shape[1] // _SPLATS)
         share(
-            lambda first, last: _pull(first, last, parts, *ctx.lists, *arrays, ctx.frame),
+            lambda first, last: _pull(first, last, parts, *ctx.arrays, *tensors, ctx.frame),
             len(splats) * parts,
         )
         return slopes, None
@@ -126,9 +126,9 @@ def _paint(
     bounds: Any,
     strips: Any,
     starts: Any,
-    image: Any,
     weight: Any,
     least: Any,
+    image: Any,
     frame: Frame,
 ) -> None:
     """The bands `first` to `last`, of `bands` in each picture and `columns` of eights each."""
@@ -158,10 +158,10 @@ def _pull(
     bounds: Any,
     strips: Any,
     starts: Any,
-    splats: Any,
-    image: Any,
     weight: Any,
     least: Any,
+    splats: Any,
+    image: Any,
     slope: Any,
     slopes: Any,
     frame: Frame,

@@ -1,4 +1,4 @@
-"""Which pixels splats reach, as one list: strips, rows of a column of eights, for loops down them."""
+"""Which pixels splats reach, as one list of strips: rows of a column of eights."""
 
 # N splats, S strips
 

@@ -24,7 +24,9 @@ _MEMBERS = "; ".join(f"of {name} {known.members}" for name, known in SETS.items(
 def _check_dataset(name: str) -> str:
     if find(name):
         return name
-    hint = suggest(name, list(SETS), f"known: {', '.join(SETS)}")
+    packing = "`weft data pack TABLE --out FILE.npz` makes one of a table"
+    known = packing if name.endswith((".csv", ".tsv")) else f"known: {', '.join(SETS)}"
+    hint = suggest(name, list(SETS), known)
     raise ValueError(f"there is no data set `{name}`, and it is no .npz file; {hint}")
 
 

@@ -69,7 +69,7 @@ def reached(shape: list[float], cut: float, height: int, width: int) -> list[tup
     room = last - first + reach.SPARE
     strips = np.full(room * reach.FIELDS, -1, np.int32)
     starts = np.empty(room * reach.STARTS, np.float32)
-    ends = np.array([last - first], np.int32)
+    ends = np.array([last - first])
     reach.reach(shapes, ends, np.float32(cut), height, strips, starts)
     found = []
     for index in range(last - first):
@@ -122,8 +122,8 @@ def test_thin_and_tall_splats_are_drawn_as_the_formula_says(log_size: float, top
 
 
 def test_a_picture_too_large_for_the_lists_is_refused() -> None:
-    with pytest.raises(UsageError, match="65536"):
-        render(splats(1, 1), 1, 2**16, form="native")
+    with pytest.raises(UsageError, match="16777217"):
+        render(splats(1, 1), 1, 2**24 + 1, form="native")
 
 
 @pytest.mark.parametrize("topk", [0, 2])
