@@ -55,6 +55,7 @@ CASES: dict[str, dict[str, Any]] = {
     "supervised": {"objective": "supervised", "dataset_type": "Multiple"},
     "combo": {"objective": "combo"},
     "combo-swapped": {"objective": "combo", "model": {"swap_ground": 0.6, "rnn_burnin": 2}},
+    "combo-static-share": {"objective": "combo", "combo": {"static_share": 0.01}},
     "combo-of-all": {
         "objective": "combo",
         "terms": ALL_TERMS,
@@ -162,6 +163,19 @@ def test_terms_are_weighted_and_logged_before_weighting() -> None:
     total = sum(weight * scalars[f"loss_{name}"] for name, weight in weights.items())
     torch.testing.assert_close(loss.detach(), total)
     assert not any(value.requires_grad for value in scalars.values())
+
+
+def test_the_static_share_asks_nothing_until_it_is_passed() -> None:
+    config = _config("combo")
+    model, batch = _build(config, torch.float64)
+    found = []
+    for share in (0.0, 0.01, 0.99):
+        combo = config.combo.model_copy(update={"static_share": share})
+        told = config.model_copy(update={"combo": combo})
+        found.append(objective.loss(model, batch, told, torch.Generator())[1]["loss_var_ratio"])
+    assert found[0] > 0.01
+    torch.testing.assert_close(found[1], found[0] - 0.01)
+    assert found[2] == 0
 
 
 def test_random_trains_nothing_and_gathers_no_statistics() -> None:

@@ -221,6 +221,9 @@ class Combo(Section):
     """What the terms of `objective: combo` need beside their weights."""
 
     infonce_temp: float = Field(0.1, gt=0, description="Temperature of infonce and its kin.")
+    static_share: float = Field(
+        0.0, ge=0, lt=1, description="Constant share of variance that var_ratio asks nothing for."
+    )
     idm_hidden_dim: int = Field(256, ge=1, description="Hidden units of the MLP of idm_enc.")
     sigreg_slices: int = Field(256, ge=1, description="Random directions of sigreg.")
     sigreg_knots: int = Field(17, ge=2, description="Frequencies compared along each direction.")

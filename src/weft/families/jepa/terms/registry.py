@@ -92,7 +92,7 @@ TERMS: dict[str, Term] = {
     "encoding_cov": lambda r, at: covariance(r.e[at.first :]),
     "temporal_std": lambda r, at: variance_hinge(centred(r.z_e)),
     "temporal_cov": lambda r, at: covariance(centred(r.z_e)),
-    "var_ratio": lambda r, at: var_ratio(r.e),
+    "var_ratio": lambda r, at: (var_ratio(r.e) - at.config.combo.static_share).relu(),
     "time_sim": lambda r, at: F.mse_loss(r.e[1:], r.e[:-1]),
     "nt_xent": _nt_xent,
     "within_infonce": lambda r, at: within_infonce(r.h, r.e, at.config.combo.infonce_temp),
