@@ -106,7 +106,14 @@ class RunError(WeftError):
 
 
 class WrongRun(RunError):
-    """What was asked for is no run, is several, or is no longer the run it was."""
+    """What was asked for is no run, several, no longer the run it was, or not far enough or too far
+    for what is asked of it."""
+
+    exit_code = 2
+
+
+class PlaceTaken(RunError):
+    """The place that was asked for holds something else, which is not overwritten."""
 
     exit_code = 2
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 from weft.atomic import is_half, sweep_halves, write_text
 from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
-from weft.errors import RunError
+from weft.errors import PlaceTaken, RunError
 from weft.system import writing
 from weft.terminal import printable
 
@@ -145,11 +145,14 @@ def create(run: RunSection, family: str, name: str) -> RunDirectory:
     One in which a run was killed before its first status counts as new.
 
     Raises:
-        RunError: if `run.dir` exists and is not empty, or cannot be made.
+        PlaceTaken: if `run.dir` exists and is not empty.
+        RunError: if a directory cannot be made.
     """
     try:
         if run.dir is not None:
-            return _exact(Path(run.dir))
+            free(run)
+            Path(run.dir).mkdir(parents=True, exist_ok=True)
+            return _claimed(Path(run.dir))
         base = Path(run.root) / family
         base.mkdir(parents=True, exist_ok=True)
         return _numbered(base, run.name or name)
@@ -159,6 +162,28 @@ def create(run: RunSection, family: str, name: str) -> RunDirectory:
             where=str(error.filename),
             hint="run.root=FOLDER or run.dir=FOLDER puts it elsewhere",
         ) from error
+
+
+def free(run: RunSection) -> None:
+    """Sees that a run may be made where the config says.
+
+    Raises:
+        PlaceTaken: if `run.dir` exists and is not empty.
+    """
+    if run.dir is None:
+        return
+    path = Path(run.dir)
+    if path.exists() and not never_begun(path):
+        begun = (path / "status.json").is_file()
+        raise PlaceTaken(
+            "the directory is not empty, and runs are never overwritten"
+            if path.is_dir()
+            else "this is a file, not a directory",
+            where=f"run.dir={path}",
+            hint=f"`weft resume {path}` goes on with the run in it; or choose another run.dir"
+            if begun
+            else "choose another run.dir",
+        )
 
 
 def never_begun(path: Path) -> bool:
@@ -171,22 +196,6 @@ def never_begun(path: Path) -> bool:
     if "metrics.jsonl" in names and (path / "metrics.jsonl").stat().st_size == 0:
         names.remove("metrics.jsonl")
     return not entries or ("lock" in names and names <= _BEFORE_THE_FIRST_STATUS)
-
-
-def _exact(path: Path) -> RunDirectory:
-    if path.exists() and not never_begun(path):
-        begun = (path / "status.json").is_file()
-        raise RunError(
-            "the directory is not empty, and runs are never overwritten"
-            if path.is_dir()
-            else "this is a file, not a directory",
-            where=f"run.dir={path}",
-            hint=f"`weft resume {path}` goes on with the run in it; or choose another run.dir"
-            if begun
-            else "choose another run.dir",
-        )
-    path.mkdir(parents=True, exist_ok=True)
-    return _claimed(path)
 
 
 def _numbered(base: Path, name: str) -> RunDirectory:

@@ -17,7 +17,7 @@ from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import kept
-from weft.errors import CheckpointError, RunError, UsageError
+from weft.errors import CheckpointError, UsageError, WrongRun
 from weft.families import find
 from weft.run.directory import RunDirectory, create, now, unused
 from weft.run.environment import environment
@@ -51,7 +51,8 @@ def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Tr
         The trained model; None on all processes but the first of several.
 
     Raises:
-        RunError: if the run is not finished, or its rows are damaged.
+        WrongRun: if the run is not finished.
+        RunError: if its rows are damaged.
         UsageError: if it is not made longer, would be worn out at once, or something changes that
             cannot.
         CheckpointError: if its last step is gone or damaged.
@@ -83,7 +84,7 @@ def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Tr
 def _config(run: Run, overrides: Mapping[str, Any]) -> FamilyConfig:
     """The config of the longer run."""
     if run.state != "finished":
-        raise RunError(
+        raise WrongRun(
             f"the run has not finished (it is {run.state})",
             where=str(run.path),
             expected="a finished run, to be made longer in a new one",

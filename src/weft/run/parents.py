@@ -14,7 +14,7 @@ from weft.config.explain import Origin
 from weft.config.load import validate
 from weft.config.runref import RunRef, run_refs
 from weft.engine.checkpoint import Store, read
-from weft.errors import CheckpointError, ConfigError, RunError
+from weft.errors import CheckpointError, ConfigError, RunError, WrongRun
 from weft.families import find
 from weft.run.directory import RunDirectory
 from weft.run.export import exported_config, exported_weights
@@ -104,7 +104,7 @@ def locate(ref: RunRef, root: Path) -> Path:
     """The absolute path of the weights that `ref` names, looking for names below `root`.
 
     Raises:
-        RunError: if there is no such run, more than one, or it has not finished.
+        WrongRun: if there is no such run, more than one, or it has not finished.
         CheckpointError: if it has no such checkpoint.
     """
     if os.path.isfile(ref):
@@ -114,7 +114,7 @@ def locate(ref: RunRef, root: Path) -> Path:
         name, _, checkpoint = ref.rpartition("@")
     run = named(name, root)
     if run.state != "finished" and checkpoint is None:
-        raise RunError(
+        raise WrongRun(
             f"the run has not finished (it is {run.state})",
             expected="a finished run, or a checkpoint of one",
             hint=f"`{ref}@last` takes what it has learnt so far",

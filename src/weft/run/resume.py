@@ -17,7 +17,7 @@ from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import kept
-from weft.errors import CheckpointError, RunError, UsageError
+from weft.errors import CheckpointError, UsageError, WrongRun
 from weft.families import find
 from weft.run.directory import RunDirectory
 from weft.run.model import Trained
@@ -75,7 +75,8 @@ def resume(
         The trained model; None on all processes but the first of several.
 
     Raises:
-        RunError: if the run is finished and not made longer, or another process writes it.
+        WrongRun: if the run is finished and not made longer.
+        RunError: if another process writes it.
         CheckpointError: if checkpoints exist and none is good, or they are another family's; if
             there are none yet and a parent's weights are gone or changed.
         Interrupted: if a signal stopped the run after its state was saved.
@@ -83,7 +84,7 @@ def resume(
     run = open_run(path)
     longer = [key for key in overrides if key in LENGTHS]
     if run.status["state"] == "finished" and not longer:
-        raise RunError(
+        raise WrongRun(
             "the run is finished",
             where=str(path),
             hint=f"`weft evaluate {path}` recomputes its metrics\n"

@@ -18,7 +18,7 @@ from weft.engine.profile import resolved as derived
 from weft.engine.step import Stepper
 from weft.engine.threads import Threads, choose
 from weft.families import find
-from weft.run.directory import RunDirectory, create
+from weft.run.directory import RunDirectory, create, free
 from weft.run.environment import environment
 from weft.run.model import Trained
 from weft.run.parents import find_parents, recorded
@@ -35,6 +35,7 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
         WeftError: if the run could not start.
     """
     config = settled(asked.config)
+    free(config.run)
     parts = Parts.of(find(config.family), config)
     parents = find_parents(config, asked.origin)
     notes = parts.task.notes(parts.model(parents), parts.spec)

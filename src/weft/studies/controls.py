@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.family import Comparison
-from weft.errors import Interrupted, RunError, UsageError
+from weft.errors import Interrupted, PlaceTaken, RunError, UsageError
 from weft.papers import script
 from weft.reports.tables import rich_table
 from weft.studies.interior import best, beyond
@@ -168,7 +168,8 @@ def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None
     Raises:
         UsageError: if there is no control among the arms, or no seed.
         ConfigError: if a setting is wrong, before anything is trained.
-        RunError: if the folder holds another study, or a base does not finish.
+        PlaceTaken: if the folder holds another study.
+        RunError: if a base does not finish.
         Interrupted: if it was stopped.
     """
     from weft.run.directory import RunDirectory
@@ -301,7 +302,7 @@ def _keep_plan(study: Study) -> None:
     asked: dict[str, Any] = {"words": list(study.words), "base": list(study.base)}
     if plan.is_file():
         if read_file(plan)[0] != asked:
-            raise RunError(
+            raise PlaceTaken(
                 "this folder holds a comparison with another recipe or base",
                 where=str(plan),
                 hint="arms, rates and seeds may change; for the rest take another --dir",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weft.atomic import sweep_halves, write_text
 from weft.config.explain import suggest
 from weft.config.yaml import read_value, write
-from weft.errors import RunError, UsageError
+from weft.errors import PlaceTaken, RunError, UsageError
 from weft.reports.tables import Column, Table, mean_of
 from weft.run.files import read_yaml
 from weft.sweeps.space import LIMIT, Space
@@ -87,7 +87,7 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
     Anything else must be the same.
 
     Raises:
-        RunError: if another sweep, or something else, lives in the directory.
+        PlaceTaken: if another sweep, or something else, lives in the directory.
     """
     plan = directory / PLAN
     if plan.exists():
@@ -101,7 +101,7 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
             if checksums.get(word) != checksum
         ]
         if differences:
-            raise RunError(
+            raise PlaceTaken(
                 "this directory holds another sweep",
                 where=str(plan),
                 expected="the same words, to continue it",
@@ -110,7 +110,7 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
         return points(known, directory)
     sweep_halves(directory, PLAN)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise RunError(
+        raise PlaceTaken(
             "the directory is in use, and not by a sweep",
             where=str(directory),
             expected="a new or empty directory",

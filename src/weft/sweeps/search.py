@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weft.atomic import write_text
 from weft.config.yaml import write
 from weft.data.random import derive
-from weft.errors import Interrupted, MissingExtra, RunError, UsageError, WeftError
+from weft.errors import Interrupted, MissingExtra, PlaceTaken, RunError, UsageError, WeftError
 from weft.run.directory import RunDirectory
 from weft.run.files import read_yaml
 from weft.run.recorder import Followers
@@ -78,13 +78,13 @@ def open_plan(folder: Path, asked: Plan) -> Plan:
     """Starts or continues the search in `folder`.
 
     Raises:
-        RunError: if something else lives there, or a search of other words.
+        PlaceTaken: if something else lives there, or a search of other words.
     """
     file = folder / PLAN
     if file.is_file():
         known = read_plan(folder)
         if asdict(known) | {"trials": asked.trials} != asdict(asked):
-            raise RunError(
+            raise PlaceTaken(
                 "this directory holds another search",
                 where=str(file),
                 expected="the same words and options; --trials may grow",
@@ -93,7 +93,7 @@ def open_plan(folder: Path, asked: Plan) -> Plan:
         if asked.trials <= known.trials:
             return known
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(
+        raise PlaceTaken(
             "the directory is in use, and not by a search",
             where=str(folder),
             expected="a new or empty directory",

@@ -144,7 +144,7 @@ def test_an_unfinished_run_is_sent_to_resume(
 ) -> None:
     status = json.loads((SHORT / "status.json").read_text()) | {"state": "interrupted"}
     (SHORT / "status.json").write_text(json.dumps(status))
-    assert main(["train", str(SHORT), "steps=20"]) == 1
+    assert main(["train", str(SHORT), "steps=20"]) == 2
     message = capsys.readouterr().err
     assert "the run has not finished (it is interrupted)" in message
     assert f"`weft resume {SHORT}` goes on with it" in message

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.config.place import told
-from weft.errors import MissingExtra, RunError, SystemFault, UsageError
+from weft.errors import MissingExtra, SystemFault, UsageError, WrongRun
 from weft.run.directory import RunDirectory
 from weft.run.export import exported_config
 from weft.run.registry import Run
@@ -29,14 +29,14 @@ def push(run: Run, repository: str, *, private: bool = False) -> str:
         private: whether only its owner sees a new one.
 
     Raises:
-        RunError: if the run has no exported weights.
+        WrongRun: if the run has no exported weights.
         MissingExtra: if huggingface_hub is not installed.
         UsageError: if the hub refuses the name, or who asks.
         SystemFault: if it cannot be reached.
     """
     weights = RunDirectory(run.path).weights
     if not weights.is_file():
-        raise RunError(
+        raise WrongRun(
             f"the run has no weights to give away (it is {run.state})",
             where=str(run.path),
             expected=f"a finished run, which has a {WEIGHTS}",

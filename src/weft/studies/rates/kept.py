@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.atomic import write_text
-from weft.errors import Interrupted, RunError
+from weft.errors import Interrupted, PlaceTaken, RunError
 from weft.studies.interior import best, beyond
 from weft.studies.rates.runs import Setting, Study
 
@@ -49,7 +49,7 @@ class Kept:
         """Trains what is not trained yet.
 
         Raises:
-            RunError: if the folder holds another study.
+            PlaceTaken: if the folder holds another study.
             UsageError: if runs that shall be stacked cannot be.
             Interrupted: if it was stopped.
         """
@@ -157,7 +157,7 @@ class Kept:
         asked: dict[str, Any] = {"words": [list(cell.words) for cell in cells]}
         if plan.is_file():
             if read_file(plan)[0] != asked:
-                raise RunError(
+                raise PlaceTaken(
                     "this folder holds another study",
                     where=str(plan),
                     hint="rates and seeds may change; for the rest take another --dir",
