@@ -94,7 +94,11 @@ def ours(steps: int) -> tuple[nn.Module, Callable[[], object]]:
 
 
 def bare(steps: int) -> tuple[nn.Module, Callable[[], object]]:
-    """The same by ten lines of torch: what weft must be compared with."""
+    """The same by ten lines of torch: what weft must be compared with.
+
+    It takes items and updates weights by the same operations as weft does. It has no streams of
+    random numbers, no gradient norm, and nothing looks whether a loss or gradient is a number.
+    """
     run = parts(steps)
     model, items = run.model(), source()
     x, y = items.fields["x"], items.fields["y"]
@@ -105,7 +109,9 @@ def bare(steps: int) -> tuple[nn.Module, Callable[[], object]]:
         while step < steps:
             for chosen in items.plan(run.config.seed, epoch)[: steps - step]:
                 optimiser.zero_grad()
-                loss = cross_entropy(model(x[chosen]), y[chosen])
+                # As `TensorSource` does, in less than half the time of x[chosen].
+                taken, classes = x.index_select(0, chosen), y.index_select(0, chosen)
+                loss = cross_entropy(model(taken), classes)
                 loss.backward()
                 optimiser.step()
                 step += 1
