@@ -13,9 +13,14 @@ def derive(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def stream_seed(seed: int, step: int, name: str) -> int:
+    """The seed of the stream `name` at `step` of the run with `seed`."""
+    # Where streams once knew their process, that of the first stays: numbers do not move.
+    return derive(seed, step, name, 0)
+
+
 def stream(
     seed: int, step: int, name: str, *, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """A generator on `device` for the stream `name` at `step` of the run with `seed`."""
-    # Where streams once knew their process, that of the first stays: numbers do not move.
-    return torch.Generator(device=device).manual_seed(derive(seed, step, name, 0))
+    return torch.Generator(device=device).manual_seed(stream_seed(seed, step, name))

@@ -1,8 +1,9 @@
-"""Bounds on gradients; every rule also returns the norm before it acted."""
+"""Bounds on gradients; every rule also returns the norms before it acted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,14 +12,24 @@ from torch import Tensor
 from weft.config.sections import NoClip, NormClip, ValueClip
 
 
-def global_norm(gradients: Sequence[Tensor]) -> Tensor:
-    """Joint Euclidean norm of all gradients, a scalar on their device; it is not a number, or
-    infinite, exactly when some entry is (or the square overflows). Of gradients in pieces it is
-    that of the whole, on every process."""
-    norms = torch._foreach_norm(list(gradients))
-    norm: Any = torch.linalg.vector_norm(torch.stack(norms))
-    whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-    return whole
+class Norms:
+    """Euclidean norms of gradients, before anything was done to them.
+
+    Attributes:
+        each: of every gradient, scalars on their device; one is not a number, or infinite, exactly
+            when some entry is (or the square overflows). Of gradients in pieces, pieces too.
+    """
+
+    def __init__(self, gradients: Sequence[Tensor]) -> None:
+        self.each = torch._foreach_norm(list(gradients))
+
+    @cached_property
+    def joint(self) -> Tensor:
+        """That of all together, a scalar, computed when it is asked for. Of gradients in pieces
+        it is that of the whole, on every process, and all must ask."""
+        norm: Any = torch.linalg.vector_norm(torch.stack(self.each))
+        whole: Tensor = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        return whole
 
 
 def held(gradients: Sequence[Tensor]) -> list[Tensor]:
@@ -33,9 +44,9 @@ class NoClipping:
     def __init__(self, config: NoClip) -> None:
         """Nothing to configure."""
 
-    def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
-        """The joint norm; gradients stay as they are."""
-        return global_norm(gradients)
+    def __call__(self, gradients: Sequence[Tensor]) -> Norms:
+        """The norms; gradients stay as they are."""
+        return Norms(gradients)
 
 
 class NormClipping:
@@ -44,14 +55,14 @@ class NormClipping:
     def __init__(self, config: NormClip) -> None:
         self.max_norm = config.max_norm
 
-    def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Clips in place; the joint norm before."""
-        norm = global_norm(gradients)
-        factor = (self.max_norm / (norm + 1e-6)).clamp(max=1.0)
+    def __call__(self, gradients: Sequence[Tensor]) -> Norms:
+        """Clips in place; the norms before."""
+        norms = Norms(gradients)
+        factor = (self.max_norm / (norms.joint + 1e-6)).clamp(max=1.0)
         # A CPU knows the number: nothing is gained by 1, and large gradients take time to read.
         if factor.device.type != "cpu" or float(factor) != 1:
             torch._foreach_mul_(held(gradients), factor)
-        return norm
+        return norms
 
 
 class ValueClipping:
@@ -60,10 +71,10 @@ class ValueClipping:
     def __init__(self, config: ValueClip) -> None:
         self.limit = config.limit
 
-    def __call__(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Clips in place; the joint norm before."""
-        norm = global_norm(gradients)
+    def __call__(self, gradients: Sequence[Tensor]) -> Norms:
+        """Clips in place; the norms before."""
+        norms = Norms(gradients)
         mine = held(gradients)
         torch._foreach_clamp_min_(mine, -self.limit)
         torch._foreach_clamp_max_(mine, self.limit)
-        return norm
+        return norms

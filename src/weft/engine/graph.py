@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from weft.data.random import derive
+from weft.data.random import stream_seed
 from weft.data.source import Batch
 from weft.errors import DeviceError
 from weft.nn.recording import uncollected
@@ -48,7 +48,7 @@ class Replayed(Context):
 
     def reseed(self, name: str, step: int) -> None:
         """Sets the stream `name` to where `Context.generator` would begin it at `step`."""
-        self.streams[name].manual_seed(derive(self.seed, step, name, 0))
+        self.streams[name].manual_seed(stream_seed(self.seed, step, name))
 
 
 @dataclass

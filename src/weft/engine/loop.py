@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import cycle
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from weft.data.random import stream
+from weft.data.random import stream_seed
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store
 from weft.engine.device import (
@@ -166,14 +167,19 @@ class Trainer:
         count = parts.plan.batches_per_epoch
         return calls.plan(parts.task, self.data.train, parts.config.seed, epoch, count)
 
+    @cached_property
+    def _draws(self) -> torch.Generator:
+        """What the source draws from, seeded anew for each step: a new one would take longer."""
+        return torch.Generator(device=self.parts.device)
+
     def _step(self, indices: Tensor, step: int, log: bool) -> Scalars:
         config, device, ranks = self.parts.config, self.parts.device, self.parts.ranks
         seed_step(config.seed, step, ranks.rank, device)
         task, spec = self.parts.task, self.parts.spec
         ctx = self.parts.context(step, log=log)
         # Taken and drawn as a whole, so that a step is the same however it is split.
-        draws = stream(config.seed, step, "data", device=device)
-        taken = self.data.train.take(indices.to(device), draws)
+        self._draws.manual_seed(stream_seed(config.seed, step, "data"))
+        taken = self.data.train.take(indices.to(device), self._draws)
         if step % self.parts.plan.batches_per_epoch == 0:
             calls.check_batch(task, spec, taken, spec.batch_shape[0])
         whole = calls.draw(task, taken, ctx)

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from weft.config.family import resolve
 from weft.data.source import Batch
-from weft.engine.clip import held
+from weft.engine.clip import Norms, held
 from weft.engine.device import float_buffers, precision, products
 from weft.engine.graph import Gradients, Graphed, Replayed
 from weft.engine.parts import Parts
@@ -112,7 +112,8 @@ class Stepper:
         """Updates the weights by the mean gradient over `batches`.
 
         Returns:
-            Scalars still on the device: the loss, its terms, the gradient norm.
+            Scalars still on the device: the loss, its terms, and the gradient norm if they will be
+            recorded.
 
         Raises:
             NonFiniteError: on the CPU, at once, if `engine.nonfinite` says stop.
@@ -133,15 +134,15 @@ class Stepper:
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self.schedule.factor(ctx.step)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = self.clip(gradients) if gradients else torch.zeros((), device=self.device)
-        bad = self._update(scalars, norm, ctx)
+        norms = self.clip(gradients or [torch.zeros((), device=self.device)])
+        bad = self._update(scalars, norms, ctx)
         for buffer, kept in zip(self.statistics, before, strict=True):
             buffer.copy_(torch.where(torch.as_tensor(bad), kept, buffer))
         if self.mean is not None:
             self.mean.update_parameters(self.model)
         if self.schedule.reacts and not leads:
             self._observe(scalars)
-        return {**scalars, "grad_norm": norm}
+        return {**scalars, "grad_norm": norms.joint} if ctx.log else scalars
 
     def _observe(self, scalars: Scalars) -> None:
         # The loss of the whole batch, the same on every process: replicas must not differ.
@@ -170,17 +171,17 @@ class Stepper:
             return self.shared.no_sync()
         return nullcontext()
 
-    def _update(self, scalars: Scalars, norm: Tensor, ctx: Context) -> Tensor | bool:
+    def _update(self, scalars: Scalars, norms: Norms, ctx: Context) -> Tensor | bool:
         """Updates, unless loss or gradients are no numbers.
 
         Returns: whether the step was left out; on a GPU nobody waits for the answer.
         """
         if self.device.type == "cpu" and self.ranks.world == 1:
-            # Two numbers that are here already: five operations on tensors take longer.
-            good = math.isfinite(scalars["loss"]) and math.isfinite(norm)
+            # Numbers that are here already: operations on tensors take longer.
+            good = all(map(math.isfinite, (scalars["loss"], *norms.each)))
             self._apply(good, scalars, ctx)
             return not good
-        bad = (~(torch.isfinite(scalars["loss"]) & torch.isfinite(norm))).float()
+        bad = (~(torch.isfinite(scalars["loss"]) & torch.isfinite(norms.joint))).float()
         self.ranks.average([bad])
         fused = any(group.get("fused") for group in self.optimiser.param_groups)
         if self.device.type != "cpu" and fused and self.shards is None:

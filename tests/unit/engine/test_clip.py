@@ -21,9 +21,9 @@ def _gradients() -> list[nn.Parameter]:
 @pytest.mark.parametrize("limit", [0.1, 100.0])
 def test_norm_clipping_equals_torch(limit: float) -> None:
     ours, theirs = _gradients(), _gradients()
-    norm = NormClipping(NormClip(max_norm=limit))([p.grad for p in ours if p.grad is not None])
+    norms = NormClipping(NormClip(max_norm=limit))([p.grad for p in ours if p.grad is not None])
     expected = nn.utils.clip_grad_norm_(theirs, limit)
-    torch.testing.assert_close(norm, expected)
+    torch.testing.assert_close(norms.joint, expected)
     torch.testing.assert_close([p.grad for p in ours], [p.grad for p in theirs])
 
 
@@ -37,6 +37,6 @@ def test_value_clipping_equals_torch() -> None:
 def test_no_clipping_only_measures() -> None:
     ours = _gradients()
     before = [p.grad.clone() for p in ours if p.grad is not None]
-    norm = NoClipping(NoClip())([p.grad for p in ours if p.grad is not None])
-    torch.testing.assert_close(norm, torch.cat([g.flatten() for g in before]).norm())
+    norms = NoClipping(NoClip())([p.grad for p in ours if p.grad is not None])
+    torch.testing.assert_close(norms.joint, torch.cat([g.flatten() for g in before]).norm())
     torch.testing.assert_close([p.grad for p in ours], before)
