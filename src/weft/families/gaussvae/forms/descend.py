@@ -15,7 +15,7 @@ from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
 from weft.families.gaussvae.forms.kernels import PLANES, SHAPE, SUMS, chain, lay, paint, pull, turn
 from weft.families.gaussvae.forms.lanes import fused, load, spread, store, total
-from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, reach
+from weft.families.gaussvae.forms.reach import FARTHEST, FIELDS, SPARE, STARTS, reach
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
 
 _F = np.float32
@@ -58,7 +58,7 @@ def descend(
     width = images.shape[-1]
     wanted = functional.pad(images, (0, -width % BLOCK)).contiguous()
     arrays = [each.numpy() for each in (free, first, second, begin, wanted, places)]
-    numbers = [_F(each) for each in (*betas, pull, floor, epsilon, cut)]
+    numbers = [_F(each) for each in (*betas, pull, floor, epsilon, min(cut, FARTHEST))]
 
     def work(start: int, end: int) -> None:
         _descend(start, end, *arrays, cells[0], cells[1], rates, *numbers, normalised, width)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from weft.families.gaussvae.forms import kernels
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
-from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, reach
+from weft.families.gaussvae.forms.reach import FARTHEST, FIELDS, SPARE, STARTS, reach
 from weft.families.gaussvae.splats.geometry import BLOCK, Frame
 
 _BAND_PIXELS = 32768
@@ -31,6 +31,7 @@ def native(splats: Tensor, frame: Frame) -> Tensor:
     The same numbers at any M and any number of threads: each row and each splat's gradient is
     summed by one thread in one order.
     """
+    frame = frame._replace(cut=min(frame.cut, FARTHEST))
     pictures: Tensor = _Native.apply(splats, frame)
     return pictures[..., : frame.width] if frame.width % BLOCK else pictures
 

@@ -41,6 +41,9 @@ SPARE = WIDTH
 _PACE = 16
 """Rows after which weights are computed anew: each product of ratios rounds once more."""
 
+FARTHEST = math.sqrt(2 * 126 * math.log(2))
+"""Sigmas at which a weight is 2^-126: what is smaller no float32 holds, and no picture shows."""
+
 _FAR = 140.0
 """d'Qd up to which weights, and their ratios, are numbers that float32 holds with all digits."""
 
