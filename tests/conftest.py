@@ -54,6 +54,15 @@ def known_costs() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_power_cuts() -> Iterator[None]:
+    """Files are left to the system to write: some twenty a run were waited for, milliseconds each,
+    and no test takes the power away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def same_threads() -> Iterator[None]:
     """Torch has as many threads after a test as before: two processes of two threads each on two

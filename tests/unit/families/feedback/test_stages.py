@@ -41,6 +41,13 @@ def base(_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(**{"run.dir": str(tmp_path_factory.mktemp("base") / "run")})
 
 
+@pytest.fixture(scope="module")
+def child(base: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A trained feedback model of it, whose weights no test changes."""
+    place = tmp_path_factory.mktemp("child") / "run"
+    return train(*FEEDBACK, f"base={base.path}", **{"run.dir": str(place)})
+
+
 def test_every_block_is_a_unit_but_where_errors_are_read_as_a_gradient(base: Run) -> None:
     words = (*TINY, *FEEDBACK, f"base={base.path}", "extra_layers=1")
     for more, count in (("feedback_error=none", 7), ("feedback_error=gradient", 0)):
@@ -61,14 +68,14 @@ def test_a_stable_feedback_model_starts_at_exactly_the_loss_of_its_base(
     assert run.metrics["val/input_gain"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_feedforward_weights_are_untouched_by_feedback_training(base: Run, workspace: Path) -> None:
+def test_feedforward_weights_are_untouched_by_feedback_training(
+    base: Run, child: Run, workspace: Path
+) -> None:
     before = weights(base)
-    for name, words in (
-        ("stable", FEEDBACK),
-        ("compat", COMPAT),
-        ("static", ("stage=static", "lora_rank=2")),
-    ):
-        run = train(*words, f"base={base.path}", f"run.name={name}")
+    runs = {"stable": child}
+    for name, words in (("compat", COMPAT), ("static", ("stage=static", "lora_rank=2"))):
+        runs[name] = train(*words, f"base={base.path}", f"run.name={name}")
+    for name, run in runs.items():
         after = weights(run)
         assert all(torch.equal(after[key], before[key]) for key in before), name
         assert run.metrics["val/gain"] != 0.0
@@ -126,10 +133,9 @@ def test_a_base_that_does_not_fit_is_refused_by_name(
     assert not (workspace / "runs/feedback/child").exists()
 
 
-def test_weights_that_work_with_deltas_are_no_base(base: Run, workspace: Path) -> None:
-    adapted = train(*FEEDBACK, f"base={base.path}", "run.name=adapted")
+def test_weights_that_work_with_deltas_are_no_base(child: Run, workspace: Path) -> None:
     with pytest.raises(ConfigError, match="stage feedback"):
-        train(*FEEDBACK, f"base={adapted.path}", "run.name=child")
+        train(*FEEDBACK, f"base={child.path}", "run.name=grandchild")
 
 
 @pytest.mark.parametrize("words", [FEEDBACK, (*FEEDBACK, "self_condition=true")])
@@ -157,13 +163,12 @@ def test_stop_and_resume_equals_straight_run(
     assert resumed.metrics == straight.metrics
 
 
-def test_figures_show_texts_levels_deltas_and_the_bound(base: Run, workspace: Path) -> None:
-    run = train(*FEEDBACK, f"base={base.path}", "run.name=child")
-    drawn = {path.name for path in api.sample(run.path)}
+def test_figures_show_texts_levels_deltas_and_the_bound(child: Run) -> None:
+    drawn = {path.name for path in api.sample(child.path)}
     assert drawn == {"texts.txt", "levels.png", "deltas.png"}
-    page = api.report(run.path).read_text()
+    page = api.report(child.path).read_text()
     assert "NELBO a real token" in page
-    told = (run.path / "figures/texts.txt").read_text()
+    told = (child.path / "figures/texts.txt").read_text()
     assert told.count("[given]") == told.count("[model]") == told.count("[base]") == 3
     assert "<pre" in page and "[given]" in page
 
@@ -179,10 +184,9 @@ def test_the_log_has_a_completed_text_at_each_evaluation(base: Run, workspace: P
 
 
 def test_a_model_goes_on_with_prompts_as_it_is_asked(
-    base: Run, workspace: Path, capsys: pytest.CaptureFixture[str]
+    child: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train(*FEEDBACK, f"base={base.path}", "run.name=child")
-    words = ["sample", str(run.path), "--prompt", "Ich", "--prompt", "", "--length", "9"]
+    words = ["sample", str(child.path), "--prompt", "Ich", "--prompt", "", "--length", "9"]
     chance = ["--temperature", "1", "--top-p", "0.9", "--remask", "random", "--block", "4"]
     outputs = []
     for more in ([], ["--steps", "1"], chance, chance):
@@ -192,7 +196,7 @@ def test_a_model_goes_on_with_prompts_as_it_is_asked(
         assert all(list(text["endings"]) == ["model", "base"] for text in outputs[-1])
     assert outputs[2] == outputs[3] != outputs[0]
     ending = outputs[3][0]["endings"]["model"]
-    assert f"[model] Ich{ending}\n" in (run.path / "samples.txt").read_text()
+    assert f"[model] Ich{ending}\n" in (child.path / "samples.txt").read_text()
 
 
 @pytest.mark.parametrize(
