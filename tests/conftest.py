@@ -7,6 +7,7 @@ reads this file before it starts those that take them.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -18,6 +19,14 @@ settings.register_profile(
     "weft", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("weft")
+
+
+def pytest_configure() -> None:
+    """What numba compiled is found again by tests with a cache of their own, and by the processes
+    they start: without it each takes ten seconds."""
+    from weft.data.cache import cache_folder
+
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "compiled"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -42,6 +51,15 @@ def known_costs() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profile, "cost", known_cost)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_power_cuts() -> Iterator[None]:
+    """Files are left to the system to write: some twenty a run were waited for, milliseconds each,
+    and no test takes the power away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 

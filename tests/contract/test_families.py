@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from weft import families
+from tests.golden.record import is_quick
+from weft import api, families
 from weft.config.presets import preset_names
 from weft.errors import DataError, MissingExtra
 from weft.testing.contract import (
@@ -15,6 +16,7 @@ from weft.testing.contract import (
     PRESET_CHECKS,
     Check,
     check_a_run_made_longer_equals_a_straight_run,
+    check_it_builds_and_states_its_cost,
     check_samples_and_report_are_drawn,
     name_of,
 )
@@ -28,18 +30,13 @@ PRESETS = [
 DEFAULTS = [f"{name}/{families.find(name).default}" for name in families.names()]
 WHOLE = [check for check in CHECKS if check not in PRESET_CHECKS]
 SMALLER = {
-    "jepa/clean": "batch_size=16 val_dataset_size=64 norm_batches=2 probe.size=64 "
-    "probe.batch_size=64 eval.batch_size=64",
+    "gaussvae/demo": "data.items=64 batch_size=8 eval.pictures=4",
+    "jepa/clean": "batch_size=16 n_steps=8 val_n_steps=8 val_dataset_size=64 norm_batches=2 "
+    "probe.size=64 probe.batch_size=64 eval.batch_size=64",
     "feedback/text": "eval.chunks=8 eval.levels=2",
     "warp/digits-query": "batch_size=16",
 }
 """Overrides under which the default suite holds a recipe to the contract; `slow` takes it whole."""
-LEARNT = {
-    f"feedback/{name}": "data.dataset=text data.tokenizer_corpora=[text] data.vocab_size=384"
-    for name in ("cpu-gsm8k", "cpu-wikitext")
-}
-"""Presets that learn tokens from two data sets, and how the default suite lets them learn from the
-small text; `slow` takes them whole."""
 QUICK: dict[Check, tuple[str, ...]] = {
     check_samples_and_report_are_drawn: ("cet", "feedback"),
     check_a_run_made_longer_equals_a_straight_run: ("cet",),
@@ -53,20 +50,30 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return tmp_path_factory.mktemp("contract")
 
 
-def _presets() -> list[Any]:
-    """Each preset as the default suite takes it and, where that is smaller, whole."""
-    quick = [pytest.param(f"{name} {LEARNT.get(name, '')}".strip(), id=name) for name in PRESETS]
-    whole = [pytest.param(name, id=f"{name}-whole", marks=pytest.mark.slow) for name in LEARNT]
-    return quick + whole
+def _of_presets() -> list[Any]:
+    """Each preset and what holds for it. To count what a step costs takes most of a second: `slow`
+    does it of those whose first losses are no test of the default suite either."""
+    cases = []
+    for name in PRESETS:
+        quick = is_quick(*name.split("/"))
+        for check in PRESET_CHECKS:
+            counted = check is check_it_builds_and_states_its_cost
+            marks = [pytest.mark.slow] if counted and not quick else []
+            cases.append(pytest.param(name, check, id=f"{name}-{name_of(check)}", marks=marks))
+    return cases
 
 
-@pytest.mark.parametrize("check", PRESET_CHECKS, ids=name_of)
-@pytest.mark.parametrize("recipe", _presets())
+@pytest.mark.parametrize(("recipe", "check"), _of_presets())
 def test_every_preset_keeps_its_part(recipe: str, check: Check, tmp_path: Path) -> None:
     try:
         check(recipe, tmp_path)
     except (DataError, MissingExtra) as error:
         pytest.skip(error.message)
+
+
+@pytest.mark.parametrize("recipe", PRESETS)
+def test_every_preset_is_a_setting_of_its_family(recipe: str) -> None:
+    assert api.configure(recipe).config.family == recipe.partition("/")[0]
 
 
 def _cases() -> list[Any]:

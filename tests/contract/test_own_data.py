@@ -106,8 +106,9 @@ CASES = {
     "gaussvae": Case(("gaussvae/demo", "batch_size=4", "latent_dim=4", "data.dataset=mine",
                       "data.size=[8,8]", "eval.pictures=2"), splats, "mine/00.npz"),
     "jepa": Case(("jepa/clean", "batch_size=4", "dataset_size=12", "val_dataset_size=4",
-                  "norm_batches=1", "n_steps=3", "probe.size=8", "probe.batch_size=4",
-                  "dataset_structured_noise=true", "dataset_noise=0.5", "data.root=."),
+                  "norm_batches=1", "n_steps=3", "val_n_steps=3", "probe.size=8",
+                  "probe.batch_size=4", "dataset_structured_noise=true", "dataset_noise=0.5",
+                  "data.root=."),
                  backgrounds, "form1.npz"),
 }  # fmt: skip
 

@@ -180,9 +180,12 @@ def test_a_resumed_run_keeps_its_id_at_wandb(
 
 
 @pytest.fixture
-def events(workspace: Path) -> Iterator[Any]:
+def events(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.summary.writer import event_file_writer
 
+    # Files of one process and second are read in the order of their numbers, as text: 10 before 9.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
     yield lambda run: EventAccumulator(str(run / "logs")).Reload()
 
 

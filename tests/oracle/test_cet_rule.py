@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
-from math import inf
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.families.cet.reference import literal_conv_update, literal_update, use_per_item
-from weft.families.cet.trace import operation, similarity
-from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
+from tests.oracle.cet_loops import (
+    EXACT,
+    GATES,
+    cnn,
+    conv,
+    dense,
+    learn,
+    literal,
+    losses,
+)
+from weft.families.cet.reference import use_per_item
+from weft.families.cet.trace.conversion import clock, convert, similarities, traced_layers
 from weft.families.cet.trace.kernel import cascade_kernel
-from weft.families.cet.trace.rule import Rule
-from weft.families.cet.trace.traced import TracedConv2d
-
-GATES = ("trace", "both", "error")
-EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 
 @pytest.fixture(autouse=True)
@@ -33,74 +35,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def dense(relu: bool = True) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(4, 5), *([nn.ReLU()] if relu else []), nn.Linear(5, 2)).double()
-
-
-def conv(**geometry: Any) -> nn.Sequential:
-    pool = geometry.pop("pool", None)
-    behind = [] if pool is None else [pool]
-    return nn.Sequential(nn.Conv2d(2, 4, **geometry), nn.ReLU(), *behind, nn.Flatten(2)).double()
-
-
-def losses(out: Tensor, weights: Tensor) -> Tensor:
-    """A smooth loss of each row."""
-    return (out * weights[: out.numel()].view_as(out) + out.square()).flatten(1).sum(1)
-
-
-def learn(model: nn.Module, x: Tensor, weights: Tensor) -> list[Tensor]:
-    """Gradients of the mean loss by all parameters and, last, by the input."""
-    x = x.clone().requires_grad_()
-    loss = losses(model(x), weights).mean()
-    return list(torch.autograd.grad(loss, [*model.parameters(), x]))
-
-
-def literal(
-    model: nn.Sequential,
-    x: Tensor,
-    weights: Tensor,
-    *,
-    times: tuple[list[int], list[int], int] | None = None,
-    stored: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """What `learn` should give for the first layer of a converted model, by loops."""
-    layer, *rest = model
-    streams = layer.clock.streams
-    if times is None:
-        length = len(x) // streams
-        times = list(range(length)) * streams, [i // length for i in range(len(x))], length
-    # the same function with the output of the ReLU laid bare
-    is_conv = isinstance(layer, TracedConv2d)
-    if is_conv:
-        hidden = layer._conv_forward(x, layer.weight, layer.bias)
-    else:
-        hidden = functional.linear(x, layer.weight, layer.bias)
-    relu = any(isinstance(module, nn.ReLU) for module in rest[:1])
-    hidden = (hidden.relu() if relu else hidden).detach().requires_grad_()
-    out = hidden
-    for module in rest[relu:]:
-        out = module.eval()(out)
-    (error,) = torch.autograd.grad(losses(out, weights).mean(), hidden)
-    model.train()
-    enters = [True] * len(x)
-    if layer.rule.sparse is not None:
-        enters = ((error * streams).square().flatten(1).sum(1) > layer.rule.sparse).tolist()
-    theta = (hidden > 0).double() if relu else torch.ones_like(error)
-    common = layer.trace, layer.rule.gate
-    moments = {"times": times[0], "stream": times[1], "length": times[2], "enters": enters}
-    stored = layer.rule.stored(x) if stored is None else stored
-    if is_conv:
-        return literal_conv_update(stored, error, theta, layer, *common, **moments)
-    return literal_update(stored, error, theta, *common, **moments)
-
-
-@pytest.fixture(params=["rows", "blocks"])
-def _comparison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes dense layers compare by rows or by small blocks, whatever their size."""
-    monkeypatch.setattr(operation, "ROW_COST", {"rows": inf, "blocks": 0}[request.param])
-    monkeypatch.setattr(similarity, "BLOCK", 8)
 
 
 traces = st.fixed_dictionaries(
@@ -171,15 +105,6 @@ def test_update_of_kept_items_is_the_triple_loop_over_their_times(gate: str, str
     expected = literal(model, x, weights, times=(times, stream, 8))
     for ours, theirs in zip(learn(model, x, weights)[:2], expected, strict=True):
         torch.testing.assert_close(ours, theirs, **EXACT)
-
-
-def cnn(norm: bool = True) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
-        *([nn.BatchNorm2d(4, affine=False)] if norm else []),
-        nn.Conv2d(4, 6, 3, groups=2), nn.ReLU(), nn.Flatten(),
-        nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3),
-    ).double()  # fmt: skip
 
 
 @pytest.mark.parametrize("gate", GATES)
@@ -341,106 +266,6 @@ def test_cosine_to_the_ideal_update_grows_with_order() -> None:
     assert cosine(10, delay=1) > 0.99
 
 
-def cosine_of(a: Tensor, b: Tensor) -> float:
-    return float((a * b).sum() / (a.norm() * b.norm()))
-
-
-@pytest.mark.usefixtures("_comparison")
-@pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize("make", ["dense", "cnn"])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"sparse": 1e-4}, {"threshold": 0.1}, {"error": "smeared"}, {"streams": 2},
-     {"covariance": 0.7}],
-)  # fmt: skip
-def test_similarity_is_that_of_the_gradients_autograd_finds(
-    make: str, gate: str, options: dict[str, Any]
-) -> None:
-    torch.manual_seed(0)
-    model = dense() if make == "dense" else cnn(norm=False)
-    x = (torch.rand(12, 4) if make == "dense" else torch.rand(12, 2, 8, 8)).double()
-    weights = torch.randn(100).double()
-    convert(model, order=3, delay=2, gate=gate, similarity=True, **options)
-    names = [name for name, _ in model.named_parameters()]
-    updates = dict(zip(names, learn(model, x, weights), strict=False))
-    ours = similarities(model)
-    streams = options.get("streams", 1)
-    trace = traced_layers(model)["0"].trace
-    arrival = trace.pairing(12 // streams).arrival.repeat(streams)
-    revert(model)
-    each = losses(model(x), weights) / 12
-    for name, (cosine, _, gain) in ours.items():
-        weight = model.get_submodule(name).weight
-        true = torch.autograd.grad((each * arrival).sum(), weight, retain_graph=True)[0]
-        update = updates[f"{name}.weight"]
-        assert float(cosine) == pytest.approx(cosine_of(update, true), abs=1e-6)
-        expected = (update * true).sum() / true.square().sum()
-        assert float(gain) == pytest.approx(float(expected), rel=1e-5)
-
-
-@pytest.mark.usefixtures("_comparison")
-@pytest.mark.parametrize("gate", GATES)
-@pytest.mark.parametrize(
-    "options", [{}, {"binary": 0.5}, {"error": "smeared"}, {"streams": 2}, {"sparse": 1e-4}]
-)
-@pytest.mark.parametrize("make", ["narrow", "wide", "conv", "pooled"])
-def test_centred_similarity_is_that_of_updates_of_centred_inputs(
-    make: str, gate: str, options: dict[str, Any]
-) -> None:
-    torch.manual_seed(1)
-    x = (torch.rand(6, 4) if make in ("narrow", "wide") else torch.rand(6, 2, 4, 4)).double()
-    model = {
-        "narrow": nn.Sequential(nn.Linear(4, 3), nn.ReLU()),
-        "wide": nn.Sequential(nn.Linear(4, 7), nn.ReLU()),
-        "conv": nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU()),
-        "pooled": nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AvgPool2d(2)),
-    }[make].double()
-    weights = torch.randn(400).double()
-    convert(model, order=2, delay=1, gate=gate, similarity=True, **options)
-    learn(model, x, weights)
-    layer = traced_layers(model)["0"]
-    stored = layer.rule.stored(x)
-    update = literal(model, x, weights, stored=stored - stored.mean(0))[0]
-    layer.trace, layer.rule = replace(layer.trace, kernel="ideal"), Rule(gate)
-    true = literal(model, x, weights, stored=x - x.mean(0))[0]
-    if "error" not in options:  # a smeared error meets its own activity at no single moment
-        centred = float(similarities(model)["0"][1])
-        assert centred == pytest.approx(cosine_of(update, true), abs=1e-6)
-
-
-@pytest.mark.usefixtures("_comparison")
-def test_similarity_in_single_precision_is_that_in_double() -> None:
-    torch.manual_seed(2)
-    x, weights = torch.rand(128, 60), torch.randn(2000)
-    model = nn.Sequential(nn.Linear(60, 200), nn.ReLU(), nn.Linear(200, 10))
-    values = []
-    for dtype in (torch.float32, torch.float64):
-        convert(model.to(dtype), order=1, delay=20, similarity=True)
-        learn(model, x.to(dtype), weights.to(dtype))
-        values.append(torch.stack(list(similarities(model).values())).double())
-    torch.testing.assert_close(*values, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.usefixtures("_comparison")
-def test_a_zero_vector_has_no_similarity() -> None:
-    model = convert(dense(), order=2, delay=1, similarity=True)
-    learn(model, torch.zeros(5, 4).double(), torch.randn(100).double())
-    assert bool(similarities(model)["0"].isnan().all())
-
-
-@pytest.mark.usefixtures("_comparison")
-@pytest.mark.parametrize("make", [dense, cnn])
-def test_similarity_changes_no_bit_of_any_gradient(make: Any) -> None:
-    model = make()
-    shape = (8, 4) if make is dense else (8, 2, 8, 8)
-    x, weights = torch.rand(shape).double(), torch.randn(100).double()
-    convert(model, order=3, delay=2, sparse=1e-3)
-    plain = learn(model, x, weights)
-    clock(model).similarity = True
-    for a, b in zip(learn(model, x, weights), plain, strict=True):
-        assert torch.equal(a, b)
-
-
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize(
     "options",
@@ -467,17 +292,6 @@ def test_sparse_threshold_does_not_depend_on_how_streams_are_split() -> None:
     for whole, *parts in zip(together, *apart, strict=True):
         torch.testing.assert_close(whole, sum(parts) / 2, **EXACT)
     assert not torch.allclose(together[0], everything[0])  # the threshold did leave items out
-
-
-@pytest.mark.usefixtures("_comparison")
-@pytest.mark.parametrize("gate", GATES)
-def test_extra_dimensions_of_a_linear_layer_are_summed_over(gate: str) -> None:
-    x, weights = torch.randn(5, 3, 4).double(), torch.randn(100).double()
-    model = convert(dense(), order=2, delay=1, gate=gate, similarity=True)
-    together = learn(model, x, weights)
-    parts = [learn(model, x[:, i], weights.view(-1, 2)[i:15:3].reshape(-1)) for i in range(3)]
-    for whole, *each in zip(together[:4], *(p[:4] for p in parts), strict=True):
-        torch.testing.assert_close(whole, sum(each), **EXACT)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -1,46 +1,35 @@
-"""What a run of feedback trains, takes over, keeps and scores."""
+"""What feedback learns from a batch, and how a model of it is scored."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor
 
-from weft import api, families
-from weft.cli import main
-from weft.config.load import load
+from tests.unit.families.feedback.tiny import (
+    COMPAT,
+    FEEDBACK,
+    PADDED,
+    built,
+    context,
+    evaluated,
+    task_of,
+)
+from weft import families
 from weft.data.random import stream
-from weft.engine.loop import Trainer
 from weft.engine.parts import Parts
 from weft.engine.profile import _cost
-from weft.errors import ConfigError, Interrupted
-from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel
 from weft.families.feedback.nets.rows import Rows
 from weft.families.feedback.noise.process import fixed_noise
 from weft.families.feedback.score.evaluation import score
 from weft.families.feedback.task import FeedbackTask
-from weft.run.registry import Run
 from weft.task.context import Context
-
-TINY = (
-    "feedback/text", "model.n_layer=2", "model.n_head=2", "model.n_embd=16", "data.block_size=32",
-    "batch_size=4", "steps=3", "eval.chunks=11", "eval.levels=2", "eval.batch_size=5",
-    "eval.every=3 steps", "checkpoint.every=2 steps", "log.every=1", "log.tensorboard=false",
-    "optim.lr=1e-2", "schedule.kind=constant", "diffusion.generation_steps=3",
-)  # fmt: skip
-FEEDBACK = ("stage=feedback", "lora_rank=2", "feedback_source=hidden", "generator=latent",
-            "latents=2")  # fmt: skip
-PADDED = ("data.batching=padded", "data.block_size=128", "eval.chunks=5", "eval.levels=1")
-COMPAT = ("stage=feedback", "lora_rank=2", "mode=compat")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,31 +38,6 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WEFT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="module")
-def base(_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A trained base model, which no test changes."""
-    return train(**{"run.dir": str(tmp_path_factory.mktemp("base") / "run")})
-
-
-def test_every_block_is_a_unit_but_where_errors_are_read_as_a_gradient(base: Run) -> None:
-    words = (*TINY, *FEEDBACK, f"base={base.path}", "extra_layers=1")
-    for more, count in (("feedback_error=none", 7), ("feedback_error=gradient", 0)):
-        parts = Parts.of(families.find("feedback"), api.configure(*words, more).config)
-        assert len(parts.task.units(parts.model())) == count
-
-
-def task_of(*words: str) -> FeedbackTask:
-    config = load([*TINY, *words], families).config
-    return FeedbackTask(cast(Config, config))
-
-
-def built(*words: str) -> tuple[FeedbackTask, LanguageModel]:
-    """A task and its model as initialised, in eval mode."""
-    task = task_of(*words)
-    torch.manual_seed(0)
-    return task, cast(LanguageModel, task.model(task.spec())).eval()
 
 
 def loss_of(task: FeedbackTask, model: Any, batch: Any, ctx: Context) -> Any:
@@ -87,25 +51,6 @@ def nats_of(model: LanguageModel, read: Tensor, tokens: Tensor) -> Tensor:
     inside = tokens < shares.shape[-1]
     found = shares.gather(-1, tokens.where(inside, 0)[..., None])[..., 0]
     return (-found).where(inside, 0)
-
-
-def context(step: int = 0) -> Context:
-    return Context(0, step, 10, torch.device("cpu"))
-
-
-def train(*words: str, **values: Any) -> Run:
-    run = api.train(*TINY, *words, report=False, **values)
-    assert run is not None
-    return run
-
-
-def weights(run: Run) -> dict[str, Tensor]:
-    return run.load_model("last").state_dict()
-
-
-@torch.no_grad()
-def evaluated(task: FeedbackTask, model: LanguageModel) -> dict[str, float]:
-    return task.evaluate(model, task.data().val, context())  # type: ignore[arg-type]
 
 
 def test_scores_do_not_depend_on_the_batch_size() -> None:
@@ -240,86 +185,6 @@ def test_a_batch_without_a_masked_token_has_no_loss_and_does_not_crash() -> None
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
-def test_a_stable_feedback_model_starts_at_exactly_the_loss_of_its_base(
-    base: Run, workspace: Path
-) -> None:
-    run = train(*FEEDBACK, f"base={base.path}", "optim.lr=1e-30")
-    assert run.metrics["val/base_loss"] == pytest.approx(base.metrics["val/loss"], rel=1e-6)
-    assert run.metrics["val/gain"] == pytest.approx(0.0, abs=1e-6)
-    assert run.metrics["val/input_gain"] == pytest.approx(0.0, abs=1e-6)
-
-
-def test_feedforward_weights_are_untouched_by_feedback_training(base: Run, workspace: Path) -> None:
-    before = weights(base)
-    for name, words in (
-        ("stable", FEEDBACK),
-        ("compat", COMPAT),
-        ("static", ("stage=static", "lora_rank=2")),
-    ):
-        run = train(*words, f"base={base.path}", f"run.name={name}")
-        after = weights(run)
-        assert all(torch.equal(after[key], before[key]) for key in before), name
-        assert run.metrics["val/gain"] != 0.0
-
-
-def test_fine_tuning_attention_changes_q_k_v_o_and_keeps_the_base_beside(
-    base: Run, workspace: Path
-) -> None:
-    before = weights(base)
-    run = train("stage=fine_tune", f"base={base.path}", "run.name=tuned")
-    after = weights(run)
-    changed = {key for key in before if not torch.equal(after[key], before[key])}
-    assert changed == {f"base.blocks.{n}.{part}" for n in range(2) for part in ("qkv", "out")}
-    for key in before:
-        assert torch.equal(after[key.replace("base.", "origin.", 1)], before[key])
-    assert run.metrics["val/base_loss"] == pytest.approx(base.metrics["val/loss"], rel=1e-6)
-    assert run.metrics["val/loss"] < run.metrics["val/base_loss"]
-
-
-def test_a_fine_tuned_run_can_be_a_base_and_its_base_is_then_the_tuned_one(
-    base: Run, workspace: Path
-) -> None:
-    tuned = train("stage=fine_tune", f"base={base.path}", "run.name=tuned")
-    run = train(*FEEDBACK, f"base={tuned.path}", "run.name=child")
-    assert run.metrics["val/base_loss"] == pytest.approx(tuned.metrics["val/loss"], rel=1e-6)
-
-
-def test_joint_training_moves_both_and_compares_with_the_frozen_base(
-    base: Run, workspace: Path
-) -> None:
-    run = train(*FEEDBACK, "joint=true", "scope=all", f"base={base.path}", "run.name=joint")
-    after, before = weights(run), weights(base)
-    assert not torch.equal(after["base.table"], before["base.table"])
-    assert torch.equal(after["origin.table"], before["base.table"])
-    assert run.metrics["val/base_loss"] == pytest.approx(base.metrics["val/loss"], rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("child", "words"),
-    [
-        ("model.n_head=1", ("attention heads", "1")),
-        ("data.tokenizer=bpe", ("tokens", "bpe 384", "bytes")),
-        ("model.n_embd=32", ("do not fit", "base.table")),
-    ],
-)
-def test_a_base_that_does_not_fit_is_refused_by_name(
-    child: str, words: tuple[str, ...], base: Run, workspace: Path
-) -> None:
-    if "bpe" in child:
-        pytest.importorskip("tokenizers")
-    with pytest.raises(ConfigError) as caught:
-        train(*FEEDBACK, child, "data.vocab_size=384", f"base={base.path}", "run.name=child")
-    for word in words:
-        assert word in str(caught.value)
-    assert not (workspace / "runs/feedback/child").exists()
-
-
-def test_weights_that_work_with_deltas_are_no_base(base: Run, workspace: Path) -> None:
-    adapted = train(*FEEDBACK, f"base={base.path}", "run.name=adapted")
-    with pytest.raises(ConfigError, match="stage feedback"):
-        train(*FEEDBACK, f"base={adapted.path}", "run.name=child")
-
-
 def test_the_shuffle_test_sees_what_depends_on_the_input_and_nothing_else() -> None:
     task, model = built(*COMPAT, "base=x")
     assert model.writer is not None and model.generator is not None
@@ -387,31 +252,6 @@ def test_every_trained_parameter_gets_a_gradient_whether_or_not_a_guess_is_seen(
     assert seen == {False, True}
 
 
-@pytest.mark.parametrize("words", [FEEDBACK, (*FEEDBACK, "self_condition=true")])
-def test_stop_and_resume_equals_straight_run(
-    words: tuple[str, ...], base: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = (*words, f"base={base.path}", "model.dropout=0.1")
-    straight = train(*words, "run.name=straight")
-    original = Trainer._step
-
-    def interrupted(self: Trainer, indices: Tensor, step: int, log: bool) -> Any:
-        if step == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, indices, step, log)
-
-    monkeypatch.setattr(Trainer, "_step", interrupted)
-    with pytest.raises(Interrupted):
-        train(*words, **{"run.dir": "stopped"})
-    monkeypatch.setattr(Trainer, "_step", original)
-    resumed = api.resume("stopped", report=False)
-    assert resumed is not None
-    after = weights(resumed)
-    for name, tensor in weights(straight).items():
-        assert torch.equal(tensor, after[name]), name
-    assert resumed.metrics == straight.metrics
-
-
 @pytest.mark.parametrize("words", [(), FEEDBACK, COMPAT, (*FEEDBACK, "joint=true")])
 def test_the_cost_of_a_step_needs_no_content(words: tuple[str, ...]) -> None:
     task = task_of(*words, *(("base=x",) if words else ()))
@@ -420,59 +260,6 @@ def test_the_cost_of_a_step_needs_no_content(words: tuple[str, ...]) -> None:
     assert spend.parameters == sum(
         p.numel() for p in task.model(task.spec()).parameters() if p.requires_grad
     )
-
-
-def test_figures_show_texts_levels_deltas_and_the_bound(base: Run, workspace: Path) -> None:
-    run = train(*FEEDBACK, f"base={base.path}", "run.name=child")
-    drawn = {path.name for path in api.sample(run.path)}
-    assert drawn == {"texts.txt", "levels.png", "deltas.png"}
-    page = api.report(run.path).read_text()
-    assert "NELBO a real token" in page
-    told = (run.path / "figures/texts.txt").read_text()
-    assert told.count("[given]") == told.count("[model]") == told.count("[base]") == 3
-    assert "<pre" in page and "[given]" in page
-
-
-def test_the_log_has_a_completed_text_at_each_evaluation(base: Run, workspace: Path) -> None:
-    words = (f"base={base.path}", "run.name=child", "eval.every=2 steps")
-    spoken = train(*FEEDBACK, *words)
-    told = (spoken.path / "log.txt").read_text()
-    assert told.count("  given: ") == told.count("  model: ") == told.count("  base: ") == 2
-    silent = train(*FEEDBACK, *words, "run.name=silent", "eval.texts=0")
-    assert "  given: " not in (silent.path / "log.txt").read_text()
-    assert silent.metrics == spoken.metrics
-
-
-def test_a_model_goes_on_with_prompts_as_it_is_asked(
-    base: Run, workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = train(*FEEDBACK, f"base={base.path}", "run.name=child")
-    words = ["sample", str(run.path), "--prompt", "Ich", "--prompt", "", "--length", "9"]
-    chance = ["--temperature", "1", "--top-p", "0.9", "--remask", "random", "--block", "4"]
-    outputs = []
-    for more in ([], ["--steps", "1"], chance, chance):
-        assert main([*words, *more, "--json"]) == 0
-        outputs.append(json.loads(capsys.readouterr().out)["texts"])
-        assert [text["prompt"] for text in outputs[-1]] == ["Ich", ""]
-        assert all(list(text["endings"]) == ["model", "base"] for text in outputs[-1])
-    assert outputs[2] == outputs[3] != outputs[0]
-    ending = outputs[3][0]["endings"]["model"]
-    assert f"[model] Ich{ending}\n" in (run.path / "samples.txt").read_text()
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("--prompt", "x", "--length", "32"), "32 tokens in all (data.block_size), not 33"),
-        (("--prompt", "x" * 32), "not 33"),
-        (("--length", "3"), "--prompt TEXT"),
-    ],
-)
-def test_a_text_that_cannot_be_is_refused(
-    words: tuple[str, ...], says: str, base: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["sample", str(base.path), *words]) == 2
-    assert says in capsys.readouterr().err
 
 
 @pytest.mark.skipif("WEFT_DATA" not in os.environ, reason="gsm8k: WEFT_DATA is not set")

@@ -79,7 +79,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     """A hub on this machine, and the files it holds."""
     FakeHub.files = {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), FakeHub)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("HF_ENDPOINT", address)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)

@@ -233,4 +233,4 @@ def test_machine_code_is_kept_where_one_may_write_and_nowhere_else(tmp_path: Pat
     run(script, NUMBA_CACHE_DIR=str(tmp_path / "chosen"))
     assert list((tmp_path / "chosen").rglob("*.nbi"))
     (tmp_path / "file").touch()
-    run(script, WEFT_CACHE=str(tmp_path / "file"))
+    run(script, WEFT_CACHE=str(tmp_path / "file"), NUMBA_CACHE_DIR="")
