@@ -136,7 +136,7 @@ def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
         "encoding_cov": lambda: each(covariance, r.e[first:]),
         "temporal_std": lambda: variance_hinge(centred(r.z_e)),
         "temporal_cov": lambda: covariance(centred(r.z_e)),
-        "var_ratio": lambda: max(var_ratio(r.e) - combo.static_share, 0 * r.e.sum()),
+        "var_ratio": lambda: (var_ratio(r.e) - combo.static_share).clamp(min=0),
         "time_sim": lambda: each(F.mse_loss, r.e[1:], r.e[:-1]),
         "nt_xent": lambda: each(contrast, r.z_h[1:], r.z_e[1:]),
         "within_infonce": lambda: within_infonce(r.h, r.e, combo.infonce_temp),
