@@ -18,8 +18,9 @@ from weft import api
 from weft.atomic import replacing, sweep_halves
 from weft.cli import main
 from weft.engine.checkpoint import Store
+from weft.engine.identity import check, identity
 from weft.engine.loop import Trainer
-from weft.errors import CheckpointError, RunError
+from weft.errors import CheckpointError, RunError, WrongRun
 from weft.run.registry import open_run
 
 QUIET = ("log.tensorboard=false", "log.every=1", "engine.threads=1", "checkpoint.every=3 steps")
@@ -65,11 +66,24 @@ def test_an_edited_config_is_refused_unless_accepted(
     assert main(["evaluate", "run", "--accept-changes", "config"]) == 0
     said = capsys.readouterr().err
     assert said.splitlines() == [
-        "accepted: config.yaml was edited since the run saved its last checkpoint"
+        "accepted: config.yaml was edited since the run saved its last checkpoint: "
+        "noise was 0.0, is 0.25"
     ]
     assert api.resume(run, report=False, accept=["config"]) is not None
     # From then on its checkpoints are of the edited config.
     assert api.evaluate(run) == open_run(run).metrics
+
+
+def test_an_option_that_weft_has_gained_since_is_told_and_no_obstacle() -> None:
+    now = identity({"family": "toy", "noise": 0.0, "optim": {"lr": 0.1}}, {})
+    saved = now | {"options": {"family": "toy", "optim.lr": 0.1}}
+    told: list[str] = []
+    check(saved, now, (), told.append)
+    assert told == ["noise = 0.0 is an option that this weft has gained since"]
+    with pytest.raises(WrongRun, match=r"optim\.lr was 0\.1, is 0\.2"):
+        check(saved, now | {"options": now["options"] | {"optim.lr": 0.2}}, (), told.append)
+    with pytest.raises(WrongRun, match="noise is gone"):
+        check(now, saved, (), told.append)
 
 
 def test_what_can_be_accepted_is_named_when_something_else_is(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from weft.config.layer import dotted
 from weft.errors import WrongRun
 
 Identity = dict[str, Any]
@@ -27,12 +26,12 @@ def identity(config: Mapping[str, Any], files: Mapping[str, str]) -> Identity:
     Args:
         config: plain, of the run.
         files: the data's, name -> SHA-256.
-    Returns: `config`, a hash of all that is computed; `content`, one of that but for the length;
-        `data`, the files; `torch`, `weft`, versions.
+    Returns: `options`, all that change what is computed but for the length, by dotted
+        name; `data`, the files; `torch`, `weft`, versions.
     """
+    free = (*FREE, *LENGTHS)
     return {
-        "config": _hash(config, FREE),
-        "content": _hash(config, (*FREE, *LENGTHS)),
+        "options": dotted({key: value for key, value in config.items() if key not in free}),
         "data": dict(files),
         "torch": str(torch.__version__),
         "weft": version("weft"),
@@ -60,10 +59,10 @@ def check(
         if name in saved and saved[name] != now[name]:
             tell(f"saved with {name} {saved[name]}, now {now[name]}: the last digits may differ")
     found = {}
-    # Checkpoints of an earlier weft have a hash with the length alone.
-    key = "content" if "content" in saved else "config"
-    if key in saved and saved[key] != now[key]:
-        found["config"] = "config.yaml was edited since the run saved its last checkpoint"
+    if lines := _edited(saved.get("options", now["options"]), now["options"], tell):
+        found["config"] = (
+            "config.yaml was edited since the run saved its last checkpoint: " + ", ".join(lines)
+        )
     if lines := _changed(saved.get("data", {}), now["data"]):
         found["data"] = "; ".join(lines)
     for name, says in found.items():
@@ -79,9 +78,18 @@ def check(
         )
 
 
-def _hash(config: Mapping[str, Any], without: Collection[str]) -> str:
-    kept = {key: value for key, value in config.items() if key not in without}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+def _edited(
+    before: Mapping[str, Any], now: Mapping[str, Any], tell: Callable[[str], None]
+) -> list[str]:
+    """What each option was and is now, of those that differ; one that weft has gained since is
+    told, and is no difference."""
+    lines = []
+    for name, value in now.items():
+        if name not in before:
+            tell(f"{name} = {value} is an option that this weft has gained since")
+        elif before[name] != value:
+            lines.append(f"{name} was {before[name]}, is {value}")
+    return [*lines, *(f"{name} is gone" for name in before if name not in now)]
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -136,7 +136,7 @@ def test_a_run_without_weights_is_not_pushed(
     server: dict[str, bytes], run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run.path / "model.safetensors").unlink()
-    assert main(["push", str(run.path), "me/tiny"]) == 1
+    assert main(["push", str(run.path), "me/tiny"]) == 2
     assert "the run has no weights to give away" in capsys.readouterr().err
     assert server == {}
 
