@@ -119,7 +119,7 @@ def test_a_run_is_named_as_a_path_or_as_family_and_name(
     assert capsys.readouterr().out.endswith("runs/toy/small/report.html\n")
     assert main(["report", "toy"]) == 0  # A folder of runs.
     assert main(["sample", "toy/small", "--json"]) == 0
-    assert main(["resume", "toy/small"]) == 1
+    assert main(["resume", "toy/small"]) == 2
     assert "the run is finished" in capsys.readouterr().err
     assert sum(1 for _ in weft.load("toy/small").parameters()) == 4
 

@@ -242,7 +242,7 @@ def test_the_commands_work_as_a_user_types_them(
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     for line, code in (
         (f"{commands['train']} steps=100", 0),
-        (commands["resume"], 1),  # the run is finished
+        (commands["resume"], 2),  # the run is finished
         (commands["sweep"], 0),
         (commands["test"], 0),
     ):

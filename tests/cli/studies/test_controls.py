@@ -85,7 +85,7 @@ def test_any_family_s_arms_share_bases_and_grids_grow_until_the_best_rate_is_ins
     monkeypatch.setattr(controls, "find", lambda words: replace(COMPARISON, trivial="?"))
     assert controls.main(asked) == 0
     assert "noisy at equal steps: no verdict" in capsys.readouterr().out
-    assert controls.main(["toy/small", "width=5", *asked[1:]]) == 1
+    assert controls.main(["toy/small", "width=5", *asked[1:]]) == 2
     assert "another recipe" in capsys.readouterr().err
 
 
