@@ -261,7 +261,7 @@ def test_run_dir_names_the_folder_and_is_never_overwritten(
     words = [*SHORT, "--set", "run.dir=mine"]
     assert main(words) == 0
     tested = Path("mine/testing.log").read_text()
-    assert main(words) == 1
+    assert main(words) == 2
     assert "not empty" in capsys.readouterr().err
     assert main(["--set", "run.dir=mine", "--set", "train=False"]) == 0
     assert Path("mine/testing.log").read_text().startswith(tested)

@@ -47,7 +47,7 @@ def test_the_newest_checkpoint_of_a_finished_run_cannot_go_on(
     base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in ([], ["--checkpoint_name", "epoch_ckpt_gsm8k.pt"]):
-        assert feedforward("--resume", "True", *words) == 1
+        assert feedforward("--resume", "True", *words) == 2
         assert "the run is finished" in capsys.readouterr().err
     assert len(runs()) == 1
 
@@ -78,7 +78,7 @@ def test_more_epochs_go_on_with_a_finished_run_at_the_rates_of_its_new_length(
     assert rows[-1]["lr"] == table(runs()[-1].path)[-1]["lr"] != before[-1]["lr"]
     # A run that went on is one like any other: it is evaluated, and goes on again.
     assert api.evaluate(base)["val/loss_original"] == run.metrics["val/loss_original"]
-    assert main("feedforward_train", [*FF, *words, "--checkpoint_dir", str(base)]) == 1
+    assert main("feedforward_train", [*FF, *words, "--checkpoint_dir", str(base)]) == 2
     assert "the run is finished" in capsys.readouterr().err
     assert api.resume(base, "steps=7", report=False) is not None
     assert weft.runs(str(base))[0].status["step"] == 7
