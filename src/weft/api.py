@@ -425,22 +425,22 @@ def train_tables(
 
 
 def bench(
-    what: str, *, full: bool = False, show: Callable[[str], None] = lambda _: None
+    what: str,
+    *,
+    full: bool = False,
+    case: str | None = None,
+    show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Times a family's fast forms against its references and peers, or `loop`: weft's training
-    loop against ten lines of torch, and, under `full`, the start of commands.
+    loop against ten lines of torch, and the start of commands; slow cases under `full`, or cases
+    that are called like the pattern `case`.
 
     Raises:
-        UsageError: if the family has no benchmark.
+        UsageError: if the family has no benchmark, or no such case.
     """
-    from weft.config.family import resolve
-    from weft.engine.bench import machine, measure
+    from weft.run.timing import timed
 
-    path = "weft.studies.overhead:cases" if what == "loop" else families.find(what).bench
-    if not path:
-        raise UsageError(f"family `{what}` has no benchmark")
-    cases = resolve(path, f"benchmark of `{what}`")(full)
-    return {"machine": machine(), **measure(cases, full=full, report=show)}
+    return timed(what, full, case, show)
 
 
 def doctor() -> dict[str, Any]:

@@ -182,6 +182,8 @@ def test_missing_data_is_a_clear_error_and_leaves_nothing_behind(
         (["evaluate", "nowhere"], 2, "there is no such run"),
         (["resume", "nowhere"], 2, "there is no such run"),
         (["bench", "cte"], 2, "did you mean `cet`"),
+        (["bench", "jepa", "--case", "data-claen"], 2, "did you mean `data-clean`"),
+        (["bench", "all", "--case", "data-clean"], 2, "one family, or loop"),
         (["data", "check", "mnits"], 2, "mnist"),
     ],
 )

@@ -11,7 +11,7 @@ import typer
 
 from weft.cli.arguments import Json
 from weft.cli.output import described, emit, pairs
-from weft.errors import WeftError
+from weft.errors import UsageError, WeftError
 from weft.terminal import tell
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ def bench(
         typer.Argument(metavar="FAMILY|all|loop", help="Family, or weft's own training loop."),
     ],
     full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
+    case: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Only cases that are called so: 'render-*'."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="One table of times and ratios, for a document.")
@@ -96,13 +100,20 @@ def bench(
     from weft.reports.speed import speeds
     from weft.reports.tables import markdown
 
+    if case and what == "all":
+        raise UsageError(
+            "cases are called by names of their family",
+            where="--case",
+            expected="one family, or loop",
+            hint="weft bench FAMILY --case PATTERN",
+        )
     if threads:
         import torch
 
         torch.set_num_threads(threads)
     every = [name for name in families.names() if families.find(name).bench]
     results = {
-        name: api.bench(name, full=full, show=lambda case: tell(f"measuring {case}"))
+        name: api.bench(name, full=full, case=case, show=lambda form: tell(f"measuring {form}"))
         for name in (every if what == "all" else [what])
     }
     if as_markdown and not as_json:

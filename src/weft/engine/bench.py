@@ -20,13 +20,12 @@ _WARM_UP = 2
 
 
 def measure(
-    cases: Iterable[Case], *, full: bool, report: Callable[[str], None] = lambda _: None
+    cases: Iterable[Case], report: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
     """Times every form of every case.
 
     Args:
         cases: what to measure.
-        full: whether to include the cases marked for it.
         report: told which form is measured now.
 
     Returns:
@@ -37,8 +36,6 @@ def measure(
     rows: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
     for case in cases:
-        if case.full and not full:
-            continue
         rows += [{"case": case.name, **row} for row in _measure(case, report)]
         times = {row["form"]: row["median_ms"] for row in rows if row["case"] == case.name}
         for name, taken in times.items():

@@ -25,7 +25,7 @@ def _form(step: Callable[[], object]) -> Callable[[], Form]:
 
 def _peaks(**steps: Callable[[], object]) -> dict[str, float]:
     case = Case("memory", {name: _form(step) for name, step in steps.items()}, ())
-    return {row["form"]: row["peak_mib"] for row in bench.measure([case], full=False)["cases"]}
+    return {row["form"]: row["peak_mib"] for row in bench.measure([case])["cases"]}
 
 
 def test_times_and_ratios_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_times_and_ratios_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: now))
     forms = {"fast": _form(lambda: work(0.125)), "slow": _form(lambda: work(0.5))}
-    result = bench.measure([Case("nap", forms, ("slow",))], full=False)
+    result = bench.measure([Case("nap", forms, ("slow",))])
     fast, slow = result["cases"]
     assert (fast["case"], fast["form"], fast["flops"], fast["windows"]) == ("nap", "fast", 7, 3)
     assert (fast["median_ms"], slow["median_ms"]) == (125, 500)
@@ -68,7 +68,7 @@ def step():
     kept.append(block[:4096].clone())  # keeps the next block from growing where this one was
 
 form = lambda: Form(step, flops=7, windows=3, steps_per_window=2)
-print(bench.measure([Case("memory", {"growing": form}, ())], full=False)["cases"][0]["peak_mib"])
+print(bench.measure([Case("memory", {"growing": form}, ())])["cases"][0]["peak_mib"])
 """
 
 
@@ -77,9 +77,3 @@ def test_memory_freed_by_an_earlier_step_does_not_count() -> None:
     # In a process of its own: what other tests freed would serve the blocks.
     told = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, check=True)
     assert 16 < float(told.stdout) < 28
-
-
-def test_slow_cases_wait_for_full() -> None:
-    case = Case("long", {"only": _form(lambda: None)}, (), full=True)
-    assert bench.measure([case], full=False)["cases"] == []
-    assert len(bench.measure([case], full=True)["cases"]) == 1
