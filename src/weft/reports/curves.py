@@ -34,7 +34,7 @@ def curves(history: Sequence[Mapping[str, Any]], declared: Sequence[Metric] = ()
     """
     figures = []
     with style():
-        for group, series in _groups(history).items():
+        for group, series in _groups(history, declared).items():
             name = re.sub(r"[^\w.-]+", "-", group)
             metric = find(declared, series[0].quantity)
             figures.append((name, *_curve_figure(group, series, metric)))
@@ -52,7 +52,9 @@ class _Series:
     y: Numbers
 
 
-def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
+def _groups(
+    history: Sequence[Mapping[str, Any]], declared: Sequence[Metric]
+) -> dict[str, list[_Series]]:
     """The series of each figure: one quantity, or a family such as `similarity_w1`, `_w2`, …"""
     import numpy as np
 
@@ -62,7 +64,7 @@ def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
             if key not in _CLOCKS and (value is None or isinstance(value, int | float)):
                 number = math.nan if value is None else float(value)
                 columns.setdefault(key, {})[int(row["step"])] = number
-    families = _families(columns)
+    families = _families(columns, declared)
     groups: dict[str, list[_Series]] = {}
     for key, values in columns.items():
         steps = sorted(values)
@@ -78,19 +80,26 @@ def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
     return dict(sorted(groups.items(), key=lambda item: item[0].partition("/")[0] in last))
 
 
-def _families(keys: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Quantity -> (family, member) where several share a stem: `sim/w1`, `loss_kl`, `time/step`."""
+def _families(keys: Iterable[str], declared: Sequence[Metric]) -> dict[str, tuple[str, str]]:
+    """Quantity -> (family, member) where several share a stem, `sim/w1`, `loss_kl`, `time/step`,
+    and what stands at their axes."""
     quantities = dict.fromkeys(_split(key)[1] for key in keys)
-    families: dict[str, dict[str, str]] = {}
+    families: dict[tuple[str, str], dict[str, str]] = {}
     for quantity in quantities:
         stem, _, member = re.sub(r"[_/]([^_/]*)$", r"\0\1", quantity).partition("\0")
         # Optimiser scalars share a prefix but no unit.
         if member and stem != "opt":
-            families.setdefault(stem, {})[quantity] = member
+            axis = axis_words(find(declared, quantity))
+            families.setdefault((stem, axis), {})[quantity] = member
+    shared = {key: members for key, members in families.items() if len(members) > 1}
+    stems = [stem for stem, _ in shared]
     return {
-        quantity: (f"{stem} terms" if stem in quantities else stem, member)
-        for stem, members in families.items()
-        if len(members) > 1
+        quantity: (
+            (f"{stem} terms" if stem in quantities else stem)
+            + (f" {axis}" if stems.count(stem) > 1 else ""),
+            member,
+        )
+        for (stem, axis), members in shared.items()
         for quantity, member in members.items()
     }
 

@@ -111,6 +111,20 @@ def test_terms_of_a_loss_share_a_figure_but_not_with_the_loss() -> None:
     assert labels(drawn(figures["loss-terms"])) == ["kl  1", "image  2"]
 
 
+def test_terms_share_a_figure_where_unit_and_direction_are_the_same() -> None:
+    row = {"step": 1, "val/kl_loss": 1.0, "val/kl_nats": 2.0, "val/mpc_miss": 3.0}
+    row |= {"val/mpc_still": 4.0, "val/mpc_success": 0.5, "val/mpc_share": 0.6}
+    known = [Metric("kl_nats", "lower", "nats"), Metric("mpc_s[uh]*", "higher")]
+    known.append(Metric("mpc_*", "lower", "px"))
+    figures = {name: drawn(figure) for name, _, figure in curves([row], known)}
+    assert {name: axes.get_ylabel() for name, axes in figures.items()} == {
+        "kl_loss": "",
+        "kl_nats": "nats, lower is better",
+        "mpc-px-lower-is-better": "px, lower is better",
+        "mpc-higher-is-better": "higher is better",
+    }
+
+
 def test_smoothing_has_no_lag_and_keeps_a_constant() -> None:
     random = np.random.default_rng(1)
     ramp = np.linspace(0, 1, 600)
