@@ -86,10 +86,12 @@ def _guess(word: str, root: Path) -> str:
         return suggest(word, [str(root / name) for name in names], "")
     if "/" in word:
         return suggest(word, names, "")
-    last = {name.rpartition("/")[2]: name for name in names}
+    last: dict[str, list[str]] = {}
+    for name in sorted(names):
+        last.setdefault(name.rpartition("/")[2], []).append(f"`{name}`")
     guess = suggest(word, list(last), "")
-    for short, name in last.items():
-        guess = guess.replace(f"`{short}`", f"`{name}`")
+    for short, whole in last.items():
+        guess = guess.replace(f"`{short}`", " or ".join(whole))
     return guess
 
 

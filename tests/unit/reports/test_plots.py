@@ -125,6 +125,18 @@ def test_terms_share_a_figure_where_unit_and_direction_are_the_same() -> None:
     }
 
 
+def test_a_standard_error_is_a_band_and_no_curve_of_its_own() -> None:
+    rows = [{"step": n, "val/gain": 2.0 * n, "val/gain_se": 0.5, "val/lone_se": 1.0} for n in (1, 2)]
+    figures = {name: (caption, figure) for name, caption, figure in curves(rows)}
+    assert list(figures) == ["gain", "lone_se"]
+    caption, figure = figures["gain"]
+    assert "Bands are standard errors." in caption
+    (band,) = drawn(figure).collections
+    (edge,) = band.get_paths()
+    assert edge.get_extents().bounds == pytest.approx((1, 1.5, 1, 3))
+    assert not drawn(figures["lone_se"][1]).collections
+
+
 def test_smoothing_has_no_lag_and_keeps_a_constant() -> None:
     random = np.random.default_rng(1)
     ramp = np.linspace(0, 1, 600)

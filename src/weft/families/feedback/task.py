@@ -57,7 +57,8 @@ METRICS = (
     Metric("input_gain", "higher", "nats", "shuffled_loss - loss: what depends on the input."),
     Metric("accuracy_level_*", "higher", about="Masked tokens guessed right at a noise level."),
     Metric("nats_level_*", "lower", "nats", "Nats a masked token at a noise level."),
-    Metric("*_se", "lower", about="Standard error of the metric it is named for."),
+    Metric("exact_match_se", "lower", about="Standard error of exact_match."),
+    Metric("*_se", "lower", "nats", "Standard error of the metric it is named for."),
 )
 
 
