@@ -117,9 +117,7 @@ def _split(key: str) -> tuple[str, str]:
     return (head, rest) if head in SPLITS and rest else ("", key)
 
 
-def _curve_figure(
-    group: str, series: list[_Series], axis: str, about: str
-) -> tuple[str, Figure]:
+def _curve_figure(group: str, series: list[_Series], axis: str, about: str) -> tuple[str, Figure]:
     """The caption and the figure of one quantity, or of a family that shares an axis."""
     import numpy as np
     from matplotlib.figure import Figure

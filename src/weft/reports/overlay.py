@@ -53,7 +53,9 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
                 colour = PALETTE[number % len(PALETTE)]
                 dash = DASHES[number // len(PALETTE) % len(DASHES)]
                 steps, means = list(line), [mean.value for mean in line.values()]
-                axes.plot(steps, means, dash, color=colour, marker=marks(len(steps)), markersize=3.2)
+                axes.plot(
+                    steps, means, dash, color=colour, marker=marks(len(steps)), markersize=3.2
+                )
                 low = [mean.value - (mean.error or 0.0) for mean in line.values()]
                 high = [mean.value + (mean.error or 0.0) for mean in line.values()]
                 axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
