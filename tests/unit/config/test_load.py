@@ -120,7 +120,7 @@ def test_a_file_whose_name_looks_like_an_override_is_read_as_a_file(
 
 
 def test_a_path_is_a_word_and_a_value_like_its_text(toy: str, workspace: Path) -> None:
-    Path("mine.yaml").write_text("family: toy\nwidth: 3\n")
+    Path("mine.yaml").write_text("family: toy\nwidth: 3\nsteps: 2\n")
     config = api.configure(Path("mine.yaml"), run={"dir": Path("a b"), "tags": ["x"]}).config
     assert config.plain()["width"] == 3 and config.run.dir == "a b"
     assert parse([Path("mine.yaml"), "seed=0,1"]).fixed == ["mine.yaml"]

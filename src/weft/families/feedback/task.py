@@ -42,9 +42,9 @@ _SHOWN_CHUNKS = 64
 _STORIES = 3
 METRICS = (
     Metric("loss", "lower", "nats", "Bound on the negative log-likelihood of a token of text."),
-    Metric("loss_padded", "lower", "nats", "The same over all places of the batches, padding too."),
+    Metric("loss_padded", "lower", "nats", "The bound over all places, padding too."),
     Metric(
-        "loss_original", "lower", "nats", "That mean within each batch, averaged: the original's."
+        "loss_original", "lower", "nats", "`loss_padded` of each batch, averaged, as published."
     ),
     Metric("exact_match", "higher", about="Share of problems completed with the right number."),
     Metric("unigram", "lower", "nats", "Entropy of the held-out text's own token frequencies."),
