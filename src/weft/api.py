@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from weft.task.writing import Writing, Written
 
 
-def configure(*words: str, **overrides: Any) -> Resolved:
+def configure(*words: str | Path, **overrides: Any) -> Resolved:
     """The config that recipe names, files and `key=value` words resolve to.
 
     Keyword arguments override by key; nested keys as `optim={"lr": 1e-3}` or
@@ -81,7 +81,7 @@ def recipes(pattern: str | None = None) -> list[dict[str, str]]:
     return called
 
 
-def dry_run(*words: str, **overrides: Any) -> dict[str, Any]:
+def dry_run(*words: str | Path, **overrides: Any) -> dict[str, Any]:
     """What a run would cost - parameters, FLOPs, memory, steps - without training it."""
     from weft.run import start
 
@@ -96,7 +96,7 @@ def mean_flops(*words: str) -> float:
 
 
 def train(
-    *words: str,
+    *words: str | Path,
     show: bool = False,
     report: bool = True,
     sinks: Sequence[SinkMaker] = (),
@@ -327,7 +327,7 @@ def load(path: Path | str) -> nn.Module:
 
 
 def sweep(
-    *words: str,
+    *words: str | Path,
     directory: Path | str | None = None,
     workers: int | None = None,
     metric: str | None = None,
@@ -359,7 +359,7 @@ def sweep(
 
 
 def search(
-    *words: str,
+    *words: str | Path,
     sampler: Literal["tpe", "random"] = "tpe",
     trials: int,
     prune: bool = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -85,8 +86,10 @@ def opened(profile: Path, width: int = 1280) -> Iterator[Page]:
     ours_in, theirs_out = os.pipe()
 
     def at_three_and_four() -> None:
-        os.dup2(theirs_in, 3)
-        os.dup2(theirs_out, 4)
+        # Out of the way first: a pipe may have one of those numbers itself.
+        away = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 5) for end in (theirs_in, theirs_out)]
+        os.dup2(away[0], 3)
+        os.dup2(away[1], 4)
 
     process = subprocess.Popen(
         [PROGRAM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",

@@ -89,3 +89,11 @@ def test_runs_become_a_frame_and_show_themselves_in_a_notebook(grid: Path) -> No
     assert list(found.frame()["width"]) == [2, 2]
     assert "<td>" in found._repr_html_() and "no runs" in api.runs("empty")._repr_html_()
     assert "<table>" in api.compare("grid")._repr_html_()
+    shown = found[0]._repr_html_()
+    assert "<caption>grid/w2s0</caption>" in shown
+    assert f"<th>val/loss</th><td>{found[0].metrics['val/loss']:.4g}</td>" in shown
+
+
+def test_a_run_is_made_longer_by_the_path_that_it_gives(grid: Path) -> None:
+    longer = api.train(api.runs("grid")[0].path, "steps=3", report=False)
+    assert longer is not None and longer.status["step"] == 3

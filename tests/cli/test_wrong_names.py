@@ -63,3 +63,12 @@ def test_a_wrong_name_is_refused_with_what_comes_near_and_nothing_is_written(
         assert code == 2, f"weft {words}: exit code {code}\n{said}"
         assert says.lower() in said.lower(), f"weft {words}\n{said}"
     assert {path: path.stat().st_mtime_ns for path in workspace.rglob("*")} == before
+
+
+def test_a_name_without_its_family_is_told_every_run_that_ends_so(
+    toy: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        api.train(toy, *SHORT, f"run.dir=runs/{name}/same", report=False)
+    assert main(["evaluate", "same"]) == 2
+    assert "did you mean `one/same` or `two/same`?" in capsys.readouterr().err

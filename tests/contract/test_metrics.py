@@ -107,3 +107,11 @@ def test_a_page_of_runs_shows_the_claims_that_they_match(tmp_path: Path) -> None
     text = write_overview(tmp_path, [], [], claims=[table]).read_text(encoding="utf-8")
     assert "Published and ours" in text and "test/rmse_px (px) ↓" in text
     assert '<td class="bad">worse</td>' in text
+
+
+@pytest.mark.parametrize("recipe", [*families.names(), "gaussvae/cifar10", "cet/cartpole-delayed"])
+def test_what_a_metric_says_stands_alone_under_its_figure(recipe: str) -> None:
+    config = api.configure(recipe).config
+    for metric in load_task(families.find(config.family), config).metrics:
+        assert metric.about.endswith("."), metric
+        assert not re.match("The same|That|Such", metric.about), metric

@@ -26,7 +26,7 @@ def test_true_and_false_are_not_taken_for_one_and_zero(word: str) -> None:
 
 def test_a_number_that_no_tensor_holds_is_told_beside_the_other_mistakes() -> None:
     told = refused(f"seed={2**63}", "delay=-1", "dealy=4")
-    assert "`seed`: a whole number has 64 bits at most" in told
+    assert "`seed`: a whole number has 63 bits at most" in told
     assert "`delay` = -1" in told and "unknown key `dealy`" in told
     assert load(("cet/digits", f"seed={2**63 - 1}"), families).config.seed == 2**63 - 1
 

@@ -15,7 +15,7 @@ from weft.config.yaml import KeyPath
 from weft.errors import ConfigError
 
 _WIDEST = 2**63
-_WIDE = "a whole number has 64 bits at most, and this one has"
+_WIDE = "a whole number has 63 bits at most, and this one has"
 
 
 def check(recipe: type[FamilyConfig], values: Mapping[str, Any], origin: Origin) -> FamilyConfig:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from os import PathLike, fspath
 from os.path import isfile
 from typing import Any
 
@@ -40,7 +41,7 @@ class Resolved:
 
 
 def load(
-    words: Sequence[str],
+    words: Sequence[str | PathLike[str]],
     registry: Registry,
     overrides: Mapping[str, Any] | None = None,
 ) -> Resolved:
@@ -55,6 +56,7 @@ def load(
         ConfigError: listing every mistake with its origin.
         UsageError: when no recipe is named, or one that does not exist.
     """
+    words = [*map(fspath, words)]
     bases = [word for word in words if not is_override(word)]
     if not bases:
         raise UsageError(
@@ -76,7 +78,7 @@ def load(
             problems.append(error)
     arguments = Layer({})
     for key, value in (overrides or {}).items():
-        arguments.put(key, value, f"argument `{key}`")
+        arguments.put(key, _typed(value), f"argument `{key}`")
     layers += [line, arguments]
 
     asked = {str(layer.values["family"]) for layer in layers if "family" in layer.values}
@@ -98,6 +100,15 @@ def load(
     return Resolved(
         config, " ".join(name for name, _ in named), tree.origin, tuple(dict.fromkeys(notices))
     )
+
+
+def _typed(value: Any) -> Any:
+    """A value of Python as one would type it: paths are text."""
+    if isinstance(value, Mapping):
+        return {key: _typed(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_typed, value)]
+    return fspath(value) if isinstance(value, PathLike) else value
 
 
 def validate(values: Mapping[str, Any], family: Family, where: str) -> FamilyConfig:

@@ -32,7 +32,7 @@ def measure(
         `{"cases": [{case, form, median_ms, iqr_ms, windows, peak_mib, flops}], "ratios":
         {"case/form:baseline": time over time}}`.
     """
-    prepare_cpu(None)
+    prepare_cpu()
     rows: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
     for case in cases:

@@ -167,15 +167,13 @@ def choose_device(config: EngineConfig) -> torch.device:
     return device
 
 
-def prepare_cpu(threads: int | None) -> None:
-    """Limits torch's threads if a number is given, and keeps freed memory in the process.
+def prepare_cpu() -> None:
+    """Keeps freed memory in the process.
 
     glibc returns freed blocks of more than 32 MiB to the system at once, whatever its threshold,
     and each page of them costs a fault when it is taken again, which takes longer than to fill it.
     So no block gets a mapping of its own, and 2 GiB of free ones stay.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
     tuned = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if tuned is not None:
         tuned(_M_MMAP_MAX, 0)

@@ -155,12 +155,13 @@ class Trainer:
     def steps(self) -> Iterator[Scalars]:
         """Takes the run's steps from the first on, one each time it is asked, and nothing else:
         whoever has many runs to train at once logs, evaluates and keeps what it needs."""
-        with using_threads(self.parts.threads):
-            for step in range(self.parts.plan.total_steps):
-                epoch, position = divmod(step, self.parts.plan.batches_per_epoch)
-                if position == 0:
-                    batches = self._planned(epoch)
-                yield self._step(batches[position], step, log=False)
+        for step in range(self.parts.plan.total_steps):
+            epoch, position = divmod(step, self.parts.plan.batches_per_epoch)
+            if position == 0:
+                batches = self._planned(epoch)
+            with using_threads(self.parts.threads):
+                scalars = self._step(batches[position], step, log=False)
+            yield scalars
 
     def _planned(self, epoch: int) -> Sequence[Tensor]:
         parts = self.parts

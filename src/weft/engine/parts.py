@@ -18,7 +18,14 @@ from weft.data.random import derive
 from weft.data.remarks import collecting
 from weft.data.source import DataSpec, Splits
 from weft.data.used import noting
-from weft.engine.device import Ranks, check_split, choose_device, prepare_cpu, prepare_gpu
+from weft.engine.device import (
+    Ranks,
+    check_split,
+    choose_device,
+    prepare_cpu,
+    prepare_gpu,
+    using_threads,
+)
 from weft.engine.identity import Identity, identity
 from weft.errors import ConfigError
 from weft.task import calls
@@ -92,7 +99,7 @@ class Parts:
         Raises:
             DeviceError: if the device is absent, or the batch cannot be split as asked.
         """
-        prepare_cpu(config.engine.threads)
+        prepare_cpu()
         device = choose_device(config.engine)
         if device.type == "cuda":
             prepare_gpu()
@@ -107,7 +114,8 @@ class Parts:
         check_split(family.split(config), spec.batch_shape[0], parts_of_batch, ranks)
         plan = Plan.of(config, spec.batches_per_epoch)
         _check_profile(config, plan)
-        return Parts(family, config, task, spec, device, ranks, plan, files, remarks)
+        threads = config.engine.threads
+        return Parts(family, config, task, spec, device, ranks, plan, files, remarks, threads)
 
     def model(
         self, parents: Mapping[str, Parent] | None = None, data: Splits[Any] | None = None
@@ -124,7 +132,7 @@ class Parts:
         model = calls.model(self.task, self.spec)
         given = dict(parents or {})
         start = given.pop("init", None)
-        with torch.no_grad():
+        with torch.no_grad(), using_threads(self.config.engine.threads):
             if given:
                 self.task.adopt(model, given)
             if start is not None:
@@ -136,7 +144,8 @@ class Parts:
 
     def data(self) -> Splits[Any]:
         """The sources, on the device."""
-        with noting(self.files), collecting(self.remarks):
+        threads = using_threads(self.config.engine.threads)
+        with threads, noting(self.files), collecting(self.remarks):
             return calls.data(self.task, self.device)
 
     def identity(self) -> Identity:

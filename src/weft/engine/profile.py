@@ -13,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from weft.data.source import Batch
+from weft.engine.device import using_threads
 from weft.engine.parts import Parts
 from weft.task import calls
 from weft.task.context import Context
@@ -46,7 +47,8 @@ class Cost:
 def cost(parts: Parts) -> Cost:
     """Costs one training step on tensors without content; on real zeros where some operation has
     no form for those, or asks for a value."""
-    return _without_content(lambda device: _cost(parts, device))
+    with using_threads(parts.threads):
+        return _without_content(lambda device: _cost(parts, device))
 
 
 def mean_flops(parts: Parts, few: int = 8, many: int = 64) -> float:
@@ -65,7 +67,8 @@ def mean_flops(parts: Parts, few: int = 8, many: int = 64) -> float:
             costs += [step.flops(number) for number in range(few, many)]
         return sum(costs) / len(costs)
 
-    return _without_content(counted)
+    with using_threads(parts.threads):
+        return _without_content(counted)
 
 
 def resolved(parts: Parts) -> dict[str, Any]:

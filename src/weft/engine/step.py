@@ -177,8 +177,7 @@ class Stepper:
         Returns: whether the step was left out; on a GPU nobody waits for the answer.
         """
         if self.device.type == "cpu" and self.ranks.world == 1:
-            # Numbers that are here already: operations on tensors take longer.
-            good = all(map(math.isfinite, (scalars["loss"], *norms.each)))
+            good = math.isfinite(scalars["loss"]) and norms.finite
             self._apply(good, scalars, ctx)
             return not good
         bad = (~(torch.isfinite(scalars["loss"]) & torch.isfinite(norms.joint))).float()

@@ -72,7 +72,7 @@ def choose(parts: Parts, model: nn.Module, data: Splits[Any]) -> Threads:
     """
     everything = torch.get_num_threads()
     if parts.config.engine.threads is not None:
-        return Threads(everything)
+        return Threads(parts.config.engine.threads)
     if parts.ranks.world > 1 or parts.device.type != "cpu":
         return Threads(None)
     if everything == 1 or "OMP_NUM_THREADS" in os.environ or parts.config.engine.compile:

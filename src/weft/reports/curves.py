@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from weft.plots.axes import marks
 from weft.plots.images import Named
 from weft.plots.labels import head, label_ends, plain
 from weft.plots.style import DASHES, PALETTE, style
@@ -34,25 +35,29 @@ def curves(history: Sequence[Mapping[str, Any]], declared: Sequence[Metric] = ()
     """
     figures = []
     with style():
-        for group, series in _groups(history).items():
+        for group, series in _groups(history, declared).items():
             name = re.sub(r"[^\w.-]+", "-", group)
-            metric = find(declared, series[0].quantity)
-            figures.append((name, *_curve_figure(group, series, metric)))
+            metrics = [find(declared, line.quantity) for line in series]
+            about = metrics[0].about if metrics[0] and len({*metrics}) == 1 else ""
+            figures.append((name, *_curve_figure(group, series, axis_words(metrics[0]), about)))
     return figures
 
 
 @dataclass(frozen=True)
 class _Series:
-    """One line of a curve figure: `y` over `x`, x strictly rising."""
+    """One line of a curve figure: `y` over `x`, x strictly rising, and its standard error."""
 
     quantity: str
     member: str
     split: str
     x: Numbers
     y: Numbers
+    error: Numbers | None
 
 
-def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
+def _groups(
+    history: Sequence[Mapping[str, Any]], declared: Sequence[Metric]
+) -> dict[str, list[_Series]]:
     """The series of each figure: one quantity, or a family such as `similarity_w1`, `_w2`, …"""
     import numpy as np
 
@@ -62,7 +67,8 @@ def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
             if key not in _CLOCKS and (value is None or isinstance(value, int | float)):
                 number = math.nan if value is None else float(value)
                 columns.setdefault(key, {})[int(row["step"])] = number
-    families = _families(columns)
+    errors = {key: columns.pop(f"{key}_se") for key in [*columns] if f"{key}_se" in columns}
+    families = _families(columns, declared)
     groups: dict[str, list[_Series]] = {}
     for key, values in columns.items():
         steps = sorted(values)
@@ -71,26 +77,36 @@ def _groups(history: Sequence[Mapping[str, Any]]) -> dict[str, list[_Series]]:
             continue
         split, quantity = _split(key)
         group, member = families.get(quantity, (quantity, ""))
-        groups.setdefault(group, []).append(_Series(quantity, member, split, np.array(steps), y))
+        of = errors.get(key)
+        error = None if of is None else np.array([of.get(step, math.nan) for step in steps])
+        line = _Series(quantity, member, split, np.array(steps), y, error)
+        groups.setdefault(group, []).append(line)
     for series in groups.values():
         series.sort(key=lambda s: SPLITS.index(s.split) if s.split else 0)
     last = ("opt", "time")
     return dict(sorted(groups.items(), key=lambda item: item[0].partition("/")[0] in last))
 
 
-def _families(keys: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Quantity -> (family, member) where several share a stem: `sim/w1`, `loss_kl`, `time/step`."""
+def _families(keys: Iterable[str], declared: Sequence[Metric]) -> dict[str, tuple[str, str]]:
+    """Quantity -> (family, member) where several share a stem, `sim/w1`, `loss_kl`, `time/step`,
+    and what stands at their axes."""
     quantities = dict.fromkeys(_split(key)[1] for key in keys)
-    families: dict[str, dict[str, str]] = {}
+    families: dict[tuple[str, str], dict[str, str]] = {}
     for quantity in quantities:
         stem, _, member = re.sub(r"[_/]([^_/]*)$", r"\0\1", quantity).partition("\0")
         # Optimiser scalars share a prefix but no unit.
         if member and stem != "opt":
-            families.setdefault(stem, {})[quantity] = member
+            axis = axis_words(find(declared, quantity))
+            families.setdefault((stem, axis), {})[quantity] = member
+    shared = {key: members for key, members in families.items() if len(members) > 1}
+    stems = [stem for stem, _ in shared]
     return {
-        quantity: (f"{stem} terms" if stem in quantities else stem, member)
-        for stem, members in families.items()
-        if len(members) > 1
+        quantity: (
+            (f"{stem} terms" if stem in quantities else stem)
+            + (f" {axis}" if stems.count(stem) > 1 else ""),
+            member,
+        )
+        for (stem, axis), members in shared.items()
         for quantity, member in members.items()
     }
 
@@ -101,8 +117,8 @@ def _split(key: str) -> tuple[str, str]:
     return (head, rest) if head in SPLITS and rest else ("", key)
 
 
-def _curve_figure(group: str, series: list[_Series], metric: Metric | None) -> tuple[str, Figure]:
-    """The caption and the figure of one quantity."""
+def _curve_figure(group: str, series: list[_Series], axis: str, about: str) -> tuple[str, Figure]:
+    """The caption and the figure of one quantity, or of a family that shares an axis."""
     import numpy as np
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -120,8 +136,11 @@ def _curve_figure(group: str, series: list[_Series], metric: Metric | None) -> t
         if width:
             axes.plot(*_thin(line.x, line.y), color=colour, alpha=0.28, linewidth=0.8)
             smoothed = max(smoothed, width * int(np.median(np.diff(line.x))))
-        marker = "o" if line.x.size <= 40 else ""
-        axes.plot(*_thin(line.x, y), dash, color=colour, marker=marker, markersize=3.2)
+        if line.error is not None:
+            low, high = line.y - line.error, line.y + line.error
+            axes.fill_between(line.x, low, high, color=colour, alpha=0.18, linewidth=0)
+        mark = marks(line.x.size)
+        axes.plot(*_thin(line.x, y), dash, color=colour, marker=mark, markersize=3.2)
         final = float(y[np.isfinite(y)][-1])
         # A line that broke off stands beside its last number, and does not end in it.
         end = f"{final:.4g}" if np.isfinite(line.y[-1]) else MISSING
@@ -134,12 +153,15 @@ def _curve_figure(group: str, series: list[_Series], metric: Metric | None) -> t
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("step")
-    axes.set_ylabel(plain(axis_words(metric)))
+    axes.set_ylabel(plain(axis))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     label_ends(axes, ends)
-    about = f"{metric.about} " if metric and one_member else ""
-    caption = f"{about}Numbers at the right say where each line ends."
+    once = "Logged at one step alone."
+    ends_at = "Numbers at the right say where each line ends." if last > first else once
+    caption = f"{about} {ends_at}".lstrip()
+    if any(line.error is not None for line in series):
+        caption += " Bands are standard errors."
     if smoothed:
         caption += f" Faint: as logged; strong: smoothed over about {smoothed:,} steps."
     return caption, figure

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.plots.axes import marks
 from weft.plots.images import Named
 from weft.plots.labels import head, label_ends, plain
 from weft.plots.style import DASHES, PALETTE, style
@@ -33,7 +34,8 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
     histories = {arm.name: [run.history() for run in arm.runs.values()] for arm in found}
     rows = [row for each in histories.values() for history in each for row in history]
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    wanted = [key for key in keys if key.startswith("val/") and not key[-1].isdigit()]
+    whole = [key for key in keys if not (key.endswith("_se") and key[:-3] in keys)]
+    wanted = [key for key in whole if key.startswith("val/") and not key[-1].isdigit()]
     wanted += [key for key in ("train/loss",) if key in keys]
     declared = next((r.declared for a in found for r in a.runs.values() if r.declared), ())
     figures: list[Named] = []
@@ -51,7 +53,9 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
                 colour = PALETTE[number % len(PALETTE)]
                 dash = DASHES[number // len(PALETTE) % len(DASHES)]
                 steps, means = list(line), [mean.value for mean in line.values()]
-                axes.plot(steps, means, dash, color=colour)
+                axes.plot(
+                    steps, means, dash, color=colour, marker=marks(len(steps)), markersize=3.2
+                )
                 low = [mean.value - (mean.error or 0.0) for mean in line.values()]
                 high = [mean.value + (mean.error or 0.0) for mean in line.values()]
                 axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from weft.config.base import FamilyConfig
@@ -29,9 +31,9 @@ from weft.run.session import Session
 from weft.run.start import name_for
 
 
-def changes(words: Sequence[str], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def changes(words: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What `key=value` words and keyword arguments set, by dotted key."""
-    pairs = [word.partition("=") for word in words if is_override(word)]
+    pairs = [word.partition("=") for word in map(os.fspath, words) if is_override(word)]
     return {key: read_value(text, "command line") for key, _, text in pairs} | dotted(overrides)
 
 

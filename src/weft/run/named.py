@@ -55,7 +55,7 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
     )
 
 
-def continued(words: Sequence[str]) -> Run | None:
+def continued(words: Sequence[str | Path]) -> Run | None:
     """The run that `words` name in place of a recipe; None if they name none.
 
     It is named by its directory, or by family/name below runs/ where no recipe has that name.
@@ -63,7 +63,7 @@ def continued(words: Sequence[str]) -> Run | None:
     Raises:
         UsageError: if recipes or files are named beside it.
     """
-    bases = [word for word in words if not is_override(word)]
+    bases = [word for word in map(os.fspath, words) if not is_override(word)]
     for word in bases:
         run = _in_place_of_a_recipe(word)
         if run is not None and len(bases) > 1:
@@ -86,10 +86,12 @@ def _guess(word: str, root: Path) -> str:
         return suggest(word, [str(root / name) for name in names], "")
     if "/" in word:
         return suggest(word, names, "")
-    last = {name.rpartition("/")[2]: name for name in names}
+    last: dict[str, list[str]] = {}
+    for name in sorted(names):
+        last.setdefault(name.rpartition("/")[2], []).append(f"`{name}`")
     guess = suggest(word, list(last), "")
-    for short, name in last.items():
-        guess = guess.replace(f"`{short}`", f"`{name}`")
+    for short, whole in last.items():
+        guess = guess.replace(f"`{short}`", " or ".join(whole))
     return guess
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,12 @@ class Run:
     def load_model(self, checkpoint: str | None = None) -> nn.Module:
         """The trained model in eval mode: the best checkpoint if there is one, else the last."""
         return self.load(checkpoint).model
+
+    def _repr_html_(self) -> str:
+        shown = {"state": self.state, "step": f"{self.status['step']:,}"}
+        shown |= {k: "—" if v is None else f"{v:.4g}" for k, v in self.status["metrics"].items()}
+        rows = (f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in shown.items())
+        return f"<table><caption>{escape(str(self.path))}</caption>{''.join(rows)}</table>"
 
     def logged(self) -> dict[str, float]:
         """The last value of every scalar that its rows hold, train/loss for one."""

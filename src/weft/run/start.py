@@ -11,7 +11,7 @@ from weft.config.base import FamilyConfig
 from weft.config.load import Resolved
 from weft.config.paths import as_name
 from weft.data.own import settled
-from weft.engine.device import Ranks, joined
+from weft.engine.device import Ranks, joined, using_threads
 from weft.engine.parts import Parts
 from weft.engine.profile import mean_flops as counted
 from weft.engine.profile import resolved as derived
@@ -38,7 +38,8 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     free(config.run)
     parts = Parts.of(find(config.family), config)
     parents = find_parents(config, asked.origin)
-    notes = parts.task.notes(parts.model(parents), parts.spec)
+    with using_threads(parts.threads):
+        notes = parts.task.notes(parts.model(parents), parts.spec)
     return derived(parts) | recorded(parents) | {"notes": list(notes)}
 
 

@@ -18,6 +18,7 @@ from weft.config.base import FamilyConfig
 from weft.config.family import Family
 from weft.config.recipe import recipe_class
 from weft.data.source import Batch, DataSpec, Field, Splits, TensorSource
+from weft.engine.device import using_threads
 from weft.engine.loop import Progress, Trainer
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -114,16 +115,17 @@ def bare(steps: int, *, indexed: bool = False) -> tuple[nn.Module, Callable[[], 
 
     def train() -> float:
         told, step, epoch = 0.0, 0, 0
-        while step < steps:
-            for chosen in items.plan(run.config.seed, epoch)[: steps - step]:
-                optimiser.zero_grad()
-                loss = cross_entropy(model(inputs(chosen)), classes(chosen))
-                loss.backward()
-                optimiser.step()
-                step += 1
-                if step % EVERY == 0:
-                    told = loss.item()
-            epoch += 1
+        with using_threads(run.threads):
+            while step < steps:
+                for chosen in items.plan(run.config.seed, epoch)[: steps - step]:
+                    optimiser.zero_grad()
+                    loss = cross_entropy(model(inputs(chosen)), classes(chosen))
+                    loss.backward()
+                    optimiser.step()
+                    step += 1
+                    if step % EVERY == 0:
+                        told = loss.item()
+                epoch += 1
         return told
 
     return model, train

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def search(
-    *words: str,
+    *words: str | Path,
     sampler: Sampler,
     trials: int,
     prune: bool = False,

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from os.path import isfile
 
 from weft.config.yaml import read_value
@@ -46,7 +47,7 @@ class Space:
         return key if "=" in word and key in self.axes else None
 
 
-def parse(words: Sequence[str]) -> Space:
+def parse(words: Sequence[str | PathLike[str]]) -> Space:
     """The grid that `words` span.
 
     A `key=value` word lists values separated by commas, within brackets or without; each is a
@@ -63,7 +64,7 @@ def parse(words: Sequence[str]) -> Space:
     seen: set[str] = set()
     problems: list[WeftError] = []
     number = 0
-    for word in words:
+    for word in map(fspath, words):
         match = _OVERRIDE.match(word)
         if match is None or isfile(word):
             kept.append(word)

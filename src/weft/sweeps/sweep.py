@@ -41,9 +41,12 @@ class Sweep:
     pictures: list[Path]
     page: Path
 
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
 
 def sweep(
-    *words: str,
+    *words: str | Path,
     directory: Path | str | None = None,
     workers: int | None = None,
     metric: str | None = None,

@@ -63,7 +63,7 @@ def fitted(trained: Trained) -> Compressor:
     model = trained.model
     if not isinstance(model, PictureModel):
         raise UsageError(
-            "this run's model codes sets of splats, not pictures",
+            f"the model of this run, {trained.parts.config.family}, codes no pictures",
             where=str(trained.directory.path),
             expected="a run of gaussvae with arch=image",
         )

@@ -10,6 +10,7 @@ import pytest
 from weft import api, families
 from weft.config.load import load
 from weft.errors import ConfigError, UsageError
+from weft.sweeps.space import parse
 
 
 def test_precedence_is_default_preset_file_override_argument(toy: str, tmp_path: Path) -> None:
@@ -116,6 +117,13 @@ def test_a_file_whose_name_looks_like_an_override_is_read_as_a_file(
 ) -> None:
     Path("width=7").write_text("family: toy\nwidth: 3\n")
     assert load(["toy", "width=7"], families).config.plain()["width"] == 3
+
+
+def test_a_path_is_a_word_and_a_value_like_its_text(toy: str, workspace: Path) -> None:
+    Path("mine.yaml").write_text("family: toy\nwidth: 3\nsteps: 2\n")
+    config = api.configure(Path("mine.yaml"), run={"dir": Path("a b"), "tags": ["x"]}).config
+    assert config.plain()["width"] == 3 and config.run.dir == "a b"
+    assert parse([Path("mine.yaml"), "seed=0,1"]).fixed == ["mine.yaml"]
 
 
 @pytest.mark.parametrize("name", ["cet", "toy"])

@@ -30,7 +30,7 @@ def test_runs_on_a_card_keep_attention_from_cudnn(
 _TAKING = """
 import resource, torch
 from weft.engine.device import prepare_cpu
-prepare_cpu(None)
+prepare_cpu()
 for _ in range(16):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     torch.ones(48 << 20, dtype=torch.uint8)

@@ -157,3 +157,21 @@ def test_a_schedule_that_leads_sees_the_loss_before_the_update(
     assert stepper.schedule.scale == 0.5
     for moved, start in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(moved, start - used * 0.5 * start.grad)
+
+
+@pytest.mark.parametrize("clip", ["none", "norm", "value"])
+@pytest.mark.parametrize("size", [1e19, 1e20, float("nan"), float("inf")])
+def test_gradients_whose_joint_norm_is_no_number_stop_the_run(
+    toy: str, clip: str, size: float
+) -> None:
+    config = api.configure(toy, f"clip.kind={clip}").config
+    parts = Parts.of(families.find("toy"), config)
+    model, good = parts.model(), batches(parts)[:1]
+    for parameter in model.parameters():
+        # A norm of 1e19 is one; the sum of the squares of several of them is none.
+        parameter.register_hook(lambda g: torch.full_like(g, size / g.numel() ** 0.5))
+    before = [parameter.clone() for parameter in model.parameters()]
+    assert len(before) > 3
+    with pytest.raises(NonFiniteError):
+        Stepper(parts, model)(good, parts.context(0))
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))

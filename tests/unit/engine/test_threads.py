@@ -19,7 +19,9 @@ from tests.toy.task import ToyTask
 from weft import families
 from weft.engine import threads
 from weft.engine.device import Ranks, using_threads
+from weft.engine.loop import Trainer
 from weft.engine.parts import Parts
+from weft.engine.step import Stepper
 from weft.engine.threads import Threads, choose, kept
 from weft.errors import Interrupted, NonFiniteError
 from weft.run.registry import Run
@@ -192,7 +194,6 @@ def test_a_measured_run_is_the_run_with_that_number_and_is_resumed_and_evaluated
     number: int,
 ) -> None:
     named = _train("named", f"engine.threads={number}")
-    torch.set_num_threads(2)
     measured = threads._measured
 
     def decided(*args: Any) -> Threads:
@@ -246,3 +247,20 @@ def test_a_loss_that_fails_on_the_copy_fails_in_the_run_where_it_is_recorded(
         _train("poisoned", "poison=0")
     run = weft.runs()[0]
     assert (run.state, run.resolved["threads"]) == ("failed", 2)
+
+
+def test_a_run_with_threads_of_its_own_leaves_the_caller_those_it_had(
+    toy: str, two: None, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = _seen(monkeypatch)
+    own = "engine.threads=3"
+    done = _train("own", own)
+    weft.evaluate(done.path)
+    weft.sample(done.path)
+    done.load_model()
+    weft.train(done.path.as_posix(), "steps=120", report=False)
+    weft.dry_run("toy/small", own)
+    parts = _parts("toy/small", own)
+    next(Trainer(parts, parts.data(), Stepper(parts, parts.model()), None, None).steps())
+    assert torch.get_num_threads() == 2
+    assert seen == {"loss": {3}, "evaluate": {3}}

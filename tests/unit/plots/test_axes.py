@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.figure import Figure
 
-from weft.plots.axes import bare, key_beside, label_axes
+from weft.plots.axes import bare, key_beside, label_axes, marks
 
 
 def test_title_and_both_axes_are_named() -> None:
@@ -31,3 +31,14 @@ def test_the_key_stands_to_the_right_of_the_axes() -> None:
     key = axes.get_legend()
     assert key.get_title().get_text() == "lines"
     assert key.get_window_extent().x0 >= axes.get_window_extent().x1
+
+
+def test_axes_on_which_nothing_has_a_name_get_no_key() -> None:
+    axes = Figure().add_subplot()
+    axes.plot([0, 1])
+    key_beside(axes)
+    assert axes.get_legend() is None
+
+
+def test_the_points_of_a_line_of_few_are_marked() -> None:
+    assert [marks(points) for points in (1, 40, 41)] == ["o", "o", ""]

@@ -9,6 +9,7 @@ from scipy.stats import t as student
 
 from tests.unit.reports.runs import run
 from weft.reports.comparison import arms, config_table, interval, metric_table, paired
+from weft.reports.overlay import overlay
 from weft.run.registry import Run
 
 
@@ -65,6 +66,12 @@ def test_an_interval_that_holds_zero_is_open() -> None:
     table = paired(arms(made))
     assert table is not None
     assert table.rows[0]["verdict"] == "open"
+
+
+def test_a_standard_error_has_no_curve_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"step": 1, "val/loss": 2.0, "val/loss_se": 0.1, "val/lone_se": 0.2}]
+    monkeypatch.setattr(Run, "history", lambda self: rows)
+    assert [name for name, *_ in overlay(arms(_runs()))] == ["val-loss", "val-lone_se"]
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 31, 32, 60])

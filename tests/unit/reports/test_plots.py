@@ -100,7 +100,17 @@ def test_nothing_logged_is_nothing_drawn(rows: list[dict[str, Any]]) -> None:
 
 
 def test_a_single_row_can_be_drawn() -> None:
-    svg(named([{"step": 7, "train/loss": 1.5}])["loss"])
+    ((_, caption, figure),) = curves([{"step": 7, "train/loss": 1.5}])
+    svg(figure)
+    assert caption == "Logged at one step alone."
+
+
+def test_terms_that_are_one_measure_say_what_it_is() -> None:
+    row = {"step": 1, "val/error_0": 1.0, "val/error_1": 2.0}
+    ((_, caption, _),) = curves(
+        [row, {**row, "step": 2}], [Metric("error_*", "lower", "", "Of a frame.")]
+    )
+    assert caption.startswith("Of a frame. Numbers at the right")
 
 
 def test_terms_of_a_loss_share_a_figure_but_not_with_the_loss() -> None:
@@ -109,6 +119,34 @@ def test_terms_of_a_loss_share_a_figure_but_not_with_the_loss() -> None:
     assert list(figures) == ["loss", "loss-terms"]
     assert labels(drawn(figures["loss"])) == ["train  3"]
     assert labels(drawn(figures["loss-terms"])) == ["kl  1", "image  2"]
+
+
+def test_terms_share_a_figure_where_unit_and_direction_are_the_same() -> None:
+    row = {"step": 1, "val/kl_loss": 1.0, "val/kl_nats": 2.0, "val/mpc_miss": 3.0}
+    row |= {"val/mpc_still": 4.0, "val/mpc_success": 0.5, "val/mpc_share": 0.6}
+    known = [Metric("kl_nats", "lower", "nats"), Metric("mpc_s[uh]*", "higher")]
+    known.append(Metric("mpc_*", "lower", "px"))
+    figures = {name: drawn(figure) for name, _, figure in curves([row], known)}
+    assert {name: axes.get_ylabel() for name, axes in figures.items()} == {
+        "kl_loss": "",
+        "kl_nats": "nats, lower is better",
+        "mpc-px-lower-is-better": "px, lower is better",
+        "mpc-higher-is-better": "higher is better",
+    }
+
+
+def test_a_standard_error_is_a_band_and_no_curve_of_its_own() -> None:
+    rows = [
+        {"step": n, "val/gain": 2.0 * n, "val/gain_se": 0.5, "val/lone_se": 1.0} for n in (1, 2)
+    ]
+    figures = {name: (caption, figure) for name, caption, figure in curves(rows)}
+    assert list(figures) == ["gain", "lone_se"]
+    caption, figure = figures["gain"]
+    assert "Bands are standard errors." in caption
+    (band,) = drawn(figure).collections
+    (edge,) = band.get_paths()
+    assert edge.get_extents().bounds == pytest.approx((1, 1.5, 1, 3))
+    assert not drawn(figures["lone_se"][1]).collections
 
 
 def test_smoothing_has_no_lag_and_keeps_a_constant() -> None:

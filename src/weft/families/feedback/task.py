@@ -42,9 +42,9 @@ _SHOWN_CHUNKS = 64
 _STORIES = 3
 METRICS = (
     Metric("loss", "lower", "nats", "Bound on the negative log-likelihood of a token of text."),
-    Metric("loss_padded", "lower", "nats", "The same over all places of the batches, padding too."),
+    Metric("loss_padded", "lower", "nats", "The bound over all places, padding too."),
     Metric(
-        "loss_original", "lower", "nats", "That mean within each batch, averaged: the original's."
+        "loss_original", "lower", "nats", "`loss_padded` of each batch, averaged, as published."
     ),
     Metric("exact_match", "higher", about="Share of problems completed with the right number."),
     Metric("unigram", "lower", "nats", "Entropy of the held-out text's own token frequencies."),
@@ -57,7 +57,8 @@ METRICS = (
     Metric("input_gain", "higher", "nats", "shuffled_loss - loss: what depends on the input."),
     Metric("accuracy_level_*", "higher", about="Masked tokens guessed right at a noise level."),
     Metric("nats_level_*", "lower", "nats", "Nats a masked token at a noise level."),
-    Metric("*_se", "lower", about="Standard error of the metric it is named for."),
+    Metric("exact_match_se", "lower", about="Standard error of exact_match."),
+    Metric("*_se", "lower", "nats", "Standard error of the metric it is named for."),
 )
 
 

@@ -40,8 +40,8 @@ class ControlTask(Task[Config, Agent, Turns]):
         """The return of the likeliest actions selects; what no learning gets stands beside it."""
         return (
             Metric("return", "higher", about="Mean return of an episode of likeliest actions."),
-            Metric("length", "higher", "steps", "Mean length of such an episode."),
-            Metric("random", "higher", about="Mean return of the same episodes, acting at random."),
+            Metric("length", "higher", "steps", "Mean length of an episode of likeliest actions."),
+            Metric("random", "higher", about="Mean return of an episode of random actions."),
         )
 
     @property

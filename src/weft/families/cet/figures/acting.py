@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from weft.plots.axes import key_beside, label_axes
+from weft.plots.axes import key_beside, label_axes, marks
 from weft.plots.images import Named
 from weft.plots.style import DOTTED, colour
 
@@ -35,7 +35,9 @@ def returns(history: Sequence[Mapping[str, Any]], steps: int) -> Named:
     for number, (key, name) in enumerate(lines.items()):
         rows = [(row["step"] * steps, row[key]) for row in history if row.get(key) is not None]
         if rows:
-            axes.plot(*zip(*rows, strict=True), color=colour(number), label=name)
+            mark = marks(len(rows))
+            x, y = zip(*rows, strict=True)
+            axes.plot(x, y, color=colour(number), label=name, marker=mark, markersize=3)
     chance = [row["val/random"] for row in history if row.get("val/random") is not None]
     if chance:
         axes.axhline(chance[-1], color="0.5", linewidth=1.2, linestyle=DOTTED, label="at random")

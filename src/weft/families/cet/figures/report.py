@@ -13,7 +13,7 @@ from torch import Tensor
 from weft.data.catalog.sets import SETS
 from weft.families.cet.config import Config
 from weft.families.cet.trace.kernel import Kernel, merit, pairing, support, trace_kernel
-from weft.plots.axes import key_beside, label_axes
+from weft.plots.axes import key_beside, label_axes, marks
 from weft.plots.images import Named, in_unit
 from weft.plots.style import DOTTED, colour
 
@@ -201,7 +201,8 @@ def similarity(history: Sequence[Mapping[str, Any]]) -> Named:
             steps = [step for step, _ in rows]
             values = torch.tensor([value for _, value in rows], dtype=torch.float64)
             axes.plot(steps, values.numpy(), color=colour(number), alpha=0.25, linewidth=0.8)
-            axes.plot(steps, _smooth(values).numpy(), color=colour(number), label=layer)
+            mean, mark = _smooth(values).numpy(), marks(len(steps))
+            axes.plot(steps, mean, color=colour(number), label=layer, marker=mark, markersize=3)
         axes.axhline(1, color="0.5", linewidth=1, linestyle=DOTTED)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.locator_params(nbins=5)

@@ -18,7 +18,7 @@ from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource
 from weft.families.gaussvae.splats.geometry import to_logcov
 from weft.families.gaussvae.splats.quality import psnr
 from weft.families.gaussvae.terms.groups import GROUPS
-from weft.plots.axes import key_beside, label_axes
+from weft.plots.axes import key_beside, label_axes, marks
 from weft.plots.images import Named
 from weft.plots.style import DOTTED, colour
 
@@ -109,7 +109,8 @@ def curves(history: Sequence[dict[str, Any]]) -> Iterator[Named]:
     axes = figure.subplots()
     for number, group in enumerate(GROUPS["rs"]):
         points = _series(history, f"{split}/fvu_{group}")
-        axes.plot(*zip(*points, strict=True), color=colour(number), label=group)
+        x, y = zip(*points, strict=True)
+        axes.plot(x, y, color=colour(number), label=group, marker=marks(len(x)), markersize=3)
         floor = _series(history, f"{split}/floor_{group}")[-1][1]
         axes.axhline(floor, color=colour(number), linestyle=DOTTED, linewidth=1.2)
     axes.axhline(1, color="0.5", linewidth=0.8)

@@ -29,7 +29,7 @@ _NAMES = {"xy": "centres", "scale": "sizes", "rot": "orientations", "feat": "col
 
 def _metrics() -> Iterator[Metric]:
     yield Metric("recon_loss", "lower", about="Sum of the groups' squared errors of z-scores.")
-    yield Metric("total_loss", "lower", about="The same with beta times KL.")
+    yield Metric("total_loss", "lower", about="The groups' squared errors and beta times KL.")
     yield Metric("kl_loss", "lower", about="KL term as the loss has it.")
     for group, what in _NAMES.items():
         yield Metric(f"loss_{group}", "lower", about=f"Squared error of the {what}' z-scores.")
@@ -37,7 +37,7 @@ def _metrics() -> Iterator[Metric]:
     for group, what in _NAMES.items():
         about = f"Variance of the {what} left unexplained; 1 is what their mean gets."
         yield Metric(f"fvu_{group}", "lower", about=about)
-        about = f"The same for the mean of each place in the order, which knows no picture: {what}."
+        about = f"Variance of the {what} that the mean of each place in the order leaves."
         yield Metric(f"floor_{group}", "lower", about=about)
         about = f"Standard deviation of predicted {what} over that of the data."
         yield Metric(f"std_{group}", "higher", about=about)

@@ -64,7 +64,7 @@ def fit(
     Returns: with a leading dimension M, 1 for a single picture.
 
     Raises:
-        UsageError: no such mode or option, or pictures of another form.
+        UsageError: no such mode or option, no splats, or pictures of another form.
     """
     if mode not in MODES:
         raise UsageError(f"unknown mode `{mode}`", expected=f"one of {', '.join(MODES)}")
@@ -74,6 +74,11 @@ def fit(
             raise UsageError(
                 f"unknown option `{name}` of mode `{mode}`", expected=f"one of {', '.join(known)}"
             )
+    if splats < 1 or options.get("steps", 0) < 0:
+        raise UsageError(
+            f"{splats} splats in {options.get('steps', 'all')} steps",
+            expected="splats >= 1, steps >= 0",
+        )
     pictures = as_unit(images)
     under_way = begin(pictures, MODES[mode](splats=splats, **options))
     while under_way.left:

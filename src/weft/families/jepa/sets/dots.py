@@ -68,6 +68,8 @@ class DotsSource:
         Raises:
             ConfigError: an epoch has no whole batch, or the pictures are not of the scene's size.
         """
+        if batch_size < 1:
+            raise ConfigError(f"a batch of {batch_size} episodes", expected="one or more")
         if batch_size > size:
             raise ConfigError(f"a batch of {batch_size} is more than the {size} episodes there are")
         if backgrounds is not None and backgrounds.shape[1:] != (scene.size, scene.size):
@@ -270,7 +272,7 @@ class MovingDots(IterableDataset[Batch]):
         if noise is not None:
             scene, backgrounds = _noisy(scene, backgrounds, noise, level)
         self.seed, self.single = seed, batch_size is None
-        size = batch_size or _BLOCK
+        size = _BLOCK if batch_size is None else batch_size
         self.source = DotsSource.of(
             scene,
             backgrounds,

@@ -26,8 +26,8 @@ METRICS = {
         Metric(
             "shuffled",
             "higher",
-            about="Mean squared error from another sequence's context: that of `mse` if contexts "
-            "are not used.",
+            about="Mean squared error from another sequence's context; `mse` if contexts are not "
+            "used.",
         ),
         Metric(
             "calibration",
@@ -42,7 +42,7 @@ METRICS = {
         Metric(
             "loss_all_steps", "lower", about="The training loss over all steps, given ones too."
         ),
-        Metric("*_original", "lower", about="The same error in the data's own unit."),
+        Metric("*_original", "lower", about="An error in the data's own unit."),
         Metric("max_theta", "lower", about="Largest weight after the last step."),
         Metric("spectral_radius", "lower", about="Growth of the recurrence by a step."),
     )

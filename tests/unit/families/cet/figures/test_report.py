@@ -90,6 +90,12 @@ def test_predictions_name_the_class_and_mark_mistakes() -> None:
     assert "2 are right" in caption
 
 
+def test_a_measure_that_was_logged_once_is_seen() -> None:
+    _, _, figure = report.similarity(HISTORY[:1])
+    drawn = [line for axes in figure.axes for line in axes.lines if line.get_label() == "w1"]
+    assert [(line.get_marker(), list(line.get_xdata())) for line in drawn] == [("o", [50])] * 3
+
+
 def test_the_task_draws_similarity_only_where_it_was_tracked() -> None:
     task = CetTask(config())
     assert [name for name, _, _ in task.figures([{"step": 1, "train/loss": 1.0}])] == []

@@ -57,3 +57,5 @@ def test_groups_over_time_stand_beside_their_floors() -> None:
     floors = [line for line in lines if list(line.get_ydata()) == [0.7, 0.7]]
     assert (len(measured), len(floors)) == (4, 4)
     assert list(curves([{"step": 1, "train/loss": 2.0}])) == []
+    ((_, _, figure),) = curves(rows[:1])
+    assert sum(line.get_marker() == "o" for line in figure.axes[0].lines) == 4

@@ -178,11 +178,14 @@ def test_bytes_one_picture_and_progress_are_taken() -> None:
         (torch.zeros(1, 3, 8, 8), {"patience": 3}),
         (torch.zeros(1, 3, 8, 8), {"mode": "imagegs", "steps": 2000}),
         (torch.zeros(1, 3, 2, 2), {"mode": "imagegs"}),
+        (torch.zeros(1, 3, 8, 8), {"splats": 0}),
+        (torch.zeros(1, 3, 8, 8), {"splats": 0, "mode": "imagegs"}),
+        (torch.zeros(1, 3, 8, 8), {"steps": -1}),
     ],
 )
 def test_what_cannot_be_fitted_is_a_usage_error(images: Tensor, options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        fit(images, 16, **options)
+        fit(images, **{"splats": 16, **options})
 
 
 def test_floats_of_any_kind_become_float32() -> None:

@@ -276,6 +276,11 @@ def test_an_epoch_without_a_whole_batch_is_refused() -> None:
         source(Scene(), batch_size=11)
 
 
+def test_batches_of_no_episode_are_refused() -> None:
+    with pytest.raises(ConfigError, match="a batch of 0 episodes"):
+        MovingDots(batch_size=0)
+
+
 def test_backgrounds_of_another_size_are_refused() -> None:
     with pytest.raises(ConfigError) as error:
         source(Scene(size=20), pictures())
