@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.unit.families.feedback.tiny import (
-    COMPAT,
-    FEEDBACK,
-    TINY,
-    train,
-)
+from tests.unit.families.feedback.tiny import COMPAT, FEEDBACK, TINY, train
 from weft import api, families
 from weft.cli import main
 from weft.engine.loop import Trainer
@@ -26,17 +20,11 @@ from weft.engine.parts import Parts
 from weft.errors import ConfigError, Interrupted
 from weft.run.registry import Run
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tokenised texts are kept from one test to the next."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WEFT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("kept_texts")
 
 
 @pytest.fixture(scope="module")
-def base(_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def base(kept_texts: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A trained base model, which no test changes."""
     return train(**{"run.dir": str(tmp_path_factory.mktemp("base") / "run")})
 
