@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import metadata
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -156,9 +156,10 @@ def resolve(command: Command) -> None:
     if program == "weft":
         resolve_weft(words, mention=command.mention)
     elif program == "pip":
-        for extra in re.findall(r"weft\[([\w,]+)\]", command.text):
-            for name in extra.split(","):
-                _known(name, list(metadata("weft").get_all("Provides-Extra") or ()))
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        for extras in re.findall(r"(?:weft|\.)\[([\w,]+)\]", command.text):
+            for extra in extras.split(","):
+                _known(extra, list(project["optional-dependencies"]))
     elif program in ("pytest", ".ci/run"):
         for path in (program, *words) if program == ".ci/run" else words:
             _known(path, [path] if (ROOT / path).exists() else [])
@@ -207,7 +208,9 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
     elif verb in ("data get", "data check"):
         locate(given["name"])
     elif verb == "study":
-        resolve_flags(studies.find(words[1]), words[2:])
+        main = studies.find(words[1])
+        if words[2:] or not mention:
+            resolve_flags(main, words[2:])
         resolve_study(words[2:])
     if verb in ("resume", "evaluate", "sample"):
         parts = given["run"].parts
