@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from weft.sweeps import pool
+    from weft.sweeps.grid import Point
+    from weft.sweeps.pool import Train
 
 # The same examples every time, and no limit in seconds: a busy machine fails no test.
 settings.register_profile(
@@ -87,6 +93,22 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.undo()
     families._modules.cache_clear()
     families.find.cache_clear()
+
+
+@pytest.fixture
+def points_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The points of a sweep are trained in this process, where the toy family is known."""
+    from weft.sweeps import pool
+
+    def run_points(
+        points: Sequence[Point],
+        train: Train,
+        workers: int | None = None,
+        on_done: Callable[[pool.Outcome], None] | None = None,
+    ) -> list[pool.Outcome]:
+        return [pool.Outcome(point, "done", train(point.overrides)) for point in points]
+
+    monkeypatch.setattr(pool, "run_points", run_points)
 
 
 @pytest.fixture

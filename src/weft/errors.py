@@ -113,7 +113,8 @@ class WrongRun(RunError):
 
 
 class PlaceTaken(RunError):
-    """The place that was asked for holds something else, which is not overwritten."""
+    """The place that was asked for holds something else, which is not overwritten, or another
+    process writes there."""
 
     exit_code = 2
 

@@ -25,7 +25,7 @@ def carried_out(command: Command, *smaller: str) -> int:
     Args:
         smaller: what else a run of the family cet sets.
     """
-    words = shlex.split(command.text)[1:]
+    words = shlex.split(command.text, comments=True)[1:]
     if words[0] in ("train", "sweep"):
         words = [word for word in words if not word.startswith("steps=")]
         given = {word.partition("=")[0] for word in words}

@@ -105,23 +105,6 @@ def test_sweep_trains_continues_and_ends_in_a_table_and_a_plot(
     assert {p: p.stat().st_mtime_ns for p in Path("grid").glob("*/metrics.jsonl")} == before
 
 
-def test_two_sweeps_do_not_share_a_directory(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from weft.run.directory import RunDirectory
-    from weft.sweeps.grid import open_plan
-    from weft.sweeps.space import parse
-
-    words = ("cet/digits", "delay=1,5", *SHORT)
-    open_plan(Path("grid"), parse(words))
-    other = RunDirectory(Path("grid"))
-    other.lock()
-    code, _, err = call(capsys, "sweep", *words, "--dir", "grid")
-    other.unlock()
-    assert code == 1
-    assert "another process is writing here   (grid)" in err
-
-
 def test_a_mistake_in_any_point_of_a_sweep_leaves_nothing_behind(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

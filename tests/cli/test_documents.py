@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,7 +43,9 @@ DOCUMENTS = sorted(
 EXECUTED = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 PLACEHOLDER = re.compile(r"(^|[/|\[])[A-Z]{3,}($|[/|\]])|…|\.\.\.")
-PROGRAM = re.compile(r"(?:exec +)?(?:[A-Z_]+=\S+ +)*(weft|python3?|torchrun|make|cd) ")
+PROGRAM = re.compile(
+    r"(?:exec +)?(?:[A-Z_]+=\S+ +)*(weft|python3?|torchrun|make|cd|pip|pytest|\.ci/run) "
+)
 ASSIGNMENT = re.compile(r"([A-Z]\w*)=(\"[^\"]*\"|'[^']*'|\S*)$")
 
 
@@ -151,6 +155,14 @@ def resolve(command: Command) -> None:
         program, words = "weft", words[words.index("weft") + 1 :]
     if program == "weft":
         resolve_weft(words, mention=command.mention)
+    elif program == "pip":
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        for extras in re.findall(r"(?:weft|\.)\[([\w,]+)\]", command.text):
+            for extra in extras.split(","):
+                _known(extra, list(project["optional-dependencies"]))
+    elif program in ("pytest", ".ci/run"):
+        for path in (program, *words) if program == ".ci/run" else words:
+            _known(path, [path] if (ROOT / path).exists() else [])
     elif program == "make":
         _known(words[0], re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     elif program == "cd":
@@ -196,7 +208,9 @@ def resolve_weft(words: list[str], *, mention: bool) -> None:
     elif verb in ("data get", "data check"):
         locate(given["name"])
     elif verb == "study":
-        _known(words[1], list(studies.paths()))
+        main = studies.find(words[1])
+        if words[2:] or not mention:
+            resolve_flags(main, words[2:])
         resolve_study(words[2:])
     if verb in ("resume", "evaluate", "sample"):
         parts = given["run"].parts
@@ -221,6 +235,29 @@ def resolve_sweep(words: list[str], metric: str | None, own: Sequence[str] = ())
         declared = load_task(families.find(config.family), config).metrics
         if find(declared, metric) is None:
             _known(metric, [each.name for each in declared])
+
+
+class _Read(Exception):
+    """A study has read its words, or says what is wrong with them."""
+
+
+def resolve_flags(main: studies.Main, words: list[str]) -> None:
+    """A study's own flags, by its own parser; it goes no further than that."""
+
+    def read(parser: ArgumentParser, *given: Any) -> None:
+        parsed(parser, *given)
+        raise _Read
+
+    def refuse(parser: ArgumentParser, message: str) -> None:
+        raise _Read(message)
+
+    parsed = ArgumentParser.parse_args
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(_Read) as found:
+        patch.setattr(ArgumentParser, "parse_args", read)
+        patch.setattr(ArgumentParser, "error", refuse)
+        main(words)
+    for message in found.value.args:
+        raise UsageError(message)
 
 
 def resolve_study(words: list[str]) -> None:
@@ -306,7 +343,10 @@ def test_the_snippets_of_a_document_run(
         ("weft bench ctt", "no family `ctt`"),
         ("weft data get mnits", "mnits"),
         ("torchrun --nproc-per-node 2 -m weft train cet/mnist strems=2", "`streams`"),
+        ("weft study rates cet/digits optim.lr=1e-3 --setps 3", "--setps"),
         ("python -m weft.nowhere", "no `weft.nowhere`"),
+        ("pip install 'weft[ray,rya]'", "no `rya`"),
+        ("pytest tests/oracle/test_nothing.py", "test_nothing.py"),
         ("cd papers/cet && python btsp.py", "no `btsp.py`"),
         ("cd papers/btsp", "papers/btsp"),
         ("make demonstration", "no `demonstration`"),

@@ -1,4 +1,4 @@
-"""The first hour of docs/start.md, every command carried out from top to bottom."""
+"""The first hour: every command of docs/start.md, the README and the gallery is carried out."""
 
 from __future__ import annotations
 
@@ -27,3 +27,20 @@ def test_every_command_of_the_first_hour_is_carried_out(
             assert carried_out(command) == code, f"{command.text}\n{capsys.readouterr().err}"
     assert {run.state for run in api.runs()} == {"finished"}
     assert (workspace / "weft-mine").is_dir() or list(workspace.glob("*mine*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "count"), [("README.md", 4), ("docs/gallery.md", 4)])
+def test_every_command_that_a_stranger_sees_first_is_carried_out(
+    page: str,
+    count: int,
+    workspace: Path,
+    without_pictures: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    walked = [
+        each for each in commands(ROOT / page) if each.text.startswith("weft ") and not each.mention
+    ]
+    assert len(walked) == count
+    for command in walked:
+        assert carried_out(command) == 0, f"{command.text}\n{capsys.readouterr().err}"

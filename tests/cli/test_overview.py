@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,24 +12,8 @@ import pytest
 
 from weft import api
 from weft.cli import main
-from weft.sweeps import pool
-from weft.sweeps.grid import Point
-from weft.sweeps.pool import Outcome, Train
 
-
-@pytest.fixture(autouse=True)
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The points of a sweep run here, where the toy family is known."""
-
-    def run_points(
-        points: Sequence[Point],
-        train: Train,
-        workers: int | None = None,
-        on_done: Callable[[Outcome], None] | None = None,
-    ) -> list[Outcome]:
-        return [Outcome(point, "done", train(point.overrides)) for point in points]
-
-    monkeypatch.setattr(pool, "run_points", run_points)
+pytestmark = pytest.mark.usefixtures("points_here")
 
 
 def sweep(toy: str, *words: str, folder: str) -> api.Sweep:

@@ -7,7 +7,7 @@ import io
 import math
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,7 @@ from weft.families.cet.trace.traced import TracedConv2d
 GATES = ("trace", "both", "error")
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def dense(relu: bool = True, outputs: int = 3) -> nn.Sequential:

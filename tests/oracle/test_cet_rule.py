@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,27 +13,12 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.oracle.cet_loops import (
-    EXACT,
-    GATES,
-    cnn,
-    conv,
-    dense,
-    learn,
-    literal,
-    losses,
-)
+from tests.oracle.cet_loops import EXACT, GATES, cnn, conv, dense, learn, literal, losses
 from weft.families.cet.reference import use_per_item
 from weft.families.cet.trace.conversion import clock, convert, similarities, traced_layers
 from weft.families.cet.trace.kernel import cascade_kernel
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 traces = st.fixed_dictionaries(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from math import inf
 from typing import Any
 
@@ -11,30 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.oracle.cet_loops import (
-    EXACT,
-    GATES,
-    cnn,
-    dense,
-    learn,
-    literal,
-    losses,
-)
+from tests.oracle.cet_loops import EXACT, GATES, cnn, dense, learn, literal, losses
 from weft.families.cet.trace import operation, similarity
 from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
 from weft.families.cet.trace.rule import Rule
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(params=["rows", "blocks"])
-def _comparison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def comparison(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes dense layers compare by rows or by small blocks, whatever their size."""
     monkeypatch.setattr(operation, "ROW_COST", {"rows": inf, "blocks": 0}[request.param])
     monkeypatch.setattr(similarity, "BLOCK", 8)
@@ -44,7 +30,7 @@ def cosine_of(a: Tensor, b: Tensor) -> float:
     return float((a * b).sum() / (a.norm() * b.norm()))
 
 
-@pytest.mark.usefixtures("_comparison")
+@pytest.mark.usefixtures("comparison")
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("make", ["dense", "cnn"])
 @pytest.mark.parametrize(
@@ -77,12 +63,15 @@ def test_similarity_is_that_of_the_gradients_autograd_finds(
         assert float(gain) == pytest.approx(float(expected), rel=1e-5)
 
 
-@pytest.mark.usefixtures("_comparison")
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("options", [{}, {"binary": 0.5}, {"streams": 2}, {"sparse": 1e-4}])
-@pytest.mark.parametrize("make", ["narrow", "wide", "conv", "pooled"])
+@pytest.mark.parametrize(
+    ("make", "comparison"),
+    [*product(("narrow", "wide"), ("rows", "blocks")), ("conv", "rows"), ("pooled", "rows")],
+    indirect=["comparison"],
+)
 def test_centred_similarity_is_that_of_updates_of_centred_inputs(
-    make: str, gate: str, options: dict[str, Any]
+    make: str, gate: str, options: dict[str, Any], comparison: None
 ) -> None:
     torch.manual_seed(1)
     x = (torch.rand(6, 4) if make in ("narrow", "wide") else torch.rand(6, 2, 4, 4)).double()
@@ -104,7 +93,7 @@ def test_centred_similarity_is_that_of_updates_of_centred_inputs(
     assert centred == pytest.approx(cosine_of(update, true), abs=1e-6)
 
 
-@pytest.mark.usefixtures("_comparison")
+@pytest.mark.usefixtures("comparison")
 def test_similarity_in_single_precision_is_that_in_double() -> None:
     torch.manual_seed(2)
     x, weights = torch.rand(128, 60), torch.randn(2000)
@@ -117,14 +106,14 @@ def test_similarity_in_single_precision_is_that_in_double() -> None:
     torch.testing.assert_close(*values, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.usefixtures("_comparison")
+@pytest.mark.usefixtures("comparison")
 def test_a_zero_vector_has_no_similarity() -> None:
     model = convert(dense(), order=2, delay=1, similarity=True)
     learn(model, torch.zeros(5, 4).double(), torch.randn(100).double())
     assert bool(similarities(model)["0"].isnan().all())
 
 
-@pytest.mark.usefixtures("_comparison")
+@pytest.mark.usefixtures("comparison")
 @pytest.mark.parametrize("make", [dense, cnn])
 def test_similarity_changes_no_bit_of_any_gradient(make: Any) -> None:
     model = make()
@@ -137,7 +126,7 @@ def test_similarity_changes_no_bit_of_any_gradient(make: Any) -> None:
         assert torch.equal(a, b)
 
 
-@pytest.mark.usefixtures("_comparison")
+@pytest.mark.usefixtures("comparison")
 @pytest.mark.parametrize("gate", GATES)
 def test_extra_dimensions_of_a_linear_layer_are_summed_over(gate: str) -> None:
     x, weights = torch.randn(5, 3, 4).double(), torch.randn(100).double()

@@ -130,7 +130,9 @@ def _faint(rows: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
     return codes, locations.unflatten(-1, (1, 2))
 
 
-@pytest.mark.parametrize("rows", [40, 50, 80, 200, 400])
+@pytest.mark.parametrize(
+    "rows", [40, 80, 400, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (50, 200))]
+)
 def test_at_any_number_of_rows_from_the_width_on_the_probe_is_no_worse_than_guessing(
     rows: int,
 ) -> None:

@@ -22,6 +22,10 @@ from weft.terminal import printable
 _POLL = 0.1
 """Seconds between two looks at a lock that is waited for."""
 
+_GLANCES = 10
+"""Hundredths of a second for which a lock is tried: who asks whether a run is written has it, too,
+for a moment."""
+
 _BEFORE_THE_FIRST_STATUS = {"lock", "config.yaml", "resolved.yaml", "env.json", "log.txt"}
 
 
@@ -65,7 +69,8 @@ class RunDirectory:
         """Becomes the run's only writer until the process ends or `unlock`.
 
         Raises:
-            RunError: if another process writes the run.
+            PlaceTaken: if another process writes the run.
+            RunError: if there can be no lock.
         """
         try:
             file = (self.path / "lock").open("a+")
@@ -73,18 +78,9 @@ class RunDirectory:
             raise RunError(
                 f"cannot become the run's writer: {error.strerror}", where=str(self.path / "lock")
             ) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            holder = file.read().strip()
+        if not _locked(file):
             file.close()
-            raise RunError(
-                "another process is writing here",
-                where=str(self.path),
-                expected=f"only one writer; it is {holder or 'unknown'}",
-                hint="wait for it or stop it; `weft runs` shows what runs",
-            ) from error
+            raise self._in_use()
         self._lock = file
         with writing(self.path / "lock"):
             file.truncate(0)
@@ -92,6 +88,16 @@ class RunDirectory:
             file.flush()
         sweep_halves(self.path)
         sweep_halves(self.figures)
+
+    def _in_use(self) -> PlaceTaken:
+        """Says who writes the run."""
+        holder = (self.path / "lock").read_text().strip()
+        return PlaceTaken(
+            "another process is writing here",
+            where=str(self.path),
+            expected=f"only one writer; it is {holder or 'unknown'}",
+            hint="wait for it or stop it; `weft runs` shows what runs",
+        )
 
     def unlock(self) -> None:
         """Lets others write."""
@@ -111,7 +117,7 @@ class RunDirectory:
         try:
             with (self.path / "lock").open("r") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (FileNotFoundError, IsADirectoryError):
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return False
         except OSError:
             return True
@@ -137,6 +143,18 @@ class RunDirectory:
         path = self.path / "log.txt"
         with writing(path), path.open("a", encoding="utf-8", errors="replace") as file:
             file.write(f"{now()} {printable(text)}\n")
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether the file is this process's alone now."""
+    for _ in range(_GLANCES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return True
+    return False
 
 
 def create(run: RunSection, family: str, name: str) -> RunDirectory:
@@ -173,6 +191,8 @@ def free(run: RunSection) -> None:
     if run.dir is None:
         return
     path = Path(run.dir)
+    if RunDirectory(path).is_locked():
+        raise RunDirectory(path)._in_use()
     if path.exists() and not never_begun(path):
         begun = (path / "status.json").is_file()
         raise PlaceTaken(
@@ -218,13 +238,17 @@ def _claimed(path: Path) -> RunDirectory:
     """The directory, locked, cleared of what a run that never began left in it.
 
     Raises:
-        RunError: if another process writes there, or has begun a run meanwhile.
+        PlaceTaken: if another process writes there, or has trained a run meanwhile.
     """
     directory = RunDirectory(path)
     directory.lock()
     if not never_begun(path):
         directory.unlock()
-        raise RunError("another process has begun a run here", where=str(path))
+        raise PlaceTaken(
+            "another process has begun a run here",
+            where=str(path),
+            hint=f"`weft resume {path}` goes on with it; or choose another run.dir",
+        )
     for name in _BEFORE_THE_FIRST_STATUS - {"lock"}:
         (path / name).unlink(missing_ok=True)
     return directory

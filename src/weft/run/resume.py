@@ -76,7 +76,7 @@ def resume(
 
     Raises:
         WrongRun: if the run is finished and not made longer.
-        RunError: if another process writes it.
+        PlaceTaken: if another process writes it.
         CheckpointError: if checkpoints exist and none is good, or they are another family's; if
             there are none yet and a parent's weights are gone or changed.
         Interrupted: if a signal stopped the run after its state was saved.

@@ -13,7 +13,7 @@ from weft import families
 from weft.errors import Interrupted, UsageError
 from weft.reports.tables import Table
 from weft.run.directory import RunDirectory, aside
-from weft.run.registry import find_runs
+from weft.run.registry import find_runs, is_run
 from weft.sweeps import pool
 from weft.sweeps.grid import Point
 from weft.sweeps.learnt import hand_back, write
@@ -94,7 +94,7 @@ def reproduce(
     place = RunDirectory(folder)
     place.lock()
     try:
-        _begin_anew(folder)
+        _begin_anew([folder / each.point.name for each in planned])
         outcomes = _train(planned, folder, minutes, workers, ended)
         tables, text, page = tell()
     finally:
@@ -128,12 +128,13 @@ def _points(folder: Path, wanted: dict[str, list[Entry]]) -> list[_Planned]:
     return list(planned.values())
 
 
-def _begin_anew(folder: Path) -> None:
+def _begin_anew(wanted: Sequence[Path]) -> None:
     """Sets aside what was handed back unfinished: its weights stayed where it was trained."""
-    for run in find_runs(folder):
+    for path in filter(is_run, wanted):
+        [run] = find_runs(path)
         left = not run.damage and run.state != "finished" and run.status.get("saved")
-        if left and not RunDirectory(run.path).checkpoints.exists():
-            run.path.replace(aside(run.path))
+        if left and not RunDirectory(path).checkpoints.exists():
+            path.replace(aside(path))
 
 
 def _finished(folder: Path) -> set[str]:

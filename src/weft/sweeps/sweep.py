@@ -13,7 +13,7 @@ from weft.config.paths import as_name
 from weft.errors import Interrupted, RunError
 from weft.run.directory import RunDirectory
 from weft.run.registry import find_runs
-from weft.sweeps.grid import known_metric, open_plan, outstanding, points, table_of
+from weft.sweeps.grid import PLAN, known_metric, open_plan, outstanding, points, table_of
 from weft.sweeps.places import LOCAL, find_place
 from weft.sweeps.point import train_point
 from weft.sweeps.pool import Outcome
@@ -67,6 +67,7 @@ def sweep(
 
     Raises:
         UsageError: if the family measures no such metric, or does not stack these runs.
+        PlaceTaken: if the directory holds something else, or another process trains it.
         DeviceError: if the place is not there.
     """
     from weft.reports.overview import write_overview_of
@@ -89,10 +90,13 @@ def sweep(
     recipe = as_name(resolved[0].recipe)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
     carry_out = find_place(on, folder)
-    planned = open_plan(folder, space)
+    if not (folder / PLAN).exists():
+        open_plan(folder, space)
     place = RunDirectory(folder)
     place.lock()
     try:
+        # Only now: a sweep that is under way must not grow, and another may have begun meanwhile.
+        planned = open_plan(folder, space)
         todo = outstanding(planned, find_runs(folder))
         if stack:
             from weft.sweeps.stacked import run_stacked

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.config.yaml import read_file, read_scalar, read_value, write
@@ -43,13 +43,14 @@ _scalars = (
     | st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20)
 )
 _trees = st.dictionaries(
-    st.from_regex(r"[a-z_]{1,8}", fullmatch=True),
+    st.text("abcxyz_", min_size=1, max_size=8),
     st.recursive(_scalars, lambda inner: st.lists(inner, max_size=3), max_leaves=5),
     max_size=5,
 )
 
 
 @given(_trees)
+@settings(max_examples=40)
 def test_what_is_written_reads_back_the_same(tree: dict[str, Any]) -> None:
     import tempfile
 

@@ -64,6 +64,7 @@ def test_real_mnist_has_the_published_statistics(real_data: Path) -> None:
     assert deviation.item() == pytest.approx(0.3081, abs=5e-5)
 
 
+@pytest.mark.slow
 def test_real_cifar10_test_set_is_decoded_once_and_then_kept(
     real_data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,7 +115,9 @@ def test_a_run_that_was_handed_back_unfinished_begins_anew(
     write_text(run.path / "status.json", json.dumps({**status, "state": "interrupted"}))
     again = reproduce(["toy"], "cpu", minutes=1.0, root=Path("back"))
     assert len(trained) == 4 and again.left == 1
-    assert run.path.with_name(f"{run.path.name}.aside").is_dir()
+    reproduce(["toy"], "cpu", minutes=0.0, root=Path("back"))
+    # What was set aside once stays there.
+    assert [path.name for path in run.path.parent.glob("*.aside*")] == [f"{run.path.name}.aside"]
 
 
 def test_a_setting_that_was_trained_on_two_machines_names_both(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,19 +22,7 @@ QUICK = ("steps=6", "eval.every=2", "log.tensorboard=false", "validate_on=val")
 AXES = ("optim.lr=log:1e-3:1e-1", "width=2,4")
 
 
-@pytest.fixture(autouse=True)
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trials run here, where the toy family is known."""
-
-    def run_points(
-        points: Sequence[Point],
-        train: Train,
-        workers: int | None = None,
-        on_done: Callable[[Outcome], None] | None = None,
-    ) -> list[Outcome]:
-        return [Outcome(point, "done", train(point.overrides)) for point in points]
-
-    monkeypatch.setattr(pool, "run_points", run_points)
+pytestmark = pytest.mark.usefixtures("points_here")
 
 
 @pytest.fixture

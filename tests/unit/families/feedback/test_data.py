@@ -156,6 +156,7 @@ def test_gsm8k_in_compatible_mode_has_116_batches_of_64() -> None:
 
 
 @real
+@pytest.mark.slow
 def test_packing_gsm8k_wastes_less_than_three_percent() -> None:
     pytest.importorskip("tokenizers")
     config = config_of(64, dataset="gsm8k", tokenizer="gpt2", block_size=512, download=False)
@@ -176,6 +177,7 @@ def test_a_restricted_vocabulary_holds_the_ids_that_gsm8k_uses() -> None:
 
 
 @real
+@pytest.mark.slow
 def test_the_validation_text_of_wikitext_has_2461_chunks() -> None:
     pytest.importorskip("tokenizers")
     data = FeedbackData(dataset="wikitext", tokenizer="gpt2", download=False)

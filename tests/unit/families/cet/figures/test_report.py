@@ -46,8 +46,9 @@ def test_kernels_of_the_papers_orders_and_the_run_are_compared() -> None:
     assert mine.startswith("CET(4)")
 
 
-@pytest.mark.parametrize("kernel", ["cascade", "ideal", "sideways"])
-@pytest.mark.parametrize("delay", [0, 6])
+@pytest.mark.parametrize(
+    ("kernel", "delay"), [("cascade", 0), ("cascade", 6), ("ideal", 6), ("sideways", 6)]
+)
 def test_every_kernel_and_delay_can_be_drawn(kernel: str, delay: int) -> None:
     cfg = config(kernel=kernel, delay=delay, readout="optimal")
     stream = torch.rand(32, 3, 9, 9)
