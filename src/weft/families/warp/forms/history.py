@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from weft.families.warp.forms.adjoint import Adjoint, Course, Track
 from weft.nn.dense import product
+from weft.nn.once import once
 
 ROWS = 1024
 """Rows (steps times sequences) that one product for the gradient of the kernel sums over."""
@@ -93,7 +93,7 @@ class _History(Function):
         return track.raw.clone(), theta
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, error: Tensor, last: Tensor) -> tuple[Tensor | None, ...]:
         kernel, path, moves = ctx.saved_tensors
         group, adjoint = ctx.group, Adjoint(ctx.track, error)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from weft.families.warp.transition.base import Power, Transition
+from weft.nn.once import once
 
 
 def kernel_of(
@@ -67,7 +67,7 @@ class _Kernel(Function):
         return kernel.transpose(0, 1).flatten(0, 1)[:count].clone()
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, ...]:
         kernel, *saved = ctx.saved_tensors
         tensors = saved[: len(saved) // 2]

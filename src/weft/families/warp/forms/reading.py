@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from weft.families.warp.cell.root import Root
 from weft.families.warp.cell.span import Span
 from weft.families.warp.forms.decode import Decoder, decoder
+from weft.nn.once import once
 
 
 def read(root: Root, theta: Tensor, z: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class _Reading(Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         theta, z, *tape = ctx.saved_tensors
         by_theta = torch.empty_like(theta)

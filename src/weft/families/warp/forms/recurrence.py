@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from weft.families.warp.transition.base import Power
+from weft.nn.once import once
 
 
 def recur(
@@ -73,7 +73,7 @@ class _Recurrence(Function):
         return states
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, errors: Tensor) -> tuple[Tensor | None, ...]:
         start, states, valid, cut, tied, *tensors = ctx.saved_tensors
         power: Power = ctx.shape(*tensors)

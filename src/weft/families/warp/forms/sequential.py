@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from weft.families.warp.forms.adjoint import Adjoint, Course, Track
 from weft.families.warp.forms.marks import Marks
 from weft.families.warp.forms.side_by_side import Rows, rows_of
 from weft.families.warp.transition.base import Transition
+from weft.nn.once import once
 
 ROWS = 1024
 """Rows (steps times sequences) that one product for the gradients of A and B sums over."""
@@ -190,7 +190,7 @@ class _Sequential(Function):
         return track.raw.clone(), block.theta[i + 1].clone()
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, error: Tensor, last: Tensor) -> tuple[Tensor | None, ...]:
         B, drives, *_ = ctx.saved_tensors
         motion: Motion = ctx.motion
