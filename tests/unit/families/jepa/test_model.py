@@ -193,7 +193,9 @@ def test_a_first_frame_on_another_ground_keeps_what_moves() -> None:
     torch.testing.assert_close(moved, expected)
 
 
-@pytest.mark.parametrize(("noise", "swapped"), [("fixed_uniform", True), ("changing_uniform", False)])
+@pytest.mark.parametrize(
+    ("noise", "swapped"), [("fixed_uniform", True), ("changing_uniform", False)]
+)
 def test_frames_get_another_ground_only_where_theirs_stays(noise: str, swapped: bool) -> None:
     image = next(iter(MovingDots(noise=noise, level=0.5, batch_size=8)))["image"]
     assert torch.equal(on_other_ground(image, 1, 1.0), image[:, :1]) is not swapped
