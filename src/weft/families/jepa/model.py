@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from weft.data.source import DataSpec
 from weft.families.jepa.config import Config
-from weft.families.jepa.ground import on_other_ground
 from weft.families.jepa.nets.backbone import Encoder, stack, widths_of
 from weft.families.jepa.nets.decoder import build_decoder, decode
 from weft.families.jepa.nets.predictor import ACTION_DIM, build_predictor
 from weft.families.jepa.nets.rssm import RssmModel
 from weft.families.jepa.options.sections import ModelConfig
+from weft.families.jepa.sets.ground import on_other_ground
 from weft.families.jepa.terms.registry import weights_of
 from weft.families.jepa.terms.rollout import Rollout, read_actions
 from weft.nn.dense import Dense

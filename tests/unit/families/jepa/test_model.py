@@ -11,10 +11,10 @@ from weft.data.source import Batch
 from weft.families.jepa import objective
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
-from weft.families.jepa.ground import on_other_ground
 from weft.families.jepa.model import JepaModel, build_model
 from weft.families.jepa.nets.rssm import RssmModel
 from weft.families.jepa.sets.dots import MovingDots
+from weft.families.jepa.sets.ground import on_other_ground
 from weft.families.jepa.terms.registry import weights_of
 
 BATCH, FRAMES, DIM = 3, 4, 16
