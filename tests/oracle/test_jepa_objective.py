@@ -80,6 +80,9 @@ def _build(config: Config, dtype: torch.dtype) -> tuple[nn.Module, Batch]:
         name: torch.randn(*spec.batch_shape, *field.shape, dtype=dtype)
         for name, field in spec.fields.items()
     }
+    if config.model.swap_ground > 0:
+        # A ground that stays, without which none is swapped.
+        batch["image"] += 2 * torch.randn_like(batch["image"][:, :1])
     return model, batch
 
 

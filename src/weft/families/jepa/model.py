@@ -14,6 +14,7 @@ from weft.families.jepa.nets.decoder import build_decoder, decode
 from weft.families.jepa.nets.predictor import ACTION_DIM, build_predictor
 from weft.families.jepa.nets.rssm import RssmModel
 from weft.families.jepa.options.sections import ModelConfig
+from weft.families.jepa.sets.ground import on_other_ground
 from weft.families.jepa.terms.registry import weights_of
 from weft.families.jepa.terms.rollout import Rollout, read_actions
 from weft.nn.dense import Dense
@@ -128,23 +129,6 @@ class JepaModel(nn.Module):
         assert self.position_head is not None
         flat: Tensor = self.position_head(h)
         return widened(flat).unflatten(-1, (-1, 2))
-
-
-def on_other_ground(image: Tensor, frames: int, share: float) -> Tensor:
-    """The first frames of sequences, some of them before the ground of another sequence.
-
-    A ground is the mean over time: what stays is in it whole, and a dot that moves barely.
-
-    Args:
-        image: (B, T, C, S, S).
-        frames: how many.
-        share: of the sequences that are given another ground, that of the one before in the batch.
-    Returns: (B, frames, C, S, S).
-    """
-    ground = image.mean(1, keepdim=True)
-    swapped = round(share * len(image))
-    other = torch.cat((ground.roll(1, 0)[:swapped], ground[swapped:]))
-    return image[:, :frames] + (other - ground)
 
 
 Model = JepaModel | RssmModel

@@ -11,8 +11,10 @@ from weft.data.source import Batch
 from weft.families.jepa import objective
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec
-from weft.families.jepa.model import JepaModel, build_model, on_other_ground
+from weft.families.jepa.model import JepaModel, build_model
 from weft.families.jepa.nets.rssm import RssmModel
+from weft.families.jepa.sets.dots import MovingDots
+from weft.families.jepa.sets.ground import on_other_ground
 from weft.families.jepa.terms.registry import weights_of
 
 BATCH, FRAMES, DIM = 3, 4, 16
@@ -191,8 +193,17 @@ def test_a_first_frame_on_another_ground_keeps_what_moves() -> None:
     torch.testing.assert_close(moved, expected)
 
 
+@pytest.mark.parametrize(
+    ("noise", "swapped"), [("fixed_uniform", True), ("changing_uniform", False)]
+)
+def test_frames_get_another_ground_only_where_theirs_stays(noise: str, swapped: bool) -> None:
+    image = next(iter(MovingDots(noise=noise, level=0.5, batch_size=8)))["image"]
+    assert torch.equal(on_other_ground(image, 1, 1.0), image[:, :1]) is not swapped
+
+
 def test_rollouts_start_from_another_ground_in_training_alone() -> None:
     model, batch, _ = _case(model={"swap_ground": 1.0})
+    batch["image"] += 2 * torch.randn_like(batch["image"][:, :1])
     trained = model(batch["image"], batch["action"])
     assert trained.e.shape == trained.h.shape == (FRAMES, BATCH, DIM)
     assert not torch.allclose(trained.h[0], trained.e[0])

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -113,7 +114,15 @@ def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
 
 
 def _swapped(model: JepaModel, image: Tensor) -> Tensor:
-    """The first frames with the mean of another sequence's frames in place of their own's."""
+    """The first frames with the mean of another sequence's frames in place of their own's, if the
+    first and the last third of the frames have means that correlate by more than a half."""
+    third = math.ceil(image.shape[1] / 3)
+    early, late = (
+        torch.stack([part.mean(dim=0) for part in parts]) - parts.mean(dim=(0, 1))
+        for parts in (image[:, :third], image[:, -third:])
+    )
+    if F.cosine_similarity(early.flatten(), late.flatten(), dim=0) <= 0.5:
+        return image[:, : model.burnin]
     count = round(model.swap_ground * len(image))
     others = [(b - 1) % len(image) if b < count else b for b in range(len(image))]
     return torch.stack([
