@@ -22,7 +22,6 @@ BUILT_IN = {
     "feedback": "weft.families.feedback",
     "gaussvae": "weft.families.gaussvae",
     "jepa": "weft.families.jepa",
-    "spam": "weft.families.spam",
     "warp": "weft.families.warp",
 }
 
