@@ -56,8 +56,8 @@ def load(
         ConfigError: listing every mistake with its origin.
         UsageError: when no recipe is named, or one that does not exist.
     """
-    words = [*map(fspath, words)]
-    bases = [word for word in words if not is_override(word)]
+    texts = [fspath(word) for word in words]
+    bases = [text for text in texts if not is_override(text)]
     if not bases:
         raise UsageError(
             "no recipe given",
@@ -69,7 +69,7 @@ def load(
     layers = [layer for _, layer in named]
     problems: list[WeftError] = []
     line = Layer({})
-    for number, word in enumerate((w for w in words if is_override(w)), start=1):
+    for number, word in enumerate((t for t in texts if is_override(t)), start=1):
         key, _, text = word.partition("=")
         where = f"command line, override {number}"
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +32,7 @@ from weft.run.start import name_for
 
 def changes(words: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What `key=value` words and keyword arguments set, by dotted key."""
-    pairs = [word.partition("=") for word in map(os.fspath, words) if is_override(word)]
+    pairs = [word.partition("=") for word in map(str, words) if is_override(word)]
     return {key: read_value(text, "command line") for key, _, text in pairs} | dotted(overrides)
 
 

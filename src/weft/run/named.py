@@ -63,7 +63,7 @@ def continued(words: Sequence[str | Path]) -> Run | None:
     Raises:
         UsageError: if recipes or files are named beside it.
     """
-    bases = [word for word in map(os.fspath, words) if not is_override(word)]
+    bases = [word for word in map(str, words) if not is_override(word)]
     for word in bases:
         run = _in_place_of_a_recipe(word)
         if run is not None and len(bases) > 1:

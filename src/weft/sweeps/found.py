@@ -69,7 +69,8 @@ def search(
     from weft.reports.overview import write_overview
     from weft.task.load import load_task
 
-    space = parse(words)
+    typed = tuple(map(str, words))
+    space = parse(typed)
     kinds = distributions(space)
     # The corners of the grid, so that a mistake in any leaves nothing behind.
     resolved = [load(point.overrides, families, {}) for point in points(space)]
@@ -86,11 +87,11 @@ def search(
         )
     folder = Path(directory or Path("runs") / "sweeps" / f"{as_name(resolved[0].recipe)}-search")
     carry_out = find_place(on, folder)
-    plan = open_plan(folder, Plan(words, sampler, trials, prune, sought, declared.better))
+    plan = open_plan(folder, Plan(typed, sampler, trials, prune, sought, declared.better))
     study_of(folder, plan)
     count = workers or 1
     # Of the words, those that say what a process may take: its place reads them, too.
-    takes = [word for word in words if word.startswith((THREADS, DEVICE))]
+    takes = [word for word in typed if word.startswith((THREADS, DEVICE))]
     given = (str(folder), *(word for word in takes if space.axis_of(word) is None))
     takers = [Point(given, {}, f"process {number}") for number in range(1, count + 1)]
     outcomes = carry_out(takers, take_trials, count, on_done)

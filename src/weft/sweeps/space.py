@@ -64,7 +64,7 @@ def parse(words: Sequence[str | PathLike[str]]) -> Space:
     seen: set[str] = set()
     problems: list[WeftError] = []
     number = 0
-    for word in map(fspath, words):
+    for word in [fspath(each) for each in words]:
         match = _OVERRIDE.match(word)
         if match is None or isfile(word):
             kept.append(word)
