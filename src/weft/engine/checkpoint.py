@@ -70,22 +70,26 @@ class Store:
     def newest(self) -> State | None:
         """The newest checkpoint that verifies, or None if there are none at all.
 
+        Where the run goes on meanwhile, and puts newer ones in the place of those that were there,
+        it is looked for again.
+
         Raises:
             CheckpointError: if there are checkpoints and all of them are damaged.
         """
-        steps = self.steps()
-        for step in reversed(steps):
-            path = self._path(step)
-            try:
-                return read(path)
-            except CheckpointError as error:
-                self.warn(f"{error.message} ({path.name}); trying the one before")
-        if steps:
-            raise CheckpointError(
-                f"all {len(steps)} checkpoints are damaged",
-                where=str(self.folder),
-                hint="move them away to start the run from its first step",
-            )
+        while steps := self.steps():
+            for step in reversed(steps):
+                path = self._path(step)
+                try:
+                    return read(path)
+                except CheckpointError as error:
+                    if path.exists():
+                        self.warn(f"{error.message} ({path.name}); trying the one before")
+            if self.steps() == steps:
+                raise CheckpointError(
+                    f"all {len(steps)} checkpoints are damaged",
+                    where=str(self.folder),
+                    hint="move them away to start the run from its first step",
+                )
         return None
 
     def best(self) -> int | None:
@@ -190,10 +194,13 @@ def read(path: Path) -> State:
     sum_path = _sum_path(path)
     if not sum_path.is_file():
         raise CheckpointError("checkpoint without a checksum", where=str(path))
-    # Whatever stands in a damaged sum, it is not that of the checkpoint.
-    expected = sum_path.read_text(encoding="utf-8", errors="replace")[:64]
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        # Whatever stands in a damaged sum, it is not that of the checkpoint.
+        expected = sum_path.read_text(encoding="utf-8", errors="replace")[:64]
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise CheckpointError("checkpoint is gone: its run goes on", where=str(path)) from error
     if found != expected:
         raise CheckpointError(
             "checkpoint is damaged: its checksum differs",

@@ -36,7 +36,10 @@ def write(
     """
     runs = {name: find_runs(folder / name) for name in wanted}
     tables = [each for name in wanted for each in _tables(name, wanted[name], runs[name])]
-    head = _head(budget, wanted, [run for found in runs.values() for run in found])
+    names = {name for found in wanted.values() for entry in found for name in _names(entry)}
+    # A folder may hold others, of settings that are asked for no more.
+    asked = [run for found in runs.values() for run in found if run.name in names]
+    head = _head(budget, wanted, asked)
     text, page = folder / TEXT, folder / PAGE
     body = "\n".join(f"## {each.title}\n\n{markdown(replace(each, title=''))}" for each in tables)
     write_text(text, f"# {TITLE}\n\n{head}\n\n{body}")
@@ -82,8 +85,7 @@ def _trained(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Table:
     known = {run.name: run for run in runs}
     rows: list[dict[str, Any]] = []
     for entry in wanted:
-        names = [f"{known_as((*entry.words, f'seed={n}'))},seed={n}" for n in range(entry.seeds)]
-        found = [known[each] for each in names if each in known and not known[each].damage]
+        found = [known[each] for each in _names(entry) if each in known and not known[each].damage]
         done = [run for run in found if run.state == "finished"]
         row: dict[str, Any] = {"what": entry.about, "recipe": " ".join(entry.words)}
         row["finished"] = f"{len(done)} of {entry.seeds}"
@@ -104,6 +106,11 @@ def _trained(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Table:
         "the longest run's time"
     )
     return Table(tuple(map(columns.__getitem__, order)), tuple(rows), f"{name}: trained", note)
+
+
+def _names(entry: Entry) -> list[str]:
+    """The directories of its runs."""
+    return [f"{known_as((*entry.words, f'seed={n}'))},seed={n}" for n in range(entry.seeds)]
 
 
 def _leading(run: Run) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +35,25 @@ def test_the_checksum_is_one_that_sha256sum_accepts(tmp_path: Path) -> None:
     _fill(Store(tmp_path), 1)
     done = subprocess.run(["sha256sum", "-c", "step_00000001.pt.sha256"], cwd=tmp_path, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("owner", "name"), [(Path, "read_text"), (torch, "load")])
+def test_a_checkpoint_that_its_run_replaces_while_it_is_read_gives_way_to_the_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    writer, warnings = Store(tmp_path, keep=1), list[str]()
+    _fill(writer, 1)
+    original = getattr(owner, name)
+
+    def replaced(*words: Any, **options: Any) -> Any:
+        monkeypatch.setattr(owner, name, original)
+        _fill(writer, 2)
+        return original(*words, **options)
+
+    monkeypatch.setattr(owner, name, replaced)
+    state = Store(tmp_path, warn=warnings.append).newest()
+    assert state is not None and state["w"].tolist() == [2.0] * 3
+    assert warnings == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "tampered", "no checksum"])

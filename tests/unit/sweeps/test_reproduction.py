@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -118,6 +119,17 @@ def test_a_run_that_was_handed_back_unfinished_begins_anew(
     reproduce(["toy"], "cpu", minutes=0.0, root=Path("back"))
     # What was set aside once stays there.
     assert [path.name for path in run.path.parent.glob("*.aside*")] == [f"{run.path.name}.aside"]
+
+
+def test_a_run_of_a_setting_that_is_asked_for_no_more_is_not_counted(
+    trained: list[str], workspace: Path
+) -> None:
+    before = reproduce(["toy"], "cpu", minutes=1.0, root=Path("r")).text.read_text()
+    assert "3 of 4 runs are finished" in before
+    run = find_runs("r")[0]
+    shutil.copytree(run.path, run.path.with_name("former,seed=0"))
+    again = reproduce(["toy"], "cpu", minutes=0.0, root=Path("r")).text.read_text()
+    assert again.splitlines()[2] == before.splitlines()[2]
 
 
 def test_a_setting_that_was_trained_on_two_machines_names_both(
