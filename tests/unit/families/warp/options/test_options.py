@@ -19,8 +19,9 @@ from weft.families.warp.task import WarpTask
 from weft.task.context import Context
 
 BASE = (
-    "warp/digits", "mlp_hidden_size=3", "mlp_depth=1", "batch_size=8", "data.train_size=40",
-    "data.test_size=8", "mini_res_mnist=2", "grounding_length=4", "eval.batch_size=8",
+    "warp/digits", "transition_init=identity", "mlp_hidden_size=3", "mlp_depth=1", "batch_size=8",
+    "data.train_size=40", "data.test_size=8", "mini_res_mnist=2", "grounding_length=4",
+    "eval.batch_size=8",
 )  # fmt: skip
 
 # README name, value, where it lands, what it becomes there.
