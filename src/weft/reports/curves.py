@@ -160,7 +160,7 @@ def _curve_figure(group: str, series: list[_Series], axis: str, about: str) -> t
     once = "Logged at one step alone."
     ends_at = "Numbers at the right say where each line ends." if last > first else once
     caption = f"{about} {ends_at}".lstrip()
-    if any(line.error is not None for line in series):
+    if last > first and any(line.error is not None for line in series):
         caption += " Bands are standard errors."
     if smoothed:
         caption += f" Faint: as logged; strong: smoothed over about {smoothed:,} steps."
