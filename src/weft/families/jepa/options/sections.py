@@ -97,7 +97,7 @@ class ModelConfig(Section):
         ge=0,
         le=1,
         description="Share of the training sequences whose rollout starts from their first frame "
-        "put before another sequence's ground (the mean of its frames), where grounds stay.",
+        "put before another sequence's ground (the least of its frames), where grounds stay.",
     )
     channels_last: bool = Field(
         True, description="Whether convolutions run on channels-last memory (same numbers, faster)."

@@ -114,7 +114,7 @@ def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
 
 
 def _swapped(model: JepaModel, image: Tensor) -> Tensor:
-    """The first frames with the mean of another sequence's frames in place of their own's, if the
+    """The first frames with the least of another sequence's frames in place of their own's, if the
     first and the last third of the frames have means that correlate by more than a half."""
     third = math.ceil(image.shape[1] / 3)
     early, late = (
@@ -126,7 +126,7 @@ def _swapped(model: JepaModel, image: Tensor) -> Tensor:
     count = round(model.swap_ground * len(image))
     others = [(b - 1) % len(image) if b < count else b for b in range(len(image))]
     return torch.stack([
-        image[b, : model.burnin] - image[b].mean(dim=0) + image[other].mean(dim=0)
+        image[b, : model.burnin] - image[b].min(dim=0)[0] + image[other].min(dim=0)[0]
         for b, other in enumerate(others)
     ])  # fmt: skip
 

@@ -11,9 +11,10 @@ from torch import Tensor
 def on_other_ground(image: Tensor, frames: int, share: float) -> Tensor:
     """The first frames of sequences, some of them before the ground of another sequence.
 
-    A ground is the mean over time: what stays is in it whole, and a dot that moves barely. Where
-    nothing stays the mean tells of the noise of every frame to come, and frames are left as they
-    are.
+    A ground is the darkest each pixel gets: what stays is in it whole, and a dot that adds its
+    light elsewhere in time is not. A mean or a median has a trail of the dot, which tells of its
+    way to come. Where nothing stays even the darkest tells of the noise to come, and frames are
+    left as they are.
 
     Args:
         image: (B, T, C, S, S).
@@ -21,7 +22,7 @@ def on_other_ground(image: Tensor, frames: int, share: float) -> Tensor:
         share: of the sequences that are given another ground, that of the one before in the batch.
     Returns: (B, frames, C, S, S).
     """
-    ground = image.mean(1, keepdim=True)
+    ground = image.amin(1, keepdim=True)
     swapped = round(share * len(image))
     other = torch.cat((ground.roll(1, 0)[:swapped], ground[swapped:]))
     return image[:, :frames] + stays(image) * (other - ground)
