@@ -431,16 +431,16 @@ def bench(
     case: str | None = None,
     show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Times a family's fast forms against its references and peers, or `loop`: weft's training
-    loop against ten lines of torch, and the start of commands; slow cases under `full`, or cases
-    that are called like the pattern `case`.
+    """Times a family's fast forms against its references and peers, or `loop`, weft's training
+    loop, against ten lines of torch; slow cases under `full`, or cases called like `case`.
 
     Raises:
         UsageError: if the family has no benchmark, or no such case.
     """
-    from weft.run.timing import timed
+    from weft.engine.bench import timed
 
-    return timed(what, full, case, show)
+    path = "weft.studies.overhead:cases" if what == "loop" else families.find(what).bench
+    return timed(what, path, full, case, show)
 
 
 def doctor() -> dict[str, Any]:

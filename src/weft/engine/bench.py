@@ -8,15 +8,60 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from weft.config.explain import suggest
+from weft.config.family import resolve
 from weft.engine.device import prepare_cpu
+from weft.errors import UsageError
 from weft.task.bench import Case, Form
 
 _WARM_UP = 2
+
+
+def timed(
+    what: str,
+    path: str | None,
+    full: bool = False,
+    pattern: str | None = None,
+    show: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """What `measure` gives, and the machine it was measured on.
+
+    Args:
+        what: a family, or `loop`.
+        path: of the function that gives its cases, if it has one.
+        full: whether to take slow cases, too.
+        pattern: names the cases to take, slow or not, if it is given.
+        show: told which form is measured now.
+
+    Raises:
+        UsageError: if the family has no benchmark, or no case called so.
+    """
+    if not path:
+        raise UsageError(f"family `{what}` has no benchmark")
+    every: list[Case] = list(resolve(path, f"benchmark of `{what}`")(full or pattern is not None))
+    if pattern is None:
+        taken = [case for case in every if full or not case.full]
+    else:
+        taken = _called(pattern, every)
+    return {"machine": machine(), **measure(taken, show)}
+
+
+def _called(pattern: str, cases: list[Case]) -> list[Case]:
+    if found := [case for case in cases if fnmatchcase(case.name, pattern)]:
+        return found
+    names = [case.name for case in cases]
+    raise UsageError(
+        f"no case is called `{pattern}`",
+        where="--case",
+        expected=", ".join(names),
+        hint=suggest(pattern, names, "a pattern such as `text-*` takes several"),
+    )
 
 
 def measure(

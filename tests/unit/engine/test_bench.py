@@ -77,3 +77,25 @@ def test_memory_freed_by_an_earlier_step_does_not_count() -> None:
     # In a process of its own: what other tests freed would serve the blocks.
     told = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, check=True)
     assert 16 < float(told.stdout) < 28
+
+
+def _cases(full: bool) -> list[Case]:
+    form = {"only": _form(lambda: None)}
+    return [Case("short-1", form, ()), Case("short-2", form, ()), Case("long", form, (), full=True)]
+
+
+@pytest.mark.parametrize(
+    ("full", "pattern", "taken"),
+    [
+        (False, None, ["short-1", "short-2"]),
+        (True, None, ["short-1", "short-2", "long"]),
+        (False, "long", ["long"]),
+        (True, "short-*", ["short-1", "short-2"]),
+    ],
+)
+def test_slow_cases_wait_for_full_or_for_their_name(
+    full: bool, pattern: str | None, taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "resolve", lambda path, what: _cases)
+    told = bench.timed("any", "a:path", full, pattern)
+    assert [row["case"] for row in told["cases"]] == taken
