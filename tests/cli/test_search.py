@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.run.registry import find_runs
+from weft.run.registry import Run, find_runs
 
 WORDS = (
     "sweep", "cet/digits", "steps=60", "log.every=1", "checkpoint.every=5 steps",
@@ -33,16 +33,18 @@ def _start() -> subprocess.Popen[str]:
 def test_a_killed_process_of_a_search_loses_no_trial(workspace: Path) -> None:
     pytest.importorskip("optuna", reason="optuna is not installed")
     first = _start()
-    while not (running := [run for run in find_runs(".") if run.state == "running"]):
+    # One that is starting has said nothing yet.
+    while not (
+        running := [r for r in find_runs(".") if r.state == "running" and "pid" in r.status]
+    ):
         assert first.poll() is None
         time.sleep(0.05)
     second = _start()
     # The whole group, so that the process that trains is killed with the one that waits for it.
     os.killpg(first.pid, signal.SIGKILL)
     for run in running:
-        trainer = int(json.loads((run.path / "status.json").read_text())["pid"])
         if run.state == "running":
-            os.kill(trainer, signal.SIGKILL)
+            os.kill(int(run.status["pid"]), signal.SIGKILL)
     first.communicate()
     printed, _ = second.communicate(timeout=240)
     assert second.returncode == 0
