@@ -33,12 +33,12 @@ def _start() -> subprocess.Popen[str]:
 def test_a_killed_process_of_a_search_loses_no_trial(workspace: Path) -> None:
     pytest.importorskip("optuna", reason="optuna is not installed")
     first = _start()
-    # One that is starting has said nothing yet.
-    while not (
-        running := [r for r in find_runs(".") if r.state == "running" and "pid" in r.status]
-    ):
+    running: list[Run] = []
+    while not running:
         assert first.poll() is None
         time.sleep(0.05)
+        # One that is starting has said nothing yet.
+        running = [each for each in find_runs(".") if "pid" in each.status]
     second = _start()
     # The whole group, so that the process that trains is killed with the one that waits for it.
     os.killpg(first.pid, signal.SIGKILL)
