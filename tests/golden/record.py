@@ -22,7 +22,7 @@ from weft.config.presets import preset_names
 from weft.engine.parts import Parts
 from weft.engine.profile import cost
 from weft.errors import WeftError
-from weft.run.environment import cpu_name
+from weft.machine import cpu_model
 
 FOLDER = Path(__file__).parent
 STEPS, BUDGET = 20, 40e9
@@ -31,7 +31,11 @@ STEPS, BUDGET = 20, 40e9
 
 def machine() -> dict[str, str]:
     """What decides the last digits."""
-    return {"cpu": cpu_name(), "torch": str(torch.__version__)}
+    return {
+        "cpu": cpu_model(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "torch": str(torch.__version__),
+    }
 
 
 def recorded(family: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from weft.config.explain import suggest
 from weft.config.family import resolve
 from weft.engine.device import prepare_cpu
 from weft.errors import UsageError
+from weft.machine import cpu_name
 from weft.task.bench import Case, Form
 
 _WARM_UP = 2
@@ -95,6 +96,7 @@ def machine() -> dict[str, Any]:
     a = torch.randn(1024, 1024)
     best = min(_timed(lambda: a @ a) for _ in range(10))
     return {
+        "cpu": f"{cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),

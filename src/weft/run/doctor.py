@@ -15,7 +15,7 @@ from weft.config import kinds
 from weft.data.catalog.sets import SETS
 from weft.data.fetch import locate
 from weft.errors import WeftError
-from weft.run.machine import cpu_name
+from weft.machine import cpu_name
 from weft.system import fault
 
 _REQUIREMENT = re.compile(r"^([\w.-]+)(?:.*extra\s*==\s*['\"]([\w-]+)['\"])?")
@@ -75,9 +75,9 @@ def _torch() -> tuple[Any, str]:
 
 
 def _devices(torch: Any) -> dict[str, str]:
-    found = {"cpu": cpu_name()}
     if torch is None:
-        return found
+        return {"cpu": cpu_name()}
+    found = {"cpu": f"{cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"}
     for index in range(torch.cuda.device_count()):
         found[f"cuda:{index}"] = torch.cuda.get_device_name(index)
     if torch.backends.mps.is_available():

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from weft.run.machine import cpu_name
+from weft.machine import cpu_name
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "numpy": version("numpy"),
         "platform": platform.platform(),
         "cpu": cpu_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": str(device),
