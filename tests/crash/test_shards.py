@@ -70,7 +70,8 @@ def test_a_run_in_pieces_that_is_stopped_twice_and_ends_on_one_process_is_that_o
             n: t.shape for n, t in moments[1][number].items()
         }
     ours, theirs = (api.runs(name)[0].metrics for name in ("one", "two"))
-    assert theirs == pytest.approx(ours, rel=1e-4)
+    # `input_gain` is the difference of two losses that agree to seven digits.
+    assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-6)
 
 
 def test_what_cannot_be_shared_out_is_refused_before_anything_is_written(workspace: Path) -> None:
