@@ -15,8 +15,9 @@ from weft import families
 from weft.config.presets import preset_names
 from weft.errors import DataError, MissingExtra
 
-ELSEWHERE = 2e-2
-"""Relative difference allowed on another processor or torch, whose sums have another order."""
+ELSEWHERE, EARLY = 2e-2, 8
+"""Relative difference allowed on another processor or torch, whose sums have another order, and of
+how many losses: what begins as a last digit grows from step to step."""
 
 
 def _cases() -> list[Any]:
@@ -42,4 +43,4 @@ def test_the_first_losses_are_the_recorded_ones(family: str, preset: str) -> Non
     if content["machine"] == machine():
         assert losses == entry["losses"]
     else:
-        assert losses == pytest.approx(entry["losses"], rel=ELSEWHERE)
+        assert losses[:EARLY] == pytest.approx(entry["losses"][:EARLY], rel=ELSEWHERE)
