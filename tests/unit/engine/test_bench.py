@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +37,7 @@ def test_times_and_ratios_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch)
         now += seconds
 
     monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(bench, "_reset_peak", lambda: 0)  # It looks for garbage in all there is.
     forms = {"fast": _form(lambda: work(0.125)), "slow": _form(lambda: work(0.5))}
     result = bench.measure([Case("nap", forms, ("slow",))])
     fast, slow = result["cases"]
@@ -80,8 +82,11 @@ def test_memory_freed_by_an_earlier_step_does_not_count() -> None:
 
 
 def _cases(full: bool) -> list[Case]:
-    form = {"only": _form(lambda: None)}
-    return [Case("short-1", form, ()), Case("short-2", form, ()), Case("long", form, (), full=True)]
+    return [Case("short-1", {}, ()), Case("short-2", {}, ()), Case("long", {}, (), full=True)]
+
+
+def _named(cases: Sequence[Case], report: Callable[[str], None]) -> dict[str, Any]:
+    return {"cases": [{"case": case.name} for case in cases]}
 
 
 @pytest.mark.parametrize(
@@ -97,5 +102,14 @@ def test_slow_cases_wait_for_full_or_for_their_name(
     full: bool, pattern: str | None, taken: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "resolve", lambda path, what: _cases)
+    # How each is measured is told above, and takes a second.
+    monkeypatch.setattr(bench, "measure", _named)
+    monkeypatch.setattr(bench, "machine", dict)
     told = bench.timed("any", "a:path", full, pattern)
     assert [row["case"] for row in told["cases"]] == taken
+
+
+def test_the_machine_is_told_with_the_rate_of_its_products() -> None:
+    told = bench.machine()
+    assert told["threads"] >= 1 and told["torch"] == str(torch.__version__)
+    assert told["gemm_gflops"] > 0
