@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from weft.engine.parts import Parts
 from weft.engine.profile import Cost, cost
 
@@ -16,12 +18,12 @@ SPARED = {
 _known: dict[object, Cost] = {}
 
 
-def known_cost(parts: Parts) -> Cost:
+def known_cost(parts: Parts, model: nn.Module | None = None) -> Cost:
     """`weft.engine.profile.cost`, or what it gave for another run of the same shapes."""
     options = parts.config.model_dump_json(exclude=SPARED)
     task = type(parts.task)
     code = tuple(getattr(task, part, None) for part in ("model", "draw", "loss"))  # A test's own.
     key = (task, code, options, repr(parts.spec))
     if key not in _known:
-        _known[key] = cost(parts)
+        _known[key] = cost(parts, model)
     return _known[key]

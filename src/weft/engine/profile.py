@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from weft.data.source import Batch
 from weft.engine.device import using_threads
+from weft.engine.flops import Flops
 from weft.engine.parts import Parts
 from weft.task import calls
 from weft.task.context import Context
@@ -24,6 +24,7 @@ SCHEMA = 1
 
 # Bytes of optimiser state for each byte of weights: Adam keeps two moments.
 _STATES = {"adam": 2, "adamw": 2, "sgd": 0}
+_QUICK = 5e10
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Cost:
         flops_per_step: multiply-adds counted as two, forward and backward, of the matrix products,
             convolutions and attention (elementwise work is not counted).
         bytes_weights: weights, gradients and optimiser state.
-        bytes_activations: what one forward pass saves for the backward pass.
+        bytes_activations: what one forward pass saves for the backward pass, where it was counted.
     """
 
     parameters: int
@@ -44,11 +45,27 @@ class Cost:
     bytes_activations: int
 
 
-def cost(parts: Parts) -> Cost:
+def cost(parts: Parts, model: nn.Module | None = None) -> Cost:
     """Costs one training step on tensors without content; on real zeros where some operation has
-    no form for those, or asks for a value."""
+    no form for those, or asks for a value, or where the model is small and all steps are alike.
+
+    Args:
+        parts: of the run.
+        model: that will train, where it is built already.
+    """
     with using_threads(parts.threads):
+        if model is not None and _is_quick(parts, model):
+            return _cost(parts, parts.device)
         return _without_content(lambda device: _cost(parts, device))
+
+
+def _is_quick(parts: Parts, model: nn.Module) -> bool:
+    """Whether a real step tells its cost sooner than torch has imported what it knows of tensors
+    without content, which takes a second: even if each entry of a batch met every weight."""
+    if parts.device.type != "cpu" or not parts.task.steps_are_alike:
+        return False
+    entries = sum(entry.numel() for entry in parts.spec.example().values())
+    return entries * sum(p.numel() for p in model.parameters()) < _QUICK
 
 
 def mean_flops(parts: Parts, few: int = 8, many: int = 64) -> float:
@@ -71,8 +88,13 @@ def mean_flops(parts: Parts, few: int = 8, many: int = 64) -> float:
         return _without_content(counted)
 
 
-def resolved(parts: Parts) -> dict[str, Any]:
-    """Lengths, sizes and costs: derived once and stored with the run."""
+def resolved(parts: Parts, model: nn.Module | None = None) -> dict[str, Any]:
+    """Lengths, sizes and costs: derived once and stored with the run.
+
+    Args:
+        parts: of the run.
+        model: that will train, where it is built already.
+    """
     plan = parts.plan
     return {
         "schema": SCHEMA,
@@ -82,7 +104,7 @@ def resolved(parts: Parts) -> dict[str, Any]:
         "save_every": plan.save_every,
         **{f"{split}_items": size for split, size in parts.spec.sizes.items()},
         "device": str(parts.device),
-        **asdict(cost(parts)),
+        **asdict(cost(parts, model)),
     }
 
 
@@ -103,9 +125,11 @@ def _needs_values(error: Exception) -> bool:
 
 
 def _cost(parts: Parts, device: torch.device) -> Cost:
-    step = _Step(parts, device)
-    saved = _SavedBytes(step.model)
-    flops = step.flops(0, saved)
+    # What a real step draws is no part of the run.
+    with torch.random.fork_rng(devices=[]):
+        step = _Step(parts, device)
+        saved = _SavedBytes(step.model)
+        flops = step.flops(0, saved)
     weights = [p for p in step.model.parameters() if p.requires_grad]
     size = sum(p.numel() * p.element_size() for p in weights)
     return Cost(
@@ -129,11 +153,11 @@ class _Step:
     def flops(self, number: int, saved: _SavedBytes | None = None) -> int:
         """FLOPs of step `number`, forward and backward; what it saves is told to `saved`."""
         drawn = self._drawn(number)
-        with FlopCounterMode(display=False) as counter:
+        with Flops() as counter:
             with saved_tensors_hooks(saved.pack, _same) if saved else nullcontext():
                 loss, _ = calls.loss(self.parts.task, self.model, *drawn)
             torch.autograd.backward(loss)
-        return int(counter.get_total_flops()) * self.parts.config.engine.accumulation
+        return counter.total * self.parts.config.engine.accumulation
 
     def _drawn(self, number: int) -> tuple[Batch, Context]:
         task, config = self.parts.task, self.parts.config

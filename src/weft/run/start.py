@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from weft.config.base import FamilyConfig
 from weft.config.load import Resolved
 from weft.config.paths import as_name
@@ -39,8 +41,9 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     parts = Parts.of(find(config.family), config)
     parents = find_parents(config, asked.origin)
     with using_threads(parts.threads):
-        notes = parts.task.notes(parts.model(parents), parts.spec)
-    return derived(parts) | recorded(parents) | {"notes": list(notes)}
+        model = parts.model(parents)
+        notes = parts.task.notes(model, parts.spec)
+    return derived(parts, model) | recorded(parents) | {"notes": list(notes)}
 
 
 def mean_flops(asked: Resolved) -> float:
@@ -83,7 +86,7 @@ def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
     parts = replace(parts, threads=threads.number)
     directory = None
     if ranks.first:
-        directory = written(asked, config, described(parts, threads), parents)
+        directory = written(asked, config, described(parts, stepper.model, threads), parents)
     return Session(parts, stepper, data, directory, asked.recipe, followers, threads.told)
 
 
@@ -95,11 +98,11 @@ class Described:
     env: dict[str, Any]
 
 
-def described(parts: Parts, threads: Threads) -> Described:
+def described(parts: Parts, model: nn.Module, threads: Threads) -> Described:
     """What it will cost, and where it will run."""
     env = environment(parts.device)
     env["threads"] = threads.number or env["threads"]
-    return Described(derived(parts) | threads.plain(), env)
+    return Described(derived(parts, model) | threads.plain(), env)
 
 
 def written(

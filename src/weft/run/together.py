@@ -129,7 +129,7 @@ def start_together(asked: Sequence[Resolved]) -> list[Ending]:
             [member.data.train for member in members],
         )
         # Members have one shape: what one costs all do.
-        known = described(members[0].parts, threads)
+        known = described(members[0].parts, members[0].stepper.model, threads)
         for member in members:
             if member.directory is None:
                 config = member.parts.config

@@ -275,7 +275,7 @@ def _context(gpus: Sequence[str]) -> _Context:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     # Imported once in the server, torch costs each process milliseconds in place of seconds; so
-    # does torch._dynamo, which every optimiser imports, but it might wake CUDA before the fork.
+    # does torch._dynamo, which counting most costs imports, but it might wake CUDA before the fork.
     context.set_forkserver_preload(["torch", __name__, *([] if gpus else ["torch._dynamo"])])
     return context
 

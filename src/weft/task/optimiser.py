@@ -8,12 +8,13 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from weft.nn.optimisers import Unmarked
 
 Groups = Iterable[Mapping[str, Any]]
 
 
-class Together(Optimizer, ABC):
+class Together(Unmarked, ABC):
     """An optimiser that is told once a group which of its parameters have a gradient.
 
     Args:

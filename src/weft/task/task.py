@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from weft.config.base import FamilyConfig
 from weft.errors import UsageError
@@ -36,6 +36,10 @@ class Task(ABC, Generic[C, M, S]):
 
     Typed in its config `C`, its model `M` and its sources `S`.
     """
+
+    steps_are_alike: ClassVar[bool] = False
+    """Whether a step costs the same whatever its batch holds and chance draws, and its loss changes
+    nothing but the model. A small model's cost is then counted by a step on zeros."""
 
     def __init__(self, config: C) -> None:
         self.config = config

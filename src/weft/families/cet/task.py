@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 class CetTask(Task[Config, nn.Module, StreamSource]):
     """Learning under delayed credit with cascading eligibility traces."""
 
+    steps_are_alike = True
+
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Accuracy selects; the loss stands beside it."""

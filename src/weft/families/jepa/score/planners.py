@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from weft.families.jepa.options.sections import Probe
+from weft.nn.optimisers import Adam
 
 Distance = Callable[[Tensor], Tensor]
 """Actions (B, A, 2), normalised -> squared distance of the predicted end from the goal, (B,)."""
@@ -72,7 +73,7 @@ def _by_gradient(
 ) -> Tensor:
     """Adam works entry by entry; it circles its goal, so what counts is the nearest it came."""
     actions = first.detach().clone().requires_grad_()
-    optimiser = torch.optim.Adam([actions], lr=lr)
+    optimiser = Adam([actions], lr=lr)
     nearest = _Nearest(first)
     # cuDNN differentiates recurrent networks in training mode only.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from weft.data.remarks import remark
 from weft.families.jepa.nets.backbone import stack
+from weft.nn.optimisers import Adam
 from weft.nn.precision import full_precision, widened
 
 Pair = tuple[Tensor, Tensor]
@@ -193,7 +194,7 @@ def fit_adam(pairs: Iterable[Pair], lr: float, hidden: str = "") -> Probe:
     for codes, locations in pairs:
         if probe is None:
             probe = Probe(codes.shape[-1], locations.shape[-2], hidden).to(widened(codes))
-            optimiser = torch.optim.Adam(probe.parameters(), lr=lr, fused=True)
+            optimiser = Adam(probe.parameters(), lr=lr, fused=True)
         with torch.enable_grad():
             loss = (probe(codes) - locations).square().sum(-1).mean()
             gradients = torch.autograd.grad(loss, list(probe.parameters()))

@@ -14,6 +14,7 @@ from weft.data.source import Batch
 from weft.families.jepa.model import Model
 from weft.families.jepa.nets.backbone import Encoder
 from weft.families.jepa.score.probe import Pair, Probe
+from weft.nn.optimisers import Adam
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def tuned(model: Model, batches: Iterable[Batch], lr: float) -> Tuned:
             encoder = deepcopy(model.encoder).train()
             made = Tuned(encoder, Probe(encoder.dim, location.shape[-2]).to(location))
             parameters = [*encoder.parameters(), *made.probe.parameters()]
-            optimiser = torch.optim.Adam(parameters, lr=lr)
+            optimiser = Adam(parameters, lr=lr)
         with torch.enable_grad():
             codes = made.encoder(batch["image"][:, :1])
             loss = (made.probe(codes) - location).square().sum(-1).mean()
