@@ -29,19 +29,19 @@ def test_all_families_are_reproduced_on_the_smallest_budget(
 
 
 @pytest.mark.slow
-def test_a_minute_of_the_gpu_s_budget_hands_all_but_weights_back(
+def test_half_a_minute_of_the_gpu_s_budget_hands_all_but_weights_back(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["reproduce", "all", "--budget", "gpu", "--minutes", "1", "--out", "back", "--json"]
+    words = ["reproduce", "warp", "--budget", "gpu", "--minutes", "0.5", "--out", "back", "--json"]
     begun = time.monotonic()
     assert main(words) == 0
-    assert time.monotonic() - begun < 240  # a minute, and what saving takes on a loaded machine
+    assert time.monotonic() - begun < 210  # half of one, and what saving takes on a loaded machine
     told = json.loads(capsys.readouterr().out)
     home = Path("back/reproduce/gpu")
     assert (home / "results.md").read_text() == Path(told["results"]).read_text()
     assert not any(path.suffix in (".pt", ".safetensors") for path in home.rglob("*"))
     learnt = api.runs("back")
-    # A CPU finishes none of these in a minute: what they reached is there, and goes on at home.
+    # A CPU finishes none of these in that time: what they reached is there, and goes on at home.
     rows = {run.path.relative_to(home) / "metrics.jsonl" for run in learnt}
     there = Path(told["results"]).parent
     assert rows and all((home / row).read_text() == (there / row).read_text() for row in rows)
