@@ -7,6 +7,7 @@ each time they stand for something), its numbers.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -87,6 +88,14 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
             where=str(path),
             expected=f"at most {_MOST_BYTES:,} bytes",
         )
+    values, lines = _parsed(content, path)
+    return _copied(values), dict(lines)
+
+
+@lru_cache(maxsize=128)
+def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    """What `read_file` gives of a file's content; a sweep or a list of recipes reads the same few
+    files again and again, and to parse one takes a hundred times as long as to copy its values."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -106,6 +115,13 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
             "the file holds no mapping", where=str(path), expected="`key: value` lines"
         )
     return values, builder.lines
+
+
+def _copied(value: Any) -> Any:
+    """Plain values, their mappings and lists the reader's own."""
+    if isinstance(value, dict):
+        return {key: _copied(each) for key, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 class _Loader(yaml.SafeLoader):

@@ -102,3 +102,16 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key_and_latin_1_is_told(tmp_p
     with pytest.raises(ConfigError) as caught:
         read_file(path)
     assert caught.value.where == f"{path}:2"
+
+
+def test_a_file_is_read_anew_once_it_changed_and_what_was_read_is_the_reader_s(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("a: {b: [1, 2]}\n")
+    values, lines = read_file(file)
+    values["a"]["b"].append(3)
+    lines.clear()
+    assert read_file(file) == ({"a": {"b": [1, 2]}}, {("a",): 1, ("a", "b"): 1})
+    file.write_text("a: {b: [1, 4]}\n")
+    assert read_file(file)[0] == {"a": {"b": [1, 4]}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,16 @@ def published() -> Mapping[str, dict[str, Any]]:
     }  # fmt: skip
 
 
+@cache
+def _translated(name: str) -> dict[str, Any]:
+    return translate(published()[name], name)
+
+
 class Presets(Mapping[str, Preset]):
     """The same configs as presets of weft, by name; each is translated when asked for."""
 
     def __getitem__(self, name: str) -> Preset:
-        return Preset(translate(published()[name], name), about=about(name))
+        return Preset(deepcopy(_translated(name)), about=about(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(published())
