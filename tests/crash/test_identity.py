@@ -20,8 +20,9 @@ from weft.cli import main
 from weft.engine.checkpoint import Store
 from weft.engine.identity import check, identity
 from weft.engine.loop import Trainer
-from weft.errors import CheckpointError, RunError, WrongRun
+from weft.errors import CheckpointError, Interrupted, RunError, WrongRun
 from weft.run.registry import open_run
+from weft.stopping import Stopped
 
 QUIET = ("log.tensorboard=false", "log.every=1", "engine.threads=1", "checkpoint.every=3 steps")
 
@@ -231,3 +232,25 @@ def test_rows_are_cut_in_one_step(
     api.resume(run, report=False)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, 21))
+
+
+@pytest.mark.parametrize(("at", "kept"), [(3, None), (6, 4)])
+def test_a_checkpoint_that_a_second_signal_ends_is_not_said_to_be_there(
+    toy: str, workspace: Path, monkeypatch: pytest.MonkeyPatch, at: int, kept: int | None
+) -> None:
+    save = Store.save
+
+    def saved_or_ended(self: Store, state: Any, step: int) -> Path:
+        if step == at:
+            raise Stopped("SIGTERM")
+        return save(self, state, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "save", saved_or_ended)
+        with pytest.raises(Interrupted):
+            api.train("toy/small", *QUIET, "steps=9", report=False, **{"run.dir": "run"})
+    assert open_run("run").status.get("saved") == kept
+    resumed = api.resume("run", report=False)
+    straight = api.train("toy/small", *QUIET, "steps=9", report=False)
+    assert resumed is not None and straight is not None
+    assert resumed.metrics == straight.metrics

@@ -257,16 +257,17 @@ class Trainer:
         state = self.stepper.state()
         if self.store is None:
             return
-        progress.saved_step = progress.step
         whole = {
             "family": self.parts.config.family,
-            "progress": vars(progress),
+            "progress": {**vars(progress), "saved_step": progress.step},
             "identity": self.parts.identity(),
             **state,
         }
         if self.recorder is not None:
             self.recorder.settle()
         self.store.save(whole, progress.step)
+        # Not before: a second signal, or a full disk, may end what is being written.
+        progress.saved_step = progress.step
         if self.recorder is not None:
             self.recorder.saved()
 
