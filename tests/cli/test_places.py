@@ -28,7 +28,7 @@ ALWAYS = (
     "hidden_dim=8", "log.every=10", "eval.every=50 steps", "checkpoint.every=10 steps",
     "log.tensorboard=false", "engine.device=cpu", "engine.threads=1", "data.download=false",
 )  # fmt: skip
-TRIALS = ("sweep", "cet/digits", "delay=1,2,5", "seed=0..7", "steps=100", *ALWAYS, "--json")
+TRIALS = ("sweep", "cet/digits", "delay=1,2,5", "seed=0..3", "steps=100", *ALWAYS, "--json")
 
 
 def weft(*words: str) -> subprocess.Popen[str]:
@@ -163,10 +163,10 @@ def test_a_ray_cluster_that_loses_a_node_and_its_head_finishes_every_trial_once(
     assert "the head of the Ray cluster does not answer any more" in told
     finished = {run.path: run.path.joinpath("status.json").read_bytes()
                 for run in find_runs("far") if run.state == "finished"}  # fmt: skip
-    assert 0 < len(finished) < 24
+    assert 0 < len(finished) < 12
     cluster.head()
     far = table(weft(*words))
-    assert states("far") == ["finished"] * 24
+    assert states("far") == ["finished"] * 12
     assert all((path / "status.json").read_bytes() == was for path, was in finished.items())
     for run in find_runs("far"):
         assert (run.path / "log.txt").read_text().count("finished at step 100") == 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from tests import ranks
 from weft import api
 from weft.engine.checkpoint import read
 
@@ -19,16 +22,21 @@ WORDS = ("cet/digits", "streams=2", "batch_size=32", "delay=3", "steps=12", "hid
          "checkpoint.every=5 steps", "log.tensorboard=false", "engine.threads=1")  # fmt: skip
 
 
-def torchrun(*words: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    weft = [f"--nproc-per-node={processes}", "-m", "weft", "train", *words, "--quiet"]
-    command = [*launcher, *weft]
+    command = [*launcher, "--nproc-per-node=2", "-m", "weft", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("extra", [(), ("arch=cnn", "norm_op=batch", "hidden_dim=8")])
-def test_two_processes_equal_one(workspace: Path, extra: tuple[str, ...]) -> None:
-    done = torchrun(*WORDS, *extra, "run.dir=two")
+@pytest.mark.parametrize(
+    ("start", "extra"),
+    [(torchrun, ()), (ranks.run, ("arch=cnn", "norm_op=batch", "hidden_dim=8"))],
+    ids=["torchrun", "cnn"],
+)
+def test_two_processes_equal_one(
+    workspace: Path, start: Callable[..., Any], extra: tuple[str, ...]
+) -> None:
+    done = start("train", *WORDS, *extra, "run.dir=two", "--quiet")
     assert done.returncode == 0, done.stderr
     one = api.train(*WORDS, *extra, report=False, **{"run.dir": "one"})
     assert one is not None
@@ -49,7 +57,7 @@ def test_two_processes_equal_one(workspace: Path, extra: tuple[str, ...]) -> Non
 def test_streams_that_cannot_be_shared_are_refused_before_anything_is_written(
     workspace: Path,
 ) -> None:
-    done = torchrun(*WORDS, "streams=1")
+    done = ranks.run("train", *WORDS, "streams=1", "--quiet")
     assert done.returncode != 0
     assert "1 streams cannot be shared evenly by 2 process(es)" in done.stderr
     assert list(workspace.iterdir()) == []
@@ -62,7 +70,7 @@ def test_deltas_are_learnt_by_two_processes_as_well_as_by_one(workspace: Path) -
     api.train("feedback/text", *small, "steps=1", report=False, **{"run.dir": "base"})
     words = ("feedback/text-feedback", *small, "steps=20", "base=base", "joint=true", "scope=all",
              "optim.lr=1e-2")  # fmt: skip
-    done = torchrun(*words, "run.dir=two")
+    done = ranks.run("train", *words, "run.dir=two", "--quiet")
     assert done.returncode == 0, done.stderr
     one = api.train(*words, report=False, **{"run.dir": "one"})
     assert one is not None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests import ranks
 
 pytestmark = pytest.mark.dist
 
@@ -22,28 +24,10 @@ SOON = 30.0
 """Seconds beyond the timeout, for a busy machine; an unbounded wait takes half an hour."""
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def _started(rank: int, port: int) -> subprocess.Popen[bytes]:
-    """A process as torchrun starts it on one of two machines: it does not see the other's end."""
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
-             "RANK": str(rank), "LOCAL_RANK": str(rank)}  # fmt: skip
-    with Path(f"{rank}.err").open("wb") as said:
-        return subprocess.Popen(
-            [sys.executable, "-m", "weft", *WORDS, "engine.timeout=3"],
-            stdout=subprocess.DEVNULL, stderr=said, env={**os.environ, **place},
-        )  # fmt: skip
-
-
-def _until_saved(*processes: subprocess.Popen[bytes]) -> None:
+def _until_saved(*alive: Callable[[], bool]) -> None:
     ended = time.monotonic() + 120
     while not list(Path("run/checkpoints").glob("*.sha256")):
-        assert time.monotonic() < ended and all(p.poll() is None for p in processes)
+        assert time.monotonic() < ended and all(each() for each in alive)
         time.sleep(0.05)
 
 
@@ -51,19 +35,22 @@ def _until_saved(*processes: subprocess.Popen[bytes]) -> None:
 def test_a_lost_process_ends_the_other_with_one_error_within_the_timeout(
     workspace: Path, how: str, lost: int
 ) -> None:
-    port = _free_port()
-    processes = [_started(rank, port) for rank in (0, 1)]
+    # As torchrun starts them on two machines: neither sees the other's end.
+    processes, said = ranks.start([*WORDS, "engine.timeout=3"])
     try:
-        _until_saved(*processes)
+        _until_saved(*(process.is_alive for process in processes))
         began = time.monotonic()
-        processes[lost].send_signal(getattr(signal, how))
-        code = processes[1 - lost].wait(timeout=300)
+        pid = processes[lost].pid
+        assert pid is not None
+        os.kill(pid, getattr(signal, how))
+        processes[1 - lost].join(300)
+        code = processes[1 - lost].exitcode
         waited = time.monotonic() - began
     finally:
         for process in processes:
             process.kill()
-            process.wait()
-    err = Path(f"{1 - lost}.err").read_text()
+            process.join()
+    err = said[1 - lost].read_text()
     assert code == 1, err
     assert err.count("run error: ") == 1, err
     assert "has ended, or does not answer" in err and "engine.timeout = 3 s" in err
@@ -79,7 +66,7 @@ def test_torchrun_ends_when_one_of_its_processes_is_killed(workspace: Path) -> N
             stdout=subprocess.DEVNULL, stderr=said,
         )  # fmt: skip
     try:
-        _until_saved(process)
+        _until_saved(lambda: process.poll() is None)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         began = time.monotonic()
         os.kill(int(children[-1]), signal.SIGKILL)

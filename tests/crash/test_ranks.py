@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_torchrun import torchrun
+from tests import ranks
 from weft import api
 from weft.engine.checkpoint import read
 
@@ -50,7 +48,7 @@ def test_one_two_and_four_parts_and_two_ranks_give_the_same_weights(
     for parts in (1, 2, 4):
         accumulation = f"engine.accumulation={parts}"
         api.train(*words, *ALWAYS, accumulation, report=False, **{"run.dir": f"parts-{parts}"})
-    done = torchrun(*words, *ALWAYS, "run.dir=ranks")
+    done = ranks.run("train", *words, *ALWAYS, "run.dir=ranks", "--quiet")
     assert done.returncode == 0, done.stderr
     for other in ("parts-2", "parts-4", "ranks"):
         close("parts-1", other)
@@ -78,7 +76,7 @@ def test_an_adaptive_optimiser_under_a_schedule_that_reacts_is_the_same_on_two_r
 ) -> None:
     words = (*OWN[family], "optim.eps=1e-4", *REACTS, *ALWAYS)
     api.train(*words, report=False, **{"run.dir": "one"})
-    done = torchrun(*words, "run.dir=two")
+    done = ranks.run("train", *words, "run.dir=two", "--quiet")
     assert done.returncode == 0, done.stderr
     assert api.runs("one")[0].config["optim"]["kind"].startswith("adam")
     scales = [state(run)["schedule"]["scale"] for run in ("one", "two")]
@@ -114,9 +112,6 @@ def test_replicas_are_identical_after_every_step_of_a_schedule_that_reacts(
     workspace: Path,
 ) -> None:
     (workspace / "replicas.py").write_text(REPLICAS)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = ["train", *TEXT, *REACTS, *ALWAYS, "run.dir=ranks", "--quiet"]
-    done = subprocess.run(
-        [*launcher, "replicas.py", *words], capture_output=True, text=True, timeout=120, check=False
-    )
+    words = ("train", *TEXT, *REACTS, *ALWAYS, "run.dir=ranks", "--quiet")
+    done = ranks.run(*words, script="replicas.py")
     assert done.returncode == 0, done.stderr

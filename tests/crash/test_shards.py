@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_torchrun import torchrun
+from tests import ranks
 from tests.crash.test_ranks import ALWAYS, OWN, close, state
 from weft import api
 
@@ -46,11 +44,7 @@ sys.exit(main(sys.argv[2:]))
 def stopped(workspace: Path, step: int, *words: str) -> None:
     """Two processes work on a run until one of them is told to stop."""
     (workspace / "stopped.py").write_text(STOPPED)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launcher, "stopped.py", str(step), *words, "--quiet"],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = ranks.run(str(step), *words, "--quiet", script="stopped.py")
     assert "resume" in done.stderr and "Assertion" not in done.stderr, done.stderr
 
 
@@ -75,7 +69,7 @@ def test_a_run_in_pieces_that_is_stopped_twice_and_ends_on_one_process_is_that_o
 
 
 def test_what_cannot_be_shared_out_is_refused_before_anything_is_written(workspace: Path) -> None:
-    done = torchrun(*OWN["warp"], *ALWAYS, "engine.shard=true", "run.dir=two")
+    done = ranks.run("train", *OWN["warp"], *ALWAYS, "engine.shard=true", "run.dir=two")
     assert done.returncode != 0
     assert "cannot be shared out" in done.stderr and "family `warp`" in done.stderr
     assert not Path("two").exists()

@@ -55,7 +55,7 @@ class Flops(TorchDispatchMode):
                 return parts
         out = func(*args, **options)
         kind = func.overloadpacket
-        formula = _OWN.get(kind) or flop_registry.get(kind)
+        formula: Any = _OWN.get(kind) or flop_registry.get(kind)
         if formula is not None:
             self.total += int(formula(*args, **options, out_val=out))
         return out
