@@ -111,10 +111,23 @@ def test_supervised_weights_are_scored_again_by_their_own_read_out(
     assert again["avg_eval_loss_rmse"] == pytest.approx(once["avg_eval_loss_rmse"], rel=1e-5)
 
 
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 144 published configs as files."""
+    folder = tmp_path_factory.mktemp("published")
+    export(folder)
+    return folder
+
+
+@pytest.fixture
+def reproduce_configs(exported: Path, workspace: Path) -> None:
+    """They stand here."""
+    Path("reproduce_configs").symlink_to(exported)
+
+
 def test_exported_files_work_like_the_configs_they_stand_for(
-    workspace: Path, without_pictures: None
+    reproduce_configs: None, without_pictures: None
 ) -> None:
-    export(Path("reproduce_configs"))
     assert main([*arguments(REPRODUCE), *SHORT, "--values", "vicreg.base_lr=0.5"]) == 0
     config, _ = read_file(Path("runs/jepa/sweep_fixed_uniform.(1.25).vicreg.best/config.yaml"))
     assert config["dataset_static_noise"] == 1.25
@@ -136,9 +149,8 @@ def test_exported_files_work_like_the_configs_they_stand_for(
     ],
 )  # fmt: skip
 def test_exported_files_take_every_flag_of_the_original(
-    flags: list[str], expected: dict[str, object], workspace: Path
+    flags: list[str], expected: dict[str, object], reproduce_configs: None
 ) -> None:
-    export(Path("reproduce_configs"))
     old, files = read_configs([arguments(REPRODUCE)[1]], flags)
     words, values = _resolved(old, files, [])
     config = flat(api.configure(*words, **values).config.plain())
@@ -146,9 +158,8 @@ def test_exported_files_take_every_flag_of_the_original(
 
 
 def test_exported_files_are_scored_with_the_weights_they_left(
-    workspace: Path, without_pictures: None
+    reproduce_configs: None, without_pictures: None
 ) -> None:
-    export(Path("reproduce_configs"))
     assert main([*arguments(REPRODUCE), *SHORT, "--values", "output_path=out"]) == 0
     weights = "load_checkpoint_path=out/epoch=0_sample_step=8.ckpt"
     again = ["--values", "output_path=again", "eval_only=True", weights]
