@@ -153,7 +153,8 @@ class _Step:
     def flops(self, number: int, saved: _SavedBytes | None = None) -> int:
         """FLOPs of step `number`, forward and backward; what it saves is told to `saved`."""
         drawn = self._drawn(number)
-        with Flops() as counter:
+        counter = Flops()
+        with counter:
             with saved_tensors_hooks(saved.pack, _same) if saved else nullcontext():
                 loss, _ = calls.loss(self.parts.task, self.model, *drawn)
             torch.autograd.backward(loss)
