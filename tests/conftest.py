@@ -48,19 +48,6 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(
-    item: pytest.Item, nextitem: pytest.Item | None
-) -> Generator[None, object, object]:
-    """What a module's tests leave, above all what they were the first to import, is looked through
-    once, not again by every later search for garbage."""
-    done = yield
-    if nextitem is None or nextitem.path != item.path:
-        gc.collect()
-        gc.freeze()
-    return done
-
-
 @pytest.fixture(autouse=True, scope="session")
 def known_costs() -> Iterator[None]:
     """Runs are told their cost without counting it again, which takes longer than tiny training
