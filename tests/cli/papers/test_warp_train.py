@@ -119,9 +119,10 @@ def test_the_script_leaves_what_the_original_did(
     edit("train", "False")
     drawn: list[Path] = []
     monkeypatch.setattr(api, "sample", drawn.append)
+    monkeypatch.setattr(api, "report", drawn.append)
     capsys.readouterr()
     assert main([]) == 0
-    assert drawn == [run]
+    assert drawn == [run, run]
     assert "as it was trained: `steps` is 4, not None" in capsys.readouterr().err
     again = (run / "testing.log").read_text()
     assert again.startswith(tested)
