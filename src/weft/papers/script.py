@@ -51,6 +51,14 @@ def note(text: str) -> None:
     tell(f"note: {text}")
 
 
+def parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """What the words of a command line say, with options before, among or after the others.
+
+    argparse by itself takes words from one place alone, and calls those after an option unknown.
+    """
+    return parser.parse_intermixed_args(words)
+
+
 def add_set(parser: argparse.ArgumentParser) -> None:
     """Adds `--set KEY=VALUE`, which may be given often, to a parser's options."""
     parser.add_argument(

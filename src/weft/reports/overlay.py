@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.atomic import destined
 from weft.plots.axes import marks
 from weft.plots.images import Named
 from weft.plots.labels import head, label_ends, plain
@@ -78,7 +79,7 @@ def write_comparison(path: Path, found: Sequence[Arm], tables: Sequence[Table]) 
         found: the arms.
         tables: what is known of them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    destined(path)
     drawings = [drawn(number, *figure) for number, figure in enumerate(overlay(found))]
     count = sum(len(arm.runs) for arm in found)
     lead = f"{count} runs in {len(found)} settings."

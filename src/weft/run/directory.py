@@ -80,7 +80,7 @@ class RunDirectory:
             ) from error
         if not _locked(file):
             file.close()
-            raise self._in_use()
+            raise self.in_use()
         self._lock = file
         with writing(self.path / "lock"):
             file.truncate(0)
@@ -89,8 +89,8 @@ class RunDirectory:
         sweep_halves(self.path)
         sweep_halves(self.figures)
 
-    def _in_use(self) -> PlaceTaken:
-        """Says who writes the run."""
+    def in_use(self) -> PlaceTaken:
+        """The error that says who writes the run."""
         holder = (self.path / "lock").read_text().strip()
         return PlaceTaken(
             "another process is writing here",
@@ -191,8 +191,9 @@ def free(run: RunSection) -> None:
     if run.dir is None:
         return
     path = Path(run.dir)
-    if RunDirectory(path).is_locked():
-        raise RunDirectory(path)._in_use()
+    there = RunDirectory(path)
+    if there.is_locked():
+        raise there.in_use()
     if path.exists() and not never_begun(path):
         begun = (path / "status.json").is_file()
         raise PlaceTaken(

@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(words: list[str]) -> None:
-    flags = _parser().parse_args(words)
+    flags = script.parsed(_parser(), words)
     comparison = find(flags.words)
     arms = tuple(dict.fromkeys(flags.arms or comparison.arms))
     for flag, named in (("--arms", arms), ("--equal-to", filter(None, [flags.equal_to]))):

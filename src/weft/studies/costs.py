@@ -31,7 +31,7 @@ def _study(words: list[str]) -> None:
     parser.add_argument(
         "--tflops", type=float, help="what a device sustains, in TFLOP/s: adds the time it takes"
     )
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     if flags.tflops is not None and flags.tflops <= 0:
         raise UsageError("a device computes something", where="--tflops", expected="above 0")
     rows = []

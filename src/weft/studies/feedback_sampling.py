@@ -75,7 +75,7 @@ def _compare(words: list[str]) -> None:
     parser.add_argument("--judge", type=Path, required=True, help="a run that scores what it wrote")
     parser.add_argument("--texts", type=int, default=128, help="held-out texts that are begun")
     parser.add_argument("--levels", type=int, default=8, help="noise levels of the judge")
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     print("| way | ms a token | exact match | nats a token | perplexity |\n|---|---|---|---|---|")
     for found in compare(flags.run, flags.judge, flags.texts, flags.levels):
         print(found, flush=True)

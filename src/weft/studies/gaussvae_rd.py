@@ -46,7 +46,7 @@ def _print_curves(words: list[str]) -> None:
         "--out", type=Path, default=Path("runs/gaussvae-rd"),
         help="folder of the figure and the numbers (default runs/gaussvae-rd)",
     )  # fmt: skip
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     if flags.items < 2 or flags.refine < 0:
         raise UsageError("--items or --refine is too small", expected="at least 2, at least 0")
     found, images = curves(flags.runs, flags.data, flags.items, flags.refine)

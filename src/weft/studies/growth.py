@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft import families
+from weft.atomic import destined
 from weft.config.yaml import read_file
 from weft.errors import ConfigError, UsageError
 from weft.papers import script
@@ -38,7 +39,9 @@ def _study(words: list[str]) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--picture", type=Path, help="SVG or PNG to write")
     parser.add_argument("--markdown", action="store_true", help="the table for a document")
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
+    if flags.picture is not None:
+        destined(flags.picture)
 
     from weft.engine.bench import machine
     from weft.engine.device import using_threads

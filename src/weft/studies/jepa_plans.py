@@ -21,7 +21,7 @@ def _compare(words: list[str]) -> None:
     parser.add_argument("run", type=Path, help="a run's directory")
     parser.add_argument("--episodes", type=int, default=100, help="episodes planned")
     parser.add_argument("--horizon", type=int, default=8, help="actions ahead of a new frame")
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     print(f"{'planner':<10} {'horizon':<8} {'miss px':>8} {'within 1 px':>12} {'s':>8}")
     for planner, horizon, found in compare(flags.run, flags.episodes, flags.horizon):
         print(

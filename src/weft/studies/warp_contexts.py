@@ -46,7 +46,7 @@ def _print_scores(words: list[str]) -> None:
         "--contexts", nargs="+", type=int, metavar="L", help="steps given; each run's own if unset"
     )
     parser.add_argument("--period", type=int, metavar="P", help="guess that P steps recur, too")
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     if flags.rows is None and not flags.runs:
         raise UsageError("there is nothing to score", expected="runs, or --rows FILE")
     for name, rows in _chosen(flags.rows or []).items():

@@ -44,7 +44,7 @@ def _stream(words: list[str]) -> None:
         metavar="I",
         help="of the test set; lines of standard input if unset",
     )
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
 
     from weft.families.warp.model import WarpModel
     from weft.families.warp.task import WarpTask

@@ -42,9 +42,9 @@ def export(run: Run, checkpoint: str | None, file: Path) -> None:
     """Writes a run's checkpoint as the feedback original would have."""
     import torch
 
-    from weft.atomic import atomic_writer
+    from weft.atomic import atomic_writer, destined
     from weft.papers.feedback import exchange
 
     saved = exchange.export(run, checkpoint)
-    with atomic_writer(file) as opened:
+    with atomic_writer(destined(file)) as opened:
         torch.save(saved, opened)

@@ -48,7 +48,7 @@ def compress(
     """Compress pictures into .lat files, and tell bits per pixel and PSNR."""
     import numpy as np
 
-    from weft.atomic import atomic_writer
+    from weft.atomic import atomic_writer, destined
     from weft.data.pictures import decoding
     from weft.families.gaussvae.codec import container
     from weft.families.gaussvae.codec.compressor import HALVES, psnr
@@ -67,8 +67,7 @@ def compress(
             wanted = np.asarray(decode(path))
             content = compressor.compress(wanted, halves=halves, refinement=refine)
             found = compressor.decompress(*container.unpack(content, target), str(target))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_writer(target) as file:
+            with atomic_writer(destined(target)) as file:
                 file.write(content)
             height, width = wanted.shape[:2]
             rows.append(
@@ -96,7 +95,7 @@ def decompress(
     """Decompress .lat files into PNG pictures, the same bytes on every machine's CPU."""
     from PIL import Image
 
-    from weft.atomic import replacing
+    from weft.atomic import destined, replacing
     from weft.families.gaussvae.codec import container
     from weft.families.gaussvae.codec.entropy import coder
     from weft.verbs.gaussvae_compressors import opened
@@ -108,8 +107,7 @@ def decompress(
     for path, target in zip(files, targets, strict=True):
         header, payload = container.read(path)
         picture = compressor.decompress(header, payload, str(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary:
+        with replacing(destined(target)) as temporary:
             Image.fromarray(picture).save(temporary, "PNG")
         height, width = header.size
         rows.append({"file": str(target), "pixels": f"{width}x{height}"})

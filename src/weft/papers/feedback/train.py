@@ -64,7 +64,7 @@ def _train(name: str, words: list[str]) -> None:
             expected=f"one of {', '.join(SCRIPTS)}",
             hint=suggest(name, list(SCRIPTS), ""),
         )
-    flags = parser(name).parse_args(words)
+    flags = script.parsed(parser(name), words)
     try:
         run = (_resume if flags.resume else _start)(name, flags)
     except Interrupted as stop:

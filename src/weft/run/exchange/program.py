@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from weft.atomic import replacing
+from weft.atomic import destined, replacing
 from weft.config.explain import suggest
 from weft.config.family import resolve
 from weft.config.place import told
@@ -88,7 +88,7 @@ def write_program(trained: Trained, form: str, path: Path) -> Inference:
     if form == "torch":
         # It warns of weights on a GPU, of which there are none.
         with (
-            replacing(path) as temporary,
+            replacing(destined(path)) as temporary,
             temporary.open("wb") as file,
             warnings.catch_warnings(action="ignore"),
         ):
@@ -96,7 +96,7 @@ def write_program(trained: Trained, form: str, path: Path) -> Inference:
         return inference
     onnx = _onnx(program, inference)
     onnx.model.metadata_props[CONFIG] = config
-    with replacing(path) as temporary:
+    with replacing(destined(path)) as temporary:
         onnx.save(temporary)
     return inference
 

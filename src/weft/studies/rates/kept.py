@@ -181,7 +181,6 @@ class Kept:
                     rows.append(_row(cell, run, rate, seed))
                 if found is not None and rate == won:
                     rows.append(_row(cell, run, rate, seed, inside=inside))
-        self.study.out.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.study.out, "".join(json.dumps(row) + "\n" for row in rows))
 
 

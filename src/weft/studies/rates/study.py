@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from weft.atomic import destined
 from weft.errors import UsageError
 from weft.papers import script
 from weft.studies.rates.kept import Kept
@@ -41,7 +42,7 @@ def _study(words: list[str]) -> None:
     parser.add_argument("--stack", action="store_true", help="with --dir: trains them as one")
     parser.add_argument("--workers", type=int, help="with --dir: processes at a time")
     parser.add_argument("--table", nargs="+", type=Path, help="only print what such files hold")
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     if flags.table is None:
         if flags.out is None and flags.dir is not None:
             flags.out = flags.dir / "rates.jsonl"
@@ -53,6 +54,7 @@ def _study(words: list[str]) -> None:
         final = tuple(shlex.split(flags.final))
         study = Study(flags.key, rates, flags.further, flags.seeds, final, flags.out)
         cells = _part(_settings(flags.words, flags.form), flags.part)
+        destined(flags.out)
         if flags.dir is not None:
             if final:
                 raise UsageError("runs that are kept are tested as they are", where="--final")
