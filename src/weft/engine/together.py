@@ -226,8 +226,6 @@ def refuse_unstackable(config: FamilyConfig) -> None:
     if told := [name for name, holds in wrong.items() if holds]:
         raise UsageError(
             f"a stack knows nothing of {', '.join(told)}",
-            where="--stack",
-            hint="the same sweep without --stack trains its runs one by one",
         )
 
 
