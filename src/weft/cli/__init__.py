@@ -117,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Also raised, without a message, to show help when no command is given.
             message = error.format_message() if hasattr(error, "format_message") else str(error)
             if message:
+                message = message.replace(": Value error, ", ": ")  # Pydantic's word, not ours.
                 tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
             return 2
         except Raised as raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,36 @@ def parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Na
     argparse by itself takes words from one place alone, and calls those after an option unknown.
     """
     return parser.parse_intermixed_args(words)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Reads an option that is a whole number of `least` or more, for argparse's `type`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[-+]?\d{1,18}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"`{text}` is no whole number from {least} on")
+        return int(text)
+
+    return read
+
+
+def finite(text: str) -> float:
+    """Reads an option that is a number, for argparse's `type`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"`{text}` is no number")
+    return value
+
+
+def positive(text: str) -> float:
+    """Reads an option that is a number above 0, for argparse's `type`."""
+    value = finite(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"`{text}` is not above 0")
+    return value
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:

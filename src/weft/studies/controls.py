@@ -401,14 +401,14 @@ def _parser() -> argparse.ArgumentParser:
         help="whose FLOPs the others may spend; by default the recipe's own")  # fmt: skip
     add("--rates", nargs="+", default=["1e-3", "3e-3"], metavar="LR",
         help="learning rates to begin with, on the first seed")  # fmt: skip
-    add("--grow", type=int, default=4, metavar="N",
+    add("--grow", type=script.at_least(1), default=4, metavar="N",
         help="how often a grid of rates may grow at either end")  # fmt: skip
-    add("--seeds", type=int, default=3, metavar="N", help="bases, and runs an arm")
-    add("--first", type=int, default=0, metavar="SEED",
+    add("--seeds", type=script.at_least(1), default=3, metavar="N", help="bases, and runs an arm")
+    add("--first", type=script.at_least(0), default=0, metavar="SEED",
         help="the first of the seeds, so that several machines may share them out")  # fmt: skip
-    add("--tolerance", type=float, default=0.01, metavar="SHARE",
+    add("--tolerance", type=script.positive, default=0.01, metavar="SHARE",
         help="by how much a loss at its plateau may fall in the last quarter")  # fmt: skip
-    add("--workers", type=int, default=None, metavar="N", help="runs at a time")
+    add("--workers", type=script.at_least(1), default=None, metavar="N", help="runs at a time")
     add("--dir", type=Path, default=Path("runs/controls"), metavar="DIR",
         help="where the runs lie")  # fmt: skip
     return parser

@@ -29,7 +29,9 @@ def _study(words: list[str]) -> None:
         help="a row of the table: its name and its overrides",
     )  # fmt: skip
     parser.add_argument(
-        "--tflops", type=float, help="what a device sustains, in TFLOP/s: adds the time it takes"
+        "--tflops",
+        type=script.positive,
+        help="what a device sustains, in TFLOP/s: adds the time it takes",
     )
     flags = script.parsed(parser, words)
     if flags.tflops is not None and flags.tflops <= 0:

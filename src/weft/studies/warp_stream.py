@@ -40,7 +40,7 @@ def _stream(words: list[str]) -> None:
     parser.add_argument("run", type=Path, help="directory of a run with read=query")
     parser.add_argument(
         "--sequence",
-        type=int,
+        type=script.at_least(0),
         metavar="I",
         help="of the test set; lines of standard input if unset",
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import math
 import re
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ def open_plan(folder: Path, asked: Plan) -> Plan:
                 "this directory holds another search",
                 where=str(file),
                 expected="the same words and options; --trials may grow",
-                hint=f"it was begun with {' '.join(known.words)} --search {known.sampler}",
+                hint=f"it was begun with {_command(known, folder)}",
             )
         if asked.trials <= known.trials:
             return known
@@ -102,6 +103,13 @@ def open_plan(folder: Path, asked: Plan) -> Plan:
     head = "# The plan of a search; the same command continues it.\n"
     write_text(file, head + write({**asdict(asked), "words": list(asked.words)}))
     return asked
+
+
+def _command(plan: Plan, folder: Path) -> str:
+    """The command that began a search."""
+    options = ["--search", plan.sampler, "--trials", str(plan.trials), "--metric", plan.metric]
+    options += ["--prune"] * plan.prune
+    return f"`{shlex.join(['weft', 'sweep', *plan.words, *options, '--dir', str(folder)])}`"
 
 
 def read_plan(folder: Path) -> Plan:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from weft import families, studies
+from weft import api, families, studies
 from weft.cli import main
 from weft.config.family import Family
 from weft.errors import RunError
+from weft.papers import script
 
 NAMES = {"contexts", "controls", "costs", "gaussvae-rd", "growth", "plans", "probes", "rates",
          "sampling", "stream", "tour"}  # fmt: skip
@@ -61,6 +64,67 @@ def test_a_study_s_exit_code_is_that_of_the_command(capsys: pytest.CaptureFixtur
     assert "there is no such run, here or below runs   (nowhere)" in capsys.readouterr().err
     assert main(["study", "contexts", "--nonsense"]) == 2
     assert main(["study", "tour", "batch_size=none"]) == 2
+
+
+@pytest.fixture(params=sorted(NAMES))
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ArgumentParser:
+    """What reads the words of a study."""
+    found: list[ArgumentParser] = []
+
+    def kept(parser: ArgumentParser, words: list[str]) -> None:
+        found.append(parser)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(script, "parsed", kept)
+    assert main(["study", request.param]) == 0
+    monkeypatch.undo()
+    return found[0]
+
+
+def test_words_may_stand_behind_options(parser: ArgumentParser) -> None:
+    flags = [each for each in parser._actions if each.option_strings and each.nargs is None]
+    several = [each.dest for each in parser._actions if each.nargs in ("*", "+")
+               and not each.option_strings]  # fmt: skip
+    for flag in flags:
+        for dest in several:
+            given = script.parsed(parser, ["cet/digits", flag.option_strings[0], "2", "delay=1"])
+            assert [*map(str, getattr(given, dest))] == ["cet/digits", "delay=1"], flag.dest
+
+
+def test_numbers_out_of_range_are_refused(
+    parser: ArgumentParser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = [each for each in parser._actions if each.type not in (None, Path)]
+    for each in numbers:
+        wrong = ["x", "nan", "inf", "1e3000", *["-1"] * (each.dest != "expected")]
+        for text in wrong:
+            with pytest.raises(SystemExit) as ended:
+                script.parsed(parser, [f"{each.option_strings[0]}={text}", "word"])
+            assert ended.value.code == 2
+            assert f"argument {each.option_strings[0]}: `{text}` is" in capsys.readouterr().err
+
+
+def test_a_run_of_another_family_is_refused_before_anything_is_printed(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("hidden_dim=4", "steps=1", "log.tensorboard=false")
+    api.train("cet/digits", *words, report=False, **{"run.dir": "other"})
+    capsys.readouterr()
+    for name, more in {"contexts": (), "gaussvae-rd": (), "plans": (), "probes": (), "stream": (),
+                       "sampling": ("--judge", "other")}.items():  # fmt: skip
+        assert main(["study", name, "other", *more]) == 2, name
+        out, err = capsys.readouterr()
+        assert out == "" and "usage error: " in err and "other" in err, name
+
+
+@pytest.mark.parametrize("words", [("rates", "--table"), ("contexts", "--rows")])
+def test_files_that_hold_no_rows_are_told(
+    words: tuple[str, ...], workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("odd").write_bytes(b'{"form": "a", "chosen": false}\n\xff{')
+    for file, says in {"none": "no file `none`", "odd": "(odd:"}.items():
+        assert main(["study", *words, file]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_families_that_share_a_name_are_told_apart_and_a_broken_one_is_left_out(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from weft.atomic import destined
 from weft.errors import UsageError
 from weft.papers import script
 from weft.studies.rates.kept import Kept
+from weft.studies.rates.rows import read
 from weft.studies.rates.runs import Setting, Study
-from weft.studies.rates.table import told
+from weft.studies.rates.table import NEEDED, told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,14 +33,20 @@ def _study(words: list[str]) -> None:
     )
     parser.add_argument("--key", default="optim.lr", help="which option is the rate")
     parser.add_argument("--rates", default="", help="rates to choose from on validation")
-    parser.add_argument("--further", type=int, default=2, help="rates tried beyond an end that won")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds at the chosen rate")
+    parser.add_argument(
+        "--further", type=script.at_least(0), default=2, help="rates tried beyond an end that won"
+    )
+    parser.add_argument(
+        "--seeds", type=script.at_least(1), default=3, help="seeds at the chosen rate"
+    )
     parser.add_argument("--final", default="", help="overrides while the chosen runs are tested")
     parser.add_argument("--part", default="1/1", help="I/N: every N-th cell from the I-th on")
     parser.add_argument("--out", type=Path, help="file that gets a line of JSON for every run")
     parser.add_argument("--dir", type=Path, help="keeps the runs there, and goes on with them")
     parser.add_argument("--stack", action="store_true", help="with --dir: trains them as one")
-    parser.add_argument("--workers", type=int, help="with --dir: processes at a time")
+    parser.add_argument(
+        "--workers", type=script.at_least(1), help="with --dir: processes at a time"
+    )
     parser.add_argument("--table", nargs="+", type=Path, help="only print what such files hold")
     flags = script.parsed(parser, words)
     if flags.table is None:
@@ -64,10 +70,8 @@ def _study(words: list[str]) -> None:
         else:
             for cell in cells:
                 study.run(cell)
-    files = flags.table or [flags.out]
-    texts = [path.read_text(encoding="utf-8") for path in files if path.is_file()]
-    rows = [json.loads(line) for text in texts for line in text.splitlines()]
-    print(told(rows))
+    files = flags.table or [path for path in [flags.out] if path.is_file()]
+    print(told(read(files, NEEDED)))
 
 
 def _settings(words: Sequence[str], forms: Sequence[str]) -> list[Setting]:
