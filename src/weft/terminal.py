@@ -87,7 +87,7 @@ def plainly() -> None:
 def _open() -> None:
     """Has the standard streams be there, as `/dev/null` where they were closed: else the next file
     that is opened, a checkpoint for one, takes their place and what libraries print."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
+    for number in range(3):
         try:
             os.fstat(number)
         except OSError:
@@ -95,8 +95,9 @@ def _open() -> None:
             if null != number:
                 os.dup2(null, number)
                 os.close(null)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
