@@ -34,13 +34,52 @@ VERBS: dict[str, tuple[tuple[str, ...], bool]] = {
     "runs": (("runs", "--root", "m"), False),
     "reproduce": (("reproduce", "cet", "--root", "m"), False),
     "sweep": (("sweep", "cet/digits", "seed=0,1", *SHORT, "--dir", "m/grid"), True),
+    "search": (
+        (
+            "sweep",
+            "cet/digits",
+            "optim.lr=log:1e-3:1e-1",
+            *SHORT,
+            "--dir",
+            "m/search",
+            "--search",
+            "random",
+            "--trials",
+            "2",
+            "--metric",
+            "test/loss",
+        ),
+        True,
+    ),
+    "export": (("export", "m/done", "m/program.pt2"), True),
+    "export-onnx": (("export", "m/done", "m/program.onnx", "--to", "onnx"), True),
+    "compare": (("compare", "m/done", "done", "--page", "m/page.html"), True),
+    "rates": (
+        (
+            "study",
+            "rates",
+            "cet/digits",
+            *SHORT,
+            "data.use_val=true",
+            "--rates",
+            "1e-3",
+            "--seeds",
+            "1",
+            "--further",
+            "0",
+            "--out",
+            "m/rows.jsonl",
+        ),
+        True,
+    ),
+    "costs": (("study", "costs", "cet/digits"), False),
     "show": (("config", "show", "m/done/config.yaml"), False),
     "recipes": (("recipes",), False),
     "doctor": (("doctor",), False),
     "data-list": (("data", "list", "--root", "m"), False),
     "new-family": (("new-family", "thing", "--outside"), True),
 }
-QUICK = ("train", "resume", "report")
+QUICK = ("train", "resume", "report", "export")
 SAID = {"full": "no space left", "read-only": "read-only", "user": "permission denied"}
 
 
