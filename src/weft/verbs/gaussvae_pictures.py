@@ -90,6 +90,9 @@ def decompress(
         Path | None,
         typer.Option(metavar="FILE|FOLDER", help="Where to; beside the files if unset."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace pictures that are there, such as the first.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Decompress .lat files into PNG pictures, the same bytes on every machine's CPU."""
@@ -103,9 +106,16 @@ def decompress(
     coder()
     targets = _targets(files, out, ".png")
     compressor = opened(model)
+    coded = [container.read(path) for path in files]
+    # Beside the file of a picture that was compressed lies, more often than not, the picture.
+    if (there := next((each for each in targets if each.is_file()), None)) and not force:
+        raise UsageError(
+            "there is a picture already",
+            where=str(there),
+            expected="--out with a new name, or --force",
+        )
     rows = []
-    for path, target in zip(files, targets, strict=True):
-        header, payload = container.read(path)
+    for path, target, (header, payload) in zip(files, targets, coded, strict=True):
         picture = compressor.decompress(header, payload, str(path))
         with replacing(destined(target)) as temporary:
             Image.fromarray(picture).save(temporary, "PNG")
