@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,26 @@ def parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Na
     argparse by itself takes words from one place alone, and calls those after an option unknown.
     """
     return parser.parse_intermixed_args(words)
+
+
+Form = tuple[str, tuple[str, ...]]
+"""A setting of several that are compared: its name and its words."""
+
+
+def form(text: str) -> Form:
+    """Reads an option `NAME:WORDS`, for argparse's `type`."""
+    name, colon, own = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"`{text}` has no colon: NAME:WORDS, such as `wide:d=8`")
+    return name, split(own)
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Reads an option that holds words as a shell splits them, for argparse's `type`."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"`{text}` is no line of words: {error}") from error
 
 
 def at_least(least: int) -> Callable[[str], int]:

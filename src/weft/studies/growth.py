@@ -41,6 +41,12 @@ def _study(words: list[str]) -> None:
     parser.add_argument("--markdown", action="store_true", help="the table for a document")
     flags = script.parsed(parser, words)
     if flags.picture is not None:
+        if flags.picture.suffix not in (".svg", ".png"):
+            raise UsageError(
+                f"`{flags.picture}` is no picture",
+                where="--picture",
+                expected="a name ending in .svg or .png",
+            )
         destined(flags.picture)
 
     from weft.engine.bench import machine

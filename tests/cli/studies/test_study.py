@@ -94,7 +94,8 @@ def test_words_may_stand_behind_options(parser: ArgumentParser) -> None:
 def test_numbers_out_of_range_are_refused(
     parser: ArgumentParser, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    numbers = [each for each in parser._actions if each.type not in (None, Path)]
+    others = (None, Path, script.form, script.split)
+    numbers = [each for each in parser._actions if each.type not in others]
     for each in numbers:
         wrong = ["x", "nan", "inf", "1e3000", *["-1"] * (each.dest != "expected")]
         for text in wrong:
@@ -115,6 +116,29 @@ def test_a_run_of_another_family_is_refused_before_anything_is_printed(
         assert main(["study", name, "other", *more]) == 2, name
         out, err = capsys.readouterr()
         assert out == "" and "usage error: " in err and "other" in err, name
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("costs", "cet/digits", "--form", "hidden_dim=8"), "has no colon: NAME:WORDS"),
+        (("rates", "cet/digits", "--form", "hidden_dim=8", "--out", "x"), "has no colon"),
+        (("costs", "cet/digits", "--form", "a:'x"), "is no line of words: No closing quotation"),
+        (("rates", "cet/digits", "--final", "'x", "--out", "x"), "is no line of words"),
+        (("growth", "--picture", "x.foo"), "expected a name ending in .svg or .png"),
+        (("growth", "--picture", "file/x.svg"), "`file` is no folder"),
+        (("rates", "cet/digits", "data.use_val=true", "--rates", "1e-3", "--out", "file/x"),
+         "`file` is no folder"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_an_option_is_told_before_anything_is_computed(
+    words: tuple[str, ...], says: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    assert main(["study", *words]) == 2
+    out, err = capsys.readouterr()
+    assert says in " ".join(err.split()) and out == ""
+    assert [path.name for path in workspace.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("words", [("rates", "--table"), ("contexts", "--rows")])

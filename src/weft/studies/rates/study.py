@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ def _study(words: list[str]) -> None:
     parser.add_argument("words", nargs="*", help="recipe, overrides and axes, as for weft sweep")
     parser.add_argument(
         "--form",
+        type=script.form,
         action="append",
         default=[],
         metavar="NAME:WORDS",
@@ -39,7 +39,9 @@ def _study(words: list[str]) -> None:
     parser.add_argument(
         "--seeds", type=script.at_least(1), default=3, help="seeds at the chosen rate"
     )
-    parser.add_argument("--final", default="", help="overrides while the chosen runs are tested")
+    parser.add_argument(
+        "--final", type=script.split, default=(), help="overrides while the chosen runs are tested"
+    )
     parser.add_argument("--part", default="1/1", help="I/N: every N-th cell from the I-th on")
     parser.add_argument("--out", type=Path, help="file that gets a line of JSON for every run")
     parser.add_argument("--dir", type=Path, help="keeps the runs there, and goes on with them")
@@ -57,12 +59,11 @@ def _study(words: list[str]) -> None:
                 "there is nothing to train", expected="a recipe, and --out FILE or --dir FOLDER"
             )
         rates = tuple(flags.rates.split(",")) if flags.rates else ()
-        final = tuple(shlex.split(flags.final))
-        study = Study(flags.key, rates, flags.further, flags.seeds, final, flags.out)
+        study = Study(flags.key, rates, flags.further, flags.seeds, flags.final, flags.out)
         cells = _part(_settings(flags.words, flags.form), flags.part)
         destined(flags.out)
         if flags.dir is not None:
-            if final:
+            if flags.final:
                 raise UsageError("runs that are kept are tested as they are", where="--final")
             Kept(study, flags.dir, flags.stack, flags.workers).run(cells)
         elif flags.stack or flags.workers:
@@ -74,18 +75,16 @@ def _study(words: list[str]) -> None:
     print(told(read(files, NEEDED)))
 
 
-def _settings(words: Sequence[str], forms: Sequence[str]) -> list[Setting]:
+def _settings(words: Sequence[str], forms: Sequence[script.Form]) -> list[Setting]:
     """All cells, column after column."""
     from weft.sweeps.grid import points
     from weft.sweeps.space import parse
 
     space = parse(words)
     cells = []
-    for form in forms or ["as it is:"]:
-        name, _, own = form.partition(":")
+    for name, own in forms or [("as it is", ())]:
         cells += [
-            Setting(name, dict(point.values), (*point.overrides, *shlex.split(own)))
-            for point in points(space)
+            Setting(name, dict(point.values), (*point.overrides, *own)) for point in points(space)
         ]
     return cells
 
