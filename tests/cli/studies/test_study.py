@@ -87,7 +87,9 @@ def test_words_may_stand_behind_options(parser: ArgumentParser) -> None:
                and not each.option_strings]  # fmt: skip
     for flag in flags:
         for dest in several:
-            given = script.parsed(parser, ["cet/digits", flag.option_strings[0], "2", "delay=1"])
+            value = "a:" if flag.type is script.form else "2"
+            words = ["cet/digits", flag.option_strings[0], value, "delay=1"]
+            given = script.parsed(parser, words)
             assert [*map(str, getattr(given, dest))] == ["cet/digits", "delay=1"], flag.dest
 
 
