@@ -210,8 +210,12 @@ def _next(folder: Path, study: optuna.Study, plan: Plan) -> tuple[int, RunDirect
         for trial in trials:
             if trial.state != found.trial.TrialState.RUNNING:
                 continue
-            if (holder := _hold(folder, trial.number)) is not None:
+            if (holder := _hold(folder, trial.number)) is None:
+                continue
+            # Whoever had it may have ended it since it was looked at.
+            if study.get_trials(deepcopy=False)[trial.number].state == trial.state:
                 return trial.number, holder
+            holder.unlock()
         if len(trials) >= plan.trials:
             return None
         # Of the number of the trial alone, so that a search begun anew proposes the same.
