@@ -16,7 +16,7 @@ from weft.atomic import is_half, sweep_halves, write_text
 from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import PlaceTaken, RunError
-from weft.system import writing
+from weft.system import MISNAMED, writing
 from weft.terminal import printable
 
 _POLL = 0.1
@@ -175,7 +175,8 @@ def create(run: RunSection, family: str, name: str) -> RunDirectory:
         base.mkdir(parents=True, exist_ok=True)
         return _numbered(base, run.name or name)
     except OSError as error:
-        raise RunError(
+        kind = PlaceTaken if error.errno in MISNAMED else RunError
+        raise kind(
             f"cannot make the run's directory: {error.strerror}",
             where=str(error.filename),
             hint="run.root=FOLDER or run.dir=FOLDER puts it elsewhere",
