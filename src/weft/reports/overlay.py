@@ -64,6 +64,9 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
                 ends.append((means[-1], name, colour))
             axes.set_xlabel("step")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            seen = [step for line in lines.values() for step in line]
+            if min(seen) == max(seen):
+                axes.set_xlim(seen[0] - 1, seen[0] + 1)
             axes.set_ylabel(plain(axis_words(find(declared, key))))
             label_ends(axes, ends)
             metric = find(declared, key)

@@ -139,9 +139,7 @@ def write_overview(
         f'<div class="title"><h1>{safe(title)}</h1>'
         f'<span class="badge {tone}">{safe(counts)}</span></div>'
         f'<p class="lead">{many(len(runs), "run")}, {safe(format_seconds(seconds))} of training '
-        "in all.</p>"
-        + "".join(f'<p class="bad">{safe(note)}</p>' for note in notes)
-        + "</header>",
+        "in all.</p>" + "".join(f'<p class="bad">{safe(note)}</p>' for note in notes) + "</header>",
         section(
             "Result",
             gallery([drawn(number, *figure) for number, figure in enumerate(figures)]),

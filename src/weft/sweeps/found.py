@@ -156,6 +156,7 @@ def drawn(study: optuna.Study, plan: Plan, metric: Metric, keys: list[str]) -> l
     axes.step([t.number for t in good], line, where="post", color=PALETTE[0])
     axes.set_xlabel("trial")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_xlim(-0.5, max(1, good[-1].number) + 0.5)
     axes.set_ylabel(plain(axis_words(metric)))
     figures: list[Named] = [
         ("search", "Each trial as a dot, the best so far as a line.", course),
