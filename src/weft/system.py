@@ -71,6 +71,21 @@ def writing(path: Path) -> Iterator[None]:
         raise named from error
 
 
+def check_folder() -> None:
+    """Sees that the folder the process works in is there: libraries that look for it may end the
+    process without it.
+
+    Raises:
+        UsageError: if it was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the folder that this was called in is gone", hint="`cd` to one that is there"
+        ) from error
+
+
 def fault(error: BaseException) -> WeftError | None:
     """`error` as its reader should meet it, if the surroundings are at fault and not the code."""
     if isinstance(error, WeftError):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from weft import api
 from weft.cli import main
 from weft.errors import RunError
+from weft.papers import script
 
 SHORT = ("steps=6", "hidden_dim=8", "log.tensorboard=false", "log.every=2", "engine.threads=1")
 ROOT = hasattr(os, "getuid") and os.getuid() == 0
@@ -221,6 +223,18 @@ def test_a_reader_that_left_and_an_output_that_is_full(workspace: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1 and "no space left" in done.stderr
+
+
+def test_a_folder_that_is_gone_is_told(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = workspace / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for command in (partial(main, ["recipes"]), partial(script.run, lambda words: None, [])):
+        assert command() == 2
+        assert "the folder that this was called in is gone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "a\x1b[31mb", "a\nb", "", "x" * 300])

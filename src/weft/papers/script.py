@@ -15,7 +15,7 @@ from weft.config.yaml import read_value
 from weft.errors import ConfigError, UsageError
 from weft.run.directory import unused as unused
 from weft.stopping import stopped_by_signals
-from weft.system import fault
+from weft.system import check_folder, fault
 from weft.terminal import plainly, tell
 
 
@@ -34,6 +34,7 @@ def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) ->
     plainly()
     try:
         with stopped_by_signals():
+            check_folder()
             work(words)
     except BrokenPipeError:
         return 0
