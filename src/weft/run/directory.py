@@ -208,6 +208,24 @@ def free(run: RunSection) -> None:
         )
 
 
+def check_unused(folder: Path, whose: str) -> None:
+    """Sees that the runs of something new may lie in `folder`.
+
+    Args:
+        folder: need not exist.
+        whose: they are, such as `a sweep`.
+    Raises:
+        PlaceTaken: if something else lives there.
+    """
+    sweep_halves(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PlaceTaken(
+            f"the directory is in use, and not by {whose}",
+            where=str(folder),
+            expected="a new or empty directory",
+        )
+
+
 def never_begun(path: Path) -> bool:
     """Whether `path` is a directory that is empty, or holds what a run that was killed before its
     first status leaves: nothing that was computed, and the lock shows that a run made it."""

@@ -296,7 +296,7 @@ def _search(
 def _keep_plan(study: Study) -> None:
     """Writes down what is compared, or sees that it is what was compared here before."""
     from weft.config.yaml import read_file
-    from weft.run.directory import RunDirectory
+    from weft.run.directory import RunDirectory, check_unused
 
     plan = study.folder / "compare.yaml"
     asked: dict[str, Any] = {"words": list(study.words), "base": list(study.base)}
@@ -308,6 +308,7 @@ def _keep_plan(study: Study) -> None:
                 hint="arms, rates and seeds may change; for the rest take another --dir",
             )
         return
+    check_unused(study.folder, "a study of controls")
     study.folder.mkdir(parents=True, exist_ok=True)
     RunDirectory(study.folder).write_yaml("compare", asked)
 

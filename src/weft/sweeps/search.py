@@ -22,7 +22,7 @@ from weft.atomic import write_text
 from weft.config.yaml import write
 from weft.data.random import derive
 from weft.errors import Interrupted, MissingExtra, PlaceTaken, RunError, UsageError, WeftError
-from weft.run.directory import RunDirectory
+from weft.run.directory import RunDirectory, check_unused
 from weft.run.files import read_yaml
 from weft.run.recorder import Followers
 from weft.run.registry import open_run
@@ -93,12 +93,8 @@ def open_plan(folder: Path, asked: Plan) -> Plan:
             )
         if asked.trials <= known.trials:
             return known
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PlaceTaken(
-            "the directory is in use, and not by a search",
-            where=str(folder),
-            expected="a new or empty directory",
-        )
+    else:
+        check_unused(folder, "a search")
     folder.mkdir(parents=True, exist_ok=True)
     head = "# The plan of a search; the same command continues it.\n"
     write_text(file, head + write({**asdict(asked), "words": list(asked.words)}))

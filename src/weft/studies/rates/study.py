@@ -77,10 +77,14 @@ def _study(words: list[str]) -> None:
 
 def _settings(words: Sequence[str], forms: Sequence[script.Form]) -> list[Setting]:
     """All cells, column after column."""
-    from weft.sweeps.grid import points
+    from weft.sweeps.grid import REPLICATE, points
     from weft.sweeps.space import parse
 
     space = parse(words)
+    if REPLICATE in space.axes or any(word.startswith(f"{REPLICATE}=") for word in words):
+        raise UsageError(
+            "every cell has its own seeds, 0, 1, …", where=REPLICATE, expected="--seeds N, how many"
+        )
     cells = []
     for name, own in forms or [("as it is", ())]:
         cells += [
