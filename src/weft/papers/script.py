@@ -104,6 +104,14 @@ def finite(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    """Reads an option that is a number from 0 on, for argparse's `type`."""
+    value = finite(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"`{text}` is below 0")
+    return value
+
+
 def positive(text: str) -> float:
     """Reads an option that is a number above 0, for argparse's `type`."""
     value = finite(text)

@@ -407,7 +407,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=script.at_least(1), default=3, metavar="N", help="bases, and runs an arm")
     add("--first", type=script.at_least(0), default=0, metavar="SEED",
         help="the first of the seeds, so that several machines may share them out")  # fmt: skip
-    add("--tolerance", type=script.positive, default=0.01, metavar="SHARE",
+    add("--tolerance", type=script.not_negative, default=0.01, metavar="SHARE",
         help="by how much a loss at its plateau may fall in the last quarter")  # fmt: skip
     add("--workers", type=script.at_least(1), default=None, metavar="N", help="runs at a time")
     add("--dir", type=Path, default=Path("runs/controls"), metavar="DIR",

@@ -35,7 +35,9 @@ def _study(words: list[str]) -> None:
         help="families, all by default; or a recipe and one axis, `runs` for models of one stack",
     )
     parser.add_argument("--expected", type=script.finite, help="exponent, for a recipe")
-    parser.add_argument("--seconds", type=script.positive, default=2.0, help="time for each curve")
+    parser.add_argument(
+        "--seconds", type=script.not_negative, default=2.0, help="time for each curve"
+    )
     parser.add_argument("--threads", type=script.at_least(1), default=1, help="CPU threads")
     parser.add_argument("--picture", type=Path, help="SVG or PNG to write")
     parser.add_argument("--markdown", action="store_true", help="the table for a document")
