@@ -27,11 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UsageError: `path` is a folder, a device or a pipe, which no file may take the place of.
     """
-    if path.exists() and not path.is_file():
-        what = "a folder" if path.is_dir() else "no ordinary file"
-        raise UsageError(
-            f"this is {what}", where=str(path), expected="a file to replace, or a new name"
-        )
+    _check_replaceable(path)
     sweep_halves(path.parent, path.name)
     with writing(path):
         descriptor, temporary = _claim(path)
@@ -48,6 +44,30 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
         finally:
             os.close(descriptor)
+
+
+def destined(path: Path) -> Path:
+    """`path`, where a user wants a file, with its folder made.
+
+    Raises:
+        UsageError: no file may stand there, or its folder cannot, because something else does.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"`{path.parent}` is no folder", where=str(path), expected="a folder, or a new name"
+        ) from error
+    _check_replaceable(path)
+    return path
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise UsageError(
+            f"this is {what}", where=str(path), expected="a file to replace, or a new name"
+        )
 
 
 @contextmanager

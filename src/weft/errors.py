@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class WeftError(Exception):
     """Base of every error that is shown to a user without a traceback.
@@ -165,3 +168,19 @@ class MissingExtra(WeftError):
             f"{purpose} needs the package `{package}`",
             hint=f"pip install 'weft[{extra}]'",
         )
+
+
+@contextmanager
+def asked_by(flag: str, hint: str = "") -> Iterator[None]:
+    """Has a usage error from inside, if it says no place or no hint, name the flag behind what was
+    asked: only those who read a command line know it.
+
+    Args:
+        flag: such as `--stack`.
+        hint: what to do next.
+    """
+    try:
+        yield
+    except UsageError as error:
+        error.where, error.hint = error.where or flag, error.hint or hint
+        raise

@@ -34,6 +34,10 @@ class Stopped(SystemExit):
         super().__init__(exit_code(name))
 
 
+class CutShort(Stopped):
+    """Ends what `Stop.cutting` guards, because of the first signal."""
+
+
 def exit_code(name: str) -> int:
     """130 for SIGINT, 143 for SIGTERM, as shells count."""
     return 128 + int(signal.Signals[name])
@@ -46,10 +50,11 @@ def name_of(error: BaseException) -> str:
 
 @dataclass
 class Stop:
-    """The first signal that asked to stop, if any, and when it came."""
+    """The first signal that asked to stop, if any, when it came, and whether it cuts work short."""
 
     name: str | None = None
     at: float = 0.0
+    cuts: bool = False
 
     def is_echo(self) -> bool:
         """Whether a signal that comes now is the first one once more."""
@@ -58,6 +63,21 @@ class Stop:
     def note(self, number: int) -> None:
         """Notes the first signal."""
         self.name, self.at = signal.Signals(number).name, time.monotonic()
+
+    @contextmanager
+    def cutting(self) -> Iterator[None]:
+        """Work that can be done again: the first signal ends it as soon as it comes, or has come.
+
+        Raises:
+            CutShort: in the midst of it.
+        """
+        self.cuts = True
+        try:
+            if self.name is not None:
+                raise CutShort(self.name)
+            yield
+        finally:
+            self.cuts = False
 
 
 @contextmanager
@@ -92,7 +112,8 @@ def stopped_by_signals() -> Iterator[Stop]:
 
 @contextmanager
 def graceful_stop() -> Iterator[Stop]:
-    """Turns the first SIGINT or SIGTERM into a flag; the second does what it would do outside."""
+    """Turns the first SIGINT or SIGTERM into a flag, and cuts short what `Stop.cutting` guards; the
+    second does what it would do outside."""
     stop = Stop()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -100,6 +121,8 @@ def graceful_stop() -> Iterator[Stop]:
             return
         if stop.name is None:
             stop.note(number)
+            if stop.cuts:
+                raise CutShort(signal.Signals(number).name)
             return
         outside = before.get(number)
         if callable(outside):

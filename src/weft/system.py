@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from weft.errors import Interrupted, SystemFault, WeftError
+from weft.errors import Interrupted, SystemFault, UsageError, WeftError
 from weft.stopping import Stopped, name_of
 
 _RUST = re.compile(r"\(os error (\d+)\)")
@@ -25,6 +25,9 @@ _NO_ROOM = re.compile(
 """How torch tells that a CPU has no room for a tensor: as a RuntimeError, like any mistake."""
 
 _ASKED = re.compile(r"tried to allocate (\d+) bytes")
+
+MISNAMED = (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""A path that can be none, such as one below a file: who named it asked for what is not."""
 
 _HINTS = {
     errno.ENOSPC: "make room, or choose another folder",
@@ -68,6 +71,21 @@ def writing(path: Path) -> Iterator[None]:
         raise named from error
 
 
+def check_folder() -> None:
+    """Sees that the folder the process works in is there: libraries that look for it may end the
+    process without it.
+
+    Raises:
+        UsageError: if it was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UsageError(
+            "the folder that this was called in is gone", hint="`cd` to one that is there"
+        ) from error
+
+
 def fault(error: BaseException) -> WeftError | None:
     """`error` as its reader should meet it, if the surroundings are at fault and not the code."""
     if isinstance(error, WeftError):
@@ -93,9 +111,13 @@ def fault(error: BaseException) -> WeftError | None:
     return None
 
 
-def _refused(error: OSError) -> SystemFault:
+def _refused(error: OSError) -> WeftError:
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     what = error.strerror or str(error) or type(error).__name__
+    if error.errno in MISNAMED:
+        return UsageError(
+            what[:1].lower() + what[1:], where=" -> ".join(names), expected="another place, or name"
+        )
     hint = _HINTS.get(error.errno or 0, "")
     if error.errno in (errno.EACCES, errno.EPERM):
         user = f"user {os.getuid()} " if hasattr(os, "getuid") else "this user "

@@ -76,11 +76,28 @@ def console(stream: TextIO) -> Console:
 
 def plainly() -> None:
     """Has stdout and stderr take any text, whatever their encoding: `≥` in ASCII is `>=`."""
+    _open()
     codecs.register_error(_PLAINLY, _plain)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and stream.errors in ("strict", "backslashreplace"):
             reconfigure(errors=_PLAINLY)
+
+
+def _open() -> None:
+    """Has the standard streams be there, as `/dev/null` where they were closed: else the next file
+    that is opened, a checkpoint for one, takes their place and what libraries print."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

@@ -93,13 +93,19 @@ def opened(profile: Path, width: int = 1280) -> Iterator[Page]:
 
     process = subprocess.Popen(
         [PROGRAM, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-         f"--user-data-dir={profile}", f"--window-size={width},900"],
+         f"--user-data-dir={profile}"],
         preexec_fn=at_three_and_four, close_fds=False, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(theirs_in)
     os.close(theirs_out)
     try:
-        yield Page(ours_in, ours_out)
+        page = Page(ours_in, ours_out)
+        # A window is never narrower than 500 pixels; what a page sees of a screen may be.
+        page.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=900, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+        yield page
     finally:
         process.kill()
         process.wait()

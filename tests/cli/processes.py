@@ -3,8 +3,8 @@
     python processes.py < cases.json > outcomes.json
 
 A case is `words`, and what stands in its way: `uid`, `cwd`, `env` (None removes), `phase` with
-`signal`, and `twice`. An outcome is the exit `code`, `out`, `err` and `seconds`, since the
-signal.
+`signal`, `twice`, and `lasts` if the phase takes long. An outcome is the exit `code`, `out`, `err`
+and `seconds`, since the signal.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LONG = 60.0
 """Seconds that the phase lasts, unless a second signal ends it: long beside any machine's haste."""
 
 
-def signal_in(phase: str, number: int, stamp: str, *, twice: bool) -> None:
+def signal_in(phase: str, number: int, stamp: str, *, twice: bool, lasts: bool) -> None:
     """Has this process signalled once it is in the phase."""
     home, _, path = HOOKS[phase].partition(":")
     owner: Any = import_module(home)
@@ -66,7 +66,7 @@ def signal_in(phase: str, number: int, stamp: str, *, twice: bool) -> None:
             threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
         Path(stamp).write_text(str(time.monotonic()))
         os.kill(os.getpid(), number)
-        if twice:
+        if twice or lasts:
             time.sleep(LONG)
         return original(*arguments, **options)
 
@@ -88,7 +88,8 @@ def _live(case: Mapping[str, Any], out: str, err: str, stamp: str) -> None:
         os.setuid(case["uid"])
     if "phase" in case:
         number, twice = getattr(signal, case["signal"]), case.get("twice", False)
-        signal_in(case["phase"], number, stamp, twice=twice)
+        lasts = case.get("lasts", False)
+        signal_in(case["phase"], number, stamp, twice=twice, lasts=lasts)
     from weft.__main__ import run
 
     sys.argv = ["weft", *case["words"]]

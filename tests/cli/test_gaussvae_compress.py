@@ -156,6 +156,42 @@ def test_a_compressor_that_was_tampered_with_is_refused(
         assert "the weights do not fit the config" in capsys.readouterr().err
 
 
+def test_a_picture_is_not_replaced_by_what_is_left_of_it_unless_that_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Path("a.png").read_bytes()
+    for more in ([], ["--out", "a.png"], ["--out", "."]):
+        assert main(["decompress", "a.lat", "--model", "run", *more]) == 2
+        assert "there is a picture already   (a.png)" in capsys.readouterr().err
+    assert Path("a.png").read_bytes() == before
+    Path("kept.png").write_bytes(b"of no picture")
+    assert main(["decompress", "a.lat", "--model", "run", "--out", "kept.png", "--force"]) == 0
+    assert shown("kept.png").shape == shown("a.png").shape
+
+
+def test_pictures_of_any_form_come_back_in_their_size(here: Path) -> None:
+    draws = np.random.default_rng(0)
+    odd = {
+        "one": Image.fromarray(draws.integers(0, 256, (1, 1, 3), np.uint8)),
+        "thin": Image.fromarray(draws.integers(0, 256, (1, 90), np.uint8)),
+        "alpha": Image.fromarray(draws.integers(0, 256, (9, 7, 4), np.uint8), "RGBA"),
+        "deep": Image.fromarray(draws.integers(0, 65535, (7, 9), np.uint16)),
+        "-bits": Image.new("1", (20, 11)),
+        "a palette": Image.new("P", (8, 8)),
+    }
+    Path("odd").mkdir()
+    for name, picture in odd.items():
+        picture.save(f"odd/{name}.png")
+    model = ["--model", "run/compressor.safetensors"]
+    files = [f"odd/{name}.png" for name in odd]
+    assert main(["compress", *files, *model, "--out", "new/coded", "--refine", "0"]) == 0
+    coded = [f"new/coded/{name}.lat" for name in odd]
+    assert main(["decompress", *coded, *model, "--out", "new/back"]) == 0
+    for name, picture in odd.items():
+        with Image.open(f"new/back/{name}.png") as back:
+            assert (back.size, back.mode) == (picture.size, "RGB"), name
+
+
 def test_a_run_without_a_compressor_says_which_command_makes_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

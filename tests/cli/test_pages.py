@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from tests.cli import browser
 from tests.unit.reports.runs import CONFIG, run
 from weft import api
+from weft.plots.images import save_animation
+from weft.reports.page import write_report
 
 pytestmark = [
     pytest.mark.slow,
@@ -89,3 +92,34 @@ def test_a_narrow_page_scrolls_inside_its_cards_alone(page: Path, tmp_path: Path
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert wide <= 0
+
+
+CELLS = (
+    "[...document.querySelectorAll('.told td')].map(cell => {"
+    "const box = cell.getBoundingClientRect();"
+    "return [cell.className, cell.textContent, box.left, box.right, box.height]})"
+)
+
+
+def test_on_a_narrow_page_a_sentence_stands_below_its_number_and_films_keep_their_size(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "figures"
+    film = [Image.new("RGB", (700, 160), (shade, 0, 0)) for shade in (0, 200)]
+    save_animation(film, folder / "film.gif")
+    entries = [{"file": "film.gif", "name": "film", "caption": "A film."}]
+    (folder / "index.json").write_text(json.dumps({"figures": entries}))
+    about = "Mean squared distance of what the model says from what was to be said, over all items."
+    declared = {"name": "spectral_radius", "better": "lower", "unit": "nats", "about": about}
+    made = run(
+        tmp_path, metrics={"val/spectral_radius": 0.0006514}, status={"declared": [declared]}
+    )
+    page = write_report(made, [])
+    with browser.opened(tmp_path / "profile", width=420) as shown:
+        shown.open(page)
+        cells = shown.ask(CELLS)
+        assert [cell[1] for cell in cells][-1] == about
+        assert all(0 < left < right <= 420 for _, _, left, right, _ in cells)
+        assert cells[1][1] == "0.0006514" and cells[1][-1] < 40, "it is broken in two"
+        assert shown.ask("document.querySelector('figure img').width") == 700
+        assert shown.ask("document.documentElement.scrollWidth") <= 420

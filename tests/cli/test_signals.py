@@ -16,6 +16,7 @@ import pytest
 from tests.cli.processes import LONG
 from weft import api
 from weft.run.directory import RunDirectory
+from weft.run.registry import open_run
 
 SHORT = ("steps=6", "hidden_dim=8", "log.tensorboard=false", "log.every=2", "engine.threads=1",
          "checkpoint.every=2 steps")  # fmt: skip
@@ -113,6 +114,25 @@ def test_a_signal_ends_a_command_with_its_code_and_says_how_to_go_on(
     runs_to_use: None, processes: Callable[..., Any]
 ) -> None:
     _check(QUICK, processes, ["SIGTERM"])
+
+
+@pytest.mark.slow
+def test_nobody_waits_for_an_evaluation_and_it_is_made_when_the_run_goes_on(
+    workspace: Path, processes: Callable[..., Any]
+) -> None:
+    words = [*TRAIN, "steps=4", "eval.every=2"]
+    stopped = {"words": words, "phase": "evaluation", "signal": "SIGTERM", "lasts": True}
+    straight = {"words": [word.replace("new", "straight") for word in words]}
+    first, _, again = processes([stopped, straight, {"words": ["resume", "new", "--quiet"]}])
+    assert first["code"] == 143 and first["seconds"] < LONG / 2
+    assert "the state is saved at step 2" in first["err"], first["err"]
+    assert again["code"] == 0, again["err"]
+    rows = [
+        [{key: row[key] for key in row if key not in ("seconds", "time/step_ms")} for row in rows]
+        for rows in (open_run(Path(name)).history() for name in ("new", "straight"))
+    ]
+    assert rows[0] == rows[1] and sum("test/loss" in row for row in rows[0]) == 2
+    assert open_run(Path("new")).metrics == open_run(Path("straight")).metrics
 
 
 @pytest.mark.exhaustive

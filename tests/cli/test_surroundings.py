@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from weft import api
 from weft.cli import main
 from weft.errors import RunError
+from weft.papers import script
 
 SHORT = ("steps=6", "hidden_dim=8", "log.tensorboard=false", "log.every=2", "engine.threads=1")
 ROOT = hasattr(os, "getuid") and os.getuid() == 0
@@ -34,13 +36,52 @@ VERBS: dict[str, tuple[tuple[str, ...], bool]] = {
     "runs": (("runs", "--root", "m"), False),
     "reproduce": (("reproduce", "cet", "--root", "m"), False),
     "sweep": (("sweep", "cet/digits", "seed=0,1", *SHORT, "--dir", "m/grid"), True),
+    "search": (
+        (
+            "sweep",
+            "cet/digits",
+            "optim.lr=log:1e-3:1e-1",
+            *SHORT,
+            "--dir",
+            "m/search",
+            "--search",
+            "random",
+            "--trials",
+            "2",
+            "--metric",
+            "test/loss",
+        ),
+        True,
+    ),
+    "export": (("export", "m/done", "m/program.pt2"), True),
+    "export-onnx": (("export", "m/done", "m/program.onnx", "--to", "onnx"), True),
+    "compare": (("compare", "m/done", "done", "--page", "m/page.html"), True),
+    "rates": (
+        (
+            "study",
+            "rates",
+            "cet/digits",
+            *SHORT,
+            "data.use_val=true",
+            "--rates",
+            "1e-3",
+            "--seeds",
+            "1",
+            "--further",
+            "0",
+            "--out",
+            "m/rows.jsonl",
+        ),
+        True,
+    ),
+    "costs": (("study", "costs", "cet/digits"), False),
     "show": (("config", "show", "m/done/config.yaml"), False),
     "recipes": (("recipes",), False),
     "doctor": (("doctor",), False),
     "data-list": (("data", "list", "--root", "m"), False),
     "new-family": (("new-family", "thing", "--outside"), True),
 }
-QUICK = ("train", "resume", "report")
+QUICK = ("train", "resume", "report", "export")
 SAID = {"full": "no space left", "read-only": "read-only", "user": "permission denied"}
 
 
@@ -120,7 +161,9 @@ def test_a_refusal_of_the_system_is_one_clear_error(
 def test_every_verb_meets_every_refusal(
     fault: str, place: Path, processes: Callable[..., Any]
 ) -> None:
-    _check(fault, tuple(VERBS), place, processes)
+    # A user without rights to Python's own files cannot import Optuna either.
+    verbs = tuple(verb for verb in VERBS if (fault, verb) != ("user", "search"))
+    _check(fault, verbs, place, processes)
 
 
 @pytest.mark.slow
@@ -183,6 +226,18 @@ def test_a_reader_that_left_and_an_output_that_is_full(workspace: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1 and "no space left" in done.stderr
+
+
+def test_a_folder_that_is_gone_is_told(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = workspace / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for command in (partial(main, ["recipes"]), partial(script.run, lambda words: None, [])):
+        assert command() == 2
+        assert "the folder that this was called in is gone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "a\x1b[31mb", "a\nb", "", "x" * 300])

@@ -12,6 +12,9 @@ WAYS = {
     "sweep": ("sweep", "cet/digits", "steps=1", "seed=0,1", "--dir", "{}"),
     "search": ("sweep", "warp/digits", "optim.lr=log:1e-4:1e-1", "--search", "random",
                "--trials", "1", "--dir", "{}"),
+    "rates": ("study", "rates", "cet/digits", "steps=1", "data.use_val=true", "--rates", "1e-3",
+              "--dir", "{}"),
+    "controls": ("study", "controls", "feedback/rules", "--dir", "{}"),
 }  # fmt: skip
 
 

@@ -81,3 +81,26 @@ def test_tables_and_texts_fit_a_terminal_of_60_columns(
     assert re.search(r"state +finished", listed) and re.search(r"test/loss [\d.]+", listed)
     compared = "\n".join(lines[ends[2] : ends[3]])
     assert "CIFAR-10 CNN, 10 s, CET(10)" in compared and "…" not in compared
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_streams_are_nobody_s_file(closed: tuple[int, ...], tmp_path: Path) -> None:
+    program = f"""
+import os, sys
+from weft.cli import main
+code = main(["config", "show", "cet/nonsense"]), main(["config", "show", "cet/digits"])
+with open({str(tmp_path / "kept")!r}, "w") as file:
+    file.write(f"{{file.fileno() > 2}} {{code}}")
+    for number in (1, 2):
+        os.write(number, b"what a library says")
+"""
+
+    def close() -> None:
+        for number in closed:
+            os.close(number)
+
+    subprocess.run(
+        [sys.executable, "-c", program],
+        preexec_fn=close, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (tmp_path / "kept").read_text() == "True (2, 0)"

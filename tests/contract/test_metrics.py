@@ -115,3 +115,6 @@ def test_what_a_metric_says_stands_alone_under_its_figure(recipe: str) -> None:
     for metric in load_task(families.find(config.family), config).metrics:
         assert metric.about.endswith("."), metric
         assert not re.match("The same|That|Such", metric.about), metric
+        # Words, not a formula of other metrics' names, which the reader of a page has not met.
+        assert metric.about[0].isupper() and len(metric.about.split()) >= 3, metric
+        assert not re.search(r"\w [-+/*] \w", re.sub(r"\(.*?\)", "", metric.about)), metric

@@ -14,6 +14,7 @@ from weft import api
 from weft.engine.checkpoint import Store
 from weft.engine.together import Together
 from weft.errors import UsageError
+from weft.families.cet.task import CetTask
 from weft.run.directory import RunDirectory
 from weft.run.registry import find_runs, open_run
 from weft.sweeps.grid import open_plan, outstanding
@@ -84,25 +85,42 @@ def test_an_interrupted_stack_goes_on_bit_for_bit(
 ) -> None:
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     stacked(straight, RATES)
-    step = Together.__call__
+    step, evaluate, begun = Together.__call__, CetTask.evaluate, []
 
     def interrupted(self: Together, indices: Any, number: int, log: bool) -> Any:
         if number == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, indices, number, log)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Together, "__call__", interrupted)
-        ended = stacked(broken, RATES)
-    assert {(outcome.state, outcome.by) for outcome in ended} == {("stopped", "SIGTERM")}
-    assert {run.state for run in find_runs(broken)} == {"interrupted"}
-    assert {saved(run.path)["progress"]["step"] for run in find_runs(broken)} == {4}
+    def cut_short(self: CetTask, model: Any, source: Any, ctx: Any) -> dict[str, float]:
+        begun.append(self)
+        if len(begun) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("the evaluation of the second member goes on")
+        return evaluate(self, model, source, ctx)
+
+    for owner, name, stops, at, pending in (
+        (Together, "__call__", interrupted, 4, {False}),
+        (CetTask, "evaluate", cut_short, 6, {False, True}),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, stops)
+            ended = stacked(broken, RATES)
+        assert {(outcome.state, outcome.by) for outcome in ended} == {("stopped", "SIGTERM")}
+        assert {run.state for run in find_runs(broken)} == {"interrupted"}
+        progress = [saved(run.path)["progress"] for run in find_runs(broken)]
+        assert {each["step"] for each in progress} == {at}
+        assert {each["pending"] for each in progress} == pending
     again = stacked(broken, RATES)
     assert {outcome.state for outcome in again} == {"done"}
     for run in find_runs(broken):
         ours, theirs = saved(run.path), saved(straight / run.name)
         for part in ("model", "optim"):
             torch.testing.assert_close(ours[part], theirs[part], rtol=0, atol=0)
+        assert run.metrics == open_run(straight / run.name).metrics
+        measured = [row["val/loss"] for row in run.history() if "val/loss" in row]
+        straight_rows = open_run(straight / run.name).history()
+        assert measured == [row["val/loss"] for row in straight_rows if "val/loss" in row]
 
 
 def test_a_step_writes_into_what_a_recorded_one_would_find_again(

@@ -168,3 +168,17 @@ def test_the_rules_allow_what_stands_to_the_left(module: str, source: str, packa
 def test_a_family_s_name_is_found_as_a_word_only() -> None:
     assert family_names('if family == "cet":') == ["cet"]
     assert family_names("facet of a concept") == []
+
+
+def test_no_error_left_of_the_runs_says_that_it_stands_at_a_flag() -> None:
+    # A command in a hint is for everybody; a flag is only known to those who read the words.
+    found = [
+        f"{module}: {node.value}"
+        for module, path in MODULES.items()
+        if layer(module) <= layer("weft.engine")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.keyword) and call.arg == "where"
+        for node in ast.walk(call)
+        if isinstance(node, ast.Constant) and re.search("--[a-z]{2,}", str(node.value))
+    ]
+    assert found == []

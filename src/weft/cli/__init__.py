@@ -26,7 +26,7 @@ from weft.cli.verbs import Commands, Raised, own
 from weft.data.remarks import collecting
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
-from weft.system import fault
+from weft.system import check_folder, fault
 from weft.terminal import plainly, tell
 
 app = typer.Typer(
@@ -112,11 +112,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     plainly()
     with _noted(), stopped_by_signals() as stop:
         try:
+            check_folder()
             code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
         except TyperException as error:
             # Also raised, without a message, to show help when no command is given.
             message = error.format_message() if hasattr(error, "format_message") else str(error)
             if message:
+                message = message.replace(": Value error, ", ": ")  # Pydantic's word, not ours.
                 tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
             return 2
         except Raised as raised:

@@ -47,7 +47,7 @@ def pack(
     """Make an npz file of your own pictures or series, to train on."""
     import numpy as np
 
-    from weft.atomic import atomic_writer
+    from weft.atomic import atomic_writer, destined
 
     if out.suffix != ".npz":
         raise UsageError(f"`{out}` is no npz file", where="--out", expected="a name ending in .npz")
@@ -60,8 +60,7 @@ def pack(
             f"`{source}` is nothing that can be packed",
             expected=f"a folder of pictures, or a file ending in {' or '.join(TABLES)}",
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(out) as file:
+    with atomic_writer(destined(out)) as file:
         np.savez_compressed(file, **arrays)
     found = {"file": str(out), **told, **{name: list(each.shape) for name, each in arrays.items()}}
     emit(as_json, found, lambda: pairs({name: str(each) for name, each in found.items()}))

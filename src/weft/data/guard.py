@@ -27,7 +27,8 @@ def unreadable(where: str | Path, expected: str, found: object, *, what: str = "
         what: the file's name; by default the last part of `where`.
     """
     where = str(where)
-    said = " ".join(str(found).split()) or type(found).__name__
+    words = (isinstance(found, OSError) and found.strerror) or str(found)
+    said = " ".join(words.split()) or type(found).__name__
     # What stands in a file may be meant for the terminal.
     said = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in said[:10_000])
     short = said if len(said) <= _LONGEST_FOUND else said[:_LONGEST_FOUND] + "…"

@@ -59,8 +59,7 @@ def _called(pattern: str, cases: list[Case]) -> list[Case]:
     names = [case.name for case in cases]
     raise UsageError(
         f"no case is called `{pattern}`",
-        where="--case",
-        expected=", ".join(names),
+        expected=f"one of {', '.join(names)}",
         hint=suggest(pattern, names, "a pattern such as `text-*` takes several"),
     )
 

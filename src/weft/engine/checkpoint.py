@@ -22,7 +22,8 @@ class Store:
 
     A checkpoint `step_00000390.pt` stands beside `step_00000390.pt.sha256`, in the form that
     `sha256sum -c` reads. The sum is written first: a checkpoint under its final name always has
-    one, and its final name is the one moment at which a step is saved. Which checkpoint is the
+    one, and its final name is the one moment at which a step is saved; of one that is saved anew,
+    after an evaluation that was cut short, both sums stand there for that moment. Which one is the
     best, the newest one says (`progress.best_step`); that one is never dropped.
 
     Args:
@@ -196,16 +197,17 @@ def read(path: Path) -> State:
         raise CheckpointError("checkpoint without a checksum", where=str(path))
     try:
         # Whatever stands in a damaged sum, it is not that of the checkpoint.
-        expected = sum_path.read_text(encoding="utf-8", errors="replace")[:64]
+        lines = sum_path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+        expected = [line[:64] for line in lines]
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
         raise CheckpointError("checkpoint is gone: its run goes on", where=str(path)) from error
-    if found != expected:
+    if found not in expected:
         raise CheckpointError(
             "checkpoint is damaged: its checksum differs",
             where=str(path),
-            expected=f"sha256 {expected[:12]}…, found {found[:12]}…",
+            expected=f"sha256 {expected[0][:12]}…, found {found[:12]}…",
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -236,7 +238,13 @@ def _write(path: Path, state: State) -> None:
         file.flush()
         with Path(file.name).open("rb") as written:
             digest = hashlib.file_digest(written, "sha256").hexdigest()
-        write_text(_sum_path(path), f"{digest}  {path.name}\n")
+        said = f"{digest}  {path.name}\n"
+        kept = _sum_path(path)
+        # Of a step that is saved anew, what is there is good until it is replaced.
+        before = kept.read_text("utf-8", "replace") if path.exists() and kept.exists() else ""
+        write_text(kept, said + before)
+    if before:
+        write_text(kept, said)
 
 
 def _best_step(state: State) -> int | None:

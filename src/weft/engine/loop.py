@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import cycle
@@ -27,7 +27,7 @@ from weft.engine.device import (
 from weft.engine.parts import Parts
 from weft.engine.step import Scalars, Stepper
 from weft.engine.watch import Keeper, Watch
-from weft.stopping import Stop, graceful_stop
+from weft.stopping import CutShort, Stop, graceful_stop
 from weft.task import calls
 from weft.task.context import Context
 from weft.task.schedule import Judging
@@ -62,7 +62,8 @@ class Recorder(Keeper, Protocol):
 class Progress:
     """How far a run is; all of it goes into the checkpoint.
 
-    `stale` counts evaluations since the best one.
+    `stale` counts evaluations since the best one. `pending` says that the evaluation due at this
+    step was cut short by a signal: whoever goes on begins with it.
     """
 
     step: int = 0
@@ -71,6 +72,7 @@ class Progress:
     best_step: int | None = None
     saved_step: int | None = None
     stale: int = 0
+    pending: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
 
 
@@ -97,13 +99,13 @@ class Trainer:
         batches: Sequence[Tensor] = ()
         planned: int | None = None
         window = Window()
-        ends = self.is_worn_out(progress)
         started = time.perf_counter() - progress.seconds
         with (
             graceful_stop() as stop,
             using_threads(self.parts.threads),
             self._watch() as watch,
         ):
+            ends = self._close(progress, stop) if progress.pending else self.is_worn_out(progress)
             while progress.step < plan.total_steps and not ends:
                 step = progress.step
                 epoch, position = divmod(step, plan.batches_per_epoch)
@@ -120,20 +122,34 @@ class Trainer:
                 window.count += 1
                 if log:
                     self._log(progress, scalars, window)
-                evaluated = plan.due(plan.eval_every, done)
-                improved = self.evaluate(progress) if evaluated else False
-                if plan.histograms_every and plan.due(plan.histograms_every, done):
-                    self._tell_weights(done)
-                interrupted = self._interrupted(stop, log)
-                ends = evaluated and (self.is_worn_out(progress) or self._enough())
-                if improved or interrupted or ends or plan.due(plan.save_every, done):
-                    self.save(progress)
-                if interrupted:
-                    return stop.name or "SIGTERM"
+                evaluated = progress.pending = plan.due(plan.eval_every, done)
+                ends = self._close(progress, stop, log)
                 if evaluated:
                     window.restart()
         # A signal that came after the last step, which is saved, still stops what follows.
         return stop.name or "finished"
+
+    def _close(self, progress: Progress, stop: Stop, log: bool = False) -> bool:
+        """Does what is due after a step, an evaluation that is pending first of all.
+
+        Returns: whether the run ends here, or is interrupted: `stop` then has a name.
+        """
+        plan, done = self.parts.plan, progress.step
+        # Processes agree on an end when they log, and not in the midst of an evaluation.
+        alone = self.parts.ranks.world == 1
+        improved = ends = False
+        if progress.pending:
+            with suppress(CutShort):
+                improved = self.evaluate(progress, stop if alone else None)
+                ends = self.is_worn_out(progress) or self._enough()
+        if plan.histograms_every and plan.due(plan.histograms_every, done):
+            self._tell_weights(done)
+        if interrupted := self._interrupted(stop, log):
+            stop.name = stop.name or "SIGTERM"
+        ends |= interrupted
+        if improved or ends or plan.due(plan.save_every, done):
+            self.save(progress)
+        return ends
 
     def _watch(self) -> AbstractContextManager[Watch | None]:
         """The first process times operators where that is asked for."""
@@ -209,8 +225,15 @@ class Trainer:
         if self.recorder is not None:
             self._row(progress, row)
 
-    def evaluate(self, progress: Progress) -> bool:
-        """Evaluates, and says whether a held-out metric is the best so far."""
+    def evaluate(self, progress: Progress, stop: Stop | None = None) -> bool:
+        """Evaluates, and says whether a held-out metric is the best so far.
+
+        Args:
+            progress: changed once all is measured.
+            stop: cuts it short, if given.
+        Raises:
+            CutShort: by a signal; nothing has changed then.
+        """
         parts, model = self.parts, self.stepper.shown
         self.stepper.settle()
         split = "val" if self.data.val is not None else "test"
@@ -218,7 +241,10 @@ class Trainer:
         improved, value = False, math.nan
         if self.recorder is not None:
             self.recorder.alive(progress.step)
-            metrics = evaluate(parts, model, self.data, split, progress.step)
+            with nullcontext() if stop is None else stop.cutting():
+                metrics = evaluate(parts, model, self.data, split, progress.step)
+                with at_rest(parts, model, progress.step) as ctx:
+                    told = calls.tell(parts.task, model, getattr(self.data, split), ctx)
             progress.metrics.update(metrics)
             if split == "val":
                 value = metrics[f"val/{selects.name}"]
@@ -226,15 +252,15 @@ class Trainer:
                 if improved:
                     progress.best_value, progress.best_step = value, progress.step
             self._row(progress, metrics)
-            with at_rest(parts, model, progress.step) as ctx:
-                for line in calls.tell(parts.task, model, getattr(self.data, split), ctx):
-                    self.recorder.note(line)
+            for line in told:
+                self.recorder.note(line)
         schedule = self.stepper.schedule
         if isinstance(schedule, Judging):
             value = parts.ranks.of_first(value)
             schedule.judge(value if selects.better == "lower" else -value)
         improved = parts.ranks.any(improved)
         progress.stale = 0 if improved else progress.stale + 1
+        progress.pending = False
         return improved
 
     def _tell_weights(self, step: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Self
@@ -21,7 +22,7 @@ from weft.engine.device import products, using_threads
 from weft.engine.loop import Progress, Trainer, Window
 from weft.errors import NonFiniteError, UsageError
 from weft.nn.recording import uncollected
-from weft.stopping import graceful_stop
+from weft.stopping import CutShort, Stop, graceful_stop
 from weft.task import calls
 from weft.task.context import Context
 from weft.task.stack import Stack
@@ -226,8 +227,6 @@ def refuse_unstackable(config: FamilyConfig) -> None:
     if told := [name for name, holds in wrong.items() if holds]:
         raise UsageError(
             f"a stack knows nothing of {', '.join(told)}",
-            where="--stack",
-            hint="the same sweep without --stack trains its runs one by one",
         )
 
 
@@ -250,6 +249,11 @@ def train_together(together: Together) -> str:
         ThreadPoolExecutor(_WRITERS) as writers,
         _Plans(together) as plans,
     ):
+        if any(member.progress.pending for member in members):
+            if _evaluate(members, stop) or stop.name:
+                list(writers.map(lambda m: m.trainer.save(m.progress), members))
+            if stop.name:
+                return stop.name
         while lead.step < plan.total_steps:
             epoch, position = divmod(lead.step, plan.batches_per_epoch)
             if epoch != planned:
@@ -272,7 +276,10 @@ def train_together(together: Together) -> str:
             if evaluated or saves or interrupted:
                 together.hand_out(done - 1)
             if evaluated:
-                saves |= any([m.trainer.evaluate(m.progress) for m in living])
+                for member in living:
+                    member.progress.pending = True
+                saves |= _evaluate(living, stop)
+                interrupted = stop.name
             if saves or interrupted:
                 list(writers.map(lambda m: m.trainer.save(m.progress), living))
             if interrupted:
@@ -336,6 +343,16 @@ def _living(together: Together, done: int) -> list[Member]:
             hint="what was saved before is good; a run of its own says which number it is",
         )
     return [member for member in together.members if member.failure is None]
+
+
+def _evaluate(members: Sequence[Member], stop: Stop) -> bool:
+    """Evaluates those for whom it is due, until a signal cuts it short; whether one is better."""
+    improved = False
+    with suppress(CutShort):
+        for member in members:
+            if member.progress.pending:
+                improved |= member.trainer.evaluate(member.progress, stop)
+    return improved
 
 
 def _tell(together: Together, scalars: Mapping[str, Tensor], window: Window) -> None:

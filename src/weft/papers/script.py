@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from weft.config.yaml import read_value
 from weft.errors import ConfigError, UsageError
 from weft.run.directory import unused as unused
 from weft.stopping import stopped_by_signals
-from weft.system import fault
+from weft.system import check_folder, fault
 from weft.terminal import plainly, tell
 
 
@@ -32,6 +34,7 @@ def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) ->
     plainly()
     try:
         with stopped_by_signals():
+            check_folder()
             work(words)
     except BrokenPipeError:
         return 0
@@ -49,6 +52,72 @@ def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) ->
 def note(text: str) -> None:
     """Tells the user, on stderr, what no one asked for but should know."""
     tell(f"note: {text}")
+
+
+def parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """What the words of a command line say, with options before, among or after the others.
+
+    argparse by itself takes words from one place alone, and calls those after an option unknown.
+    """
+    return parser.parse_intermixed_args(words)
+
+
+Form = tuple[str, tuple[str, ...]]
+"""A setting of several that are compared: its name and its words."""
+
+
+def form(text: str) -> Form:
+    """Reads an option `NAME:WORDS`, for argparse's `type`."""
+    name, colon, own = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"`{text}` has no colon: NAME:WORDS, such as `wide:d=8`")
+    return name, split(own)
+
+
+def split(text: str) -> tuple[str, ...]:
+    """Reads an option that holds words as a shell splits them, for argparse's `type`."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"`{text}` is no line of words: {error}") from error
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Reads an option that is a whole number of `least` or more, for argparse's `type`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[-+]?\d{1,18}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"`{text}` is no whole number from {least} on")
+        return int(text)
+
+    return read
+
+
+def finite(text: str) -> float:
+    """Reads an option that is a number, for argparse's `type`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"`{text}` is no number")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Reads an option that is a number from 0 on, for argparse's `type`."""
+    value = finite(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"`{text}` is below 0")
+    return value
+
+
+def positive(text: str) -> float:
+    """Reads an option that is a number above 0, for argparse's `type`."""
+    value = finite(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"`{text}` is not above 0")
+    return value
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:

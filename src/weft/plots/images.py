@@ -14,6 +14,7 @@ from weft.plots.style import GRID, INK, MUTED, PALETTE, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
     from torch import Tensor
 
 Named = tuple[str, str, "Figure"]
@@ -34,6 +35,14 @@ def enlarged(pixels: Tensor, scale: int) -> Image:
     picture = Image.fromarray((pixels * 255).round().byte().contiguous().numpy())
     size = (scale * picture.width, scale * picture.height)
     return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def letters(size: int = 14) -> FreeTypeFont:
+    """The type of the figures, so many pixels high, to write into a picture with."""
+    from matplotlib.font_manager import findfont
+    from PIL import ImageFont
+
+    return ImageFont.truetype(findfont("DejaVu Sans"), size)
 
 
 def spread(total: int, wanted: int) -> list[int]:

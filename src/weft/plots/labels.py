@@ -93,6 +93,11 @@ def _spread(heights: list[float], gap: float) -> list[float]:
     ]
 
 
+def many(count: int, thing: str) -> str:
+    """`1 run`, `1,200 runs`."""
+    return f"{count:,} {thing}" + "s" * (count != 1)
+
+
 def plain(text: str) -> str:
     """Text that is not taken for mathematics."""
     return text.replace("$", r"\$")

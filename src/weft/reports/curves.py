@@ -100,15 +100,13 @@ def _families(keys: Iterable[str], declared: Sequence[Metric]) -> dict[str, tupl
             families.setdefault((stem, axis), {})[quantity] = member
     shared = {key: members for key, members in families.items() if len(members) > 1}
     stems = [stem for stem, _ in shared]
-    return {
-        quantity: (
-            (f"{stem} terms" if stem in quantities else stem)
-            + (f" {axis}" if stems.count(stem) > 1 else ""),
-            member,
-        )
-        for (stem, axis), members in shared.items()
-        for quantity, member in members.items()
-    }
+    found: dict[str, tuple[str, str]] = {}
+    for (stem, axis), members in shared.items():
+        name = f"{stem} terms" if stem in quantities else stem
+        if stems.count(stem) > 1:
+            name += f" {axis}"
+        found |= {quantity: (name, member) for quantity, member in members.items()}
+    return found
 
 
 def _split(key: str) -> tuple[str, str]:

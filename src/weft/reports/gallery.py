@@ -31,11 +31,11 @@ class Picture:
 
 def drawn(number: int, name: str, caption: str, figure: Figure) -> Picture:
     """A figure as lines in the page's colours, or as dots where it would be too long."""
-    wide = figure.get_figwidth() > 2.2 * figure.get_figheight()
+    wide = _is_wide(figure.get_figwidth(), figure.get_figheight())
     drawing = svg(figure, prefix=f"figure-{number}-")
     if len(drawing) > _LARGEST_SVG:
         return Picture(caption, _image(png(figure), name), wide)
-    named = f'<svg role="img" aria-label="{safe(name)}" {_size(figure.get_figwidth())}'
+    named = f'<svg role="img" aria-label="{safe(name)}" {_size(_inches(figure.get_figwidth()))}'
     return Picture(caption, drawing.replace("<svg", named, 1), wide)
 
 
@@ -55,7 +55,9 @@ def samples(folder: Path) -> list[Picture]:
             element = f'<pre aria-label="{safe(entry["name"])}">{text}</pre>'
             pictures.append(Picture(entry["caption"], element, wide=True))
         else:
-            pictures.append(Picture(entry["caption"], _image(file.read_bytes(), entry["name"])))
+            data = file.read_bytes()
+            wide = _is_wide(*_pixels(data))
+            pictures.append(Picture(entry["caption"], _image(data, entry["name"]), wide))
     return pictures
 
 
@@ -75,13 +77,30 @@ def gallery(pictures: Sequence[Picture]) -> str:
 
 def _image(data: bytes, name: str) -> str:
     encoded = base64.b64encode(data).decode()
+    width, _ = _pixels(data)
     if data.startswith(b"GIF"):
-        return f'<img src="data:image/gif;base64,{encoded}" alt="{safe(name)}">'
-    # The width stands in bytes 16 to 20 of a PNG; ours have 150 dots an inch.
-    inches = int.from_bytes(data[16:20], "big") / 150
-    return f'<img src="data:image/png;base64,{encoded}" alt="{safe(name)}" {_size(inches)}>'
+        # A film's type is as large as the page's where a dot of it is one of the screen's.
+        kind, size = "gif", _size(f"{width}px")
+    else:
+        kind, size = "png", _size(_inches(width / 150))
+    return f'<img src="data:image/{kind};base64,{encoded}" alt="{safe(name)}" {size}>'
 
 
-def _size(inches: float) -> str:
+def _pixels(data: bytes) -> tuple[int, int]:
+    """Width and height of a GIF or a PNG, which its first bytes say."""
+    if data.startswith(b"GIF"):
+        return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+def _is_wide(width: float, height: float) -> bool:
+    return width > 2.2 * height
+
+
+def _inches(width: float) -> str:
+    return f"{7.8 * width:.1f}rem"
+
+
+def _size(own: str) -> str:
     """Not beyond the figure's own size, or the type of a small one would outgrow the page's."""
-    return f'style="max-width:{7.8 * inches:.1f}rem"'
+    return f'style="--own:{own};max-width:var(--own)"'

@@ -79,7 +79,10 @@ def pairs(values: Mapping[str, str]) -> str:
 
 def table_html(table: Table) -> str:
     """The table, its status words in their colours and the best number of a metric bold."""
-    numeric = [' class="number"' if is_numeric(table, c) else "" for c in table.columns]
+    numeric = [
+        ' class="number"' if is_numeric(table, c) else ' class="prose"' * (c.role == "prose")
+        for c in table.columns
+    ]
     head = "".join(
         f"<th{kind}{_title(column.metric)}>{safe(column.heading)}</th>"
         for column, kind in zip(table.columns, numeric, strict=True)
@@ -94,7 +97,10 @@ def table_html(table: Table) -> str:
             cells.append(f"<td{kind}>{shown}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     note = f'<p class="note">{safe(table.caption)}</p>' if table.caption else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{note}"
+    told = ' class="told"' if any(column.role == "prose" for column in table.columns) else ""
+    return (
+        f"<table{told}><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{note}"
+    )
 
 
 def published(claims: Table) -> str:

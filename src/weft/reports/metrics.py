@@ -25,5 +25,8 @@ def metric_table(values: Mapping[str, float | None], declared: Iterable[Metric])
             row |= {"unit": metric.unit, "better": metric.better, "about": metric.about}
         rows.append(row)
     told = [key for key in ("unit", "better", "about") if any(row.get(key) for row in rows)]
-    columns = tuple(Column(key, role="text") for key in ("metric", "value", *told))
+    columns = tuple(
+        Column(key, role="prose" if key == "about" else "text")
+        for key in ("metric", "value", *told)
+    )
     return Table(columns, tuple(rows))

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.atomic import destined
 from weft.plots.axes import marks
 from weft.plots.images import Named
-from weft.plots.labels import head, label_ends, plain
+from weft.plots.labels import head, label_ends, many, plain
 from weft.plots.style import DASHES, PALETTE, style
 from weft.reports.gallery import drawn, gallery
 from weft.reports.html import card, section, table_html, write
@@ -30,6 +31,7 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
         most: figures.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     histories = {arm.name: [run.history() for run in arm.runs.values()] for arm in found}
     rows = [row for each in histories.values() for history in each for row in history]
@@ -61,11 +63,18 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
                 axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
                 ends.append((means[-1], name, colour))
             axes.set_xlabel("step")
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            seen = [step for line in lines.values() for step in line]
+            if min(seen) == max(seen):
+                axes.set_xlim(seen[0] - 1, seen[0] + 1)
             axes.set_ylabel(plain(axis_words(find(declared, key))))
             label_ends(axes, ends)
             metric = find(declared, key)
             about = f"{metric.about} " if metric and metric.about else ""
-            caption = f"{about}{len(lines)} settings; bands are standard errors over seeds."
+            caption = f"{about}{many(len(lines), 'setting')}"
+            if any(mean.error is not None for line in lines.values() for mean in line.values()):
+                caption += "; bands are standard errors over seeds"
+            caption += "."
             figures.append((re.sub(r"[^\w.-]+", "-", key), caption, figure))
     return figures
 
@@ -78,10 +87,10 @@ def write_comparison(path: Path, found: Sequence[Arm], tables: Sequence[Table]) 
         found: the arms.
         tables: what is known of them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    destined(path)
     drawings = [drawn(number, *figure) for number, figure in enumerate(overlay(found))]
     count = sum(len(arm.runs) for arm in found)
-    lead = f"{count} runs in {len(found)} settings."
+    lead = f"{many(count, 'run')} in {many(len(found), 'setting')}."
     parts = [
         f'<header><div class="title"><h1>Comparison</h1></div><p class="lead">{lead}</p></header>',
         *(section(table.title, card(table_html(table))) for table in tables),

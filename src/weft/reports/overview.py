@@ -12,6 +12,7 @@ from weft.config.family import resolve
 from weft.config.place import told
 from weft.errors import WeftError
 from weft.plots.images import Named, save
+from weft.plots.labels import many
 from weft.plots.style import style
 from weft.reports.claims import matched
 from weft.reports.gallery import drawn, gallery
@@ -137,9 +138,8 @@ def write_overview(
         f'<header><p class="eyebrow">{what} of {safe(", ".join(recipes))}</p>'
         f'<div class="title"><h1>{safe(title)}</h1>'
         f'<span class="badge {tone}">{safe(counts)}</span></div>'
-        f'<p class="lead">{len(runs)} runs, {safe(format_seconds(seconds))} of training in all.</p>'
-        + "".join(f'<p class="bad">{safe(note)}</p>' for note in notes)
-        + "</header>",
+        f'<p class="lead">{many(len(runs), "run")}, {safe(format_seconds(seconds))} of training '
+        "in all.</p>" + "".join(f'<p class="bad">{safe(note)}</p>' for note in notes) + "</header>",
         section(
             "Result",
             gallery([drawn(number, *figure) for number, figure in enumerate(figures)]),

@@ -15,7 +15,7 @@ from weft.task.metric import ARROWS, Metric, find
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Role = Literal["axis", "value", "status", "text"]
+Role = Literal["axis", "value", "status", "text", "prose"]
 Tone = Literal["good", "bad", "busy", "muted", "plain"]
 
 TONES: Mapping[str, Tone] = {
@@ -64,7 +64,7 @@ class Column:
         key: name of its cells in a row, and in JSON.
         title: heading; the key if empty.
         role: `axis`, a setting that was varied; `value`, a measured number; `status`, a word
-            coloured by its meaning; `text`, anything else.
+            coloured by its meaning; `prose`, a sentence about the row; `text`, anything else.
         unit: "s" shows seconds as a duration; other units stand in the heading.
         group: columns of one group hold the same quantity, which the table's title names, and
             show the same decimals.

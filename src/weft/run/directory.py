@@ -16,7 +16,7 @@ from weft.atomic import is_half, sweep_halves, write_text
 from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import PlaceTaken, RunError
-from weft.system import writing
+from weft.system import MISNAMED, writing
 from weft.terminal import printable
 
 _POLL = 0.1
@@ -80,7 +80,7 @@ class RunDirectory:
             ) from error
         if not _locked(file):
             file.close()
-            raise self._in_use()
+            raise self.in_use()
         self._lock = file
         with writing(self.path / "lock"):
             file.truncate(0)
@@ -89,8 +89,8 @@ class RunDirectory:
         sweep_halves(self.path)
         sweep_halves(self.figures)
 
-    def _in_use(self) -> PlaceTaken:
-        """Says who writes the run."""
+    def in_use(self) -> PlaceTaken:
+        """The error that says who writes the run."""
         holder = (self.path / "lock").read_text().strip()
         return PlaceTaken(
             "another process is writing here",
@@ -175,7 +175,8 @@ def create(run: RunSection, family: str, name: str) -> RunDirectory:
         base.mkdir(parents=True, exist_ok=True)
         return _numbered(base, run.name or name)
     except OSError as error:
-        raise RunError(
+        kind = PlaceTaken if error.errno in MISNAMED else RunError
+        raise kind(
             f"cannot make the run's directory: {error.strerror}",
             where=str(error.filename),
             hint="run.root=FOLDER or run.dir=FOLDER puts it elsewhere",
@@ -191,8 +192,9 @@ def free(run: RunSection) -> None:
     if run.dir is None:
         return
     path = Path(run.dir)
-    if RunDirectory(path).is_locked():
-        raise RunDirectory(path)._in_use()
+    there = RunDirectory(path)
+    if there.is_locked():
+        raise there.in_use()
     if path.exists() and not never_begun(path):
         begun = (path / "status.json").is_file()
         raise PlaceTaken(
@@ -203,6 +205,24 @@ def free(run: RunSection) -> None:
             hint=f"`weft resume {path}` goes on with the run in it; or choose another run.dir"
             if begun
             else "choose another run.dir",
+        )
+
+
+def check_unused(folder: Path, whose: str) -> None:
+    """Sees that the runs of something new may lie in `folder`.
+
+    Args:
+        folder: need not exist.
+        whose: they are, such as `a sweep`.
+    Raises:
+        PlaceTaken: if something else lives there.
+    """
+    sweep_halves(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PlaceTaken(
+            f"the directory is in use, and not by {whose}",
+            where=str(folder),
+            expected="a new or empty directory",
         )
 
 

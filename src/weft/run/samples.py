@@ -8,7 +8,7 @@ from typing import Any
 
 from weft.atomic import write_text
 from weft.engine.loop import at_rest
-from weft.errors import UsageError
+from weft.errors import UsageError, asked_by
 from weft.plots.images import save, save_animation
 from weft.plots.style import style
 from weft.run.directory import RunDirectory
@@ -38,7 +38,10 @@ def write(trained: Trained, asked: Writing) -> list[Written]:
     Raises:
         UsageError: if the model writes no text, or not what is asked.
     """
-    with at_rest(trained.parts, trained.model, trained.step) as ctx:
+    with (
+        asked_by("--prompt, --length"),
+        at_rest(trained.parts, trained.model, trained.step) as ctx,
+    ):
         texts = calls.write(trained.parts.task, trained.model, asked, ctx)
     if not texts:
         raise UsageError(

@@ -19,7 +19,7 @@ from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import Threads
 from weft.engine.together import Member, Together, refuse_unstackable, train_together
-from weft.errors import UsageError
+from weft.errors import UsageError, asked_by
 from weft.families import find
 from weft.run.directory import RunDirectory
 from weft.run.model import Trained
@@ -33,6 +33,8 @@ from weft.task.parent import Parent
 
 _ALWAYS = ("seed", "optim.lr", "optim.weight_decay", "run.dir")
 """What members of any family may differ in."""
+
+_FLAG, _HINT = "--stack", "the same sweep without --stack trains its runs one by one"
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,9 @@ def stackable(asked: Sequence[Resolved]) -> Stacking:
             stack does not do.
     """
     family = find(asked[0].config.family)
-    hint = "the same sweep without --stack trains its runs one by one"
     if family.stack is None:
         says = f"models of family `{family.name}` are not stacked"
-        raise UsageError(says, where="--stack", hint=hint)
+        raise UsageError(says, where=_FLAG, hint=_HINT)
     vary = (*_ALWAYS, *family.stack.vary)
     configs = [dotted(each.config.plain()) for each in asked]
     differing = [
@@ -87,11 +88,12 @@ def stackable(asked: Sequence[Resolved]) -> Stacking:
     if differing:
         raise UsageError(
             f"members of a stack cannot differ in {', '.join(f'`{key}`' for key in differing)}",
-            where="--stack",
+            where=_FLAG,
             expected=f"axes among {', '.join((*_ALWAYS[:-1], *family.stack.vary))}",
-            hint=hint,
+            hint=_HINT,
         )
-    refuse_unstackable(asked[0].config)
+    with asked_by(_FLAG, _HINT):
+        refuse_unstackable(asked[0].config)
     return family.stack
 
 
@@ -123,11 +125,12 @@ def start_together(asked: Sequence[Resolved]) -> list[Ending]:
             _prepared(asked[number], threads, run, directory, step, loaded)
             for number, run, directory in zip(order, begun, directories, strict=True)
         ]
-        stack = resolve(stacking.build)(
-            [member.stepper.model for member in members],
-            [member.parts.task for member in members],
-            [member.data.train for member in members],
-        )
+        with asked_by(_FLAG, _HINT):
+            stack = resolve(stacking.build)(
+                [member.stepper.model for member in members],
+                [member.parts.task for member in members],
+                [member.data.train for member in members],
+            )
         # Members have one shape: what one costs all do.
         known = described(members[0].parts, members[0].stepper.model, threads)
         for member in members:

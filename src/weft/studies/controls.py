@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compare(words: list[str]) -> None:
-    flags = _parser().parse_args(words)
+    flags = script.parsed(_parser(), words)
     comparison = find(flags.words)
     arms = tuple(dict.fromkeys(flags.arms or comparison.arms))
     for flag, named in (("--arms", arms), ("--equal-to", filter(None, [flags.equal_to]))):
@@ -296,7 +296,7 @@ def _search(
 def _keep_plan(study: Study) -> None:
     """Writes down what is compared, or sees that it is what was compared here before."""
     from weft.config.yaml import read_file
-    from weft.run.directory import RunDirectory
+    from weft.run.directory import RunDirectory, check_unused
 
     plan = study.folder / "compare.yaml"
     asked: dict[str, Any] = {"words": list(study.words), "base": list(study.base)}
@@ -308,6 +308,7 @@ def _keep_plan(study: Study) -> None:
                 hint="arms, rates and seeds may change; for the rest take another --dir",
             )
         return
+    check_unused(study.folder, "a study of controls")
     study.folder.mkdir(parents=True, exist_ok=True)
     RunDirectory(study.folder).write_yaml("compare", asked)
 
@@ -401,14 +402,14 @@ def _parser() -> argparse.ArgumentParser:
         help="whose FLOPs the others may spend; by default the recipe's own")  # fmt: skip
     add("--rates", nargs="+", default=["1e-3", "3e-3"], metavar="LR",
         help="learning rates to begin with, on the first seed")  # fmt: skip
-    add("--grow", type=int, default=4, metavar="N",
+    add("--grow", type=script.at_least(1), default=4, metavar="N",
         help="how often a grid of rates may grow at either end")  # fmt: skip
-    add("--seeds", type=int, default=3, metavar="N", help="bases, and runs an arm")
-    add("--first", type=int, default=0, metavar="SEED",
+    add("--seeds", type=script.at_least(1), default=3, metavar="N", help="bases, and runs an arm")
+    add("--first", type=script.at_least(0), default=0, metavar="SEED",
         help="the first of the seeds, so that several machines may share them out")  # fmt: skip
-    add("--tolerance", type=float, default=0.01, metavar="SHARE",
+    add("--tolerance", type=script.not_negative, default=0.01, metavar="SHARE",
         help="by how much a loss at its plateau may fall in the last quarter")  # fmt: skip
-    add("--workers", type=int, default=None, metavar="N", help="runs at a time")
+    add("--workers", type=script.at_least(1), default=None, metavar="N", help="runs at a time")
     add("--dir", type=Path, default=Path("runs/controls"), metavar="DIR",
         help="where the runs lie")  # fmt: skip
     return parser

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from weft import families
-from weft.errors import UsageError
 from weft.papers import script
 from weft.reports.tables import Column, Table, markdown
 
@@ -25,19 +23,18 @@ def _study(words: list[str]) -> None:
     parser = argparse.ArgumentParser("weft study costs", description=__doc__)
     parser.add_argument("words", nargs="+", help="recipe and overrides, as for weft train")
     parser.add_argument(
-        "--form", action="append", default=[], metavar="NAME:WORDS",
+        "--form", type=script.form, action="append", default=[], metavar="NAME:WORDS",
         help="a row of the table: its name and its overrides",
     )  # fmt: skip
     parser.add_argument(
-        "--tflops", type=float, help="what a device sustains, in TFLOP/s: adds the time it takes"
+        "--tflops",
+        type=script.positive,
+        help="what a device sustains, in TFLOP/s: adds the time it takes",
     )
-    flags = parser.parse_args(words)
-    if flags.tflops is not None and flags.tflops <= 0:
-        raise UsageError("a device computes something", where="--tflops", expected="above 0")
+    flags = script.parsed(parser, words)
     rows = []
-    for form in flags.form or ["as it is:"]:
-        name, _, own = form.partition(":")
-        rows.append({"size": name, **row(counted(*flags.words, *shlex.split(own)), flags.tflops)})
+    for name, own in flags.form or [("as it is", ())]:
+        rows.append({"size": name, **row(counted(*flags.words, *own), flags.tflops)})
     columns = tuple(Column(key, role="text") for key in rows[0])
     print(markdown(Table(columns, tuple(rows))))
 

@@ -73,11 +73,17 @@ def _compare(words: list[str]) -> None:
     parser = argparse.ArgumentParser("weft study sampling", description=__doc__)
     parser.add_argument("run", type=Path, help="a run of feedback, which writes")
     parser.add_argument("--judge", type=Path, required=True, help="a run that scores what it wrote")
-    parser.add_argument("--texts", type=int, default=128, help="held-out texts that are begun")
-    parser.add_argument("--levels", type=int, default=8, help="noise levels of the judge")
-    flags = parser.parse_args(words)
-    print("| way | ms a token | exact match | nats a token | perplexity |\n|---|---|---|---|---|")
-    for found in compare(flags.run, flags.judge, flags.texts, flags.levels):
+    parser.add_argument(
+        "--texts", type=script.at_least(1), default=128, help="held-out texts that are begun"
+    )
+    parser.add_argument(
+        "--levels", type=script.at_least(1), default=8, help="noise levels of the judge"
+    )
+    flags = script.parsed(parser, words)
+    head = "| way | ms a token | exact match | nats a token | perplexity |\n|---|---|---|---|---|"
+    for number, found in enumerate(compare(flags.run, flags.judge, flags.texts, flags.levels)):
+        if number == 0:
+            print(head)
         print(found, flush=True)
 
 

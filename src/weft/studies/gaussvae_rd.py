@@ -40,13 +40,17 @@ def _print_curves(words: list[str]) -> None:
         "--data", default="cifar10",
         help="a set, folder or file of pictures; larger ones are cut into tiles (default cifar10)",
     )  # fmt: skip
-    parser.add_argument("--items", type=int, default=2000, help="tiles at most (default 2000)")
-    parser.add_argument("--refine", type=int, default=10, help="steps of refinement (default 10)")
+    parser.add_argument(
+        "--items", type=script.at_least(1), default=2000, help="tiles at most (default 2000)"
+    )
+    parser.add_argument(
+        "--refine", type=script.at_least(0), default=10, help="steps of refinement (default 10)"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/gaussvae-rd"),
         help="folder of the figure and the numbers (default runs/gaussvae-rd)",
     )  # fmt: skip
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     if flags.items < 2 or flags.refine < 0:
         raise UsageError("--items or --refine is too small", expected="at least 2, at least 0")
     found, images = curves(flags.runs, flags.data, flags.items, flags.refine)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft import families
+from weft.atomic import destined
 from weft.config.yaml import read_file
 from weft.errors import ConfigError, UsageError
 from weft.papers import script
@@ -33,12 +34,22 @@ def _study(words: list[str]) -> None:
         nargs="*",
         help="families, all by default; or a recipe and one axis, `runs` for models of one stack",
     )
-    parser.add_argument("--expected", type=float, help="exponent, for a recipe")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time for each curve")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--expected", type=script.finite, help="exponent, for a recipe")
+    parser.add_argument(
+        "--seconds", type=script.not_negative, default=2.0, help="time for each curve"
+    )
+    parser.add_argument("--threads", type=script.at_least(1), default=1, help="CPU threads")
     parser.add_argument("--picture", type=Path, help="SVG or PNG to write")
     parser.add_argument("--markdown", action="store_true", help="the table for a document")
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
+    if flags.picture is not None:
+        if flags.picture.suffix not in (".svg", ".png"):
+            raise UsageError(
+                f"`{flags.picture}` is no picture",
+                where="--picture",
+                expected="a name ending in .svg or .png",
+            )
+        destined(flags.picture)
 
     from weft.engine.bench import machine
     from weft.engine.device import using_threads

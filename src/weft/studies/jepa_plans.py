@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from weft.errors import UsageError
 from weft.papers import script
 
 PLANNERS = ("gradient", "cem", "mppi")
@@ -19,11 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(words: list[str]) -> None:
     parser = argparse.ArgumentParser("weft study plans", description=__doc__)
     parser.add_argument("run", type=Path, help="a run's directory")
-    parser.add_argument("--episodes", type=int, default=100, help="episodes planned")
-    parser.add_argument("--horizon", type=int, default=8, help="actions ahead of a new frame")
-    flags = parser.parse_args(words)
-    print(f"{'planner':<10} {'horizon':<8} {'miss px':>8} {'within 1 px':>12} {'s':>8}")
-    for planner, horizon, found in compare(flags.run, flags.episodes, flags.horizon):
+    parser.add_argument("--episodes", type=script.at_least(1), default=100, help="episodes planned")
+    parser.add_argument(
+        "--horizon", type=script.at_least(1), default=8, help="actions ahead of a new frame"
+    )
+    flags = script.parsed(parser, words)
+    rows = compare(flags.run, flags.episodes, flags.horizon)
+    for number, (planner, horizon, found) in enumerate(rows):
+        if number == 0:
+            print(f"{'planner':<10} {'horizon':<8} {'miss px':>8} {'within 1 px':>12} {'s':>8}")
         print(
             f"{planner:<10} {horizon or 'once':<8} {found['mpc_miss_px']:8.2f} "
             f"{100 * found['mpc_success']:10.0f} % {found['mpc_seconds']:8.3f}",
@@ -41,6 +46,8 @@ def compare(
         path: a run of jepa.
         episodes: how many goals the dot is led to, the same for all.
         horizon: actions planned from every new frame.
+    Raises:
+        UsageError: if the run is no such run.
     """
     import torch
 
@@ -48,12 +55,12 @@ def compare(
     from weft.families.jepa.model import Model
     from weft.families.jepa.score.readout import Reading
     from weft.families.jepa.sets.dots import DotsSource
-    from weft.run.registry import open_run
+    from weft.run.named import named
 
-    run = open_run(path).load()
+    run = named(path).load()
     config, model, source = run.parts.config, run.model, run.data.test
-    assert isinstance(config, Config)
-    assert isinstance(source, DotsSource)
+    if not isinstance(config, Config) or not isinstance(source, DotsSource):
+        raise UsageError(f"{path} has learnt no dots to lead", expected="a run of jepa")
     assert isinstance(model, Model)
     with torch.no_grad():
         readout, _ = Reading(config, model, source).readouts()

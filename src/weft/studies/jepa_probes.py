@@ -19,9 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(words: list[str]) -> None:
     parser = argparse.ArgumentParser("weft study probes", description=__doc__)
     parser.add_argument("run", type=Path, help="a run's directory")
-    parser.add_argument("--size", type=int, default=10000, help="sequences in a pass")
-    parser.add_argument("--epochs", type=int, default=30, help="passes of the published probe")
-    flags = parser.parse_args(words)
+    parser.add_argument(
+        "--size", type=script.at_least(2), default=10000, help="sequences in a pass"
+    )
+    parser.add_argument(
+        "--epochs", type=script.at_least(1), default=30, help="passes of the published probe"
+    )
+    flags = script.parsed(parser, words)
     found = []
     for kind, rmse, seconds in compare(flags.run, flags.size, flags.epochs):
         print(f"{kind:<12} {rmse:8.4f} px {seconds:9.2f} s", flush=True)

@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _print_shapes(words: list[str]) -> None:
     parser = argparse.ArgumentParser("weft study tour", description=__doc__)
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="any key of weft's config")
-    config = config_of(parser.parse_args(words).words)
+    config = config_of(script.parsed(parser, words).words)
     assert isinstance(config, Config)
     for chapter, stops in follow(config):
         print(f"\n{chapter}")

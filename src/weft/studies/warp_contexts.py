@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import UsageError
 from weft.papers import script
 from weft.reports.tables import mean_of
+from weft.studies.rates.rows import read
 from weft.studies.rates.table import axes_of
 from weft.studies.warp_guesses import errors, from_pairs, guesses, learnt
 
@@ -43,10 +43,16 @@ def _print_scores(words: list[str]) -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="directories of runs")
     parser.add_argument("--rows", nargs="+", type=Path, help="files that `weft study rates` wrote")
     parser.add_argument(
-        "--contexts", nargs="+", type=int, metavar="L", help="steps given; each run's own if unset"
+        "--contexts",
+        nargs="+",
+        type=script.at_least(1),
+        metavar="L",
+        help="steps given; each run's own if unset",
     )
-    parser.add_argument("--period", type=int, metavar="P", help="guess that P steps recur, too")
-    flags = parser.parse_args(words)
+    parser.add_argument(
+        "--period", type=script.at_least(1), metavar="P", help="guess that P steps recur, too"
+    )
+    flags = script.parsed(parser, words)
     if flags.rows is None and not flags.runs:
         raise UsageError("there is nothing to score", expected="runs, or --rows FILE")
     for name, rows in _chosen(flags.rows or []).items():
@@ -64,8 +70,7 @@ def _print_scores(words: list[str]) -> None:
 def _chosen(files: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
     """What is shown of the chosen runs of a study of rates, by form and point of its grid."""
     forms: dict[str, list[dict[str, float]]] = {}
-    for line in (line for path in files for line in path.read_text("utf-8").splitlines()):
-        row = json.loads(line)
+    for row in read(files, ("form", "chosen")):
         parts = (_part_of(row, "test/"), _part_of(row, "val/"))
         if row["chosen"]:
             point = [f"{axis}={row[axis]}" for axis in axes_of(row)]

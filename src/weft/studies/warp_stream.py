@@ -40,11 +40,11 @@ def _stream(words: list[str]) -> None:
     parser.add_argument("run", type=Path, help="directory of a run with read=query")
     parser.add_argument(
         "--sequence",
-        type=int,
+        type=script.at_least(0),
         metavar="I",
         help="of the test set; lines of standard input if unset",
     )
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
 
     from weft.families.warp.model import WarpModel
     from weft.families.warp.task import WarpTask

@@ -12,7 +12,7 @@ from weft.config.load import load
 from weft.config.paths import as_name
 from weft.errors import Interrupted, UsageError
 from weft.plots.images import Named
-from weft.plots.labels import head, plain
+from weft.plots.labels import head, many, plain
 from weft.plots.style import MUTED, PALETTE, style
 from weft.reports.tables import Column, Table
 from weft.run.registry import find_runs
@@ -141,19 +141,22 @@ def trial_table(study: optuna.Study, plan: Plan, metric: Metric) -> Table:
 def drawn(study: optuna.Study, plan: Plan, metric: Metric, keys: list[str]) -> list[Named]:
     """The course of the search, each parameter against the metric, and what mattered."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     good = [t for t in study.get_trials(deepcopy=False) if t.value is not None]
     if not good:
         return []
     course = Figure(figsize=(6.4, 3.6))
     axes = course.add_subplot()
-    head(axes, plan.metric, f"{len(good)} trials")
+    head(axes, plan.metric, many(len(good), "trial"))
     axes.plot([t.number for t in good], _values(good), "o", color=MUTED, markersize=4)
     line: list[float] = []
     for value in _values(good):
         line.append(value if not line or metric.improves(value, line[-1]) else line[-1])
     axes.step([t.number for t in good], line, where="post", color=PALETTE[0])
     axes.set_xlabel("trial")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_xlim(-0.5, max(1, good[-1].number) + 0.5)
     axes.set_ylabel(plain(axis_words(metric)))
     figures: list[Named] = [
         ("search", "Each trial as a dot, the best so far as a line.", course),

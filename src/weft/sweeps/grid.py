@@ -11,11 +11,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.atomic import sweep_halves, write_text
+from weft.atomic import write_text
 from weft.config.explain import suggest
 from weft.config.yaml import read_value, write
 from weft.errors import PlaceTaken, RunError, UsageError
 from weft.reports.tables import Column, Table, mean_of
+from weft.run.directory import check_unused
 from weft.run.files import read_yaml
 from weft.sweeps.space import LIMIT, Space
 from weft.task.metric import SPLITS, Metric, find
@@ -108,13 +109,7 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
                 hint="\n".join([*differences, "or give the new sweep another directory"]),
             )
         return points(known, directory)
-    sweep_halves(directory, PLAN)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise PlaceTaken(
-            "the directory is in use, and not by a sweep",
-            where=str(directory),
-            expected="a new or empty directory",
-        )
+    check_unused(directory, "a sweep")
     directory.mkdir(parents=True, exist_ok=True)
     _write(plan, space)
     return points(space, directory)

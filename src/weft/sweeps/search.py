@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import math
 import re
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from weft.atomic import write_text
 from weft.config.yaml import write
 from weft.data.random import derive
 from weft.errors import Interrupted, MissingExtra, PlaceTaken, RunError, UsageError, WeftError
-from weft.run.directory import RunDirectory
+from weft.run.directory import RunDirectory, check_unused
 from weft.run.files import read_yaml
 from weft.run.recorder import Followers
 from weft.run.registry import open_run
@@ -88,20 +89,23 @@ def open_plan(folder: Path, asked: Plan) -> Plan:
                 "this directory holds another search",
                 where=str(file),
                 expected="the same words and options; --trials may grow",
-                hint=f"it was begun with {' '.join(known.words)} --search {known.sampler}",
+                hint=f"it was begun with {_command(known, folder)}",
             )
         if asked.trials <= known.trials:
             return known
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PlaceTaken(
-            "the directory is in use, and not by a search",
-            where=str(folder),
-            expected="a new or empty directory",
-        )
+    else:
+        check_unused(folder, "a search")
     folder.mkdir(parents=True, exist_ok=True)
     head = "# The plan of a search; the same command continues it.\n"
     write_text(file, head + write({**asdict(asked), "words": list(asked.words)}))
     return asked
+
+
+def _command(plan: Plan, folder: Path) -> str:
+    """The command that began a search."""
+    options = ["--search", plan.sampler, "--trials", str(plan.trials), "--metric", plan.metric]
+    options += ["--prune"] * plan.prune
+    return f"`{shlex.join(['weft', 'sweep', *plan.words, *options, '--dir', str(folder)])}`"
 
 
 def read_plan(folder: Path) -> Plan:
@@ -202,8 +206,12 @@ def _next(folder: Path, study: optuna.Study, plan: Plan) -> tuple[int, RunDirect
         for trial in trials:
             if trial.state != found.trial.TrialState.RUNNING:
                 continue
-            if (holder := _hold(folder, trial.number)) is not None:
+            if (holder := _hold(folder, trial.number)) is None:
+                continue
+            # Whoever had it may have ended it since it was looked at.
+            if study.get_trials(deepcopy=False)[trial.number].state == trial.state:
                 return trial.number, holder
+            holder.unlock()
         if len(trials) >= plan.trials:
             return None
         # Of the number of the trial alone, so that a search begun anew proposes the same.

@@ -18,11 +18,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from weft import api, families
 from weft.config.explain import fields
@@ -46,7 +49,9 @@ HERE = ("data.download=false", "engine.device=cpu")
 """No network; and numbers are promised to the last bit on a CPU."""
 SHORT = (*HERE, "steps=6", "checkpoint.every=4 steps", "eval.every=6 steps", "log.every=1",
          "log.tensorboard=false")  # fmt: skip
-STOPPED_AT = 2
+STOPPED_AT, LAST = 2, 6
+OPERATIONS = 3
+"""Of an evaluation, by when a signal cuts it short."""
 PICTURE_BYTES = 2_000
 """Less than this is no picture."""
 
@@ -128,21 +133,26 @@ def check_the_same_seed_gives_the_same_run(recipe: str, folder: Path) -> None:
 
 
 def check_stop_and_resume_equals_a_straight_run(recipe: str, folder: Path) -> None:
-    """A run that is stopped by a signal and resumed ends as if nothing had happened."""
+    """A run that is stopped by a signal, between two steps and in the midst of an evaluation, and
+    resumed ends as if nothing had happened."""
     run, place = _straight(recipe, folder), folder / "stopped"
-    try:
-        _train(recipe, place, sinks=[lambda directory: _Stop()])
-    except Interrupted:
-        pass
-    else:
-        raise AssertionError(f"SIGTERM at step {STOPPED_AT} did not stop the run")
+    with _stopped_by_signal(place, STOPPED_AT):
+        _train(recipe, place, sinks=[lambda _: _Stop(STOPPED_AT)])
+    with _stopped_by_signal(place, LAST), ExitStack() as midst:
+        api.resume(place, report=False, sinks=[lambda _: _Stop(LAST, midst)])
+    _promise(
+        not any(key.startswith(("val/", "test/")) for row in _rows(open_run(place)) for key in row),
+        f"SIGTERM in the evaluation of step {LAST} was heard when it had ended",
+    )
     resumed = api.resume(place, report=False)
     assert resumed is not None
-    _same(_weights(run), _weights(resumed), f"a run resumed at step {STOPPED_AT}")
+    who = f"a run resumed at step {STOPPED_AT} and in the evaluation of step {LAST}"
+    _same(_weights(run), _weights(resumed), who)
     _promise(
         resumed.metrics == run.metrics,
-        f"a run resumed at step {STOPPED_AT} measured {resumed.metrics}, not {run.metrics}",
+        f"{who} measured {resumed.metrics}, not {run.metrics}",
     )
+    _promise(_rows(resumed) == _rows(run), f"{who} has other rows")
 
 
 def check_a_run_made_longer_equals_a_straight_run(recipe: str, folder: Path) -> None:
@@ -271,14 +281,53 @@ def name_of(check: Check) -> str:
 
 
 class _Stop(Sink):
-    """Sends SIGTERM after some steps, as a scheduler would."""
+    """Sends SIGTERM after a step, as a scheduler would.
+
+    Args:
+        at: the step.
+        midst: takes what lets a few operations of the step's evaluation through before the signal;
+            without it the signal comes at once.
+    """
+
+    def __init__(self, at: int, midst: ExitStack | None = None) -> None:
+        self.at, self.midst = at, midst
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
-        if step == STOPPED_AT:
+        if step != self.at or "train/loss" not in values:
+            return
+        if self.midst is None:
             os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            self.midst.enter_context(_Countdown(OPERATIONS))
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
         pass
+
+
+class _Countdown(TorchFunctionMode):
+    """Sends SIGTERM after so many operations of torch."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _stopped_by_signal(place: Path, step: int) -> Iterator[None]:
+    """The run at `place` is stopped inside, and has saved the step."""
+    try:
+        yield
+    except Interrupted:
+        saved = open_run(place).status["saved"]
+        _promise(saved == step, f"SIGTERM at step {step} left a run that had saved step {saved}")
+    else:
+        raise AssertionError(f"SIGTERM at step {step} did not stop the run")
 
 
 def _promise(kept: bool, otherwise: str) -> None:
@@ -312,6 +361,14 @@ def _straight(recipe: str, folder: Path) -> Run:
 
 def _weights(run: Run) -> dict[str, Tensor]:
     return run.load_model("last").state_dict()
+
+
+def _rows(run: Run) -> list[dict[str, Any]]:
+    """What was recorded, without what a clock says."""
+    return [
+        {key: value for key, value in row.items() if key != "seconds" and key[:5] != "time/"}
+        for row in run.history()
+    ]
 
 
 def _same(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], who: str) -> None:

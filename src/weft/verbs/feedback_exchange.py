@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weft.errors import asked_by
 from weft.terminal import show
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def import_(
     from weft.papers.feedback.config_file import OldConfig
     from weft.papers.feedback.exchange import adopt
 
-    old = OldConfig(config or file.parent / "config.json", dataset)
+    with asked_by("--dataset"):
+        old = OldConfig(config or file.parent / "config.json", dataset)
     path = adopt(file, old, out, {"feedback_reverse": reverse, "engine.compile": False}, base)
     show(str(path))
 
@@ -42,9 +44,9 @@ def export(run: Run, checkpoint: str | None, file: Path) -> None:
     """Writes a run's checkpoint as the feedback original would have."""
     import torch
 
-    from weft.atomic import atomic_writer
+    from weft.atomic import atomic_writer, destined
     from weft.papers.feedback import exchange
 
     saved = exchange.export(run, checkpoint)
-    with atomic_writer(file) as opened:
+    with atomic_writer(destined(file)) as opened:
         torch.save(saved, opened)

@@ -48,7 +48,7 @@ def compress(
     """Compress pictures into .lat files, and tell bits per pixel and PSNR."""
     import numpy as np
 
-    from weft.atomic import atomic_writer
+    from weft.atomic import atomic_writer, destined
     from weft.data.pictures import decoding
     from weft.families.gaussvae.codec import container
     from weft.families.gaussvae.codec.compressor import HALVES, psnr
@@ -67,8 +67,7 @@ def compress(
             wanted = np.asarray(decode(path))
             content = compressor.compress(wanted, halves=halves, refinement=refine)
             found = compressor.decompress(*container.unpack(content, target), str(target))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_writer(target) as file:
+            with atomic_writer(destined(target)) as file:
                 file.write(content)
             height, width = wanted.shape[:2]
             rows.append(
@@ -91,12 +90,15 @@ def decompress(
         Path | None,
         typer.Option(metavar="FILE|FOLDER", help="Where to; beside the files if unset."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace pictures that are there, such as the first.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Decompress .lat files into PNG pictures, the same bytes on every machine's CPU."""
     from PIL import Image
 
-    from weft.atomic import replacing
+    from weft.atomic import destined, replacing
     from weft.families.gaussvae.codec import container
     from weft.families.gaussvae.codec.entropy import coder
     from weft.verbs.gaussvae_compressors import opened
@@ -104,12 +106,18 @@ def decompress(
     coder()
     targets = _targets(files, out, ".png")
     compressor = opened(model)
+    coded = [container.read(path) for path in files]
+    # Beside the file of a picture that was compressed lies, more often than not, the picture.
+    if (there := next((each for each in targets if each.is_file()), None)) and not force:
+        raise UsageError(
+            "there is a picture already",
+            where=str(there),
+            expected="--out with a new name, or --force",
+        )
     rows = []
-    for path, target in zip(files, targets, strict=True):
-        header, payload = container.read(path)
+    for path, target, (header, payload) in zip(files, targets, coded, strict=True):
         picture = compressor.decompress(header, payload, str(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary:
+        with replacing(destined(target)) as temporary:
             Image.fromarray(picture).save(temporary, "PNG")
         height, width = header.size
         rows.append({"file": str(target), "pixels": f"{width}x{height}"})

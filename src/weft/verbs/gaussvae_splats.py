@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from weft.config.sections import Layout
-from weft.errors import DataError, DeviceError, UsageError
+from weft.errors import DataError, DeviceError, UsageError, asked_by
 from weft.families.gaussvae.splats.meter import Meter
 from weft.terminal import show, show_table, tell
 
@@ -106,7 +106,8 @@ def fit(
         raise UsageError(f"`{out}` is a file", where="--out", expected="a folder, or a new name")
     if force:
         outcome.clear(out)
-    job.open_job(out, found, settings)
+    with asked_by("--out", "--force fits anew"):
+        job.open_job(out, found, settings)
     rows = outcome.read_table(out)
     if rows is None:
         with Meter(len(found), "pictures fitted", quiet=quiet or as_json) as meter:
@@ -146,7 +147,8 @@ def draw(
     """Draw splats as PNG files, without the pictures they were fitted to."""
     from weft.families.gaussvae.splats.shown import drawables, save
 
-    found = list(drawables(place, _size(size) if size else None, topk))
+    with asked_by("--size"):
+        found = list(drawables(place, _size(size) if size else None, topk))
     out.mkdir(parents=True, exist_ok=True)
     with Meter(len(found), "pictures drawn", quiet=quiet) as meter:
         for done, one in enumerate(found, start=1):
@@ -264,7 +266,8 @@ def _settled(how: How, pictures: Sequence[Picture], bits: int | None, psnr: floa
     if psnr is not None:
         return how
     if bits is not None and how.bits is not None:
-        how = replace(how, splats=affordable(*pictures[0].size, bits, how.bits))
+        with asked_by("--bits", "--quantise says with how many bits a number is kept"):
+            how = replace(how, splats=affordable(*pictures[0].size, bits, how.bits))
     for height, width in {one.size for one in pictures}:
         if isinstance(how, Anchored):
             grid(how.splats, height, width)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from weft import families, studies
+from weft import api, families, studies
 from weft.cli import main
 from weft.config.family import Family
 from weft.errors import RunError
+from weft.papers import script
 
 NAMES = {"contexts", "controls", "costs", "gaussvae-rd", "growth", "plans", "probes", "rates",
          "sampling", "stream", "tour"}  # fmt: skip
@@ -61,6 +64,95 @@ def test_a_study_s_exit_code_is_that_of_the_command(capsys: pytest.CaptureFixtur
     assert "there is no such run, here or below runs   (nowhere)" in capsys.readouterr().err
     assert main(["study", "contexts", "--nonsense"]) == 2
     assert main(["study", "tour", "batch_size=none"]) == 2
+
+
+@pytest.fixture(params=sorted(NAMES))
+def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ArgumentParser:
+    """What reads the words of a study."""
+    found: list[ArgumentParser] = []
+
+    def kept(parser: ArgumentParser, words: list[str]) -> None:
+        found.append(parser)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(script, "parsed", kept)
+    assert main(["study", request.param]) == 0
+    monkeypatch.undo()
+    return found[0]
+
+
+def test_words_may_stand_behind_options(parser: ArgumentParser) -> None:
+    flags = [each for each in parser._actions if each.option_strings and each.nargs is None]
+    several = [each.dest for each in parser._actions if each.nargs in ("*", "+")
+               and not each.option_strings]  # fmt: skip
+    for flag in flags:
+        for dest in several:
+            value = "a:" if flag.type is script.form else "2"
+            words = ["cet/digits", flag.option_strings[0], value, "delay=1"]
+            given = script.parsed(parser, words)
+            assert [*map(str, getattr(given, dest))] == ["cet/digits", "delay=1"], flag.dest
+
+
+def test_numbers_out_of_range_are_refused(
+    parser: ArgumentParser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = (None, Path, script.form, script.split)
+    numbers = [each for each in parser._actions if each.type not in others]
+    for each in numbers:
+        wrong = ["x", "nan", "inf", "1e3000", *["-1"] * (each.dest != "expected")]
+        for text in wrong:
+            with pytest.raises(SystemExit) as ended:
+                script.parsed(parser, [f"{each.option_strings[0]}={text}", "word"])
+            assert ended.value.code == 2
+            assert f"argument {each.option_strings[0]}: `{text}` is" in capsys.readouterr().err
+
+
+def test_a_run_of_another_family_is_refused_before_anything_is_printed(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("hidden_dim=4", "steps=1", "log.tensorboard=false")
+    api.train("cet/digits", *words, report=False, **{"run.dir": "other"})
+    capsys.readouterr()
+    for name, more in {"contexts": (), "gaussvae-rd": (), "plans": (), "probes": (), "stream": (),
+                       "sampling": ("--judge", "other")}.items():  # fmt: skip
+        assert main(["study", name, "other", *more]) == 2, name
+        out, err = capsys.readouterr()
+        assert out == "" and "usage error: " in err and "other" in err, name
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("costs", "cet/digits", "--form", "hidden_dim=8"), "has no colon: NAME:WORDS"),
+        (("rates", "cet/digits", "--form", "hidden_dim=8", "--out", "x"), "has no colon"),
+        (("costs", "cet/digits", "--form", "a:'x"), "is no line of words: No closing quotation"),
+        (("rates", "cet/digits", "--final", "'x", "--out", "x"), "is no line of words"),
+        (("rates", "cet/digits", "seed=0,1", "--rates", "1e-3", "--out", "x"), "own seeds"),
+        (("rates", "cet/digits", "seed=1", "--rates", "1e-3", "--out", "x"), "own seeds"),
+        (("growth", "--picture", "x.foo"), "expected a name ending in .svg or .png"),
+        (("growth", "--picture", "file/x.svg"), "`file` is no folder"),
+        (("rates", "cet/digits", "data.use_val=true", "--rates", "1e-3", "--out", "file/x"),
+         "`file` is no folder"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_an_option_is_told_before_anything_is_computed(
+    words: tuple[str, ...], says: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    assert main(["study", *words]) == 2
+    out, err = capsys.readouterr()
+    assert says in " ".join(err.split()) and out == ""
+    assert [path.name for path in workspace.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("words", [("rates", "--table"), ("contexts", "--rows")])
+def test_files_that_hold_no_rows_are_told(
+    words: tuple[str, ...], workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("odd").write_bytes(b'{"form": "a", "chosen": false}\n\xff{')
+    for file, says in {"none": "no file `none`", "odd": "(odd:"}.items():
+        assert main(["study", *words, file]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_families_that_share_a_name_are_told_apart_and_a_broken_one_is_left_out(

@@ -37,6 +37,26 @@ def test_the_checksum_is_one_that_sha256sum_accepts(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+def test_a_step_that_is_saved_anew_can_be_read_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, replace, found = Store(tmp_path), Path.replace, []
+
+    def watched(self: Path, target: Path) -> Path:
+        """As a process that is killed before or after a file takes its place would leave it."""
+        found.append(int(read(tmp_path / "step_00000007.pt")["w"]))
+        done = replace(self, target)
+        found.append(int(read(tmp_path / "step_00000007.pt")["w"]))
+        return done
+
+    store.save({"w": torch.tensor(1), "progress": {}}, 7)
+    monkeypatch.setattr(Path, "replace", watched)
+    store.save({"w": torch.tensor(2), "progress": {}}, 7)
+    assert found == [1, 1, 1, 2, 2, 2]
+    (sum_file,) = tmp_path.glob("*.sha256")
+    assert len(sum_file.read_text().splitlines()) == 1
+
+
 @pytest.mark.parametrize(("owner", "name"), [(Path, "read_text"), (torch, "load")])
 def test_a_checkpoint_that_its_run_replaces_while_it_is_read_gives_way_to_the_newer_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str

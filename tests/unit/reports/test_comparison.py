@@ -9,7 +9,7 @@ from scipy.stats import t as student
 
 from tests.unit.reports.runs import run
 from weft.reports.comparison import arms, config_table, interval, metric_table, paired
-from weft.reports.overlay import overlay
+from weft.reports.overlay import overlay, write_comparison
 from weft.run.registry import Run
 
 
@@ -72,6 +72,19 @@ def test_a_standard_error_has_no_curve_of_its_own(monkeypatch: pytest.MonkeyPatc
     rows = [{"step": 1, "val/loss": 2.0, "val/loss_se": 0.1, "val/lone_se": 0.2}]
     monkeypatch.setattr(Run, "history", lambda self: rows)
     assert [name for name, *_ in overlay(arms(_runs()))] == ["val-loss", "val-lone_se"]
+
+
+def test_bands_are_spoken_of_where_there_are_seeds_and_one_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Run, "history", lambda self: [{"step": 1, "val/loss": 2.0}])
+    several, single = arms(_runs()), arms(_runs()[:1])
+    (_, caption, _), (_, alone, figure) = *overlay(several), *overlay(single)
+    assert "2 settings; bands are standard errors over seeds." in caption
+    assert alone.endswith("1 setting.") and "bands" not in alone
+    assert all(float(tick).is_integer() for tick in figure.axes[0].get_xticks()), "half a step"
+    page = write_comparison(tmp_path / "page.html", single, ()).read_text(encoding="utf-8")
+    assert "1 run in 1 setting." in page
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 31, 32, 60])

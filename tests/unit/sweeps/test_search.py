@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from weft.errors import Interrupted, MissingExtra, RunError, UsageError
+from weft.run.directory import RunDirectory
 from weft.run.registry import open_run
 from weft.sweeps import pool, search
 from weft.sweeps.found import search as carry_out
@@ -113,6 +115,28 @@ def test_a_trial_whose_process_is_gone_is_gone_on_with_and_not_repeated(
     found = carry_out(*words, sampler="random", trials=3, directory="s")
     assert [row["state"] for row in found.table.rows] == ["complete"] * 3
     assert study_of(Path("s"), search.read_plan(Path("s"))).trials[1].params == proposed
+
+
+def test_a_trial_that_ends_between_a_look_and_its_lock_is_not_taken_again(
+    toy: str, workspace: Path, without_page: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (toy, *QUICK, *AXES)
+    carry_out(*words, sampler="random", trials=2, directory="s")
+    folder, hold = Path("s"), search._hold
+    plan = replace(search.read_plan(folder), trials=3)
+    search.open_plan(folder, plan)
+    (number, holder) = search._next(folder, study_of(folder, plan), plan) or (0, None)
+    assert holder is not None
+
+    def ended(place: Path, asked: int) -> RunDirectory | None:
+        """As another process does at just this moment."""
+        study_of(folder, plan).tell(number, 1.0)
+        holder.unlock()
+        return hold(place, asked)
+
+    monkeypatch.setattr(search, "_hold", ended)
+    assert search._next(folder, study_of(folder, plan), plan) is None
+    assert search.take_trials(("s",)) == {"trials": 0.0}
 
 
 def test_a_hopeless_run_ends_early(toy: str, workspace: Path, without_page: None) -> None:

@@ -44,19 +44,31 @@ METRICS = (
     Metric("loss", "lower", "nats", "Bound on the negative log-likelihood of a token of text."),
     Metric("loss_padded", "lower", "nats", "The bound over all places, padding too."),
     Metric(
-        "loss_original", "lower", "nats", "`loss_padded` of each batch, averaged, as published."
+        "loss_original",
+        "lower",
+        "nats",
+        "The bound over all places, averaged over batches, as published.",
     ),
     Metric("exact_match", "higher", about="Share of problems completed with the right number."),
     Metric("unigram", "lower", "nats", "Entropy of the held-out text's own token frequencies."),
     Metric("base_loss", "lower", "nats", "The bound before adaptation."),
-    Metric("base_loss_padded", "lower", "nats", "`loss_padded` before adaptation."),
-    Metric("base_loss_original", "lower", "nats", "`loss_original` before adaptation."),
-    Metric("gain", "higher", "nats", "base_loss - loss."),
-    Metric("rel_change", "lower", about="(loss - base_loss) / base_loss."),
+    Metric("base_loss_padded", "lower", "nats", "The bound over all places before adaptation."),
+    Metric(
+        "base_loss_original",
+        "lower",
+        "nats",
+        "The bound before adaptation, averaged over batches, as published.",
+    ),
+    Metric(
+        "gain", "higher", "nats", "What adaptation takes off the bound: `base_loss` less `loss`."
+    ),
+    Metric("rel_change", "lower", about="Change of the bound by adaptation, relative to before."),
     Metric("shuffled_loss", "lower", "nats", "The bound with another chunk's deltas."),
-    Metric("input_gain", "higher", "nats", "shuffled_loss - loss: what depends on the input."),
-    Metric("accuracy_level_*", "higher", about="Masked tokens guessed right at a noise level."),
-    Metric("nats_level_*", "lower", "nats", "Nats a masked token at a noise level."),
+    Metric("input_gain", "higher", "nats", "What another chunk's deltas add to the bound."),
+    Metric(
+        "accuracy_level_*", "higher", about="Share of masked tokens guessed right at a noise level."
+    ),
+    Metric("nats_level_*", "lower", "nats", "Cross-entropy of a masked token at a noise level."),
     Metric("exact_match_se", "lower", about="Standard error of exact_match."),
     Metric("*_se", "lower", "nats", "Standard error of the metric it is named for."),
 )

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train_all(words: list[str]) -> None:
-    flags = _parser().parse_args(words)
+    flags = script.parsed(_parser(), words)
     for seed in range(flags.seed, flags.seed + flags.seeds):
         train("cet/mnist-retrograde", flags, seed, to_config(flags, seed))
 

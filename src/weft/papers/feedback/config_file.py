@@ -110,14 +110,12 @@ class OldConfig:
         if self.dataset not in names:
             raise UsageError(
                 f"`{self.dataset}` is not among the `datasets` of {self.path}",
-                where="--active_dataset",
-                expected=f"one of {', '.join(names)}",
+                expected=f"one of {', '.join(names)}" if names else "a file with `datasets`",
                 hint=suggest(self.dataset, names, ""),
             )
         if self.dataset != Path(self.dataset).name:
             raise UsageError(
                 f"`{self.dataset}` cannot name files",
-                where="--active_dataset",
                 expected="a key of `datasets` without a folder",
             )
         known = _KNOWN | {f"datasets.{name}.{key}" for name in names for key in _DATASET}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.explain import suggest
-from weft.errors import Interrupted, UsageError
+from weft.errors import Interrupted, UsageError, asked_by
 from weft.papers import script
 from weft.papers.feedback.config_file import OldConfig
 from weft.papers.feedback.exchange import imported, is_original
@@ -64,7 +64,7 @@ def _train(name: str, words: list[str]) -> None:
             expected=f"one of {', '.join(SCRIPTS)}",
             hint=suggest(name, list(SCRIPTS), ""),
         )
-    flags = parser(name).parse_args(words)
+    flags = script.parsed(parser(name), words)
     try:
         run = (_resume if flags.resume else _start)(name, flags)
     except Interrupted as stop:
@@ -77,7 +77,8 @@ def _train(name: str, words: list[str]) -> None:
 def _start(name: str, flags: argparse.Namespace) -> Run | None:
     from weft import api
 
-    chosen, old = SCRIPTS[name], OldConfig(Path(flags.config), flags.active_dataset)
+    with asked_by("--active_dataset"):
+        chosen, old = SCRIPTS[name], OldConfig(Path(flags.config), flags.active_dataset)
     if flags.checkpoint_dir or flags.checkpoint_name:
         old.notes.append(f"--{chosen.resumed}checkpoint_… has no effect without --resume True")
     values = old.values | _FIXED | dict(chosen.values) | {"run.tags": [name, old.dataset]}
@@ -114,7 +115,8 @@ def _resume(name: str, flags: argparse.Namespace) -> Run | None:
     from weft import api
     from weft.run.registry import open_run
 
-    chosen, old = SCRIPTS[name], OldConfig(Path(flags.config), flags.active_dataset)
+    with asked_by("--active_dataset"):
+        chosen, old = SCRIPTS[name], OldConfig(Path(flags.config), flags.active_dataset)
     flag = f"--{chosen.resumed}checkpoint"
     if flags.checkpoint_dir is None:
         path = latest(old.home, old.setting(chosen.run_name))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from weft.atomic import destined
 from weft.errors import DataError
 from weft.papers import script
 
@@ -47,7 +48,7 @@ def _encode(words: list[str]) -> None:
     parser.add_argument("--max_steps", type=_positive, default=5000)
     parser.add_argument("--quantize", action="store_true", help="to 16 bits a number")
     parser.add_argument("--eval", action="store_true", help="write original/ and rendered/ PNGs")
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     bits = _BITS if flags.quantize else None
     how = ImageGS.lasting(flags.max_steps, flags.num_gaussians, bits=bits)
     found = album([str(flags.input)])
@@ -84,7 +85,7 @@ def _decode(words: list[str]) -> None:
     parser.add_argument(
         "--size", type=_pair, help="HEIGHTxWIDTH of the pictures, where no sizes.json says it"
     )
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     found = list(drawables(flags.input, flags.size))
     out: Path = flags.output
     todo = [one for one in found if flags.force or not (out / f"{one.name}.png").exists()]
@@ -107,7 +108,7 @@ def _convert(words: list[str], way: str) -> None:
     parser.add_argument("--no_validate", action="store_true", help="do not read what was written")
     if way == "npz2pt":
         parser.add_argument("--no_vis_feat", action="store_true", help="leave vis_feat out")
-    flags = parser.parse_args(words)
+    flags = script.parsed(parser, words)
     order = Order(
         way,
         validate=not flags.no_validate,
@@ -162,7 +163,7 @@ def _only_said(flags: argparse.Namespace, todo: Sequence[str], total: int) -> bo
 
 def _log(flags: argparse.Namespace, row: Mapping[str, Any]) -> None:
     if flags.log is not None:
-        flags.log.parent.mkdir(parents=True, exist_ok=True)
+        destined(flags.log)
         with flags.log.open("a") as file:
             file.write(json.dumps(dict(row)) + "\n")
 

@@ -32,7 +32,7 @@ def train_resnet(argv: Sequence[str] | None = None) -> int:
 def _train(words: list[str], preset: str, name: str) -> None:
     from weft import api
 
-    flags = _parser(name).parse_args(words)
+    flags = script.parsed(_parser(name), words)
     if flags.resume is not None:
         run = api.resume(_run_of(flags), show=flags.verbose == 1, sinks=[_layout(flags.verbose)])
     else:

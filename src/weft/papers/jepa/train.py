@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train_or_evaluate(words: list[str]) -> None:
-    flags = _parser().parse_args(words)
+    flags = script.parsed(_parser(), words)
     old, files = read_configs(flags.configs, flags.values)
     if not old.get("run_name") and flags.configs:
         old["run_name"] = Path(flags.configs[-1]).stem

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train_or_evaluate(words: list[str]) -> None:
-    flags = _parser().parse_args(words)
+    flags = script.parsed(_parser(), words)
     path = Path(flags.config)
     if not path.is_file():
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import warnings
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from weft.atomic import replacing
+from weft.atomic import atomic_writer, destined, replacing
 from weft.config.explain import suggest
 from weft.config.family import resolve
 from weft.config.place import told
@@ -86,17 +87,17 @@ def write_program(trained: Trained, form: str, path: Path) -> Inference:
     config = json.dumps(trained.parts.config.plain())
     program = _traced(model, inference, trained.parts.config.family)
     if form == "torch":
+        # In memory first: on a full disk torch's writer would end the process.
+        content = io.BytesIO()
         # It warns of weights on a GPU, of which there are none.
-        with (
-            replacing(path) as temporary,
-            temporary.open("wb") as file,
-            warnings.catch_warnings(action="ignore"),
-        ):
-            torch.export.save(program, file, extra_files={CONFIG: config})
+        with warnings.catch_warnings(action="ignore"):
+            torch.export.save(program, content, extra_files={CONFIG: config})
+        with atomic_writer(destined(path)) as file:
+            file.write(content.getbuffer())
         return inference
     onnx = _onnx(program, inference)
     onnx.model.metadata_props[CONFIG] = config
-    with replacing(path) as temporary:
+    with replacing(destined(path)) as temporary:
         onnx.save(temporary)
     return inference
 

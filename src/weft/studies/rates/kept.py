@@ -151,7 +151,7 @@ class Kept:
     def _keep_plan(self, cells: Sequence[Setting]) -> None:
         """Writes down what is studied, or sees that it is what was studied here before."""
         from weft.config.yaml import read_file
-        from weft.run.directory import RunDirectory
+        from weft.run.directory import RunDirectory, check_unused
 
         plan = self.folder / "rates.yaml"
         asked: dict[str, Any] = {"words": [list(cell.words) for cell in cells]}
@@ -163,6 +163,7 @@ class Kept:
                     hint="rates and seeds may change; for the rest take another --dir",
                 )
             return
+        check_unused(self.folder, "a study of rates")
         self.folder.mkdir(parents=True, exist_ok=True)
         RunDirectory(self.folder).write_yaml("rates", asked)
 
@@ -181,7 +182,6 @@ class Kept:
                     rows.append(_row(cell, run, rate, seed))
                 if found is not None and rate == won:
                     rows.append(_row(cell, run, rate, seed, inside=inside))
-        self.study.out.parent.mkdir(parents=True, exist_ok=True)
         write_text(self.study.out, "".join(json.dumps(row) + "\n" for row in rows))
 
 

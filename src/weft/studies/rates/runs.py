@@ -125,7 +125,6 @@ class Study:
             **run.validated,
             **more,
         }
-        self.out.parent.mkdir(parents=True, exist_ok=True)
         with self.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
         shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}

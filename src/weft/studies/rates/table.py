@@ -10,6 +10,9 @@ from weft.reports.tables import Cell, Column, Mean, Table, markdown, mean_of
 
 _OWN = ("form", "selects", "better", "rate", "seed", "steps", "step_ms", "chosen", "inside")
 
+NEEDED = ("form", "selects", "better", "rate", "seed", "chosen")
+"""What every row of `Study` says of its run."""
+
 MOST_NUMBERED = 3
 """Metrics told apart by a number that are shown."""
 

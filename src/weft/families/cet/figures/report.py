@@ -305,7 +305,7 @@ def _liveliest(images: Tensor) -> tuple[int, int]:
     """Row and column, in the middle of the picture, of the pixel that changes most."""
     height, width = images.shape[-2:]
     top, left = height // 4, width // 4
-    middle = images[:, 0, top : height - top, left : width - left].var(0)
+    middle = images[:, 0, top : height - top, left : width - left].var(0, correction=0)
     row, column = divmod(int(middle.argmax()), middle.shape[1])
     return top + row, left + column
 

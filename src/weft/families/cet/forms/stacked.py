@@ -65,8 +65,6 @@ class Late:
         ):
             raise UsageError(
                 "gates that are smeared or cut are no part of a stack",
-                where="--stack",
-                hint="the same sweep without --stack trains them one by one",
             )
 
         def each(values: Sequence[float | bool]) -> Tensor:
@@ -285,7 +283,5 @@ def _refuse(tasks: Sequence[CetTask]) -> None:
     if wrong := [key for key, holds in kept.items() if not holds]:
         raise UsageError(
             f"models with this {', '.join(f'`{key}`' for key in wrong)} are not stacked",
-            where="--stack",
             expected="MLPs on one stream, without carry, times at random or mirrored items",
-            hint="the same sweep without --stack trains them one by one",
         )

@@ -49,7 +49,6 @@ def go_on(
         if count > config.data.block_size:
             raise UsageError(
                 f"the prompt of {len(ids)} tokens and what follows are longer than a chunk",
-                where="--prompt, --length",
                 expected=f"{config.data.block_size} tokens in all (data.block_size), not {count}",
             )
         clean = torch.full((1, count), tokenizer.vocabulary.mask_id)

@@ -54,15 +54,16 @@ def pictures(
     yield "psnr", f"PSNR of {len(wanted)} held-out pictures.", _histogram(scores)
     share = torch.linspace(0, 1, SHOWN, device=z.device)[:, None]
     ways = [
-        model.decode((1 - share) * z[i] + share * z[i + 1]) for i in range(0, min(6, len(z)), 2)
+        model.decode((1 - share) * z[i] + share * z[i + 1]) for i in range(0, min(6, len(z) - 1), 2)
     ]
-    yield (
-        "interpolations",
-        "From one picture to another along a straight line between their latents.",
-        _grid({f"pair {i + 1}": way for i, way in enumerate(ways)}),
-    )
+    if ways:
+        yield (
+            "interpolations",
+            "From one picture to another along a straight line between their latents.",
+            _grid({f"pair {i + 1}": way for i, way in enumerate(ways)}),
+        )
     noise = torch.randn(3 * SHOWN, count, generator=draws).to(z.device)
-    samples = model.decode(z.mean(0) + noise * z.std(0)).split(SHOWN)
+    samples = model.decode(z.mean(0) + noise * z.std(0, correction=0)).split(SHOWN)
     yield (
         "samples",
         "Latents drawn at random with the mean and deviation of those of pictures.",

@@ -26,11 +26,13 @@ METRICS = (
     Metric("psnr", "higher", "dB", "PSNR of the decoded picture, mean over pictures."),
     Metric("psnr_refined", "higher", "dB", "PSNR after a search for the picture's latent."),
     Metric("psnr_pca", "higher", "dB", "PSNR of as many principal components as latents."),
-    Metric("gain", "higher", "dB", "psnr - psnr_pca."),
-    Metric("gain_refined", "higher", "dB", "psnr_refined - psnr_pca."),
+    Metric("gain", "higher", "dB", "PSNR beyond that of as many principal components."),
+    Metric(
+        "gain_refined", "higher", "dB", "PSNR after a search, beyond that of principal components."
+    ),
     Metric("recon_loss", "lower", about="Mean over pictures of log(mse + 1e-4), whatever trains."),
     Metric("kl_nats", "lower", "nats", "KL of a picture's posterior from the prior."),
-    Metric("bits", "lower", about="Of a picture's latent, quantised and coded; no header."),
+    Metric("bits", "lower", about="Bits of a picture's latent, quantised and coded; no header."),
     Metric("psnr_coded", "higher", "dB", "PSNR of what the coded latent decodes to."),
     Metric("active_units", "higher", about="Latents whose mean varies over pictures."),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weft.atomic import write_text
+from weft.atomic import destined, write_text
 from weft.errors import UsageError, WeftError
 from weft.families.gaussvae.splats.files import (
     SplatFile,
@@ -115,7 +115,7 @@ def convert_all(
     out.mkdir(parents=True, exist_ok=True)
     todo = unfinished(paths, out, order)
     log = order.log or out / LOG
-    log.parent.mkdir(parents=True, exist_ok=True)
+    destined(log)
     lines: list[dict[str, Any]] = []
     with log.open("a") as stream:
         for number, path in enumerate(todo, start=1):

@@ -53,9 +53,7 @@ def open_job(folder: Path, pictures: Sequence[Picture], settings: dict[str, Any]
             other = [key for key in wanted if key not in there or there[key] != wanted[key]]
             raise UsageError(
                 f"{folder} holds another fit: it differs in {', '.join(other) or 'its settings'}",
-                where="--out",
                 expected="the folder of this very fit, to go on, or a new one",
-                hint="--force fits anew",
             )
         return
     folder.mkdir(parents=True, exist_ok=True)

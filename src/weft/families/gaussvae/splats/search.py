@@ -58,8 +58,7 @@ def affordable(height: int, width: int, most: int, bits: Bits) -> int:
     if not within:
         raise UsageError(
             f"{most} bits hold no splat of {bits_of(1, bits)}",
-            where="--bits",
-            expected=f"at least {bits_of(1, bits)}, or fewer bits a number (--quantise)",
+            expected=f"at least {bits_of(1, bits)}, or fewer bits a number",
         )
     return within[-1]
 

@@ -75,7 +75,6 @@ def drawables(place: Path, size: tuple[int, int] | None, topk: int = 0) -> Itera
         if known is None:
             raise UsageError(
                 f"{path.name} does not say how large its picture was, nor does {SIZES}",
-                where="--size",
                 expected="HEIGHTxWIDTH, such as 512x768",
             )
         yield Drawable(path.stem, read_file(path), known, "rs", "corner", topk=topk)

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from weft.data.random import stream
 from weft.families.jepa.sets.dots import DotsSource
-from weft.plots.images import enlarged, in_unit, save_animation
+from weft.plots.images import enlarged, in_unit, letters, save_animation
 
 # Of dot 1, 2, 3: the channels a frame of three dots is shown in.
 _COLOURS = ((255, 80, 80), (80, 220, 80), (100, 140, 255))
 _TEXT = (230, 230, 230)
-_LINE_HEIGHT = 12
+_LINE_HEIGHT = 18
 _MARGIN = 4
 
 
@@ -52,7 +52,7 @@ def _draw_frame(
     side = pixels.shape[0] * scale
     picture = Image.new("RGB", (side, side + _LINE_HEIGHT * len(places) + _MARGIN))
     picture.paste(enlarged(pixels, scale))
-    draw = ImageDraw.Draw(picture)
+    draw, font = ImageDraw.Draw(picture), letters(12)
     for dot, (x, y) in enumerate(places):
         colour = _COLOURS[dot % len(_COLOURS)]
         # A coordinate is the centre of its pixel, which is `scale` screen pixels wide.
@@ -63,7 +63,7 @@ def _draw_frame(
             dx, dy = moves[dot]
             draw.line([centre, (centre[0] + dx * scale, centre[1] + dy * scale)], colour, 2)
             text += f"   a {dx:+.1f} {dy:+.1f}"
-        draw.text((_MARGIN, side + _LINE_HEIGHT * dot), text, _TEXT)
+        draw.text((_MARGIN, side + _LINE_HEIGHT * dot), text, _TEXT, font)
     return picture
 
 

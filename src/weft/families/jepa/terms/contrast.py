@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from weft.errors import UsageError
+
 
 def nt_xent(h: Tensor, e: Tensor, temperature: float, *, normalise: bool = False) -> Tensor:
     """NT-Xent: cross-entropy of each code's partner among the 2B - 1 other codes of its frame.
@@ -38,7 +40,11 @@ def within_infonce(h: Tensor, e: Tensor, temperature: float) -> Tensor:
     Args:
         h, e: predicted and true codes, (T, B, D).
         temperature: divides the cosines.
+
+    Raises:
+        UsageError: if there is one frame, which nothing was predicted of.
     """
+    _check_frames(e)
     frames, batch, _ = e.shape
     query, key = F.normalize(h[1:], dim=-1), F.normalize(e, dim=-1)
     logits = torch.einsum("tbd,sbd->tbs", query, key) / temperature
@@ -52,8 +58,20 @@ def infonce(h: Tensor, e: Tensor, temperature: float) -> Tensor:
     Args:
         h, e: predicted and true codes, (T, B, D).
         temperature: divides the cosines.
+
+    Raises:
+        UsageError: if there is one frame, which nothing was predicted of.
     """
+    _check_frames(e)
     query = F.normalize(h[1:], dim=-1).flatten(0, 1)
     key = F.normalize(e, dim=-1).flatten(0, 1)
     target = torch.arange(len(key) - len(query), len(key), device=key.device)
     return F.cross_entropy(query @ key.mT / temperature, target)
+
+
+def _check_frames(e: Tensor) -> None:
+    if len(e) < 2:
+        raise UsageError(
+            f"codes of shape {tuple(e.shape)} have no frame that was predicted",
+            expected="(frames, batch, entries) with two frames or more",
+        )

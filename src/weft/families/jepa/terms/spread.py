@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from weft.errors import UsageError
+
 VARIANCE_FLOOR = 1e-4
 
 
@@ -15,7 +17,11 @@ def variance_hinge(z: Tensor) -> Tensor:
 
     Args:
         z: (G, N, D), N >= 2.
+
+    Raises:
+        UsageError: if a group is one code, of which there is no variance.
     """
+    _check_several(z)
     # On a CPU `z.var(1)` and its gradient take 2.5 times as long.
     variance = (z - z.mean(1, keepdim=True)).square().sum(1) / (z.shape[1] - 1)
     return (1 - (variance + VARIANCE_FLOOR).sqrt()).relu().mean()
@@ -29,7 +35,11 @@ def covariance(z: Tensor) -> Tensor:
 
     Args:
         z: (G, N, D), N >= 2.
+
+    Raises:
+        UsageError: if a group is one code, of which there is no covariance.
     """
+    _check_several(z)
     _, codes, width = z.shape
     x = (z - z.mean(1, keepdim=True)) / (codes - 1) ** 0.5
     product = x @ x.mT if codes < width else x.mT @ x
@@ -54,6 +64,14 @@ def var_ratio(z: Tensor) -> Tensor:
     # Collapsed codes have no variance to share out.
     total = _trace(z.flatten(0, 1)).clamp(min=torch.finfo(z.dtype).tiny)
     return _trace(z.mean(0)) / total
+
+
+def _check_several(z: Tensor) -> None:
+    if z.shape[1] < 2:
+        raise UsageError(
+            f"codes of shape {tuple(z.shape)} have no spread: {z.shape[1]} in a group",
+            expected="(groups, codes, entries) with two codes or more",
+        )
 
 
 def _trace(z: Tensor) -> Tensor:

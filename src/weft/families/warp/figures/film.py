@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from weft.plots.images import enlarged
+from weft.plots.images import enlarged, letters
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,13 +39,13 @@ def pixel_frames(
         canvas: height and width.
         low: the value drawn black; 1 is white.
     """
-    frames = []
+    frames, title = [], f"{{}} of {truth.shape[1]} pixels given"
     for moment, count in enumerate(given):
         known = truth.clone()
         known[:, count:] = float("nan")
         lines = {"given": known} | {name: values[moment] for name, values in rows.items()}
         tiles = {name: _tiles(values, canvas, low) for name, values in lines.items()}
-        frames.append(_page(tiles, f"{count} of {truth.shape[1]} pixels given"))
+        frames.append(_page(tiles, title.format(count), title.format(truth.shape[1])))
     return frames
 
 
@@ -56,19 +57,22 @@ def _tiles(pixels: Tensor, canvas: tuple[int, int], low: float) -> list[Image]:
     return [enlarged(picture, scale) for picture in shown.view(-1, height, width, 3)]
 
 
-def _page(rows: dict[str, list[Image]], title: str) -> Image:
+def _page(rows: dict[str, list[Image]], title: str, longest: str) -> Image:
+    """Rows of pictures, each behind its name, below a title; wide enough for the longest one."""
     from PIL import Image, ImageDraw
 
     count = len(next(iter(rows.values())))
     width, height = next(iter(rows.values()))[0].size
-    margin, line = 66, 18
-    size = (margin + count * (width + _GAP), line + len(rows) * (height + _GAP))
-    page = Image.new("RGB", size, _PAPER)
+    font = letters()
+    margin = 2 * _GAP + math.ceil(max(map(font.getlength, rows)))
+    line = round(1.5 * font.size)
+    wide = max(count * (width + _GAP), math.ceil(font.getlength(longest)) + _GAP)
+    page = Image.new("RGB", (margin + wide, line + len(rows) * (height + _GAP)), _PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((margin, 3), title, _INK)
+    draw.text((margin, 2), title, _INK, font)
     for row, (name, tiles) in enumerate(rows.items()):
         top = line + row * (height + _GAP)
-        draw.text((6, top + height // 2 - 6), name, _INK)
+        draw.text((_GAP, top + height // 2), name, _INK, font, anchor="lm")
         for column, tile in enumerate(tiles):
             page.paste(tile, (margin + column * (width + _GAP), top))
     return page
@@ -116,8 +120,3 @@ def curve_frames(
         page.seek(0)
         frames.append(Image.open(page).convert("RGB"))
     return frames
-
-
-def chosen(total: int, wanted: int) -> Sequence[int]:
-    """At most `wanted` of `total` places, evenly spread, the first and the last among them."""
-    return sorted({round(i * (total - 1) / max(1, wanted - 1)) for i in range(wanted)})

@@ -22,6 +22,7 @@ from weft.families.warp.score.inference import context_of, infer, mode_of, patch
 from weft.families.warp.score.scoring import score
 from weft.families.warp.score.stability import trajectory
 from weft.families.warp.sets.source import SeriesSource, SeriesSpec
+from weft.plots.images import spread
 from weft.task.context import Context
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _film(scene: Scene) -> Picture:
     size = scene.spec.canvas
     batch = scene.batch(canvas.PICTURES if size is not None else 1)
     truth = scene.truth(batch)
-    given = [place + 1 for place in film.chosen(truth.shape[1] - 1, film.FRAMES)]
+    given = [place + 1 for place in spread(truth.shape[1] - 1, film.FRAMES)]
     moments = {
         name: values.repeat(len(given), *[1] * (values.dim() - 1)) for name, values in batch.items()
     }
@@ -221,8 +222,8 @@ def _film(scene: Scene) -> Picture:
     )
     assert mean is not None
     if size is None:
-        spread = None if std is None else std[:, 0]
-        frames = film.curve_frames(truth[0], mean[:, 0], spread, given)
+        deviation = None if std is None else std[:, 0]
+        frames = film.curve_frames(truth[0], mean[:, 0], deviation, given)
     else:
         later = torch.arange(truth.shape[1], device=truth.device)
         known = later[None, :] < torch.tensor(given, device=truth.device)[:, None]

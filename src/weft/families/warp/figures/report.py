@@ -236,8 +236,3 @@ def between_steps(truth: Tensor, held: Tensor, parts: int) -> Named:
         f"{parts} places a step."
     )
     return "held", caption, figure
-
-
-def chosen(total: int, wanted: int) -> Sequence[int]:
-    """At most `wanted` of `total` places, evenly spread, the first and the last among them."""
-    return sorted({round(i * (total - 1) / max(1, wanted - 1)) for i in range(wanted)})

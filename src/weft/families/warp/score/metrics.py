@@ -36,7 +36,7 @@ METRICS = {
         ),
         Metric("coverage", "higher", about="Share of targets in the central 90 % of the forecast."),
         Metric("accuracy", "higher", about="Share of sequences whose class is told right."),
-        Metric("error_rate", "lower", about="1 - accuracy."),
+        Metric("error_rate", "lower", about="Share of sequences whose class is told wrong."),
         Metric("f1_score", "higher", about="Harmonic mean of precision and recall, over classes."),
         Metric("cce", "lower", "nats", "Mean cross-entropy of a sequence."),
         Metric(

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from weft import api, families
-from weft.data.source import Batch
+from weft.data.source import Batch, TensorSource
 from weft.engine.device import Ranks, seed_step, shares
 from weft.engine.parts import Parts
 from weft.engine.profile import cost
 from weft.errors import ConfigError
+from weft.families.gaussvae.figures.picture_report import pictures
 from weft.families.gaussvae.nets.picture_model import PictureModel
 from weft.families.gaussvae.pictures.task import PictureTask
 from weft.families.gaussvae.terms.log_mse import log_mse
@@ -126,6 +128,19 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole_while_searching_too() 
 
 def test_a_run_that_searches_from_its_first_step_knows_its_cost() -> None:
     assert cost(made("picture.search_from=0")[3]).flops_per_step > 0
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_samples_are_drawn_of_however_few_pictures(count: int) -> None:
+    _, model, batch, parts = made("picture.refine=1")
+    few = TensorSource({"image": batch["image"][:count]}, count)
+    with torch.no_grad():
+        found = list(pictures(parts.task.config, model.eval(), few, torch.Generator()))
+    drawn = [(name, figure) for name, _, figure in found]
+    pairs = ["interpolations"] * (count > 1)
+    assert [name for name, _ in drawn] == ["reconstructions", "psnr", *pairs, "samples"]
+    for one in (axes for _, figure in drawn for axes in figure.axes if axes.images):
+        assert np.isfinite(one.images[0].get_array()).all()
 
 
 def test_a_model_that_has_components_keeps_them() -> None:

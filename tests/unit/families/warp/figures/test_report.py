@@ -86,13 +86,6 @@ def test_the_last_weights_are_drawn_between_steps() -> None:
     assert line.get_xdata()[-1] == 4
 
 
-@pytest.mark.parametrize("total", [1, 3, 7, 500])
-def test_chosen_places_reach_from_first_to_last(total: int) -> None:
-    places = film.chosen(total, 6)
-    assert places[0] == 0 and places[-1] == total - 1
-    assert len(places) == min(total, 6) == len(set(places))
-
-
 def test_eigenvalues_are_those_of_the_matrix_and_large_ones_go_without() -> None:
     turn = torch.tensor([[math.cos(0.3), -math.sin(0.3)], [math.sin(0.3), math.cos(0.3)]])
     _, _, figure = portrait.transition(1.1 * turn)
