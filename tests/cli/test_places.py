@@ -28,7 +28,7 @@ ALWAYS = (
     "hidden_dim=8", "log.every=10", "eval.every=50 steps", "checkpoint.every=10 steps",
     "log.tensorboard=false", "engine.device=cpu", "engine.threads=1", "data.download=false",
 )  # fmt: skip
-TRIALS = ("sweep", "cet/digits", "delay=1,2,5", "seed=0..3", "steps=100", *ALWAYS, "--json")
+TRIALS = ("sweep", "cet/digits", "delay=1,2,5", "seed=0..3", "steps=200", *ALWAYS, "--json")
 
 
 def weft(*words: str) -> subprocess.Popen[str]:
@@ -169,7 +169,7 @@ def test_a_ray_cluster_that_loses_a_node_and_its_head_finishes_every_trial_once(
     assert states("far") == ["finished"] * 12
     assert all((path / "status.json").read_bytes() == was for path, was in finished.items())
     for run in find_runs("far"):
-        assert (run.path / "log.txt").read_text().count("finished at step 100") == 1
+        assert (run.path / "log.txt").read_text().count("finished at step 200") == 1
     assert "resumed" in (lost / "log.txt").read_text()
     assert far == table(weft(*TRIALS, "--dir", "near"))
     assert rows("far") == rows("near")
@@ -237,15 +237,17 @@ def test_a_search_on_a_ray_cluster_that_loses_a_node_ends_as_a_local_one(
     cluster.head()
     node = cluster.start(f"--address={cluster.address}")
     cluster.wait(2)
-    command = ("sweep", *SEARCH, "--search", "random", "--metric", "test/accuracy", "--trials",
+    # So long that one is under way where it shall be lost.
+    asked = tuple("steps=200" if word == "steps=50" else word for word in SEARCH)
+    command = ("sweep", *asked, "--search", "random", "--metric", "test/accuracy", "--trials",
                "5", "--workers", "2", "--dir", "far")  # fmt: skip
     process = weft(*command, "--on", f"ray:{cluster.address}", "--json")
     wait_for(lambda: under_way("far", descendants(node.pid)), process)
     kill(node)
     table(process)
     assert states("far") == ["finished"] * 5
-    near = api.search(*SEARCH, **PROPOSED, trials=5, directory="near")
-    assert by_trial(api.search(*SEARCH, **PROPOSED, trials=5, directory="far")) == by_trial(near)
+    near = api.search(*asked, **PROPOSED, trials=5, directory="near")
+    assert by_trial(api.search(*asked, **PROPOSED, trials=5, directory="far")) == by_trial(near)
 
 
 def test_a_search_by_jobs_of_submitit_ends_as_a_local_one_and_grows(
