@@ -15,11 +15,17 @@ from weft.adapters import MOVED
 # A mistake for each that its own parser or reader answers, and the answer.
 CALLS = {
     "btsp_experiments": (["--batch_size=x"], "argument --batch_size/-b: invalid int value: 'x'"),
-    "feedback_compare": (["--seeds", "x"], "argument --seeds: invalid int value: 'x'"),
+    "feedback_compare": (["--seeds", "x"], "argument --seeds: `x` is no whole number from 1 on"),
     "feedback_train": (["feedforward_tain"], "did you mean `feedforward_train`"),
-    "jepa_probes": (["nowhere", "--size", "x"], "argument --size: invalid int value: 'x'"),
+    "jepa_probes": (
+        ["nowhere", "--size", "x"],
+        "argument --size: `x` is no whole number from 2 on",
+    ),
     "jepa_train": (["--values", "seed"], "`seed` sets nothing"),
-    "warp_contexts": (["nowhere", "--period", "x"], "argument --period: invalid int value: 'x'"),
+    "warp_contexts": (
+        ["nowhere", "--period", "x"],
+        "argument --period: `x` is no whole number from 1 on",
+    ),
     "warp_train": (["--config", "none.yaml"], "there is no file `none.yaml`"),
 }
 

@@ -251,9 +251,9 @@ def resolve_flags(main: studies.Main, words: list[str]) -> None:
     def refuse(parser: ArgumentParser, message: str) -> None:
         raise _Read(message)
 
-    parsed = ArgumentParser.parse_args
+    parsed = ArgumentParser.parse_intermixed_args
     with pytest.MonkeyPatch.context() as patch, pytest.raises(_Read) as found:
-        patch.setattr(ArgumentParser, "parse_args", read)
+        patch.setattr(ArgumentParser, "parse_intermixed_args", read)
         patch.setattr(ArgumentParser, "error", refuse)
         main(words)
     for message in found.value.args:

@@ -21,7 +21,7 @@ SHORT = ("cet/digits", "hidden_dim=4", "steps=1", "log.tensorboard=false", "engi
 # Command, with PLACE for what is named, and the files that are there then.
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "train": (("train", *SHORT, "--quiet", "run.dir=PLACE"), "PLACE/status.json"),
-    "sweep": (("sweep", *SHORT, "seed=0", "--dir", "PLACE"), "PLACE/report.html"),
+    "sweep": (("sweep", *SHORT, "seed=0", "--dir", "PLACE"), "PLACE/sweep.yaml"),
     "export": (("export", "run", "PLACE.pt2"), "PLACE.pt2"),
     "compare": (("compare", "run", "again", "--page", "PLACE.html"), "PLACE.html"),
     "data pack": (("data", "pack", "rows.csv", "--steps", "2", "--out", "PLACE.npz"), "PLACE.npz"),
@@ -61,6 +61,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_folder_that_is_missing_is_made_and_a_file_in_its_place_is_told(
     name: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

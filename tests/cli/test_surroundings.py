@@ -161,9 +161,9 @@ def test_a_refusal_of_the_system_is_one_clear_error(
 def test_every_verb_meets_every_refusal(
     fault: str, place: Path, processes: Callable[..., Any]
 ) -> None:
-    # A user without rights to Python's own files cannot import Optuna either.
-    verbs = tuple(verb for verb in VERBS if (fault, verb) != ("user", "search"))
-    _check(fault, verbs, place, processes)
+    # A user without rights to Python's own files cannot import what these begin with.
+    late = {"search", "export", "export-onnx"} if fault == "user" else set[str]()
+    _check(fault, tuple(verb for verb in VERBS if verb not in late), place, processes)
 
 
 @pytest.mark.slow
