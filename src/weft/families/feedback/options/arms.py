@@ -27,9 +27,6 @@ ARMS: Mapping[str, Arm] = {
     "tokens": Arm(("stage=feedback", "generator=tokens", "feedback_source=tokens")),
     "hidden": Arm((*_STATES, "generator=latent")),
     "outer": Arm((*_STATES, "generator=outer")),
-    "tokens-32": Arm(
-        ("stage=feedback", "generator=tokens", "feedback_source=tokens", "lora_rank=32")
-    ),
     "hidden-32": Arm((*_STATES, "generator=latent", "lora_rank=32")),
     "outer-32": Arm((*_STATES, "generator=outer", "lora_rank=32")),
     "assoc": Arm(_ASSOC),
