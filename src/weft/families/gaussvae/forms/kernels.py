@@ -39,7 +39,7 @@ PLANES = 5
 """Red, green, blue, sum of weights, and the least weight that counts, for top-K."""
 
 _F = np.float32
-_ZERO, _ONE, _HALF = _F(0), _F(1), _F(1 / 2)
+_ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
 _STEP = 4 * BLOCK
 _EPSILON = _F(EPSILON)
 
@@ -209,10 +209,9 @@ def pull(
         w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
         fall, above = spread(shapes[n, FALL]), column * height
         y, red, green, blue = shapes[n, 1], shapes[n, 5], shapes[n, 6], shapes[n, 7]
-        below = spread(_F(row))
         by_red, by_green, by_blue = none, none, none
-        # Sums of t, the slope by the exponent, times powers of dy.
-        here, here_y, here_yy = none, none, none
+        # Sums of t, the slope by the exponent: down to each row, of these sums, of those again.
+        here, once, twice = none, none, none
         while row < end:
             eight, row = above + row, min(row + pace, end)
             while eight < above + row:
@@ -226,15 +225,15 @@ def pull(
                 by_blue = fused(v, three, by_blue)
                 t = times(v, fused(red, one, fused(green, two, fused(blue, three, four))))
                 here = fused(t, _ONE, here)
-                dy = fused(below, _ONE, -y)
-                t_y = times(t, dy)
-                here_y = fused(t_y, _ONE, here_y)
-                here_yy = fused(t_y, dy, here_yy)
-                below = fused(below, _ONE, _ONE)
+                once, twice = fused(here, _ONE, once), fused(once, _ONE, twice)
                 w, ratio = times(w, ratio), times(ratio, fall)
                 eight = unforeseen(eight + 1)
             if row < end:
                 w, ratio = begun(shapes, n, column, row)
+        # A row d above the end is met d times in `once`, d (d - 1) / 2 in `twice`; dy = edge - d.
+        edge = _F(end) - y
+        here_y = fused(here, edge, times(once, -_ONE))
+        here_yy = fused(here_y, edge, fused(fused(twice, _TWO, once), _ONE, times(once, -edge)))
         dx = fused(counted(_F(column * BLOCK)), _ONE, -shapes[n, 0])
         here_x, to = times(here, dx), (n - first) * SUMS
         _add(sums, to, here_x)
