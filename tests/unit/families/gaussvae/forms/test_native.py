@@ -64,10 +64,10 @@ def test_no_splat_reaches_beyond_the_last_pixel(most: int) -> None:
     just_below = np.nextafter(np.float32(most), np.float32(0))
     for value in (just_below, np.float32(most), np.float32(np.inf), np.float32(np.nan)):
         # A splat without extent lies in the column of its centre.
-        _, first, last = enclosed([8 * value, 0, 1, 0, 1], 0.0, most)
+        _, first, last = enclosed([8 * float(value), 0, 1, 0, 1], 0.0, most)
         assert 0 <= first <= last == most
     for value in (np.float32(-1e-9), np.float32(-5), np.float32(-np.inf)):
-        assert enclosed([8 * value, 0, 1, 0, 1], 0.0, most)[1:] == (0, 0)
+        assert enclosed([8 * float(value), 0, 1, 0, 1], 0.0, most)[1:] == (0, 0)
 
 
 def reached(shape: list[float], cut: float, height: int, width: int) -> list[tuple[int, int]]:
