@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
-from weft.families.gaussvae.forms.kernels import PLANES, SHAPE, SUMS, chain, lay, paint, pull, turn
+from weft.families.gaussvae.forms.kernels import PLANES, SUMS, paint, pull, turn
+from weft.families.gaussvae.forms.laid import chain, lay
 from weft.families.gaussvae.forms.lanes import fused, load, spread, store, total
-from weft.families.gaussvae.forms.reach import FARTHEST, FIELDS, SPARE, STARTS, reach
+from weft.families.gaussvae.forms.reach import FARTHEST, FIELDS, SHAPE, SPARE, STARTS, reach
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
 
 _F = np.float32

@@ -227,7 +227,7 @@ def _chain_logcov(
     most: tl.tensor,
     ratio: tl.constexpr,
 ) -> tl.tensor:
-    """Slopes by m, a, b from those by the conic: `kernels.chain`."""
+    """Slopes by m, a, b from those by the conic: `laid.chain`."""
     m = _held(p, least, most)
     square = q * q + t * t
     shrink = _shrink(square, ratio)
@@ -260,7 +260,7 @@ def _chain_rs(
     by_b: tl.tensor,
     by_c: tl.tensor,
 ) -> tl.tensor:
-    """Slopes by s1, s2, theta from those by the conic: `kernels.chain`."""
+    """Slopes by s1, s2, theta from those by the conic: `laid.chain`."""
     cos, sin = tl.cos(t), tl.sin(t)
     by_p = 2 * p * (by_a * cos * cos + by_b * cos * sin + by_c * sin * sin)
     by_q = 2 * q * (by_a * sin * sin - by_b * cos * sin + by_c * cos * cos)

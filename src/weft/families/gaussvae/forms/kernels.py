@@ -9,7 +9,6 @@ quantities after another, and behind all of these eight of the fifth.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -29,12 +28,9 @@ from weft.families.gaussvae.forms.lanes import (
     total,
     unforeseen,
 )
-from weft.families.gaussvae.forms.reach import FIELDS, SPARE, STARTS, begun, columns, strip
+from weft.families.gaussvae.forms.reach import FALL, FIELDS, SPARE, STARTS, begun, strip
 from weft.families.gaussvae.reference import EPSILON
-from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
-
-SHAPE = 10
-"""Numbers of a splat in `lay`."""
+from weft.families.gaussvae.splats.geometry import BLOCK
 
 SUMS = 8 * BLOCK
 """Numbers of a splat that `pull` sums."""
@@ -46,159 +42,6 @@ _F = np.float32
 _ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
 _STEP = 4 * BLOCK
 _EPSILON = _F(EPSILON)
-_RATIO = _F(RATIO_LOG_MOST)
-_M_LEAST = _F(2 * math.log(STD_LEAST))
-_SMALL = _F(1 / 16)
-
-
-@compiled
-def _hyperbolic(q: Any) -> Any:
-    """cosh r, sinh r / r and the latter's derivative by q = r^2."""
-    if q < _SMALL:
-        cosh = _ONE + q / _F(2) * (_ONE + q / _F(12) * (_ONE + q / _F(30) * (_ONE + q / _F(56))))
-        sinhc = _ONE + q / _F(6) * (_ONE + q / _F(20) * (_ONE + q / _F(42) * (_ONE + q / _F(72))))
-        slope = (_ONE + q / _F(10) * (_ONE + q / _F(28) * (_ONE + q / _F(54)))) / _F(6)
-    else:
-        r = math.sqrt(q)
-        grown = math.exp(r)
-        cosh = _HALF * (grown + _ONE / grown)
-        sinhc = _HALF * (grown - _ONE / grown) / r
-        slope = (cosh - sinhc) / (_TWO * q)
-    return cosh, sinhc, slope
-
-
-@compiled
-def _held(value: Any, least: Any, most: Any) -> Any:
-    """The value between two others; what is no number stays none."""
-    if value < least:
-        return least
-    return most if value > most else value
-
-
-@compiled
-def lay(
-    splats: Any,
-    layout: int,
-    height: Any,
-    width: Any,
-    high: Any,
-    wide: Any,
-    shift: Any,
-    cut: Any,
-    shapes: Any,
-    ends: Any,
-) -> int:
-    """`geometry.ellipses` of one picture, and how many columns of eights they reach.
-
-    Args:
-        splats: (N, 8).
-        layout: index in `geometry.LAYOUTS`.
-        height, width, high, wide: of the picture, and of the one whose pixels shapes are counted
-            in; floats.
-        shift: 1/2 for sampling at centres, 0 at corners.
-        cut: reach of a splat in sigmas, infinite for all pixels.
-        shapes: gets x, y in pixels, A, B, C, r, g, b, exp(-C), first column; (N, SHAPE).
-        ends: gets the sum of columns up to each splat, (N,).
-
-    Returns: the sum for all.
-    """
-    across, down = width / wide, height / high
-    most = _TWO * math.log(max(high, wide))
-    whole, end = (int(width) + BLOCK - 1) // BLOCK, 0
-    for n in range(len(splats)):
-        p, q, t = splats[n, 2], splats[n, 3], splats[n, 4]
-        if layout == 0:
-            m = _held(p, _M_LEAST, most)
-            square = q * q + t * t
-            shrink = _ONE
-            if square > _RATIO * _RATIO:
-                shrink = _RATIO / math.sqrt(square)
-            cosh, sinhc, _ = _hyperbolic(square * shrink * shrink)
-            scale = math.exp(-m)
-            a = scale * (cosh - sinhc * q * shrink)
-            b = -scale * sinhc * t * shrink
-            c = scale * (cosh + sinhc * q * shrink)
-        else:
-            cos, sin = math.cos(t), math.sin(t)
-            one, two = p * p, q * q
-            a = cos * cos * one + sin * sin * two
-            b = cos * sin * (one - two)
-            c = sin * sin * one + cos * cos * two
-        shapes[n, 0] = splats[n, 0] * width - shift
-        shapes[n, 1] = splats[n, 1] * height - shift
-        shapes[n, 2] = a / (across * across)
-        shapes[n, 3] = b / (across * down)
-        shapes[n, 4] = c / (down * down)
-        for channel in range(5, 8):
-            shapes[n, channel] = splats[n, channel]
-        x, a, b, c = shapes[n, 0], shapes[n, 2], shapes[n, 3], shapes[n, 4]
-        shapes[n, 8] = math.exp(-c)
-        first, last = columns(x, a, b, c, cut, whole)
-        shapes[n, 9] = first
-        end += last - first
-        ends[n] = end
-    return end
-
-
-@compiled
-def chain(
-    splats: Any,
-    layout: int,
-    height: Any,
-    width: Any,
-    high: Any,
-    wide: Any,
-    first: int,
-    last: int,
-    slopes: Any,
-) -> None:
-    """Turns derivatives by what `lay` gives into those by the splats, in place, for some of them.
-
-    Args:
-        first, last: which splats.
-        slopes: (N, 8).
-    """
-    across, down = width / wide, height / high
-    most = _TWO * math.log(max(high, wide))
-    for n in range(first, last):
-        p, q, t = splats[n, 2], splats[n, 3], splats[n, 4]
-        slopes[n, 0] *= width
-        slopes[n, 1] *= height
-        by_a = slopes[n, 2] / (across * across)
-        by_b = slopes[n, 3] / (across * down)
-        by_c = slopes[n, 4] / (down * down)
-        if layout == 0:
-            m = _held(p, _M_LEAST, most)
-            square = q * q + t * t
-            shrink = _ONE
-            if square > _RATIO * _RATIO:
-                shrink = _RATIO / math.sqrt(square)
-            long, short = q * shrink, t * shrink
-            cosh, sinhc, slope = _hyperbolic(square * shrink * shrink)
-            scale = math.exp(-m)
-            difference = by_c - by_a
-            by_cosh = scale * (by_a + by_c)
-            by_sinhc = scale * (difference * long - by_b * short)
-            by_square = by_cosh * sinhc + _TWO * by_sinhc * slope  # twice, as r^2 is of a
-            by_long = scale * sinhc * difference + by_square * long
-            by_short = -scale * sinhc * by_b + by_square * short
-            if shrink < _ONE:
-                # On the border only the direction of (a, b) is free.
-                along = (by_long * q + by_short * t) / square
-                by_long = shrink * (by_long - along * q)
-                by_short = shrink * (by_short - along * t)
-            by_m = -(by_cosh * cosh + by_sinhc * sinhc)
-            slopes[n, 2] = _ZERO if m != p and p == p else by_m
-            slopes[n, 3] = by_long
-            slopes[n, 4] = by_short
-        else:
-            cos, sin = math.cos(t), math.sin(t)
-            difference = p * p - q * q
-            slopes[n, 2] = _TWO * p * (by_a * cos * cos + by_b * cos * sin + by_c * sin * sin)
-            slopes[n, 3] = _TWO * q * (by_a * sin * sin - by_b * cos * sin + by_c * cos * cos)
-            slopes[n, 4] = difference * (
-                _TWO * cos * sin * (by_c - by_a) + by_b * (cos * cos - sin * sin)
-            )
 
 
 @compiled
@@ -214,7 +57,7 @@ def _rank(
         if not left <= column < right:
             continue
         w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
-        fall, above = spread(shapes[n, 8]), (column - left) * height
+        fall, above = spread(shapes[n, FALL]), (column - left) * height
         while row < end:
             eight, row = above + row, min(row + pace, end)
             while eight < above + row:
@@ -249,7 +92,7 @@ def paint(
     """Columns of eights `left` to `right` of a picture: `reference.blend`.
 
     Args:
-        shapes: of `lay`.
+        shapes: of `laid.lay`.
         strips, starts: of `reach`.
         topk: how many weights of a pixel count; 0 for all. Of equal ones at the border all do.
         best: scratch, pixels x topk numbers.
@@ -270,7 +113,7 @@ def paint(
         if not left <= column < right:
             continue
         w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
-        fall, above = spread(shapes[n, 8]), (column - left) * height
+        fall, above = spread(shapes[n, FALL]), (column - left) * height
         red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
         while row < end:
             eight, row = above + row, min(row + pace, end)
@@ -347,10 +190,10 @@ def pull(
     sums: Any,
     slopes: Any,
 ) -> None:
-    """Derivatives by what `lay` gives, of splats `first` to `last`.
+    """Derivatives by what `laid.lay` gives, of splats `first` to `last`.
 
     Args:
-        shapes, ends: of `lay`.
+        shapes, ends: of `laid.lay`.
         strips, starts: of `reach`.
         height: H.
         plane: of `turn`.
@@ -364,12 +207,11 @@ def pull(
     for index in range(ends[first - 1] if first > 0 else 0, ends[last - 1]):
         n, column, row, end, pace = strip(strips, index)
         w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
-        fall, above = spread(shapes[n, 8]), column * height
+        fall, above = spread(shapes[n, FALL]), column * height
         y, red, green, blue = shapes[n, 1], shapes[n, 5], shapes[n, 6], shapes[n, 7]
-        below = spread(_F(row))
         by_red, by_green, by_blue = none, none, none
-        # Sums of t, the slope by the exponent, times powers of dy.
-        here, here_y, here_yy = none, none, none
+        # Sums of t, the slope by the exponent: down to each row, of these sums, of those again.
+        here, once, twice = none, none, none
         while row < end:
             eight, row = above + row, min(row + pace, end)
             while eight < above + row:
@@ -383,15 +225,15 @@ def pull(
                 by_blue = fused(v, three, by_blue)
                 t = times(v, fused(red, one, fused(green, two, fused(blue, three, four))))
                 here = fused(t, _ONE, here)
-                dy = fused(below, _ONE, -y)
-                t_y = times(t, dy)
-                here_y = fused(t_y, _ONE, here_y)
-                here_yy = fused(t_y, dy, here_yy)
-                below = fused(below, _ONE, _ONE)
+                once, twice = fused(here, _ONE, once), fused(once, _ONE, twice)
                 w, ratio = times(w, ratio), times(ratio, fall)
                 eight = unforeseen(eight + 1)
             if row < end:
                 w, ratio = begun(shapes, n, column, row)
+        # A row d above the end is met d times in `once`, d (d - 1) / 2 in `twice`; dy = edge - d.
+        edge = _F(end) - y
+        here_y = fused(here, edge, times(once, -_ONE))
+        here_yy = fused(here_y, edge, fused(fused(twice, _TWO, once), _ONE, times(once, -edge)))
         dx = fused(counted(_F(column * BLOCK)), _ONE, -shapes[n, 0])
         here_x, to = times(here, dx), (n - first) * SUMS
         _add(sums, to, here_x)

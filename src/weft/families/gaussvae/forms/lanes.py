@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +22,16 @@ _POWERS = (
 )  # fmt: skip
 """2^f for |f| <= 1/2, highest power of f first: Chebyshev's interpolation, off by 1e-7 at most."""
 
-_EXPONENT_LEAST = -126.0
-"""Of a normal float32; smaller powers become this one, which no picture shows."""
+_MORE_POWERS = (
+    1.5303699e-05, 0.000154697291, 0.00133334785, 0.00961802561, 0.0555041091, 0.240226512,
+    0.693147181, 1.0,
+)  # fmt: skip
+"""The same, off by 6e-11 before numbers are rounded."""
+
+_EXPONENT_LEAST, _EXPONENT_MOST = -126.0, 127.0
+"""Of normal float32s; smaller powers become 2^-126, which no picture shows."""
+
+_LOG2E = math.log2(math.e)
 
 _ULP_ONE = 1.5 * 2**23
 """A float32 whose neighbours are 1 apart; its last nine bits are 0."""
@@ -178,6 +187,18 @@ def where_negative(context: Any, sign: Any, a: Any, b: Any) -> Any:
     return _typed(lanes, (sign, a, b), emit)
 
 
+def _power_of_parts(builder: Any, rounded: Any, rest: Any, powers: tuple[float, ...]) -> Any:
+    """2^e of e's whole number, in the last bits of a float beside _ULP_ONE, and what is left."""
+    found = _constant(powers[0])
+    for each in powers[1:]:
+        found = _fused(builder, found, rest, _constant(each))
+    bits = builder.add(
+        builder.bitcast(found, _WHOLE),
+        builder.shl(builder.bitcast(rounded, _WHOLE), ir.Constant(_WHOLE, [23] * WIDTH)),
+    )
+    return builder.bitcast(bits, _FLOATS)
+
+
 @intrinsic
 def power(context: Any, exponent: Any) -> Any:
     """2^e for e <= 0, off by 2e-7 of itself; 2^-126 for all that is smaller."""
@@ -188,16 +209,27 @@ def power(context: Any, exponent: Any) -> Any:
         # Neighbours are 1 apart there: the sum is rounded to a whole number, its last bits.
         rounded = builder.fadd(exponent, ulp)
         rest = builder.fsub(exponent, builder.fsub(rounded, ulp))
-        found = _constant(_POWERS[0])
-        for each in _POWERS[1:]:
-            found = _fused(builder, found, rest, _constant(each))
-        bits = builder.add(
-            builder.bitcast(found, _WHOLE),
-            builder.shl(builder.bitcast(rounded, _WHOLE), ir.Constant(_WHOLE, [23] * WIDTH)),
-        )
-        return builder.bitcast(bits, _FLOATS)
+        return _power_of_parts(builder, rounded, rest, _POWERS)
 
     return _typed(lanes, (exponent,), emit)
+
+
+@intrinsic
+def exponential(context: Any, value: Any) -> Any:
+    """e^v, off by 1e-7 of itself where products are fused; held between 2^-126 and 2^127."""
+
+    def emit(builder: Any, value: Any) -> Any:
+        least, most = _constant(_EXPONENT_LEAST / _LOG2E), _constant(_EXPONENT_MOST / _LOG2E)
+        value = _chosen(builder, ">", value, least, least)
+        value = _chosen(builder, "<", value, most, most)
+        ulp, factor = _constant(_ULP_ONE), _constant(_LOG2E)
+        rounded = _fused(builder, value, factor, ulp)
+        # What is left of v log2 e is small, and so is its rounding; that of v log2 e is not.
+        rest = _fused(builder, value, factor, builder.fsub(ulp, rounded))
+        rest = _fused(builder, value, _constant(_LOG2E - float(np.float32(_LOG2E))), rest)
+        return _power_of_parts(builder, rounded, rest, _MORE_POWERS)
+
+    return _typed(lanes, (value,), emit)
 
 
 def _place(context: Any, builder: Any, kind: Any, eight: Any, array: Any, index: Any) -> Any:
@@ -214,6 +246,50 @@ def load(context: Any, array: Any, index: Any) -> Any:
         return builder.load(_place(context, builder, signature.args[0], _FLOATS, *values), align=4)
 
     return lanes(array, types.intp), generate
+
+
+def _apart(builder: Any, base: Any, stride: Any, count: Any) -> list[Any]:
+    """Where eight numbers lie that are `stride` apart; those beyond `count` lie where the first."""
+    kind, places = ir.IntType(64), []
+    for i in range(WIDTH):
+        here = builder.icmp_signed("<", ir.Constant(kind, i), count)
+        far = builder.mul(stride, ir.Constant(kind, i))
+        places.append(builder.gep(base, [builder.select(here, far, ir.Constant(kind, 0))]))
+    return places
+
+
+@intrinsic
+def gather(context: Any, array: Any, index: Any, stride: Any, count: Any) -> Any:
+    """Numbers of a contiguous float32 array at index, index + stride, ...: `count` of them.
+
+    Lanes beyond these repeat the first.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        value = ir.Constant(_FLOATS, ir.Undefined)
+        places = _apart(builder, builder.gep(data, [values[1]]), *values[2:])
+        for i, place in enumerate(places):
+            lane = ir.Constant(ir.IntType(32), i)
+            value = builder.insert_element(value, builder.load(place), lane)
+        return value
+
+    return lanes(array, types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def scatter(context: Any, array: Any, index: Any, stride: Any, count: Any, value: Any) -> Any:
+    """Writes `count` lanes to where `gather` takes them from; the rest must repeat the first."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        places = _apart(builder, builder.gep(data, [values[1]]), *values[2:4])
+        for i, place in enumerate(places):
+            lane = ir.Constant(ir.IntType(32), i)
+            builder.store(builder.extract_element(values[4], lane), place)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64, types.int64, lanes), generate
 
 
 @intrinsic

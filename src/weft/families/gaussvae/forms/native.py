@@ -15,7 +15,8 @@ from torch.autograd.function import once_differentiable
 from weft.families.gaussvae.forms import kernels
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
-from weft.families.gaussvae.forms.reach import FARTHEST, FIELDS, SPARE, STARTS, reach
+from weft.families.gaussvae.forms.laid import chain, lay
+from weft.families.gaussvae.forms.reach import FARTHEST, FIELDS, SHAPE, SPARE, STARTS, reach
 from weft.families.gaussvae.splats.geometry import BLOCK, Frame
 
 _BAND_PIXELS = 32768
@@ -45,7 +46,7 @@ class _Native(Function):
         (pictures, count, _), height = splats.shape, frame.height
         width = -(-frame.width // BLOCK) * BLOCK
         image = splats.new_empty(pictures, 3, height, width)
-        shapes = np.empty((pictures, count, kernels.SHAPE), np.float32)
+        shapes = np.empty((pictures, count, SHAPE), np.float32)
         ends, bounds = np.empty((pictures, count), np.int64), np.zeros(pictures + 1, np.int64)
         given = splats.numpy()
         share(lambda first, last: _lay(first, last, given, shapes, ends, bounds, frame), pictures)
@@ -90,7 +91,7 @@ def _lay(
     """The pictures `first` to `last`."""
     f = np.float32
     for m in range(first, last):
-        bounds[m + 1] = SPARE + kernels.lay(
+        bounds[m + 1] = SPARE + lay(
             splats[m], frame.layout, f(frame.height), f(frame.width), f(frame.high), f(frame.wide),
             f(frame.shift), f(frame.cut), shapes[m], ends[m],
         )  # fmt: skip
@@ -186,7 +187,7 @@ def _pull(
             starts[begin * STARTS : end * STARTS], start, stop, frame.topk, frame.height,
             plane, sums, slopes[m],
         )  # fmt: skip
-        kernels.chain(
+        chain(
             splats[m], frame.layout, f(frame.height), f(frame.width), f(frame.high), f(frame.wide),
             start, stop, slopes[m],
         )  # fmt: skip

@@ -15,9 +15,12 @@ from weft.families.gaussvae.forms.lanes import (
     counted,
     floor,
     fused,
+    gather,
     greater,
+    over,
     power,
     root,
+    scatter,
     smaller,
     spread,
     store,
@@ -28,6 +31,12 @@ from weft.families.gaussvae.forms.lanes import (
     whole,
 )
 from weft.families.gaussvae.splats.geometry import BLOCK
+
+SHAPE = 16
+"""Numbers of a splat as it lies in a picture: x, y in pixels, A, B, C, r, g, b, and those below."""
+
+FALL, FIRST, COLUMNS, SQUARE, INVERSE, PEAK = range(8, 14)
+"""exp(-C); first column of eights, and how many; AC - B^2; 1 / C; dx of the lowest point."""
 
 FIELDS = 5
 """Whole numbers of a strip: splat, column, first row, first row behind, pace."""
@@ -54,27 +63,32 @@ _LOG2E = _F(math.log2(math.e))
 
 
 @compiled
-def _from(value: Any, most: int) -> int:
-    """The whole number below, between 0 and `most`; 0 for what is no number."""
-    if value > _ZERO:
-        return int(value) if value < most else most
-    return 0
+def extents(shapes: Any, begin: int, count: int, cut: Any, most: int) -> None:
+    """What `reach` needs to know of up to eight splats, into their `shapes`.
 
-
-@compiled
-def _until(value: Any, most: int) -> int:
-    """The whole number above, between 0 and `most`; `most` for what is no number."""
-    if value < most:
-        # A whole number is added: the float below `most` and one make more than `most`.
-        return int(value) + 1 if value >= _ZERO else 0
-    return most
-
-
-@compiled
-def columns(x: Any, a: Any, b: Any, c: Any, cut: Any, most: int) -> Any:
-    """First column of eights that a splat reaches, of `most`, and first one behind."""
-    half = cut * math.sqrt(c / (a * c - b * b))
-    return _from((x - half) * _EIGHTH, most), _until((x + half) * _EIGHTH, most)
+    Args:
+        shapes: (N, SHAPE); x, A, B, C are read.
+        begin, count: the first of the splats, and how many.
+        cut: reach in sigmas.
+        most: columns of eights in the picture.
+    """
+    at = begin * SHAPE
+    x, a = gather(shapes, at, SHAPE, count), gather(shapes, at + 2, SHAPE, count)
+    b, c = gather(shapes, at + 3, SHAPE, count), gather(shapes, at + 4, SHAPE, count)
+    square = fused(a, c, times(times(b, b), -_ONE))
+    half = times(root(over(c, square)), cut)
+    # What is no number is the second argument, and ends as a border of the picture.
+    first = floor(times(fused(half, -_ONE, x), _EIGHTH))
+    first = smaller(greater(_ZERO, first), _F(most))
+    # One is added to a whole number: the float below `most` and one make more than `most`.
+    last = fused(floor(times(fused(half, _ONE, x), _EIGHTH)), _ONE, _ONE)
+    last = greater(_ZERO, smaller(_F(most), last))
+    peak = times(times(over(b, a), root(over(a, square))), -cut)
+    scatter(shapes, at + FIRST, SHAPE, count, first)
+    scatter(shapes, at + COLUMNS, SHAPE, count, fused(first, -_ONE, last))
+    scatter(shapes, at + SQUARE, SHAPE, count, square)
+    scatter(shapes, at + INVERSE, SHAPE, count, over(_ONE, c))
+    scatter(shapes, at + PEAK, SHAPE, count, peak)
 
 
 @compiled
@@ -85,7 +99,7 @@ def reach(shapes: Any, ends: Any, cut: Any, height: int, strips: Any, starts: An
     own highest and lowest point where the column has these, on the column's border if not.
 
     Args:
-        shapes, ends: of `kernels.lay`.
+        shapes, ends: of `laid.lay`.
         cut: reach in sigmas.
         height: of the picture.
         strips: gets the list, FIELDS numbers of each after another, S + SPARE of them; `strip`
@@ -95,8 +109,8 @@ def reach(shapes: Any, ends: Any, cut: Any, height: int, strips: Any, starts: An
     room, at = len(strips) // FIELDS, 0
     for n in range(len(shapes)):
         x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
-        first, square, inverse = int(shapes[n, 9]), a * c - b * b, _ONE / c
-        peak = -b / a * (cut * math.sqrt(a / square))
+        first, square, inverse = int(shapes[n, FIRST]), shapes[n, SQUARE], shapes[n, INVERSE]
+        peak = shapes[n, PEAK]
         for more in range(0, ends[n] - at, WIDTH):
             west = fused(counted(_F(first + more)), _EIGHT, -x)
             east = fused(west, _ONE, _EIGHT)
@@ -153,7 +167,7 @@ def strip(strips: Any, index: int) -> Any:
 def begun(shapes: Any, n: int, column: int, row: int) -> Any:
     """w of a splat in eight pixels, and the ratios to it of w in those below.
 
-    From row to row, w is multiplied by a ratio, and that by exp(-C): shapes[n, 8].
+    From row to row, w is multiplied by a ratio, and that by exp(-C): shapes[n, FALL].
     """
     dx = fused(counted(_F(column * BLOCK)), _ONE, -shapes[n, 0])
     dy = spread(_F(row) - shapes[n, 1])

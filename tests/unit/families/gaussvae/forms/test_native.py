@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,25 +48,33 @@ def drawn(some: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
     return pictures.detach(), free.grad
 
 
+def enclosed(shape: list[float], cut: float, most: int) -> tuple[Any, int, int]:
+    """`shapes` of one splat, x, y, A, B, C, and its columns of eights: first and first behind."""
+    from weft.families.gaussvae.forms import reach
+
+    shapes = np.zeros((1, reach.SHAPE), np.float32)
+    shapes[0, :5] = shape
+    reach.extents(shapes, 0, 1, np.float32(cut), most)
+    first = int(shapes[0, reach.FIRST])
+    return shapes, first, first + int(shapes[0, reach.COLUMNS])
+
+
 @pytest.mark.parametrize("most", [1, 4, 32, 33, 1000])
 def test_no_splat_reaches_beyond_the_last_pixel(most: int) -> None:
-    from weft.families.gaussvae.forms.reach import _from, _until
-
     just_below = np.nextafter(np.float32(most), np.float32(0))
     for value in (just_below, np.float32(most), np.float32(np.inf), np.float32(np.nan)):
-        assert _until(value, most) == most
-        assert 0 <= _from(value, most) <= most
+        # A splat without extent lies in the column of its centre.
+        _, first, last = enclosed([8 * float(value), 0, 1, 0, 1], 0.0, most)
+        assert 0 <= first <= last == most
     for value in (np.float32(-1e-9), np.float32(-5), np.float32(-np.inf)):
-        assert _from(value, most) == _until(value, most) == 0
+        assert enclosed([8 * float(value), 0, 1, 0, 1], 0.0, most)[1:] == (0, 0)
 
 
 def reached(shape: list[float], cut: float, height: int, width: int) -> list[tuple[int, int]]:
     """Rows and eights of them that the list names for one splat: x, y, A, B, C."""
     from weft.families.gaussvae.forms import reach
 
-    x, y, a, b, c = (np.float32(each) for each in shape)
-    first, last = reach.columns(x, a, b, c, np.float32(cut), width // 8)
-    shapes = np.array([[x, y, a, b, c, 0, 0, 0, 0, first]], np.float32)
+    shapes, first, last = enclosed(shape, cut, width // 8)
     room = last - first + reach.SPARE
     strips = np.full(room * reach.FIELDS, -1, np.int32)
     starts = np.empty(room * reach.STARTS, np.float32)
@@ -102,6 +111,50 @@ def test_a_splat_reaches_what_its_spans_say() -> None:
             for row in range(40)
             for column in range(firsts[0, n, row] // 8, lasts[0, n, row] // 8)
         ]
+
+
+def test_powers_of_e_are_right_to_the_last_digit() -> None:
+    from weft.families.gaussvae.forms.compiled import compiled
+    from weft.families.gaussvae.forms.lanes import exponential, load, store
+
+    @compiled
+    def run(given: Any, found: Any) -> None:
+        for i in range(0, len(given), 8):
+            store(found, i, exponential(load(given, i)))
+
+    given = np.linspace(-80, 80, 8000).astype(np.float32)
+    found = np.empty_like(given)
+    run(given, found)
+    np.testing.assert_allclose(found, np.exp(given.astype(np.float64)), rtol=1.2e-7)
+    given = np.array([np.nan, np.inf, -np.inf, 0, -0.0, 1, 200, -200], np.float32)
+    found = np.empty_like(given)
+    run(given, found)
+    np.testing.assert_allclose(found[3:6], [1, 1, math.e], rtol=1.2e-7)
+    assert np.isnan(found[0]) and np.isfinite(found[1:]).all()
+
+
+@pytest.mark.parametrize("layout", ["logcov", "rs"])
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 20])
+def test_splats_beside_the_last_eight_are_drawn_as_the_formula_says(
+    layout: str, count: int
+) -> None:
+    # Eight are laid at a time. Some (a, b) lie beyond what is allowed, some m below.
+    some = splats(2, count)
+    some[..., 2] -= 6.0 * (torch.arange(count) % 5 == 0)
+    some[..., 3:5] *= torch.linspace(0.1, 9, count)[:, None]
+    if layout == "rs":
+        some[..., 2:4] = some[..., 5:7] + 0.1
+    native, dense = some.clone().requires_grad_(), some.double().requires_grad_()
+    slope = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    found = render(native, 24, 24, layout=layout, form="native")
+    wanted = render(dense, 24, 24, layout=layout, form="dense")
+    found.backward(slope)
+    wanted.backward(slope.double())
+    torch.testing.assert_close(found.detach().double(), wanted.detach(), rtol=0, atol=3e-5)
+    assert native.grad is not None and dense.grad is not None
+    for column in range(8):
+        by, exact = native.grad[..., column].double(), dense.grad[..., column]
+        torch.testing.assert_close(by, exact, rtol=1e-3, atol=1e-4 * float(exact.abs().max()))
 
 
 @pytest.mark.parametrize("topk", [0, 3])
