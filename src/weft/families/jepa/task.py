@@ -132,8 +132,9 @@ class JepaTask(Task[Config, Model, DotsSource]):
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """How the error of each frame fell over training."""
-        scene = scene_of(self.config, self.config.val_n_steps)
-        guess = [math.sqrt(sum(frame) / len(frame)) for frame in guess_px2(scene)]
+        scene = scene_of(self.config, self.config.val_num_frames)
+        read = guess_px2(scene)[self.config.model.rnn_burnin - 1 :]
+        guess = [math.sqrt(sum(frame) / len(frame)) for frame in read]
         yield from report.error_over_training(history, guess)
 
     def sample(

@@ -19,6 +19,8 @@ from weft.engine.profile import cost
 from weft.engine.step import Stepper
 from weft.errors import ConfigError, DeviceError
 from weft.families.jepa import FAMILY
+from weft.families.jepa.data import scene_of
+from weft.families.jepa.score.guess import guess_px2
 from weft.families.jepa.score.readout import Reading
 from weft.families.jepa.sets.dots import DotsSource
 
@@ -249,6 +251,16 @@ def test_samples_show_paths_film_error_and_what_is_decoded(
     with torch.no_grad():
         found = {name for name, _, _ in parts.task.sample(model, data, parts.context(1))}
     assert found == {"rollouts", "film", "error_over_time", "episode"} | extra
+
+
+@pytest.mark.parametrize("burnin", [1, 3])
+def test_guessing_is_drawn_from_the_frame_that_rollouts_begin_at(burnin: int) -> None:
+    parts = parts_of(f"model.rnn_burnin={burnin}")
+    history = [{"step": step, "val/step_rmse_px_0": 9.0} for step in (1, 2)]
+    [(_, _, figure)] = parts.task.figures(history)
+    drawn = figure.axes[0].lines[-1].get_ydata()
+    scene = scene_of(parts.config, 17 + burnin - 1)
+    assert list(drawn) == [frame[0] ** 0.5 for frame in guess_px2(scene)[burnin - 1 :]]
 
 
 def test_several_processes_are_refused(workspace: Path) -> None:
