@@ -81,8 +81,13 @@ def source() -> TensorSource:
 
 
 def parts(steps: int) -> Parts:
-    """A run of so many steps on the CPU, with AdamW."""
-    values = {"steps": steps, "log": {"every": EVERY}, "engine": {"device": "cpu", "threads": 1}}
+    """A run of so many steps on the CPU, with AdamW, that evaluates and saves at its end: by
+    default it would do so at the end of each epoch, which here is 20 steps long."""
+    end = {"every": f"{steps} steps"}
+    engine = {"device": "cpu", "threads": 1}
+    values = {
+        "steps": steps, "log": {"every": EVERY}, "engine": engine, "eval": end, "checkpoint": end,
+    }  # fmt: skip
     return Parts.of(FAMILY, recipe_class(FAMILY).model_validate({"family": "plain", **values}))
 
 
