@@ -111,7 +111,9 @@ def parser(
     add("--hidden_dim", "-d", type=int, default=512, help="hidden units")
     add("--training_steps", "-t", type=int, required=True, help="batches")
     degree = found.add_mutually_exclusive_group(required=True)
-    degree.add_argument("--ssm_degree", "-n", type=_count, help="order of the cascade minus 1")
+    degree.add_argument(
+        "--ssm_degree", "-n", type=script.at_least(0), help="order of the cascade minus 1"
+    )
     degree.add_argument("--order", type=int, help="stages of the cascade")
     add("--delay_factor", type=int, required=True, help="steps until an error arrives")
     add("--dataset", default="mnist", help="mnist, cifar10, fashion-mnist, digits or an .npz file")
@@ -155,10 +157,3 @@ def parser(
     add("--covariance", type=float, help="weight of the covariance form of the trace")
     script.add_set(found)
     return found
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
