@@ -67,10 +67,12 @@ class _Direct(Unmarked, torch.optim.Adam):
     step.hooked = True  # type: ignore[attr-defined]
 
     def _is_plain(self) -> bool:
-        """Whether the fused kernel is asked for, for parameters that are alike, and nobody waits
-        for a step: no hook, no profiler."""
-        waiting = (
-            self._optimizer_step_pre_hooks
+        """Whether the fused kernel is asked for, for parameters that are alike, without a flag
+        that it must read, and nobody waits for a step: no hook, no profiler."""
+        others = (
+            getattr(self, "found_inf", None) is not None
+            or getattr(self, "grad_scale", None) is not None
+            or self._optimizer_step_pre_hooks
             or self._optimizer_step_post_hooks
             or optimizer._global_optimizer_pre_hooks
             or optimizer._global_optimizer_post_hooks
@@ -78,7 +80,7 @@ class _Direct(Unmarked, torch.optim.Adam):
         )
         alike = {(p.device, p.dtype) for group in self.param_groups for p in group["params"]}
         fused = all(group["fused"] for group in self.param_groups)
-        return fused and len(alike) == 1 and not waiting
+        return fused and len(alike) == 1 and not others
 
 
 class Adam(_Direct):
