@@ -14,6 +14,7 @@ from weft.config.load import is_override
 from weft.config.yaml import read_value
 from weft.engine.checkpoint import State, Store
 from weft.engine.device import joined
+from weft.engine.ground import own_ground
 from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -36,6 +37,7 @@ def changes(words: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[s
     return {key: read_value(text, "command line") for key, _, text in pairs} | dotted(overrides)
 
 
+@own_ground()
 def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Trained | None:
     """Goes on with a finished run in a new directory, as `resume` would in the run's own.
 

@@ -13,6 +13,7 @@ from weft.config.explain import suggest
 from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.device import joined
+from weft.engine.ground import own_ground
 from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -55,6 +56,7 @@ def acceptable(said: str | Collection[str]) -> frozenset[str]:
     return found
 
 
+@own_ground()
 def resume(
     path: Path,
     overrides: Mapping[str, Any],
