@@ -13,6 +13,7 @@ from weft.cli.arguments import Accept, Checkpoint, Json, RunPath, Words
 from weft.cli.listing import run_values
 from weft.cli.output import emit, pairs, readable
 from weft.errors import UsageError, WeftError
+from weft.shell import spelt
 from weft.terminal import show, tell
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def train(
         raise UsageError(
             "what a longer run would cost in all, its config says",
             where="--dry-run",
-            expected=f"`weft train {longer.path}/config.yaml steps=N --dry-run`",
+            expected=f"`{spelt('train', longer.path / 'config.yaml', 'steps=N', '--dry-run')}`",
         )
     if dry_run:
         values = api.dry_run(*words)

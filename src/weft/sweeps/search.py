@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import math
 import re
-import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from weft.run.directory import RunDirectory, check_unused
 from weft.run.files import read_yaml
 from weft.run.recorder import Followers
 from weft.run.registry import open_run
+from weft.shell import spelt
 from weft.sweeps.grid import REPLICATE
 from weft.sweeps.point import train_point
 from weft.sweeps.space import Space, parse
@@ -105,7 +105,7 @@ def _command(plan: Plan, folder: Path) -> str:
     """The command that began a search."""
     options = ["--search", plan.sampler, "--trials", str(plan.trials), "--metric", plan.metric]
     options += ["--prune"] * plan.prune
-    return f"`{shlex.join(['weft', 'sweep', *plan.words, *options, '--dir', str(folder)])}`"
+    return f"`{spelt('sweep', *plan.words, *options, '--dir', folder)}`"
 
 
 def read_plan(folder: Path) -> Plan:
