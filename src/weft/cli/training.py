@@ -212,9 +212,11 @@ def sweep(
         plots = [f"plot    {path}" for path in result.pictures]
         show("\n".join([*plots, f"report  {result.page}"]))
     if failed:
+        what = "runs" if search is None else "processes of the search"
+        again = "the same command again tries them once more"
         raise WeftError(
-            f"{len(failed)} of {len(result.outcomes)} runs did not finish",
-            hint="the same command again tries them once more",
+            f"{len(failed)} of {len(result.outcomes)} {what} did not finish",
+            hint="\n".join([*dict.fromkeys(outcome.error for outcome in failed), again]),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,7 +71,8 @@ def _generators() -> Iterator[None]:
 
 @contextmanager
 def _defaults() -> Iterator[None]:
-    dtype, attention = torch.get_default_dtype(), torch.backends.cuda.cudnn_sdp_enabled()
+    dtype = torch.get_default_dtype()
+    attention = bool(torch.backends.cuda.cudnn_sdp_enabled())  # type: ignore[no-untyped-call]
     torch.set_default_dtype(torch.float32)
     try:
         yield
@@ -82,7 +84,10 @@ def _defaults() -> Iterator[None]:
 @contextmanager
 def _products() -> Iterator[None]:
     # Releases of torch before 2.9 have but the one word for all places.
-    places = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None))
+    places: tuple[Any, ...] = (
+        torch.backends.cuda.matmul,
+        getattr(torch.backends.mkldnn, "matmul", None),
+    )
     own = {place: place.fp32_precision for place in places if hasattr(place, "fp32_precision")}
     try:
         before = torch.get_float32_matmul_precision()

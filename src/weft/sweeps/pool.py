@@ -197,7 +197,8 @@ def _script_unseen(train: Train) -> Iterator[None]:
     """A process that starts inside does not run the caller's script, which it needs nothing of, and
     which would sweep, or train, once more there, wherever the usual guard is missing."""
     main = sys.modules["__main__"]
-    hidden = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+    known = ("__spec__", "__file__")
+    hidden: dict[str, Any] = {name: vars(main)[name] for name in known if name in vars(main)}
     if train.__module__ == "__main__" or not hidden:
         yield
         return
