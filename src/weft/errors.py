@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from weft.shell import spelt
 
 
 class WeftError(Exception):
@@ -146,7 +149,7 @@ class Interrupted(WeftError):
         super().__init__(
             f"stopped by {signal_name}; {saved}",
             where=where,
-            hint=again or (f"weft resume {where}" if where else ""),
+            hint=again or (spelt("resume", Path(where)) if where else ""),
         )
         self.signal_name = signal_name
         self.exit_code = 130 if signal_name == "SIGINT" else 143

@@ -15,6 +15,7 @@ HOME = Path(str(weft.__file__)).parent
 
 # From left to right; a module imports only what stands to its left, or in its own layer.
 LAYERS = (
+    ("weft.shell",),
     ("weft.errors", "weft.lazy", "weft.machine", "weft.stopping", "weft.terminal", "weft.version"),
     ("weft.system",),
     ("weft.atomic",),

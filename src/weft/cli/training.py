@@ -13,6 +13,7 @@ from weft.cli.arguments import Accept, Checkpoint, Json, RunPath, Words
 from weft.cli.listing import run_values
 from weft.cli.output import emit, pairs, readable
 from weft.errors import UsageError, WeftError
+from weft.shell import spelt
 from weft.terminal import show, tell
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def train(
         raise UsageError(
             "what a longer run would cost in all, its config says",
             where="--dry-run",
-            expected=f"`weft train {longer.path}/config.yaml steps=N --dry-run`",
+            expected=f"`{spelt('train', longer.path / 'config.yaml', 'steps=N', '--dry-run')}`",
         )
     if dry_run:
         values = api.dry_run(*words)
@@ -211,9 +212,11 @@ def sweep(
         plots = [f"plot    {path}" for path in result.pictures]
         show("\n".join([*plots, f"report  {result.page}"]))
     if failed:
+        what = "runs" if search is None else "processes of the search"
+        again = "the same command again tries them once more"
         raise WeftError(
-            f"{len(failed)} of {len(result.outcomes)} runs did not finish",
-            hint="the same command again tries them once more",
+            f"{len(failed)} of {len(result.outcomes)} {what} did not finish",
+            hint="\n".join([*dict.fromkeys(outcome.error for outcome in failed), again]),
         )
 
 

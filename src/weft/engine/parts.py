@@ -26,6 +26,7 @@ from weft.engine.device import (
     prepare_gpu,
     using_threads,
 )
+from weft.engine.ground import keep_generator
 from weft.engine.identity import Identity, identity
 from weft.errors import ConfigError
 from weft.task import calls
@@ -101,6 +102,7 @@ class Parts:
         """
         prepare_cpu()
         device = choose_device(config.engine)
+        keep_generator(device)
         if device.type == "cuda":
             prepare_gpu()
         task = load_task(family, config)

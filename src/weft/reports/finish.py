@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from weft.errors import Interrupted
 from weft.run.model import Trained
 from weft.run.registry import Run, open_run
 from weft.run.sinks.tensorboard import add_pictures
+from weft.shell import spelt
 from weft.stopping import Stopped, name_of
 from weft.system import fault
 
@@ -42,7 +42,7 @@ def _finished(path: Path, *verbs: str) -> Iterator[None]:
         Interrupted: if a signal stopped the work.
         WeftError: if the surroundings are at fault.
     """
-    again = "\n".join(f"weft {verb} {shlex.quote(str(path))}" for verb in verbs)
+    again = "\n".join(spelt(verb, path) for verb in verbs)
     saved = "the run is finished, its page is not made yet"
     try:
         yield

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weft import families
 from weft.config.load import validate
 from weft.config.recipe import plain_defaults
+from weft.engine.ground import own_ground
 from weft.plots.images import Named, save
 from weft.plots.style import style
 from weft.reports.claims import matched
@@ -33,6 +34,7 @@ from weft.reports.metrics import metric_table
 from weft.reports.tables import Table, format_seconds, tone_of
 from weft.run.directory import RunDirectory
 from weft.run.registry import CONTINUES
+from weft.shell import spelt
 from weft.task import calls
 from weft.task.load import load_task
 from weft.task.metric import Metric, find
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _LOG_LINES = 60
 
 
+@own_ground()
 def write_page(run: Run, task: Task[Any, Any, Any] | None = None) -> Path:
     """Writes the run's report.html and the figures it shows.
 
@@ -171,9 +174,8 @@ def _metrics(run: Run) -> str:
 
 
 def _commands(run: Run) -> str:
-    path = shlex.quote(str(run.path))
     started = [str(word) for word in run.env.get("command") or ()]
-    again = f"weft train {shlex.quote(str(run.path / 'config.yaml'))}"
+    again = spelt("train", run.path / "config.yaml")
     if run.config.get("run", {}).get("dir"):
         again += " run.dir=NEW_DIRECTORY"
     commit = (run.env.get("git") or {}).get("commit")
@@ -188,9 +190,9 @@ def _commands(run: Run) -> str:
         entries.append(("at the same code", f"git checkout {commit}"))
     entries.append(("the same config again", again))
     if run.state == "finished":
-        entries.append(("metrics anew, from the checkpoint", f"weft evaluate {path}"))
+        entries.append(("metrics anew, from the checkpoint", spelt("evaluate", run.path)))
     else:
-        entries.append(("go on where it stopped", f"weft resume {path}"))
+        entries.append(("go on where it stopped", spelt("resume", run.path)))
     return (
         '<dl class="commands">'
         + "".join(

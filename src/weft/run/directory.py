@@ -16,6 +16,7 @@ from weft.atomic import is_half, sweep_halves, write_text
 from weft.config.sections import RunSection
 from weft.config.yaml import write as to_yaml
 from weft.errors import PlaceTaken, RunError
+from weft.shell import spelt
 from weft.system import MISNAMED, writing
 from weft.terminal import printable
 
@@ -202,7 +203,7 @@ def free(run: RunSection) -> None:
             if path.is_dir()
             else "this is a file, not a directory",
             where=f"run.dir={path}",
-            hint=f"`weft resume {path}` goes on with the run in it; or choose another run.dir"
+            hint=f"`{spelt('resume', path)}` goes on with the run in it; or choose another run.dir"
             if begun
             else "choose another run.dir",
         )
@@ -267,7 +268,7 @@ def _claimed(path: Path) -> RunDirectory:
         raise PlaceTaken(
             "another process has begun a run here",
             where=str(path),
-            hint=f"`weft resume {path}` goes on with it; or choose another run.dir",
+            hint=f"`{spelt('resume', path)}` goes on with it; or choose another run.dir",
         )
     for name in _BEFORE_THE_FIRST_STATUS - {"lock"}:
         (path / name).unlink(missing_ok=True)

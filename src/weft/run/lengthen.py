@@ -14,6 +14,7 @@ from weft.config.load import is_override
 from weft.config.yaml import read_value
 from weft.engine.checkpoint import State, Store
 from weft.engine.device import joined
+from weft.engine.ground import own_ground
 from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -28,6 +29,7 @@ from weft.run.registry import CONTINUES, Run
 from weft.run.resume import FREE, LENGTHS, changed, check_longer
 from weft.run.session import Session
 from weft.run.start import name_for
+from weft.shell import spelt
 
 
 def changes(words: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def changes(words: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[s
     return {key: read_value(text, "command line") for key, _, text in pairs} | dotted(overrides)
 
 
+@own_ground()
 def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Trained | None:
     """Goes on with a finished run in a new directory, as `resume` would in the run's own.
 
@@ -89,14 +92,14 @@ def _config(run: Run, overrides: Mapping[str, Any]) -> FamilyConfig:
             f"the run has not finished (it is {run.state})",
             where=str(run.path),
             expected="a finished run, to be made longer in a new one",
-            hint=run.damage or f"`weft resume {run.path}` goes on with it",
+            hint=run.damage or f"`{spelt('resume', run.path)}` goes on with it",
         )
     if not any(key in LENGTHS for key in overrides):
         raise UsageError(
             "a finished run goes on if it is made longer",
             where=str(run.path),
             expected="`steps=N` or `epochs=N` beside it",
-            hint=f"`weft train {run.path}/config.yaml` repeats it",
+            hint=f"`{spelt('train', run.path / 'config.yaml')}` repeats it",
         )
     values = dict(overrides)
     if run.config["run"].get("dir"):
@@ -114,16 +117,16 @@ def _check_whole(run: Run, checkpoint: State) -> None:
             f"the checkpoint of its last step, {done}, is gone or damaged",
             where=str(RunDirectory(run.path).checkpoints),
             expected=f"that step; the newest good one is {step}",
-            hint=f"`weft train {run.path}/config.yaml steps=N` trains anew",
+            hint=f"`{spelt('train', run.path / 'config.yaml', 'steps=N')}` trains anew",
         )
     patience = run.config["eval"].get("patience")
     if patience is not None and checkpoint["progress"]["stale"] >= patience:
+        words = ("train", run.path / "config.yaml", f"init={run.path}@last", "eval.patience=null")
         raise UsageError(
             f"the run ended because {patience} evaluations in a row brought nothing better",
             where=f"eval.patience={patience}",
             expected="a run that ended at its length",
-            hint=f"`weft train {run.path}/config.yaml init={run.path}@last eval.patience=null` "
-            "starts from its weights",
+            hint=f"`{spelt(*words)}` starts from its weights",
         )
 
 

@@ -12,6 +12,7 @@ from weft.config.load import is_override
 from weft.config.presets import preset_names
 from weft.errors import UsageError, WrongRun
 from weft.run.registry import Run, find_runs, is_run, open_run
+from weft.shell import spelt
 
 ROOT = "runs"
 """Where names are looked for if nobody says otherwise."""
@@ -46,7 +47,7 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
         )
     if is_run(Path(root) / word):
         return open_run(Path(root) / word)
-    listing = "weft runs" if str(root) == ROOT else f"weft runs --root {root}"
+    listing = spelt("runs") if str(root) == ROOT else spelt("runs", "--root", Path(root))
     raise WrongRun(
         f"there is no such run, here or below {root}",
         where=str(word),

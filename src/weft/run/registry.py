@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weft.errors import RunError, WrongRun
 from weft.run.directory import RunDirectory
 from weft.run.files import RECORD, read_record, read_rows
+from weft.shell import spelt
 from weft.task.metric import Metric, declared
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def open_run(path: Path | str) -> Run:
             "this is not a run",
             where=str(path),
             expected="a directory with status.json and config.yaml",
-            hint=f"`weft runs --root {path}` lists those below"
+            hint=f"`{spelt('runs', '--root', path)}` lists those below"
             if path.is_dir()
             else "`weft runs` lists the runs",
         )

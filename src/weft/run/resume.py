@@ -13,6 +13,7 @@ from weft.config.explain import suggest
 from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.device import joined
+from weft.engine.ground import own_ground
 from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -25,6 +26,7 @@ from weft.run.parents import kept_parents
 from weft.run.recorder import Followers, store_of
 from weft.run.registry import Run, open_run
 from weft.run.session import Session
+from weft.shell import spelt
 
 FREE = ("log", "engine", "checkpoint")
 """Sections that may change when a run is resumed: none of them changes what is computed."""
@@ -55,6 +57,7 @@ def acceptable(said: str | Collection[str]) -> frozenset[str]:
     return found
 
 
+@own_ground()
 def resume(
     path: Path,
     overrides: Mapping[str, Any],
@@ -87,8 +90,8 @@ def resume(
         raise WrongRun(
             "the run is finished",
             where=str(path),
-            hint=f"`weft evaluate {path}` recomputes its metrics\n"
-            f"`weft resume {path} epochs=N` makes it longer, as `steps=N` does",
+            hint=f"`{spelt('evaluate', path)}` recomputes its metrics\n"
+            f"`{spelt('resume', path, 'epochs=N')}` makes it longer, as `steps=N` does",
         )
     config = changed(run.config, overrides, str(path / "config.yaml"))
     with joined(config.engine.timeout) as ranks:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.atomic import write_text
+from weft.engine.ground import own_ground
 from weft.engine.loop import at_rest
 from weft.errors import UsageError, asked_by
 from weft.plots.images import save, save_animation
@@ -17,6 +18,7 @@ from weft.task import calls
 from weft.task.writing import Writing, Written
 
 
+@own_ground()
 def draw(trained: Trained) -> list[Path]:
     """Writes every sample of the task as a PNG, GIF or text below figures/, with an index."""
     folder = RunDirectory(trained.directory.figures)
@@ -32,6 +34,7 @@ def draw(trained: Trained) -> list[Path]:
     return [folder.path / entry["file"] for entry in index]
 
 
+@own_ground()
 def write(trained: Trained, asked: Writing) -> list[Written]:
     """Texts of the model for some prompts, which also go into the run's samples.txt.
 

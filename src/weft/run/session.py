@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -21,6 +21,7 @@ from weft.run.export import export
 from weft.run.model import Trained
 from weft.run.record import HEARTBEAT
 from weft.run.recorder import Followers, recorder_of, store_of
+from weft.shell import spelt
 from weft.stopping import Stopped, name_of
 from weft.system import fault
 
@@ -157,21 +158,21 @@ class Session:
         if self.directory is None:
             return ""
         what = f"goes on from step {progress.saved_step}" if progress.saved_step else "begins again"
-        return f"`weft resume {shlex.quote(str(self.directory.path))}` {what}"
+        return f"`{spelt('resume', self.directory.path)}` {what}"
 
     def _gentler(self, progress: Progress) -> str:
         """A command that trains anew at a lower rate, from what is saved if anything is."""
         if self.directory is None:
             return ""
         config, path = self.parts.config, self.directory.path
-        words = ["weft", "train", str(path / "config.yaml")]
+        words: list[str | Path] = ["train", path / "config.yaml"]
         if progress.saved_step:
             words.append(f"init={path}@last")
         rate = getattr(config.optim, "lr", None)
         words += [f"optim.lr={rate / 10:.3g}"] if isinstance(rate, float) else []
         words += [f"run.dir={unused(path)}"] if config.run.dir is not None else []
         start = f"from the weights of step {progress.saved_step}" if progress.saved_step else "anew"
-        return f"a gentler run {start}: {shlex.join(words)}"
+        return f"a gentler run {start}: {spelt(*words)}"
 
     def _finish(self, directory: RunDirectory, store: Store, progress: Progress) -> Trained:
         """Takes the best weights if something was held out to choose by, tests them once, exports.

@@ -14,6 +14,7 @@ from weft.config.load import Resolved
 from weft.config.paths import as_name
 from weft.data.own import settled
 from weft.engine.device import Ranks, joined, using_threads
+from weft.engine.ground import own_ground
 from weft.engine.parts import Parts
 from weft.engine.profile import mean_flops as counted
 from weft.engine.profile import resolved as derived
@@ -29,6 +30,7 @@ from weft.run.session import Session
 from weft.task.parent import Parent
 
 
+@own_ground()
 def dry_run(asked: Resolved) -> dict[str, Any]:
     """What a run would cost, where it would start from, and under `notes` what its task says of
     it; nothing is trained or written.
@@ -46,6 +48,7 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     return derived(parts, model) | recorded(parents) | {"notes": list(notes)}
 
 
+@own_ground()
 def mean_flops(asked: Resolved) -> float:
     """FLOPs of a step of a run, on average; nothing is trained or written.
 
@@ -56,6 +59,7 @@ def mean_flops(asked: Resolved) -> float:
     return counted(Parts.of(find(config.family), config))
 
 
+@own_ground()
 def start(asked: Resolved, followers: Followers) -> Trained | None:
     """Trains a new run.
 

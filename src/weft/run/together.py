@@ -14,6 +14,7 @@ from weft.config.load import Resolved
 from weft.data.own import settled
 from weft.data.source import Splits
 from weft.engine.checkpoint import State, Store
+from weft.engine.ground import own_ground
 from weft.engine.identity import check
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -97,6 +98,7 @@ def stackable(asked: Sequence[Resolved]) -> Stacking:
     return family.stack
 
 
+@own_ground()
 def start_together(asked: Sequence[Resolved]) -> list[Ending]:
     """Trains runs as one, new ones and those that were interrupted, to their ends.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weft import families
 from weft.config.load import load
 from weft.config.paths import as_name
-from weft.errors import Interrupted, UsageError
+from weft.errors import Interrupted, RunError, UsageError
 from weft.plots.images import Named
 from weft.plots.labels import head, many, plain
 from weft.plots.style import MUTED, PALETTE, style
@@ -20,6 +20,7 @@ from weft.sweeps.grid import Point, known_metric, points
 from weft.sweeps.places import LOCAL, find_place
 from weft.sweeps.pool import DEVICE, THREADS, Outcome
 from weft.sweeps.search import (
+    WHY,
     Plan,
     Sampler,
     distributions,
@@ -107,6 +108,16 @@ def search(
     for name, _, figure in figures:
         save(figure, folder / f"{name}.png")
     page = write_overview(folder, find_runs(folder), figures, table)
+    trials = study.get_trials(deepcopy=False)
+    if all(trial.state.is_finished() and trial.value is None for trial in trials):
+        told = dict.fromkeys(
+            [*(outcome.error for outcome in outcomes), *(t.user_attrs.get(WHY, "") for t in trials)]
+        )
+        raise RunError(
+            f"no trial of the search gave a number for {sought}",
+            where=str(folder),
+            hint="\n".join(filter(None, told)),
+        )
     pictures = [folder / f"{name}.png" for name, _, _ in figures]
     return Sweep(folder, table, outcomes, pictures, page)
 
@@ -123,6 +134,7 @@ def trial_table(study: optuna.Study, plan: Plan, metric: Metric) -> Table:
             "state": trial.state.name.lower(),
             **{key: trial.params.get(key) for key in keys},
             plan.metric: trial.value,
+            **trial.user_attrs,
         }
         for trial in trials
     ]
@@ -131,6 +143,7 @@ def trial_table(study: optuna.Study, plan: Plan, metric: Metric) -> Table:
         Column("state", role="status"),
         *(Column(key, role="text") for key in keys),
         Column(plan.metric, unit=metric.unit, metric=metric),
+        *([Column(WHY, role="prose")] if any(WHY in trial.user_attrs for trial in trials) else []),
     )
     ended = sum(trial.state.is_finished() for trial in trials)
     note = f"{ended} of {plan.trials} trials; {plan.sampler}"

@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -185,9 +186,28 @@ def _start(
     # A process for each point, not a pool: what it held is given back when it ends, one that is
     # killed takes no other with it, and its exit code says how it died.
     process = context.Process(target=_attempt, args=(train, words, gpu, theirs), name=point.name)
-    process.start()
+    with _script_unseen(train):
+        process.start()
     theirs.close()
     return ours, process
+
+
+@contextmanager
+def _script_unseen(train: Train) -> Iterator[None]:
+    """A process that starts inside does not run the caller's script, which it needs nothing of, and
+    which would sweep, or train, once more there, wherever the usual guard is missing."""
+    main = sys.modules["__main__"]
+    known = ("__spec__", "__file__")
+    hidden: dict[str, Any] = {name: vars(main)[name] for name in known if name in vars(main)}
+    if train.__module__ == "__main__" or not hidden:
+        yield
+        return
+    vars(main).update(__spec__=None)
+    vars(main).pop("__file__", None)
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
 
 
 def _land(connection: Connection, flight: _Flight, stopping: Stop, late: bool) -> Outcome:

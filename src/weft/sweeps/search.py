@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import math
 import re
-import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from weft.run.directory import RunDirectory, check_unused
 from weft.run.files import read_yaml
 from weft.run.recorder import Followers
 from weft.run.registry import open_run
+from weft.shell import spelt
 from weft.sweeps.grid import REPLICATE
 from weft.sweeps.point import train_point
 from weft.sweeps.space import Space, parse
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     import optuna
 
 PLAN = "search.yaml"
+WHY = "why"
+"""What an attribute of a failed trial is called, and the table's column of them."""
+
 _JOURNAL, _LOCK, _STUDY = "search.journal", "search.lock", "weft"
 _SPACING = re.compile(r"^(lin|log):([^:]+):([^:]+)$")
 _RANGE = re.compile(r"^([-+]?\d+)\.\.([-+]?\d+)$")
@@ -105,7 +108,7 @@ def _command(plan: Plan, folder: Path) -> str:
     """The command that began a search."""
     options = ["--search", plan.sampler, "--trials", str(plan.trials), "--metric", plan.metric]
     options += ["--prune"] * plan.prune
-    return f"`{shlex.join(['weft', 'sweep', *plan.words, *options, '--dir', str(folder)])}`"
+    return f"`{spelt('sweep', *plan.words, *options, '--dir', folder)}`"
 
 
 def read_plan(folder: Path) -> Plan:
@@ -257,6 +260,7 @@ def _carry_out(
     found = optuna_or_error()
     trial = found.trial.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
     values: list[float] = []
+    why = ""
     state = found.trial.TrialState.COMPLETE
     try:
         for seed in plan.seeds or (None,):
@@ -275,10 +279,11 @@ def _carry_out(
         raise
     except WeftError as error:
         tell(f"trial {number} failed: {error.brief}")
-        state = found.trial.TrialState.FAIL
-    value = fmean(values) if values else math.nan
+        why = error.brief
+    value = math.nan if why or not values else fmean(values)
     if state == found.trial.TrialState.COMPLETE and not math.isfinite(value):
         state = found.trial.TrialState.FAIL
+        trial.set_user_attr(WHY, why or f"{plan.metric} is no number")
     study.tell(number, value if state == found.trial.TrialState.COMPLETE else None, state=state)
     said = ", ".join(f"{key}={_text(value)}" for key, value in trial.params.items())
     tell(f"trial {number}: {state.name.lower()}  {plan.metric} {value:.5g}  {said}")

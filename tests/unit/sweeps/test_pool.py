@@ -248,3 +248,28 @@ def test_processes_follow_a_parent_that_was_killed(tmp_path: Path) -> None:
             return True
 
     wait_for(is_gone)
+
+
+SCRIPT = """
+import pathlib
+pathlib.Path("seen").open("a").write("once more\\n")
+from tests.unit.sweeps.trainers import train
+from weft.sweeps import pool
+from weft.sweeps.grid import points
+from weft.sweeps.space import parse
+start = pool._context
+pool._context = lambda _: start(["a GPU"])
+made = points(parse(["engine.device=cpu", "do=finish", "seed=0..1"]))
+print(*[outcome.state for outcome in pool.run_points(made, train, workers=2)], __file__)
+"""
+
+
+def test_a_script_that_sweeps_needs_no_guard_and_is_run_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *sys.path])}
+    told = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=here, capture_output=True, text=True
+    )
+    assert told.stdout.split() == ["done", "done", str(script)], told.stderr
+    assert (tmp_path / "seen").read_text() == "once more\n"

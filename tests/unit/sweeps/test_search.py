@@ -12,7 +12,7 @@ import pytest
 from weft.errors import Interrupted, MissingExtra, RunError, UsageError
 from weft.run.directory import RunDirectory
 from weft.run.registry import open_run
-from weft.sweeps import pool, search
+from weft.sweeps import point, pool, search
 from weft.sweeps.found import search as carry_out
 from weft.sweeps.grid import Point
 from weft.sweeps.pool import Outcome, Train
@@ -137,6 +137,24 @@ def test_a_trial_that_ends_between_a_look_and_its_lock_is_not_taken_again(
     monkeypatch.setattr(search, "_hold", ended)
     assert search._next(folder, study_of(folder, plan), plan) is None
     assert search.take_trials(("s",)) == {"trials": 0.0}
+
+
+def test_the_table_says_why_a_trial_failed(
+    toy: str, workspace: Path, without_page: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(words: Sequence[str], followers: object) -> object:
+        if "width=2" in words:
+            raise RunError("the moon is full")
+        return point.train_point(words, followers)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(search, "train_point", trained)
+    axes = ("optim.lr=log:1e-3:1e-1", "width=2,4")
+    found = carry_out(toy, *QUICK, *axes, sampler="random", trials=4, directory="s")
+    why = {row["state"]: row.get("why", "") for row in found.table.rows}
+    assert why == {"complete": "", "fail": "the moon is full"}
+    with pytest.raises(RunError, match="no trial of the search gave a number") as caught:
+        carry_out(toy, *QUICK, axes[0], "width=2", sampler="random", trials=2, directory="t")
+    assert caught.value.hint == "the moon is full"
 
 
 def test_a_hopeless_run_ends_early(toy: str, workspace: Path, without_page: None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os.path import isdir
+from pathlib import Path
 
 from weft.config.explain import suggest
 from weft.data.catalog.entry import DataSet, Kind
@@ -12,6 +13,7 @@ from weft.data.catalog.pictures import PICTURES
 from weft.data.catalog.series import SERIES
 from weft.data.catalog.texts import TEXTS
 from weft.errors import UsageError
+from weft.shell import spelt
 
 SETS: Mapping[str, DataSet] = {
     data_set.name: data_set for data_set in (*IMAGES, *SERIES, *TEXTS, *PICTURES)
@@ -27,7 +29,8 @@ def find(name: str, kind: Kind | None = None) -> DataSet:
     known = [data_set.name for data_set in SETS.values() if kind in (None, data_set.kind)]
     if name in known:
         return SETS[name]
-    packing = f"`weft data pack {name} --out FILE.npz` makes one of the pictures in this folder"
+    pack = spelt("data", "pack", Path(name), "--out", "FILE.npz")
+    packing = f"`{pack}` makes one of the pictures in this folder"
     raise UsageError(
         f"there is no {'data set' if kind is None else f'set of {kind}'} `{name}`",
         expected=f"one of {', '.join(known)}, or the path of a file that ends in .npz",

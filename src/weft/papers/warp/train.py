@@ -14,6 +14,7 @@ from weft.errors import ConfigError, UsageError
 from weft.families.warp.options.aliases import ALIASES
 from weft.papers import script
 from weft.papers.warp.words import as_run, check_flags, differences, in_their_words, keys_of
+from weft.shell import spelt
 
 if TYPE_CHECKING:
     from weft.families.warp.config import Config
@@ -51,7 +52,7 @@ def _train_or_evaluate(words: list[str]) -> None:
             f"`{path}` configures the family `{values['family']}`",
             where="family",
             expected="warp",
-            hint=f"weft train {path}",
+            hint=spelt("train", Path(path)),
         )
     train = {"train": True, **check_flags(path, flags.set)}["train"]
     changes = [word for word in flags.set if not word.startswith("train=")]

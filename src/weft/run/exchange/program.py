@@ -19,6 +19,7 @@ from weft.atomic import atomic_writer, destined, replacing
 from weft.config.explain import suggest
 from weft.config.family import resolve
 from weft.config.place import told
+from weft.engine.ground import own_ground
 from weft.errors import MissingExtra, UsageError
 from weft.families import find
 from weft.run.model import Trained
@@ -67,6 +68,7 @@ def export(
     return path
 
 
+@own_ground()
 def write_program(trained: Trained, form: str, path: Path) -> Inference:
     """Writes the model's inference function, traced on the CPU for batches of any size.
 
@@ -139,7 +141,9 @@ def _onnx(program: ExportedProgram, inference: Inference) -> ONNXProgram:
         raise MissingExtra("onnxscript", "onnx", "--to onnx") from error
     del onnx, onnxscript
     # It tells of torchvision, which nothing here needs, at each start.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    teller = logging.getLogger("torch.onnx")
+    level = teller.level
+    teller.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(action="ignore"):
             made = torch.onnx.export(
@@ -153,5 +157,7 @@ def _onnx(program: ExportedProgram, inference: Inference) -> ONNXProgram:
         raise UsageError(
             f"ONNX has no form of this model: {told(error)}", hint="`--to torch` writes it"
         ) from error
+    finally:
+        teller.setLevel(level)
     assert made is not None
     return made
