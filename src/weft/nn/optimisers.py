@@ -1,7 +1,7 @@
-"""torch's optimisers without its marks for compiling them, which no run of weft does.
+"""torch's optimisers without the wrappers of torch.compile, which weft never applies to them.
 
-To mark a method torch imports its compiler when the method is first called: half of what a run of
-seconds takes before its first step.
+The wrapped methods import torch's compiler on their first call, which would take half of the time
+before the first step of a short run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 
 class Unmarked(Optimizer):
-    """First among the bases of an optimiser, it has torch's own methods called as they are."""
+    """As the first base of an optimiser class, it restores torch's unwrapped methods."""
 
     if not TYPE_CHECKING:
         add_param_group = unwrap(Optimizer.add_param_group)
@@ -24,21 +24,21 @@ class Unmarked(Optimizer):
 
 
 class SGD(Unmarked, torch.optim.SGD):
-    """torch.optim.SGD, which it equals bit for bit."""
+    """torch.optim.SGD, unwrapped; equal to it bit for bit."""
 
     if not TYPE_CHECKING:
         step = torch.no_grad()(unwrap(torch.optim.SGD.step))
 
 
 class Adam(Unmarked, torch.optim.Adam):
-    """torch.optim.Adam, which it equals bit for bit."""
+    """torch.optim.Adam, unwrapped; equal to it bit for bit."""
 
     if not TYPE_CHECKING:
         step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
 class AdamW(Unmarked, torch.optim.AdamW):
-    """torch.optim.AdamW, which it equals bit for bit."""
+    """torch.optim.AdamW, unwrapped; equal to it bit for bit."""
 
     if not TYPE_CHECKING:
         step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
