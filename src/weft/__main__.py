@@ -8,9 +8,10 @@ from weft.stopping import SIGNALS, Stopped, exit_code, stopped_by_signals
 
 
 def run() -> int:
-    """Runs the words of this process, and gives the exit code.
+    """Runs the command line of this process and returns its exit code.
 
-    Signals are met before anything slow is imported, and ignored when all is told.
+    Signal handlers are installed before anything slow is imported; once the result is printed,
+    signals are ignored, so that a late one cannot change the exit code.
     """
     with stopped_by_signals():
         try:
@@ -26,8 +27,8 @@ def run() -> int:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        # All is written and the process group is left; gloo's threads, which the interpreter
-        # would still wait for, can abort a process that has done its work.
+        # Everything is written and the process group is left. The interpreter would still wait
+        # for gloo's threads, which can abort a process that has finished its work.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -44,41 +44,41 @@ def configure(*words: str | Path, **overrides: Any) -> Resolved:
 
 
 def recipes(pattern: str | None = None) -> list[dict[str, str]]:
-    """Every preset of every family, or some: its recipe name and what it is.
+    """One row for each preset: its recipe name (`recipe`) and what it is (`about`).
 
-    A family that does not load has one row, which says under `broken` what is wrong.
+    A family that does not load has a single row, whose `broken` says why.
 
     Args:
-        pattern: a family, or what recipes are called, such as `jepa/*idm*`.
+        pattern: only these: a family's name, or a pattern of recipe names such as `jepa/*idm*`.
 
     Raises:
-        PluginError: if it is the family asked for that does not load.
-        UsageError: if nothing is called so.
+        PluginError: if `pattern` names a family that does not load.
+        UsageError: if no recipe matches.
     """
     broken: dict[str, WeftError] = {}
-    one = pattern is not None and not any(sign in pattern for sign in "*?[/")
-    if one:
+    of_one_family = pattern is not None and not any(sign in pattern for sign in "*?[/")
+    if of_one_family:
         found = {str(pattern): presets(families.find(str(pattern)))}
     else:
         found, broken = families.survey()
     rows = []
     for name, known in found.items():
-        whole = families.find(name)
+        family = families.find(name)
         for each, preset in known.items():
-            default = " (default)" if each == whole.default else ""
-            about = (preset.about or whole.summary) + default
+            default = " (default)" if each == family.default else ""
+            about = (preset.about or family.summary) + default
             rows.append({"recipe": f"{name}/{each}", "about": about})
     for name, error in broken.items():
         rows.append({"recipe": name, "about": f"broken: {error.brief}", "broken": error.brief})
-    if pattern is None or one:
+    if pattern is None or of_one_family:
         return rows
-    if not (called := [row for row in rows if fnmatchcase(row["recipe"], pattern)]):
+    if not (matching := [row for row in rows if fnmatchcase(row["recipe"], pattern)]):
         raise UsageError(
             f"no recipe is called `{pattern}`",
             expected="a family, or a pattern such as `jepa/*idm*`",
             hint=suggest(pattern, [row["recipe"] for row in rows], "`weft recipes` lists them"),
         )
-    return called
+    return matching
 
 
 def dry_run(*words: str | Path, **overrides: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def dry_run(*words: str | Path, **overrides: Any) -> dict[str, Any]:
 
 
 def mean_flops(*words: str) -> float:
-    """FLOPs of a training step of a run; its mean, where chance decides what a step does."""
+    """FLOPs of one training step; the mean over steps where chance decides what a step does."""
     from weft.run import start
 
     return start.mean_flops(configure(*words))
@@ -111,8 +111,8 @@ def train(
             new `steps=N` or `epochs=N`: it goes on in a new directory.
         show: whether progress goes to standard error.
         report: whether figures and the report page are made at the end.
-        sinks: further homes for the numbers.
-        on_step: called with the step and its numbers wherever a step is logged.
+        sinks: further sinks that receive the scalars, beside the run's own files.
+        on_step: called with the step and its scalars whenever a step is logged.
         on_evaluate: called with the step and the metrics; giving True ends the run there.
         overrides: config values by key, e.g. `delay=20`.
 
@@ -148,8 +148,8 @@ def resume(
         words: `key=value` changes below `log`, `engine` and `checkpoint`; another `steps` or
             `epochs` makes it longer, also if it is finished.
         show, report, sinks: as for `train`.
-        accept: what may differ from what its checkpoints say: `config`, `data`; or be gone:
-            `checkpoints`.
+        accept: what may have changed since its checkpoints were written (`config`, `data`) or may
+            be missing (`checkpoints`); anything else that changed is an error.
     """
     from weft.config.yaml import read_value
     from weft.reports.finish import finish
@@ -168,13 +168,15 @@ def evaluate(
     accept: str | Collection[str] = (),
     tell: Callable[[str], None] = warnings.warn,
 ) -> dict[str, float]:
-    """Metrics of a run's `best`, `last` or numbered checkpoint on every held-out split.
+    """Recomputes the metrics of a checkpoint on every held-out split.
 
     Args:
         path: the run's directory, or its `family/name` below runs/.
-        checkpoint: the best by default, where there is one.
-        accept: `config` or `data`, where they may differ from what the checkpoint says.
-        tell: gets a line for what differs, or is damaged, and is no obstacle.
+        checkpoint: `best`, `last` or a step; by default the best where there is one, else the last.
+        accept: `config` or `data`: what may have changed since the checkpoint was written.
+        tell: called with a line of text for each difference or damaged file that was passed over.
+
+    Returns: metric name with its split, such as `test/accuracy` -> value.
     """
     from weft.run.resume import acceptable
 
@@ -187,8 +189,10 @@ def sample(
     accept: str | Collection[str] = (),
     tell: Callable[[str], None] = warnings.warn,
 ) -> list[Path]:
-    """Draws what the trained model makes into the run's figures/ and lists the files; arguments
-    as for `evaluate`."""
+    """Draws what the trained model makes into the run's figures/ and returns the files.
+
+    Arguments as for `evaluate`.
+    """
     from weft.run.resume import acceptable
     from weft.run.samples import draw
 
@@ -205,11 +209,11 @@ def write(
     """Has the trained model go on with prompts; the texts also go into the run's samples.txt.
 
     Args:
-        asked: prompts, how long, and how; what is None there is as in the run's config.
+        asked: the prompts, the length and the way of sampling; None stands for the run's config.
         path, checkpoint, accept, tell: as for `evaluate`.
 
     Raises:
-        UsageError: if the model writes no text, or not what is asked.
+        UsageError: if the model writes no text, or an option in `asked` does not apply to it.
     """
     from weft.run import samples
     from weft.run.resume import acceptable
@@ -226,10 +230,10 @@ def export(
     accept: str | Collection[str] = (),
     tell: Callable[[str], None] = warnings.warn,
 ) -> Path:
-    """Writes the trained model for use without weft, and gives the file.
+    """Writes the trained model for use without weft, and returns the file's path.
 
     Args:
-        file: where to; `model.pt2`, `model.onnx` or `model.NAME` in the run if None.
+        file: where to write; `model.pt2`, `model.onnx` or `model.NAME` in the run if None.
         to: `torch` (`torch.export.load(file).module()` takes it back), `onnx`, or a form of its
             family's own (`Family.exports`).
         path, checkpoint, accept, tell: as for `evaluate`.
@@ -243,7 +247,7 @@ def export(
 
 
 def report(path: Path | str) -> Path:
-    """Writes report.html, one self-contained page, and gives its path.
+    """Writes report.html, one self-contained page, and returns its path.
 
     Args:
         path: a run's directory, or a folder of runs: a sweep's, or one above several; or the name
@@ -254,7 +258,7 @@ def report(path: Path | str) -> Path:
         from weft.reports.page import write_page
 
         return write_page(named(path))
-    # Without torch, which that page's figures need and takes as long as listing a thousand runs.
+    # The page of a folder needs no torch, whose import takes as long as listing a thousand runs.
     from weft.reports.overview import write_overview_of
     from weft.sweeps.grid import table_of
 
@@ -262,7 +266,7 @@ def report(path: Path | str) -> Path:
     try:
         table = table_of(folder, found)
     except WeftError as error:
-        # The plan of a sweep is no more than a view of its runs: they are shown without it.
+        # A damaged plan must not hide the runs: they are shown without the sweep's table.
         notes.append(error.brief)
     return write_overview_of(folder, found, table, notes=notes).page
 
@@ -368,7 +372,7 @@ def search(
     metric: str | None = None,
     on: str = "local",
 ) -> Sweep:
-    """Searches good settings with Optuna; the same call again, or in another process, goes on.
+    """Searches for good settings with Optuna; the same call again, or in another process, goes on.
 
     Arguments as for `weft.sweeps.found.search`, which says what axes mean here.
     """
@@ -403,19 +407,21 @@ def train_tables(
     on_done: Callable[[Outcome], None] = lambda _: None,
     out: Path | str | None = None,
 ) -> Reproduction:
-    """Trains what families' tables still need and gives them; the same call again goes on.
+    """Trains the runs that the papers' tables still lack, then builds the tables.
+
+    The same call again goes on where it was stopped.
 
     Args:
         names: families, or `all`.
-        budget: whose list counts, as each family's `reproduce.yaml` says.
-        minutes: wall time for training.
-        root: all lies below its `reproduce/<budget>`.
-        workers: runs side by side.
+        budget: which list of each family's `reproduce.yaml` is trained.
+        minutes: wall time for training; None for no limit.
+        root: runs and tables go to `reproduce/<budget>` below it.
+        workers: runs at a time; one per core or GPU by default.
         on_done: called as each run ends.
-        out: a folder for all that was learnt but the weights.
+        out: a folder that gets a copy of everything but the weights.
 
     Raises:
-        UsageError: if nothing is listed.
+        UsageError: if no family lists a run for this budget.
     """
     from weft.sweeps.reproduction import meant, reproduce
 
@@ -431,8 +437,13 @@ def bench(
     case: str | None = None,
     show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Times a family's fast forms against its references and peers, or `loop`, weft's training
-    loop, against ten lines of torch; slow cases under `full`, or cases called like `case`.
+    """Times a family's fast forms against its references and peers.
+
+    Args:
+        what: a family, or `loop`: weft's training loop against ten lines of torch.
+        full: measure the slow cases, too.
+        case: only the cases whose name matches this pattern, slow or not.
+        show: called with a line of text as each form is measured.
 
     Raises:
         UsageError: if the family has no benchmark, or no such case.

@@ -21,11 +21,11 @@ _SUFFIX = ".tmp"
 def replacing(path: Path) -> Iterator[Path]:
     """A new empty file that takes `path`'s place, fsynced, when the block ends without an error.
 
-    Its mode is what the umask leaves of 0666, as of any file a program makes. What a process that
-    was killed left half written of `path` is removed first.
+    Its mode is 0666 less the umask, as for any new file. Half-written files that killed processes
+    left behind for `path` are removed first.
 
     Raises:
-        UsageError: `path` is a folder, a device or a pipe, which no file may take the place of.
+        UsageError: if `path` is a folder, a device or a pipe, which are never replaced by a file.
     """
     _check_replaceable(path)
     sweep_halves(path.parent, path.name)
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         mode = stat.S_IMODE(temporary.stat().st_mode)
         try:
             yield temporary
-            # Libraries that write by name may have put a file of their own, and mode, there.
+            # A library that writes by name may have put a new file there, with a mode of its own.
             temporary.chmod(mode)
             _sync(temporary)
             temporary.replace(path)
@@ -47,10 +47,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def destined(path: Path) -> Path:
-    """`path`, where a user wants a file, with its folder made.
+    """Makes the folder of `path`, a file that a user asked for, and returns `path`.
 
     Raises:
-        UsageError: no file may stand there, or its folder cannot, because something else does.
+        UsageError: if `path` is no ordinary file, or its folder cannot be made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 
 def by_umask(path: Path) -> None:
-    """Gives a file that a library made for its owner alone the mode of any file made here."""
+    """Sets the mode of a file that a library made private (0600) to 0666 less the umask."""
     with writing(path):
         like = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
         os.close(os.open(like, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -89,7 +89,7 @@ def by_umask(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text` in one step."""
+    """Replaces the file at `path` by one that holds `text`, atomically."""
     with atomic_writer(path) as file:
         file.write(text.encode())
 
@@ -100,18 +100,18 @@ def is_half(path: Path) -> bool:
 
 
 def sweep_halves(folder: Path, name: str = "") -> None:
-    """Removes what killed processes left half written in `folder`; a living one keeps its own.
+    """Removes half-written files of processes that no longer run from `folder`.
 
     Args:
         folder: need not exist.
-        name: of the only file whose halves are meant.
+        name: only half-written copies of the file of this name; "" for all.
     """
     if not folder.is_dir():
         return
     start = f".{name}." if name else "."
     for path in folder.iterdir():
         if is_half(path) and path.name.startswith(start):
-            # Not ours to remove, or gone already: whoever owns it will see to it.
+            # Still being written, gone already, or not ours to remove.
             with suppress(OSError):
                 _remove_if_left(path)
 
@@ -130,13 +130,12 @@ def _claim(path: Path) -> tuple[int, Path]:
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        with suppress(
-            OSError
-        ):  # A file system without locks has no one who could take it for left.
+        # On a file system without locks `_remove_if_left` fails as well, and removes nothing.
+        with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_nlink:
             return descriptor, temporary
-        os.close(descriptor)  # Swept away in the moment before it was locked.
+        os.close(descriptor)  # Another process removed it before it was locked: once more.
 
 
 def _sync(path: Path) -> None:

@@ -75,20 +75,20 @@ class ConfigError(UsageError):
 
 
 class PluginError(WeftError):
-    """A family, or what another package plugs in, is not as weft asks: its author's to mend."""
+    """A family, or another plug-in, does not keep weft's interface; its author has to mend it."""
 
     label = "family error"
 
 
 class DataError(WeftError):
-    """Data are damaged or of another form than expected: bad input, whichever reader found it."""
+    """Data are damaged or not of the expected form."""
 
     label = "data error"
     exit_code = 2
 
 
 class MissingData(DataError):
-    """A set of the catalogue is not here, or out of reach: nothing is wrong with what was asked."""
+    """A data set of the catalogue is not on this machine and cannot be fetched; exit code 1."""
 
     exit_code = WeftError.exit_code
 
@@ -100,7 +100,7 @@ class CheckpointError(WeftError):
 
 
 class NoCheckpoint(CheckpointError):
-    """A run has checkpoints, and none of the name that was asked for."""
+    """A run has checkpoints, but none of the name or step that was asked for."""
 
     exit_code = 2
 
@@ -112,34 +112,34 @@ class RunError(WeftError):
 
 
 class WrongRun(RunError):
-    """What was asked for is no run, several, no longer the run it was, or not far enough or too far
-    for what is asked of it."""
+    """What was named is not one run, has changed since, or is at the wrong stage (unfinished, or
+    finished) for what was asked."""
 
     exit_code = 2
 
 
 class PlaceTaken(RunError):
-    """The place that was asked for holds something else, which is not overwritten, or another
-    process writes there."""
+    """The directory asked for holds something else, which is not overwritten, or another process
+    writes there."""
 
     exit_code = 2
 
 
 class DeviceError(WeftError):
-    """A device, precision or parallel layout was asked for that is not there."""
+    """The device, precision or parallel layout that was asked for is not available."""
 
     label = "device error"
     exit_code = 2
 
 
 class SystemFault(WeftError):
-    """The machine refused: no room, no right, no memory, a package that does not load."""
+    """The system refused: disk full, no permission, out of memory, a package that does not load."""
 
     label = "system error"
 
 
 class Interrupted(WeftError):
-    """A signal stopped the work; it says what is saved, and the exit code which signal it was."""
+    """A signal stopped the work: 130 is the exit code for SIGINT, 143 for SIGTERM."""
 
     label = "interrupted"
 
@@ -156,7 +156,7 @@ class Interrupted(WeftError):
 
 
 class NonFiniteError(WeftError):
-    """The loss or a gradient stopped being a number; the update was not applied."""
+    """The loss or a gradient became NaN or infinite; the update was not applied."""
 
     label = "training error"
 
@@ -175,11 +175,12 @@ class MissingExtra(WeftError):
 
 @contextmanager
 def asked_by(flag: str, hint: str = "") -> Iterator[None]:
-    """Has a usage error from inside, if it says no place or no hint, name the flag behind what was
-    asked: only those who read a command line know it.
+    """Adds the command-line flag, and a hint, to a usage error raised inside that has none.
+
+    Code below the command line names no flags; the caller, which read the flag, knows it.
 
     Args:
-        flag: such as `--stack`.
+        flag: shown as the error's place, such as `--stack`.
         hint: what to do next.
     """
     try:

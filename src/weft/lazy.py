@@ -1,4 +1,4 @@
-"""Names of a package that are imported when first asked for, which keeps the package light."""
+"""Names of a package that are imported on first use, so that the package itself loads quickly."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def lazy(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module's `__getattr__` that takes each name from its home.
+    """A module-level `__getattr__` that imports each public name from its module on first use.
 
     Args:
-        package: `__name__` of the module.
+        package: `__name__` of the package that exports the names.
         homes: public name -> module that defines it, relative (`.trace.conversion`) or absolute.
     """
 

@@ -1,4 +1,4 @@
-"""What this machine calls itself; told without torch."""
+"""The name of this machine's processor, read without importing torch."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 
 def cpu_name() -> str:
-    """The processor's name as its maker gives it, where the system tells."""
-    return _told().get("model name") or platform.processor() or platform.machine()
+    """The processor's name as its maker gives it; the architecture where the system hides it."""
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
 def cpu_model() -> str:
-    """Name, family and model: rented machines of several generations bear one name."""
-    told = _told()
-    return " ".join([cpu_name(), *(told[key] for key in ("cpu family", "model") if key in told)])
+    """Name, family and model number: rented machines of several generations share one name."""
+    info = _cpuinfo()
+    return " ".join([cpu_name(), *(info[key] for key in ("cpu family", "model") if key in info)])
 
 
-def _told() -> dict[str, str]:
-    """What Linux says of the first processor."""
+def _cpuinfo() -> dict[str, str]:
+    """/proc/cpuinfo of the first processor, key -> value; empty where there is no such file."""
     cpuinfo = Path("/proc/cpuinfo")
     first = cpuinfo.read_text().partition("\n\n")[0] if cpuinfo.is_file() else ""
     pairs = (line.partition(":") for line in first.splitlines())

@@ -1,4 +1,4 @@
-"""What a signal does to a process: the first asks it to stop, a further one ends it at once."""
+"""What SIGINT and SIGTERM do: the first asks the process to stop, a second one ends it at once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _ECHO = 0.05
-"""Seconds within which a repeated signal is the same one: `timeout` sends each twice."""
+"""Seconds within which a second signal counts as the same one: `timeout` sends each twice."""
 
 _PATIENCE = 10.0
-"""Seconds until a process ends in which a library has swallowed the exception of a signal."""
+"""Seconds after which the process is ended if a library has swallowed the signal's exception."""
 
 
 class Stopped(SystemExit):
-    """Ends the work at hand because of a signal; where nobody catches it, the process too.
+    """Raised by a signal; uncaught, it ends the process with that signal's exit code.
 
     Attributes:
         name: of the signal.
@@ -35,7 +35,7 @@ class Stopped(SystemExit):
 
 
 class CutShort(Stopped):
-    """Ends what `Stop.cutting` guards, because of the first signal."""
+    """Raised by the first signal inside `Stop.cutting`."""
 
 
 def exit_code(name: str) -> int:
@@ -50,26 +50,32 @@ def name_of(error: BaseException) -> str:
 
 @dataclass
 class Stop:
-    """The first signal that asked to stop, if any, when it came, and whether it cuts work short."""
+    """The first signal that has come, if any.
+
+    Attributes:
+        name: of the signal, such as `SIGTERM`; None if none has come.
+        at: when it came, on the monotonic clock, in seconds.
+        cuts: whether a signal raises `CutShort` at once (inside `cutting`).
+    """
 
     name: str | None = None
     at: float = 0.0
     cuts: bool = False
 
     def is_echo(self) -> bool:
-        """Whether a signal that comes now is the first one once more."""
+        """Whether a signal that comes now is a repetition of the first one."""
         return self.name is not None and time.monotonic() - self.at < _ECHO
 
     def note(self, number: int) -> None:
-        """Notes the first signal."""
+        """Records the first signal and its time."""
         self.name, self.at = signal.Signals(number).name, time.monotonic()
 
     @contextmanager
     def cutting(self) -> Iterator[None]:
-        """Work that can be done again: the first signal ends it as soon as it comes, or has come.
+        """Guards work that can be repeated: the first signal ends it at once.
 
         Raises:
-            CutShort: in the midst of it.
+            CutShort: when the signal comes, or on entry if it has come already.
         """
         self.cuts = True
         try:
@@ -82,10 +88,10 @@ class Stop:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stop]:
-    """Has the first SIGINT or SIGTERM raise `Stopped`; the second one ends the process at once.
+    """Makes the first SIGINT or SIGTERM raise `Stopped`, and the second one end the process.
 
-    So does the first, a little later, if a library swallows the exception. All of a command line
-    runs inside; where work must be saved first, `graceful_stop` stands inside of this.
+    If a library swallows the exception, the process ends ten seconds after the first signal. Every
+    command runs inside this; where work must be saved first, `graceful_stop` is nested in it.
     """
     stop = Stop()
     last: list[threading.Timer] = []
@@ -112,8 +118,8 @@ def stopped_by_signals() -> Iterator[Stop]:
 
 @contextmanager
 def graceful_stop() -> Iterator[Stop]:
-    """Turns the first SIGINT or SIGTERM into a flag, and cuts short what `Stop.cutting` guards; the
-    second does what it would do outside."""
+    """Records the first SIGINT or SIGTERM in the `Stop`, and interrupts only what `Stop.cutting`
+    guards; the second signal goes to the handler that was installed before."""
     stop = Stop()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -138,10 +144,11 @@ _Handler = Callable[[int, FrameType | None], object]
 
 @contextmanager
 def handled(handler: _Handler) -> Iterator[dict[int, Any]]:
-    """Both signals go to `handler`, which may look up who had them before."""
+    """Installs `handler` for both signals; yields signal number -> the handler before it."""
     before: dict[int, Any] = {}
     if threading.current_thread() is not threading.main_thread():
-        # As in a notebook's executor: only the main thread may handle signals; they stay as is.
+        # Only the main thread may install handlers; elsewhere, as in a notebook's executor, the
+        # signals stay as they are.
         yield before
         return
     old = {number: signal.signal(number, handler) for number in SIGNALS}

@@ -189,7 +189,7 @@ def test_a_changed_config_is_accepted_where_it_is_named(
         assert "accepted: config.yaml was edited" in capsys.readouterr().err
     assert main(["evaluate", "toy/small", "--accept-changes", "confg"]) == 2
     assert "did you mean `config`?" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="nothing that can be accepted"):
+    with pytest.raises(UsageError, match="cannot be accepted"):
         api.resume(done, accept=["everything"])
 
 

@@ -112,7 +112,11 @@ def test_many_pictures_go_to_a_folder_and_a_larger_step_makes_smaller_files(
         (["decompress", "none.lat"], 2, "none.lat cannot be read"),
         (["decompress", "cut.lat"], 2, "cut.lat cannot be read"),
         (["decompress", "other.lat"], 2, "compressed with another model"),
-        (["decompress", "a.lat", "--model", "run/model.safetensors"], 2, "no tables of latents"),
+        (
+            ["decompress", "a.lat", "--model", "run/model.safetensors"],
+            2,
+            "there is no compressor here",
+        ),
         (["decompress", "a.lat", "--model", "runn"], 2, "there is no such run"),
         (["decompress", "a.lat", "--model", "a.png"], 1, "cannot read the weights"),
     ],

@@ -108,4 +108,4 @@ def test_a_class_of_one_picture_and_other_files_are_refused(
     assert main(["data", "pack", "photos", "--out", "a.npz"]) == 2
     assert "a single picture   (photos/cats)" in capsys.readouterr().err
     assert main(["data", "pack", "nowhere", "--out", "a.npz"]) == 2
-    assert "nothing that can be packed" in capsys.readouterr().err
+    assert "cannot be packed" in capsys.readouterr().err

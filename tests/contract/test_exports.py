@@ -147,7 +147,7 @@ def test_a_form_that_is_none_and_a_family_without_one_are_told(
     run = api.train("toy/small", "steps=2", "log.tensorboard=false", report=False)
     assert run is not None
     assert main(["export", str(run.path)]) == 2
-    assert "family `toy` does not say how its models are used alone" in capsys.readouterr().err
+    assert "family `toy` has no inference function to export" in capsys.readouterr().err
     assert not list(run.path.glob("model.pt2*"))
 
 

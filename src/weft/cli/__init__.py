@@ -60,7 +60,7 @@ for command in (
 ):
     own(command.__name__, command)
 own("new-family", authoring.new_family)
-# What follows the name is the study's own, `--help` too.
+# Everything after the study's name is passed on to the study, `--help` included.
 own("study", study.study, {"allow_interspersed_args": False})
 own("config show", config.show)
 own("config schema", config.schema)
@@ -71,7 +71,7 @@ own("data pack", packing.pack)
 
 
 def _help(context: typer.Context) -> None:
-    """Shows what commands there are where none is named."""
+    """Prints the help of a group that is called without a command."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -108,9 +108,15 @@ class _Debug:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line and gives its exit code: 0, 1 failure, 2 usage, 130/143 interrupted."""
+    """Runs a command line and returns its exit code.
+
+    0 success, 1 failure, 2 a mistake in the request, 130 or 143 stopped by SIGINT or SIGTERM.
+
+    Args:
+        argv: the words after `weft`; those of this process if None.
+    """
     plainly()
-    with _noted(), stopped_by_signals() as stop:
+    with _remarks_shown(), stopped_by_signals() as stop:
         try:
             check_folder()
             code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
@@ -126,14 +132,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BaseException as error:
             return _ended(error, stop)
         if stop.name is not None:
-            # Somebody swallowed the exception; what came of it is not to be relied upon.
+            # A library swallowed the signal's exception: its result cannot be relied upon.
             return _ended(Stopped(stop.name), stop)
     return code or 0
 
 
 @contextmanager
-def _noted() -> Iterator[None]:
-    """Tells at the end what readers did to data, where no run keeps it."""
+def _remarks_shown() -> Iterator[None]:
+    """Prints at the end what readers of data remarked (cut, dropped, rescaled), outside a run."""
     remarks: list[str] = []
     try:
         with collecting(remarks):
@@ -144,7 +150,7 @@ def _noted() -> Iterator[None]:
 
 
 def _ended(error: BaseException, stop: Stop) -> int:
-    """Says why the command ended, and gives its exit code."""
+    """Prints why the command ended, and returns its exit code."""
     if isinstance(error, SystemExit) and not isinstance(error, Stopped):
         if isinstance(error.code, str):
             tell(error.code)
@@ -152,7 +158,7 @@ def _ended(error: BaseException, stop: Stop) -> int:
     if isinstance(error, BrokenPipeError):
         return 0
     if stop.name is not None and not isinstance(error, WeftError):
-        # Whatever a library made of the exception that the signal raised in it.
+        # A library turned the signal's exception into one of its own.
         error = Stopped(stop.name)
     found = fault(error)
     if found is None and isinstance(error, Exception):

@@ -10,11 +10,9 @@ import typer
 
 from weft.errors import UsageError
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
 
 def _recipes(incomplete: str) -> list[str]:
-    """Recipes that a word which has been begun could become, for the shell."""
+    """Recipes that begin with what was typed, for the shell's completion."""
     from weft import api
 
     return [row["recipe"] for row in api.recipes() if row["recipe"].startswith(incomplete)]
@@ -36,16 +34,16 @@ Accept = Annotated[
     typer.Option(
         "--accept-changes",
         metavar="WHAT,...",
-        help="Changes since the run was saved that are meant: config, data, checkpoints.",
+        help="Accept what changed since the run was saved: config, data, checkpoints.",
     ),
 ]
 Checkpoint = Annotated[
-    str | None, typer.Option(help="`best`, `last` or a step; best where there is one.")
+    str | None, typer.Option(help="`best`, `last` or a step; by default best where there is one.")
 ]
 
 
 def there(root: Path) -> Path:
-    """Refuses a folder that is none, unless it is the one where the first run will lie."""
+    """Checks that `root` is a folder, and there; `runs`, where the first run will go, may lack."""
     if root.exists() and not root.is_dir():
         raise UsageError(f"`{root}` is a file", where="--root", expected="a folder of runs")
     if root != Path("runs") and not root.exists():

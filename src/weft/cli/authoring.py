@@ -1,4 +1,4 @@
-"""`weft new-family`: a family of one's own, from a template that trains."""
+"""`weft new-family`: writes a family of your own from a template that already trains."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from weft.cli.arguments import Json
 from weft.cli.output import emit
+from weft.verbs.arguments import Json
 
 if TYPE_CHECKING:
     from weft.template.write import Written
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def new_family(
     name: Annotated[str, typer.Argument(help="Name of the family, such as `my_model`.")],
     outside: Annotated[
-        bool, typer.Option("--outside", help="As a package of its own, in a new folder here.")
+        bool, typer.Option("--outside", help="Make it a package of its own, in a new folder here.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from weft.cli.arguments import Json, Words
+from weft.cli.arguments import Words
 from weft.cli.output import emit, pairs
+from weft.verbs.arguments import Json
 
 
 def show(
@@ -29,7 +30,7 @@ def show(
     resolved = api.configure(*words)
     values, parents = resolved.config.plain(), whereabouts(resolved.config)
     if not origin:
-        # As comments: what is printed is a file that `weft train` takes.
+        # As comments, so that the output is a file that `weft train` takes.
         notes = "".join(f"\n# {key}: {where}" for key, where in parents.items())
         emit(as_json, values, lambda: write(values).rstrip() + notes)
         return
@@ -48,16 +49,16 @@ def show(
 
 
 def _word(value: Any) -> str:
-    """A value as it stands behind `key=` on the command line."""
+    """A value as one would type it after `key=` on the command line."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
 def schema(
     family: Annotated[
-        str | None, typer.Argument(help="Family whose recipes it describes; all if left out.")
+        str | None, typer.Argument(help="Family whose recipes are described; by default all.")
     ] = None,
     table: Annotated[
-        bool, typer.Option("--table", help="A table of all options instead of JSON schema.")
+        bool, typer.Option("--table", help="Print a table of all options instead of JSON schema.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weft.cli.arguments import Json
 from weft.cli.output import described, emit, pairs
 from weft.errors import WeftError
+from weft.verbs.arguments import Json
 
 if TYPE_CHECKING:
     from weft.data.catalog.entry import DataSet
 
 
-def list_sets(root: Annotated[Path | None, typer.Option()] = None, as_json: Json = False) -> None:
+Name = Annotated[str, typer.Argument(help="A data set, as `weft data list` names it.")]
+Root = Annotated[
+    Path | None, typer.Option(help="Folder to look in first, before $WEFT_DATA and the cache.")
+]
+
+
+def list_sets(root: Root = None, as_json: Json = False) -> None:
     """List the data sets weft knows and whether they are here."""
     from weft.data.catalog.sets import SETS
     from weft.data.fetch import locate
@@ -36,12 +42,12 @@ def list_sets(root: Annotated[Path | None, typer.Option()] = None, as_json: Json
     emit(
         as_json,
         rows,
-        lambda: described({row["name"]: _told(SETS[row["name"]], row["here"]) for row in rows}),
+        lambda: described({row["name"]: _about(SETS[row["name"]], row["here"]) for row in rows}),
     )
 
 
-def _told(data_set: DataSet, here: bool) -> str:
-    """What a data set is, how many items its parts have, its licence, and whether it is here."""
+def _about(data_set: DataSet, here: bool) -> str:
+    """One line on a data set: whether it is here, its kind and shape, items a split, licence."""
     shape, classes = data_set.shape, len(data_set.classes)
     what = str(data_set.kind)
     if data_set.kind == "images":
@@ -56,10 +62,8 @@ def _told(data_set: DataSet, here: bool) -> str:
     return f"{'here' if here else 'not here'}: {what}; {parts}. Licence: {data_set.licence}."
 
 
-def get(
-    name: str, root: Annotated[Path | None, typer.Option()] = None, as_json: Json = False
-) -> None:
-    """Download a data set, with its checksums verified."""
+def get(name: Name, root: Root = None, as_json: Json = False) -> None:
+    """Download a data set and verify its checksums."""
     from weft.data import fetch
 
     def progress(file: str, done: int, total: int) -> None:
@@ -71,9 +75,7 @@ def get(
     emit(as_json, files, lambda: pairs(files))
 
 
-def check(
-    name: str, root: Annotated[Path | None, typer.Option()] = None, as_json: Json = False
-) -> None:
+def check(name: Name, root: Root = None, as_json: Json = False) -> None:
     """Verify the checksums of a data set's files; exit code 1 if one is missing or damaged."""
     from weft.data import fetch
 

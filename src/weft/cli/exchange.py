@@ -1,4 +1,4 @@
-"""Commands that give trained models away and take them in: export, push, pull."""
+"""Commands that exchange trained models: export, push, pull."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from weft.cli.arguments import Accept, Checkpoint, Json, RunPath
+from weft.cli.arguments import Accept, Checkpoint, RunPath
 from weft.cli.output import emit, pairs
 from weft.terminal import tell
+from weft.verbs.arguments import Json
 
 Repository = Annotated[
     str, typer.Argument(metavar="OWNER/NAME", help="A model repository on the Hugging Face hub.")
@@ -19,16 +20,16 @@ Repository = Annotated[
 def export(
     run: RunPath,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Where to; in the run if not said.")
+        Path | None, typer.Argument(metavar="[FILE]", help="File to write; by default in the run.")
     ] = None,
     to: Annotated[
-        str, typer.Option(help="`torch` (torch.export), `onnx`, or a form of the run's family.")
+        str, typer.Option(help="`torch` (torch.export), `onnx`, or a format of the run's family.")
     ] = "torch",
     checkpoint: Checkpoint = None,
     accept: Accept = "",
     as_json: Json = False,
 ) -> None:
-    """Write a run's model as a program that needs no weft: torch, ONNX."""
+    """Write a run's model as a program that runs without weft: torch or ONNX."""
     from weft import api
 
     written = api.export(run, file, to=to, checkpoint=checkpoint, accept=accept, tell=tell)
@@ -38,7 +39,9 @@ def export(
 def push(
     run: RunPath,
     repository: Repository,
-    private: Annotated[bool, typer.Option("--private", help="Let only you see a new one.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private, if it is a new one.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Upload a run's weights and a model card to the Hugging Face hub."""
@@ -52,10 +55,10 @@ def push(
 def pull(
     repository: Repository,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Where to; ./NAME if not said.")
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Folder to fill; by default ./NAME.")
     ] = None,
     revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit; the newest if not said.")
+        str | None, typer.Option(help="Branch, tag or commit; by default the newest.")
     ] = None,
     as_json: Json = False,
 ) -> None:

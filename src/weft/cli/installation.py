@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weft.cli.arguments import Json
 from weft.cli.output import described, emit, pairs
 from weft.errors import UsageError, WeftError
 from weft.terminal import tell
+from weft.verbs.arguments import Json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -22,15 +22,15 @@ def recipes(
     pattern: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FAMILY|PATTERN]", help="Only this family, or what is called so: 'jepa/*idm*'."
+            metavar="[FAMILY|PATTERN]", help="Only this family, or recipes such as 'jepa/*idm*'."
         ),
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also each row of the tables that families ship.")
+        bool, typer.Option("--all", help="List each row of the families' tables, too.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List what can be trained."""
+    """List the recipes: what can be trained."""
     from weft import api
 
     rows = api.recipes(pattern)
@@ -39,15 +39,15 @@ def recipes(
 
 
 def _folded(about: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """The recipes, those that are rows of a family's table as one."""
+    """The recipes, with those that are rows of a family's table folded into one line."""
     from weft import families
 
     broken = {row["recipe"] for row in rows if "broken" in row}
     shown: dict[str, str] = {}
     for name in dict.fromkeys(recipe.partition("/")[0] for recipe in about):
         table = set() if name in broken else set(families.find(name).generated)
-        of_it = {key: told for key, told in about.items() if key.partition("/")[0] == name}
-        shown |= {key: told for key, told in of_it.items() if key.partition("/")[2] not in table}
+        of_it = {key: text for key, text in about.items() if key.partition("/")[0] == name}
+        shown |= {key: text for key, text in of_it.items() if key.partition("/")[2] not in table}
         if table:
             shown[f"{name}/… ({len(table)})"] = (
                 f"Rows of a table: `weft recipes {name}` lists them."
@@ -84,12 +84,14 @@ def bench(
         str,
         typer.Argument(metavar="FAMILY|all|loop", help="Family, or weft's own training loop."),
     ],
-    full: Annotated[bool, typer.Option("--full", help="Also the slow cases.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Measure the slow cases, too.")] = False,
     case: Annotated[
         str | None,
-        typer.Option(metavar="PATTERN", help="Only cases that are called so: 'render-*'."),
+        typer.Option(metavar="PATTERN", help="Only the cases of this name: 'render-*'."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; by default as many as torch takes.")
+    ] = None,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="One table of times and ratios, for a document.")
     ] = False,
@@ -102,7 +104,7 @@ def bench(
 
     if case and what == "all":
         raise UsageError(
-            "cases are called by names of their family",
+            "each family names its own cases, so a pattern needs one family",
             where="--case",
             expected="one family, or loop",
             hint="weft bench FAMILY --case PATTERN",

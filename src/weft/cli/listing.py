@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from weft.cli.arguments import Json, Root, there
+from weft.cli.arguments import Root, there
 from weft.cli.output import emit
 from weft.errors import UsageError, WeftError
 from weft.terminal import show, tell
+from weft.verbs.arguments import Json, Workers
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from weft.sweeps.pool import Outcome
 
 _MANY = 200
-"""Runs beyond which they are listed as plain lines."""
+"""With more runs than this, the table is printed as plain lines."""
 
 
 def runs(
@@ -33,30 +34,30 @@ def runs(
         typer.Option(help="Conditions, such as `test/accuracy>.9 and delay=50`, `tags~night`."),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Order by it; -KEY: highest first.")
+        str | None, typer.Option(metavar="KEY", help="Order by this; -KEY: highest first.")
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="KEY,...", help="What to show of each run.")
+        str | None, typer.Option(metavar="KEY,...", help="Columns to show instead.")
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print a LaTeX tabular.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List runs: choose, order and tabulate them."""
+    """List runs; select, order and tabulate them."""
     from weft import api, families
     from weft.reports import written
     from weft.reports.query import ordered, select, tabulated
     from weft.run.registry import STATES
 
     if as_csv + as_latex + as_json > 1:
-        raise UsageError("of --csv, --latex and --json one can be printed", expected="one of them")
+        raise UsageError("--csv, --latex and --json exclude each other", expected="one of them")
     everything = api.runs(root)
     _check("--family", family, [*families.names(), *(run.family for run in everything)])
     _check("--state", state, [*STATES, *(run.state for run in everything)])
     found: list[Run] = [
         run
         for run in everything
-        # Of a damaged one nobody may know the family.
+        # The family of a damaged run may be unknown: it is shown whichever is asked for.
         if family in (None, run.family or family) and state in (None, run.state)
     ]
     if where is not None:
@@ -85,7 +86,7 @@ def compare(
         typer.Argument(metavar="RUN|FOLDER...", help="Runs, sweeps or folders of runs."),
     ],
     metric: Annotated[
-        list[str] | None, typer.Option(help="Metric to compare; as often as wanted.")
+        list[str] | None, typer.Option(help="Metric to compare; may be repeated.")
     ] = None,
     page: Annotated[
         Path | None, typer.Option(help="HTML page to write, with the curves over each other.")
@@ -95,7 +96,6 @@ def compare(
     """Show what differs between runs and what came of it, paired by seed."""
     from weft import api
     from weft.reports.tables import as_json as table_json
-    from weft.reports.tables import rich_table
     from weft.run.named import folder_named
     from weft.run.registry import find_runs, is_run
 
@@ -103,14 +103,8 @@ def compare(
         if not is_run(folder_named(path)):
             _tell_damaged(find_runs(folder_named(path)))
     compared = api.compare(*run, metrics=metric or (), page=page)
-
-    def text() -> RenderableType:
-        from rich.console import Group
-
-        written = [f"report  {page}"] if page else []
-        return Group(*map(rich_table, compared.tables), *written)
-
-    emit(as_json, {table.title: table_json(table) for table in compared.tables}, text)
+    values = {table.title: table_json(table) for table in compared.tables}
+    emit(as_json, values, lambda: _grouped(compared.tables, *([f"report  {page}"] if page else [])))
 
 
 def report(
@@ -126,7 +120,7 @@ def report(
 
     for path in run:
         if not folder_named(path).exists():
-            named(path)  # Says so before any page is written.
+            named(path)  # Raises before any page is written.
     pages = [str(api.report(path)) for path in run]
     emit(as_json, {"reports": pages}, lambda: "\n".join(pages))
 
@@ -134,73 +128,75 @@ def report(
 def reproduce(
     family: Annotated[
         list[str],
-        typer.Argument(metavar="FAMILY...|all", help="Families whose papers are compared with."),
+        typer.Argument(metavar="FAMILY...|all", help="Families whose papers are compared."),
     ],
     budget: Annotated[
         Literal["smoke", "cpu", "gpu", "paper"] | None,
-        typer.Option(help="Train what is missing first, as far as this budget goes."),
+        typer.Option(help="Train the missing runs of this list first."),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Wall time for training; what is under way then is saved."),
+        typer.Option(min=0.0, help="Wall time for training; runs under way then are saved."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs side by side; one per core or GPU.")
-    ] = None,
+    workers: Workers = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for all that was learnt but the weights, to be copied back."),
+        typer.Option(help="Folder that gets everything but the weights, to be copied back."),
     ] = None,
     root: Annotated[
-        Path, typer.Option(help="Folder of runs; what is trained lies in its `reproduce/BUDGET`.")
+        Path, typer.Option(help="Folder of runs; new ones go to `reproduce/BUDGET` in it.")
     ] = Path("runs"),
     as_json: Json = False,
 ) -> None:
     """Print papers' numbers beside those of finished runs that match them, or train those first."""
-    from weft import api
-    from weft.reports.claims import by_metric
-    from weft.reports.tables import as_json as table_json
-    from weft.reports.tables import format_seconds, rich_table
-
-    training = family == ["all"] or len(family) > 1 or minutes is not None or workers or out
-    if budget is None and training:
+    if budget is not None:
+        _trained(family, budget, minutes, workers, out, root, as_json)
+        return
+    if family == ["all"] or len(family) > 1 or minutes is not None or workers or out:
         raise UsageError(
-            "several families, minutes, workers and an --out are of training",
+            "several families, --minutes, --workers and --out need a budget to train with",
             where="--budget",
             expected="--budget smoke, cpu, gpu or paper beside them",
         )
-    if budget is not None:
+    from weft import api
+    from weft.reports.claims import by_metric
+    from weft.reports.tables import as_json as table_json
 
-        def told(outcome: Outcome) -> None:
-            shown = "" if outcome.state == "done" else outcome.error
-            about, seconds = outcome.point.values["of"], format_seconds(outcome.seconds)
-            tell(f"{about} ({outcome.point.name}): {outcome.state}, {seconds}  {shown}".rstrip())
+    table = api.reproduce(family[0], there(root))
+    _tell_damaged(api.runs(root))
+    emit(as_json, table_json(table), lambda: _grouped(by_metric(table)))
 
-        done = api.train_tables(
-            *family, budget=budget, minutes=minutes, root=root, workers=workers, on_done=told,
-            out=out,
-        )  # fmt: skip
-        tables = done.tables
-    else:
-        table = api.reproduce(family[0], there(root))
-        _tell_damaged(api.runs(root))
-        tables = by_metric(table)
 
-    def text() -> RenderableType:
-        from rich.console import Group
+def _trained(
+    families: Sequence[str],
+    budget: Literal["smoke", "cpu", "gpu", "paper"],
+    minutes: float | None,
+    workers: int | None,
+    out: Path | None,
+    root: Path,
+    as_json: bool,
+) -> None:
+    """Trains what the families' tables still lack, and prints the tables."""
+    from weft import api
+    from weft.reports.tables import as_json as table_json
+    from weft.reports.tables import format_seconds
 
-        return Group(*map(rich_table, tables))
+    def on_done(outcome: Outcome) -> None:
+        shown = "" if outcome.state == "done" else outcome.error
+        about, seconds = outcome.point.values["of"], format_seconds(outcome.seconds)
+        tell(f"{about} ({outcome.point.name}): {outcome.state}, {seconds}  {shown}".rstrip())
 
-    if budget is None:
-        emit(as_json, table_json(table), text)
-        return
+    done = api.train_tables(
+        *families, budget=budget, minutes=minutes, root=root, workers=workers, on_done=on_done,
+        out=out,
+    )  # fmt: skip
     values = {
-        "tables": [table_json(each) for each in tables],
+        "tables": [table_json(each) for each in done.tables],
         "results": str(done.text),
         "report": str(done.page),
         "left": done.left,
     }
-    emit(as_json, values, text)
+    emit(as_json, values, lambda: _grouped(done.tables))
     if not as_json:
         show(f"results {done.text}\nreport  {done.page}")
     failed = [outcome for outcome in done.outcomes if outcome.state == "failed"]
@@ -211,8 +207,17 @@ def reproduce(
         )
 
 
+def _grouped(tables: Sequence[Table], *further: str) -> RenderableType:
+    """Tables for a terminal, one below the other, and lines below them."""
+    from rich.console import Group
+
+    from weft.reports.tables import rich_table
+
+    return Group(*map(rich_table, tables), *further)
+
+
 def run_values(run: Run) -> dict[str, Any]:
-    """What `--json` says of a run."""
+    """A run as `--json` prints it."""
     return {
         "run": str(run.path),
         "state": run.state,
@@ -222,7 +227,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "declared": [metric.plain() for metric in run.declared],
         "parents": {key: pin["file"] for key, pin in run.parents.items()}
         | ({"continues": run.continues} if run.continues else {}),
-        "note": run.damage or _homeless(run.family),
+        "note": run.damage or _not_installed(run.family),
     }
 
 
@@ -233,7 +238,7 @@ def _tell_damaged(runs: Sequence[Run]) -> None:
 
 
 def _overview(values: Sequence[Mapping[str, Any]]) -> Table:
-    """What is shown of runs if nothing is asked for."""
+    """The table of runs that is shown when no columns are asked for."""
     from weft.reports.tables import Column, Table, format_number
 
     columns = [Column("run", role="text"), Column("state", role="status")]
@@ -244,7 +249,7 @@ def _overview(values: Sequence[Mapping[str, Any]]) -> Table:
         {
             **row,
             "metrics": "  ".join(f"{k} {format_number(v)}" for k, v in row["metrics"].items()),
-            "parents": "  ".join(f"{k} {_near(v)}" for k, v in row["parents"].items()),
+            "parents": "  ".join(f"{k} {_relative(v)}" for k, v in row["parents"].items()),
         }
         for row in values
     )
@@ -252,7 +257,7 @@ def _overview(values: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _sized(table: Table) -> RenderableType:
-    """The table for a terminal, as plain lines where it is long."""
+    """The table for a terminal; aligned plain lines if it is long, which print sooner."""
     from weft.reports.tables import rich_table
     from weft.reports.written import aligned
 
@@ -264,27 +269,27 @@ def _measured(runs: Sequence[Run]) -> list[str]:
 
 
 def _check(option: str, word: str | None, known: Sequence[str]) -> None:
-    """Refuses a word that no run can be filtered by."""
+    """Refuses a family or state that does not exist."""
     if word is not None and word not in known:
         from weft.config.explain import suggest
 
         names = list(dict.fromkeys(known))
         raise UsageError(
-            f"`{word}` is no {option.removeprefix('--')} that runs have",
+            f"no run has the {option.removeprefix('--')} `{word}`",
             where=option,
             expected=f"one of {', '.join(names)}",
             hint=suggest(word, names, ""),
         )
 
 
-def _homeless(family: str) -> str:
-    """Says so where the family of a run is not there, as when its package was uninstalled."""
+def _not_installed(family: str) -> str:
+    """A note if the run's family is not installed (any more); else ""."""
     from weft import families
 
-    return "" if family in families.names() else f"there is no family `{family}` here"
+    return "" if family in families.names() else f"family `{family}` is not installed"
 
 
-def _near(file: str) -> str:
-    """The path as seen from here, where it lies below."""
+def _relative(file: str) -> str:
+    """The path relative to the working directory, if it lies below it."""
     path, here = Path(file), Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else file

@@ -1,4 +1,4 @@
-"""`weft data pack`: a folder of pictures or a table of series as the npz file families read."""
+"""`weft data pack`: makes the npz file that families read of pictures or of a table of series."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weft.cli.arguments import Json
 from weft.cli.output import emit, pairs
 from weft.errors import DataError, UsageError
+from weft.verbs.arguments import Json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".tsv")
 _LARGEST = 3.4028234e38
-"""Beyond it a float32 is infinite."""
+"""The largest float32."""
 
 
 def pack(
@@ -31,17 +31,19 @@ def pack(
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.npz", help="File to write.")],
-    size: Annotated[int, typer.Option(min=4, help="Pictures: pixels of a side.")] = 32,
-    grey: Annotated[bool, typer.Option("--grey", help="Pictures: one channel.")] = False,
+    size: Annotated[int, typer.Option(min=4, help="Pictures: width and height in pixels.")] = 32,
+    grey: Annotated[bool, typer.Option("--grey", help="Pictures: keep one channel.")] = False,
     steps: Annotated[int, typer.Option(min=2, help="Series: steps of a sequence.")] = 96,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, help="Series: between sequences; a quarter of --steps if unset."),
+        typer.Option(
+            min=1, help="Series: rows from one sequence to the next; by default --steps / 4."
+        ),
     ] = None,
     held_out: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share to test on; of series the last.")
+        float, typer.Option(min=0.01, max=0.9, help="Share to test on; the last rows of series.")
     ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Draws the pictures to test on.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed that chooses the pictures to test on.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Make an npz file of your own pictures or series, to train on."""
@@ -57,7 +59,7 @@ def pack(
         arrays, told = series(source, steps, stride or max(1, steps // 4), held_out)
     else:
         raise UsageError(
-            f"`{source}` is nothing that can be packed",
+            f"`{source}` cannot be packed",
             expected=f"a folder of pictures, or a file ending in {' or '.join(TABLES)}",
         )
     with atomic_writer(destined(out)) as file:
@@ -69,16 +71,16 @@ def pack(
 def pictures(
     folder: Path, size: int, *, grey: bool, held_out: float, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A folder's pictures, cut square about their middle and scaled, and their classes.
+    """The pictures of a folder, cut to the square about their middle and scaled, and their classes.
 
-    Each folder in it that is not hidden is a class; a folder without folders is one. Some of each
-    class are held out.
+    Each folder inside that is not hidden is a class; without any, all pictures are one class. A
+    share `held_out` of each class, at least one picture, becomes the test set.
 
-    Returns: `x_train`, `x_test`, uint8 (N, 3, size, size), or (N, size, size) if grey, with
-        `y_train`, `y_test`; and the names of the classes.
+    Returns: arrays `x_train` and `x_test`, uint8 (N, 3, size, size), or (N, size, size) if grey,
+        `y_train` and `y_test`, class numbers (N,); and `classes`, their names.
 
     Raises:
-        DataError: a class of no picture, or of one.
+        DataError: if a class has fewer than two pictures.
     """
     import numpy as np
     from PIL import Image, ImageOps
@@ -111,12 +113,14 @@ def pictures(
 def series(
     path: Path, steps: int, stride: int, held_out: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A table's columns of numbers, a row a step, cut into sequences; the last rows are tested on.
+    """The numeric columns of a table, one row a step, cut into sequences.
 
-    Returns: `X_train`, `X_test`, float32 (N, steps, columns), and the names of the columns.
+    The last share `held_out` of the rows becomes the test set.
+
+    Returns: arrays `X_train` and `X_test`, float32 (N, steps, columns); and `columns`, their names.
 
     Raises:
-        DataError: no column of numbers, a number that is missing, or too few rows.
+        DataError: if no column holds numbers, a number is missing, or there are too few rows.
     """
     import numpy as np
 

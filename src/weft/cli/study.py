@@ -6,21 +6,21 @@ from typing import Annotated
 
 import typer
 
-from weft.cli.arguments import Json
 from weft.cli.output import described, emit
+from weft.verbs.arguments import Json
 
 
 def study(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The study; without one all are listed.")
+        str | None, typer.Argument(metavar="NAME", help="The study; left out, all are listed.")
     ] = None,
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ARGS", help="What `weft study NAME --help` says."),
+        typer.Argument(metavar="ARGS", help="The study's own: see `weft study NAME --help`."),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Run a study by name: what is asked of several runs, or of a model before any."""
+    """Run a study by name: a question that takes several runs, or a model before training."""
     from weft import studies
 
     if name is not None:

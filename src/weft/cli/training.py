@@ -1,4 +1,4 @@
-"""Commands that train and use runs: train, resume, evaluate, sample, sweep."""
+"""Commands that train runs and use them: train, resume, evaluate, sample, sweep."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from weft.cli.arguments import Accept, Checkpoint, Json, RunPath, Words
+from weft.cli.arguments import Accept, Checkpoint, RunPath, Words
 from weft.cli.listing import run_values
 from weft.cli.output import emit, pairs, readable
 from weft.errors import UsageError, WeftError
 from weft.shell import spelt
 from weft.terminal import show, tell
+from weft.verbs.arguments import Json, Quiet, Workers
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
 def train(
     words: Words,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Resolve and cost the run, train nothing.")
+        bool, typer.Option("--dry-run", help="Only say what the run would cost.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train a new run, or take a finished one further into a new one: RUN steps=N."""
+    """Train a new run; RUN steps=N continues a finished one in a new directory."""
     from weft import api
     from weft.run.named import continued
 
     longer = continued(words)
     if dry_run and longer is not None:
         raise UsageError(
-            "what a longer run would cost in all, its config says",
+            "the cost of a longer run is that of its config",
             where="--dry-run",
             expected=f"`{spelt('train', longer.path / 'config.yaml', 'steps=N', '--dry-run')}`",
         )
@@ -57,14 +58,14 @@ def resume(
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUE ...]",
-            help="Changes to log, engine or checkpoint; steps or epochs to make it longer.",
+            help="Changes to log, engine or checkpoint; steps or epochs make it longer.",
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Quiet = False,
     accept: Accept = "",
     as_json: Json = False,
 ) -> None:
-    """Go on with a run exactly where its newest good checkpoint left it."""
+    """Continue a run exactly where its newest good checkpoint left it."""
     from weft import api
 
     _show_run(api.resume(run, *(words or ()), show=not quiet, accept=accept), as_json)
@@ -85,33 +86,38 @@ def sample(
     run: RunPath,
     prompt: Annotated[
         list[str] | None,
-        typer.Option(help="Text to go on with, which may be empty; as often as you like."),
+        typer.Option(help="Text to continue, which may be empty; may be repeated."),
     ] = None,
     length: Annotated[
-        int | None, typer.Option(min=1, help="Tokens written; the rest of a chunk if unset.")
+        int | None, typer.Option(min=1, help="Tokens to write; by default the rest of a chunk.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Passes that write them.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Passes in which they are written.")
+    ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="0 takes the likeliest token.")
+        float | None, typer.Option(min=0, help="0 takes the most likely token.")
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(min=0.001, max=1, help="Draw from the fewest tokens that reach this sum."),
+        typer.Option(
+            min=0.001, max=1, help="Draw from the fewest tokens whose probabilities reach this sum."
+        ),
     ] = None,
     remask: Annotated[
         Literal["low-confidence", "random"] | None,
-        typer.Option(help="Places that a pass leaves open."),
+        typer.Option(help="Which tokens a pass leaves to later ones."),
     ] = None,
     block: Annotated[
-        int | None, typer.Option(min=1, help="Tokens finished before the next are begun.")
+        int | None,
+        typer.Option(min=1, help="Tokens that are finished before later ones are begun."),
     ] = None,
     checkpoint: Checkpoint = None,
     accept: Accept = "",
     as_json: Json = False,
 ) -> None:
-    """Draw what the trained model makes into the run's figures, or have it write: --prompt.
+    """Draw what the trained model makes into the run's figures; with --prompt, have it write text.
 
-    What is unset of the options of writing is as in the run's config.
+    Options of writing that are left out are those of the run's config.
     """
     from weft import api
     from weft.task.writing import Writing
@@ -124,9 +130,9 @@ def sample(
         return
     if asked != Writing(()):
         raise UsageError(
-            "some options say how a text is written, and none is asked for",
+            "these options say how text is written, but no --prompt asks for any",
             where="--length, --steps, --temperature, --top-p, --remask, --block",
-            expected="--prompt TEXT beside them; '' for a text without a beginning",
+            expected="--prompt TEXT beside them; '' for a text from nothing",
         )
     files = [str(path) for path in api.sample(run, checkpoint, accept, tell)]
     emit(as_json, {"figures": files}, lambda: "\n".join(files))
@@ -135,31 +141,33 @@ def sample(
 def sweep(
     words: Words,
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="The sweep's directory; the same continues it.")
+        Path | None,
+        typer.Option("--dir", help="The sweep's directory; an existing one is continued."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time; one per core or GPU.")
-    ] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric of the plot.")] = None,
+    workers: Workers = None,
+    metric: Annotated[str | None, typer.Option(help="Metric to plot and to search by.")] = None,
     stack: Annotated[
-        bool, typer.Option("--stack", help="Train all runs as one, where the family can.")
+        bool,
+        typer.Option("--stack", help="Train all runs as one batched model, if the family can."),
     ] = False,
     search: Annotated[
         Literal["tpe", "random"] | None,
-        typer.Option(help="Propose settings between the ends of axes, by Optuna."),
+        typer.Option(help="Let Optuna propose settings within the axes."),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials of a search in all; more later go on.")
+        int | None,
+        typer.Option(min=1, help="Trials of the search in all; a larger number later adds some."),
     ] = None,
     prune: Annotated[
-        bool, typer.Option("--prune", help="End runs of a search that are worse than most.")
+        bool,
+        typer.Option("--prune", help="End trials of the search that are worse than the median."),
     ] = False,
     on: Annotated[
         str, typer.Option("--on", help="Where: local, ray[:ADDRESS], slurm[:OPTION=VALUE,…].")
     ] = "local",
     as_json: Json = False,
 ) -> None:
-    """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2, or search: --search tpe."""
+    """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2; or search it: --search tpe."""
     from weft import api
     from weft.reports.tables import as_json as table_json
     from weft.reports.tables import format_number, rich_table
@@ -170,30 +178,12 @@ def sweep(
         shown = "  ".join(f"{name} {format_number(value)}" for name, value in found.items())
         tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
 
-    if stack and (workers is not None or on != "local"):
-        other = "--on" if workers is None else "--workers"
-        raise UsageError(
-            "--stack trains all runs in one process",
-            where=other,
-            expected=f"one of {other} and --stack",
-        )
-    if search is not None:
-        if trials is None or stack:
-            raise UsageError(
-                "a search trains one trial after the other, as many as it is told",
-                where="--search",
-                expected="--trials N beside it, and no --stack",
-            )
+    _check_sweep(stack, workers, on, search, trials, prune)
+    if search is not None and trials is not None:
         result = api.search(
             *words, sampler=search, trials=trials, prune=prune, directory=directory,
             workers=workers, metric=metric, on=on,
         )  # fmt: skip
-    elif trials is not None or prune:
-        raise UsageError(
-            "a grid has as many runs as it has points",
-            where="--trials" if trials is not None else "--prune",
-            expected="--search tpe or --search random beside it",
-        )
     else:
         result = api.sweep(
             *words, directory=directory, workers=workers, metric=metric, on_done=on_done,
@@ -213,10 +203,35 @@ def sweep(
         show("\n".join([*plots, f"report  {result.page}"]))
     if failed:
         what = "runs" if search is None else "processes of the search"
-        again = "the same command again tries them once more"
+        again = "the same command tries them once more"
         raise WeftError(
             f"{len(failed)} of {len(result.outcomes)} {what} did not finish",
             hint="\n".join([*dict.fromkeys(outcome.error for outcome in failed), again]),
+        )
+
+
+def _check_sweep(
+    stack: bool, workers: int | None, on: str, search: str | None, trials: int | None, prune: bool
+) -> None:
+    """Refuses options of `sweep` that exclude or need each other."""
+    if stack and (workers is not None or on != "local"):
+        other = "--on" if workers is None else "--workers"
+        raise UsageError(
+            "--stack trains all runs in one process",
+            where=other,
+            expected=f"one of {other} and --stack",
+        )
+    if search is not None and (trials is None or stack):
+        raise UsageError(
+            "a search trains a given number of trials, each a run of its own",
+            where="--search",
+            expected="--trials N beside it, and no --stack",
+        )
+    if search is None and (trials is not None or prune):
+        raise UsageError(
+            "a grid has as many runs as it has points",
+            where="--trials" if trials is not None else "--prune",
+            expected="--search tpe or --search random beside it",
         )
 
 
@@ -238,7 +253,7 @@ def _show_run(run: Run | None, as_json: bool) -> None:
 def _metrics(
     values: Mapping[str, float | None], declared: Sequence[Metric], title: str = ""
 ) -> RenderableType:
-    """The numbers with unit and direction; a page says what each of them is."""
+    """A table of the metrics with unit and direction; what each one means is on the page."""
     from weft.reports.metrics import metric_table
     from weft.reports.tables import rich_table
 

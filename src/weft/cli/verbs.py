@@ -1,4 +1,4 @@
-"""The commands of weft and those that families add, each built when it is called or listed."""
+"""weft's own commands and those of families, each built only when it is called or listed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Command = Callable[..., Any]
 
 
 class Raised(BaseException):
-    """Carries what a command raised past typer, which makes other errors of some of them."""
+    """Carries what a command raised past typer, which would turn some errors into others."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -24,7 +24,7 @@ class Raised(BaseException):
 
 
 def carried(command: Command) -> Command:
-    """The command, whose errors typer does not see."""
+    """The command with its errors wrapped in `Raised`, so that typer does not handle them."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
@@ -37,44 +37,45 @@ def carried(command: Command) -> Command:
 
 
 _OWN: dict[str, tuple[Command, dict[str, Any] | None]] = {}
-"""Verb -> the function behind it and typer's settings, of weft's own."""
+"""weft's own commands: verb -> its function, and typer's context settings."""
 
 
 def own(verb: str, command: Command, settings: dict[str, Any] | None = None) -> None:
-    """Declares one of weft's own commands; typer reads its parameters, which takes a moment, when
-    it is called or listed."""
+    """Declares one of weft's own commands; typer reads its parameters only when it is called or
+    listed, since that takes time."""
     _OWN[verb] = command, settings
 
 
 class Commands(TyperGroup):
-    """weft's own commands, and beside them those of families, once one that is not weft's is named.
+    """weft's own commands, and those of families, which are loaded when another name is typed.
 
-    The groups `config` and `data` take the verbs `GROUP NAME`, the outermost those of one word.
+    The groups `config` and `data` hold the verbs `GROUP NAME`, the outermost group those of one
+    word.
     """
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command called so, or None."""
+        """The command of this name, or None."""
         if cmd_name not in self.commands and not self._add_own(cmd_name):
             self._add(declared())
             if cmd_name not in self.commands:
-                self.list_commands(ctx)  # The names that come near are suggested.
+                self.list_commands(ctx)  # Click suggests similar names of commands it knows.
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names of all of them, for help and for the shell."""
+        """The names of all commands, for help and for the shell's completion."""
         ours = [name for verb in _OWN if self._add_own(name := verb.rpartition(" ")[2])]
         self._add(listed())
         return [*ours, *(name for name in super().list_commands(ctx) if name not in ours)]
 
     def _add_own(self, name: str) -> bool:
-        """Whether weft has a command of this name in the group, which then is there."""
+        """Builds weft's own command of this name in this group, and says whether there is one."""
         found = _OWN.get(f"{self.name or ''} {name}".strip())
         if found is not None and name not in self.commands:
             self.commands[name] = _command(name, *found)
         return found is not None
 
     def _add(self, verbs: Mapping[str, tuple[str, ...]]) -> None:
-        """Adds what families declare; a word of weft's own keeps its meaning."""
+        """Adds what families declare; weft's own commands cannot be replaced."""
         for verb, path in verbs.items():
             group, _, name = verb.rpartition(" ")
             if group == (self.name or "") and name not in self.commands:
@@ -82,16 +83,16 @@ class Commands(TyperGroup):
 
 
 def listed() -> dict[str, tuple[str, ...]]:
-    """As `declared`, without importing weft's own families where there are no others."""
+    """As `declared`, but without importing weft's own families where no others are installed."""
     if entry_points(group="weft.families"):
         return declared()
     return {verb: (path,) for verb, path in OURS.items()}
 
 
 def declared() -> dict[str, tuple[str, ...]]:
-    """Verb -> "module:function" of every family that has it, in the order of the families.
+    """Verb -> the "module:function" of each family that declares it.
 
-    A family that does not load has none: `weft doctor` shows it.
+    A family that does not load is skipped; `weft doctor` shows it.
     """
     from weft import families
     from weft.errors import WeftError
@@ -108,7 +109,7 @@ def declared() -> dict[str, tuple[str, ...]]:
 
 
 def _built(name: str, paths: tuple[str, ...]) -> Any:
-    """The command for the shell; one that cannot be had says why, in help and when it is called."""
+    """The command for the shell; a broken one says why in the help and when it is called."""
     from weft.config.place import place, told
     from weft.config.plugins import resolve
     from weft.errors import PluginError, WeftError
@@ -141,7 +142,7 @@ def _built(name: str, paths: tuple[str, ...]) -> Any:
 
 
 def _command(name: str, function: Command, settings: dict[str, Any] | None = None) -> Any:
-    """A function as a command of the shell."""
+    """A function as a command that typer can run."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, context_settings=settings)(carried(function))
     return typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""What every run has: the config that a family's own extends, and the rules between its options."""
+"""`FamilyConfig`: the options of every run, which a family's config extends, and their rules."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from weft.config.sections import (
 
 
 class FamilyConfig(Section):
-    """What every run has. A family's config extends this with its own fields at the root."""
+    """The options of every run. A family's config extends this with its own fields at the root."""
 
     family: str = Field(description="Which family trains.")
     seed: int = Field(0, ge=0, description="Seed of initialisation, data order and noise.")
     init: RunRef | None = Field(
-        None, description="Earlier run whose weights this one starts from; its model is the same."
+        None, description="Earlier run of the same model whose weights this one starts from."
     )
     steps: int | None = Field(None, ge=1, description="Length in optimiser steps (or `epochs`).")
     epochs: float | None = Field(None, gt=0, description="Length in epochs (or `steps`).")
     batch_size: int = Field(128, ge=1, description="Items in a training batch, over all ranks.")
     data: DataConfig = Field(DataConfig(), description="Data.")
-    # The unions of `optim`, `schedule` and `clip` are closed by `weft.config.recipe`,
-    # which knows the kinds that the family and the plug-ins add.
+    # `weft.config.recipe` narrows `optim`, `schedule` and `clip` to the union of all known kinds,
+    # those of the family and of plug-ins included.
     optim: KindConfig = Field(AdamW(), description="Optimiser.")
     schedule: KindConfig = Field(Constant(), description="Learning rate over time.")
     clip: KindConfig = Field(NoClip(), description="Bound on gradients.")
@@ -47,10 +47,10 @@ class FamilyConfig(Section):
     run: RunSection = Field(RunSection(), description="Run directory.")
 
     def rules(self) -> Iterator[Rule]:
-        """What options must not be together; a family's config overrides this with its own rules.
+        """Rules between options; a family's config overrides this with its own.
 
-        Each states every key that its outcome depends on. All broken ones are told at once, with
-        where their keys were set.
+        A rule names every key that its outcome depends on. All broken rules are reported together,
+        each with the places where its keys were set.
         """
         yield from ()
 

@@ -1,4 +1,4 @@
-"""Whether what an author calls a family is one: the first thing wrong with it, told to them."""
+"""Checks a family that an author declares; the error names the first thing that is wrong."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from weft.config.place import place
 from weft.errors import PluginError
 
 VERB = re.compile(r"(data )?[a-z][a-z0-9-]*")
-"""How a command of the command line is named."""
+"""Names that a command may have."""
 
 Wrong = tuple[str, str]
-"""What is wrong, and what was expected."""
+"""A mistake: what is wrong, and what was expected."""
 
 
 def family_of(module: ModuleType, name: str, whose: str) -> Family:
-    """The family that a module holds.
+    """The family that a module declares as `FAMILY`, checked.
 
     Args:
-        module: holds it as `FAMILY`.
-        name: what the registry calls it.
-        whose: it in words, such as "family `twin` of weft-twin 1.0".
+        module: of the family.
+        name: the family's name in the registry.
+        whose: the family in words, for messages, such as "family `twin` of weft-twin 1.0".
 
     Raises:
-        PluginError: if there is none there, or it is not of the form weft asks for.
+        PluginError: if the module has no `FAMILY`, or one of its fields is wrong.
     """
     found = vars(module).get("FAMILY")
     if not isinstance(found, Family):
@@ -49,7 +49,7 @@ def family_of(module: ModuleType, name: str, whose: str) -> Family:
 
 
 def declared_at(family: Family) -> str:
-    """Where the module that holds `family` does, as file:line; "" if none does."""
+    """The file:line that declares `family`; "" if no loaded module does."""
     modules = [
         m for m in sys.modules.values() if getattr(m, "__dict__", {}).get("FAMILY") is family
     ]
@@ -57,7 +57,7 @@ def declared_at(family: Family) -> str:
 
 
 def _own(family: Family, name: str) -> Iterator[Wrong]:
-    """What is wrong with its fields but the config."""
+    """Mistakes in its fields other than the config."""
     if family.name != name:
         yield f"it calls itself `{family.name}`", f'name="{name}", as it is registered'
     for field in ("summary", "default"):
@@ -98,7 +98,7 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
 
 
 def _config(family: Family) -> Iterator[Wrong]:
-    """What is wrong with its config class."""
+    """Mistakes in its config class."""
     name, config = family.name, family.config
     if not (isinstance(config, type) and issubclass(config, FamilyConfig)):
         yield f"`config` is {config!r}", "a subclass of weft.config.base.FamilyConfig"
@@ -113,7 +113,7 @@ def _config(family: Family) -> Iterator[Wrong]:
 
 
 def _line(module: ModuleType) -> str:
-    """Where the module speaks of its FAMILY first."""
+    """The file:line where the module first assigns FAMILY; the file alone if it does not."""
     file = place(module)
     with open(file) as lines:
         numbers = [n for n, line in enumerate(lines, start=1) if line.startswith("FAMILY")]

@@ -1,4 +1,4 @@
-"""How often something happens, in optimiser steps or epochs, and in which steps."""
+"""Options that say how often something happens, in steps or epochs, and spans of steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CADENCE = re.compile(r"^([1-9]\d*) (step|epoch)s?$")
 
 
 def _with_unit(value: Any) -> Any:
-    """A bare number, from a file, a command line or Python, counts steps."""
+    """Adds the unit `steps` to a bare number."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value} step{'' if value == 1 else 's'}"
     return f"{value} steps" if isinstance(value, str) and value.isdecimal() else value
@@ -24,7 +24,7 @@ def _check_cadence(text: str) -> str:
 
 
 COUNTS = BeforeValidator(_with_unit)
-"""What marks a field as a cadence."""
+"""The validator of a cadence; `weft.config.explain` knows a cadence by it."""
 
 ACCEPTED = "a number of steps, `N steps` or `N epochs`"
 
@@ -61,7 +61,7 @@ def _check_span(text: str) -> str:
 
 
 Span = Annotated[str, AfterValidator(_check_span)]
-"""Steps from a first to a last one, which counts too, as `10:20`."""
+"""A range of steps such as `10:20`, both ends included."""
 
 
 def span_of(text: str) -> tuple[int, int]:

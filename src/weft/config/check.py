@@ -1,4 +1,4 @@
-"""Makes a config of plain values, or lists at once all that is wrong with them."""
+"""Makes a config of plain values, or lists all mistakes in them at once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def check(recipe: type[FamilyConfig], values: Mapping[str, Any], origin: Origin)
 
     Args:
         recipe: the config class of a recipe.
-        values: plain nested values; what is missing is taken from the defaults.
-        origin: where the values at key paths were set.
+        values: plain nested values; missing ones take their defaults.
+        origin: says where the values at key paths were set.
 
     Raises:
-        ConfigError: listing every invalid value, and every rule that is broken whatever those
-            values should have been.
+        ConfigError: listing every invalid value, and every broken rule that does not depend on an
+            invalid one.
     """
     problems: list[Problem] = [*_no_numbers(recipe, values)]
     odd = {problem["loc"] for problem in problems}
@@ -45,8 +45,8 @@ def check(recipe: type[FamilyConfig], values: Mapping[str, Any], origin: Origin)
 
 
 def _no_numbers(recipe: type[FamilyConfig], values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Values that pydantic takes for numbers: true where it stands for 1, and whole numbers that
-    no tensor and no YAML reader holds."""
+    """Problems that pydantic would let pass: true and false given as numbers, and integers of more
+    than 63 bits, which no tensor holds."""
     for path in leaves(values):
         section = section_at(recipe, path[:-1], values) if path else None
         info = section.model_fields.get(path[-1]) if section is not None else None
@@ -71,7 +71,7 @@ def _takes_bool(annotation: Any) -> bool:
 def _broken(
     recipe: type[FamilyConfig], sound: Mapping[str, Any], wrong: Collection[KeyPath]
 ) -> list[Problem]:
-    """The rules that `sound` breaks, without those about a key at, above or below `wrong`."""
+    """The rules that the valid values `sound` break, except those that depend on a `wrong` key."""
     try:
         recipe.model_validate(sound)
     except ValidationError as error:
@@ -86,7 +86,7 @@ def _touches(keys: Collection[str], wrong: Collection[KeyPath]) -> bool:
 
 
 def _without(values: Mapping[str, Any], paths: Collection[KeyPath]) -> dict[str, Any]:
-    """`values` less what stands at `paths`; an item is left out with its whole list."""
+    """`values` without those at `paths`; a list with a wrong item is left out as a whole."""
     kept = {}
     for key, value in values.items():
         below = [path[1:] for path in paths if path[0] == key]

@@ -1,4 +1,4 @@
-"""Says every config mistake in the user's own words: where, what was expected, what to do."""
+"""Turns pydantic's errors into readable ones: the key as written, where, what was expected."""
 
 from __future__ import annotations
 
@@ -20,31 +20,40 @@ from weft.config.yaml import KeyPath
 from weft.errors import ConfigError, WeftError
 
 Origin = Callable[..., str]
-"""Where the values at the given key paths were set."""
+"""Key paths -> where their values were set."""
 Problem = Mapping[str, Any]
-"""One of the errors that pydantic lists."""
-
+"""An entry of `pydantic.ValidationError.errors()`."""
 
 _MOST_SHOWN = 50
+"""Mistakes that are listed; the rest are counted."""
+
 _LONGEST_SHOWN = 200
+"""Characters of a value that are shown."""
 
 
 def explain(
     problems: Iterable[Problem], model: type[BaseModel], values: Mapping[str, Any], origin: Origin
 ) -> list[WeftError]:
-    """One readable error for each mistake pydantic found, in the same order, up to a page of them.
+    """One readable error for each mistake that pydantic found, in the same order.
 
-    What is beyond the page is counted: a list of ten thousand wrong items is one mistake.
+    At most `_MOST_SHOWN` are explained; one more error counts the rest.
+
+    Args:
+        problems: what pydantic found.
+        model: the config class.
+        values: the values that were checked.
+        origin: says where the values at key paths were set.
     """
     found = list(problems)
-    told = [_explain_one(problem, model, values, origin) for problem in found[:_MOST_SHOWN]]
+    errors = [_explain_one(problem, model, values, origin) for problem in found[:_MOST_SHOWN]]
     if len(found) > _MOST_SHOWN:
-        told.append(ConfigError(f"and {len(found) - _MOST_SHOWN:,} more mistakes"))
-    return told
+        errors.append(ConfigError(f"and {len(found) - _MOST_SHOWN:,} more mistakes"))
+    return errors
 
 
 def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
-    """A did-you-mean line for `word`, whatever its case, or `otherwise` if nothing is close."""
+    """A did-you-mean line with up to three of `known` that resemble `word`, ignoring case; or
+    `otherwise` if none does."""
     plain: dict[str, list[str]] = {}
     for each in known:
         plain.setdefault(each.lower(), []).append(each)
@@ -68,7 +77,7 @@ def expected(info: FieldInfo) -> str:
 
 
 def fields(model: type[BaseModel], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
-    """Every leaf option of `model` with its key path, in order; unions list all their kinds."""
+    """Every option of `model` and its sections with its key path, in order, of all kinds."""
     for name, info in model.model_fields.items():
         path = (*prefix, name)
         branches = models_of(info.annotation)
@@ -79,7 +88,7 @@ def fields(model: type[BaseModel], prefix: KeyPath = ()) -> Iterator[tuple[KeyPa
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
-    """The config classes an annotation allows; empty for scalars."""
+    """The section classes that an annotation allows; empty for plain values."""
     if get_origin(annotation) is Annotated:
         return models_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -92,7 +101,8 @@ def models_of(annotation: Any) -> list[type[BaseModel]]:
 def section_at(
     model: type[BaseModel], path: KeyPath, values: Mapping[str, Any]
 ) -> type[BaseModel] | None:
-    """The config class that governs the keys below `path`, following chosen kinds."""
+    """The class of the section at `path`, following the kinds that `values` choose; None if there
+    is no section."""
     current: type[BaseModel] = model
     node: Any = values
     for key in path:
@@ -150,7 +160,7 @@ def _explain_one(
 
 
 def _accepted(key: str, info: FieldInfo) -> str:
-    """What may stand at `key`; kinds and the options of a section as a user writes them."""
+    """The values that `key` accepts; for a section its kinds, or its options."""
     branches = models_of(info.annotation)
     if len(branches) > 1:
         return f"{key}.kind: {_or([tag_of(branch) for branch in branches])}, with its options"
@@ -171,7 +181,7 @@ def about(info: FieldInfo, default: Any = PydanticUndefined) -> str:
 
     Args:
         info: the field.
-        default: what stands there where nobody sets anything; the class's default if undefined.
+        default: the default to show; that of the field's class if undefined.
     """
     if default is PydanticUndefined:
         default = info.get_default(call_default_factory=True, validated_data={})
@@ -180,8 +190,8 @@ def about(info: FieldInfo, default: Any = PydanticUndefined) -> str:
 
 
 def _default(model: type[BaseModel], path: KeyPath, section: type[BaseModel] | None) -> Any:
-    """What stands at `path`, in `section`, where nobody sets anything; undefined where another kind
-    of section stands there."""
+    """The default of the option at `path` in `section`; undefined if the default section there is
+    of another kind."""
     owner: Any = None
     node = model.model_fields[path[0]].get_default(call_default_factory=True, validated_data={})
     for key in path[1:]:
@@ -218,7 +228,7 @@ def _unknown_key(
 
 
 def key_path(problem: Problem, model: type[BaseModel], values: Mapping[str, Any]) -> KeyPath:
-    """Where pydantic found a problem, without union tags: the key as the user wrote it."""
+    """The key of a problem as the user wrote it: pydantic's location without union tags."""
     path: KeyPath = ()
     for part in map(str, problem["loc"]):
         tags = [tag_of(branch) for branch in _branches(model, path, values)]
@@ -278,5 +288,5 @@ def _show(value: Any) -> str:
 
 
 def _short(text: str) -> str:
-    """As much of a value as one wants to read in an error."""
+    """The text, cut to `_LONGEST_SHOWN` characters."""
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"

@@ -1,4 +1,4 @@
-"""What is known of a family before it trains: a `Family` to find it by, its presets; no torch."""
+"""`Family`: what is known of a family before it trains, without torch; presets and comparisons."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Preset:
     """A named starting point: a file of the family, or a row of a table it ships.
 
     Attributes:
-        values: what it sets.
+        values: the values it sets, nested.
         lines: line of each key in its file; empty for a row of a table.
-        about: what it is, in one line; of a file the first line of its opening comment.
+        about: what it is, in one line; for a file the first line of its opening comment.
     """
 
     values: Mapping[str, Any]
@@ -50,12 +50,12 @@ class Stacking:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to go on from a base.
+    """One way to train on from a common base run.
 
     Attributes:
-        words: what it sets beyond the recipe that all share.
-        control: whether the others must beat it, or it is what must be shown to pay.
-        rates: its own learning rates, where none is looked for.
+        words: `key=value` words beyond the recipe that all arms share.
+        control: whether it is a control, which the other arms must beat.
+        rates: its learning rates, if they are fixed and not searched for.
     """
 
     words: tuple[str, ...]
@@ -68,15 +68,15 @@ class Comparison:
     """What `weft study controls` needs to know of a family.
 
     Attributes:
-        arms: name -> arm, controls and others.
-        recipe: words of all arms, unless others are given.
-        base: words of the base.
-        key: the config field that names the base.
-        loss: metric that judges, lower is better.
-        before: metric of an arm: that loss of the base alone, on the arms' data.
-        trivial: metric of an arm: the loss of a guess that knows frequencies alone, which a base
-            that can read the data must beat.
-        shown: further metrics -> heading, for columns of the table.
+        arms: name -> arm, controls included.
+        recipe: words that all arms share, unless the command line gives others.
+        base: words of the base run.
+        key: the config field that names the base run.
+        loss: metric that the arms are judged by; lower is better.
+        before: metric of an arm that holds this loss of the base alone, on the arms' data.
+        trivial: metric of an arm that holds the loss of guessing by frequencies alone; a base that
+            has learnt from the data must beat it.
+        shown: further metric -> heading of its column in the table.
     """
 
     arms: Mapping[str, Arm]
@@ -140,7 +140,7 @@ class Family:
     exports: Mapping[str, str] = field(default_factory=dict)
 
     def split(self, config: FamilyConfig) -> Parallel:
-        """What may be split in a run of this config."""
+        """What several processes may split in a run of this config."""
         return self.parallel(config) if callable(self.parallel) else self.parallel
 
     @property
@@ -162,13 +162,13 @@ class Registry(Protocol):
     """Where families are found by name."""
 
     def names(self) -> list[str]:
-        """All families, those that do not load included."""
+        """The names of all families, including those that do not load."""
         ...
 
     def survey(self) -> tuple[dict[str, dict[str, Preset]], dict[str, WeftError]]:
-        """The presets of every family that loads, and what is wrong with the others."""
+        """By family: the presets of those that load, and the errors of the others."""
         ...
 
     def find(self, name: str) -> Family:
-        """One of them."""
+        """The family of this name."""
         ...

@@ -1,4 +1,4 @@
-"""Choices tagged by `kind`, such as `optim.kind: adamw`, that families and plug-ins can extend."""
+"""Sections chosen by a `kind`, such as `optim.kind: adamw`; families and plug-ins can add kinds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from weft.config.sections import (
 from weft.errors import PluginError, WeftError
 
 NAMED = re.compile(r"[\w.]+:\w+")
-"""How an object in a module is named, to be imported on use."""
+"""The form "module:name" of objects that are imported on use."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class Kind:
 
     Args:
         config: its config class, whose `kind` is a Literal of the tag.
-        build: "module:function" that turns the config into the thing itself; imported on use.
-        entrywise: whether it acts on each number of a tensor by itself, and on none by its place,
-            so that processes may hold a piece of the tensor each.
+        build: "module:function" that makes the object (optimiser, schedule, clip) from its config;
+            imported on use.
+        entrywise: whether it treats every number of a tensor alike and by itself, so that each
+            process may hold a piece of the tensor (`engine.shard`).
     """
 
     config: type[KindConfig]
@@ -71,19 +72,20 @@ _BUILT_IN: dict[str, dict[str, Kind]] = {
 
 
 SECTIONS = tuple(_BUILT_IN)
-"""The sections of a config that are a choice of kinds."""
+"""The config sections that are chosen by a `kind`."""
 
 
 def kinds(section: str) -> Kinds:
-    """The kinds of `optim`, `schedule` or `clip`: built in, then entry points `weft.<section>`.
+    """The kinds of `optim`, `schedule` or `clip` by tag: built in, then those of plug-ins.
 
-    An entry point names a `Kind`; its own name is the tag. Those that do not load are left out.
+    A plug-in declares an entry point in the group `weft.<section>` that names a `Kind`; the entry
+    point's name is the tag. Those that do not load are left out.
     """
     return {**_BUILT_IN[section], **_plugged(section)[0]}
 
 
 def broken(section: str) -> Mapping[str, WeftError]:
-    """What is wrong with those kinds of other packages that do not load, by tag."""
+    """The plug-ins' kinds that do not load: tag -> error."""
     return _plugged(section)[1]
 
 

@@ -1,4 +1,4 @@
-"""Layers of a config - presets, files, overrides - and how one is laid over another."""
+"""Layers of a config (presets, files, overrides), and how they are merged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Layer:
 
     Attributes:
         values: the values.
-        origins: key path -> where it was set; keys of the layer laid last come first.
+        origins: key path -> where it was set; keys of the layer merged last come first.
     """
 
     values: dict[str, Any]
@@ -28,7 +28,7 @@ class Layer:
         """Sets the dotted `key`.
 
         Raises:
-            ConfigError: it has more parts than any key.
+            ConfigError: if it has more parts than any option.
         """
         if key.count(".") >= _MOST_PARTS:
             raise ConfigError(
@@ -40,7 +40,7 @@ class Layer:
         _merge(self, nested, (), lambda _: origin)
 
     def origin(self, *paths: KeyPath) -> str:
-        """Where the values at `paths` were set, the layer laid last first; "" for defaults."""
+        """Where the values at `paths` were set, the last layer first; "" for defaults."""
         setters = {self._setter(path) for path in paths}
         found = (where for key, where in self.origins.items() if key in setters)
         return "; ".join(dict.fromkeys(found))
@@ -52,7 +52,8 @@ class Layer:
         return next((key for key in (*above, *below) if key in self.origins), None)
 
     def lay(self, layer: Layer) -> None:
-        """Merges `layer` over this one; whoever sets `steps` takes back `epochs` and vice versa."""
+        """Merges `layer` over this one; a layer that sets `steps` unsets `epochs`, and vice
+        versa."""
         for one, other in (("steps", "epochs"), ("epochs", "steps")):
             if layer.values.get(one) is not None and layer.values.get(other) is None:
                 self.values[other] = None
@@ -64,7 +65,7 @@ class Layer:
 def _merge(
     target: Layer, values: Mapping[str, Any], path: KeyPath, origin: Callable[[KeyPath], str]
 ) -> None:
-    """Deep-merges `values` below `path`; a branch whose `kind` changes is replaced, not mixed."""
+    """Deep-merges `values` below `path`; a section whose `kind` changes is replaced, not merged."""
     into = target.values
     for key in path:
         into = into[key]
@@ -106,7 +107,7 @@ def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def leaves(value: Any, path: KeyPath = ()) -> list[KeyPath]:
-    """Key paths of everything in `value` that is no mapping (or an empty one)."""
+    """Key paths of all values in `value` that are not mappings, or empty ones."""
     if isinstance(value, Mapping) and value:
         return [leaf for key, child in value.items() for leaf in leaves(child, (*path, str(key)))]
     return [path]

@@ -54,7 +54,7 @@ def load(
 
     Raises:
         ConfigError: listing every mistake with its origin.
-        UsageError: when no recipe is named, or one that does not exist.
+        UsageError: if no recipe is named, or one that does not exist.
     """
     texts = [fspath(word) for word in words]
     bases = [text for text in texts if not is_override(text)]
@@ -103,7 +103,7 @@ def load(
 
 
 def _typed(value: Any) -> Any:
-    """A value of Python as one would type it: paths are text."""
+    """A Python value with paths turned into text, and tuples into lists."""
     if isinstance(value, Mapping):
         return {key: _typed(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -112,12 +112,16 @@ def _typed(value: Any) -> Any:
 
 
 def validate(values: Mapping[str, Any], family: Family, where: str) -> FamilyConfig:
-    """A config from a complete tree, such as a run's `config.yaml`."""
+    """A config from a complete tree of values, such as a run's `config.yaml`.
+
+    Raises:
+        ConfigError: listing every mistake; `where` is their place.
+    """
     return check(recipe_class(family), values, lambda *_: where)
 
 
 def is_override(word: str) -> bool:
-    """Whether the word is `key=value`, and no file of that name is there."""
+    """Whether the word is `key=value`, and not the name of an existing file."""
     return bool(_OVERRIDE.match(word)) and not isfile(word)
 
 
@@ -132,7 +136,7 @@ def _translate(layer: Layer, family: Family, notices: list[str]) -> Layer:
             value = value[part]
         if key in family.aliases:
             old, (key, convert) = key, family.aliases[key]
-            # What a converter knows nothing of, a list say, the config refuses at its new key.
+            # A value that the converter cannot take, such as a list, is refused at the new key.
             with suppress(TypeError):
                 value = convert(value)
             notices.append(f"`{old}` is now `{key}` ({layer.origin(path)})")

@@ -1,4 +1,4 @@
-"""Options that hold a path, a name that may be one, or the name of a folder."""
+"""Types of options that hold a path, a name that may be a path, or the name of a folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ C = TypeVar("C", bound=BaseModel)
 
 
 class PathText(str):
-    """The text of an option that is the path of a file or folder of the user's own."""
+    """The text of an option that is the path of a user's file or folder."""
 
 
 def always(text: str) -> bool:
-    """Whatever the text is, it is a path."""
+    """True: every text is a path."""
     return True
 
 
@@ -48,7 +48,7 @@ class MayBePath:
 
 
 def map_paths(section: C, change: Callable[[str], str]) -> C:
-    """The section with `change` made to every path in it and in its sections."""
+    """The section with `change` applied to every path in it and in the sections below it."""
 
     def changed(value: Any) -> Any:
         if isinstance(value, PathText):
@@ -89,6 +89,6 @@ FolderName = Annotated[str, AfterValidator(_name)]
 
 
 def as_name(text: str) -> str:
-    """`text` as a folder may be called: what may not stand in a name becomes `-`."""
+    """`text` as the name of a folder: characters that a name cannot have become `-`."""
     kept = re.sub(r"[/\\]", "-", _CONTROL.sub("-", text)).strip()[:_LONGEST]
     return "run" if kept in ("", ".", "..") else kept

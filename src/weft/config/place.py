@@ -1,4 +1,4 @@
-"""Where an author's code stands, as file:line."""
+"""Finds the file:line of a plug-in author's code, for error messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 
 def place(thing: Any) -> str:
-    """Where a class, function, method, property or module was written; "" where unknown."""
+    """The file:line where a class, function, method, property or module is defined; "" if
+    unknown."""
     if isinstance(thing, property):
         thing = thing.fget
     elif isinstance(thing, cached_property):
@@ -24,7 +25,7 @@ def place(thing: Any) -> str:
 
 
 def innermost(error: BaseException, packages: Collection[str]) -> str:
-    """Where the deepest call into one of `packages` stood when `error` was raised; "" if none."""
+    """The file:line of the innermost frame of `error` in one of `packages`; "" if none."""
     found = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         if str(frame.f_globals.get("__name__", "")).partition(".")[0] in packages:
@@ -33,6 +34,6 @@ def innermost(error: BaseException, packages: Collection[str]) -> str:
 
 
 def told(error: BaseException) -> str:
-    """Type and message of `error`, in one line."""
-    name, said = type(error).__name__, str(error).partition("\n")[0]
-    return f"{name}: {said}" if said else name
+    """The type of `error` and the first line of its message."""
+    name, message = type(error).__name__, str(error).partition("\n")[0]
+    return f"{name}: {message}" if message else name

@@ -1,4 +1,4 @@
-"""What other packages bring: their entry points by name, and objects named by "module:name"."""
+"""Loads what other packages plug in: entry points by name, and objects named "module:name"."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def plugged(group: str, own: Collection[str]) -> tuple[dict[str, EntryPoint], di
 
     Args:
         group: such as `weft.families`.
-        own: names that weft itself has in it, which stay its own.
+        own: names in this group that weft itself uses, and others may not.
 
     Returns:
-        The points whose name is theirs alone; and for any other name what is wrong with it.
+        The entry points with a unique name; and name -> error for all other names.
     """
     points: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=group):
@@ -45,16 +45,16 @@ def package(point: EntryPoint) -> str:
 
 
 def load(module: str, whose: str = "", where: str = "") -> ModuleType:
-    """A module, imported.
+    """Imports a module.
 
     Args:
         module: its name.
-        whose: who needs it, such as "family `twin` of weft-twin 1.0".
-        where: who names it, as file:line.
+        whose: what needs it, for messages, such as "family `twin` of weft-twin 1.0".
+        where: file:line that names it.
 
     Raises:
-        PluginError: if there is none, or it fails and is not of weft itself.
-        WeftError: whatever of it the module raises.
+        PluginError: if there is no such module, or its import fails and it is not one of weft's.
+        WeftError: one that the module itself raises.
     """
     lead = f"{whose}: " if whose else ""
     try:
@@ -83,14 +83,14 @@ def load(module: str, whose: str = "", where: str = "") -> ModuleType:
 
 
 def resolve(path: str, whose: str = "", where: str = "") -> Any:
-    """The object that "package.module:name" names; names come from code, never from a config.
+    """Imports the object that "package.module:name" names.
 
     Args:
-        path: names it.
+        path: its name, which comes from code, never from a config.
         whose, where: as for `load`.
 
     Raises:
-        PluginError: if it names nothing.
+        PluginError: if there is no such module or object.
     """
     module, _, name = path.partition(":")
     home = load(module, whose, where)
@@ -107,11 +107,11 @@ def resolve(path: str, whose: str = "", where: str = "") -> Any:
 
 
 def packages(groups: Collection[str], modules: Mapping[str, str]) -> set[str]:
-    """The packages, by the name they are imported by, that may hold code of other authors.
+    """Import names of the packages that may hold code of other authors.
 
     Args:
         groups: of entry points.
-        modules: of families, by name.
+        modules: family -> its module.
     """
     brought = [point.module for group in groups for point in entry_points(group=group)]
     return {module.partition(".")[0] for module in (*brought, *modules.values())} - {"weft"}

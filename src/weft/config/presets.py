@@ -1,4 +1,4 @@
-"""Presets by name: files of a family, or rows of a table it ships."""
+"""Finds presets by name: files of a family, or rows of a table it ships."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILE_ENDINGS = (".yaml", ".yml", ".json")
 
 
 def preset_names(family: Family) -> list[str]:
-    """The family's presets: files first, then those it generates."""
+    """Names of the family's presets: files first, then rows of its table."""
     files = sorted(path.stem for path in (family.home / "presets").glob("*.yaml"))
     return [*files, *family.generated]
 
@@ -49,7 +49,12 @@ def preset(family: Family, name: str) -> Preset:
 
 
 def base_layer(word: str, registry: Registry, notices: list[str]) -> tuple[str, Layer]:
-    """The recipe's full name, and what the recipe or file sets."""
+    """The full name of a recipe or file, and the layer of values it sets.
+
+    Raises:
+        UsageError: if there is no such recipe or file.
+        ConfigError: if the file names no family, or is no config.
+    """
     if isfile(word):
         values, lines = read_file(Path(word))
         if values.get("family") not in registry.names():
@@ -67,7 +72,8 @@ def base_layer(word: str, registry: Registry, notices: list[str]) -> tuple[str, 
 
 
 def _counted(values: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """`values`, unless they have more keys than any config: each would be looked for in vain."""
+    """Refuses a file with far more keys than any config: searching suggestions for each would take
+    too long."""
     if (count := len(leaves(values))) > _MOST_KEYS:
         raise ConfigError(
             f"the file sets {count:,} keys", where=where, expected=f"at most {_MOST_KEYS}"
@@ -80,7 +86,7 @@ def _labelled(values: Mapping[str, Any], lines: Mapping[KeyPath, int], label: st
 
 
 def _recipe(word: str, registry: Registry, notices: list[str]) -> str:
-    """`word` as family/preset; a path that leads nowhere means the preset its file is named for."""
+    """`word` as family/preset; a path to no file means the preset that has the file's name."""
     if word.partition("/")[0] in registry.names() and not word.endswith(_FILE_ENDINGS):
         return word
     recipes = [f"{name}/{each}" for name, known in registry.survey()[0].items() for each in known]

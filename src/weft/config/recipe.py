@@ -1,4 +1,4 @@
-"""The config class of a recipe: a family's own, its unions closed over all known kinds."""
+"""The config class of a recipe: the family's own, with the unions of all known kinds."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _recipe_class(
 
 
 def recipe_class(family: Family) -> type[FamilyConfig]:
-    """The family's config class with its unions of optimisers, schedules and clips closed."""
+    """The family's config class, with `optim`, `schedule` and `clip` as unions of all kinds."""
     extra = tuple((section, tuple(family.kinds.get(section, {}).items())) for section in _UNIONS)
     return _recipe_class(family.name, family.config, extra)
 
 
 def kind_of(family: Family, section: str, tag: str) -> Kind:
-    """The chosen branch of `optim`, `schedule` or `clip`."""
+    """The kind `tag` of `optim`, `schedule` or `clip`, built in, plugged in or the family's own."""
     return {**kinds(section), **family.kinds.get(section, {})}[tag]
 
 
@@ -55,7 +55,7 @@ def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def plain_defaults(family: Family) -> dict[str, Any]:
-    """What a config of the family holds where nobody set anything, as plain values."""
+    """The default config of the family as plain values."""
     recipe = recipe_class(family)
     config = recipe.model_construct(
         **{

@@ -1,4 +1,4 @@
-"""A rule between options: what it is about, whether a config breaks it, what to say then."""
+"""A rule between options: the keys it concerns, whether it is broken, and what to say then."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 BROKEN = "broken_rule"
-"""Type of a broken rule among the errors of pydantic; its `ctx` holds the rule's fields."""
+"""Type of pydantic's error for a broken rule; its `ctx` holds the rule's fields."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What options of a config must not be together.
+    """A combination of options that is not allowed.
 
     Args:
-        keys: dotted keys of all options that the outcome depends on, or of their section. The rule
-            is left alone while one of them is invalid; who set them is named when it is broken.
-        broken: whether the config breaks it.
-        says: what is wrong, a sentence without its full stop.
+        keys: dotted keys of all options, or sections, that the outcome depends on. The rule is not
+            applied while one of them is invalid; the message names where they were set.
+        broken: whether the config breaks the rule.
+        says: what is wrong, a sentence without a full stop.
         hint: what to do about it.
     """
 
@@ -31,14 +31,14 @@ class Rule:
 
 
 def hold(rules: Iterable[Rule], title: str) -> None:
-    """Sees to it that no rule is broken.
+    """Checks the rules of a config.
 
     Args:
-        rules: the rules of a config.
-        title: name of its class.
+        rules: the rules.
+        title: name of the config's class.
 
     Raises:
-        ValidationError: with one error of type `BROKEN` for each rule that is.
+        ValidationError: with one error of type `BROKEN` for each broken rule.
     """
     broken = [asdict(rule) for rule in rules if rule.broken]
     if broken:

@@ -13,9 +13,9 @@ from pydantic_core import CoreSchema, core_schema
 class RunRef(str):
     """An earlier run of the same family, as text (or a path, from Python).
 
-    `RUN` takes the run's best checkpoint where something was held out to choose by, else its last;
-    `RUN@best`, `RUN@last` and `RUN@390` say which. RUN is a run's directory, or the `family/name`
-    of one below `run.root`. A checkpoint file or an exported `model.safetensors` will do too.
+    `RUN` takes the run's best checkpoint if it had a validation split, else its last one;
+    `RUN@best`, `RUN@last` and `RUN@390` say which. RUN is a run's directory, or its `family/name`
+    below `run.root`. A checkpoint file or an exported `model.safetensors` may be named, too.
 
     A field of this type is written `base: RunRef | None = Field(None, description=...)`.
     """
@@ -39,7 +39,7 @@ class RunRef(str):
 
 
 def run_refs(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, RunRef]]:
-    """Every earlier run that a config names, with the dotted key that names it."""
+    """The dotted key and value of every option that names an earlier run."""
     for name in type(section).model_fields:
         value = getattr(section, name)
         if isinstance(value, RunRef):

@@ -19,14 +19,14 @@ _HEAD = """<!-- Written by `weft config schema --table > docs/config.md`, and ch
 
 # Options
 
-A recipe such as `cet/mnist` is a preset: values for some of these keys. A file of your own says
-`family: NAME` and then what it changes; `key=value` on the command line changes single keys and
-wins. `weft config show RECIPE --origin` prints what a recipe resolves to and who set it;
+A recipe such as `cet/mnist` is a preset: values for some of these keys. A file of your own begins
+with `family: NAME` and sets what it changes; `key=value` on the command line overrides single keys.
+`weft config show RECIPE --origin` prints what a recipe resolves to and where each value was set;
 `weft config schema NAME > schema.json` writes a JSON schema for editors.
 
-A cadence reads `390 steps` or `1 epoch`; a bare number means steps. A section with a `kind` has
-the options of that kind, named in brackets behind the key, and no others. Of a family the tables
-name what every run has again, at their end, where the family has another default."""
+A cadence is written `390 steps` or `1 epoch`; a bare number means steps. A section with a `kind`
+has the options of that kind, shown in brackets after the key, and no others. The table of a family
+lists its own options and, at the end, options of every run for which it has another default."""
 
 
 def json_schema(model: type[FamilyConfig]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def options_table(model: type[FamilyConfig]) -> str:
 
 
 def options_page(families: Iterable[Family]) -> str:
-    """The options of every run once, then what each family adds or has another default for."""
+    """The options of every run, then for each family those it adds or gives another default."""
     shared = [row for row in _rows(recipe_class(_EVERY)) if row[0] != "`family`"]
     keys = {row[0] for row in shared}
     parts = [_HEAD, "## Every family", _table(shared)]
@@ -59,7 +59,7 @@ def _table(rows: Iterable[Row]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that neither ends a cell nor starts a tag."""
+    """Text with `|`, which would end a cell, and `<`, which would start a tag, escaped."""
     return re.sub(r"\||<(?=\w)", r"\\\g<0>", text)
 
 
@@ -70,8 +70,8 @@ def _rows(
 
     Args:
         model: the section's class.
-        defaults: the section where nobody set anything, if that is not what its class says.
-        prefix: the section's key, with a dot behind it.
+        defaults: the default section, if it differs from its class's own defaults.
+        prefix: the section's key and a dot.
         tag: the section's kind in brackets, if it is one of several.
     """
     for name, info in model.model_fields.items():

@@ -1,4 +1,4 @@
-"""What a group of options is: frozen, typed, unknown keys refused."""
+"""`Section`: a group of options; frozen, typed, and refusing unknown keys."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from weft.config.section import KindConfig, Section
 
 
 class DataConfig(Section):
-    """Where data lie. Families extend this section with what they read."""
+    """Where data are found. Families extend this section with what they read."""
 
     root: Annotated[CleanPath, MayBePath()] | None = Field(
         None, description="Folder to look for data sets in before $WEFT_DATA and the cache."
@@ -24,8 +24,8 @@ class DataConfig(Section):
 
 Layout = Literal["channels_first", "channels_last"]
 LAYOUT = (
-    "Which axis of an .npz file's pictures is that of channels: (N, C, H, W) or (N, H, W, C); "
-    "needed where the last one is 1 to 4 and it could be either."
+    "Order of the axes of an .npz file's pictures, (N, C, H, W) or (N, H, W, C); needed if their "
+    "shape could be either."
 )
 
 
@@ -58,7 +58,7 @@ class AdamW(KindConfig):
     beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the first moment.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Decay of the second moment.")
     eps: float = Field(1e-8, gt=0, description="Added to the root of the second moment.")
-    weight_decay: float = Field(1e-2, ge=0, description="Share of lr by which weights shrink.")
+    weight_decay: float = Field(1e-2, ge=0, description="Weights shrink by this times lr a step.")
 
 
 class Extra(KindConfig):
@@ -103,21 +103,21 @@ class Plateau(KindConfig):
 
 
 class HeldOut(KindConfig):
-    """Cuts the learning rate when the metric that selects the best weights stops to improve."""
+    """Cuts the learning rate when the metric that selects the best weights stops improving."""
 
     kind: Literal["held_out"] = "held_out"
     factor: float = Field(0.5, gt=0, lt=1, description="Multiplied into the rate at a plateau.")
     patience: int = Field(
-        5, ge=1, description="Evaluations in a row without improvement that bring a cut."
+        5, ge=1, description="Evaluations in a row without improvement before a cut."
     )
     margin: float = Field(
-        1e-4, ge=0, description="Gain over the best, in the metric's unit, that is none yet."
+        1e-4, ge=0, description="Gain over the best, in the metric's unit, that does not count."
     )
     min_lr: float = Field(1e-3, ge=0, le=1, description="Floor, as a share of the peak.")
 
 
 class NoClip(KindConfig):
-    """Gradients pass as they are."""
+    """Leaves gradients unchanged."""
 
     kind: Literal["none"] = "none"
 
@@ -150,8 +150,8 @@ class EvalConfig(Section):
         None,
         gt=0,
         lt=1,
-        description="Decay a step of a running mean of the weights, which is then what is "
-        "evaluated, chosen from, exported and started from; none if unset.",
+        description="Decay per step of a running mean of the weights; this mean is then "
+        "evaluated, selected, exported and started from. None if unset.",
     )
 
 
@@ -159,14 +159,14 @@ class CheckpointConfig(Section):
     """What is saved, and how much of it is kept."""
 
     every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
-    keep: int = Field(2, ge=1, description="Newest checkpoints kept, so that one may be damaged.")
+    keep: int = Field(2, ge=1, description="Number of newest checkpoints that are kept.")
     keep_every: Cadence | None = Field(
-        None, description="Checkpoints at these steps are kept for good."
+        None, description="Checkpoints at multiples of this are kept for good."
     )
 
 
 class WandbConfig(Section):
-    """Weights & Biases, an optional second home for the scalars."""
+    """Weights & Biases, which scalars can also go to."""
 
     mode: Literal["disabled", "offline", "online"] = Field(
         "disabled", description="Whether scalars also go to W&B."
@@ -175,7 +175,7 @@ class WandbConfig(Section):
 
 
 class MlflowConfig(Section):
-    """MLflow, an optional second home for the scalars."""
+    """MLflow, which scalars can also go to."""
 
     experiment: str | None = Field(
         None, description="Experiment that scalars also go to; none if unset."
@@ -186,7 +186,7 @@ class MlflowConfig(Section):
 
 
 class TrackioConfig(Section):
-    """Trackio, an optional second home for the scalars."""
+    """Trackio, which scalars can also go to."""
 
     project: str | None = Field(None, description="Project that scalars also go to; none if unset.")
 
@@ -212,7 +212,7 @@ class EngineConfig(Section):
         description="auto (cuda where there is one, else cpu), cpu, cuda, cuda:N or mps.",
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="CPU threads; one or all, whichever steps faster."
+        None, ge=1, le=1024, description="CPU threads; if unset, one or all, as steps are faster."
     )
     precision: Literal["fp32", "tf32", "bf16"] = Field(
         "fp32",
@@ -235,15 +235,15 @@ class EngineConfig(Section):
     )
     shard: bool = Field(
         False,
-        description="Whether processes started by torchrun share weights, gradients and moments "
-        "out, each holding a piece; with one process it does nothing.",
+        description="Whether each process started by torchrun holds only a piece of the weights, "
+        "gradients and moments; with one process it does nothing.",
     )
     nonfinite: Literal["stop", "skip"] = Field(
-        "stop", description="What a loss or gradient that is not a number does to the run."
+        "stop", description="What is done if a loss or gradient is NaN or infinite."
     )
-    max_skips: int = Field(10, ge=1, description="Skipped updates in a row before it stops.")
+    max_skips: int = Field(10, ge=1, description="Skipped updates in a row that the run survives.")
     timeout: float = Field(
-        1800.0, gt=0, description="Seconds that processes of one run wait for an answer of another."
+        1800.0, gt=0, description="Seconds that a process of a run waits for another one's answer."
     )
 
 

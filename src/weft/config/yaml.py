@@ -1,7 +1,7 @@
-"""Reads and writes YAML 1.2 scalars (`1e-3` is a number, `no` is text) and remembers lines.
+"""Reads YAML by the rules of 1.2 (`1e-3` is a number, `no` is text) with line numbers; writes it.
 
-A file is bounded before it is parsed: its size, its depth, its values (those of aliases counted
-each time they stand for something), its numbers.
+What is read is bounded: bytes of a file, depth, number of values (those behind an alias counted
+each time), size of integers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SCALARS: list[tuple[re.Pattern[str], Any]] = [
 ]
 
 
-#: what a config is never near: bytes of a file, levels, values, binary digits of an integer
+# Bounds far beyond any config: bytes of a file, levels, values, bits of an integer.
 _MOST_BYTES = 256 * 1024
 _MOST_LEVELS = 32
 _MOST_VALUES = 10_000
@@ -42,11 +42,11 @@ def read_scalar(text: str, where: str = "") -> Any:
     """An unquoted scalar by the core schema of YAML 1.2.
 
     Raises:
-        ConfigError: a whole number too long to be one.
+        ConfigError: if it is an integer of more than 1024 bits.
     """
     for pattern, convert in _SCALARS:
         if pattern.fullmatch(text):
-            # Python converts only so many digits to an integer, and no float is that large.
+            # Python refuses to convert very long integers; no float is that large either.
             value = convert(text) if len(text) <= _MOST_BITS else 1 << _MOST_BITS
             if isinstance(value, int) and value.bit_length() > _MOST_BITS:
                 raise ConfigError(
@@ -62,7 +62,7 @@ def read_value(text: str, where: str) -> Any:
     """The value of a `key=value` override: a scalar, or a flow list or mapping.
 
     Raises:
-        ConfigError: it is no YAML, or more than a config may hold.
+        ConfigError: if it is not YAML, or exceeds the bounds of a config.
     """
     _check_text(text, where, lined=False)
     if not text.lstrip().startswith(("[", "{", '"', "'")):
@@ -71,11 +71,11 @@ def read_value(text: str, where: str) -> Any:
 
 
 def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """The mapping in a YAML or JSON file, and the line on which each key stands.
+    """The mapping in a YAML or JSON file, and the line number of each key.
 
     Raises:
-        ConfigError: if the file cannot be read, is not valid YAML, holds no mapping, or more than
-            a config may hold.
+        ConfigError: if the file cannot be read, is not valid YAML, holds no mapping, or exceeds the
+            bounds of a config.
     """
     try:
         with path.open("rb") as file:
@@ -94,8 +94,11 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
 
 @lru_cache(maxsize=128)
 def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """What `read_file` gives of a file's content; a sweep or a list of recipes reads the same few
-    files again and again, and to parse one takes a hundred times as long as to copy its values."""
+    """As `read_file`, from the file's content.
+
+    Cached, since a sweep or a list of recipes reads the same few files again and again, and parsing
+    takes a hundred times as long as copying the values.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -118,19 +121,19 @@ def _parsed(content: bytes, path: Path) -> tuple[dict[str, Any], dict[KeyPath, i
 
 
 def _copied(value: Any) -> Any:
-    """Plain values, their mappings and lists the reader's own."""
+    """A deep copy of plain values."""
     if isinstance(value, dict):
         return {key: _copied(each) for key, each in value.items()}
     return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes without resolving scalars (`read_scalar` does that), and not without end."""
+    """Composes nodes within bounds, without resolving scalars, which `read_scalar` does."""
 
     level = values = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """The next node, unless it stands too deep or there are too many."""
+        """The next node; refuses tags, too many levels and too many values."""
         peek: Any = self.peek_event
         event = peek()
         self.level, self.values = self.level + 1, self.values + 1
@@ -148,7 +151,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def fetch_flow_collection_start(self, token: Any) -> None:
-        """A bracket, unless it stands too deep: the scanner looks far ahead, ever more slowly."""
+        """Refuses too many nested brackets early: the scanner looks ahead, in quadratic time."""
         if self.flow_level > _MOST_LEVELS:
             problem = f"more than {_MOST_LEVELS} levels, one inside the other"
             mark: Any = self.get_mark
@@ -161,7 +164,7 @@ _Loader.yaml_implicit_resolvers = {}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text quoted whenever `read_scalar` would take it for something else."""
+    """Quotes every text that `read_scalar` would read as another type."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -179,7 +182,7 @@ def write(values: Any) -> str:
 
 
 def _check_text(text: str, where: str, *, lined: bool = True) -> None:
-    """Refuses what is no printable text, by its line."""
+    """Refuses control characters and bytes that are not UTF-8, naming the line."""
     if found := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise ConfigError(
@@ -199,17 +202,17 @@ def _compose(text: str, where: str, *, lined: bool = True) -> yaml.Node | None:
         mark = error.problem_mark
         place = f"{where}:{mark.line + 1}" if mark and lined else where
         raise ConfigError(f"not valid YAML: {error.problem}", where=place) from error
-    # A number in an escape or a directive that is none, such as "\U7FFFFFFF".
+    # An escape or a directive with an impossible number, such as "\U7FFFFFFF".
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"not valid YAML: {error}", where=where) from error
 
 
 class _Builder:
-    """Makes plain values of nodes.
+    """Makes plain values of YAML nodes.
 
     Args:
         where: the file, or the place on the command line.
-        lined: whether lines of it mean something to the user.
+        lined: whether messages name the line.
 
     Attributes:
         lines: key path -> line.
@@ -222,7 +225,7 @@ class _Builder:
         self._open: set[int] = set()
 
     def value(self, node: yaml.Node | None, path: KeyPath) -> Any:
-        """The value of `node`, which stands at `path`."""
+        """The value of `node`, whose key path is `path`."""
         if node is None:
             return None
         self._count += 1
@@ -263,7 +266,7 @@ class _Builder:
         return values
 
     def _check_word(self, node: yaml.ScalarNode) -> None:
-        """Refuses half characters, which an escape can name and no file can hold."""
+        """Refuses lone surrogates, which an escape can name but UTF-8 cannot encode."""
         if _HALF.search(node.value):
             self._refuse(node, "a character that UTF-8 cannot write", "printable text")
 

@@ -1,4 +1,4 @@
-"""Pictures of any size and without labels: of files, folders, npz files, and sets known by name."""
+"""Pictures of any size, without labels, from files, folders, npz files or sets known by name."""
 
 # M pictures of H x W pixels
 
@@ -32,7 +32,7 @@ from weft.errors import DataError, UsageError
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".jp2", ".avif",
 )  # fmt: skip
-"""Of files that a folder is searched for."""
+"""Endings of the files that count as pictures in a folder."""
 
 _NPZ = "an npz file with pictures: uint8 (M, H, W), (M, 3, H, W) or (M, H, W, 3), in one array"
 
@@ -41,13 +41,13 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, whose pixels are had when they are asked for.
+    """A picture whose pixels are decoded on demand.
 
     Attributes:
-        name: unlike that of any other of its album; good for a file.
-        size: (height, width).
-        digest: SHA-256 of its pixels.
-        pixels: gives them, uint8 (3, H, W).
+        name: unique in its album, and usable as a file name.
+        size: (height, width) in pixels.
+        digest: SHA-256 of shape and pixels.
+        pixels: a function that returns the pixels, uint8 (3, H, W).
     """
 
     name: str
@@ -63,19 +63,19 @@ def album(
     root: str | Path | None = None,
     layout: Layout | None = None,
 ) -> list[Picture]:
-    """The pictures that `words` name, every one of which is decoded once to see that it can be.
+    """The pictures that `words` name; each is decoded once, so that a bad one is found here.
 
     Args:
-        words: each a file, a folder (searched to its depths), a pattern with `*`, an npz file, or
-            a set of images or pictures of the catalogue. A set's name wins over a folder of that
-            name, which is `./NAME`.
-        split: of a set or an npz file: "train", "val" or "test"; by default the last of these
-            that is there.
+        words: each a file, a folder (searched recursively), a pattern with `*`, an npz file, or a
+            set of images or pictures of the catalogue. The name of a set takes precedence over a
+            folder of that name, which can be given as `./NAME`.
+        split: of a set or an npz file: "train", "val" or "test"; by default the last one there is.
         root: folder to look for sets in before $WEFT_DATA and the cache.
-        layout: which axis of an npz file's pictures is that of channels, if it could be two.
+        layout: order of the axes of an npz file's pictures; needed if it is ambiguous.
+
     Raises:
-        UsageError: a word names nothing.
-        DataError: no picture, or one that cannot be read.
+        UsageError: if a word names nothing.
+        DataError: if there is no picture, or one cannot be read.
     """
     decode = Decoder()
     found = [picture for word in words for picture in _named(word, decode, split, root, layout)]
@@ -83,18 +83,21 @@ def album(
         remark(text)
     if not found:
         raise DataError("there are no pictures", where=" ".join(words), expected="at least one")
-    return _told_apart(found)
+    return _with_unique_names(found)
 
 
 def tiles(pictures: Iterable[Picture], side: int, each: int = 0, seed: int = 0) -> list[Picture]:
     """Squares cut out of pictures.
 
     Args:
-        side: pixels.
-        each: so many of every picture, at places drawn by `seed` and the picture's own pixels; 0
-            for all that lie side by side from its upper left corner.
+        pictures: to cut.
+        side: of a square, in pixels.
+        each: number of squares a picture, at random places; 0 for all squares side by side from the
+            upper left corner.
+        seed: chooses the places, together with the picture's digest.
+
     Raises:
-        DataError: a picture is smaller than a square.
+        DataError: if a picture is smaller than a square.
     """
     found = []
     for picture in pictures:
@@ -155,7 +158,7 @@ def _of_file(path: Path, name: str, decode: Decoder) -> Picture:
 
 
 def _seen(name: str, load: Callable[[], Pixels]) -> Picture:
-    """A picture that is loaded anew each time."""
+    """A picture that is loaded each time its pixels are asked for."""
     return replace(_held(name, load()), pixels=load)
 
 
@@ -232,8 +235,12 @@ def _npz_pixels(path: Path, split: str, layout: Layout | None) -> Pixels:
     return images
 
 
-def _told_apart(pictures: list[Picture]) -> list[Picture]:
-    """The pictures by names without suffix or slashes, unless two would be called the same."""
+def _with_unique_names(pictures: list[Picture]) -> list[Picture]:
+    """The pictures with names without folders and suffix, which stay where needed to be unique.
+
+    Raises:
+        DataError: if two pictures still have one name.
+    """
     flat = [picture.name.replace("/", "-") for picture in pictures]
     short = [Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name for name in flat]
     often = Counter(short)

@@ -1,4 +1,4 @@
-"""The cache: where it lies, and arrays kept in it, so that slow work is done once a machine."""
+"""The cache folder, and arrays stored in it, so that slow work is done once a machine."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def cache_folder() -> Path:
-    """Where downloads and arrays are kept: $WEFT_CACHE, else the system's cache."""
+    """The folder for downloads and cached arrays: $WEFT_CACHE, else the user's cache folder."""
     if chosen := os.environ.get("WEFT_CACHE"):
         return Path(chosen).expanduser()
     if os.path.expanduser("~") == "~":
-        # Neither $HOME nor the system's list of users knows a home.
+        # Neither $HOME nor the user database names a home folder.
         return Path(tempfile.gettempdir()) / "weft-cache"
     import pooch
 
@@ -38,18 +38,18 @@ def checksum(*parts: str | int) -> str:
 
 
 def cached(kind: str, name: str, make: Callable[[], Arrays]) -> Arrays:
-    """The arrays kept as `name`, or those of `make()`, which are then kept there.
+    """The arrays cached as `name`; if there are none, those of `make()`, which are then cached.
 
     Args:
-        kind: folder of the cache, such as `tokens`.
-        name: of the file, without its suffix; it must change whenever the arrays do.
-        make: makes the arrays.
+        kind: subfolder of the cache, such as `tokens`.
+        name: of the file, without its suffix; it must change whenever the arrays would.
+        make: computes the arrays.
     """
     path = cache_folder() / kind / f"{name}.npz"
     try:
         with open_npz(path) as kept:
             return kept.arrays("biufU")
-    # Whatever is wrong with what was kept (zip members carry checksums), making it anew mends it.
+    # A missing or damaged file (zip members carry checksums) is made again.
     except DataError:
         arrays = make()
     try:

@@ -1,4 +1,4 @@
-"""The bytes and the text of files, plain or gzipped: bounded, without BOM, in UTF-8 or refused."""
+"""Reads bytes and UTF-8 text of files, plain or gzipped, with a bound on what is unpacked."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _OTHER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
 def read_bytes(path: Path, expected: str, most: int | None = None) -> bytes:
-    """What a file holds, unpacked if it is gzipped, whatever its name.
+    """The bytes of a file, unpacked if it is gzipped, whatever its name.
 
     Args:
         path: the file.
         expected: what it should be, for the error.
-        most: no more than about this many bytes are unpacked.
+        most: read no more than this many bytes; None for all.
+
     Raises:
-        DataError: it cannot be read, is damaged, or unpacks to far more than it is.
+        DataError: if it cannot be read, is damaged, or unpacks to far more than its size.
     """
     try:
         with path.open("rb") as stream:
@@ -49,10 +50,10 @@ def _unpacked(stream: BinaryIO, packed: int, path: Path, expected: str, most: in
 
 
 def read_text(path: Path, expected: str = "text in UTF-8") -> str:
-    """A text file, unpacked if it is gzipped, without its byte order mark.
+    """The text of a file, unpacked if it is gzipped, without its byte order mark.
 
     Raises:
-        DataError: it cannot be read, is damaged, or not UTF-8; naming the line.
+        DataError: if it cannot be read, is damaged, or is not UTF-8; names the line.
     """
     content = read_bytes(path, expected)
     if other := _OTHER_MARKS.get(content[:2]):
@@ -75,20 +76,20 @@ def read_text(path: Path, expected: str = "text in UTF-8") -> str:
 
 
 def read_lines(path: Path, expected: str = "text in UTF-8") -> list[str]:
-    """The lines of a text file without their ends, be they of Unix, Windows or an old Mac.
+    """The lines of a text file, with Unix, Windows or old Mac line ends removed.
 
     Raises:
-        DataError: see `read_text`.
+        DataError: as `read_text`.
     """
     return one_ending(read_text(path, expected)).removesuffix("\n").split("\n")
 
 
 def one_ending(text: str) -> str:
-    """`text` with every line end as a newline."""
+    """`text` with every line end as `\\n`."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _lines_before(content: bytes) -> int:
-    """The number of the line on which `content` ends."""
+    """Number of the line, from 1, on which `content` ends."""
     whole = content.replace(b"\r\n", b"\n")
     return max(whole.count(b"\n"), whole.count(b"\r")) + 1

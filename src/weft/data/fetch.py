@@ -17,8 +17,8 @@ from weft.data.used import note
 from weft.errors import DataError, MissingData
 from weft.system import is_of_the_disk
 
-#: called with (file name, bytes so far, bytes in all) while a file is downloaded
 Progress = Callable[[str, int, int], None]
+"""Called with (file name, bytes so far, bytes in all) while a file is downloaded."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class FileStatus:
 
     Attributes:
         file: the file as the catalogue describes it.
-        looked: every path it was looked for at, in order.
+        looked: every path where it was looked for, in order.
         path: the first of them that exists, or None.
-        state: "present" is not verified yet; "ok" and "damaged" are.
-        found: SHA-256 of what lies at `path`, once verified.
+        state: "present" until the checksum is verified, then "ok" or "damaged".
+        found: SHA-256 of the file at `path`, once verified.
     """
 
     file: File
@@ -42,7 +42,7 @@ class FileStatus:
 
 @dataclass(frozen=True)
 class Location:
-    """Where a set is: the form of it that would be read, and each of that form's files."""
+    """Where a set is: the form that would be read, and where each of its files is."""
 
     data_set: DataSet
     form: Form
@@ -60,10 +60,10 @@ class Location:
 
 
 def places(root: str | Path | None = None) -> tuple[Path, ...]:
-    """The folders data are looked for in, in order: `root`, $WEFT_DATA, the cache.
+    """The folders that are searched for data, in order: `root`, $WEFT_DATA, the cache.
 
     Raises:
-        DataError: `root` or $WEFT_DATA names something that is no folder.
+        DataError: if `root` or $WEFT_DATA is not a folder.
     """
     named = (("data.root", root), ("$WEFT_DATA", os.environ.get("WEFT_DATA")))
     folders = [(origin, Path(given).expanduser()) for origin, given in named if given]
@@ -76,13 +76,13 @@ def places(root: str | Path | None = None) -> tuple[Path, ...]:
 
 
 def locate(name: str, *, root: str | Path | None = None) -> Location:
-    """Where the set `name` lies, without reading it.
+    """Where the files of the set `name` are, without reading them.
 
     The form is the first that is complete, else the first that can be downloaded.
 
     Raises:
-        UsageError: there is no such set.
-        DataError: a folder that was named does not exist.
+        UsageError: if there is no such set.
+        DataError: if `root` or $WEFT_DATA is not a folder.
     """
     data_set = find(name)
     options = [
@@ -98,16 +98,16 @@ def locate(name: str, *, root: str | Path | None = None) -> Location:
 
 
 def check(name: str, *, root: str | Path | None = None) -> Location:
-    """Like `locate`, with the checksum of every file that is there verified."""
+    """As `locate`, with the checksums of all files that are there verified."""
     location = locate(name, root=root)
     return replace(location, files=tuple(_verify(status) for status in location.files))
 
 
 def get(name: str, *, root: str | Path | None = None, progress: Progress | None = None) -> Location:
-    """Downloads what is missing of the set `name` to `root`, or else to the cache.
+    """Downloads the missing files of the set `name` to `root`, or to the cache if it is None.
 
     Raises:
-        DataError: a file cannot be downloaded, or one that is there is damaged.
+        DataError: if a file cannot be downloaded, or one that is there is damaged.
     """
     location = locate(name, root=root)
     target = Path(root).expanduser() if root else cache_folder()
@@ -120,15 +120,16 @@ def get(name: str, *, root: str | Path | None = None, progress: Progress | None 
 
 
 def expect(name: str, *, root: str | Path | None = None, download: bool = True) -> Location:
-    """Where the set `name` lies, or will once what is missing has been downloaded.
+    """Where the files of the set `name` are, or will be once missing ones have been downloaded.
 
     Args:
         name: a set of the catalogue.
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether missing files may be downloaded.
+
     Raises:
-        UsageError: there is no such set.
-        DataError: a file is missing and will not be downloaded.
+        UsageError: if there is no such set.
+        DataError: if a file is missing and will not be downloaded.
     """
     location = locate(name, root=root)
     if not location.complete:
@@ -137,7 +138,7 @@ def expect(name: str, *, root: str | Path | None = None, download: bool = True) 
         if not location.form.downloadable:
             raise _missing(location)
     for status in location.files:
-        # Whatever is read of them is verified first, so that the catalogue's checksum is theirs.
+        # Files are verified before they are read, so the catalogue's checksum holds for them.
         note(status.path or status.looked[0], status.file.path, status.file.sha256)
     return location
 
@@ -145,16 +146,17 @@ def expect(name: str, *, root: str | Path | None = None, download: bool = True) 
 def require(
     name: str, split: str, *, root: str | Path | None = None, download: bool = True
 ) -> tuple[Form, tuple[Path, ...]]:
-    """The form that was found of the set `name`, and the verified files that hold `split`.
+    """The form of the set `name` that was found, and the verified files that hold `split`.
 
     Args:
         name: a set of the catalogue.
         split: "train" or "test".
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether missing files may be downloaded to the cache.
+
     Raises:
-        UsageError: there is no such set.
-        DataError: it has no such split, or a file is missing, damaged or out of reach.
+        UsageError: if there is no such set.
+        DataError: if it has no such split, or a file is missing, damaged or out of reach.
     """
     location = expect(name, root=root, download=download)
     if split not in location.form.splits:
@@ -191,7 +193,8 @@ def _missing(location: Location, *reasons: str) -> MissingData:
 
 
 def _look(data_set: DataSet, file: File, root: str | Path | None) -> FileStatus:
-    """Looks for a file in the catalogue's layout, below that layout's first folder, and flat."""
+    """Looks for a file at its path in the catalogue, at that path without its first folder, in a
+    folder named like the set, and directly in the data folder."""
     if file.packaged:
         looked = [Path(__file__).parent / file.path]
     else:
@@ -214,7 +217,7 @@ def _verify(status: FileStatus) -> FileStatus:
 
 
 def _intact(location: Location, status: FileStatus) -> Path:
-    """The path of a file that is there, once its checksum is verified."""
+    """The path of a file that is there, after verifying its checksum."""
     assert status.path is not None
     verified = _verify(status)
     if verified.state == "ok":
@@ -247,7 +250,7 @@ def _refusals(location: Location, looked: tuple[Path, ...]) -> list[str]:
 
 
 class _Meter:
-    """Passes pooch's progress calls on as (file name, bytes so far, bytes in all)."""
+    """Turns pooch's progress calls into calls of a `Progress`."""
 
     def __init__(self, name: str, progress: Progress) -> None:
         self.name, self.progress = name, progress
@@ -266,7 +269,7 @@ class _Meter:
 def _download(
     location: Location, status: FileStatus, target: Path, progress: Progress | None
 ) -> Path:
-    """Downloads one file below `target` from the first mirror that has it intact."""
+    """Downloads one file below `target` from the first mirror that delivers it undamaged."""
     import pooch
 
     file = status.file

@@ -1,4 +1,4 @@
-"""Readers: files of images and labels to arrays; nothing in a file is ever executed."""
+"""Readers of labelled images: files to arrays; nothing in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from weft.data.pages import check_pages
 from weft.data.pictures import decoding
 from weft.errors import DataError, MissingExtra
 
-#: images uint8 (N, C, H, W) and labels int64 (N,)
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""Images uint8 (N, C, H, W) and labels int64 (N,)."""
 
 _CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_MEMBERS = {
@@ -37,13 +37,14 @@ _NPZ_NAMES = {"images": ("{split}_images", "x_{split}"), "labels": ("{split}_lab
 
 
 def read_idx(paths: Sequence[Path], split: str) -> Arrays:
-    """MNIST's form: an IDX file of images and one of labels, each plain or gzipped.
+    """MNIST's format: an IDX file of images and one of labels, each plain or gzipped.
 
     Args:
         paths: the images' file, then the labels'.
-        split: not needed: a split has files of its own.
+        split: not used, since each split has its own files.
+
     Raises:
-        DataError: a file is no IDX file of bytes, or the two do not fit together.
+        DataError: if a file is not an IDX file of bytes, or the two do not match.
     """
     images, labels = (_idx_array(path) for path in paths)
     if images.ndim != 3 or labels.ndim != 1:
@@ -59,10 +60,11 @@ def read_cifar_binary(paths: Sequence[Path], split: str) -> Arrays:
     """CIFAR-10's binary archive: records of one label byte and 3x32x32 pixels, channels first.
 
     Args:
-        paths: cifar-10-binary.tar.gz alone.
+        paths: cifar-10-binary.tar.gz.
         split: "train" (five members) or "test" (one).
+
     Raises:
-        DataError: the archive is no such archive, or a member is cut short.
+        DataError: if the file is not this archive, or a member is cut short.
     """
     record = 1 + int(np.prod(_CIFAR_SHAPE))
     [path] = paths
@@ -82,10 +84,11 @@ def read_cifar_parquet(paths: Sequence[Path], split: str) -> Arrays:
 
     Args:
         paths: the split's parquet file.
-        split: not needed: a split has a file of its own.
+        split: not used, since each split has its own file.
+
     Raises:
-        MissingExtra: pyarrow is not installed.
-        DataError: the file is no such parquet file.
+        MissingExtra: if pyarrow is not installed.
+        DataError: if the file is not such a parquet file.
     """
     try:
         import pyarrow
@@ -104,7 +107,7 @@ def read_cifar_parquet(paths: Sequence[Path], split: str) -> Arrays:
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
         check_inflation(sum(g.total_byte_size for g in groups), path.stat().st_size, path)
         check_pages(path, (g.column(i) for g in groups for i in range(g.num_columns)))
-        # A few rows at a time: a page may hold one value and say it a billion times.
+        # A few rows at a time: a small page may repeat one value a billion times.
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["img", "label"]):
             batch.validate(full=True)
             taken += batch.nbytes
@@ -131,14 +134,16 @@ def read_npz(paths: Sequence[Path], split: str, layout: Layout | None = None) ->
     """One npz file of all splits: arrays `<split>_images` and `<split>_labels`.
 
     Keras' names `x_<split>` and `y_<split>` are understood as well. Images are uint8, (N, H, W),
-    (N, C, H, W) or (N, H, W, C); labels (N,) or (N, 1).
+    (N, C, H, W) or (N, H, W, C); labels integers, (N,) or (N, 1).
 
     Args:
-        paths: the file alone.
+        paths: the file.
         split: "train", "val" or "test".
-        layout: which axis of four is that of channels; see `gate.channels_last`.
+        layout: order of the axes; see `gate.channels_last`.
+
     Raises:
-        DataError: no npz file, pickled objects in it, no such split, or arrays of another form.
+        DataError: if it is not an npz file, holds pickled objects, lacks the split, or its arrays
+            are of another form.
     """
     [path] = paths
     with open_npz(path, _NPZ_FORM) as archive:
@@ -158,10 +163,10 @@ def read_npz(paths: Sequence[Path], split: str, layout: Layout | None = None) ->
 
 
 def npz_splits(path: Path) -> tuple[str, ...]:
-    """The splits that an npz file holds, of "train", "val" and "test".
+    """Which of "train", "val" and "test" an npz file holds images of.
 
     Raises:
-        DataError: no npz file.
+        DataError: if it is not an npz file.
     """
     with open_npz(path, _NPZ_FORM) as archive:
         return tuple(
@@ -180,12 +185,16 @@ READERS: dict[Reader, Callable[[Sequence[Path], str], Arrays]] = {
 
 
 def _paired(images: NDArray[np.uint8], labels: NDArray[Any], path: Path) -> Arrays:
-    """Images contiguous and writable (as torch wants them) and int64 labels, one per image."""
+    """Contiguous, writable images (as torch wants them) and int64 labels (N,).
+
+    Raises:
+        DataError: if there is not one integer label an image, from 0 to 65,535.
+    """
     if labels.size != len(images) or not np.issubdtype(labels.dtype, np.integer):
         raise unreadable(
             path, f"{len(images):,} whole-number labels", f"{labels.dtype} {labels.shape}"
         )
-    # Memory is taken by the largest label, for a count of each class.
+    # A count of each class takes memory up to the largest label.
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or high > _LARGEST_LABEL:
         raise unreadable(
@@ -195,7 +204,8 @@ def _paired(images: NDArray[np.uint8], labels: NDArray[Any], path: Path) -> Arra
 
 
 def _idx_array(path: Path) -> NDArray[np.uint8]:
-    """An IDX array of bytes: two zeros, type 8, the number of dimensions, each as big-endian."""
+    """Reads an IDX array of bytes: two zeros, type 8, the number of dimensions, the dimensions as
+    big-endian 32-bit integers, then the data."""
     form = "an IDX file of bytes"
     head = read_bytes(path, form, 4 + 4 * 255)
     if len(head) < 4 or head[:3] != b"\x00\x00\x08":
@@ -203,7 +213,7 @@ def _idx_array(path: Path) -> NDArray[np.uint8]:
     start = 4 + 4 * head[3]
     shape = [int(size) for size in np.frombuffer(head[4:start][: (len(head) - 4) // 4 * 4], ">u4")]
     size = math.prod(shape)
-    # A byte more than there should be: whether there is one, too.
+    # One byte more than expected, to notice a file that is too long.
     content = read_bytes(path, form, start + size + 1)
     if len(shape) != head[3] or len(content) - start != size:
         there = f"{max(len(content) - start, 0):,}"
@@ -213,6 +223,6 @@ def _idx_array(path: Path) -> NDArray[np.uint8]:
 
 
 def _member(archive: Archive, kind: str, split: str) -> NDArray[Any]:
-    """The images or labels of a split, under whichever of its names they have."""
+    """The images or labels of a split, under either of their names."""
     names = [name.format(split=split) for name in _NPZ_NAMES[kind]]
     return archive.array(next((name for name in names if name in archive), names[0]))

@@ -1,6 +1,6 @@
-"""Holds the parts of a data set against each other, before anything is trained or written."""
+"""Checks that the splits of a data set fit together, before anything is trained or written."""
 
-# N items of a part
+# N items of a split
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from weft.config.sections import Layout
 from weft.errors import DataError
 
 MOST_CLASSES = 10_000
-"""A set with fewer training items than this may have so many classes, any other one an item."""
+"""A set may have this many classes, or as many as training items if there are more of them."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is known of one part of a set.
+    """What is known of one split of a set.
 
     Attributes:
-        size: its items.
-        facts: what must be the same in every part, by name, such as a shape.
-        labels: whole numbers (N,), where there are any.
+        size: number of items.
+        facts: by name, what must be equal in all splits, such as a shape.
+        labels: class numbers (N,), if there are labels.
     """
 
     size: int
@@ -34,16 +34,18 @@ class Part:
 
 
 def hold(parts: Mapping[str, Part], where: str, needed: Collection[str] = ("train", "test")) -> int:
-    """Sees to it that the parts are of one set.
+    """Checks that the splits belong to one set.
 
     Args:
         parts: split -> what is known of it, "train" first.
         where: the file or set they are from.
-        needed: the splits there must be.
-    Returns: number of classes, counted by the labels of all parts; 0 without labels.
+        needed: splits that must be there.
+
+    Returns: number of classes: 1 + the largest training label; 0 without labels.
+
     Raises:
-        DataError: a part is absent, empty or of another form than "train", or a label is negative,
-            absurdly large, or in no training item.
+        DataError: if a split is missing, empty or unlike "train", or a label is negative, absurdly
+            large, or that of no training item.
     """
     if absent := [split for split in needed if split not in parts]:
         raise DataError(
@@ -63,12 +65,12 @@ def hold(parts: Mapping[str, Part], where: str, needed: Collection[str] = ("trai
                     where=where,
                     expected="no axis of length 0",
                 )
-        told = [
+        compared = [
             {**one.facts, "labels": "none" if one.labels is None else "some"}
             for one in (part, reference)
         ]
-        for name in dict.fromkeys((*told[0], *told[1])):
-            mine, other = (facts.get(name, "none") for facts in told)
+        for name in dict.fromkeys((*compared[0], *compared[1])):
+            mine, other = (facts.get(name, "none") for facts in compared)
             if mine != other:
                 raise DataError(
                     f"`{split}` and `{first}` do not fit together",
@@ -82,15 +84,18 @@ def hold(parts: Mapping[str, Part], where: str, needed: Collection[str] = ("trai
 def numbered(
     parts: Mapping[str, tuple[NDArray[np.int64], Sequence[str]]], where: str, *, pooled: bool
 ) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
-    """Labels that mean the same in every part, whatever order each part lists its classes in.
+    """Renumbers labels so that a number means the same class in every split.
 
     Args:
-        parts: split -> labels (N,), and the names they number; "train" first.
+        parts: split -> labels (N,), and the class names they index; "train" first.
         where: the file or set they are from.
-        pooled: whether the parts will be mixed, so that each may have classes of its own.
-    Returns: split -> labels by the order in which the first part lists the classes; that order.
+        pooled: whether the splits will be mixed, so that each may have classes the others lack.
+
+    Returns: split -> labels (N,), and the class names they index: in the order of the first split,
+        then the others' further ones.
+
     Raises:
-        DataError: a part has items of a class that no training item has.
+        DataError: if a split has items of a class without training items.
     """
     used = {
         split: tuple(names[number] for number in np.unique(labels))
@@ -107,20 +112,22 @@ def numbered(
     number = {name: index for index, name in enumerate(order)}
     result = {}
     for split, (labels, names) in parts.items():
-        # A name that no item has may be missing from the order.
+        # A class without items may be missing from the order.
         table = np.array([number.get(name, -1) for name in names], np.int64)
         result[split] = table[labels]
     return result, tuple(order)
 
 
 def keep_promise(name: str, found: Mapping[str, object], promised: Mapping[str, object]) -> None:
-    """Holds what was read of a set against what the catalogue says of it.
+    """Compares what was read of a set with what the catalogue says of it.
 
     Args:
-        name: of the set, and of the split.
-        found, promised: by name, such as `rows`; what is not promised is not compared.
+        name: of the set and split, for the message.
+        found: facts by name, such as `rows`.
+        promised: those of the catalogue; only these are compared.
+
     Raises:
-        DataError: they differ.
+        DataError: if a fact differs.
     """
     for fact, value in promised.items():
         if found[fact] != value:
@@ -133,15 +140,16 @@ def keep_promise(name: str, found: Mapping[str, object], promised: Mapping[str, 
 
 
 def channels_last(shape: tuple[int, ...], layout: Layout | None, where: str) -> bool:
-    """Whether the last axis of pictures of shape (N, ., ., .) is that of their channels.
+    """Whether the last axis of pictures holds their channels.
 
     Args:
-        shape: theirs.
-        layout: what the user says; without it, a last axis of 1 or 3 is taken for channels if the
-            first cannot be, as that is how grey and coloured pictures are.
+        shape: of the pictures, 4 axes, items first.
+        layout: the order that the user gave. If None, a last axis of 1 or 3 is taken as channels
+            unless axis 1 has that size, too; a last axis of more than 4 never is.
         where: the file.
+
     Raises:
-        DataError: nobody said, and it could be either.
+        DataError: if `layout` is None and the shape is ambiguous.
     """
     if layout is not None:
         return layout == "channels_last"
@@ -184,7 +192,7 @@ def _count_classes(parts: Mapping[str, Part], where: str) -> int:
 def _unlearnt(
     split: str, first: str, extra: Sequence[Any], known: Sequence[Any], where: str
 ) -> DataError:
-    """The error for classes that cannot be learnt, as no training item has them."""
+    """The error for classes without training items."""
     return DataError(
         f"`{split}` has items of {len(extra)} class(es) that `{first}` has none of: "
         + _listed(extra),

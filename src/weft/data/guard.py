@@ -1,4 +1,4 @@
-"""One error for whatever damaged files make parsers raise, and bounds on what they may take."""
+"""Turns what parsers raise on damaged files into one error, and bounds what they may unpack."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from weft.errors import DataError, WeftError
 
-# Honest data shrink by less than this; deflate shrinks nothing by more than about 1,030.
 _MOST_INFLATION = 200
+"""Real data are compressed by less than this factor; deflate can reach about 1,030."""
 _LINE = re.compile(r":\d+$")
 _SMALL = 64 * 2**20
 _LONGEST_FOUND = 160
 
 
 def unreadable(where: str | Path, expected: str, found: object, *, what: str = "") -> DataError:
-    """The error of a file that is not what its reader wants.
+    """The error for a file that is not what its reader expects.
 
     Args:
         where: the file, with `:line` where that is known.
@@ -28,10 +28,10 @@ def unreadable(where: str | Path, expected: str, found: object, *, what: str = "
     """
     where = str(where)
     words = (isinstance(found, OSError) and found.strerror) or str(found)
-    said = " ".join(words.split()) or type(found).__name__
-    # What stands in a file may be meant for the terminal.
-    said = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in said[:10_000])
-    short = said if len(said) <= _LONGEST_FOUND else said[:_LONGEST_FOUND] + "…"
+    text = " ".join(words.split()) or type(found).__name__
+    # A file's content may hold escape sequences.
+    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:10_000])
+    short = text if len(text) <= _LONGEST_FOUND else text[:_LONGEST_FOUND] + "…"
     return DataError(
         f"{what or _LINE.sub('', Path(where).name)} cannot be read",
         where=where,
@@ -42,12 +42,12 @@ def unreadable(where: str | Path, expected: str, found: object, *, what: str = "
 
 @contextmanager
 def parsing(where: str | Path, expected: str, what: str = "") -> Iterator[None]:
-    """Inside, a parser that is not ours reads a file: all it raises is the file's fault.
+    """Runs a foreign parser on a file: any exception inside becomes a DataError about the file.
 
-    What it warns of is not shown: it is read, or refused.
+    The parser's warnings are not shown.
 
     Raises:
-        DataError: in place of every other exception.
+        DataError: in place of every exception that is not weft's own.
     """
     try:
         with warnings.catch_warnings():
@@ -55,22 +55,22 @@ def parsing(where: str | Path, expected: str, what: str = "") -> Iterator[None]:
             yield
     except WeftError:
         raise
-    # Parsers of damaged files raise what their authors did not think of: struct.error,
-    # NotImplementedError, RecursionError, MemoryError, SyntaxError of a header, …
+    # On damaged files parsers raise anything: struct.error, NotImplementedError, RecursionError,
+    # MemoryError, SyntaxError of a header, …
     except Exception as error:
         raise unreadable(where, expected, error, what=what) from error
 
 
 def check_inflation(size: int, packed: int, where: str | Path) -> None:
-    """Refuses what would take far more memory than its file, before the memory is taken.
+    """Refuses content that unpacks to far more than its file, before the memory is taken.
 
     Args:
-        size: bytes once unpacked.
+        size: bytes after unpacking.
         packed: bytes in the file.
         where: the file.
 
     Raises:
-        DataError: it is a bomb, or damaged.
+        DataError: if more than 64 MiB would be unpacked from less than a 200th of that.
     """
     if size > _SMALL and size > _MOST_INFLATION * packed:
         raise unreadable(

@@ -59,17 +59,18 @@ def image_header(
     download: bool = True,
     layout: Layout | None = None,
 ) -> ImageHeader:
-    """What the set `name` holds, for named sets without opening a file.
+    """The header of the set `name`; for sets of the catalogue no file is opened.
 
     Args:
         name: a set of the catalogue, or the path of an npz file.
         root: folder to look in before $WEFT_DATA and the cache.
-        download: whether `load_images` will be allowed to download what is missing.
-        layout: which axis of an npz file's pictures is that of channels, if it could be two.
+        download: whether `load_images` will be allowed to download missing files.
+        layout: order of the axes of an npz file's pictures; needed if it is ambiguous.
+
     Raises:
-        UsageError: there is no such set.
-        DataError: there is no such file, or its parts do not fit together, or files are missing
-            that will not be downloaded.
+        UsageError: if there is no such set.
+        DataError: if a file is missing and will not be downloaded, or an npz file's splits do not
+            fit together.
     """
     if name.endswith(".npz"):
         return _npz_header(_npz_path(name, root), layout)
@@ -96,11 +97,12 @@ def load_images(
         split: "train" or "test"; an npz file may also hold "val".
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether missing files may be downloaded to the cache.
-        layout: which axis of an npz file's pictures is that of channels, if it could be two.
+        layout: order of the axes of an npz file's pictures; needed if it is ambiguous.
+
     Raises:
-        UsageError: there is no such set.
-        DataError: no such file or split, or a file is missing, damaged or out of reach.
-        MissingExtra: the files need a reader that is not installed.
+        UsageError: if there is no such set.
+        DataError: if a file or the split is missing, or a file is damaged or out of reach.
+        MissingExtra: if the files need a reader that is not installed.
     """
     if name.endswith(".npz"):
         images, labels = formats.read_npz([_npz_path(name, root)], split, layout)
@@ -129,7 +131,7 @@ def _read(form: Form, paths: Sequence[Path], split: str) -> formats.Arrays:
 
 
 def _npz_path(name: str, root: str | Path | None) -> Path:
-    """Where the npz file `name` lies."""
+    """The path of the npz file `name`."""
     return own_file(name, root=root, expected="an npz file of images and labels")
 
 

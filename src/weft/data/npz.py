@@ -1,4 +1,4 @@
-"""Arrays of npz files: their headers are held against the file before memory is taken."""
+"""Arrays of npz files; each header is checked against the file before memory is taken."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ class Archive:
 
         Args:
             name: one of `names`.
-            kinds: the kinds of dtype that will do; by default all kinds of numbers.
+            kinds: allowed `dtype.kind` letters; by default those of numbers.
+
         Raises:
-            DataError: there is none, it is damaged, or holds something else.
+            DataError: if there is no such array, it is damaged, or of another kind.
         """
         where = f"{self.path}, array `{name}`"
         if name not in self._members:
@@ -71,7 +72,7 @@ class Archive:
             return npy.read_array(stream, allow_pickle=False)
 
     def arrays(self, kinds: str = _NUMBERS) -> dict[str, NDArray[Any]]:
-        """All of them."""
+        """All arrays by name; `kinds` as for `array`."""
         return {name: self.array(name, kinds) for name in self.names}
 
     def _bad(self, where: str, found: str) -> Exception:
@@ -80,13 +81,14 @@ class Archive:
 
 @contextmanager
 def open_npz(path: Path, expected: str = "an npz file of arrays") -> Iterator[Archive]:
-    """The arrays of an npz file, each read when it is asked for; no object is ever unpickled.
+    """Opens an npz file, whose arrays are read on demand; objects are never unpickled.
 
     Args:
         path: the file.
         expected: what it should hold, for errors.
+
     Raises:
-        DataError: it is no npz file.
+        DataError: if it is not an npz file.
     """
     with parsing(path, expected):
         file = zipfile.ZipFile(path)
@@ -95,7 +97,7 @@ def open_npz(path: Path, expected: str = "an npz file of arrays") -> Iterator[Ar
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of the array that begins here; the stream then stands behind its header."""
+    """Shape and dtype of the array that begins here; moves the stream past the header."""
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(stream)

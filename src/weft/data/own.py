@@ -1,4 +1,4 @@
-"""A user's own files and folders: where they lie, and the absolute path a run knows them by."""
+"""Finds a user's own files and folders, and turns their paths in a config into absolute ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weft.errors import DataError
 
 
 def places(name: str, root: str | Path | None = None) -> tuple[Path, ...]:
-    """Where the file `name` is looked for: as given, then below each data folder."""
+    """The paths at which the file `name` is looked for: as given, then below each data folder."""
     given = Path(name).expanduser()
     return tuple(dict.fromkeys((given, *(folder / given for folder in fetch.places(root)))))
 
@@ -21,15 +21,16 @@ def places(name: str, root: str | Path | None = None) -> tuple[Path, ...]:
 def own_file(
     name: str, *, root: str | Path | None, expected: str, where: str = "data.dataset"
 ) -> Path:
-    """The user's file `name`, noted as what data come from.
+    """The path of a user's data file, which is also noted as used by the run.
 
     Args:
         name: a path, as given or below a data folder.
         root: folder to look in before $WEFT_DATA and the cache.
         expected: what it should hold, for the error.
         where: the option that names it.
+
     Raises:
-        DataError: there is none; every place is listed.
+        DataError: if there is no such file; lists every path that was tried.
     """
     looked = places(name, root)
     for path in looked:
@@ -45,8 +46,11 @@ def own_file(
 
 
 def settled(config: FamilyConfig) -> FamilyConfig:
-    """The config with every file and folder that it names by its absolute path, so that the run
-    finds them from any folder; what is not there stays, and is told of when it is read."""
+    """The config with the paths of existing files and folders made absolute.
+
+    The run then finds them from any working directory. Paths to nothing stay as they are; the
+    reader will say that they are missing.
+    """
 
     def settle(name: str) -> str:
         for path in places(name, config.data.root):

@@ -1,4 +1,4 @@
-"""Sizes that the pages of a parquet file state, read before memory is taken for them."""
+"""Checks the sizes that the pages of a parquet file declare, before memory is taken for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from weft.data.guard import check_inflation, unreadable
 
 _HEADER = 2**16
-"""Bytes that a page's header takes at most: it holds no data but a least and a largest value."""
+"""Most bytes of a page's header, which holds no data except a smallest and a largest value."""
 
 
 def check_pages(path: Path, columns: Any) -> None:
@@ -17,9 +17,10 @@ def check_pages(path: Path, columns: Any) -> None:
 
     Args:
         path: the file.
-        columns: metadata of the column chunks that will be read, as pyarrow gives them.
+        columns: pyarrow's metadata of the column chunks that will be read.
+
     Raises:
-        DataError: a page's size is out of bounds, or its header is none.
+        DataError: if the pages unpack to too much, or a header is malformed.
     """
     total, packed = 0, path.stat().st_size
     for column in columns:
@@ -29,10 +30,10 @@ def check_pages(path: Path, columns: Any) -> None:
 
 
 def pages(path: Path, column: Any) -> Iterator[tuple[int, int, int]]:
-    """Bytes of the header of each page of a column chunk, of the page unpacked, and as stored.
+    """The sizes in bytes of each page of a column chunk: header, unpacked, as stored.
 
     Raises:
-        DataError: something else lies where a header should.
+        DataError: if a header is malformed.
     """
     start = column.data_page_offset
     if column.has_dictionary_page and column.dictionary_page_offset:
@@ -56,7 +57,7 @@ def pages(path: Path, column: Any) -> Iterator[tuple[int, int, int]]:
 
 
 def _struct(data: bytes, at: int) -> tuple[dict[int, int], int]:
-    """A struct of Thrift's compact protocol: its whole numbers by field, and where it ends."""
+    """Parses a struct of Thrift's compact protocol: its integers by field, and where it ends."""
     found: dict[int, int] = {}
     field = 0
     while data[at]:
@@ -74,9 +75,9 @@ def _struct(data: bytes, at: int) -> tuple[dict[int, int], int]:
 
 
 def _beyond(data: bytes, at: int, kind: int) -> int:
-    """Where a value ends of which nothing is wanted."""
+    """The position after a value that is skipped."""
     match kind:
-        case 1 | 2:  # A truth, which its kind tells.
+        case 1 | 2:  # A boolean, whose kind is its value.
             return at
         case 3:
             return at + 1

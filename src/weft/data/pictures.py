@@ -1,4 +1,4 @@
-"""The one decoder of pictures: whatever their form, upright red, green and blue bytes."""
+"""The decoder of all picture formats: upright RGB with 8 bits a channel."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _ORIENTATION = 0x0112
 
 
 class Decoder:
-    """Decodes pictures, and counts what it did to them.
+    """Decodes pictures, and counts the conversions it made.
 
     Args:
-        background: what lies behind transparent pixels.
+        background: colour behind transparent pixels.
 
     Attributes:
-        done: what was done -> to how many pictures.
+        done: conversion, in words -> number of pictures.
     """
 
     def __init__(self, background: tuple[int, int, int] = WHITE) -> None:
@@ -46,15 +46,16 @@ class Decoder:
 
         Args:
             source: a file, or its content.
-            where: what errors call it; by default the file.
+            where: its name in errors; by default the file.
+
         Raises:
-            DataError: it is no picture, damaged, or has more pixels than are decoded.
+            DataError: if it is not a picture, is damaged, or has more than 2^26 pixels.
         """
         from PIL import Image, ImageOps
 
         where = where or (source if isinstance(source, Path) else "a picture")
         opened = io.BytesIO(source) if isinstance(source, bytes) else source
-        # Formats that other programs draw (EPS, WMF) or that are containers are left out.
+        # Not among them: containers, and formats that other programs render (EPS, WMF).
         Image.init()
         formats = [name for name in _FORMATS if name in Image.OPEN]
         with parsing(where, _EXPECTED), Image.open(opened, formats=formats) as image:
@@ -73,13 +74,13 @@ class Decoder:
             return self._colours(upright, where)
 
     def remarks(self, what: str) -> list[str]:
-        """A sentence for each thing that was done to pictures of `what`."""
+        """A sentence for each kind of conversion; `what` names the pictures."""
         return [
             f"pictures of {what}: {count:,} {deed}" for deed, count in self.done.items() if count
         ]
 
     def _colours(self, image: Image.Image, where: str | Path) -> Image.Image:
-        """`image` as red, green and blue bytes."""
+        """`image` in mode RGB."""
         from PIL import Image
 
         if image.mode in (*_SIXTEEN, "I", "F"):
@@ -99,7 +100,7 @@ class Decoder:
 
 @contextmanager
 def decoding(what: str) -> Iterator[Decoder]:
-    """A decoder for the pictures of `what`; what it did to them is told once, at the end."""
+    """A decoder for the pictures of `what`, whose conversions are remarked on at the end."""
     decoder = Decoder()
     yield decoder
     for text in decoder.remarks(what):
@@ -107,7 +108,7 @@ def decoding(what: str) -> Iterator[Decoder]:
 
 
 def _as_bytes(values: NDArray[np.generic], where: str | Path) -> tuple[str, NDArray[np.uint8]]:
-    """Samples of more than a byte as bytes, and what was done to them."""
+    """Samples of more than 8 bits scaled to 8, and the conversion in words."""
     wide = values.astype(np.float64)
     low, high = wide.min(), wide.max()
     if not (np.isfinite(wide).all() and low >= 0 and high <= 65535):

@@ -1,6 +1,6 @@
-"""Writes the arithmetic problems of primer.txt anew: `python -m weft.data.primer`.
+"""Generates the arithmetic problems of primer.txt: `python -m weft.data.primer`.
 
-The prose above them was written by hand and stays as it is.
+The prose above them was written by hand and is kept.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ GOODS = ("apples", "books", "candles", "eggs", "lamps", "marbles", "pencils", "p
          "stamps", "tickets", "tulips")  # fmt: skip
 BOXES = ("bags", "baskets", "boxes", "crates", "jars", "trays")
 
-#: a question, the steps of its answer, and the number it ends in
 Problem = tuple[str, list[str], int]
+"""A question, the steps of its answer, and the final number."""
 
 
 def buy_and_give(random: Random) -> Problem:
@@ -164,7 +164,7 @@ def problems() -> list[str]:
 
 
 def text() -> str:
-    """The prose of primer.txt as it stands, then the problems anew, blank lines between them."""
+    """The prose of primer.txt, then newly generated problems, with blank lines between them."""
     prose = [part for part in PATH.read_text(encoding="utf-8").strip().split("\n\n")
              if not part.startswith("Question:")]  # fmt: skip
     return "\n\n".join([*prose, *problems()]) + "\n"

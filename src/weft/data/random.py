@@ -15,7 +15,7 @@ def derive(*parts: int | str) -> int:
 
 def stream_seed(seed: int, step: int, name: str) -> int:
     """The seed of the stream `name` at `step` of the run with `seed`."""
-    # Where streams once knew their process, that of the first stays: numbers do not move.
+    # The last part was once the process's rank; 0 keeps the numbers of earlier runs.
     return derive(seed, step, name, 0)
 
 

@@ -1,4 +1,4 @@
-"""JSON objects of a user's file, each held against the keys it must have."""
+"""Reads JSON objects of a user's files and checks their keys."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from weft.data.guard import unreadable
 
-#: key -> the types its value may have
 Fields = Mapping[str, type | tuple[type, ...]]
+"""Key -> the types its value may have."""
 NUMBER = (int, float)
 
 
 def parse(text: str, where: str, fields: Fields | None = None) -> dict[str, Any]:
-    """The JSON object that `text` is.
+    """Parses `text` as a JSON object.
 
     Raises:
-        DataError: it is none, or a key is missing or of another type.
+        DataError: if it is not one, or a key is missing or of another type.
     """
     expected = "a JSON object"
     try:
         values = json.loads(text)
-    # Also numbers of thousands of digits, and thousands of brackets.
+    # Also raised for numbers of thousands of digits, and for thousands of nested brackets.
     except (ValueError, RecursionError) as error:
         raise unreadable(where, expected, error) from error
     return fields_of(values, where, fields)
@@ -31,15 +31,16 @@ def parse(text: str, where: str, fields: Fields | None = None) -> dict[str, Any]
 def fields_of(
     values: Any, where: str, fields: Fields | None = None, maybe: Fields | None = None
 ) -> dict[str, Any]:
-    """`values`, if it is an object with `fields`.
+    """Returns `values` if it is an object with `fields`.
 
     Args:
         values: what was read.
-        where: the place it was read from.
+        where: where it was read.
         fields: keys it must have.
-        maybe: keys it may have, or have as null.
+        maybe: keys that it may lack, or have as null.
+
     Raises:
-        DataError: it is none, or a key is missing or of another type.
+        DataError: if it is not an object, or a key is missing or of another type.
     """
     expected = "a JSON object"
     if not isinstance(values, dict):

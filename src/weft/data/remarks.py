@@ -1,4 +1,4 @@
-"""What readers did to data that a user should know of, told once in the run."""
+"""Remarks of readers on what they did to data, collected by the run that reads them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _kept: ContextVar[list[str] | None] = ContextVar("kept", default=None)
 
 @contextmanager
 def collecting(remarks: list[str]) -> Iterator[None]:
-    """Remarks made inside are added to `remarks`, each once."""
+    """Adds remarks made within the block to `remarks`, each once."""
     token = _kept.set(remarks)
     try:
         yield
@@ -21,7 +21,7 @@ def collecting(remarks: list[str]) -> Iterator[None]:
 
 
 def remark(text: str) -> None:
-    """Says something of the data: to whoever collects remarks, else as a warning."""
+    """Records a sentence about the data, for the innermost `collecting`; else as a warning."""
     kept = _kept.get()
     if kept is None:
         warnings.warn(text, stacklevel=2)

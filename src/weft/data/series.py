@@ -1,4 +1,4 @@
-"""Readers of series: UEA/UCR `.ts` files, transformer csv, and both by the name of their set."""
+"""Readers of series: UEA/UCR `.ts` files, the ETT tables, and both by the name of their set."""
 
 # N series, T steps, d channels
 
@@ -31,8 +31,8 @@ class SeriesSet:
     """Labelled series of one split.
 
     Attributes:
-        series: float32 arrays (T_i, d), each of its own length.
-        labels: int64 (N,), numbers of `classes`.
+        series: float32 arrays (T_i, d), which may differ in length.
+        labels: int64 (N,), indices into `classes`.
         classes: class names.
     """
 
@@ -50,7 +50,7 @@ class SeriesSet:
 
     @property
     def channels(self) -> int:
-        """d."""
+        """Number of channels d."""
         return int(self.series[0].shape[1])
 
     @property
@@ -69,9 +69,10 @@ def load_series(
         split: "train" or "test".
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether missing files may be downloaded to the cache.
+
     Raises:
-        UsageError: there is no such set.
-        DataError: a file is missing, damaged, out of reach or of another form.
+        UsageError: if there is no such set.
+        DataError: if a file is missing, damaged, out of reach or of another form.
     """
     known = find(name, "series")
     form, [path] = fetch.require(name, split, root=root, download=download)
@@ -91,14 +92,15 @@ def load_series(
 def matched(
     parts: Mapping[str, SeriesSet], where: str, *, pooled: bool = False
 ) -> dict[str, SeriesSet]:
-    """The parts of a set once they fit together, with labels that mean the same in all of them.
+    """The splits of a set, checked, with labels that mean the same class in all of them.
 
     Args:
-        parts: split -> its series, "train" first; each may list its classes in an order of its own.
+        parts: split -> its series, "train" first; the order of classes may differ.
         where: the set they are from.
-        pooled: whether the parts will be mixed, so that each may have classes of its own.
+        pooled: whether the splits will be mixed, so that each may have classes the others lack.
+
     Raises:
-        DataError: channels differ, or a part has series of a class that is not in training.
+        DataError: if channels differ, or a split has a class without training items.
     """
     gate.hold(
         {
@@ -117,7 +119,7 @@ def matched(
 def load_table(
     name: str, *, root: str | Path | None = None, download: bool = True
 ) -> NDArray[np.float32]:
-    """All rows of a transformer set of the catalogue, verified; see `read_ett`."""
+    """All rows of an ETT set of the catalogue, float32 (R, 7), verified; see `read_ett`."""
     known = find(name, "series")
     _, [path] = fetch.require(name, "train", root=root, download=download)
     table = read_ett(path)
@@ -126,11 +128,12 @@ def load_table(
 
 
 def find_file(names: tuple[str, ...], *, root: str | Path | None, expected: str) -> Path:
-    """The first of `names` below a data folder, for files that the catalogue does not know; noted
-    as what data come from.
+    """The path of the first of `names` that is below a data folder, noted as used by the run.
+
+    For files that the catalogue does not list.
 
     Raises:
-        DataError: none does; every place is listed.
+        MissingData: if there is none; lists every path that was tried.
     """
     looked = [folder / name for folder in fetch.places(root) for name in names]
     for path in looked:
@@ -151,12 +154,12 @@ def find_file(names: tuple[str, ...], *, root: str | Path | None, expected: str)
 
 
 def read_ts(path: Path) -> SeriesSet:
-    """A `.ts` file: lines `@key value`, then after `@data` one series a line.
+    """Reads a `.ts` file: lines `@key value`, then, after `@data`, one series a line.
 
     Channels are separated by `:` and values by `,`; the class comes last.
 
     Raises:
-        DataError: what is malformed, missing or no number, with its line.
+        DataError: naming the line that is malformed, or holds a missing or non-numeric value.
     """
     header: dict[str, list[str]] = {}
     series: list[NDArray[np.float32]] = []
@@ -189,10 +192,10 @@ def read_ts(path: Path) -> SeriesSet:
 
 
 def read_scp1(path: Path, split: str) -> SeriesSet:
-    """SelfRegulationSCP1 as npz: `X_<split>` (N, d, T), `y_<split>` (N,) and `classes`.
+    """Reads SelfRegulationSCP1 from npz: `X_<split>` (N, d, T), `y_<split>` (N,) and `classes`.
 
     Raises:
-        DataError: the file is no such npz file.
+        DataError: if the file is not such an npz file.
     """
     form = f"an npz file of X_{split} (N, d, T), y_{split} (N,) and classes"
     with open_npz(path, form) as archive:
@@ -208,10 +211,10 @@ def read_scp1(path: Path, split: str) -> SeriesSet:
 
 
 def require_finite(values: NDArray[Any], path: Path) -> None:
-    """Refuses values that are not numbers.
+    """Refuses NaN and infinity.
 
     Raises:
-        DataError: naming the index of the first of them.
+        DataError: naming the index of the first such value.
     """
     wrong = ~np.isfinite(values)
     if wrong.any():
@@ -220,7 +223,7 @@ def require_finite(values: NDArray[Any], path: Path) -> None:
 
 
 def _check_line(key: str, values: list[str], where: str) -> None:
-    """Refuses a line of the header without its value, or with one of another kind."""
+    """Refuses a line of the header whose value is missing or malformed."""
     found = f"`{' '.join((key, *values))}`"
     if key in (*_FLAGS, "@classlabel") and (values or [""])[0].lower() not in ("true", "false"):
         raise unreadable(where, f"`{key} true` or `{key} false`", found)
@@ -231,7 +234,7 @@ def _check_line(key: str, values: list[str], where: str) -> None:
 
 
 def _check_header(header: Mapping[str, list[str]], where: str) -> None:
-    """Refuses forms of `.ts` that hold something else than labelled series on one clock."""
+    """Refuses `.ts` files with time stamps or without classes."""
     if header.get("@timestamps", ["false"])[0].lower() == "true":
         raise unreadable(where, "values without time stamps", "@timeStamps true")
     if not _classes(header):

@@ -1,4 +1,4 @@
-"""Sources: where batches come from, planned by index so that resuming needs two integers."""
+"""Sources of batches, planned by index, so that a run resumes from its seed and step alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class Field:
     """One entry of a batch.
 
     Args:
-        shape: without batch dimensions.
+        shape: of one item, without batch dimensions.
         dtype: of its numbers.
-        at_most: whether a batch may have less, as one that is as wide as its longest item.
+        at_most: whether a batch may be smaller in each dimension, such as one padded only to its
+            longest item.
     """
 
     shape: tuple[int, ...]
@@ -68,7 +69,7 @@ class Source(Protocol):
         """
 
     def take(self, indices: Tensor, generator: torch.Generator) -> Batch:
-        """The batch of the given items; augmentation draws from `generator`."""
+        """The batch of the given items; augmentation draws only from `generator`."""
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All items once, in order, without augmentation, `size` at a time (the last shorter)."""
@@ -90,7 +91,7 @@ class Splits(Generic[S]):
 
     @property
     def shown(self) -> S:
-        """What pictures show: the test set, else the validation set, else the training set."""
+        """The split that figures and samples show: test, else validation, else training."""
         return self.test or self.val or self.train
 
     def to(self, device: torch.device) -> Splits[S]:

@@ -1,4 +1,4 @@
-"""The electricity-transformer tables (ETT): dates a step apart, and seven numbers a line."""
+"""Reader of the electricity-transformer tables (ETT): rows of a date and seven numbers."""
 
 # R rows
 
@@ -22,11 +22,11 @@ _ROW = "a date and seven numbers, with commas between them"
 
 
 def read_ett(path: Path) -> NDArray[np.float32]:
-    """A transformer csv, plain or `.gz`: `date` and seven columns; the numbers, (R, 7).
+    """The numbers of an ETT csv file, plain or `.gz`, float32 (R, 7).
 
     Raises:
-        DataError: another header, a line that is not a date and seven finite numbers, or dates
-            that are out of order, there twice, or not one step after the other.
+        DataError: if the header is another one, a line is not a date and seven finite numbers, or
+            dates are out of order, repeated, or not evenly spaced.
     """
     head, *lines = read_lines(path, "a table of comma-separated values")
     columns = ["date", *ETT_COLUMNS]
@@ -65,7 +65,7 @@ def _date(line: str, where: str) -> datetime:
 
 
 def _first_wrong(lines: Sequence[str], path: Path) -> DataError | None:
-    """The error of the first row whose entries are no numbers."""
+    """The error for the first row with an entry that is not a number."""
     for row, line in enumerate(lines, start=2):
         try:
             [float(entry) for entry in line.split(",")[1:]]
@@ -75,7 +75,7 @@ def _first_wrong(lines: Sequence[str], path: Path) -> DataError | None:
 
 
 def _check_dates(dates: Sequence[datetime], path: Path) -> None:
-    """Refuses rows that do not follow each other in time: windows across them would be false."""
+    """Refuses rows that are not evenly spaced in time: windows across a gap would be wrong."""
     steps = [later - earlier for earlier, later in pairwise(dates)]
     if not steps:
         return

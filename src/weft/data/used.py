@@ -1,4 +1,4 @@
-"""Notes which files data come from, so that a run can tell when they are no longer the same."""
+"""Records the checksums of the data files a run reads, so that it notices when they change."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _noted: ContextVar[dict[str, str] | None] = ContextVar("noted", default=None)
 
 @contextmanager
 def noting(files: dict[str, str]) -> Iterator[None]:
-    """Readers called inside add what they read to `files`: name -> SHA-256.
+    """Lets readers within the block add what they read to `files`: name -> SHA-256.
 
-    A catalogued file goes by its name in the catalogue, wherever it lies; a user's own by its
-    absolute path.
+    The name of a catalogued file is its path in the catalogue, wherever it is; that of a user's own
+    file is its absolute path.
     """
     token = _noted.set(files)
     try:
@@ -28,14 +28,15 @@ def noting(files: dict[str, str]) -> Iterator[None]:
 
 
 def note(path: Path, name: str = "", sha256: str = "") -> None:
-    """Says that data come from `path`.
+    """Records that data are read from `path`.
 
     Args:
         path: the file.
-        name: in the catalogue; "" for a user's own file.
-        sha256: its checksum where that is known; taken otherwise.
+        name: its path in the catalogue; "" for a user's own file.
+        sha256: its checksum, if known; "" to compute it.
+
     Raises:
-        DataError: the file cannot be read.
+        DataError: if the file cannot be read.
     """
     files = _noted.get()
     key = name or str(path.absolute())
@@ -48,7 +49,7 @@ def checksum_of(path: Path) -> str:
     """SHA-256 of a file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: if it cannot be read.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Measures benchmark cases: medians over windows, spread, peak memory; ratios, not times."""
+"""Times the cases of a benchmark: median and spread over windows, peak memory, ratios of forms."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from weft.machine import cpu_name
 from weft.task.bench import Case, Form
 
 _WARM_UP = 2
+"""Untimed calls of each form before the timed ones."""
 
 
 def timed(
@@ -31,17 +32,17 @@ def timed(
     pattern: str | None = None,
     show: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """What `measure` gives, and the machine it was measured on.
+    """Runs a benchmark: the result of `measure`, with the machine under `machine`.
 
     Args:
         what: a family, or `loop`.
-        path: of the function that gives its cases, if it has one.
-        full: whether to take slow cases, too.
-        pattern: names the cases to take, slow or not, if it is given.
-        show: told which form is measured now.
+        path: "module:function" that gives its cases; None if it has no benchmark.
+        full: whether to measure the slow cases, too.
+        pattern: measure only the cases whose names match, slow or not.
+        show: called with "case/form" before each form is measured.
 
     Raises:
-        UsageError: if the family has no benchmark, or no case called so.
+        UsageError: if there is no benchmark, or no case matches `pattern`.
     """
     if not path:
         raise UsageError(f"family `{what}` has no benchmark")
@@ -71,7 +72,7 @@ def measure(
 
     Args:
         cases: what to measure.
-        report: told which form is measured now.
+        report: called with "case/form" before each form is measured.
 
     Returns:
         `{"cases": [{case, form, median_ms, iqr_ms, windows, peak_mib, flops}], "ratios":
@@ -91,7 +92,8 @@ def measure(
 
 
 def machine() -> dict[str, Any]:
-    """What the times were taken on, with the matrix-product rate as a yardstick for floors."""
+    """This machine: processor, cores, threads, torch's version, and `gemm_gflops`, the rate of a
+    1024-cube float32 product, against which the floor of a step is reckoned."""
     a = torch.randn(1024, 1024)
     best = min(_timed(lambda: a @ a) for _ in range(10))
     return {
@@ -104,11 +106,11 @@ def machine() -> dict[str, Any]:
 
 
 def _measure(case: Case, report: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Builds and warms up one form after the other, which shows the memory of each, then times
-    them in turns, so that a slow moment of the machine falls on all of them.
+    """Builds and warms up each form by itself, to see its memory, then times all of them in turns,
+    so that a slow moment of the machine falls on all.
 
-    Freed memory is given back before each warm-up step: the allocator keeps it resident, and the
-    next step may not fit where the last one was.
+    Freed memory is returned to the system before each warm-up step; otherwise what the allocator
+    keeps of earlier steps would count towards the peak.
     """
     forms: dict[str, Form] = {}
     peaks: dict[str, float] = {}
@@ -152,9 +154,10 @@ def _timed(action: Callable[[], object], times: int = 1) -> float:
 
 
 def _reset_peak() -> int:
-    """Gives unused memory back, restarts the kernel's peak meter; resident bytes now.
+    """Returns unused memory to the system and resets the kernel's record of peak memory.
 
-    The meter is Linux's; elsewhere the peak is that of the whole process and reads too high.
+    Returns: resident bytes now. Only Linux has such a record; elsewhere 0 is returned, and the peak
+        is that of the whole process so far.
     """
     gc.collect()
     if not Path("/proc/self/clear_refs").exists():

@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, checksummed, the newest good one found again."""
+"""Checkpoints: written atomically with a checksum; finds the newest undamaged one again."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ State = dict[str, Any]
 class Store:
     """The checkpoints of one run.
 
-    A checkpoint `step_00000390.pt` stands beside `step_00000390.pt.sha256`, in the form that
-    `sha256sum -c` reads. The sum is written first: a checkpoint under its final name always has
-    one, and its final name is the one moment at which a step is saved; of one that is saved anew,
-    after an evaluation that was cut short, both sums stand there for that moment. Which one is the
-    best, the newest one says (`progress.best_step`); that one is never dropped.
+    A checkpoint `step_00000390.pt` lies beside `step_00000390.pt.sha256`, in the format of
+    `sha256sum -c`. The sum is written first, so a checkpoint under its final name always has one,
+    and the rename to that name is the single moment at which a step becomes saved. When a step is
+    saved again (after an evaluation that was cut short) the file lists both sums until the new
+    checkpoint is in place. The newest checkpoint names the best one (`progress.best_step`), which
+    is never deleted.
 
     Args:
-        folder: where they lie; made when the first is saved.
+        folder: where they lie; made when the first one is saved.
         keep: how many of the newest are kept.
         keep_every: checkpoints at multiples of this many steps are kept for good.
-        warn: told about damaged checkpoints.
+        warn: called with a line of text about each damaged checkpoint.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Store:
         self.folder, self.keep, self.keep_every, self.warn = folder, keep, keep_every, warn
 
     def save(self, state: State, step: int) -> Path:
-        """Writes a checkpoint and drops what is too old.
+        """Writes a checkpoint, deletes those that are too old, and returns its file.
 
         Raises:
             CheckpointError: if the disk is full or not writable; older checkpoints stay.
@@ -69,10 +70,10 @@ class Store:
         return sorted(int(match[1]) for match in found if match)
 
     def newest(self) -> State | None:
-        """The newest checkpoint that verifies, or None if there are none at all.
+        """The newest checkpoint whose checksum is right, or None if there are no checkpoints.
 
-        Where the run goes on meanwhile, and puts newer ones in the place of those that were there,
-        it is looked for again.
+        If another process trains the run meanwhile, and replaces the checkpoints that were listed,
+        the search starts again.
 
         Raises:
             CheckpointError: if there are checkpoints and all of them are damaged.
@@ -99,19 +100,19 @@ class Store:
         return None if state is None else _best_step(state)
 
     def load(self, name: str | None = None) -> State:
-        """Checkpoint `best`, `last` or a step number; by default the best if any.
+        """Reads checkpoint `best`, `last` or a step number; by default the best, if there is one.
 
-        Where it is damaged or gone and was not asked for by name, the newest good one takes its
-        place, and the user is told.
+        If the best is damaged or missing, and `name` is None, the newest good one is read instead,
+        and `warn` is called.
 
         Raises:
-            CheckpointError: if there is none, or the one that was named is damaged.
+            CheckpointError: if there is none, or the named one is damaged.
         """
         if name not in (None, "last"):
             return read(self.find(name))
         state = self.newest()
         if state is None:
-            return read(self.find(name))  # Says that there is none.
+            return read(self.find(name))  # Raises: there is none.
         best = _best_step(state)
         if name == "last" or best is None:
             return state
@@ -123,10 +124,10 @@ class Store:
             return state
 
     def tidy(self, newest: State | None = None) -> None:
-        """Removes what a process that was killed while it saved left behind.
+        """Removes half-written files of a process that was killed while it saved.
 
         Args:
-            newest: the newest good checkpoint, if it was read: what it makes superfluous goes too.
+            newest: the newest good checkpoint, if it was read: those it made too old go, too.
         """
         if not self.folder.is_dir():
             return
@@ -139,7 +140,7 @@ class Store:
                 path.unlink(missing_ok=True)
 
     def forget(self, step: int) -> None:
-        """Removes checkpoints of later steps than this, of a run that goes on from here."""
+        """Removes checkpoints of steps after `step`, from which the run goes on."""
         for later in self.steps():
             if later > step:
                 self._path(later).unlink()
@@ -154,11 +155,11 @@ class Store:
                 shutil.copyfile(file, temporary)
 
     def find(self, name: str | None = None) -> Path:
-        """The file of checkpoint `best`, `last` or a step number; by default the best if any.
+        """The file of checkpoint `best`, `last` or a step number; by default the best, if any.
 
         Raises:
-            CheckpointError: if there is none at all.
-            NoCheckpoint: if there are others.
+            CheckpointError: if there are no checkpoints.
+            NoCheckpoint: if there are only others.
         """
         steps = self.steps()
         named = {"last": steps[-1] if steps else None, "best": self.best()}
@@ -185,7 +186,7 @@ class Store:
 
 
 def read(path: Path) -> State:
-    """A checkpoint, after its checksum was verified; never runs code from the file.
+    """Reads a checkpoint after verifying its checksum; never runs code from the file.
 
     Raises:
         CheckpointError: if it is damaged, has no checksum, or is of an unknown format.
@@ -196,7 +197,7 @@ def read(path: Path) -> State:
     if not sum_path.is_file():
         raise CheckpointError("checkpoint without a checksum", where=str(path))
     try:
-        # Whatever stands in a damaged sum, it is not that of the checkpoint.
+        # Errors are replaced: a damaged sum file then simply holds no matching sum.
         lines = sum_path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
         expected = [line[:64] for line in lines]
         with path.open("rb") as file:
@@ -211,7 +212,7 @@ def read(path: Path) -> State:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises whatever its parsers do, and refuses code with an UnpicklingError.
+    # torch lets any error of its parsers through, and refuses code with an UnpicklingError.
     except Exception as error:
         raise CheckpointError(
             "checkpoint cannot be read, though its checksum is right",
@@ -240,7 +241,7 @@ def _write(path: Path, state: State) -> None:
             digest = hashlib.file_digest(written, "sha256").hexdigest()
         said = f"{digest}  {path.name}\n"
         kept = _sum_path(path)
-        # Of a step that is saved anew, what is there is good until it is replaced.
+        # If this step was saved before, that checkpoint stays valid until it is replaced.
         before = kept.read_text("utf-8", "replace") if path.exists() and kept.exists() else ""
         write_text(kept, said + before)
     if before:

@@ -31,7 +31,8 @@ _M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those torchrun started; one of one otherwise."""
+    """This process's number (`rank`) among the `world` processes torchrun started; 0 of 1 without
+    torchrun."""
 
     rank: int = 0
     world: int = 1
@@ -42,7 +43,7 @@ class Ranks:
         return self.rank == 0
 
     def any(self, flag: bool) -> bool:
-        """Whether any process raised the flag; every process must ask."""
+        """Whether `flag` is true on any process; collective: every process must call it."""
         if self.world == 1:
             return flag
         total = torch.tensor(float(flag))
@@ -50,15 +51,15 @@ class Ranks:
         return bool(total.item())
 
     def of_first(self, value: float) -> float:
-        """The first process's `value`, on all of them; every process must ask."""
+        """The first process's `value`, on every process; collective."""
         if self.world == 1:
             return value
-        told = torch.tensor(value, dtype=torch.float64)
-        dist.broadcast(told, 0)
-        return float(told)
+        sent = torch.tensor(value, dtype=torch.float64)
+        dist.broadcast(sent, 0)
+        return float(sent)
 
     def average(self, tensors: list[Tensor]) -> None:
-        """Replaces each tensor by its mean over processes."""
+        """Replaces each tensor, in place, by its mean over processes; collective."""
         if self.world == 1:
             return
         for tensor in tensors:
@@ -68,13 +69,13 @@ class Ranks:
 
 @contextmanager
 def joined(timeout: float) -> Iterator[Ranks]:
-    """Joins the processes torchrun started, if it did, and leaves them at the end.
+    """Joins the process group if torchrun started this process, and leaves it at the end.
 
     Args:
-        timeout: seconds that each waits for an answer of another.
+        timeout: seconds that a process waits for another one's answer.
 
     Raises:
-        RunError: if another has ended, or does not answer in that time.
+        RunError: if another process has ended, or does not answer in time.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
@@ -87,7 +88,7 @@ def joined(timeout: float) -> Iterator[Ranks]:
         gc.collect()
         dist.barrier()
     except RuntimeError as error:
-        if not _is_of_the_line(error):
+        if not _is_connection_error(error):
             raise
         raise RunError(
             "another process of this run has ended, or does not answer",
@@ -101,10 +102,10 @@ def joined(timeout: float) -> Iterator[Ranks]:
 
 
 def _meet(timeout: timedelta) -> None:
-    """Finds the other processes.
+    """Forms the process group.
 
     Raises:
-        DeviceError: if they do not all come, or the environment does not say where to meet.
+        DeviceError: if not all processes come in time, or the environment lacks an address.
     """
     try:
         meeting = rendezvous("env://", timeout=timedelta(seconds=_MEETING_SECONDS))
@@ -120,8 +121,8 @@ def _meet(timeout: timedelta) -> None:
         ) from error
 
 
-def _is_of_the_line(error: RuntimeError) -> bool:
-    """Whether the connection to another process failed, rather than what is computed here."""
+def _is_connection_error(error: RuntimeError) -> bool:
+    """Whether the connection to another process failed, rather than a computation here."""
     words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset", "Broken pipe")
     return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
 
@@ -133,11 +134,11 @@ def _first_line(error: Exception) -> str:
 def choose_device(config: EngineConfig) -> torch.device:
     """The device a config names; `auto` takes a CUDA GPU where there is one, else the CPU.
 
-    Not `mps`: it has no float64 and lacks operations that some families need, so a recipe that
-    works everywhere would fail there, or compute on the CPU unasked. It is taken where it is named.
+    `auto` never takes `mps`, which has no float64 and lacks operations that some families need: a
+    recipe that works elsewhere would fail, or silently compute on the CPU.
 
     Raises:
-        DeviceError: if a device is named that is unknown or absent.
+        DeviceError: if the named device is unknown or absent.
     """
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if config.device == "auto":
@@ -168,11 +169,10 @@ def choose_device(config: EngineConfig) -> torch.device:
 
 
 def prepare_cpu() -> None:
-    """Keeps freed memory in the process.
+    """Makes glibc keep up to 2 GiB of freed memory in the process (Linux; nothing elsewhere).
 
-    glibc returns freed blocks of more than 32 MiB to the system at once, whatever its threshold,
-    and each page of them costs a fault when it is taken again, which takes longer than to fill it.
-    So no block gets a mapping of its own, and 2 GiB of free ones stay.
+    By default glibc returns freed blocks above 32 MiB to the system at once, and every page of the
+    next such block costs a page fault, which takes longer than filling the page.
     """
     tuned = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if tuned is not None:
@@ -181,19 +181,19 @@ def prepare_cpu() -> None:
 
 
 def prepare_gpu() -> None:
-    """Leaves attention to kernels whose gradients are numbers.
+    """Turns off cuDNN's attention, whose gradients can be NaN; flash attention takes its place.
 
-    On Hopper cards torch 2.11 and later may give it to cuDNN, whose backward pass in half precision
-    is not, for some lengths (github.com/pytorch/pytorch/issues/196678); flash attention takes over.
+    torch 2.11 and later may choose cuDNN on Hopper cards; for some lengths its backward pass in
+    half precision returns NaN (github.com/pytorch/pytorch/issues/196678).
     """
     torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 @contextmanager
 def using_threads(number: int | None) -> Iterator[None]:
-    """Torch computes with so many CPU threads inside; None leaves them as they are.
+    """Sets torch's number of CPU threads within the block; None leaves it unchanged.
 
-    Setting and resetting takes 1.4 us; threads that are not used stay, to be used again.
+    Setting and resetting takes 1.4 us, since torch keeps idle threads for later use.
     """
     before = torch.get_num_threads()
     if number is None or number == before:
@@ -207,19 +207,19 @@ def using_threads(number: int | None) -> Iterator[None]:
 
 
 def precision(config: EngineConfig, device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to bfloat16 where asked for; parameters stay float32."""
+    """Autocast to bfloat16 if `engine.precision=bf16`; parameters stay float32."""
     if config.precision == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 
 
 def products(config: EngineConfig) -> AbstractContextManager[object]:
-    """Products of float32 matrices may round their factors inside, where tf32 is asked for."""
-    return _rounded() if config.precision == "tf32" else nullcontext()
+    """Lets float32 matrix products round their factors to tf32 if `engine.precision=tf32`."""
+    return _tf32() if config.precision == "tf32" else nullcontext()
 
 
 @contextmanager
-def _rounded() -> Iterator[None]:
+def _tf32() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
@@ -243,7 +243,7 @@ def seed_step(seed: int, step: int, rank: int, device: torch.device) -> None:
 
 
 def check_split(parallel: Parallel, size: int, parts: int, ranks: Ranks) -> None:
-    """Refuses a layout that would split what the family says must stay whole.
+    """Refuses to split what the family says must stay whole, and uneven splits.
 
     Args:
         parallel: the family's declaration.
@@ -252,7 +252,7 @@ def check_split(parallel: Parallel, size: int, parts: int, ranks: Ranks) -> None
         ranks: the processes.
 
     Raises:
-        DeviceError: if the split is not allowed or does not come out even.
+        DeviceError: if the split is not allowed, or not even.
     """
     shares = ranks.world * parts
     if shares == 1:
@@ -260,7 +260,7 @@ def check_split(parallel: Parallel, size: int, parts: int, ranks: Ranks) -> None
     unit = {"items": "items of a batch", "streams": "streams", "none": "batches"}[parallel]
     if parallel == "none":
         raise DeviceError(
-            "the loss of this run is one of a whole batch, which cannot be split",
+            "the loss of this run needs the whole batch, which cannot be split",
             where=f"{ranks.world} process(es), engine.accumulation={parts}",
             hint="run one process with engine.accumulation=1; use `weft sweep` for many runs",
         )
@@ -276,7 +276,7 @@ def check_split(parallel: Parallel, size: int, parts: int, ranks: Ranks) -> None
 
 
 def shares(batch: Batch, parts: int, ranks: Ranks) -> list[Batch]:
-    """This process's equal share of a batch along dimension 0, cut into `parts`."""
+    """This process's equal share of a batch along dimension 0, cut into `parts` equal parts."""
     total = parts * ranks.world
     if total == 1:
         return [batch]
@@ -286,6 +286,9 @@ def shares(batch: Batch, parts: int, ranks: Ranks) -> list[Batch]:
 
 
 def float_buffers(model: nn.Module) -> list[Tensor]:
-    """Buffers that hold running statistics; their mean over processes is the exact one, since
-    every process saw as many streams and the update is linear."""
+    """Buffers that hold running statistics.
+
+    Their mean over processes is what a single process would have: each saw equally many items or
+    streams, and the update is linear.
+    """
     return [buffer for buffer in model.buffers() if buffer.is_floating_point()]

@@ -1,4 +1,4 @@
-"""Counts the operations of matrix products, convolutions and attention by torch's formulas."""
+"""Counts the FLOPs of matrix products, convolutions and attention by torch's own formulas."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
 
 
 def _attention_backward(_: Any, query: Any, key: Any, value: Any, *__: Any, **___: Any) -> int:
-    """Two products for each of the forward pass; what is computed anew to save memory is not
-    counted, as where attention is written out."""
+    """Twice the forward pass; what the kernel recomputes to save memory is not counted, as it is
+    not where attention is written out as products."""
     return 2 * _attention(query, key, value)
 
 
@@ -29,10 +29,10 @@ _OWN = {
 
 
 class Flops(TorchDispatchMode):
-    """What is computed within it, multiply-adds counted as two; `total` says how many so far.
+    """Counts the FLOPs of what runs inside the block, a multiply-add as two, in `total`.
 
-    As torch's own FlopCounterMode, which follows modules besides, and has torch's compiler
-    imported: half a second of a process that compiles nothing.
+    torch's FlopCounterMode counts the same, but imports torch's compiler, which takes half a
+    second.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Flops(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Carries the operation out, in parts where it is made of others."""
+        """Runs the operation, decomposed into others where torch can, and counts it."""
         options = kwargs or {}
         if func is not torch.ops.prim.device.default:
             with self:

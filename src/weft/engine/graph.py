@@ -1,4 +1,4 @@
-"""Gradients of a step recorded once as a CUDA graph and replayed: no launches, no Python."""
+"""Loss and gradients of a step as a CUDA graph: recorded once, replayed without Python."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Scalars = dict[str, Tensor]
 Gradients = Callable[[Sequence[Batch], Context], Scalars]
 
 _FIRST = 3
-"""Steps of a form taken as usual before one is recorded: libraries set themselves up in them."""
+"""Ordinary steps for each set of shapes before one is recorded: libraries initialise in them."""
 
 
 @dataclass(frozen=True)
 class Replayed(Context):
-    """The context of a step that is recorded: it knows of no number that changes from step to step.
+    """The context of a recorded step, which refuses to give numbers that change between steps.
 
     Attributes:
-        streams: random streams by name, the same objects at every step, seeded anew for each.
+        streams: random streams by name, the same objects at every step, reseeded for each.
     """
 
     streams: dict[str, torch.Generator] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Replayed(Context):
 
 @dataclass
 class _Recording:
-    """One graph with what it reads and what it leaves behind."""
+    """A graph with the tensors it reads (`batches`) and writes (`scalars`, `gradients`)."""
 
     graph: torch.cuda.CUDAGraph
     batches: list[Batch]
@@ -62,13 +62,14 @@ class _Recording:
 
 
 class Graphed:
-    """Calls `gradients` for the first steps and all that are logged, and replays it for the rest.
+    """Replays `gradients` from a CUDA graph, except in the first steps and those that are logged.
 
-    The sequence of kernels is the one that a step would launch, so the numbers are the same.
+    A replay launches the same kernels as an ordinary step, so the numbers are the same.
 
     Args:
-        gradients: sets `.grad` of the parameters from a step's batches and gives its scalars.
-        model: whose loss it is; neither its parameters nor its buffers may be replaced in a step.
+        gradients: sets `.grad` of the parameters from a step's batches and returns its scalars.
+        model: the model that learns; a step may write into its parameters and buffers, but not
+            replace them.
         context: of any step of the run, on a CUDA device.
     """
 
@@ -79,10 +80,10 @@ class Graphed:
         self.taken: Counter[tuple[object, ...]] = Counter()
 
     def __call__(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
-        """The step's scalars; gradients lie in `.grad`.
+        """Sets the gradients of a step in `.grad` and returns its scalars.
 
         Raises:
-            DeviceError: if the loss cannot be recorded, saying what stands in the way.
+            DeviceError: if the step cannot be recorded; the message says why.
         """
         key = tuple((name, value.shape) for batch in batches for name, value in batch.items())
         if ctx.log or self.taken[key] < _FIRST:
@@ -101,7 +102,8 @@ class Graphed:
         return dict(recording.scalars)
 
     def _as_usual(self, batches: Sequence[Batch], ctx: Context) -> Scalars:
-        """On the stream that records later: what autograd keeps for a parameter belongs to one."""
+        """An ordinary step, on the stream that will record: autograd ties what it keeps for a
+        parameter to one stream."""
         known: Context = ctx
         if not ctx.log:
             self._seed(ctx.step)

@@ -1,4 +1,4 @@
-"""What makes a run the one it is: its config, the bytes of its data, the versions it ran on."""
+"""What identifies a run: its config, the bytes of its data, the versions of torch and weft."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from weft.errors import WrongRun
 Identity = dict[str, Any]
 
 FREE = ("log", "engine", "checkpoint", "run")
-"""Sections that do not change what is computed, beyond rounding: they are no part of it."""
+"""Config sections that change nothing that is computed, beyond rounding: not compared."""
 
 LENGTHS = ("steps", "epochs")
-"""How far a run goes, which may change when it goes on."""
+"""Options of the run's length, which may change when it goes on: not compared."""
 
 
 def identity(config: Mapping[str, Any], files: Mapping[str, str]) -> Identity:
-    """What a checkpoint carries.
+    """The identity that a checkpoint carries.
 
     Args:
-        config: plain, of the run.
-        files: the data's, name -> SHA-256.
-    Returns: `options`, all that change what is computed but for the length, by dotted
-        name; `data`, the files; `torch`, `weft`, versions.
+        config: the run's config as plain values.
+        files: data file -> its SHA-256.
+
+    Returns: `options`, dotted name -> value of all options that change what is computed, without
+        the length; `data`, the files; `torch` and `weft`, their versions.
     """
     free = (*FREE, *LENGTHS)
     return {
@@ -44,13 +45,13 @@ def check(
     accept: Collection[str],
     tell: Callable[[str], None],
 ) -> None:
-    """Holds what a checkpoint was made with against what is here now.
+    """Compares a checkpoint's identity with that of the run as it is now.
 
     Args:
-        saved: of the checkpoint; may lack entries, as one made by an earlier weft does.
-        now: of this process.
-        accept: `config` and `data` where a difference may be.
-        tell: gets a line for each difference that is no obstacle.
+        saved: the checkpoint's; one of an earlier weft may lack entries.
+        now: that of this process.
+        accept: `config`, `data` or both: differences there are allowed.
+        tell: called with a line of text for each difference that is allowed.
 
     Raises:
         WrongRun: if config or data differ and that is not accepted.
@@ -81,8 +82,8 @@ def check(
 def _edited(
     before: Mapping[str, Any], now: Mapping[str, Any], tell: Callable[[str], None]
 ) -> list[str]:
-    """What each option was and is now, of those that differ; one that weft has gained since is
-    told, and is no difference."""
+    """A line for each option that differs; an option that weft has gained since then is told, and
+    does not count."""
     lines = []
     for name, value in now.items():
         if name not in before:
@@ -93,9 +94,9 @@ def _edited(
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """A line for each file that differs; what is not read now is not compared.
+    """A line for each data file that differs; files that are not read now are not compared.
 
-    A file of another name is no change if its content was among the data: it was moved.
+    A file of a new name does not count if its content was among the data: it was moved.
     """
     lines = []
     for name, sha256 in now.items():

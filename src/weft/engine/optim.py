@@ -40,11 +40,11 @@ def adamw(config: sections.AdamW, groups: Groups) -> torch.optim.Optimizer:
 
 
 def extra(config: sections.Extra, groups: Groups) -> torch.optim.Optimizer:
-    """An optimiser of pytorch-optimizer.
+    """An optimiser of the package pytorch-optimizer.
 
     Raises:
         MissingExtra: if that package is not installed.
-        ConfigError: if it has no optimiser of that name, or that takes no such options.
+        ConfigError: if it has no optimiser of that name, or the optimiser lacks an option.
     """
     try:
         from pytorch_optimizer import get_supported_optimizers, load_optimizer
@@ -59,7 +59,7 @@ def extra(config: sections.Extra, groups: Groups) -> torch.optim.Optimizer:
             hint=suggest(config.name, known, "pytorch_optimizer.get_supported_optimizers()"),
         )
     chosen = load_optimizer(config.name)
-    # Most of them swallow what they do not know.
+    # Most of them silently ignore options that they do not have.
     takes = [*signature(chosen).parameters][1:]
     if unknown := [name for name in config.options if name not in takes]:
         raise ConfigError(

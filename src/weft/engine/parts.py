@@ -1,4 +1,4 @@
-"""A family put to work: config, task, data spec, device, processes, lengths; built once a run."""
+"""What a run is made of, built once: config, task, data spec, device, processes, lengths."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from weft.task.task import Task
 
 @dataclass(frozen=True)
 class Plan:
-    """What the loop needs to know of time: lengths in steps."""
+    """Lengths of a run in optimiser steps; `histograms_every` is 0 for none."""
 
     total_steps: int
     batches_per_epoch: int
@@ -61,7 +61,8 @@ class Plan:
         )
 
     def due(self, every: int, done: int) -> bool:
-        """Whether something done every `every` steps, and at the end, is due."""
+        """Whether what happens every `every` steps, and after the last, is due when `done` steps
+        are done."""
         return done % every == 0 or done == self.total_steps
 
 
@@ -70,15 +71,15 @@ class Parts:
     """What training, evaluation and sampling share.
 
     Attributes:
-        family: who trains.
+        family: of the run.
         config: of the run.
-        task: the family's, for this config.
-        spec: of the data, from headers.
+        task: the family's task for this config.
+        spec: of the data, from its headers.
         device: where the model lives.
         ranks: this process among those that share each batch.
         plan: lengths in steps.
-        files: those that the data came from so far, name -> SHA-256.
-        remarks: what readers did to the data that a user should know of.
+        files: data files read so far, name -> SHA-256.
+        remarks: what readers did to the data that a user should know.
         threads: CPU threads of steps and evaluations; None leaves them to torch.
     """
 
@@ -99,6 +100,8 @@ class Parts:
 
         Raises:
             DeviceError: if the device is absent, or the batch cannot be split as asked.
+            ConfigError: if an option waits for held-out data and there are none, or
+                `engine.profile` names steps that the run does not take.
         """
         prepare_cpu()
         device = choose_device(config.engine)
@@ -122,13 +125,14 @@ class Parts:
     def model(
         self, parents: Mapping[str, Parent] | None = None, data: Splits[Any] | None = None
     ) -> nn.Module:
-        """The model as the run's seed initialises it: on the CPU first, so that every device
-        starts from the same numbers.
+        """The model as the run's seed initialises it, moved to the device.
+
+        It is built on the CPU, so that every device starts from the same numbers.
 
         Args:
-            parents: earlier runs it starts from; none where a checkpoint is loaded next.
-            data: the sources of a run that begins, on the device, for what a model takes from
-                them; none likewise.
+            parents: earlier runs it starts from; None if a checkpoint will be loaded.
+            data: the run's sources, on the device, for `Task.prime`; None if a checkpoint will be
+                loaded.
         """
         torch.default_generator.manual_seed(derive(self.config.seed, "init"))
         model = calls.model(self.task, self.spec)
@@ -151,11 +155,11 @@ class Parts:
             return calls.data(self.task, self.device)
 
     def identity(self) -> Identity:
-        """What makes this run the one it is; of the data, the files read so far."""
+        """The run's identity; of the data, the files read so far."""
         return identity(self.config.plain(), self.files)
 
     def context(self, step: int, *, log: bool = True) -> Context:
-        """Where a run stands at `step`, for the task; the batch is whole."""
+        """The context that the task gets at `step`, for a whole batch."""
         return Context(self.config.seed, step, self.plan.total_steps, self.device, log=log)
 
     def kind(self, section: str) -> Kind:
@@ -164,10 +168,10 @@ class Parts:
 
 
 def _check_held_out(config: FamilyConfig, spec: DataSpec) -> None:
-    """Refuses what waits for held-out data where nothing is held out.
+    """Refuses options that need a validation split where there is none.
 
     Raises:
-        ConfigError: naming the options that wait.
+        ConfigError: naming the options.
     """
     waits = {
         "eval.patience": config.eval.patience is not None,
@@ -175,7 +179,7 @@ def _check_held_out(config: FamilyConfig, spec: DataSpec) -> None:
     }
     if any(waits.values()) and not spec.sizes.get("val"):
         raise ConfigError(
-            "nothing is held out to validate on, so there is nothing to wait for",
+            "these options need held-out data, and nothing is held out",
             where=", ".join(key for key, set_ in waits.items() if set_),
             expected="a validation split",
             hint="hold a part of the data out, or leave these options alone",

@@ -1,4 +1,4 @@
-"""What a run will cost, before it runs: parameters, FLOPs and memory of one step."""
+"""What a run will cost, before it runs: parameters, FLOPs and memory of a step."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ T = TypeVar("T")
 SCHEMA = 1
 """Version of the layout of a run's files."""
 
-# Bytes of optimiser state for each byte of weights: Adam keeps two moments.
 _STATES = {"adam": 2, "adamw": 2, "sgd": 0}
+"""Bytes of optimiser state for each byte of weights: Adam keeps two moments."""
+
 _QUICK = 5e10
-"""Multiply-adds that take less time than to import what torch knows of tensors without content."""
+"""Multiply-adds that take less time than importing torch's support for meta tensors."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,14 @@ class Cost:
 
 
 def cost(parts: Parts, model: nn.Module | None = None) -> Cost:
-    """Costs one training step on tensors without content; on real zeros where some operation has
-    no form for those, or asks for a value, or where the model is small and all steps are alike.
+    """The cost of one training step.
+
+    It is counted on meta tensors, which have shapes but no content; on real zeros where an
+    operation needs values or has no meta kernel, or where that is sooner done (`_is_quick`).
 
     Args:
         parts: of the run.
-        model: that will train, where it is built already.
+        model: that will train, if it is built already.
     """
     with using_threads(parts.threads):
         if model is not None and _is_quick(parts, model):
@@ -61,8 +64,8 @@ def cost(parts: Parts, model: nn.Module | None = None) -> Cost:
 
 
 def _is_quick(parts: Parts, model: nn.Module) -> bool:
-    """Whether a real step tells its cost sooner than torch has imported what it knows of tensors
-    without content, which takes a second: even if each entry of a batch met every weight."""
+    """Whether a real step takes less time than importing torch's support for meta tensors (about a
+    second), even if every entry of a batch met every weight."""
     if parts.device.type != "cpu" or not parts.task.steps_are_alike:
         return False
     entries = sum(entry.numel() for entry in parts.spec.example().values())
@@ -70,12 +73,12 @@ def _is_quick(parts: Parts, model: nn.Module) -> bool:
 
 
 def mean_flops(parts: Parts, few: int = 8, many: int = 64) -> float:
-    """FLOPs of a step, its mean where chance decides what a step does.
+    """FLOPs of a step; the mean over steps where chance decides what a step does.
 
     Args:
         parts: of the run.
-        few: steps that are counted first; if all cost the same, that is it.
-        many: steps whose mean it is otherwise.
+        few: steps that are counted first; if all cost the same, no more are.
+        many: steps that are averaged otherwise.
     """
 
     def counted(device: torch.device) -> float:
@@ -90,11 +93,11 @@ def mean_flops(parts: Parts, few: int = 8, many: int = 64) -> float:
 
 
 def resolved(parts: Parts, model: nn.Module | None = None) -> dict[str, Any]:
-    """Lengths, sizes and costs: derived once and stored with the run.
+    """Lengths, sizes and costs, as resolved.yaml stores them.
 
     Args:
         parts: of the run.
-        model: that will train, where it is built already.
+        model: that will train, if it is built already.
     """
     plan = parts.plan
     return {
@@ -110,7 +113,7 @@ def resolved(parts: Parts, model: nn.Module | None = None) -> dict[str, Any]:
 
 
 def _without_content(count: Callable[[torch.device], T]) -> T:
-    """What `count` gives on tensors without content, or on real ones where it needs values."""
+    """The result of `count` on meta tensors, or on real ones where it needs values."""
     try:
         return count(torch.device("meta"))
     except RuntimeError as error:
@@ -120,13 +123,13 @@ def _without_content(count: Callable[[torch.device], T]) -> T:
 
 
 def _needs_values(error: Exception) -> bool:
-    """Whether torch refused for want of content: a missing kernel, or a value that is asked for."""
-    said = str(error)
-    return isinstance(error, NotImplementedError) or "meta tensor" in said or "'Meta'" in said
+    """Whether torch refused meta tensors: a missing kernel, or a value that was asked for."""
+    text = str(error)
+    return isinstance(error, NotImplementedError) or "meta tensor" in text or "'Meta'" in text
 
 
 def _cost(parts: Parts, device: torch.device) -> Cost:
-    # What a real step draws is no part of the run.
+    # A real step draws random numbers, which must not change those of the run.
     with torch.random.fork_rng(devices=[]):
         step = _Step(parts, device)
         saved = _SavedBytes(step.model)
@@ -142,17 +145,17 @@ def _cost(parts: Parts, device: torch.device) -> Cost:
 
 
 class _Step:
-    """A step on data without content, to be counted."""
+    """A training step whose FLOPs can be counted, on `device` (`meta` or `cpu`)."""
 
     def __init__(self, parts: Parts, device: torch.device) -> None:
         self.parts, self.device = parts, device
         with device:
             self.model = parts.task.model(parts.spec)
-        # What a model computes once and keeps is no part of a step.
+        # What a model computes once and caches is no part of a step.
         calls.loss(parts.task, self.model, *self._drawn(0))
 
     def flops(self, number: int, saved: _SavedBytes | None = None) -> int:
-        """FLOPs of step `number`, forward and backward; what it saves is told to `saved`."""
+        """FLOPs of step `number`, forward and backward; `saved` adds up what autograd saves."""
         drawn = self._drawn(number)
         counter = Flops()
         with counter:
@@ -178,11 +181,11 @@ class _SavedBytes:
 
     def __init__(self, model: nn.Module) -> None:
         self.seen = {p.untyped_storage()._cdata for p in model.parameters()}
-        self.kept: list[Tensor] = []  # Alive, so that no storage address is used twice.
+        self.kept: list[Tensor] = []  # Kept alive, so that no storage's address is used twice.
         self.total = 0
 
     def pack(self, tensor: Tensor) -> Tensor:
-        """Counts `tensor` and hands it on."""
+        """Adds the bytes of `tensor`'s storage, if it is new, and returns the tensor."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self.seen:
             self.seen.add(storage._cdata)

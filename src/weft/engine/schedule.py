@@ -1,4 +1,4 @@
-"""Learning rate over time, as a factor of the peak."""
+"""Learning rate schedules, as a factor of the peak rate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ConstantSchedule:
         return min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
 
     def observe(self, loss: float) -> None:
-        """A function of the step alone: nothing to learn from the loss."""
+        """Does nothing: the factor is a function of the step alone."""
 
     def state(self) -> State:
         """What a checkpoint must hold."""
@@ -67,10 +67,10 @@ class HeldOutSchedule:
         return self.scale
 
     def observe(self, loss: float) -> None:
-        """The training loss says nothing here."""
+        """Does nothing: only held-out data count."""
 
     def judge(self, value: float) -> None:
-        """Takes in a value of held-out data; lower is better, what is not finite is no better."""
+        """Takes in a metric of held-out data; lower is better, NaN never is."""
         if value < self.best - self.config.margin:
             self.best, self.bad = value, 0.0
             return

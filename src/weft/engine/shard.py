@@ -1,4 +1,4 @@
-"""Weights in pieces, one on each process, that are put together where the whole is asked for."""
+"""Sharded training (FSDP2): each process holds a piece of every weight, gradient and moment."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from weft.errors import DeviceError
 
 
 class Shards:
-    """A model whose parameters, gradients and moments lie in pieces over the processes of a run.
+    """A model whose parameters, gradients and moments are sharded over the processes of a run.
 
-    The weights of a unit (`Task.units`) are put together while it computes, and those of no unit
-    from the first layer to the last. What a run writes is whole, whatever the number of processes.
+    The weights of a unit (`Task.units`) are gathered while it computes; those outside any unit,
+    for the whole of `loss`. What a run writes is whole, whatever the number of processes.
 
     Args:
         parts: of the run.
-        model: whole, the same on all processes; its parameters are exchanged for their pieces.
-        loss: a module that computes the task's loss of `model`, and holds it.
+        model: whole, the same on all processes; its parameters are replaced by their pieces.
+        loss: a module that holds `model` and computes the task's loss.
+
     Attributes:
-        whole: on the first process, the model that is evaluated and kept: a copy, as of the last
-            `gather`. None on all others.
+        whole: on the first process, a whole copy of the model as of the last `gather`, which is
+            evaluated and saved; None on all others.
+
     Raises:
-        DeviceError: if this run's weights cannot be shared out.
+        DeviceError: if this run cannot be sharded.
     """
 
     def __init__(self, parts: Parts, model: nn.Module, loss: nn.Module) -> None:
@@ -47,31 +49,32 @@ class Shards:
         fully_shard(loss, mesh=mesh)
 
     def gather(self) -> None:
-        """Brings `whole` up to date; all processes must ask."""
+        """Updates `whole`; collective: every process must call it."""
         found = self.collected(self.model.state_dict())
         if self.whole is not None:
             self.whole.load_state_dict(found)
 
     def collected(self, tree: Any) -> Any:
-        """A tree with its pieces put together, on the CPU of the first process; all must ask."""
+        """The nested containers of `tree` with sharded tensors gathered, on the first process on
+        the CPU; collective."""
 
         def put_together(leaf: Any) -> Any:
             if not isinstance(leaf, DTensor):
                 return leaf
-            # One tensor at a time: no process ever holds all of them on its device.
+            # One tensor at a time, so that no device ever holds all of them.
             whole = leaf.full_tensor()
             return whole if self.whole is None else whole.cpu()
 
         return tree_map(put_together, tree)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Takes each process's pieces of whole weights."""
+        """Loads whole weights, of which each process keeps its pieces; collective."""
         own = self.model.state_dict()
         self.model.load_state_dict({name: _piece(of, own.get(name)) for name, of in state.items()})
         self.gather()
 
     def moments(self, state: Mapping[str, Any], optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-        """Each process's pieces of the whole state of an optimiser of the model's parameters."""
+        """An optimiser's whole state with each tensor cut to this process's piece."""
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         pieces = {
             number: {name: _piece(of, parameters[number]) for name, of in kept.items()}
@@ -81,7 +84,7 @@ class Shards:
 
 
 def _piece(whole: Any, like: Tensor | None) -> Any:
-    """This process's piece of a tensor that has the shape of `like`; else what was given."""
+    """This process's piece of `whole` if `like` is a sharded tensor of its shape; else `whole`."""
     if not isinstance(like, DTensor) or getattr(whole, "shape", None) != like.shape:
         return whole
     there = whole.to(like.device)
@@ -89,10 +92,10 @@ def _piece(whole: Any, like: Tensor | None) -> Any:
 
 
 def _check(parts: Parts, divisible: bool) -> None:
-    """Refuses what would need all weights at once, or a tensor of them whole.
+    """Refuses options that need all weights, or a whole tensor of them, on one process.
 
     Raises:
-        DeviceError: naming it.
+        DeviceError: naming the options.
     """
     config = parts.config
     kinds = {section: parts.kind(section) for section in ("optim", "clip")}

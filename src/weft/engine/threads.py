@@ -1,4 +1,4 @@
-"""How many CPU threads a run's steps take: measured before its first step, on a copy of it."""
+"""Chooses a run's number of CPU threads by timing steps of a copy before the first step."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 
 _SECONDS = 1.0
-"""Longest that measuring may take."""
+"""Longest that measuring may take, in seconds."""
 
 _SHARE = 0.05
-"""Most that it may take of the time the run would."""
+"""Largest share of the run's own time that measuring may take."""
 
 _FEWEST = 4
-"""Steps that tell anything: one to warm up and one to time, with one thread and with all."""
+"""Fewest steps that allow a choice: a warm-up and a timed one, with one thread and with all."""
 
 _BLOCK_SECONDS = 0.005
-"""Steps are timed in blocks of about this length."""
+"""Steps are timed in blocks of about this many seconds."""
 
 _GAIN = 0.05
-"""Share of time that all threads must save: they take cores from whatever else is running."""
+"""Share of time that all threads must save to be chosen: they take cores from other programs."""
 
 
 @dataclass(frozen=True)
 class Threads:
-    """What was chosen, and why.
+    """The number of threads that was chosen, and why.
 
     Attributes:
-        number: threads of a step; None leaves them to torch.
-        why: in a few words, or "" where there was nothing to choose.
-        milliseconds: time of a step by number of threads, where it was measured.
+        number: threads of a step; None leaves the number to torch.
+        why: in a few words; "" where there was nothing to choose.
+        milliseconds: number of threads -> time of a step, where it was measured.
     """
 
     number: int | None
@@ -57,7 +57,7 @@ class Threads:
         return f"{what}: {self.why}" if self.why else ""
 
     def plain(self) -> dict[str, Any]:
-        """What resolved.yaml says of it."""
+        """As resolved.yaml stores it."""
         if self.number is None:
             return {}
         measured = {str(n): round(value, 3) for n, value in self.milliseconds.items()}
@@ -65,10 +65,10 @@ class Threads:
 
 
 def choose(parts: Parts, model: nn.Module, data: Splits[Any]) -> Threads:
-    """One thread or all that torch would take, whichever makes this run's steps faster now.
+    """One thread, or all that torch would take: whichever makes this run's steps faster now.
 
-    Nothing of the run is touched: the steps are those of a copy of the model with an optimiser of
-    its own. The number moves the last digits of sums, so a run keeps it when it goes on.
+    The timed steps are those of a copy of the model with its own optimiser, so the run itself is
+    not touched. The number of threads changes the last digits of sums; a run therefore keeps it.
     """
     everything = torch.get_num_threads()
     if parts.config.engine.threads is not None:
@@ -84,12 +84,13 @@ def choose(parts: Parts, model: nn.Module, data: Splits[Any]) -> Threads:
         with torch.random.fork_rng(devices=()):
             return _measured(partial(next, copied.rehearse()), parts.plan.total_steps, everything)
     except Exception as error:
-        # What fails on a copy fails at step 0 too, where the run's own record will tell of it.
+        # What fails on a copy fails at step 0, too, where the run records the error.
         return Threads(everything, f"measuring failed ({type(error).__name__})")
 
 
 def kept(parts: Parts, resolved: Mapping[str, Any]) -> Threads:
-    """The number a run began with, as its resolved.yaml says; `engine.threads` wins over it."""
+    """The number of threads a run began with, from its resolved.yaml; `engine.threads` overrides
+    it."""
     number = resolved.get("threads")
     own = parts.config.engine.threads
     if own is not None or not isinstance(number, int) or parts.ranks.world > 1:
@@ -101,7 +102,7 @@ def kept(parts: Parts, resolved: Mapping[str, Any]) -> Threads:
 
 
 def _measured(step: Callable[[], object], total_steps: int, everything: int) -> Threads:
-    """Times steps with one thread and with all, in turns, so that a busy moment meets both."""
+    """Times steps with one thread and with all in turns, so that a busy moment affects both."""
     began = time.perf_counter()
 
     def seconds(threads: int, steps: int = 1) -> float:
@@ -131,9 +132,9 @@ def _measured(step: Callable[[], object], total_steps: int, everything: int) -> 
 
 
 def _decided(times: Mapping[int, list[float]]) -> Threads:
-    """The faster number; one thread where all save little."""
+    """The faster number of threads; one where all save less than `_GAIN`."""
     typical = {threads: 1e3 * statistics.median(found) for threads, found in times.items()}
     everything = max(typical)
     number = everything if typical[everything] < (1 - _GAIN) * typical[1] else 1
-    said = ", ".join(f"{value:.3g} ms with {threads}" for threads, value in typical.items())
-    return Threads(number, f"a step takes {said}", typical)
+    measured = ", ".join(f"{value:.3g} ms with {threads}" for threads, value in typical.items())
+    return Threads(number, f"a step takes {measured}", typical)

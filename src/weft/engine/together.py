@@ -1,6 +1,6 @@
-"""Trains the members of a stack side by side: one step, one optimiser, a record for each."""
+"""Trains the runs of a stack as one: a common step and optimiser, a record for each run."""
 
-# K members, P parameters of one name
+# K members
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ from weft.task.context import Context
 from weft.task.stack import Stack
 
 _FIRST = 3
-"""Steps taken as usual before one is recorded: libraries set themselves up in them."""
+"""Ordinary steps before one is recorded as a CUDA graph: libraries initialise in them."""
 
 _WRITERS = 8
-"""Members that are saved at once: most of it is waiting for the disk."""
+"""Members that are saved at a time: saving mostly waits for the disk."""
 
 
 @dataclass
 class Member:
-    """A run that is trained with others.
+    """A run that is trained together with others.
 
     Attributes:
-        trainer: of the run; its stepper's model and optimiser are filled for what needs them.
+        trainer: of the run; its model and optimiser state are filled in before an evaluation or a
+            checkpoint (`Together.hand_out`).
         progress: how far it is.
-        failure: what ended it before the others.
+        failure: the error that ended it before the others, if any.
     """
 
     trainer: Trainer
@@ -50,7 +51,7 @@ class Member:
 
     @property
     def rate(self) -> tuple[float, ...]:
-        """What its parameter group has of its own: peak rate and decay."""
+        """Peak learning rate and weight decay: what may differ between members."""
         group = self.trainer.stepper.optimiser.param_groups[0]
         return self.trainer.stepper.peaks[0], float(group["weight_decay"])
 
@@ -58,14 +59,13 @@ class Member:
 class Together:
     """Takes the steps of all members at once.
 
-    The gradients of each member are clipped by its own norm. Members of one rate stand next to
-    each other, and their slices of every tensor are one group of the optimiser, which therefore
-    must treat entries one by one: numbers that are not finite stay with their member, which is
-    noted in `bad`.
+    The gradients of each member are clipped by their own norm. Members of equal rate and decay are
+    neighbours, and their slices of every tensor form one parameter group. The optimiser must be
+    entrywise, so that NaN in one member never reaches another; `bad` counts such steps.
 
     Args:
         stack: the members' models as one.
-        members: those with equal rates next to each other.
+        members: with those of equal rate and decay next to each other.
     """
 
     def __init__(self, stack: Stack, members: Sequence[Member]) -> None:
@@ -104,10 +104,11 @@ class Together:
         """One step of every member.
 
         Args:
-            indices: what each member's source plans for it, (K, ...), on the device.
-            step: optimiser steps done.
+            indices: the index batch of each member, (K, ...), on the device.
+            step: optimiser steps done so far.
             log: whether the scalars will be read.
-        Returns: scalars (K,), on the device.
+
+        Returns: scalars by name, each (K,), on the device.
         """
         self._set_rates(step)
         ctx = self.parts.context(step, log=log)
@@ -129,7 +130,7 @@ class Together:
         return self.scalars
 
     def _say_captured(self, now: bool) -> None:
-        """Torch's optimisers ask to be told."""
+        """Tells torch's optimiser whether its step is being recorded."""
         for group in self.optimiser.param_groups:
             group["capturable"] = now
 
@@ -152,7 +153,7 @@ class Together:
         return {**scalars, "grad_norm": norm}
 
     def _rates(self, step: int) -> list[float]:
-        """The rate of each group of the optimiser at a step."""
+        """The learning rate of each parameter group at a step."""
         firsts = [self.members[part.start] for part in self.slices]
         factors = [member.trainer.stepper.schedule.factor(step) for member in firsts]
         return [member.rate[0] * factor for member, factor in zip(firsts, factors, strict=True)]
@@ -165,7 +166,7 @@ class Together:
             group["lr"] = rate
 
     def hand_out(self, step: int) -> None:
-        """Fills the members' models, their optimisers, and the rate that they show."""
+        """Copies weights, optimiser state and learning rate into the members' own objects."""
         self.stack.hand_out()
         for part, group in zip(self.slices, self.optimiser.param_groups, strict=True):
             states = [self.optimiser.state[param] for param in group["params"]]
@@ -183,7 +184,7 @@ class Together:
                 stepper.optimiser.param_groups[0]["lr"] = stepper.peaks[0] * factor
 
     def _gather(self) -> None:
-        """Takes over what the members' optimisers hold, as after a checkpoint was loaded."""
+        """Takes over the members' optimiser states, which a loaded checkpoint has filled."""
         for part, group in zip(self.slices, self.optimiser.param_groups, strict=True):
             steppers = [member.trainer.stepper for member in self.members[part]]
             names = [dict(stepper.model.named_parameters()) for stepper in steppers]
@@ -199,16 +200,16 @@ class Together:
                     )
 
     def bad_members(self) -> list[Member]:
-        """Those that have had a loss or gradient that is no finite number; waits for the device."""
-        told = zip(self.members, self.bad.tolist(), strict=True)
-        return [member for member, times in told if times]
+        """Members that had a NaN or infinite loss or gradient so far; waits for the device."""
+        counted = zip(self.members, self.bad.tolist(), strict=True)
+        return [member for member, times in counted if times]
 
 
 def refuse_unstackable(config: FamilyConfig) -> None:
-    """Makes sure that a config asks for nothing that a stack does not do.
+    """Refuses options that a stack does not support.
 
     Raises:
-        UsageError: naming all that it asks for.
+        UsageError: naming all of them.
     """
     engine = config.engine
     wrong = {
@@ -224,20 +225,19 @@ def refuse_unstackable(config: FamilyConfig) -> None:
         "engine.compile=true": engine.compile,
         "engine.profile": engine.profile is not None,
     }
-    if told := [name for name, holds in wrong.items() if holds]:
-        raise UsageError(
-            f"a stack knows nothing of {', '.join(told)}",
-        )
+    if found := [name for name, holds in wrong.items() if holds]:
+        raise UsageError(f"a stack cannot be trained with {', '.join(found)}")
 
 
 def train_together(together: Together) -> str:
-    """Trains all members, which are at one step, to the end.
+    """Trains all members, which stand at the same step, to the end.
 
-    Whatever is due, a row, an evaluation, a saved step, is so for all of them; they save when one
-    of them has improved. The time of a step belongs to each in equal shares.
+    They log, evaluate and save at the same steps, and all save when one of them has improved. Each
+    member's `seconds` is an equal share of the time.
 
     Returns: "finished", or the name of the signal that interrupted them after a saved step. A
-        member that failed has its `failure`, and takes no further part in anything but the sums.
+        member that failed has its `failure` set; it is computed on, but no longer logged,
+        evaluated or saved.
     """
     members, parts = together.members, together.parts
     plan, lead, count = parts.plan, members[0].progress, len(members)
@@ -290,10 +290,10 @@ def train_together(together: Together) -> str:
 
 
 class _Plans:
-    """The members' batches of an epoch on the device; the next epoch's are made meanwhile.
+    """The index batches of an epoch, on the device; a thread prepares those of the next one.
 
     Attributes:
-        which: row of an epoch's plan that each member takes, (K,): members of one seed share one.
+        which: the plan that each member takes, (K,): members of one seed and source share one.
     """
 
     def __init__(self, together: Together) -> None:
@@ -318,7 +318,7 @@ class _Plans:
         self.worker.shutdown(cancel_futures=True)
 
     def of(self, epoch: int) -> Tensor:
-        """What sources plan for an epoch, (steps, D, ...) for D sources that differ."""
+        """The plans of an epoch, (steps, D, ...) for D different plans."""
         if self.next is None or self.next[0] != epoch:
             self.next = epoch, self.worker.submit(self._planned, epoch)
         found = self.next[1].result().to(self.device)
@@ -335,7 +335,7 @@ class _Plans:
 
 
 def _living(together: Together, done: int) -> list[Member]:
-    """The members that go on; of the others it is noted why they do not."""
+    """The members that go on; the failure of the others is recorded."""
     for member in together.bad_members():
         member.failure = member.failure or NonFiniteError(
             f"step {done} or one before: the loss or a gradient is not a finite number",
@@ -346,7 +346,10 @@ def _living(together: Together, done: int) -> list[Member]:
 
 
 def _evaluate(members: Sequence[Member], stop: Stop) -> bool:
-    """Evaluates those for whom it is due, until a signal cuts it short; whether one is better."""
+    """Evaluates the members whose evaluation is pending, until a signal interrupts it.
+
+    Returns: whether any of them improved.
+    """
     improved = False
     with suppress(CutShort):
         for member in members:

@@ -22,14 +22,14 @@ class Keeper(Protocol):
 
 
 class Watch:
-    """Profiles the steps of `engine.profile`, and hands what it saw to a keeper.
+    """Profiles the steps that `engine.profile` names, and hands the profile to a keeper.
 
-    A run that goes on within the span profiles the rest of it. The profiler starts before the
-    first step of the span and ends after its last, or where the run is stopped before.
+    The profiler starts before the first of these steps and ends after the last, or when the run is
+    stopped. A run that is resumed among them profiles the rest.
 
     Args:
         parts: of the run.
-        keeper: of the profile.
+        keeper: stores the profile.
     """
 
     def __init__(self, parts: Parts, keeper: Keeper) -> None:
@@ -52,14 +52,14 @@ class Watch:
             self._end(keep=kind is None)
 
     def before(self, step: int) -> None:
-        """Step `step`, counted from 1 as in the log, is about to be taken."""
+        """Call before step `step`, counted from 1 as in the log."""
         if self.running is None and self.first <= step <= self.last:
             activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * self.on_gpu
             self.running = profile(activities=activities)
             self.running.start()
 
     def after(self, step: int) -> None:
-        """It was taken."""
+        """Call after step `step`."""
         if self.running is not None and step >= self.last:
             self._end(keep=True)
 

@@ -1,4 +1,4 @@
-"""Matrix products and dense layers at the full rate of any CPU."""
+"""Matrix products and dense layers that are fast on any CPU."""
 
 # R rows, I inputs, O outputs
 
@@ -21,15 +21,15 @@ if _PRESENT:
 
     @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
     def _product_flops(x: torch.Size, weight: torch.Size, *more: Any, **_: Any) -> int:
-        """What `weft train --dry-run` and the benchmarks count."""
+        """FLOPs as counted by `weft train --dry-run` and the benchmarks."""
         onto = bool(more) and isinstance(more[0], torch.Size) and len(more[0]) == 2
         return 2 * x[0] * x[1] * (more[0] if onto else weight)[0]
 
 
 def has_onednn(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether oneDNN's own products may be called in `dtype` where x lies.
+    """Whether oneDNN's products can be called directly in `dtype` on the device of x.
 
-    Its bf16 kernels ask for AVX-512 or better, and fail elsewhere.
+    Its bf16 kernels need AVX-512 or better, and fail elsewhere.
     """
     here = _PRESENT and x.device.type == "cpu" and not torch.compiler.is_compiling()
     return here and (dtype == torch.float32 or (dtype == torch.bfloat16 and _HAS_BF16))
@@ -38,9 +38,9 @@ def has_onednn(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x weight^T + bias, without gradient, by the fastest kernel of the device.
 
-    torch gives float32 products to MKL, which runs at half rate on an AMD core; oneDNN does not.
-    Measured on an EPYC, one thread, in GFLOP/s: 272 x 512 x 1536 88 against 223, 1304 x 256 x
-    1024 103 against 229, 128 x 100 x 1298 90 against 182. All else goes to torch.
+    For float32 on a CPU it calls oneDNN, since torch calls MKL, which runs at half its rate on AMD.
+    Measured on one thread of an EPYC, in GFLOP/s, MKL and oneDNN: 272 x 512 x 1536 88 and 223,
+    1304 x 256 x 1024 103 and 229, 128 x 100 x 1298 90 and 182. Everything else goes to torch.
 
     Args:
         x: (R, I), any strides.
@@ -58,7 +58,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def product_onto(x: Tensor, weight: Tensor, onto: Tensor) -> Tensor:
-    """onto + x weight^T in one pass, without gradient, by the kernel that `product` takes.
+    """onto + x weight^T in one pass, without gradient, by the kernel that `product` uses.
 
     Args:
         x: (R, I).
@@ -83,7 +83,9 @@ def linear(
         x: (..., I).
         weight: (O, I); no gradient is computed for it where it is frozen.
         bias: (O,) or None.
-        known: the output, where it was computed before without a gradient.
+        known: the output (..., O), if it was computed before without a gradient; it is then not
+            computed again.
+
     Returns: (..., O).
     """
     if _plain(x):
@@ -99,15 +101,15 @@ class Dense(nn.Linear):
     """`torch.nn.Linear` with the same parameters and initial values, faster on CPUs."""
 
     def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
-        """Maps x (..., I) to (..., O); `known` as of `linear`."""
+        """Maps x (..., I) to (..., O); `known` as for `linear`."""
         return linear(x, self.weight, self.bias, known=known)
 
 
 def quiet(x: Tensor) -> Tensor:
-    """The same tensor, behind which a gradient of zeros costs nothing.
+    """The same tensor, but a gradient that is all zeros is not propagated further.
 
-    No product is made of it, and the layers of `linear` still get their zeros. On a GPU, where
-    asking for its value would stall, and in compiled code, nothing is asked.
+    The layers of `linear` before it then skip their products, and still get gradients of zeros. On
+    a GPU, where looking at the values would stall, and in compiled code it does nothing.
     """
     if _plain(x):
         return x
@@ -132,7 +134,7 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         wants_x, wants_weight, wants_bias, _ = ctx.needs_input_grad
         if grad is None:
-            # Zeros for the parameters, as an optimiser tells them from no gradient at all.
+            # Zeros and not None for the parameters: optimisers skip parameters without a gradient.
             return (
                 None,
                 torch.zeros_like(weight) if wants_weight else None,
@@ -159,7 +161,7 @@ class _Quiet(torch.autograd.Function):
 
 
 def _plain(x: Tensor) -> bool:
-    """Whether torch's own layer is the better one: on a GPU, in bf16, compiled, or empty."""
+    """Whether torch's own layer is used: on a GPU, under autocast, compiled, or for no rows."""
     return (
         x.device.type != "cpu"
         or torch.is_autocast_enabled("cpu")
@@ -169,6 +171,6 @@ def _plain(x: Tensor) -> bool:
 
 
 def _gapless(matrix: Tensor) -> Tensor:
-    """The matrix, copied if it is a slice: oneDNN takes a thousand times as long over gaps."""
+    """The matrix, copied if its rows have gaps, on which oneDNN is a thousand times as slow."""
     dense = matrix.is_contiguous() or matrix.t().is_contiguous()
     return matrix if dense else matrix.contiguous()

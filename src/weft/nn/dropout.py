@@ -1,4 +1,4 @@
-"""Dropout, with random bits that cost a CPU a third of what torch's own do."""
+"""Dropout whose random bits take a CPU a third of the time of torch's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ _LEVELS = 1 << 16
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
     """x with a share p of its entries set to 0 and the others divided by 1 - p.
 
-    On a CPU an entry has 16 random bits of its own, so p is rounded to a multiple of 2^-16 and the
-    divisor with it: the mean stays exact.
+    On a CPU each entry uses 16 random bits, so p is rounded to a multiple of 2^-16; so is the
+    divisor, which keeps the mean exact.
 
     Args:
         x: any shape.
         p: share in [0, 1).
-        training: False leaves x as it is.
+        training: if False, x is returned unchanged.
+
+    Returns: the shape and dtype of x.
     """
     if not training or p == 0:
         return x
@@ -26,7 +28,7 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
         return F.dropout(x, p)
     level = round(p * _LEVELS)
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    # They lie as x does: torch is slow where two operands lie in different orders.
+    # With the strides of x: torch is slow if two operands have different memory orders.
     strides = torch.empty_like(x, device="meta").stride()
     bits = words.view(torch.int16)[: x.numel()].as_strided(x.shape, strides)
     kept = (bits >= level - _LEVELS // 2).to(x.dtype)
@@ -37,5 +39,5 @@ class Dropout(nn.Dropout):
     """`dropout` as a module."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Applies `dropout` to x of any shape."""
         return dropout(x, self.p, self.training)

@@ -1,4 +1,4 @@
-"""How images and the weights that read them lie in memory."""
+"""Channels-last memory layout for images and for the weights of convolutions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def channels_last(module: M) -> M:
 
 
 def pixels_last(images: Tensor) -> Tensor:
-    """Images (N, C, H, W) in channels-last memory, and with strides that say so.
+    """Images (N, C, H, W) in channels-last memory, with channels-last strides even for C = 1.
 
-    A single channel lies the same way in either layout, and torch keeps the strides it has: with
-    those of the other one oneDNN's first convolution takes 1.5 times as long.
+    One channel has the same memory in both layouts, and torch's `to(memory_format=...)` then keeps
+    the old strides, with which oneDNN's first convolution takes 1.5 times as long.
     """
     _, channels, height, width = images.shape
     pixels = images.permute(0, 2, 3, 1).flatten(1)

@@ -10,10 +10,10 @@ from torch import nn
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Within it, batch norms use the statistics of each batch and leave the running ones alone.
+    """Within the block batch norms use the statistics of each batch, and keep the running ones.
 
     Args:
-        model: in any mode; its norms get back the mode they were in.
+        model: in any mode; afterwards its norms are in the mode they were in before.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [(norm.training, norm.track_running_stats) for norm in norms]

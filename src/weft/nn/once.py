@@ -1,4 +1,4 @@
-"""Gradients that are written by hand have no derivative, and say so if they are asked for it."""
+"""Marks hand-written backward passes, so that taking a second derivative is a clear error."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ Backward = Callable[..., Any]
 
 
 def once(backward: Backward) -> Backward:
-    """Marks the backward pass of a `torch.autograd.Function` as one that has no derivative.
+    """Marks the backward pass of a `torch.autograd.Function` as not differentiable.
 
-    torch's own `once_differentiable` takes a gradient for a constant where what comes in is one,
-    and where a second derivative is asked for by name: its part is then missing without a word.
-    Here whoever takes a derivative of the gradient, by a leaf that the function depends on, is
-    told.
+    torch's own `once_differentiable` treats the gradient as a constant if the incoming gradient is
+    one, or in `autograd.grad(..., create_graph=True)`; the second derivative then silently lacks a
+    term. Here any derivative of the gradient with respect to a leaf of the function raises.
 
     Raises:
-        UsageError: from the marked pass, when a derivative of what it returned is taken.
+        UsageError: when a derivative of the marked pass's result is taken.
     """
 
     @wraps(backward)
@@ -43,7 +42,7 @@ def once(backward: Backward) -> Backward:
 
 
 class _Underived(torch.autograd.Function):
-    """Gradients as they are, whose own gradient is refused."""
+    """Passes gradients through, and refuses to differentiate them."""
 
     @staticmethod
     def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -58,7 +57,7 @@ class _Underived(torch.autograd.Function):
 
 
 def _leaves(node: Any) -> list[Tensor]:
-    """What the inputs of a node of the graph were made of."""
+    """The leaf tensors that a node of the autograd graph depends on."""
     seen, todo, found = {node}, [node], list[Tensor]()
     while todo:
         for below, _ in todo.pop().next_functions:

@@ -1,8 +1,8 @@
-"""torch's optimisers with less around their kernels, for models whose step takes microseconds.
+"""torch's optimisers with less Python around their kernels, which matters for small models.
 
-To mark a method torch imports its compiler when the method is first called: half of what a run of
-seconds takes before its first step. And before each step it sorts parameters by device and type,
-which takes longer than to update some thousands of them, and is for nothing where all are alike.
+The wrappers of torch.compile, which weft never applies to an optimiser, import torch's compiler on
+their first call: half of the time before the first step of a short run. And Adam sorts parameters
+by device and dtype before each step, which takes longer than to update some thousands of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.optim import Optimizer, optimizer
 
 
 class Unmarked(Optimizer):
-    """First among the bases of an optimiser, it has torch's own methods called as they are."""
+    """As the first base of an optimiser class, it restores torch's unwrapped methods."""
 
     if not TYPE_CHECKING:
         add_param_group = unwrap(Optimizer.add_param_group)
@@ -26,24 +26,25 @@ class Unmarked(Optimizer):
 
 
 class SGD(Unmarked, torch.optim.SGD):
-    """torch.optim.SGD, which it equals bit for bit."""
+    """torch.optim.SGD, unwrapped; equal to it bit for bit."""
 
     if not TYPE_CHECKING:
         step = torch.no_grad()(unwrap(torch.optim.SGD.step))
 
 
 class _Direct(Unmarked, torch.optim.Adam):
-    """Adam whose step is a call of the fused kernel, where nothing else is asked for."""
+    """Adam that calls torch's fused kernel itself, if nothing but the update is asked for."""
 
     _by_torch = Optimizer.profile_hook_step(torch.no_grad()(unwrap(torch.optim.Adam.step)))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step, as `torch.optim.Adam.step`."""
+        """One update, as by `torch.optim.Adam.step`; returns what the closure returns, or None."""
         if closure is not None or not self._is_plain():
             return self._by_torch(closure)
         for group in self.param_groups:
-            # Parameters that have gradients, those, both means, the largest ones, counts of steps.
+            # Parameters that have a gradient, gradients, first and second moments, largest second
+            # moments (of AMSGrad), numbers of steps.
             lists: tuple[list[torch.Tensor], ...] = ([], [], [], [], [], [])
             self._init_group(group, *lists)
             if not lists[0]:
@@ -63,12 +64,13 @@ class _Direct(Unmarked, torch.optim.Adam):
             )
         return None
 
-    # Told to torch, which else puts its calls of hooks, and a mark for a profiler, around it.
+    # Tells torch not to wrap `step` in its calls of hooks and a record for profilers: `_by_torch`
+    # has that wrapper, and is taken if there is a hook or a profiler.
     step.hooked = True  # type: ignore[attr-defined]
 
     def _is_plain(self) -> bool:
-        """Whether the fused kernel is asked for, for parameters that are alike, without a flag
-        that it must read, and nobody waits for a step: no hook, no profiler."""
+        """Whether the kernel can be called directly: fused, one device and dtype, no hook, no
+        profiler, and no flag of infinite gradients (as set on a GPU) that it must read."""
         others = (
             getattr(self, "found_inf", None) is not None
             or getattr(self, "grad_scale", None) is not None
@@ -84,8 +86,8 @@ class _Direct(Unmarked, torch.optim.Adam):
 
 
 class Adam(_Direct):
-    """torch.optim.Adam, which it equals bit for bit."""
+    """torch.optim.Adam, equal to it bit for bit."""
 
 
 class AdamW(_Direct, torch.optim.AdamW):
-    """torch.optim.AdamW, which it equals bit for bit."""
+    """torch.optim.AdamW, equal to it bit for bit."""

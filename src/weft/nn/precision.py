@@ -1,4 +1,4 @@
-"""In and out of autocast: what came out of it in less than float32, and what must not enter it."""
+"""Leaving autocast: tensors back to float32, and code that must not run in lower precision."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 
 
 def widened(x: Tensor) -> Tensor:
-    """x in float32 if it came out of autocast in less; the same tensor otherwise."""
+    """x in float32 if its dtype is narrower; the same tensor otherwise."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Leaves autocast, for what would drift or lose digits in less than float32.
+    """Turns autocast off within the block, for code that needs float32.
 
     Args:
-        device: any, those that know no autocast (such as `meta`) included.
+        device: any; those without autocast, such as `meta`, too.
     """
     kind = device.type
-    # To enter it takes 40 us, and most of the time there is nothing to leave.
+    # Entering torch's context takes 40 us, and usually autocast is off anyway.
     if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
         return nullcontext()
     return torch.autocast(kind, enabled=False)

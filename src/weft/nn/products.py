@@ -1,4 +1,4 @@
-"""The matrix products of a step and nothing else: the time no form that makes them goes below."""
+"""Repeats only the matrix products of a step, whose time is a floor for any form of that step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.utils.flop_counter import flop_registry
 
 @dataclass(frozen=True)
 class _Layout:
-    """What of a tensor decides the time of a product."""
+    """The properties of a tensor that determine the time of a product."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -24,7 +24,7 @@ class _Layout:
 
 
 class _Recorder(TorchDispatchMode):
-    """Notes the calls whose FLOPs torch counts, with layouts in place of tensors."""
+    """Records the calls whose FLOPs torch can count, with a `_Layout` for each tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,14 +40,15 @@ class _Recorder(TorchDispatchMode):
 
 
 def products_alone(step: Callable[[], object]) -> Callable[[], None]:
-    """Repeats the products of one call of `step`: the same operators, shapes and strides.
+    """A function that repeats the products of one call of `step`, with equal shapes and strides.
 
-    Operands are random, and those of one layout are one tensor. Without the element-wise work
-    between them they meet warmer caches than in the step, so that their time is a floor.
+    Operands are random; those of equal layout are one tensor. Without the elementwise work between
+    them the products find warmer caches than in the step, so that their time is a floor.
 
     Args:
-        step: called once, to be watched.
-    Returns: does the products once.
+        step: called once, to record its products.
+
+    Returns: a function that computes the products once.
     """
     with _Recorder() as recorder:
         step()

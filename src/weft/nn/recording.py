@@ -1,4 +1,4 @@
-"""What must not happen while a CUDA graph is recorded."""
+"""Keeps the garbage collector from running while a CUDA graph is recorded."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Garbage is collected before, and none inside.
+    """Collects garbage first, and none within the block.
 
-    There may be an earlier run's graph among it, and to give that back while another one is
-    recorded spoils the recording.
+    An earlier run's graph may be among the garbage, and freeing it during a recording breaks the
+    recording.
     """
     gc.collect()
     usual = gc.isenabled()

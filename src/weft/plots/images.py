@@ -1,4 +1,4 @@
-"""Pictures from tensors, and figures and frames as files: PNG, GIF, and SVG in a page's colours."""
+"""Pictures from tensors; figures and frames as PNG, GIF, and SVG in the colours of a page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Named = tuple[str, str, "Figure"]
 
 
 def in_unit(images: Tensor) -> Tensor:
-    """Brightness in any unit as float32 from 0, the least of all, to 1, the most; on the CPU."""
+    """Brightness scaled to [0, 1] from the least to the largest value, float32, on the CPU."""
     images = images.cpu().float()
     low, high = images.amin(), images.amax()
     return (images - low) / (high - low).clamp(min=1e-12)
 
 
 def enlarged(pixels: Tensor, scale: int) -> Image:
-    """Colours (H, W, 3) in [0, 1] as a picture of `scale` screen pixels to a pixel."""
+    """Colours (H, W, 3) in [0, 1] as a picture, each pixel drawn as `scale` x `scale` pixels."""
     from PIL import Image
 
     picture = Image.fromarray((pixels * 255).round().byte().contiguous().numpy())
@@ -38,7 +38,7 @@ def enlarged(pixels: Tensor, scale: int) -> Image:
 
 
 def letters(size: int = 14) -> FreeTypeFont:
-    """The type of the figures, so many pixels high, to write into a picture with."""
+    """The font of the figures at `size` pixels, for text in pictures."""
     from matplotlib.font_manager import findfont
     from PIL import ImageFont
 
@@ -46,7 +46,7 @@ def letters(size: int = 14) -> FreeTypeFont:
 
 
 def spread(total: int, wanted: int) -> list[int]:
-    """At most `wanted` of `total` places, evenly spread, the first and the last among them."""
+    """At most `wanted` of the indices 0..total-1, evenly spread, the first and last included."""
     return sorted({round(i * (total - 1) / max(1, wanted - 1)) for i in range(wanted)})
 
 
@@ -74,13 +74,13 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure, prefix: str = "") -> str:
-    """`figure` as an SVG element to stand in a page, in the page's own colours and type.
+    """`figure` as an SVG element for an HTML page, in the page's colours and font.
 
     Colours of the style become `var(--ink)`, `var(--muted)`, `var(--grid)` and `var(--line-0)` …,
-    text `var(--font)`, each with the printed colour to fall back on.
+    the font `var(--font)`, each with the printed one as fallback.
 
     Args:
-        prefix: put before every id, so that the figures of a page do not share any.
+        prefix: put before every id, so that ids are unique on a page.
     """
     text = io.StringIO()
     with style():

@@ -1,4 +1,4 @@
-"""Words in a figure: its head, and the names of lines where they end."""
+"""Text in figures: title and subtitle, and names of lines written at their ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def head(axes: Axes, title: str, subtitle: str) -> None:
-    """Writes the title, and below it in grey the subtitle unless that is empty."""
+    """Writes the title and, below it in grey, the subtitle if it is not empty."""
     axes.set_title(plain(title), pad=20 if subtitle else 8)
     if subtitle:
         axes.annotate(
@@ -27,11 +27,11 @@ def head(axes: Axes, title: str, subtitle: str) -> None:
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], heading: str = "") -> None:
-    """Writes each line's name where it ends, moved apart as far as the letters need.
+    """Writes each line's name at its right end, moved apart so that no two overlap.
 
     Args:
         ends: height in data units, name and colour of each line.
-        heading: stands above the names.
+        heading: written above the names.
     """
     axes.autoscale_view()
     scale = axes.transScale + axes.transLimits
@@ -71,7 +71,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], heading: str 
 
 
 def _spread(heights: list[float], gap: float) -> list[float]:
-    """Rising heights moved so that neighbours are `gap` apart and none lies above 1.
+    """Ascending heights, moved so that neighbours are at least `gap` apart and none is above 1.
 
     Neighbours that are too close form a block around their mean; blocks that touch merge.
     """
@@ -99,5 +99,5 @@ def many(count: int, thing: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that is not taken for mathematics."""
+    """Text with `$` escaped, so that matplotlib does not read it as mathematics."""
     return text.replace("$", r"\$")

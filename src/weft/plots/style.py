@@ -1,4 +1,4 @@
-"""The colours, marks and type of every figure."""
+"""The colours, markers and fonts of all figures."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Chosen to stay apart under protanopia, deuteranopia and tritanopia, which a test computes, and
-# to differ in lightness; the second row takes the first one's place on a dark page.
+# Chosen to stay distinct under protanopia, deuteranopia and tritanopia (a test computes it) and to
+# differ in lightness; the second row replaces the first on a dark page.
 PALETTE = ("#1f83d6", "#dd6a2d", "#13614f", "#c2609f", "#54391a", "#392e68")
 PALETTE_DARK = ("#4d94de", "#e0763a", "#62cfa4", "#e08fc8", "#f2e6b0", "#7b50d8")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", ":")
 DOTTED = (0, (1, 1.6))
-"""Lines that are no measurement: what is ideal, guessed or a bound."""
+"""Dash pattern of lines that are not measured: an ideal, a guess or a bound."""
 TRUTH = "0.25"
-"""Grey of what is true, under the colours of what was made of it."""
+"""Grey of true values, drawn under the colours of predictions."""
 INK, MUTED, GRID, PAPER = "#1b2430", "#667079", "#e3e7ea", "#ffffff"
 
 
 def colour(number: int) -> str:
-    """Colour of the line of this number, from 0; the palette begins anew behind its last one."""
+    """Colour of line `number`, counted from 0; the palette repeats after its last colour."""
     return f"C{number % len(PALETTE)}"
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Figures made inside have the house style: colours, type, spines, grid, spacing."""
+    """Applies weft's style to figures made within the block: colours, fonts, spines, grid."""
     import matplotlib
     from cycler import cycler
 

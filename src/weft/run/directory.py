@@ -21,11 +21,10 @@ from weft.system import MISNAMED, writing
 from weft.terminal import printable
 
 _POLL = 0.1
-"""Seconds between two looks at a lock that is waited for."""
+"""Seconds between two attempts while waiting for a lock."""
 
-_GLANCES = 10
-"""Hundredths of a second for which a lock is tried: who asks whether a run is written has it, too,
-for a moment."""
+_ATTEMPTS = 10
+"""Attempts to lock, a hundredth of a second apart: `is_locked` holds the lock for a moment, too."""
 
 _BEFORE_THE_FIRST_STATUS = {"lock", "config.yaml", "resolved.yaml", "env.json", "log.txt"}
 
@@ -43,12 +42,12 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints lie."""
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def metrics(self) -> Path:
-        """The scalar log, the truth about the run."""
+        """The scalar log, metrics.jsonl; all other records of the numbers derive from it."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -58,7 +57,7 @@ class RunDirectory:
 
     @property
     def samples(self) -> Path:
-        """What the model wrote for the prompts that it was given last."""
+        """The texts the model wrote for its last prompts, samples.txt."""
         return self.path / "samples.txt"
 
     @property
@@ -67,11 +66,11 @@ class RunDirectory:
         return self.path / "model.safetensors"
 
     def lock(self) -> None:
-        """Becomes the run's only writer until the process ends or `unlock`.
+        """Makes this object the run's only writer, until `unlock` or the end of the process.
 
         Raises:
             PlaceTaken: if another process writes the run.
-            RunError: if there can be no lock.
+            RunError: if the lock file cannot be opened.
         """
         try:
             file = (self.path / "lock").open("a+")
@@ -101,7 +100,7 @@ class RunDirectory:
         )
 
     def unlock(self) -> None:
-        """Lets others write."""
+        """Releases the lock."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -125,7 +124,7 @@ class RunDirectory:
         return False
 
     def wait(self, seconds: float) -> None:
-        """Waits until no other process writes the run, at most so long."""
+        """Waits until no other process writes the run, at most `seconds`."""
         end = time.monotonic() + seconds
         while self.is_locked() and time.monotonic() < end:
             time.sleep(_POLL)
@@ -147,8 +146,8 @@ class RunDirectory:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Whether the file is this process's alone now."""
-    for _ in range(_GLANCES):
+    """Locks the file for this process; False if another one holds it."""
+    for _ in range(_ATTEMPTS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -159,9 +158,9 @@ def _locked(file: IO[str]) -> bool:
 
 
 def create(run: RunSection, family: str, name: str) -> RunDirectory:
-    """Makes a new directory, and locks it: `run.dir`, or `<root>/<family>/<name>[-n]`.
+    """Makes and locks a new directory: `run.dir`, or `<root>/<family>/<name>[-n]`.
 
-    One in which a run was killed before its first status counts as new.
+    A directory whose run was killed before its first status counts as new.
 
     Raises:
         PlaceTaken: if `run.dir` exists and is not empty.
@@ -185,7 +184,7 @@ def create(run: RunSection, family: str, name: str) -> RunDirectory:
 
 
 def free(run: RunSection) -> None:
-    """Sees that a run may be made where the config says.
+    """Checks that a new run may be made where the config says.
 
     Raises:
         PlaceTaken: if `run.dir` exists and is not empty.
@@ -210,13 +209,14 @@ def free(run: RunSection) -> None:
 
 
 def check_unused(folder: Path, whose: str) -> None:
-    """Sees that the runs of something new may lie in `folder`.
+    """Checks that `folder` is free for something new, such as a sweep.
 
     Args:
         folder: need not exist.
-        whose: they are, such as `a sweep`.
+        whose: what it is for, such as `a sweep`, for the message.
+
     Raises:
-        PlaceTaken: if something else lives there.
+        PlaceTaken: if the folder is a file, or not empty.
     """
     sweep_halves(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -228,8 +228,10 @@ def check_unused(folder: Path, whose: str) -> None:
 
 
 def never_begun(path: Path) -> bool:
-    """Whether `path` is a directory that is empty, or holds what a run that was killed before its
-    first status leaves: nothing that was computed, and the lock shows that a run made it."""
+    """Whether `path` is an empty directory, or that of a run killed before its first status.
+
+    Such a run has computed nothing; its lock file shows that weft made the directory.
+    """
     if not path.is_dir():
         return False
     entries = [entry for entry in path.iterdir() if not is_half(entry)]
@@ -256,10 +258,10 @@ def _numbered(base: Path, name: str) -> RunDirectory:
 
 
 def _claimed(path: Path) -> RunDirectory:
-    """The directory, locked, cleared of what a run that never began left in it.
+    """Locks the directory and removes the files of a run that never began.
 
     Raises:
-        PlaceTaken: if another process writes there, or has trained a run meanwhile.
+        PlaceTaken: if another process writes there, or has begun a run meanwhile.
     """
     directory = RunDirectory(path)
     directory.lock()
@@ -281,7 +283,7 @@ def aside(path: Path) -> Path:
 
 
 def unused(path: Path) -> Path:
-    """`path`, or with the first number behind it that is free: `-2`, `-3`, …"""
+    """`path` if nothing is there, else the first free one of `path-2`, `path-3`, …"""
     free, number = path, 1
     while free.exists():
         number += 1
@@ -290,6 +292,6 @@ def unused(path: Path) -> Path:
 
 
 def now() -> str:
-    """The present in UTC, to the millisecond: runs are put in order by it."""
+    """The time in UTC, to the millisecond, by which runs are ordered."""
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
     return stamp.replace("+00:00", "Z")

@@ -10,21 +10,23 @@ from collections.abc import Mapping
 from weft.terminal import console, tell
 
 _LINE_SECONDS = 10.0
+"""Seconds between two lines of `Lines`, where nothing is evaluated."""
+
 _BAR_COLUMNS = 90
-"""What stands before the numbers beside a bar: name, bar, steps, rate and time left."""
+"""Characters of a progress bar's line before the numbers: name, bar, steps, rate, time left."""
 
 
 class Silent:
     """Shows nothing."""
 
     def row(self, step: int, values: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Ignores the row."""
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        """Ignores the text."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Has nothing to close."""
 
 
 class Lines:
@@ -35,7 +37,7 @@ class Lines:
         self.last = 0.0
 
     def row(self, step: int, values: Mapping[str, float]) -> None:
-        """Prints the row if it is time to."""
+        """Prints the row if it is an evaluation or the last, or ten seconds have passed."""
         evaluated = any(name.startswith(("val/", "test/")) for name in values)
         if not evaluated and time.monotonic() - self.last < _LINE_SECONDS and step < self.total:
             return
@@ -49,7 +51,7 @@ class Lines:
         tell(text)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Has nothing to close."""
 
 
 class Bar:
@@ -104,13 +106,16 @@ def display(start: int, total: int, title: str) -> Bar | Lines:
 
 
 def columns() -> int:
-    """Characters in a line of the terminal; those of a wide one where there is none."""
+    """Width of the terminal in characters; 120 if there is none."""
     return shutil.get_terminal_size((120, 24)).columns
 
 
 def summary(values: Mapping[str, float], room: int) -> str:
-    """The loss and the held-out metrics, each with its standard error if it has one: as many of
-    the first as fit into `room` characters, and how many more there are."""
+    """Loss and held-out metrics in one line of at most `room` characters.
+
+    Each has its standard error beside it, if there is one; those that do not fit are counted. The
+    first one is always shown.
+    """
     shown = _headline(values)
     parts = [
         f"{name} {value:.4g}"

@@ -22,13 +22,13 @@ _REQUIREMENT = re.compile(r"^([\w.-]+)(?:.*extra\s*==\s*['\"]([\w-]+)['\"])?")
 
 
 def examine() -> dict[str, Any]:
-    """Everything a run would depend on that is not in its config.
+    """Everything that a run depends on outside its config.
 
-    Returns: versions of `weft`, `python`, `torch`; `cores` and `threads`; `devices`, name by
-        device; `data`, what became of looking for each set; `packages` and `extras`, version by
-        package, None where it is not installed; `families`, the package that brings each, "" for
-        weft; `broken`, why those families, optimisers, schedules and clips of other packages that
-        do not load do not; and `problems`, sentences on what must be mended.
+    Returns: versions of `weft`, `python` and `torch`; numbers of `cores` and `threads`; `devices`,
+        device -> name; `data`, set -> `here`, `not here` or `not looked for`; `packages`, and
+        `extras` by extra, package -> version, None where it is missing; `families`, family -> the
+        package that brings it, "" for weft; `broken`, plug-in that does not load -> why; and
+        `problems`, sentences on what must be mended.
     """
     packages, extras = _packages()
     torch, trouble = _torch()
@@ -68,7 +68,7 @@ def _torch() -> tuple[Any, str]:
     """The module torch, or None and why there is none."""
     try:
         return import_module("torch"), ""
-    # Whatever a broken installation raises, it is what the user asks about.
+    # A broken installation may raise anything; the user asked what is wrong with it.
     except Exception as error:
         found = fault(error)
         return None, f"`torch` cannot be imported: {error}" if found is None else found.message

@@ -1,4 +1,4 @@
-"""Weights alone, as safetensors with the config in the file's metadata."""
+"""A model's weights alone: a safetensors file with the config in its metadata."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def export(model: nn.Module, config: FamilyConfig, path: Path) -> None:
 
 
 def _once(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A model's tensors, each once, and of every other name the one it is kept under.
+    """A model's tensors, each once; and for each further name of a tensor, the name it is kept by.
 
-    Tensors are the same if they have one place and layout, not if they have one storage: cuDNN
-    lays all weights of a recurrent layer into one.
+    Two names are the same tensor if address, shape and strides are equal. Equal storage is not
+    enough: cuDNN keeps all weights of a recurrent layer in one.
     """
     names: dict[tuple[Any, ...], str] = {}
     kept: dict[str, Tensor] = {}
@@ -64,13 +64,16 @@ def exported_config(path: Path) -> dict[str, Any]:
 
 
 def exported_weights(path: Path) -> dict[str, Tensor]:
-    """The model's state in a file that `export` wrote, tensors that share memory under all their
-    names."""
+    """The state_dict in a file that `export` wrote, with shared tensors under all their names.
+
+    Raises:
+        CheckpointError: if the file is damaged, or weft did not write it.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     metadata = _metadata(path)
-    # The file holds a shared tensor once; its other names stand in the metadata.
+    # The file holds a shared tensor once; its other names are in the metadata.
     shared = {name: kept for name, kept in metadata.items() if name != _CONFIG}
     try:
         weights = load_file(path)

@@ -1,4 +1,4 @@
-"""Reads the files of a run, and says in one line what is wrong with one that is damaged."""
+"""Reads and checks a run's files; of a damaged one it says in one line what is wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Check = tuple[Callable[[Any], bool], str]
 
 STATES = ("running", "finished", "interrupted", "failed")
 RECORD = ("config.yaml", "resolved.yaml", "status.json", "env.json")
-"""The files that say what a run is; two of them are enough to know a folder for one."""
+"""The files that describe a run; a folder with two of them counts as a run."""
 
 _LARGEST = 2**24
 _LARGEST_LOG = 2**32
@@ -29,7 +29,7 @@ _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-
 
 
 def read_record(path: Path, name: str) -> Values:
-    """One of `RECORD` in the run at `path`, held against what weft writes there.
+    """Reads one of `RECORD` in the run at `path` and checks it against what weft writes there.
 
     Raises:
         RunError: if it is damaged.
@@ -48,7 +48,7 @@ def read_record(path: Path, name: str) -> Values:
 
 
 def read_rows(file: Path) -> list[Values]:
-    """The rows of a metrics.jsonl; a last line cut short by a crash is left out.
+    """The rows of a metrics.jsonl, without a last line that a crash cut short.
 
     Raises:
         RunError: if it is damaged.
@@ -70,7 +70,7 @@ def read_rows(file: Path) -> list[Values]:
 
 
 def read_index(file: Path) -> list[dict[str, str]]:
-    """What figures/index.json says of each sample: `file`, `name` and `caption`.
+    """The entries of a figures/index.json: `file`, `name` and `caption` of each sample.
 
     Raises:
         RunError: if it is damaged.
@@ -135,7 +135,7 @@ def _json(file: Path) -> Values:
 
 def _text(file: Path, most: int) -> str:
     try:
-        # What is no file, a pipe above all, might keep its reader waiting for ever.
+        # Without O_NONBLOCK a pipe of this name would block its reader for ever.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb", buffering=0) as opened:
             found = os.fstat(descriptor)
@@ -170,7 +170,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_number_or_none(value: Any) -> bool:
-    # Whoever writes JSON by other means may let NaN and Infinity pass: neither is a number.
+    # JSON written by other programs may hold NaN and Infinity, which Python reads as floats.
     return value is None or isinstance(value, float) or _is_number(value)
 
 

@@ -1,4 +1,4 @@
-"""Takes a finished run further, in a new run that knows which one it continues."""
+"""Continues a finished run in a new one, which records where it comes from."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from weft.shell import spelt
 
 
 def changes(words: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What `key=value` words and keyword arguments set, by dotted key."""
+    """The values that `key=value` words and keyword arguments set, by dotted key."""
     pairs = [word.partition("=") for word in map(str, words) if is_override(word)]
     return {key: read_value(text, "command line") for key, _, text in pairs} | dotted(overrides)
 
 
 @own_ground()
 def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Trained | None:
-    """Goes on with a finished run in a new directory, as `resume` would in the run's own.
+    """Continues a finished run in a new directory, as `resume` would in the run's own.
 
-    Weights, optimiser, schedule, random streams and the place in the data are those of the last
-    step; the new run also takes over the rows and, if it is another, the best checkpoint.
+    Weights, optimiser, schedule, random streams and place in the data are those of the last step.
+    The rows are copied, and the best checkpoint, if it is not the last.
 
     Args:
-        run: finished; nothing in it is touched.
+        run: finished; nothing in it is changed.
         overrides: the new `steps` or `epochs`, and changes below `run` and the sections that may
             change at resume, by dotted key.
         followers: who follows the new run.
@@ -57,12 +57,12 @@ def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Tr
     Raises:
         WrongRun: if the run is not finished.
         RunError: if its rows are damaged.
-        UsageError: if it is not made longer, would be worn out at once, or something changes that
-            cannot.
-        CheckpointError: if its last step is gone or damaged.
+        UsageError: if it is not made longer, would end at once by `eval.patience`, or a value
+            changes that cannot.
+        CheckpointError: if the checkpoint of its last step is missing or damaged.
     """
     config = _config(run, overrides)
-    run.history()  # Refuses damaged rows before a directory is made that takes them over.
+    run.history()  # Raises if rows are damaged, before a directory is made that copies them.
     with joined(config.engine.timeout) as ranks:
         parts = Parts.of(find(config.family), config, ranks)
         threads = kept(parts, run.resolved)
@@ -103,14 +103,14 @@ def _config(run: Run, overrides: Mapping[str, Any]) -> FamilyConfig:
         )
     values = dict(overrides)
     if run.config["run"].get("dir"):
-        # An exact directory is taken by the run itself.
+        # The exact directory `run.dir` is taken by the finished run itself.
         named = "run.name" in overrides or "run.root" in overrides
         values = {"run.dir": None if named else str(unused(run.path)), **overrides}
     return changed(run.config, values, str(run.path / "config.yaml"), (*FREE, "run"))
 
 
 def _check_whole(run: Run, checkpoint: State) -> None:
-    """Refuses a checkpoint that the run has gone beyond, and a run that would end at once."""
+    """Refuses a checkpoint older than the run's last step, and a run that would end at once."""
     done, step = int(run.status["step"]), int(checkpoint["progress"]["step"])
     if step != done:
         raise CheckpointError(
@@ -133,10 +133,10 @@ def _check_whole(run: Run, checkpoint: State) -> None:
 def _begun(
     run: Run, parts: Parts, checkpoint: State, source: Store, told: Sequence[str]
 ) -> RunDirectory:
-    """The new directory, locked: what is known of the run, then the state that it goes on from.
+    """Makes and locks the new directory, and copies rows and checkpoints into it.
 
-    The status comes before the state: killed in between, it is a run that begins at step 0 and
-    ends with the same weights.
+    The status is written before the checkpoints: a run that is killed in between begins at step 0
+    when it is resumed, and ends with the same weights.
     """
     config, total = parts.config, parts.plan.total_steps
     progress, recipe = checkpoint["progress"], str(run.status["recipe"])

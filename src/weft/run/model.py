@@ -1,4 +1,4 @@
-"""A run's model with trained weights, and what can be asked of it: metrics, and the bare module."""
+"""A run's model with trained weights, its data and its metrics."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from weft.run.recorder import store_of
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with its weights, and all that evaluating and sampling it takes.
+    """A trained model, and what evaluating and sampling it takes.
 
     Attributes:
         directory: of the run.
-        parts: the run's family at work.
+        parts: of the run.
         model: in eval mode.
-        step: optimiser steps behind its weights.
-        loaded: its sources, where they are in memory already.
-        saved: identity of the checkpoint, which the data are held against.
-        accept: differences that are let pass.
+        step: optimiser steps after which the weights were saved.
+        loaded: the run's sources, if they are in memory already.
+        saved: the checkpoint's identity, which the data are compared with when they are loaded.
+        accept: differences from it that are allowed: `config`, `data`.
     """
 
     directory: RunDirectory
@@ -51,7 +51,7 @@ class Trained:
     @cached_property
     @own_ground()
     def data(self) -> Splits[Any]:
-        """The run's sources, loaded when first asked for.
+        """The run's sources, loaded on first use.
 
         Raises:
             WrongRun: if they are not the data the run was trained with.
@@ -64,7 +64,7 @@ class Trained:
 
     @own_ground()
     def metrics(self, splits: Sequence[str] = ("val", "test")) -> dict[str, float]:
-        """Metrics on the splits there are, by the code the loop uses."""
+        """Metrics on those of `splits` that exist, computed as in training."""
         found: dict[str, float] = {}
         for split in splits:
             if getattr(self.data, split) is not None:
@@ -85,11 +85,11 @@ def load(
 
     Args:
         path: the run's directory.
-        values: its config, plain.
-        resolved: what was derived from it when the run began.
+        values: its config as plain values.
+        resolved: its resolved.yaml.
         checkpoint: `best`, `last` or a step; by default the best where there is one.
-        accept: `config`, `data` or both, where they may differ from those of the checkpoint.
-        tell: gets a line for what is as it should not be, and is no obstacle.
+        accept: `config`, `data` or both: what may have changed since the checkpoint was written.
+        tell: called with a line of text for each difference or damaged file that was passed over.
 
     Raises:
         CheckpointError: if there is no such checkpoint, or it is damaged.
@@ -121,7 +121,7 @@ def load_weights(path: Path) -> nn.Module:
     model = parts.model()
     try:
         model.load_state_dict(exported_weights(path))
-    # Tensors that are missing, or of other shapes than the config in the same file says.
+    # Tensors are missing, or have other shapes than the config in the same file says.
     except RuntimeError as error:
         raise CheckpointError(
             "the weights do not fit the config beside them", where=str(path),

@@ -1,4 +1,4 @@
-"""Finds the run that a word names: a run's directory, or the family/name of one below a root."""
+"""Finds the run that a word names, by its directory or by its family/name below a root."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from weft.run.registry import Run, find_runs, is_run, open_run
 from weft.shell import spelt
 
 ROOT = "runs"
-"""Where names are looked for if nobody says otherwise."""
+"""The root that is searched by default."""
 
 
 def folder_named(word: str | Path, root: str | Path = ROOT) -> Path:
-    """The folder that `word` names, here or else below `root`; `word` itself if there is none."""
+    """The folder that `word` names: here if it exists, else below `root` if it exists there, else
+    `word` itself."""
     below = Path(root) / word
     return below if not os.path.exists(word) and below.is_dir() else Path(word)
 
@@ -36,7 +37,7 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
     family, _, last = str(word).rpartition("/")
     found = [run for run in find_runs(root, last) if run.family in (family, "")]
     if len(found) == 1:
-        # Opened once more, so that a damaged one says what is wrong with it.
+        # Opening a damaged one raises the error that says what is wrong with it.
         return open_run(found[0].path) if found[0].damage else found[0]
     if found:
         raise WrongRun(
@@ -57,9 +58,9 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
 
 
 def continued(words: Sequence[str | Path]) -> Run | None:
-    """The run that `words` name in place of a recipe; None if they name none.
+    """The run that `words` name in place of a recipe, to be continued; None if they name none.
 
-    It is named by its directory, or by family/name below runs/ where no recipe has that name.
+    It is named by its directory, or by family/name below runs/ if no recipe has that name.
 
     Raises:
         UsageError: if recipes or files are named beside it.
@@ -79,7 +80,7 @@ def continued(words: Sequence[str | Path]) -> Run | None:
 
 
 def _guess(word: str, root: Path) -> str:
-    """A did-you-mean line, in the way that the user writes: as a path, a name or its last part."""
+    """A did-you-mean line for `word`, which may be a path, a family/name or only a name."""
     names = [
         str(Path(path).relative_to(root)) for path, below, _ in os.walk(root) if _leaf(path, below)
     ]
@@ -97,7 +98,7 @@ def _guess(word: str, root: Path) -> str:
 
 
 def _leaf(path: str, below: list[str]) -> bool:
-    """Whether a run lies at `path`, below which none is looked for then."""
+    """Whether `path` is a run; empties `below` then, so that the walk does not enter it."""
     if found := is_run(path):
         below.clear()
     return found

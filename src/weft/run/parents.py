@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def find_parents(config: FamilyConfig, origin: Origin) -> dict[str, Parent]:
-    """The earlier runs that a new run's config names, pinned to the bytes they have now.
+    """The earlier runs that a new run's config names, with the checksums of their weights now.
 
     Args:
         config: of the new run.
@@ -41,7 +41,7 @@ def find_parents(config: FamilyConfig, origin: Origin) -> dict[str, Parent]:
 
 
 def find_weights(config: FamilyConfig, origin: Origin) -> dict[str, Path]:
-    """Config key -> the weights it names, none of them read yet; arguments and errors as above."""
+    """Config key -> the file of weights it names; arguments and errors as for `find_parents`."""
     files = {}
     for key, ref in run_refs(config):
         named, where = f"`{key}` = {ref}", origin(tuple(key.split(".")))
@@ -64,10 +64,10 @@ def find_weights(config: FamilyConfig, origin: Origin) -> dict[str, Path]:
 
 
 def kept_parents(run: Run) -> dict[str, Parent]:
-    """The parents of a run that has begun: the very bytes it was started from.
+    """The parents of a run that has begun, as its resolved.yaml pins them.
 
     Raises:
-        CheckpointError: if a file is gone; `load_weights` raises it if its bytes have changed.
+        CheckpointError: if a file is missing; `load_weights` raises it if the file has changed.
     """
     parents = {}
     for key, pin in run.parents.items():
@@ -84,7 +84,7 @@ def kept_parents(run: Run) -> dict[str, Parent]:
 
 
 def whereabouts(config: FamilyConfig) -> dict[str, str]:
-    """Config key -> the weights it names now, or why it names none."""
+    """Config key -> the file of weights it names now, or why it names none."""
     found = {}
     for key, ref in run_refs(config):
         try:
@@ -95,7 +95,7 @@ def whereabouts(config: FamilyConfig) -> dict[str, str]:
 
 
 def recorded(parents: Mapping[str, Parent]) -> dict[str, Any]:
-    """What resolved.yaml says of the parents; nothing where there are none."""
+    """The entry `parents` of resolved.yaml; an empty mapping if there are none."""
     pins = {k: {"file": str(p.file), "sha256": p.sha256} for k, p in parents.items()}
     return {"parents": pins} if pins else {}
 

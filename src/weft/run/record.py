@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from weft.engine.loop import Progress
 
 ROW = {"step": int}
-"""What every row of metrics.jsonl has."""
+"""Keys of every row of metrics.jsonl."""
 
 HEARTBEAT = 2.0
-"""Least seconds from one sign of life in status.json to the next."""
+"""Least seconds between two updates of status.json."""
 
 
 class Sink(Protocol):
-    """A second home for a run's numbers."""
+    """Receives a run's scalars beside its own files."""
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
         """A row was recorded."""
@@ -41,22 +41,22 @@ class Sink(Protocol):
 
 @runtime_checkable
 class WeightSink(Sink, Protocol):
-    """One that takes the weights, too, as often as `log.histograms` says."""
+    """A sink that receives the weights, too, as often as `log.histograms` says."""
 
     def on_weights(self, step: int, weights: Mapping[str, Tensor]) -> None:
-        """Weights by name."""
+        """The weights by name."""
 
 
 @runtime_checkable
 class StoppingSink(Sink, Protocol):
-    """One that may want the run to end."""
+    """A sink that can end the run."""
 
     def enough(self) -> bool:
-        """Asked after every evaluation."""
+        """Whether the run should end; asked after every evaluation."""
 
 
 class Display(Protocol):
-    """Shows the run to whoever started it."""
+    """Shows the run's progress to the user."""
 
     def row(self, step: int, values: Mapping[str, float]) -> None:
         """A row was recorded."""
@@ -76,7 +76,7 @@ class RunRecorder:
         identity: fields of status.json that do not change: family, name, recipe, total_steps.
         progress: the run's progress, read whenever the status is written.
         display: shows rows and notes as they come.
-        heartbeat: least seconds from one sign of life to the next.
+        heartbeat: least seconds between two updates of status.json.
     """
 
     def __init__(
@@ -114,35 +114,35 @@ class RunRecorder:
         self.each_sink(tell)
 
     def alive(self, step: int) -> None:
-        """Renews the heartbeat, where the last one is old enough."""
+        """Updates status.json if the last update is more than `heartbeat` seconds old."""
         if time.monotonic() - self._last_beat > self.heartbeat:
             self.status("running")
 
     def profile(self, profiled: profile, table: str) -> None:
-        """Writes a profile of steps as profile.json, and its table as profile.txt."""
+        """Writes a profile as profile.json, and its table as profile.txt."""
         with replacing(self.directory.path / "profile.json") as temporary:
             profiled.export_chrome_trace(str(temporary))
         write_text(self.directory.path / "profile.txt", table)
         self.note("steps were profiled: profile.txt, and profile.json for Chrome or Perfetto")
 
     def settle(self) -> None:
-        """Makes all rows so far survive a power cut."""
+        """Flushes all rows so far to the disk."""
         os.fsync(self._file.fileno())
 
     def saved(self) -> None:
-        """Tells the status that a step was saved: without it nobody would miss the checkpoints."""
+        """Records the saved step in status.json, so that missing checkpoints are noticed later."""
         self.status("running")
 
     def enough(self) -> bool:
         """Whether one of the sinks wants the run to end."""
-        wishes: list[bool] = []
+        answers: list[bool] = []
 
         def ask(sink: Sink) -> None:
             if isinstance(sink, StoppingSink):
-                wishes.append(sink.enough())
+                answers.append(sink.enough())
 
         self.each_sink(ask)
-        return any(wishes)
+        return any(answers)
 
     def status(self, state: str, message: str = "") -> None:
         """Writes status.json."""
@@ -195,7 +195,7 @@ class RunRecorder:
 
     @staticmethod
     def _cut(path: Path, step: int) -> None:
-        """Drops rows after `step`: they belong to work that is about to be done again."""
+        """Drops rows after `step`, which belong to steps that will be repeated."""
         if not path.exists():
             return
         kept = [row for row in read_rows(path) if row["step"] <= step]
@@ -203,5 +203,5 @@ class RunRecorder:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: null says the same."""
+    """`value`, or None for NaN and infinity, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -19,11 +19,11 @@ SinkMaker = Callable[[RunDirectory], Sink]
 
 @dataclass(frozen=True)
 class Followers:
-    """Who follows a run beside its own files.
+    """What receives a run's progress beside its own files.
 
     Attributes:
         show: whether progress goes to standard error.
-        sinks: further homes for the numbers.
+        sinks: makers of further sinks for the scalars.
     """
 
     show: bool = True
@@ -47,8 +47,10 @@ def recorder_of(
     followers: Followers,
     heartbeat: float = HEARTBEAT,
 ) -> RunRecorder:
-    """The run's recorder, with its status written and its sinks open; a sink that cannot be
-    opened is noted, and the run goes on without it."""
+    """The run's recorder, with its status written and its sinks open.
+
+    If a sink cannot be opened, a note says so and the run goes on without it.
+    """
     total = parts.plan.total_steps
     shown: Display = Silent()
     if followers.show:

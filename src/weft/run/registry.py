@@ -1,4 +1,4 @@
-"""Finds runs by scanning directories: no database could disagree, and a bad one hides none."""
+"""Finds runs by scanning directories: there is no database that could disagree with them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from weft.run.model import Trained
 
 STATES = ("running", "finished", "interrupted", "failed", "crashed", "damaged")
-"""What a run can be: crashed is one of which no end is recorded, and which nobody writes."""
+"""States of a run; `crashed`: no end is recorded, and no process writes it."""
 
 CONTINUES = "continues"
-"""Entry of resolved.yaml that says which run a longer one goes on with, and from which step."""
+"""Entry of resolved.yaml that names the run which a longer one continues, and the step."""
 
 _BLANK = {
     "state": "damaged",
@@ -37,12 +37,12 @@ _BLANK = {
     "started": "",
     "metrics": {},
 }
-"""What a status says that cannot be read."""
+"""The status of a run whose status.json cannot be read."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its files tell it.
+    """A run, as read from its files.
 
     Attributes:
         path: its directory.
@@ -50,7 +50,7 @@ class Run:
         resolved: derived values: total_steps, parameters, …
         status: status.json.
         env: versions, machine, git state.
-        damage: what is wrong with one of the files; then the state is `damaged`.
+        damage: what is wrong with one of the files, "" if nothing; the state is then `damaged`.
     """
 
     path: Path
@@ -72,8 +72,7 @@ class Run:
 
     @cached_property
     def state(self) -> str:
-        """running, finished, interrupted, failed, crashed (no end recorded and no writer), or
-        damaged."""
+        """One of `STATES`."""
         state = str(self.status["state"])
         if state == "running" and not RunDirectory(self.path).is_locked():
             return "crashed"
@@ -91,13 +90,13 @@ class Run:
 
     @property
     def continues(self) -> str:
-        """The finished run that this one takes further, as `directory@step`; "" if none."""
+        """The finished run that this one continues, as `directory@step`; "" if none."""
         lineage = self.resolved.get(CONTINUES)
         return f"{lineage['run']}@{lineage['step']}" if lineage else ""
 
     @property
     def declared(self) -> tuple[Metric, ...]:
-        """What its task measures, most important first; none in runs of before they were kept."""
+        """The metrics of its task, most important first; empty in runs of early versions."""
         return declared(self.status.get("declared") or ())
 
     def load(
@@ -122,7 +121,7 @@ class Run:
         return f"<table><caption>{escape(str(self.path))}</caption>{''.join(rows)}</table>"
 
     def logged(self) -> dict[str, float]:
-        """The last value of every scalar that its rows hold, train/loss for one."""
+        """The last value of every scalar in its rows, such as `train/loss`."""
         last: dict[str, float] = {}
         for row in self.history():
             last |= {key: value for key, value in row.items() if value is not None}
@@ -135,10 +134,10 @@ class Run:
 
 
 def open_run(path: Path | str) -> Run:
-    """The run in `path`.
+    """Reads the run in `path`.
 
     Raises:
-        WrongRun: if there is none.
+        WrongRun: if there is no run.
         RunError: if one of its files is damaged.
     """
     path = Path(path)
@@ -156,7 +155,7 @@ def open_run(path: Path | str) -> Run:
 
 
 def is_run(path: Path | str) -> bool:
-    """Whether a run lies in `path`, be it damaged."""
+    """Whether `path` is the directory of a run, damaged or not."""
     try:
         return _tells(os.listdir(path))
     except OSError:
@@ -164,9 +163,9 @@ def is_run(path: Path | str) -> bool:
 
 
 def find_runs(root: Path | str, name: str | None = None) -> list[Run]:
-    """All runs below `root`, or those whose directory has that name, oldest first.
+    """All runs below `root`, oldest first; with `name`, only those whose directory is called so.
 
-    One with a damaged file is among them: it is in the state `damaged`, and says why.
+    A run with a damaged file is included: its state is `damaged`, and `damage` says why.
     """
     folders = (path for path in _run_folders(Path(root)) if name in (None, path.name))
     runs = [_as_it_is(path) for path in folders]
@@ -174,7 +173,7 @@ def find_runs(root: Path | str, name: str | None = None) -> list[Run]:
 
 
 def _as_it_is(path: Path) -> Run:
-    """The run in `path`, of which a damaged file counts as empty."""
+    """The run in `path`, with damaged files taken as empty."""
     found: dict[str, dict[str, Any]] = {}
     damage = ""
     for name in RECORD:
@@ -184,7 +183,7 @@ def _as_it_is(path: Path) -> Run:
             found[name], damage = {}, damage or error.message
     if damage:
         status = {**_BLANK, **found["status.json"], "message": damage}
-        # Its writer holds the lock from before the first status until the end.
+        # Not damaged but just starting: its writer takes the lock before it writes the status.
         new = not (path / "status.json").exists() and RunDirectory(path).is_locked()
         damage = "" if new else damage
         state = {"state": "running", "message": "it is starting"} if new else {"state": "damaged"}
@@ -205,10 +204,10 @@ def _run_folders(root: Path) -> Iterator[Path]:
             below.clear()
             yield Path(folder)
         below.sort()
-    # Whatever it is, it could be a run: it is not passed over in silence.
+    # Folders that may not be read could be runs: they are shown as damaged, not passed over.
     yield from closed
 
 
 def _tells(names: Collection[str]) -> bool:
-    """Whether files of these names make a run: two of those that say what it is."""
+    """Whether a folder with these files is a run: at least two of `RECORD`."""
     return sum(name in names for name in RECORD) > 1

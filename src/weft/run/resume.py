@@ -1,4 +1,4 @@
-"""Goes on with a run exactly where its newest good checkpoint left it."""
+"""Resumes a run exactly where its newest good checkpoint left it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from weft.config.base import FamilyConfig
 from weft.config.explain import suggest
 from weft.config.load import validate
 from weft.config.yaml import KeyPath
+from weft.engine.checkpoint import State
 from weft.engine.device import joined
 from weft.engine.ground import own_ground
 from weft.engine.identity import check
@@ -29,27 +30,26 @@ from weft.run.session import Session
 from weft.shell import spelt
 
 FREE = ("log", "engine", "checkpoint")
-"""Sections that may change when a run is resumed: none of them changes what is computed."""
+"""Config sections that may change when a run is resumed: they do not change what is computed."""
 
 LENGTHS = {"steps": "epochs", "epochs": "steps"}
-"""Each way to say a run's length, with the other one: a run may be made longer, and then follows
-the rates of its new length."""
+"""The two options of a run's length, each with the other one, which it replaces."""
 
 ACCEPTABLE = ("config", "data", "checkpoints")
-"""What may differ from what a checkpoint says, or be gone, where a user says so."""
+"""What `--accept-changes` can name."""
 
 
-def acceptable(said: str | Collection[str]) -> frozenset[str]:
-    """The differences that are accepted: words, or one text with commas between them.
+def acceptable(names: str | Collection[str]) -> frozenset[str]:
+    """The differences to accept, from a list of names or one text with commas between them.
 
     Raises:
-        UsageError: if one of them is none that could be.
+        UsageError: if a name is not in `ACCEPTABLE`.
     """
-    words = said.split(",") if isinstance(said, str) else said
+    words = names.split(",") if isinstance(names, str) else names
     found = frozenset(word.strip() for word in words) - {""}
     for word in sorted(found - {*ACCEPTABLE}):
         raise UsageError(
-            f"`{word}` is nothing that can be accepted",
+            f"`{word}` cannot be accepted",
             where="--accept-changes",
             expected=f"some of {', '.join(ACCEPTABLE)}",
             hint=suggest(word, ACCEPTABLE, ""),
@@ -64,15 +64,15 @@ def resume(
     followers: Followers,
     accept: Collection[str] = (),
 ) -> Trained | None:
-    """Goes on with a run.
+    """Resumes a run and trains it to its end.
 
     Args:
         path: the run's directory.
-        overrides: changes below `log`, `engine` and `checkpoint`, by dotted key, and another
-            `steps` or `epochs`.
+        overrides: changes below `log`, `engine` and `checkpoint`, by dotted key, and a new `steps`
+            or `epochs`.
         followers: who follows the run.
-        accept: `config` or `data`, where they may differ from those of the checkpoint;
-            `checkpoints`, if they are gone and the run is to begin again.
+        accept: `config` or `data`: what may have changed since the checkpoint was written;
+            `checkpoints`: that they are missing, so that the run begins again at step 0.
 
     Returns:
         The trained model; None on all processes but the first of several.
@@ -80,8 +80,8 @@ def resume(
     Raises:
         WrongRun: if the run is finished and not made longer.
         PlaceTaken: if another process writes it.
-        CheckpointError: if checkpoints exist and none is good, or they are another family's; if
-            there are none yet and a parent's weights are gone or changed.
+        CheckpointError: if all checkpoints are damaged, missing, or of another family; or, before
+            the first checkpoint, if a parent's weights are missing or changed.
         Interrupted: if a signal stopped the run after its state was saved.
     """
     run = open_run(path)
@@ -108,21 +108,8 @@ def resume(
             checkpoint = store.newest()
             if directory.writes:
                 store.tidy(checkpoint)
-            saved = run.status.get("saved")
-            if checkpoint is None and saved and "checkpoints" not in accept:
-                raise CheckpointError(
-                    f"the run had saved step {saved}, and its checkpoints are gone",
-                    where=str(directory.checkpoints),
-                    expected="the checkpoints it saved",
-                    hint="put them back; --accept-changes checkpoints begins again at step 0",
-                )
-            if checkpoint is not None and checkpoint["family"] != config.family:
-                raise CheckpointError(
-                    f"the checkpoint belongs to family `{checkpoint['family']}`",
-                    where=str(directory.checkpoints),
-                    expected=f"family `{config.family}`, as config.yaml says",
-                )
-            # A checkpoint holds all weights; before the first one they still are the parents'.
+            _check_checkpoint(run, checkpoint, config.family, accept)
+            # A checkpoint holds all weights; before the first one they come from the parents.
             parents = kept_parents(run) if checkpoint is None else None
             mine = directory if ranks.first else None
             recipe, data = str(run.status["recipe"]), parts.data()
@@ -133,7 +120,7 @@ def resume(
             if longer and directory.writes:
                 _lengthen(directory, run, parts)
             begins = data if checkpoint is None else None
-            # No name is given to stepper and session, which must be gone before processes part.
+            # Stepper and session are bound to no name: they must be freed before `joined` ends.
             return Session(
                 parts,
                 Stepper(parts, parts.model(parents, begins)),
@@ -147,22 +134,43 @@ def resume(
             directory.unlock()
 
 
+def _check_checkpoint(
+    run: Run, checkpoint: State | None, family: str, accept: Collection[str]
+) -> None:
+    """Refuses a run whose checkpoints are missing, or those of another family."""
+    where = str(RunDirectory(run.path).checkpoints)
+    saved = run.status.get("saved")
+    if checkpoint is None and saved and "checkpoints" not in accept:
+        raise CheckpointError(
+            f"the run had saved step {saved}, and its checkpoints are gone",
+            where=where,
+            expected="the checkpoints it saved",
+            hint="put them back; --accept-changes checkpoints begins again at step 0",
+        )
+    if checkpoint is not None and checkpoint["family"] != family:
+        raise CheckpointError(
+            f"the checkpoint belongs to family `{checkpoint['family']}`",
+            where=where,
+            expected=f"family `{family}`, as config.yaml says",
+        )
+
+
 def changed(
     values: Mapping[str, Any],
     overrides: Mapping[str, Any],
     where: str,
     free: Collection[str] = FREE,
 ) -> FamilyConfig:
-    """A run's config with changes to its length and to sections that do not alter what is computed.
+    """A run's config with another length, or with changes to sections that may change.
 
     Args:
-        values: its config, plain.
+        values: its config as plain values.
         overrides: changes by dotted key.
-        where: the config stands.
+        where: file of the config, for messages.
         free: sections that may change.
 
     Raises:
-        UsageError: if another section would change.
+        UsageError: if anything else would change.
     """
     tree = json.loads(json.dumps(values))
     for key, value in overrides.items():
@@ -190,7 +198,7 @@ def changed(
 
 
 def check_longer(run: Run, total: int) -> None:
-    """Raises: UsageError if a run has gone as far as it is to go already."""
+    """Raises a UsageError if `total` steps are no more than the run has done."""
     done = int(run.status["step"])
     if total <= done:
         raise UsageError(
@@ -201,7 +209,7 @@ def check_longer(run: Run, total: int) -> None:
 
 
 def _lengthen(directory: RunDirectory, run: Run, parts: Parts) -> None:
-    """Writes a run's new length down."""
+    """Writes a run's new length to its config.yaml and resolved.yaml."""
     total = parts.plan.total_steps
     if total == run.resolved["total_steps"]:
         return

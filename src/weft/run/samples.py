@@ -1,4 +1,4 @@
-"""Draws what a trained model makes into its run's figures, and keeps what it writes."""
+"""Draws samples of a trained model into its run's figures/, and stores the texts it writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from weft.task.writing import Writing, Written
 
 @own_ground()
 def draw(trained: Trained) -> list[Path]:
-    """Writes every sample of the task as a PNG, GIF or text below figures/, with an index."""
+    """Writes every sample of the task as a PNG, GIF or text file into figures/, with an index.
+
+    Returns: the files.
+    """
     folder = RunDirectory(trained.directory.figures)
     folder.path.mkdir(exist_ok=True)
     index = []
@@ -36,10 +39,10 @@ def draw(trained: Trained) -> list[Path]:
 
 @own_ground()
 def write(trained: Trained, asked: Writing) -> list[Written]:
-    """Texts of the model for some prompts, which also go into the run's samples.txt.
+    """The model's texts for some prompts, which are also written to the run's samples.txt.
 
     Raises:
-        UsageError: if the model writes no text, or not what is asked.
+        UsageError: if the model writes no text, or an option in `asked` does not apply to it.
     """
     with (
         asked_by("--prompt, --length"),
@@ -57,7 +60,7 @@ def write(trained: Trained, asked: Writing) -> list[Written]:
 
 
 def _saved(picture: Any, path: Path) -> Path:
-    """Writes a sample; its file is named for what it is."""
+    """Writes a sample and returns its file, whose ending says what it is."""
     if isinstance(picture, str):
         path = path.with_name(f"{path.name}.txt")
         write_text(path, picture)

@@ -1,4 +1,4 @@
-"""One process's work on a run, from its first or newest saved step to its end."""
+"""One process's work on a run, from its first or newest saved step to the end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Work:
     Attributes:
         trainer: trains it from `progress`.
         progress: how far it is.
-        outcome: what `Trainer.train` returned.
+        outcome: what `Trainer.train` returned; set by whoever trains.
         trained: the model, once the run is finished.
     """
 
@@ -45,16 +45,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Session:
-    """What a process works with.
+    """A run that is ready to train.
 
     Attributes:
-        parts: the run's family at work.
+        parts: of the run.
         stepper: holds the model, on its device.
-        data: its sources.
+        data: the run's sources.
         directory: of the run, locked; None on all processes but the first.
         recipe: the words that named the config.
         followers: who follows the run.
-        opening: what to tell first, if anything.
+        opening: a line to log first; "" for none.
     """
 
     parts: Parts
@@ -83,11 +83,11 @@ class Session:
     def recording(
         self, checkpoint: Mapping[str, Any] | None = None, heartbeat: float = HEARTBEAT
     ) -> Iterator[Work]:
-        """The run is trained inside, and how it ended is recorded, whatever happens there.
+        """The caller trains the run inside the block; its end is recorded, whatever happens.
 
         Args:
-            checkpoint: where it goes on, if anywhere.
-            heartbeat: least seconds from one sign of life to the next.
+            checkpoint: to resume from; None for a new run.
+            heartbeat: least seconds between two updates of status.json.
         """
         stepper, progress = self.stepper, Progress()
         if checkpoint is not None:
@@ -133,7 +133,7 @@ class Session:
             raise
         finally:
             if recorder is not None and self.directory is not None:
-                # What failed a run, a full disk for one, may hinder its last words as well.
+                # What made the run fail, such as a full disk, may prevent the last status, too.
                 with suppress(OSError) if state == "failed" else nullcontext():
                     recorder.close(state, message)
                 self.directory.unlock()
@@ -146,7 +146,7 @@ class Session:
         if patience is not None and progress.stale >= patience:
             best = f"nothing better than step {progress.best_step}"
             return f"{progress.stale} evaluations in a row brought {best}"
-        return "who follows it wanted no more"
+        return "`on_evaluate` ended it"
 
     def _interrupted(self, signal_name: str, progress: Progress) -> Interrupted:
         where = str(self.directory.path) if self.directory else ""
@@ -154,14 +154,14 @@ class Session:
         return Interrupted(signal_name, where, self._again(progress), saved)
 
     def _again(self, progress: Progress) -> str:
-        """How the run goes on."""
+        """The command that resumes the run, and what it does; "" on other processes."""
         if self.directory is None:
             return ""
         what = f"goes on from step {progress.saved_step}" if progress.saved_step else "begins again"
         return f"`{spelt('resume', self.directory.path)}` {what}"
 
     def _gentler(self, progress: Progress) -> str:
-        """A command that trains anew at a lower rate, from what is saved if anything is."""
+        """A command that trains again at a tenth of the rate, from saved weights if there are."""
         if self.directory is None:
             return ""
         config, path = self.parts.config, self.directory.path
@@ -175,9 +175,9 @@ class Session:
         return f"a gentler run {start}: {spelt(*words)}"
 
     def _finish(self, directory: RunDirectory, store: Store, progress: Progress) -> Trained:
-        """Takes the best weights if something was held out to choose by, tests them once, exports.
+        """Loads the best weights if there is a validation split, tests them once, exports them.
 
-        The model is kept as it is, data included, for what comes after.
+        Returns: the model with its data, for the figures and the report.
         """
         model = self.stepper.shown
         if progress.best_step not in (None, progress.step):
@@ -193,8 +193,11 @@ class Session:
         return trained
 
     def _load_best(self, model: nn.Module, store: Store, progress: Progress) -> None:
-        """Puts the best weights into the model; where their checkpoint is damaged or gone, says so
-        and forgets which they were, so that the last weights count in all that follows."""
+        """Loads the best weights into the model.
+
+        If their checkpoint is damaged or missing, a warning says so and `progress` forgets them, so
+        that the last weights count from here on.
+        """
         try:
             model.load_state_dict(store.load(str(progress.best_step))["model"])
         except CheckpointError as error:

@@ -32,8 +32,10 @@ from weft.task.parent import Parent
 
 @own_ground()
 def dry_run(asked: Resolved) -> dict[str, Any]:
-    """What a run would cost, where it would start from, and under `notes` what its task says of
-    it; nothing is trained or written.
+    """What a run would cost; nothing is trained or written.
+
+    Returns: the values of resolved.yaml, `parents` if it starts from earlier runs, and `notes`, the
+        lines of `Task.notes`.
 
     Raises:
         WeftError: if the run could not start.
@@ -50,7 +52,7 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
 
 @own_ground()
 def mean_flops(asked: Resolved) -> float:
-    """FLOPs of a step of a run, on average; nothing is trained or written.
+    """Mean FLOPs of a step of a run; nothing is trained or written.
 
     Raises:
         WeftError: if the run could not start.
@@ -75,12 +77,12 @@ def start(asked: Resolved, followers: Followers) -> Trained | None:
         Interrupted: if a signal stopped the run after its state was saved.
     """
     with joined(asked.config.engine.timeout) as ranks:
-        # No name is given to the session: what it holds must be gone before the processes part.
+        # The session is bound to no name: what it holds must be freed before `joined` ends.
         return _session(asked, followers, ranks).run()
 
 
 def _session(asked: Resolved, followers: Followers, ranks: Ranks) -> Session:
-    """All that can be refused is made first, and the run's directory last."""
+    """Builds a new run. Whatever can fail comes first; the run's directory is made last."""
     config = settled(asked.config)
     parts = Parts.of(find(config.family), config, ranks)
     parents = find_parents(config, asked.origin)
@@ -103,7 +105,7 @@ class Described:
 
 
 def described(parts: Parts, model: nn.Module, threads: Threads) -> Described:
-    """What it will cost, and where it will run."""
+    """The run's lengths, sizes and costs, and the environment it runs in."""
     env = environment(parts.device)
     env["threads"] = threads.number or env["threads"]
     return Described(derived(parts, model) | threads.plain(), env)
@@ -112,7 +114,7 @@ def described(parts: Parts, model: nn.Module, threads: Threads) -> Described:
 def written(
     asked: Resolved, config: FamilyConfig, known: Described, parents: Mapping[str, Parent]
 ) -> RunDirectory:
-    """The directory of a new run, made and locked, with all that is known before it trains."""
+    """Makes and locks the directory of a new run, and writes all that is known before training."""
     directory = create(config.run, config.family, name_for(asked.recipe))
     directory.write_yaml("config", config.plain(), f"weft train {asked.recipe}")
     directory.write_yaml("resolved", known.values | recorded(parents))
@@ -123,7 +125,7 @@ def written(
 
 
 def name_for(recipe: str) -> str:
-    """Name of the run: the last recipe's preset, or the file's stem."""
+    """The default name of a run: the preset of its last recipe, or the stem of its last file."""
     last = recipe.split()[-1]
     file = last.endswith((".yaml", ".yml", ".json"))
     return as_name(Path(last).stem if file else last.split("/")[-1])

@@ -1,4 +1,4 @@
-"""Trains runs as one stack; each keeps a directory, checkpoints and an end of its own."""
+"""Trains runs as one stack; each keeps its own directory, checkpoints and end."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from weft.run.start import described, written
 from weft.task.parent import Parent
 
 _ALWAYS = ("seed", "optim.lr", "optim.weight_decay", "run.dir")
-"""What members of any family may differ in."""
+"""Options in which the members of any stack may differ."""
 
 _FLAG, _HINT = "--stack", "the same sweep without --stack trains its runs one by one"
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a member ended: `trained`, or the `error` that kept it from that."""
+    """How a member ended: the `trained` model, or the `error` that ended it."""
 
     trained: Trained | None = None
     error: BaseException | None = None
@@ -48,14 +48,14 @@ class Ending:
 
 @dataclass
 class _Prepared:
-    """A member before anything of it is written.
+    """A member before anything is written.
 
     Attributes:
         asked: its config.
-        parts, data, stepper: as of any run.
-        parents: runs it starts from.
-        directory: of a run that was begun before, locked.
-        state: the checkpoint it goes on from.
+        parts, data, stepper: as for any run.
+        parents: earlier runs it starts from.
+        directory: locked, if the run was begun before; else None.
+        state: the checkpoint it resumes from, if any.
     """
 
     asked: Resolved
@@ -68,11 +68,11 @@ class _Prepared:
 
 
 def stackable(asked: Sequence[Resolved]) -> Stacking:
-    """How the family of these configs stacks models.
+    """How the family of these configs stacks its models.
 
     Raises:
-        UsageError: if it does not, if they differ in what members must share, or ask for what a
-            stack does not do.
+        UsageError: if it does not; if the configs differ in an option that members must share; or
+            if they use one that a stack does not support.
     """
     family = find(asked[0].config.family)
     if family.stack is None:
@@ -100,20 +100,21 @@ def stackable(asked: Sequence[Resolved]) -> Stacking:
 
 @own_ground()
 def start_together(asked: Sequence[Resolved]) -> list[Ending]:
-    """Trains runs as one, new ones and those that were interrupted, to their ends.
+    """Trains new and interrupted runs as one stack to their ends.
 
-    Those that have begun go on from the newest step that all of them have saved; if there is
-    none, all begin at step 0. The numbers are those of runs of their own, to rounding.
+    Runs that have begun resume from the newest step that all of them have saved, or from step 0 if
+    there is none. The numbers are those of separate runs, up to rounding.
 
     Args:
-        asked: their configs, each with a `run.dir` of its own.
+        asked: their configs, each with its own `run.dir`.
+
     Returns: how each ended, in the order of `asked`; a signal ends all of them as `Interrupted`.
 
     Raises:
         UsageError: before anything is written, if they cannot be stacked.
     """
     stacking = stackable(asked)
-    # Members of one rate stand next to each other: the optimiser takes them together.
+    # Members of equal rate and decay become neighbours: they form one parameter group.
     order = sorted(range(len(asked)), key=lambda number: _rates(asked[number]))
     begun = [_begun(asked[number]) for number in order]
     directories = [None if run is None else RunDirectory(run.path) for run in begun]
@@ -133,7 +134,7 @@ def start_together(asked: Sequence[Resolved]) -> list[Ending]:
                 [member.parts.task for member in members],
                 [member.data.train for member in members],
             )
-        # Members have one shape: what one costs all do.
+        # All members have the same shapes, and so the same cost.
         known = described(members[0].parts, members[0].stepper.model, threads)
         for member in members:
             if member.directory is None:
@@ -149,7 +150,7 @@ def start_together(asked: Sequence[Resolved]) -> list[Ending]:
 
 
 def _trained(members: Sequence[_Prepared], stack: Any) -> list[Ending]:
-    """Trains the members, and closes the record of each by itself."""
+    """Trains the members, and records the end of each one."""
     heartbeat = HEARTBEAT * len(members)
     contexts = [
         Session(
@@ -167,15 +168,14 @@ def _trained(members: Sequence[_Prepared], stack: Any) -> list[Ending]:
             works.append(context.__enter__())
         taking += [Member(work.trainer, work.progress) for work in works]
         outcome = train_together(Together(stack, taking))
-    # Whatever it is, each member's record tells of it before it goes on.
+    # Whatever it is, it goes into each member's record before it is raised again.
     except BaseException as error:
         failure = error
     endings = []
     for number, work in enumerate(works):
         work.outcome = outcome
         ended = failure or (taking[number].failure if taking else None)
-        told = _closed(contexts[number], ended)
-        endings.append(Ending(work.trained, told))
+        endings.append(Ending(work.trained, _closed(contexts[number], ended)))
     for member in members[len(works) :]:
         assert member.directory is not None
         member.directory.unlock()
@@ -187,15 +187,15 @@ def _trained(members: Sequence[_Prepared], stack: Any) -> list[Ending]:
 def _closed(
     context: AbstractContextManager[Work], error: BaseException | None
 ) -> BaseException | None:
-    """Leaves a member's record, with the error it ended in; gives what is to be told of it."""
+    """Leaves a member's `recording` with the error it ended in; returns the error to report."""
     try:
         if error is None:
             context.__exit__(None, None, None)
         else:
             context.__exit__(type(error), error, error.__traceback__)
             return error
-    except BaseException as told:
-        return told
+    except BaseException as raised:
+        return raised
     return None
 
 
@@ -207,13 +207,13 @@ def _prepared(
     step: int,
     loaded: dict[int, tuple[Parts, Splits[Any]]],
 ) -> _Prepared:
-    """A member, its weights those of its start or of the step that all go on from."""
+    """Builds a member, with its initial weights or those of the step that all resume from."""
     config = settled(asked.config)
     parts = replace(Parts.of(find(config.family), config), threads=threads.number)
     if config.seed not in loaded:
         loaded[config.seed] = parts, parts.data()
     first, data = loaded[config.seed]
-    # What was read once was read for all of one seed.
+    # Members of one seed share their data, and so the record of what was read.
     parts.files.update(first.files)
     parts.remarks[:] = first.remarks
     state = None

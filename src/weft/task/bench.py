@@ -1,4 +1,4 @@
-"""What a benchmark measures: cases, each with several forms of the same computation."""
+"""Cases of a benchmark, each with several forms of the same computation."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Case:
     Args:
         name: e.g. `mlp`.
         forms: form name -> a function that allocates what the form needs and returns it.
-        baselines: forms that the others are divided by.
-        full: whether the case is measured only under `--full`.
+        baselines: forms whose times the others' are divided by.
+        full: whether the case is measured only with `--full`.
     """
 
     name: str

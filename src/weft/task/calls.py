@@ -1,6 +1,7 @@
-"""Calls the hooks of a task and checks what they give: a mistake names its author's line.
+"""Calls the hooks of a task and checks what they return; errors name the author's line.
 
-Checks look at types and shapes alone, so none of them waits for a device.
+Only types and shapes are checked, so that no check waits for a device. Each function here has the
+name of the hook it calls, and raises PluginError if the result is not what `Task` asks for.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ AnyTask = Task[Any, Any, Any]
 Scalars = dict[str, Tensor]
 
 RESERVED = ("loss", "grad_norm")
-"""Scalars that the engine logs itself."""
+"""Names of scalars that the engine logs itself."""
 
 
 def spec(task: AnyTask) -> DataSpec:
-    """Its data spec, with at least one batch an epoch."""
+    """The task's data spec."""
     found = task.spec()
     if not isinstance(found, DataSpec):
         raise _wrong(task, "spec", f"gives {_kind(found)}", "a weft.data.source.DataSpec")
@@ -48,7 +49,7 @@ def spec(task: AnyTask) -> DataSpec:
 
 
 def data(task: AnyTask, device: torch.device) -> Splits[Any]:
-    """Its sources on `device`, none of them empty."""
+    """The task's sources, moved to `device`."""
     found = task.data()
     if not isinstance(found, Splits):
         raise _wrong(task, "data", f"gives {_kind(found)}", "a weft.data.source.Splits")
@@ -71,7 +72,7 @@ def data(task: AnyTask, device: torch.device) -> Splits[Any]:
 
 
 def plan(task: AnyTask, source: Source, seed: int, epoch: int, count: int) -> Sequence[Tensor]:
-    """The epoch's index batches, as many as the spec says."""
+    """The index batches of an epoch, at least `count` of them."""
     found = source.plan(seed, epoch)
     if len(found) < count or not isinstance(found[0], Tensor):
         says = f"does not match the training source, which plans {len(found)} batches"
@@ -81,13 +82,13 @@ def plan(task: AnyTask, source: Source, seed: int, epoch: int, count: int) -> Se
 
 
 def check_batch(task: AnyTask, spec: DataSpec, found: Batch, items: int) -> None:
-    """Makes sure that a training batch is what the spec says.
+    """Checks that a training batch has the fields, shapes and dtypes of the spec.
 
     Args:
-        task: whose source it is of.
+        task: of the run, for the message.
         spec: its data spec.
         found: the batch.
-        items: length of dimension 0, less than a whole batch's where that is shared.
+        items: expected length of dimension 0; less than a whole batch's if that is shared.
     """
     for name, field in spec.fields.items():
         shape = (items, *spec.batch_shape[1:], *field.shape)
@@ -104,7 +105,7 @@ def check_batch(task: AnyTask, spec: DataSpec, found: Batch, items: int) -> None
 
 
 def model(task: AnyTask, spec: DataSpec) -> nn.Module:
-    """Its model."""
+    """The task's model."""
     found = task.model(spec)
     if not isinstance(found, nn.Module):
         raise _wrong(task, "model", f"gives {_kind(found)}", "a torch.nn.Module")
@@ -112,7 +113,7 @@ def model(task: AnyTask, spec: DataSpec) -> nn.Module:
 
 
 def param_groups(task: AnyTask, model: nn.Module) -> list[dict[str, Any]]:
-    """Its parameter groups, with something to train in them."""
+    """The task's parameter groups, with `params` as lists and at least one trainable parameter."""
     found: object = task.param_groups(model)
     expected = "an iterable of mappings with `params`, as torch.optim takes them"
     if isinstance(found, Mapping) or not hasattr(found, "__iter__"):
@@ -129,7 +130,7 @@ def param_groups(task: AnyTask, model: nn.Module) -> list[dict[str, Any]]:
 
 
 def draw(task: AnyTask, batch: Batch, ctx: Context) -> Batch:
-    """What it makes of a whole batch: tensors of as many items."""
+    """The batch with what the task drew for it: tensors with equally many items."""
     found = task.draw(batch, ctx)
     if found is batch:
         return found
@@ -143,7 +144,7 @@ def draw(task: AnyTask, batch: Batch, ctx: Context) -> Batch:
 
 
 def loss(task: AnyTask, model: nn.Module, batch: Batch, ctx: Context) -> tuple[Tensor, Scalars]:
-    """The loss of a batch, one number with a gradient, and scalars."""
+    """The loss of a batch, a tensor of one number with a gradient, and the scalars to log."""
     found: object = task.loss(model, batch, ctx)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
         says = f"gives {_kind(found)}"
@@ -166,7 +167,7 @@ def loss(task: AnyTask, model: nn.Module, batch: Batch, ctx: Context) -> tuple[T
 
 
 def scalars(task: AnyTask, model: nn.Module, device: torch.device) -> Scalars:
-    """What it says of a step's backward pass."""
+    """The task's diagnostics of a step's backward pass."""
     found = task.scalars(model)
     if not isinstance(found, dict):
         raise _wrong(task, "scalars", f"gives {_kind(found)}", "a dict of tensors")
@@ -174,7 +175,7 @@ def scalars(task: AnyTask, model: nn.Module, device: torch.device) -> Scalars:
 
 
 def evaluate(task: AnyTask, model: nn.Module, source: Source, ctx: Context) -> dict[str, float]:
-    """Metrics over `source`, the one that selects among them."""
+    """Metrics over `source`, including the first declared one."""
     found = task.evaluate(model, source, ctx)
     if not isinstance(found, dict):
         raise _wrong(task, "evaluate", f"gives {_kind(found)}", "a dict of floats")
@@ -190,7 +191,7 @@ def evaluate(task: AnyTask, model: nn.Module, source: Source, ctx: Context) -> d
 
 
 def tell(task: AnyTask, model: nn.Module, source: Source, ctx: Context) -> list[str]:
-    """Its lines for the log."""
+    """The task's lines for the log."""
     found = task.tell(model, source, ctx)
     if isinstance(found, str) or not hasattr(found, "__iter__"):
         raise _wrong(task, "tell", f"gives {_kind(found)}", "a list of lines")
@@ -201,7 +202,7 @@ def tell(task: AnyTask, model: nn.Module, source: Source, ctx: Context) -> list[
 
 
 def inference(task: AnyTask, model: nn.Module, spec: DataSpec) -> Inference:
-    """How its model is used alone."""
+    """The task's inference function."""
     found = task.inference(model, spec)
     if not isinstance(found, Inference):
         raise _wrong(task, "inference", f"gives {_kind(found)}", "weft.task.inference.Inference")
@@ -209,7 +210,7 @@ def inference(task: AnyTask, model: nn.Module, spec: DataSpec) -> Inference:
 
 
 def write(task: AnyTask, model: nn.Module, asked: Writing, ctx: Context) -> list[Written]:
-    """What it wrote for each prompt; nothing if it writes no text."""
+    """The text for each prompt; an empty list if the model writes no text."""
     found = list(task.write(model, asked, ctx))
     if odd := [text for text in found if not isinstance(text, Written)]:
         raise _wrong(task, "write", f"gives {_kind(odd[0])}", "weft.task.writing.Written")
@@ -222,12 +223,12 @@ def write(task: AnyTask, model: nn.Module, asked: Writing, ctx: Context) -> list
 def pictures(
     drawing: Callable[..., Any], *arguments: Any, sampled: bool = False
 ) -> Iterator[tuple[str, str, Any]]:
-    """What a hook or function of a family draws, one by one.
+    """The pictures of a family's hook or function, checked one by one.
 
     Args:
         drawing: the hook or function.
-        arguments: for it.
-        sampled: whether frames of an animation and text are welcome too.
+        arguments: its arguments.
+        sampled: whether frames of an animation and text are allowed, too.
     """
     found = drawing(*arguments)
     others = ", a list of PIL images, or text" if sampled else ""
@@ -250,7 +251,7 @@ def _fits(given: tuple[int, ...], shape: tuple[int, ...], field: Field) -> bool:
 
 
 def _is_drawn(picture: object, sampled: bool) -> bool:
-    # Asked by what it can do, so that nothing is imported that draws.
+    # By attributes, so that neither matplotlib nor Pillow is imported here.
     if isinstance(picture, str):
         return sampled
     if isinstance(picture, Sequence):
@@ -281,7 +282,7 @@ def _badly_drawn(drawing: Callable[..., Any], says: str, expected: str) -> Plugi
 
 
 def _kind(value: object) -> str:
-    """What `value` is, in a few words."""
+    """The type of `value` in a few words."""
     if value is None:
         return "nothing"
     if isinstance(value, Tensor):

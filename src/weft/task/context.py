@@ -1,4 +1,4 @@
-"""Where training stands when a task is called, and the random streams it draws from."""
+"""`Context`: the step a task is called at, and the random streams it draws from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Context:
         step: optimiser steps done so far, 0 at the first call.
         total_steps: optimiser steps of the whole run.
         device: where the model and the batch live.
-        parts: in how many equal parts the step's batch is taken, over accumulation and processes.
+        parts: number of equal parts of the step's batch, over accumulation and processes.
         log: whether this step's scalars will be recorded; diagnostics may be skipped otherwise.
     """
 
@@ -35,13 +35,13 @@ class Context:
         return self.step / max(1, self.total_steps)
 
     def generator(self, name: str, *, device: str | None = None) -> torch.Generator | None:
-        """A random stream of its own for `name`, a pure function of (seed, step, name).
+        """The random stream `name` of this step: a pure function of (seed, step, name).
 
-        None where tensors have no content, as in a dry run: torch's functions take that too.
+        None on the meta device, as in a dry run; torch's functions accept None.
 
         Args:
             name: of the stream.
-            device: where it draws; by default where the batch lives.
+            device: where it draws; by default the batch's device.
         """
         if self.device.type == "meta":
             return None

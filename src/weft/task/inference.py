@@ -1,4 +1,4 @@
-"""How a trained model is used alone, without its data and its training: a function of tensors."""
+"""`Inference`: how a trained model is used outside weft, as a function of tensors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inference:
-    """What `weft export` writes of a model.
+    """The function that `weft export` writes.
 
     Attributes:
         function: (model, *inputs) -> a tensor, or a tuple of tensors, without randomness.
-        inputs: name -> an example, all with two items along dimension 0, which may later be any
-            number.
-        outputs: names of what it gives, in order.
+        inputs: name -> an example with two items along dimension 0, which is exported as dynamic.
+        outputs: names of the outputs, in order.
     """
 
     function: Callable[..., Tensor | tuple[Tensor, ...]]

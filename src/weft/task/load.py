@@ -1,4 +1,4 @@
-"""Finds a family's task class, makes sure that it is one, and builds the task."""
+"""Imports a family's task class, checks it, and builds the task."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HOOKS = {name: hook for name, hook in vars(Task).items() if inspect.isfunction(
 
 
 def load_task(family: Family, config: FamilyConfig) -> Task[Any, Any, Any]:
-    """Imports the family's task class, and torch with it, and builds the task for `config`.
+    """Imports the family's task class (and so torch) and builds the task for `config`.
 
-    Where a function is named in place of a class, it gives the class for the config.
+    If `Family.task` names a function, it returns the class for the config.
 
     Raises:
-        PluginError: if the class is not there, or not of the form weft asks for.
+        PluginError: if the class is missing, or its hooks or metrics are not as weft needs them.
     """
     named = resolve(family.task, f"the task of family `{family.name}`", declared_at(family))
     if inspect.isfunction(named):
@@ -50,14 +50,14 @@ def load_task(family: Family, config: FamilyConfig) -> Task[Any, Any, Any]:
 
 
 def origin(task: Task[Any, Any, Any], hook: str) -> Any:
-    """What an author wrote that answers for `hook`: the hook, or the class that leaves it out."""
+    """The code to blame for `hook`: the author's hook, or the class if it does not define it."""
     written = inspect.getattr_static(type(task), hook)
     known = inspect.isfunction(written) or isinstance(written, property)
     return written if known and written is not vars(Task)[hook] else type(task)
 
 
 def _check_call(written: object, name: str, called: Any, words: Sequence[str]) -> None:
-    """Makes sure that a hook takes the arguments `words`, in their order."""
+    """Checks that a hook can be called with the arguments `words`."""
     try:
         inspect.signature(called).bind(*words)
     except TypeError as error:
@@ -69,7 +69,7 @@ def _check_call(written: object, name: str, called: Any, words: Sequence[str]) -
 
 
 def _of_metrics(found: object) -> Iterator[tuple[str, str]]:
-    """What is wrong with declared metrics, and what was expected."""
+    """Mistakes in declared metrics: what is wrong, and what was expected."""
     wanted = 'a property that gives a tuple such as `(Metric("loss", "lower"),)`'
     if not (isinstance(found, tuple) and all(isinstance(each, Metric) for each in found)):
         yield f"is {found!r}", wanted

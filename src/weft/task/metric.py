@@ -1,4 +1,4 @@
-"""A metric as everyone knows it: its name, which way is better, its unit, and what it says."""
+"""`Metric`: name, direction, unit and meaning of a number that a task measures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 SPLITS = ("train", "val", "test")
 ARROWS = {"lower": "↓", "higher": "↑"}
-"""Where a metric improves, drawn."""
+"""Arrow that shows the direction in which a metric improves."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Metric:
     """What a task measures, declared once for loop, tables, claims, plots and pages.
 
     Args:
-        name: as `evaluate` returns it; `step_rmse_px_*` stands for all that begin so.
-        better: which way it improves.
-        unit: such as `px` or `nats`; "" for shares and numbers without one.
-        about: one sentence that says what it is.
+        name: as `evaluate` returns it; `step_rmse_px_*` stands for all names that match.
+        better: the direction in which it improves.
+        unit: such as `px` or `nats`; "" for shares and numbers without a unit.
+        about: what it is, in one sentence.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Metric:
     about: str = ""
 
     def covers(self, name: str) -> bool:
-        """Whether it is this metric that is called `name`, with or without a split before it."""
+        """Whether `name`, with or without a split such as `val/` before it, is this metric."""
         head, _, rest = name.partition("/")
         return fnmatchcase(rest if head in SPLITS and rest else name, self.name)
 
     def improves(self, value: float, on: float | None) -> bool:
-        """Whether `value` is better than `on`; a tie is not, what is not finite never is."""
+        """Whether `value` is better than `on`; false if they are equal or `value` is not finite."""
         if not math.isfinite(value):
             return False
         if on is None or not math.isfinite(on):
@@ -43,12 +43,12 @@ class Metric:
         return value < on if self.better == "lower" else value > on
 
     def plain(self) -> dict[str, str]:
-        """As it stands in a run's status.json."""
+        """The fields as plain values, as in a run's status.json."""
         return dict(vars(self))
 
 
 def axis_words(metric: Metric | None) -> str:
-    """What stands at the axis of `metric` in a figure: its unit, and which way is better."""
+    """The label of an axis that shows `metric`: its unit, and which way is better."""
     if metric is None:
         return ""
     wish = f"{metric.better} is better"
@@ -56,7 +56,7 @@ def axis_words(metric: Metric | None) -> str:
 
 
 def declared(entries: Iterable[Mapping[str, Any]]) -> tuple[Metric, ...]:
-    """The metrics that a status.json lists; what another version of weft said of them is left."""
+    """The metrics that a status.json lists; fields that this version does not know are ignored."""
     known = {field.name for field in fields(Metric)}
     return tuple(
         Metric(**{key: value for key, value in entry.items() if key in known}) for entry in entries
@@ -64,5 +64,5 @@ def declared(entries: Iterable[Mapping[str, Any]]) -> tuple[Metric, ...]:
 
 
 def find(metrics: Iterable[Metric], name: str) -> Metric | None:
-    """The first of `metrics` that is called `name`, or None."""
+    """The first of `metrics` that covers `name`, or None."""
     return next((metric for metric in metrics if metric.covers(name)), None)

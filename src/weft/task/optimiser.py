@@ -1,4 +1,4 @@
-"""What optimisers of a family have in common: they update all parameters of a group together."""
+"""`Together`: base of the families' optimisers, which update all parameters of a group at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Groups = Iterable[Mapping[str, Any]]
 
 
 class Together(Unmarked, ABC):
-    """An optimiser that is told once a group which of its parameters have a gradient.
+    """An optimiser whose `update` gets all parameters of a group that have a gradient.
 
     Args:
-        params: parameters or groups; a group may have options of its own.
-        options: what a group has that names no other value.
+        params: parameters, or groups with options of their own.
+        options: default options of a group.
     """
 
     def __init__(self, params: Groups | Iterable[Tensor], options: dict[str, Any]) -> None:
@@ -45,9 +45,9 @@ class Together(Unmarked, ABC):
 
     @abstractmethod
     def update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
-        """Moves parameters of a group, in place.
+        """Updates parameters of a group in place.
 
         Args:
-            parameters: all have a gradient.
-            group: options by name.
+            parameters: those of the group that have a gradient.
+            group: the group's options by name.
         """

@@ -1,4 +1,4 @@
-"""An earlier run that a new one starts from, and how its weights are taken over."""
+"""`Parent`: an earlier run that a new one starts from, and how its weights are copied."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Parent:
         key: the config key, of type `RunRef`, that names it.
         file: its checkpoint, or exported weights.
         sha256: checksum of the file when the new run began.
-        config: what it was trained with.
-        load_weights: reads its model's state, after the checksum was compared.
+        config: the earlier run's config.
+        load_weights: verifies the checksum and reads the model's state_dict.
     """
 
     key: str

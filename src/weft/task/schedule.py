@@ -1,4 +1,4 @@
-"""What the engine asks of a learning rate schedule, and what schedules that react share."""
+"""The interface of learning rate schedules, and a base for those that react to the loss."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ State = dict[str, float]
 
 
 class Schedule(Protocol):
-    """A factor for every step; one that reacts to the loss also observes it."""
+    """A factor of the peak learning rate for every step; it may react to the training loss."""
 
     def factor(self, step: int) -> float:
         """Share of the peak learning rate at `step`, counted from 0."""
 
     def observe(self, loss: float) -> None:
-        """Takes in the training loss of the step just done (only if `reacts`)."""
+        """Takes in the training loss of a step; called at every step if `reacts`."""
 
     @property
     def reacts(self) -> bool:
         """Whether the loss matters, so that it must be fetched at every step."""
 
     def state(self) -> State:
-        """What a checkpoint must hold."""
+        """The state that a checkpoint must hold."""
 
     def load(self, state: State) -> None:
-        """Takes back what `state` gave."""
+        """Restores a `state`."""
 
 
 @runtime_checkable
 class Leading(Schedule, Protocol):
-    """A schedule that reacts to the loss of a step before that step's own update."""
+    """A schedule that observes the loss of a step before that step's update, not after it."""
 
     leads: Literal[True]
 
@@ -46,15 +46,17 @@ class Judging(Schedule, Protocol):
         """Takes in, after each evaluation, the metric that selects the best weights.
 
         Args:
-            value: lower is better: a metric of which more is better comes negated.
+            value: lower is better; a metric for which higher is better is negated.
         """
 
 
 class Windowed(ABC):
-    """Multiplies the factor by `factor` once windows of steps no longer improve their mean loss.
+    """Cuts the rate when the mean training loss over windows of steps no longer improves.
+
+    A cut multiplies the factor by `config.factor`, but not below `config.min_lr`.
 
     Attributes:
-        best: least mean loss of a window that counted as an improvement.
+        best: mean loss of the last window that counted as an improvement.
         bad: windows without improvement since then, or since the last cut.
     """
 
@@ -72,7 +74,7 @@ class Windowed(ABC):
     @property
     @abstractmethod
     def worn_out(self) -> bool:
-        """Whether so many bad windows are enough."""
+        """Whether there were enough bad windows for a cut."""
 
     def factor(self, step: int) -> float:
         """Share of the peak at `step`."""
@@ -87,7 +89,7 @@ class Windowed(ABC):
         self.judge_window(mean)
 
     def judge_window(self, mean: float) -> None:
-        """Takes in the mean loss of a window, and cuts the factor if it was one bad too many."""
+        """Takes in the mean loss of a window, and cuts the factor if it was one too many."""
         if self.improves(mean):
             self.best, self.bad = mean, 0.0
         else:

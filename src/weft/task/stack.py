@@ -1,4 +1,4 @@
-"""Many models of one shape as one: what a family gives so that a sweep trains them together."""
+"""`Stack`: many models of equal shapes as one, which `weft sweep --stack` trains together."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from weft.task.context import Context
 
 
 class Stack(ABC):
-    """K models whose tensors of one name lie in one tensor, (K, ...); they learn apart.
+    """K models that learn independently; their tensors of one name form one tensor (K, ...).
 
-    The models keep tensors of their own, for evaluations and checkpoints: `hand_out` fills them.
+    The models keep their own tensors for evaluations and checkpoints; `hand_out` updates them.
 
     Args:
         models: the members, on their device, in the order of dimension 0.
 
     Attributes:
-        weights: name of a parameter that learns -> that of all members, (K, ...).
-        buffers: name of any other tensor in a state_dict -> that of all members; zeros stand for
-            members that have none of this name.
+        weights: name of a trainable parameter -> that of all members, (K, ...).
+        buffers: name of any other tensor in a state_dict -> that of all members, (K, ...), with
+            zeros for members that lack it.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
@@ -37,18 +37,18 @@ class Stack(ABC):
 
     @abstractmethod
     def take(self, indices: Tensor) -> Batch:
-        """The members' batches as one, on the device.
+        """The batches of all members as one, on the device.
 
         Args:
-            indices: what each member's own training source plans for the step, (K, ...).
+            indices: the index batch of each member for this step, (K, ...).
         """
 
     @abstractmethod
     def gradients(self, batch: Batch, ctx: Context) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Scalars of each member, (K,), `loss` among them; and by name the gradients of `weights`.
+        """Scalars by name, each (K,), `loss` among them; and the gradients of `weights` by name.
 
-        Without `ctx.log` it neither waits for the device nor looks at `ctx.step`: a step may be
-        recorded as a CUDA graph. Buffers that it moves it writes into.
+        If `ctx.log` is false it must neither wait for the device nor depend on `ctx.step`, since
+        the step may be recorded as a CUDA graph. Buffers are updated in place.
         """
 
     @torch.no_grad()

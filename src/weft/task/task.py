@@ -1,4 +1,4 @@
-"""What the engine asks of a family that trains: data, model, loss, metrics, and a few more."""
+"""`Task`: what a family gives the engine to train: data, model, loss, metrics, optional hooks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from weft.data.source import Batch, DataSpec, Source, Splits
 
     Picture = tuple[str, str, Figure | Sequence[Image] | str]
-    """Name (of a file, without suffix), caption, and a figure, the frames of an animation, or
-    text."""
+    """File name without suffix, caption, and a figure, the frames of an animation, or text."""
 
 C = TypeVar("C", bound=FamilyConfig)
 M = TypeVar("M", bound="nn.Module")
@@ -34,12 +33,12 @@ S = TypeVar("S", bound="Source")
 class Task(ABC, Generic[C, M, S]):
     """Joins a family's data, model and objective; one instance a run, no state but its config.
 
-    Typed in its config `C`, its model `M` and its sources `S`.
+    Generic in the types of its config `C`, its model `M` and its sources `S`.
     """
 
     steps_are_alike: ClassVar[bool] = False
-    """Whether a step costs the same whatever its batch holds and chance draws, and its loss changes
-    nothing but the model. A small model's cost is then counted by a step on zeros."""
+    """Whether every step costs the same, whatever its batch and random draws, and `loss` changes
+    nothing but the model. The cost of a small model is then counted on a step with zeros."""
 
     def __init__(self, config: C) -> None:
         self.config = config
@@ -59,18 +58,18 @@ class Task(ABC, Generic[C, M, S]):
 
     @abstractmethod
     def model(self, spec: Any) -> M:
-        """Builds the model under the caller's device context and seed; no input or output.
+        """Builds the model; the caller has set device and seed, and no files are touched.
 
         Args:
             spec: what `spec` returned.
         """
 
     def draw(self, batch: Batch, ctx: Context) -> Batch:
-        """All that a step draws at random for its batch: noise, coins, masks, kept steps.
+        """Makes all random draws of a step (noise, masks, kept steps) and adds them to the batch.
 
-        Called once a step with the whole batch, before it is taken in parts by accumulation or by
-        several processes, so that every split sees the same. What is drawn goes into the batch,
-        item by item along dimension 0; so does a count that a mean over the whole batch needs.
+        Called once a step with the whole batch, before accumulation or several processes split it,
+        so that the split changes nothing. Each entry has one row an item along dimension 0; so has
+        a count over the whole batch, if a mean in `loss` needs one.
         """
         return batch
 
@@ -80,33 +79,33 @@ class Task(ABC, Generic[C, M, S]):
 
         Args:
             model: in training mode.
-            batch: what `draw` made of the step's batch, or one of `ctx.parts` equal parts of it.
-                The mean of the parts' losses must be the loss of the whole.
-            ctx: where training stands.
+            batch: the batch that `draw` returned, or one of `ctx.parts` equal parts of it. The mean
+                of the parts' losses must be the loss of the whole batch.
+            ctx: step, seed and device.
         """
 
     @abstractmethod
     def evaluate(self, model: M, source: S, ctx: Context) -> dict[str, float]:
         """Metrics over all of `source`; the model is in eval mode, gradients are off."""
 
-    # All below is optional.
+    # All hooks below are optional.
 
     def adopt(self, model: M, parents: Mapping[str, Parent]) -> None:
-        """Takes over the weights of the earlier runs that the config names, by config key.
+        """Copies the weights of the earlier runs that the config names, given by config key.
 
-        Called once, before the first step of a new run, with gradients off; never at resume or
-        evaluation, so whatever the model needs of them must be in its own state. By default a
+        Called once, before the first step of a new run, with gradients off. It is not called at
+        resume or evaluation, so whatever the model needs must be in its own state. By default a
         parent fills the whole model.
         """
         for parent in parents.values():
             parent.fill(model)
 
     def prime(self, model: M, data: Splits[S]) -> None:
-        """Gives the model what it needs of its training data: statistics, a basis, codes of items.
+        """Computes what the model needs from its training data, such as statistics or a basis.
 
-        Called once, after `adopt`, before the first step of a new run, with gradients off; never
-        at resume or evaluation, so what is taken must be in the model's own state. `data.train`
-        is on the device, as the model is.
+        Called once, after `adopt`, before the first step of a new run, with gradients off. It is
+        not called at resume or evaluation, so the result must be in the model's own state.
+        `data.train` and the model are on the device.
         """
 
     def scalars(self, model: M) -> dict[str, Tensor]:
@@ -118,53 +117,52 @@ class Task(ABC, Generic[C, M, S]):
         return [{"params": [p for p in model.parameters() if p.requires_grad]}]
 
     def units(self, model: M) -> Mapping[nn.Module, Sequence[str]]:
-        """Modules whose weights several processes may share out (`engine.shard`), and the methods
-        of each, `forward` aside, that read them.
+        """Modules whose weights `engine.shard` may split over processes, each with the names of
+        its methods, besides `forward`, that read the weights.
 
-        Outside these calls a unit's weights are in pieces. Those of no unit are whole from the
-        first line of `loss` to its last. By default there are none, and `engine.shard` is refused.
+        The weights of such a unit are whole only during these calls; all other weights are whole
+        throughout `loss`. By default there are no units, and `engine.shard` is refused.
         """
         return {}
 
     def notes(self, model: M, spec: Any) -> Sequence[str]:
-        """Lines that a dry run adds to the costs: how it would compute, what to know of it."""
+        """Lines that a dry run prints below the costs, such as which form is computed."""
         return ()
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
-        """(name, caption, figure) to show in the report, from the rows of metrics.jsonl."""
+        """Figures for the report: (name, caption, figure), from the rows of metrics.jsonl."""
         return iter(())
 
     def sample(self, model: M, data: Splits[S], ctx: Context) -> Iterator[Picture]:
-        """(name, caption, picture) of what the trained model makes, for `weft sample`.
+        """Samples of the trained model, for `weft sample`: (name, caption, picture).
 
-        As for `evaluate`, the model is in eval mode and gradients are off; `data.shown` is the
-        source to show. Figures get the house style.
+        The model is in eval mode and gradients are off; `data.shown` is the source to draw from.
+        Figures get weft's style.
         """
         return iter(())
 
     def tell(self, model: M, source: S, ctx: Context) -> Iterable[str]:
-        """Lines for the log at each evaluation, where numbers do not say it all; as `evaluate`."""
+        """Lines of text for the log at each evaluation; called as `evaluate` is."""
         return ()
 
     def inference(self, model: M, spec: Any) -> Inference:
-        """How the model is used alone, for `weft export`; the model is on the CPU, in eval mode.
+        """The function that `weft export` writes; the model is on the CPU, in eval mode.
 
         Raises:
-            UsageError: saying why, if there is no such use.
+            UsageError: if the model has none; the message says why.
         """
         raise UsageError(
-            f"family `{self.config.family}` does not say how its models are used alone",
+            f"family `{self.config.family}` has no inference function to export",
             expected="a family whose task has `inference`",
             hint="the weights are in the run's model.safetensors; `weft.load` reads them",
         )
 
     def write(self, model: M, asked: Writing, ctx: Context) -> Iterator[Written]:
-        """Texts for `weft sample --prompt`, one for each prompt; of a model that writes none,
-        none.
+        """Texts for `weft sample --prompt`, one for each prompt; none if the model writes no text.
 
-        As for `evaluate`, the model is in eval mode and gradients are off.
+        The model is in eval mode and gradients are off.
 
         Raises:
-            UsageError: if something is asked that cannot be.
+            UsageError: if an option in `asked` does not apply to the model.
         """
         return iter(())

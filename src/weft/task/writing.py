@@ -1,4 +1,4 @@
-"""What a user asks a trained model to write, and what it wrote."""
+"""`Writing`, a request for text from a trained model, and `Written`, the text."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Writing:
-    """Texts to go on with, and how; None leaves it to the run's config.
+    """A request to continue prompts; None stands for the value in the run's config.
 
     Attributes:
-        prompts: what each text begins with; may be empty.
-        length: tokens that are written after a prompt.
+        prompts: beginning of each text; may be empty.
+        length: tokens to write after a prompt.
         steps: passes in which they are written.
-        temperature: 0 takes the likeliest token.
-        top_p: a token is drawn from the fewest whose probabilities reach this sum.
-        remask: which places a pass leaves open, by name.
-        block: tokens that are finished before those that follow are begun.
+        temperature: 0 takes the most likely token.
+        top_p: tokens are drawn from the fewest whose probabilities reach this sum.
+        remask: rule by which a pass chooses the tokens it leaves to later ones.
+        block: tokens that are finished before later ones are begun.
     """
 
     prompts: tuple[str, ...]
@@ -34,8 +34,8 @@ class Written:
     """One text.
 
     Attributes:
-        prompt: what it began with.
-        endings: who wrote -> how it goes on; `model` first, then what it is compared with.
+        prompt: its beginning.
+        endings: writer -> continuation; `model` first, then those it is compared with.
     """
 
     prompt: str
@@ -46,7 +46,7 @@ class Written:
         return {"prompt": self.prompt, "endings": dict(self.endings)}
 
     def __str__(self) -> str:
-        """The whole text; where several went on with the prompt, each below its name."""
+        """The whole text; with several writers, one text each after the writer's name."""
         if len(self.endings) == 1:
             return self.prompt + next(iter(self.endings.values()))
         return "\n".join(f"[{who}] {self.prompt}{text}" for who, text in self.endings.items())

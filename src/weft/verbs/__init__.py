@@ -8,5 +8,5 @@ OURS = {
     "compress": "weft.verbs.gaussvae_pictures:compress",
     "decompress": "weft.verbs.gaussvae_pictures:decompress",
 }
-"""What weft's own families say in their `verbs`, for lists of commands: `weft --help` would take
-twice as long if it asked them. A test holds it against the families."""
+"""A copy of what weft's own families say in `verbs`: `weft --help` would take twice as long if it
+imported them. A test compares it with the families."""

@@ -1,4 +1,4 @@
-"""`weft import` and `weft export --to original`: the feedback original's checkpoints."""
+"""`weft import` and `weft export --to original`: checkpoints of feedback's original code."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ if TYPE_CHECKING:
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint of the original.")],
-    dataset: Annotated[
-        str, typer.Option(help="A key of `datasets` in config.json, for which it was trained.")
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A checkpoint of feedback's original code.")
     ],
-    out: Annotated[Path, typer.Option("--dir", help="Where the new run goes.")],
+    dataset: Annotated[
+        str, typer.Option(help="Data set it was trained on: a key of `datasets` in config.json.")
+    ],
+    out: Annotated[Path, typer.Option("--dir", help="Directory of the new run.")],
     config: Annotated[
-        Path | None, typer.Option(help="Its config.json; that beside the checkpoint if unset.")
+        Path | None, typer.Option(help="Its config.json; by default the one beside it.")
     ] = None,
     base: Annotated[
-        Path | None, typer.Option(help="Run of the network that a feedback network writes into.")
+        Path | None, typer.Option(help="Run of the base network, for a feedback network.")
     ] = None,
     reverse: Annotated[
-        bool, typer.Option(help="Whether a feedback network writes the last block first.")
+        bool, typer.Option(help="Whether the feedback network writes the last block first.")
     ] = True,
 ) -> None:
-    """Make a run of a checkpoint of the feedback original."""
+    """Make a run from a checkpoint of feedback's original code."""
     from weft.papers.feedback.config_file import OldConfig
     from weft.papers.feedback.exchange import adopt
 
@@ -41,7 +43,7 @@ def import_(
 
 
 def export(run: Run, checkpoint: str | None, file: Path) -> None:
-    """Writes a run's checkpoint as the feedback original would have."""
+    """Writes a run's checkpoint in the format of feedback's original code."""
     import torch
 
     from weft.atomic import atomic_writer, destined

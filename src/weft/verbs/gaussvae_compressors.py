@@ -1,4 +1,4 @@
-"""The compressor of a run: made once of its model and training data, then read from one file."""
+"""A run's compressor: fitted once to its model and training data, then read from its file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from weft.run.named import named
 from weft.task.load import load_task
 
 FILE = "compressor.safetensors"
-"""In the run's directory."""
+"""Name of the compressor's file in the run's directory."""
 _BATCH = 256
 
 
@@ -32,11 +32,12 @@ def opened(word: Path, *, fit: bool = False) -> Compressor:
 
     Args:
         word: a run, or a compressor's file.
-        fit: whether it is made, and its file written, where the run has none of its own weights.
+        fit: whether to fit the compressor and write its file if the run has none yet, or one of
+            other weights than the run's.
 
     Raises:
-        UsageError: the model codes no pictures, or the run or file has no compressor.
-        CheckpointError: the file is damaged.
+        UsageError: if the model codes no pictures, or the run or file holds no compressor.
+        CheckpointError: if the file is damaged.
     """
     if word.is_file():
         return read(word)
@@ -55,10 +56,11 @@ def opened(word: Path, *, fit: bool = False) -> Compressor:
 
 
 def fitted(trained: Trained) -> Compressor:
-    """The compressor of a trained model and its training pictures.
+    """A compressor fitted to a trained model and its training pictures.
 
     Raises:
-        UsageError: it codes no pictures, or its latents have no deviations.
+        UsageError: if the model codes no pictures, or its latents are not sampled, so that they
+            have no deviations to choose quantisation steps by.
     """
     model = trained.model
     if not isinstance(model, PictureModel):
@@ -72,11 +74,11 @@ def fitted(trained: Trained) -> Compressor:
 
 
 def read(path: Path) -> Compressor:
-    """The compressor in a file; no data are needed.
+    """Reads a compressor from its file; needs no data.
 
     Raises:
-        UsageError: the file holds a model alone.
-        CheckpointError: it is none of weft's, or damaged.
+        UsageError: if the file holds only a model.
+        CheckpointError: if it was not written by weft, or is damaged.
     """
     values, weights = exported_config(path), exported_weights(path)
     if "counts" not in weights:
@@ -98,7 +100,7 @@ def read(path: Path) -> Compressor:
             network, (height, width), torch.zeros_like(unit), torch.zeros_like(counts)
         )
         compressor.load_state_dict(weights)
-    # Tensors that are missing, or of other shapes than the config in the same file says.
+    # Tensors are missing, or have other shapes than the config in the same file says.
     except (SafetensorError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(
             "the weights do not fit the config beside them", where=str(path),
@@ -108,7 +110,8 @@ def read(path: Path) -> Compressor:
 
 
 def _are_tables(unit: Tensor, counts: Tensor) -> bool:
-    """Whether each latent has a unit and was met somewhere, in no more bins than there can be."""
+    """Whether these are valid tables: each latent has a positive unit and at least one count, in
+    an even number of bins, at most `MOST_BINS`."""
     bins = counts.shape[-1]
     shaped = counts.dim() == 2 and unit.shape == counts.shape[:1] and bins <= MOST_BINS
     positive = bool((unit > 0).all()) and bool(unit.isfinite().all())
@@ -116,7 +119,7 @@ def _are_tables(unit: Tensor, counts: Tensor) -> bool:
 
 
 def _same(compressor: Compressor, model: nn.Module) -> bool:
-    """Whether a compressor is of these weights."""
+    """Whether a compressor holds this model's weights."""
     ours, theirs = compressor.network.state_dict(), model.state_dict()
     return ours.keys() == theirs.keys() and all(
         torch.equal(ours[name], theirs[name].cpu()) for name in ours
@@ -125,7 +128,7 @@ def _same(compressor: Compressor, model: nn.Module) -> bool:
 
 def _none(path: Path) -> UsageError:
     return UsageError(
-        "there are no tables of latents, without which nothing is coded or decoded",
+        "there is no compressor here (tables of latents, needed to code and to decode)",
         where=str(path),
         expected=f"a run, or the {FILE} in one",
         hint="`weft compress IMG --model RUN` makes it of the run's training pictures",

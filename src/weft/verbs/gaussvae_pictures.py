@@ -11,16 +11,16 @@ import typer
 
 from weft.errors import UsageError
 from weft.terminal import show, show_table
+from weft.verbs.arguments import Json
 
 Model = Annotated[
     Path,
     typer.Option(
         "--model",
         metavar="RUN|FILE",
-        help="A run, or the compressor.safetensors that compressing by a run leaves in it.",
+        help="A run, or the compressor.safetensors that `weft compress` writes into it.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 _SUFFIX = ".lat"
 
 
@@ -29,23 +29,23 @@ def compress(
     model: Model,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE|FOLDER", help="Where to; beside the pictures if unset."),
+        typer.Option(metavar="FILE|FOLDER", help="Where to write; by default beside the pictures."),
     ] = None,
     step: Annotated[
         float,
         typer.Option(
             min=0.5,
             max=127.5,
-            help="Step of the quantiser in mean posterior deviations, a multiple of 1/2: larger is "
-            "smaller files.",
+            help="Quantisation step in mean posterior deviations, a multiple of 1/2; larger steps "
+            "make smaller files.",
         ),
     ] = 4.0,
     refine: Annotated[
-        int, typer.Option(min=0, help="Steps that make each latent better for its picture.")
+        int, typer.Option(min=0, help="Optimiser steps that fit the latents to each picture.")
     ] = 10,
     as_json: Json = False,
 ) -> None:
-    """Compress pictures into .lat files, and tell bits per pixel and PSNR."""
+    """Compress pictures into .lat files; prints bits per pixel and PSNR."""
     import numpy as np
 
     from weft.atomic import atomic_writer, destined
@@ -88,14 +88,14 @@ def decompress(
     model: Model,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE|FOLDER", help="Where to; beside the files if unset."),
+        typer.Option(metavar="FILE|FOLDER", help="Where to write; by default beside the files."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace pictures that are there, such as the first.")
+        bool, typer.Option("--force", help="Replace pictures that are there already.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Decompress .lat files into PNG pictures, the same bytes on every machine's CPU."""
+    """Decompress .lat files into PNG pictures, with the same bytes on every CPU."""
     from PIL import Image
 
     from weft.atomic import destined, replacing
@@ -107,7 +107,7 @@ def decompress(
     targets = _targets(files, out, ".png")
     compressor = opened(model)
     coded = [container.read(path) for path in files]
-    # Beside the file of a picture that was compressed lies, more often than not, the picture.
+    # A .lat file often lies beside the picture it was made from, which must not be replaced.
     if (there := next((each for each in targets if each.is_file()), None)) and not force:
         raise UsageError(
             "there is a picture already",
@@ -125,10 +125,10 @@ def decompress(
 
 
 def _targets(sources: Sequence[Path], out: Path | None, suffix: str) -> list[Path]:
-    """Where the result of each source goes.
+    """The file that the result of each source is written to.
 
     Raises:
-        UsageError: several would go to one file.
+        UsageError: if two results would go to one file.
     """
     if out is not None and out.suffix == suffix and not out.is_dir():
         targets = [out] * len(sources)
@@ -144,7 +144,7 @@ def _targets(sources: Sequence[Path], out: Path | None, suffix: str) -> list[Pat
 
 
 def _print(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """One row a file."""
+    """Prints the rows, one a file, as JSON or as a table."""
     from weft.reports.tables import Column, Table, rich_table
 
     if as_json:

@@ -1,4 +1,4 @@
-"""`weft data fit`, `draw`, `convert`: pictures to splats and back, and from file to file."""
+"""`weft data fit`, `draw` and `convert`: splats of pictures, pictures of splats, file formats."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from weft.config.sections import Layout
 from weft.errors import DataError, DeviceError, UsageError, asked_by
 from weft.families.gaussvae.splats.meter import Meter
 from weft.terminal import show, show_table, tell
+from weft.verbs.arguments import DryRun, Json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,15 +23,13 @@ if TYPE_CHECKING:
     from weft.families.gaussvae.splats.fit import How
     from weft.families.gaussvae.splats.quantise import Bits
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-
 _LAYOUTS: dict[str, Layout | None] = {
     "": None,
     "channels_first": "channels_first",
     "channels_last": "channels_last",
 }
 _MOST_ROWS = 12
+"""Pictures that the printed table lists."""
 
 
 def fit(
@@ -41,44 +40,64 @@ def fit(
             help="Files, folders, patterns, an npz file, or a set such as kodak or cifar10.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for what is found; the same goes on.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder to write to; an unfinished fit there is continued.")
+    ],
     splats: Annotated[int, typer.Option(min=1, help="Splats of each picture.")] = 512,
     psnr: Annotated[
-        float | None, typer.Option(min=0, help="The fewest splats that reach so many decibels.")
+        float | None,
+        typer.Option(min=0, help="Find the fewest splats that reach this PSNR, in dB."),
     ] = None,
     bits: Annotated[
-        int | None, typer.Option(min=1, help="As many splats as so many bits a picture hold.")
+        int | None,
+        typer.Option(min=1, help="Take as many splats as fit into this many bits a picture."),
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="grid: anchored to cells; imagegs: the schedule of Image-GS.")
+        str, typer.Option(help="grid: splats anchored to cells; imagegs: Image-GS's schedule.")
     ] = "grid",
-    steps: Annotated[int | None, typer.Option(min=1, help="Of the fit, at most.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Most steps of the fit.")] = None,
     quantise: Annotated[
-        str, typer.Option(help="Bits of a position, scale, rotation, colour number: 16,16,16,16.")
+        str,
+        typer.Option(
+            help="Bits of a position, scale, rotation and colour number, such as 16,16,16,16."
+        ),
     ] = "",
-    crops: Annotated[int, typer.Option(min=0, help="Cut squares of this side out first.")] = 0,
-    crops_each: Annotated[
-        int, typer.Option(min=0, help="Squares drawn at random from each; 0: all side by side.")
+    crops: Annotated[
+        int,
+        typer.Option(min=0, help="Fit squares of this side, in pixels, cut out of the pictures."),
     ] = 0,
-    first: Annotated[int, typer.Option(min=0, help="Only the first so many pictures.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 123,
-    split: Annotated[str, typer.Option(help="Of a set: train, val or test.")] = "",
+    crops_each: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Squares cut at random places of each picture; 0: all, side by side."
+        ),
+    ] = 0,
+    first: Annotated[
+        int, typer.Option(min=0, help="Fit only this many pictures, the first ones; 0: all.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 123,
+    split: Annotated[str, typer.Option(help="Split of a data set: train, val or test.")] = "",
     layout: Annotated[
-        str, typer.Option(help="Of an npz file: channels_first or channels_last.")
+        str, typer.Option(help="Order of an npz file's axes: channels_first or channels_last.")
     ] = "",
-    root: Annotated[Path | None, typer.Option(help="Folder that holds the sets.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder that holds the data sets.")] = None,
     form: Annotated[
-        str, typer.Option(help="packed: one array; npz, pt: a file a picture, as with --psnr.")
+        str,
+        typer.Option(
+            help="packed: one array; npz or pt: one file a picture, the default with --psnr."
+        ),
     ] = "",
     keep_images: Annotated[
         bool, typer.Option("--keep-images", help="Keep the pictures beside packed splats.")
     ] = False,
-    pictures: Annotated[int, typer.Option(min=0, help="Side-by-side PNGs to draw.")] = 8,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="PNG files to draw, picture and splats side by side.")
+    ] = 8,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    force: Annotated[bool, typer.Option("--force", help="Fit anew what is there.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Fit again what is there already.")
     ] = False,
+    dry_run: DryRun = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -129,19 +148,25 @@ def fit(
 def draw(
     place: Annotated[
         Path,
-        typer.Argument(metavar="SPLATS", help="What `weft data fit` wrote, or .pt or .npz files."),
+        typer.Argument(metavar="SPLATS", help="A folder of `weft data fit`, or .pt or .npz files."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for PNG files.")],
     size: Annotated[
-        str, typer.Option(help="HEIGHTxWIDTH behind .pt and .npz files, unless sizes.json says.")
+        str,
+        typer.Option(
+            help="HEIGHTxWIDTH of the pictures of .pt and .npz files that no sizes.json gives."
+        ),
     ] = "",
     height: Annotated[
-        int | None, typer.Option(min=1, help="Draw so many pixels high; as fitted if unset.")
+        int | None, typer.Option(min=1, help="Height to draw at, in pixels; by default as fitted.")
     ] = None,
     topk: Annotated[
-        int, typer.Option(min=0, help="Weights of a pixel that count, of .pt and .npz files.")
+        int,
+        typer.Option(min=0, help="Splats that count at a pixel, for .pt and .npz files; 0: all."),
     ] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Draw anew what is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Draw again what is there already.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
     """Draw splats as PNG files, without the pictures they were fitted to."""
@@ -159,24 +184,29 @@ def draw(
 
 def convert(
     place: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A .pt or .npz file, or a folder of either.")
+        Path, typer.Argument(metavar="INPUT", help="A .pt or .npz file, or a folder of them.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for what is written.")],
-    to: Annotated[str, typer.Option(help="npz: from checkpoints; pt: from archives.")],
-    batch_size: Annotated[int, typer.Option(min=1, help="Files between two summaries.")] = 50,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    to: Annotated[str, typer.Option(help="npz, from checkpoints; or pt, from archives.")],
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Files converted between two lines of progress.")
+    ] = 50,
     no_validate: Annotated[
-        bool, typer.Option("--no-validate", help="Do not read again what was written.")
+        bool, typer.Option("--no-validate", help="Do not verify the written files by reading them.")
     ] = False,
     no_vis_feat: Annotated[
-        bool, typer.Option("--no-vis-feat", help="Checkpoints without the tensor vis_feat.")
+        bool, typer.Option("--no-vis-feat", help="Write checkpoints without the tensor vis_feat.")
     ] = False,
     log: Annotated[
-        Path | None, typer.Option(help="For a line a file; conversion_log.jsonl in --out.")
+        Path | None,
+        typer.Option(
+            help="File that gets a line for each file; by default conversion_log.jsonl in --out."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Convert anew what is there.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Convert again what is there already.")
     ] = False,
+    dry_run: DryRun = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no summary.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -124,7 +124,7 @@ REFUSED = {
     ("steps=20", "optim.lr=1"): "`optim.lr` cannot change when a run goes on",
     ("steps=20", "seed=3"): "`seed` cannot change when a run goes on",
     ("steps=20", "toy/small"): "is a run, which goes on with its own config",
-    ("steps=20", "--dry-run"): "what a longer run would cost in all, its config says",
+    ("steps=20", "--dry-run"): "the cost of a longer run is that of its config",
     ("steps=twenty",): "`steps` = twenty is not allowed",
 }
 

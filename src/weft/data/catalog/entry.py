@@ -18,11 +18,11 @@ class File:
     """One file of a set.
 
     Attributes:
-        path: where it lies below a data folder, also its place in the cache.
+        path: its path below a data folder, and below the cache.
         size: bytes.
         sha256: checksum, hexadecimal.
-        urls: mirrors, tried in order; none if it cannot be downloaded.
-        packaged: whether it ships inside weft, beside this module.
+        urls: mirrors, tried in order; empty if it cannot be downloaded.
+        packaged: whether it ships with weft, in `weft/data`.
     """
 
     path: str
@@ -78,8 +78,8 @@ class DataSet:
         forms: ways it may be stored, the preferred first.
         licence, citation: what to respect and whom to cite.
         refused: file name -> why weft does not read that form of the set.
-        kind: what its items are; "images" have labels and one size, "pictures" need not.
-        ragged: whether the series have lengths of their own, none longer than `shape` says.
+        kind: what its items are; "images" have labels and one size, "pictures" may lack both.
+        ragged: whether the series differ in length; `shape` then gives the longest.
     """
 
     name: str

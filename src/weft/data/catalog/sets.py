@@ -1,4 +1,4 @@
-"""All sets weft knows by name, and how one is found."""
+"""The catalogue: all data sets that weft knows by name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SETS: Mapping[str, DataSet] = {
 
 
 def find(name: str, kind: Kind | None = None) -> DataSet:
-    """The set called `name`, of the `kind` if one is asked for.
+    """The set called `name`; with `kind`, only among sets of that kind.
 
     Raises:
-        UsageError: there is none; the closest name is suggested.
+        UsageError: if there is none; the closest name is suggested.
     """
     known = [data_set.name for data_set in SETS.values() if kind in (None, data_set.kind)]
     if name in known:

@@ -1,4 +1,4 @@
-"""Takes exported weights to the Hugging Face hub, and back."""
+"""Uploads exported weights to the Hugging Face hub, and downloads them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ WEIGHTS = "model.safetensors"
 
 
 def push(run: Run, repository: str, *, private: bool = False) -> str:
-    """Uploads a finished run's weights, config and a model card in one commit; gives the address.
+    """Uploads a finished run's weights, config and a model card in one commit.
 
     Args:
         run: finished.
-        repository: OWNER/NAME, made where it is not there.
-        private: whether only its owner sees a new one.
+        repository: OWNER/NAME; made if it does not exist.
+        private: whether to make a new repository private.
+
+    Returns: the repository's address.
 
     Raises:
         WrongRun: if the run has no exported weights.
         MissingExtra: if huggingface_hub is not installed.
-        UsageError: if the hub refuses the name, or who asks.
-        SystemFault: if it cannot be reached.
+        UsageError: if the hub refuses the name or the user.
+        SystemFault: if the hub cannot be reached.
     """
     weights = RunDirectory(run.path).weights
     if not weights.is_file():
@@ -62,7 +64,7 @@ def push(run: Run, repository: str, *, private: bool = False) -> str:
 
 
 def pull(repository: str, folder: Path, revision: str | None = None) -> Path:
-    """Downloads the weights that `push` put there, and gives their file.
+    """Downloads the weights that `push` uploaded, and returns their file.
 
     Args:
         repository: OWNER/NAME.
@@ -70,11 +72,11 @@ def pull(repository: str, folder: Path, revision: str | None = None) -> Path:
         revision: branch, tag or commit; the newest if None.
 
     Raises:
-        CheckpointError: if weft did not write what is there.
-        MissingExtra, UsageError, SystemFault: as `push`.
+        CheckpointError: if weft did not write the file.
+        MissingExtra, UsageError, SystemFault: as for `push`.
     """
     with _hub() as hub:
-        # Asks once, where a download would for half a minute, whether the hub is there.
+        # Fails at once if the hub is out of reach; a download would retry for half a minute.
         commit = hub.model_info(repository, revision=revision).sha
         file = Path(hub.hf_hub_download(repository, WEIGHTS, local_dir=folder, revision=commit))
     exported_config(file)
@@ -83,7 +85,7 @@ def pull(repository: str, folder: Path, revision: str | None = None) -> Path:
 
 @contextmanager
 def _hub() -> Iterator[HfApi]:
-    """The hub's client, whose errors are told as ours."""
+    """The hub's client, with its errors turned into weft's."""
     try:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import (
@@ -112,8 +114,8 @@ def _hub() -> Iterator[HfApi]:
             f"the hub refused: {told(error)}", where=hub.endpoint, hint=_LOGIN
         ) from error
     except Exception as error:
-        # What is left are errors of this machine and of weft, and those of the client's
-        # transport, whose name has changed with its releases.
+        # What is left are errors of this machine or of weft, and those of the client's transport
+        # library, which has changed between releases.
         ours = type(error).__module__.partition(".")[0] in ("builtins", "weft")
         if ours and not isinstance(error, ConnectionError | TimeoutError):
             raise
@@ -133,7 +135,7 @@ _LOGIN = "`hf auth login`, or a token in HF_TOKEN, says who you are"
 
 
 def _card(run: Run, repository: str) -> str:
-    """The README of a repository: what it is, what it measured, how it is used."""
+    """The repository's README: what the model is, its metrics, how it is used."""
     numbers = "\n".join(f"| {name} | {value:.6g} |" for name, value in run.metrics.items())
     name = repository.rpartition("/")[2]
     return f"""---

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
 
 ENDINGS = {"torch": "pt2", "onnx": "onnx"}
-"""Forms of every family, and how their files end."""
+"""Formats that every family is exported in -> ending of the file."""
 
 CONFIG = "weft"
-"""Name of the config in the file: JSON, an extra file of torch's, a property of ONNX's metadata."""
+"""Under this name the file holds the config as JSON: an extra file of torch's, a metadata property
+of ONNX's."""
 
 
 def export(
@@ -46,16 +47,16 @@ def export(
     accept: str | Collection[str],
     tell: Callable[[str], None],
 ) -> Path:
-    """Writes a run's model in the form `to`; arguments as for `weft.export`.
+    """Writes a run's model in the format `to` and returns the file; arguments as for `weft.export`.
 
     Raises:
-        UsageError: if there is no such form, or the model has none of it.
+        UsageError: if there is no such format, or the model cannot be written in it.
     """
     own = find(run.family).exports
     known = [*ENDINGS, *own]
     if to not in known:
         raise UsageError(
-            f"`{to}` is no form that a run of family `{run.family}` is exported in",
+            f"a run of family `{run.family}` cannot be exported as `{to}`",
             where="--to",
             expected=f"one of {', '.join(known)}",
             hint=suggest(to, known, ""),
@@ -105,14 +106,14 @@ def write_program(trained: Trained, form: str, path: Path) -> Inference:
 
 
 class _Program(nn.Module):
-    """An inference function and the model that it is of."""
+    """A model whose `forward` is its inference function."""
 
     def __init__(self, model: nn.Module, inference: Inference) -> None:
         super().__init__()
         self.model, self.function = model, inference.function
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """What the function gives."""
+        """The inference function's outputs."""
         return self.function(self.model, *inputs)
 
 
@@ -125,7 +126,7 @@ def _traced(model: nn.Module, inference: Inference, family: str) -> ExportedProg
             return torch.export.export(
                 _Program(model, inference).eval(), inputs, dynamic_shapes=(dynamic,), strict=False
             )
-    # torch raises whatever its tracer met.
+    # torch's tracer lets any error through.
     except Exception as error:
         raise UsageError(
             f"torch cannot export this model of family `{family}`: {told(error)}",
@@ -140,10 +141,10 @@ def _onnx(program: ExportedProgram, inference: Inference) -> ONNXProgram:
     except ImportError as error:
         raise MissingExtra("onnxscript", "onnx", "--to onnx") from error
     del onnx, onnxscript
-    # It tells of torchvision, which nothing here needs, at each start.
-    teller = logging.getLogger("torch.onnx")
-    level = teller.level
-    teller.setLevel(logging.ERROR)
+    # Silences a warning about torchvision, which nothing here needs.
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(action="ignore"):
             made = torch.onnx.export(
@@ -158,6 +159,6 @@ def _onnx(program: ExportedProgram, inference: Inference) -> ONNXProgram:
             f"ONNX has no form of this model: {told(error)}", hint="`--to torch` writes it"
         ) from error
     finally:
-        teller.setLevel(level)
+        logger.setLevel(level)
     assert made is not None
     return made

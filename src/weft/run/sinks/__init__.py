@@ -1,1 +1,1 @@
-"""Second homes for a run's scalars beside metrics.jsonl."""
+"""Sinks: further receivers of a run's scalars beside metrics.jsonl."""

@@ -13,9 +13,10 @@ OnEvaluate = Callable[[int, Mapping[str, float]], bool | None]
 
 class Hooks:
     """Calls `on_step(step, values)` for each logged row and `on_evaluate(step, metrics)` for each
-    evaluation; an `on_evaluate` that gives True ends the run there.
+    evaluation; if `on_evaluate` returns True, the run ends there.
 
-    A function that raises is dropped with a note in log.txt, and the run goes on.
+    After a function has raised it is not called again: a note in log.txt says so, and the run goes
+    on.
     """
 
     def __init__(
@@ -33,8 +34,8 @@ class Hooks:
             self.on_step(step, values)
 
     def enough(self) -> bool:
-        """What the last evaluation's function gave."""
+        """Whether `on_evaluate` returned True for the last evaluation."""
         return self.wished
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
-        """Nothing is held."""
+        """Has nothing to close."""

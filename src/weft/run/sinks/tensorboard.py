@@ -17,12 +17,12 @@ _FOLDER = "logs"
 
 
 class TensorBoard:
-    """Writes rows as they come, and at the end settings beside the last metrics for its table of
-    runs; at resume, hides what comes after the checkpoint.
+    """Writes each row's scalars and, at the end, settings and metrics for TensorBoard's table of
+    runs. A resumed run hides what was written after its checkpoint.
 
     Args:
         directory: the run.
-        step: step the run goes on from.
+        step: the step that the run starts or resumes from.
         values: the run's config; its leaves become hyperparameters with dotted names.
     """
 
@@ -49,17 +49,17 @@ class TensorBoard:
         self.writer.close()
 
     def _settings(self, directory: RunDirectory) -> None:
-        # As `add_hparams` does, which would put them into a folder of their own.
+        # What `add_hparams` does, except that it would write to a new folder.
         from torch.utils.tensorboard import summary
 
         status = read_record(directory.path, "status.json")
         metrics = {k: v for k, v in status["metrics"].items() if v is not None}
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, status["step"])
-        told = {key: _told(value) for key, value in dotted(self.values).items()}
+        settings = {key: _setting(value) for key, value in dotted(self.values).items()}
         make: Callable[..., Iterable[Any]] = summary.hparams
         writer: Any = self.writer.file_writer
-        for part in make(told, dict.fromkeys(metrics)):
+        for part in make(settings, dict.fromkeys(metrics)):
             writer.add_summary(part)
 
 
@@ -84,6 +84,6 @@ def add_pictures(directory: RunDirectory, step: int) -> None:
                 writer.file_writer.add_summary(summary, step)
 
 
-def _told(value: Any) -> bool | int | float | str:
-    """A setting as TensorBoard takes it."""
+def _setting(value: Any) -> bool | int | float | str:
+    """A setting in a type that TensorBoard accepts; JSON for all others."""
     return value if isinstance(value, bool | int | float | str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Scalars to Trackio, which keeps them on this machine and prints what is of no use to ours."""
+"""Scalars to Trackio, which stores them on this machine; what it prints is discarded."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ class Trackio:
         """Closes the Trackio run."""
         with redirect_stdout(StringIO()):
             self.run.finish()
-            # Else it finishes its newest run once more, and says so, as the process ends.
+            # Otherwise it finishes its newest run again, and says so, when the process ends.
             if self.trackio.context_vars.current_run.get() is self.run:
                 self.trackio.context_vars.current_run.set(None)

@@ -31,7 +31,7 @@ class Wandb:
             import wandb
         except ImportError as error:
             raise MissingExtra("wandb", "wandb", f"log.wandb.mode={config.mode}") from error
-        # One run there for one run here, resumed or not, online or not.
+        # The same W&B run whether this one is resumed or not, online or not.
         kept = directory.path / "wandb-id"
         if not kept.is_file():
             write_text(kept, f"{secrets.token_hex(8)}\n")
