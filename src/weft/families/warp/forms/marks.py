@@ -27,6 +27,6 @@ class Marks:
         else:
             self.bytes[i // 8].add_(where, alpha=1 << i % 8)
 
-    def read(self, i: int) -> Tensor:
-        """The marks of step i, bool (N, D)."""
-        return self.bytes[i // 8].bitwise_and(1 << i % 8).bool()
+    def read(self, i: int, dtype: torch.dtype) -> Tensor:
+        """The marks of step i, 1 or 0 in `dtype`, (N, D)."""
+        return self.bytes[i // 8].bitwise_and(1 << i % 8).ne_(0).to(dtype)
