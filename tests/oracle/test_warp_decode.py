@@ -29,10 +29,13 @@ def compare(found: Decoder, root: MlpRoot, count: int = 3) -> None:
         back = found.backward(theta, z, tape, error, out, wants_z=True)
         again = torch.full_like(theta, torch.nan)
         assert found.backward(theta, z, tape, error, again, wants_z=False) is None
+        onto = theta.clone()
+        found.backward(theta, z, tape, error, onto, wants_z=False, adds=True)
     assert back is not None
     torch.testing.assert_close(raw, expected.detach(), **TOLERANCE)
     torch.testing.assert_close(out, by_theta, **TOLERANCE)
     torch.testing.assert_close(again, by_theta, **TOLERANCE)
+    torch.testing.assert_close(onto, theta.detach() + by_theta, **TOLERANCE)
     torch.testing.assert_close(back, by_z, **TOLERANCE)
 
 

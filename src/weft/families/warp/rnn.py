@@ -20,19 +20,21 @@ from weft.families.warp.cell.clock import Clock, Ticks, aligned
 from weft.families.warp.cell.drive import first_data, held_front, known_data
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Final, Head
+from weft.families.warp.cell.ranges import check_count, check_name, check_size
 from weft.families.warp.cell.recurrence_rule import Drive, Rule
-from weft.families.warp.cell.root import MlpRoot, Root
+from weft.families.warp.cell.root import MlpRoot, Root, check_root
 from weft.families.warp.cell.shapes import check_shapes, check_values
 from weft.families.warp.cell.span import Span
 from weft.families.warp.cell.time_conv import Embedding, Smoothing, finished
 from weft.families.warp.forms.carrying import (
     carry_of,
+    check_kind,
     check_state,
     check_theta0,
     left,
     left_fed_back,
 )
-from weft.families.warp.forms.choose import fed_back, free
+from weft.families.warp.forms.choose import FORMS, fed_back, free
 from weft.families.warp.reference import Carry, Feedback, State
 from weft.nn.precision import full_precision
 
@@ -88,7 +90,7 @@ class WeightSpaceRNN(nn.Module):
         form: how the recurrence is computed: `auto`, `loop`, or one of `choose.FORMS`, which holds
             for training steps; it never changes what is computed.
     Raises:
-        ConfigError: if the parts do not fit together.
+        ConfigError: if the parts do not fit together, or a number has no meaning.
     """
 
     def __init__(
@@ -132,11 +134,19 @@ class WeightSpaceRNN(nn.Module):
         form: str = "auto",
     ) -> None:
         super().__init__()
+        check_count("input_size", input_size)
+        check_name("form", form, ("auto", "loop", *FORMS))
+        check_size("initial_noise", initial_noise, positive=False)
         self.batch_first = batch_first
         self.input_size, self.length, self.form = input_size, length, form
         self.initial_noise, self.noise_in_eval = initial_noise, noise_in_eval
         self.clock = Clock(
-            length or 1, encoding, picture, time_as_channel, waves, encoding_extrapolates
+            1 if length is None else length,
+            encoding,
+            picture,
+            time_as_channel,
+            waves,
+            encoding_extrapolates,
         )
         self.head = Head(
             input_size if output_size is None else output_size,
@@ -160,7 +170,7 @@ class WeightSpaceRNN(nn.Module):
             for inputs, outputs in sizes
         ]  # fmt: skip
         if root is not None:
-            _check_root(root, roots[-1])
+            check_root(root, roots[-1])
             roots[-1] = root
         self._stack = nn.ModuleList(
             Layer(
@@ -242,6 +252,7 @@ class WeightSpaceRNN(nn.Module):
             check_theta0(self.layers, theta0, len(x), state)
             start = (carry_of(self.layers[0], theta0, first_data(x, length)),)
         if state is not None:
+            check_kind(state)
             state = state.map(lambda part: part.unsqueeze(0)) if asked.alone else state
             check_state(
                 self.layers, state, len(x), feedback=feedback, ragged=length is not None,
@@ -437,12 +448,3 @@ class WeightSpaceRNN(nn.Module):
                                              device=layer.B.device)
             for layer in self.layers
         ]  # fmt: skip
-
-
-def _check_root(root: Root, wanted: Root) -> None:
-    if (root.inputs, root.outputs) != (wanted.inputs, wanted.outputs):
-        raise ConfigError(
-            f"the root maps {root.inputs} features to {root.outputs} outputs",
-            where="root",
-            expected=f"{wanted.inputs} features and {wanted.outputs} outputs",
-        )

@@ -78,10 +78,11 @@ class WarpTask(Task[Config, Model, SeriesSource]):
             return spec
         context = context_of(self.config, spec)
         if context >= spec.steps:
+            fitting = f"1 to {spec.steps - 1}"
             raise ConfigError(
                 f"{context} true steps are given of sequences that have {spec.steps}",
                 where="grounding_length",
-                expected=f"1 to {spec.steps - 1}",
+                expected=fitting if spec.steps > 1 else "sequences of two steps or more",
             )
         if spec.ragged and (config.read == "query" or config.train_strategy == "grounded"):
             raise ConfigError(

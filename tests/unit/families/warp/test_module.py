@@ -205,6 +205,36 @@ def test_inputs_that_are_no_sequences_are_refused(x: Tensor, message: str) -> No
         _small()(x)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"input_size": 0}, {"input_size": True}, {"output_size": 0}, {"output_size": -1},
+        {"classes": -1}, {"width": 0}, {"width": 2.5}, {"depth": -1}, {"nonlinearity": "rlu"},
+        {"inner_sizes": [0]}, {"transition": "diagonal"}, {"drive": "dif"}, {"form": "lop"},
+        {"limit": 0.0}, {"limit": math.nan}, {"std_lower_bound": -1.0}, {"length": 0},
+        {"length": 1.5}, {"waves": -1}, {"picture": (0, 3)}, {"encoding": (3, 10.0)},
+        {"encoding": (2, 0.0)}, {"embedding": (2, 0, True)}, {"drive_std": -1.0}, {"horizon": 0.0},
+        {"initial_noise": math.inf}, {"initial_layers": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_network_is_not_built_from_options_without_a_meaning(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        WeightSpaceRNN(**{"input_size": D_IN, **options})
+
+
+@pytest.mark.parametrize("x", [torch.randn(N, T, D_IN), torch.randn(T, D_IN)], ids=["batch", "one"])
+def test_weights_given_as_a_state_are_told_their_place(x: Tensor) -> None:
+    rnn = _small()
+    with pytest.raises(DataError, match="theta0"):
+        rnn(x.double(), rnn(x.double())[1].theta)
+
+
+def test_a_number_in_place_of_a_force_is_refused() -> None:
+    with pytest.raises(DataError, match="`force` has shape none"):
+        _small()(torch.randn(N, T, D_IN), force=0.5)
+
+
 def test_a_packed_batch_has_its_own_lengths_and_clocks() -> None:
     packed = pack_sequence([torch.randn(3, D_IN), torch.randn(2, D_IN)])
     for name, each in {"length": torch.tensor([3, 2]), "position": torch.arange(3)}.items():

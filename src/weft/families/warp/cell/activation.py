@@ -44,7 +44,7 @@ def _silu_slope(x: Tensor, y: Tensor) -> Tensor:
 ACTIVATIONS = {
     a.name: a
     for a in (
-        Activation("relu", torch.relu, lambda x, y: (y > 0).to(y.dtype)),
+        Activation("relu", torch.relu, lambda x, y: y.sign()),
         Activation("tanh", torch.tanh, lambda x, y: 1 - y * y),
         Activation("sigmoid", torch.sigmoid, lambda x, y: y * (1 - y)),
         Activation("softplus", F.softplus, lambda x, y: torch.sigmoid(x)),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from weft.errors import ConfigError, DataError
+from weft.families.warp.cell.ranges import check_count, check_size
 from weft.families.warp.cell.recurrence_rule import Drive
 
 
@@ -70,6 +71,12 @@ class Clock:
     extrapolates: bool = False
 
     def __post_init__(self) -> None:
+        check_count("length", self.length)
+        check_count("waves", self.waves, least=0)
+        for side in self.picture or ():
+            check_count("picture", side)
+        if self.encoding is not None:
+            check_size("encoding", self.encoding[1])
         if self.encoding is not None and (self.encoding[0] < 2 or self.encoding[0] % 2):
             raise ConfigError(
                 f"a positional encoding has pairs of columns, not {self.encoding[0]}",

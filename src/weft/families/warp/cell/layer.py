@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from weft.errors import ConfigError
 from weft.families.warp.cell.formula import Dynamics, FormulaRoot
 from weft.families.warp.cell.initial import FreeInitial, GradualInitial, Initial
+from weft.families.warp.cell.ranges import check_size
 from weft.families.warp.cell.recurrence_rule import Rule
 from weft.families.warp.cell.root import Root
 from weft.families.warp.cell.span import Span
@@ -31,7 +32,7 @@ class Layer(nn.Module):
             its kind.
     Raises:
         ConfigError: if the root brings its own dynamics, and `transition` or `initial_layers` leave
-            no room for them.
+            no room for them, or if a number has no meaning.
     """
 
     def __init__(
@@ -48,6 +49,9 @@ class Layer(nn.Module):
         horizon: float | None = None,
     ) -> None:
         super().__init__()
+        check_size("drive_std", drive_std, positive=False)
+        if horizon is not None:
+            check_size("horizon", horizon)
         self.transition = build_transition(transition, root.size)
         if self.transition.size != root.size:
             root = Span(root, self.transition.size)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from weft.errors import ConfigError
 from weft.families.warp.cell.activation import activation
+from weft.families.warp.cell.ranges import check_count, check_size
 
 Final = str | float | Sequence[float] | None
 
@@ -46,7 +47,7 @@ class Head(nn.Module):
         std_lower_bound: smallest std.
         classes: K, number of logits.
     Raises:
-        ConfigError: if `final` is none of these.
+        ConfigError: if `final` is none of these, or a number has no meaning.
     """
 
     def __init__(
@@ -60,6 +61,15 @@ class Head(nn.Module):
         classes: int = 0,
     ) -> None:
         super().__init__()
+        check_count("output_size", channels, least=0)
+        check_count("classes", classes, least=0)
+        check_size("std_lower_bound", std_lower_bound, positive=False)
+        if channels == classes == 0:
+            raise ConfigError(
+                "the network has nothing to put out",
+                where="output_size, classes",
+                expected="one of them above 0",
+            )
         self.channels, self.classes, self.uncertain = channels, classes, uncertain
         self.std_tanh, self.std_lower_bound = std_tanh, std_lower_bound
         self.named = activation(final) if isinstance(final, str) else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from weft.families.warp.cell.ranges import check_count, check_name, check_size
 
 Drive = Literal["diff", "innovation", "true_diff"]
 
@@ -35,6 +37,8 @@ class Rule:
             that feeds predictions back; the weights are not.
         second_order: whether v_t = A v_{t-1} + B [dx_t, dclock_t] with v_{-1} = 0 moves theta, as
             theta_t = clip(theta_{t-1} + v_t); v itself is never clipped.
+    Raises:
+        ConfigError: if one of these has no meaning.
     """
 
     channels: int
@@ -44,3 +48,9 @@ class Rule:
     second_order: bool = False
     halves: bool = False
     half: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("input_size", self.channels)
+        check_name("drive", self.drive, get_args(Drive))
+        if self.limit is not None:
+            check_size("limit", self.limit)

@@ -11,7 +11,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from weft.errors import ConfigError
 from weft.families.warp.cell.activation import Activation, activation
+from weft.families.warp.cell.ranges import check_count
 
 
 class Root(Protocol):
@@ -85,6 +87,8 @@ class MlpRoot:
         width: units of a hidden layer.
         depth: hidden layers; 0 is one affine map.
         nonlinearity: name of the activation after each hidden layer.
+    Raises:
+        ConfigError: if a number has no meaning, or there is no such activation.
     """
 
     inputs: int
@@ -92,6 +96,12 @@ class MlpRoot:
     width: int = 24
     depth: int = 3
     nonlinearity: str = "relu"
+
+    def __post_init__(self) -> None:
+        check_count("output_size", self.outputs)
+        check_count("width", self.width)
+        check_count("depth", self.depth, least=0)
+        activation(self.nonlinearity)
 
     @cached_property
     def activation(self) -> Activation:
@@ -145,3 +155,17 @@ class MlpRoot:
             if layer is not self.layers[-1]:
                 h = self.activation(h)
         return h
+
+
+def check_root(root: Root, wanted: Root) -> None:
+    """Refuses a root that does not map what `wanted` does.
+
+    Raises:
+        ConfigError: saying what both map.
+    """
+    if (root.inputs, root.outputs) != (wanted.inputs, wanted.outputs):
+        raise ConfigError(
+            f"the root maps {root.inputs} features to {root.outputs} outputs",
+            where="root",
+            expected=f"{wanted.inputs} features and {wanted.outputs} outputs",
+        )

@@ -42,9 +42,9 @@ def check_shapes(
         ("sample", sample, tuple(x.shape)),
         ("length", length, (batch,)),
     ):
-        if tensor is not None and tuple(tensor.shape) != shape:
+        if tensor is not None and (found := _shape(tensor)) != shape:
             raise DataError(
-                f"`{name}` has shape {tuple(tensor.shape)}",
+                f"`{name}` has shape {found}",
                 expected=f"{shape} for an input of shape {tuple(x.shape)}",
             )
 
@@ -87,6 +87,10 @@ def check_values(
         places = position if before is None else torch.cat([before.to(position), position])
         if not bool((places[1:] > places[:-1]).all() and position.isfinite().all()):
             raise DataError("`position` does not rise from step to step", expected="rising places")
+
+
+def _shape(tensor: object) -> tuple[int, ...] | str:
+    return tuple(tensor.shape) if isinstance(tensor, Tensor) else f"none: it is {tensor!r}"
 
 
 def _readable(tensor: Tensor | None) -> TypeGuard[Tensor]:

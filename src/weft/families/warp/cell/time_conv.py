@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weft.families.warp.cell.outputs import Head
+from weft.families.warp.cell.ranges import check_count
 
 
 def _pad(x: Tensor, kernel: int, causal: bool, zeros: bool) -> Tensor:
@@ -35,6 +36,8 @@ class Embedding(nn.Module):
         self, inputs: int, channels: int, kernel: int, causal: bool, *, original: bool = False
     ) -> None:
         super().__init__()
+        for number in (channels, kernel):
+            check_count("embedding", number)
         self.kernel, self.causal, self.original = kernel, causal, original
         self.conv = nn.Conv1d(inputs, channels, kernel, bias=False)
 

@@ -149,8 +149,8 @@ class Adjoint:
             self.guess, raw, torch.ones_like(self.guess), retain_graph=bool(self.parameters)
         )
 
-    def weights(self, t: int, theta: Tensor, out: Tensor) -> None:
-        """Writes the gradient by theta_t through out_t alone into `out` (N, D).
+    def weights(self, t: int, theta: Tensor, out: Tensor, *, adds: bool = False) -> None:
+        """Writes the gradient by theta_t through out_t alone into `out` (N, D), or adds it there.
 
         Later steps must have been done: what they drew from the prediction of step t comes in here.
         """
@@ -160,7 +160,7 @@ class Adjoint:
             error[:, columns].addcmul_(self._fed(t), self.slope[t, :, columns])
         tape = self.track.tape[t].split(course.decoder.widths, -1) if course.decoder.widths else ()
         back = course.decoder.backward(
-            theta, self.track.place(t), tape, error, out, course.sees_data
+            theta, self.track.place(t), tape, error, out, course.sees_data, adds=adds
         )
         if back is not None:
             self.seen[t].add_(back[:, -d:])

@@ -34,6 +34,20 @@ def check_theta0(layers: Sequence[Layer], theta0: Tensor, count: int, state: Sta
         )
 
 
+def check_kind(state: object) -> None:
+    """Refuses what no call has returned as its state.
+
+    Raises:
+        DataError: if it is something else, such as weights.
+    """
+    if not isinstance(state, State):
+        raise DataError(
+            f"a {type(state).__name__} is no state",
+            where="state",
+            expected="what a call returned; weights to start from are given as `theta0`",
+        )
+
+
 def check_state(
     layers: Sequence[Layer],
     state: State,

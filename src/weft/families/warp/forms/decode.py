@@ -36,7 +36,15 @@ class Decoder(ABC):
 
     @abstractmethod
     def backward(
-        self, theta: Tensor, z: Tensor, tape: Tape, error: Tensor, out: Tensor, wants_z: bool
+        self,
+        theta: Tensor,
+        z: Tensor,
+        tape: Tape,
+        error: Tensor,
+        out: Tensor,
+        wants_z: bool,
+        *,
+        adds: bool = False,
     ) -> Tensor | None:
         """Gradient of sum_n error_n . root(theta_n; z_n).
 
@@ -45,6 +53,7 @@ class Decoder(ABC):
             error: (N, o).
             out: receives the gradient by theta, (N, D).
             wants_z: whether the gradient by z is asked for.
+            adds: adds to what `out` holds.
         Returns: the gradient by z, (N, i), or None if not asked for.
         """
 
@@ -70,15 +79,23 @@ class MlpDecoder(Decoder):
         return x, tuple(tape)
 
     def backward(
-        self, theta: Tensor, z: Tensor, tape: Tape, error: Tensor, out: Tensor, wants_z: bool
+        self,
+        theta: Tensor,
+        z: Tensor,
+        tape: Tape,
+        error: Tensor,
+        out: Tensor,
+        wants_z: bool,
+        *,
+        adds: bool = False,
     ) -> Tensor | None:
         """dW_l = delta_l h_{l-1}', db_l = delta_l, delta_{l-1} = slope * W_l' delta_l."""
         delta = error
         for layer, x in zip(self.layers[:0:-1], tape[::-1], strict=True):
             h = self.activation(x)
-            _outer(layer, delta, h, out)
+            _outer(layer, delta, h, out, adds)
             delta = _back(layer, theta, delta).mul_(self.activation.slope(x, h))
-        _outer(self.layers[0], delta, z, out)
+        _outer(self.layers[0], delta, z, out, adds)
         return _back(self.layers[0], theta, delta) if wants_z else None
 
 
@@ -93,14 +110,25 @@ class GraphDecoder(Decoder):
         return self.root(theta, z), ()
 
     def backward(
-        self, theta: Tensor, z: Tensor, tape: Tape, error: Tensor, out: Tensor, wants_z: bool
+        self,
+        theta: Tensor,
+        z: Tensor,
+        tape: Tape,
+        error: Tensor,
+        out: Tensor,
+        wants_z: bool,
+        *,
+        adds: bool = False,
     ) -> Tensor | None:
         """Through a graph of this one evaluation."""
         theta, z = theta.detach().requires_grad_(), z.detach().requires_grad_()
         with torch.enable_grad():
             raw = self.root(theta, z)
         grad, grad_z = torch.autograd.grad(raw, (theta, z), error, allow_unused=True)
-        out.zero_() if grad is None else out.copy_(grad)
+        if not adds:
+            out.zero_()
+        if grad is not None:
+            out.add_(grad)
         if not wants_z:
             return None
         return torch.zeros_like(z) if grad_z is None else grad_z
@@ -124,7 +152,13 @@ def _back(layer: Dense, theta: Tensor, delta: Tensor) -> Tensor:
     return torch.bmm(delta.unsqueeze(1), layer.weight(theta)).squeeze(1)
 
 
-def _outer(layer: Dense, delta: Tensor, h: Tensor, out: Tensor) -> None:
-    """Writes delta h' and delta where W and b lie in `out`."""
-    torch.mul(delta.unsqueeze(-1), h.unsqueeze(-2), out=layer.weight(out))
-    layer.bias(out).copy_(delta)
+def _outer(layer: Dense, delta: Tensor, h: Tensor, out: Tensor, adds: bool) -> None:
+    """Writes, or adds, delta h' and delta where W and b lie in `out`."""
+    weight, bias = layer.weight(out), layer.bias(out)
+    column, row = delta.unsqueeze(-1), h.unsqueeze(-2)
+    if adds:
+        weight.addcmul_(column, row)
+        bias.add_(delta)
+    else:
+        torch.mul(column, row, out=weight)
+        bias.copy_(delta)

@@ -27,6 +27,18 @@ class Marks:
         else:
             self.bytes[i // 8].add_(where, alpha=1 << i % 8)
 
-    def read(self, i: int) -> Tensor:
-        """The marks of step i, bool (N, D)."""
-        return self.bytes[i // 8].bitwise_and(1 << i % 8).bool()
+    def read(self, i: int, dtype: torch.dtype) -> Tensor:
+        """The marks of step i, 1 or 0 in `dtype`, (N, D)."""
+        return self.bytes[i // 8].bitwise_and(1 << i % 8).ne_(0).to(dtype)
+
+
+def unless(marked: Tensor, error: Tensor, out: Tensor) -> None:
+    """Writes `error` where `marked` is 0, and 0 where it is 1, whatever stands there.
+
+    This is what `masked_fill` gives, at a 20th of its time on a CPU.
+
+    Args:
+        marked: broadcasts against the others, of their dtype.
+        error, out: may be the same.
+    """
+    torch.ops.aten.hardtanh_backward.grad_input(error, marked, -0.5, 0.5, grad_input=out)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from weft.families.warp.forms.marks import unless
 from weft.families.warp.transition.base import Power
 from weft.nn.once import once
 
@@ -85,9 +86,9 @@ class _Recurrence(Function):
             kept = None
             if held is not None:
                 kept = error * held[j]
-                error.masked_fill_(held[j], 0)
+                unless(held[j].to(error.dtype), error, out=error)
             if cut is not None:
-                error.masked_fill_(cut[j], 0)
+                unless(cut[j].to(error.dtype), error, out=error)
             if tied is not None:
                 error.mul_(1 - 0.5 * tied[j].to(error.dtype))
             back = power.transpose(error)
