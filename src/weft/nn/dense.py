@@ -15,6 +15,9 @@ from weft.nn.once import once
 
 _PRESENT = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
+_NARROW = 64
+"""Inputs of a layer whose weight's gradient is made on its side."""
+
 _HAS_BF16 = _PRESENT and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 if _PRESENT:
@@ -143,7 +146,7 @@ class _Linear(torch.autograd.Function):
             )
         return (
             product(grad, weight.t()) if wants_x else None,
-            product(grad.t(), x.t()) if wants_weight else None,
+            _of_weight(grad, x) if wants_weight else None,
             grad.sum(0) if wants_bias else None,
             None,
         )
@@ -158,6 +161,17 @@ class _Quiet(torch.autograd.Function):
     @once
     def backward(ctx: Any, grad: Tensor) -> Tensor | None:
         return grad if grad.any() else None
+
+
+def _of_weight(grad: Tensor, x: Tensor) -> Tensor:
+    """The weight's gradient (O, I), given that of the outputs (R, O) and the inputs (R, I).
+
+    A result of few columns takes oneDNN longer than one of few rows (measured for 512 rows and
+    1536 outputs, one thread: 0.63 ms against 0.07 for 2 inputs, 0.69 against 0.32 for 32).
+    """
+    if x.shape[1] < _NARROW < grad.shape[1]:
+        return product(x.t(), grad.t()).t().contiguous()
+    return product(grad.t(), x.t())
 
 
 def _plain(x: Tensor) -> bool:

@@ -88,7 +88,7 @@ class _RectifiedNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         r, weight, mean, scale = ctx.saved_tensors
         if _channels_last(r):
-            return *_backward_flat(grad, r, weight, mean, scale), None, None
+            return *_backward_lines(grad, r, weight, mean, scale), None, None
         of_x = torch.empty_like(r)
         of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(weight)
         for r_t, grad_t, of_x_t, mean_t, scale_t in zip(
@@ -111,8 +111,8 @@ def _of_frame(
     return of_weight, of_bias
 
 
-_PIXELS = 4096
-"""Pixels of a channel whose gradients lie in the cache together."""
+_LINES = 512
+"""Lines of pixels that are added up in float32, and whose gradients lie in the cache together."""
 
 
 def _channels_last(r: Tensor) -> bool:
@@ -125,26 +125,30 @@ def _channels_last(r: Tensor) -> bool:
     return last and r.dtype in (torch.float32, torch.float64)
 
 
-def _flat(x: Tensor) -> Tensor:
-    """x (N, C, H, W) as it lies in channels-last memory, (N, H W C).
+def _lines(x: Tensor, frames: int) -> list[tuple[Tensor, ...]]:
+    """x (N, C, H, W) as it lies in channels-last memory: of each frame, parts of (N H, W C).
 
-    To torch each pixel of each channel is a channel then: it adds up N numbers, and what it finds
-    for the pixels is added up in float64.
+    To torch each place in a line of each channel is a channel then: it adds up a part's lines, and
+    what it finds for places and parts is added up in float64. With whole images for lines, (N,
+    H W C), what belongs to the channels would not fit into the cache nearest to a core.
     """
-    return x.permute(0, 2, 3, 1).flatten(1)
+    whole = x.permute(0, 2, 3, 1).flatten(2).flatten(0, 1)
+    return [frame.split(_LINES) for frame in whole.chunk(frames)]
 
 
 def _moments(r: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of each frame's channels of r (N, C, H, W), float64 (T, C)."""
-    found = [
-        _aten.batch_norm_update_stats(frame, None, None, 0.0) for frame in _flat(r).chunk(frames)
-    ]
+    parts = _lines(r, frames)
+    found = [_aten.batch_norm_update_stats(part, None, None, 0.0) for of in parts for part in of]
     means, variances = (
-        torch.stack(each).double().unflatten(1, (-1, r.shape[1]))
+        torch.stack(each).double().view(frames, len(parts[0]), r.shape[3], -1)
         for each in zip(*found, strict=True)
     )
-    mean = means.mean(1)
-    return mean, (variances + (means - mean[:, None]).square()).mean(1)
+    # The last part of a frame may have fewer lines.
+    lines = torch.tensor([len(part) for part in parts[0]], dtype=means.dtype)[:, None, None]
+    share = lines / (lines.sum() * r.shape[3])
+    mean = (share * means).sum((1, 2))
+    return mean, (share * (variances + (means - mean[:, None, None]).square())).sum((1, 2))
 
 
 def _keep(
@@ -164,7 +168,7 @@ def _keep(
         running_var.lerp_(v * (count / (count - 1)), momentum)
 
 
-def _backward_flat(
+def _backward_lines(
     grad: Tensor, r: Tensor, weight: Tensor, mean: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x, weight and bias, with sums over pixels as of `_moments`.
@@ -172,31 +176,29 @@ def _backward_flat(
     d/dr = (grad - sum(grad) / n - (r - mean) scale sum(grad (r - mean) scale) / n) weight scale
     is linear in grad and r, and so is one pass over what still lies in the cache.
     """
-    frames, pixels = len(mean), r[0, 0].numel()
+    frames, width = len(mean), r.shape[3]
     grad = grad.contiguous(memory_format=torch.channels_last)
     of_x = torch.empty_like(r)
-    flat = [_flat(of).chunk(frames) for of in (grad, r, of_x)]
-    everywhere = [of.repeat(1, pixels) for of in (weight.expand_as(mean), mean, scale)]
+    parts = [_lines(of, frames) for of in (grad, r, of_x)]
+    everywhere = [of.repeat(1, width) for of in (weight.expand_as(mean), mean, scale)]
     found = [
         _aten.native_batch_norm_backward(
-            grad_t, r_t, w, None, None, m, s, True, 0.0, (False, True, True)
+            grad_p, r_p, w, None, None, m, s, True, 0.0, (False, True, True)
         )[1:]
-        for grad_t, r_t, w, m, s in zip(*flat[:2], *everywhere, strict=True)
+        for of_grad, of_r, w, m, s in zip(*parts[:2], *everywhere, strict=True)
+        for grad_p, r_p in zip(of_grad, of_r, strict=True)
     ]
     of_weight, of_bias = (
-        torch.stack(sums).double().unflatten(1, (pixels, -1)).sum(1)
+        torch.stack(sums).double().view(frames, -1, len(weight)).sum(1)
         for sums in zip(*found, strict=True)
     )
-    count = len(r) * pixels / frames
+    count = r.numel() / (frames * len(weight))
     by_grad = weight.double() * scale.double()
     by_r = -by_grad * scale.double() * of_weight / count
     constant = -by_grad * of_bias / count - by_r * mean.double()
-    factors = (of.to(r.dtype).repeat(1, pixels) for of in (constant, by_grad, by_r))
-    for c, g, k, *frame in zip(*factors, *flat, strict=True):
-        # Nothing is added up here: parts need but lie in the cache.
-        for grad_t, r_t, out in zip(
-            *(of.split(max(1, _PIXELS // pixels)) for of in frame), strict=True
-        ):
-            torch.addcmul(c, g, grad_t, out=out).addcmul_(k, r_t)
-            _aten.threshold_backward.grad_input(out, r_t, 0, grad_input=out)
+    factors = (of.to(r.dtype).repeat(1, width) for of in (constant, by_grad, by_r))
+    for c, g, k, *frame in zip(*factors, *parts, strict=True):
+        for grad_p, r_p, out in zip(*frame, strict=True):
+            torch.addcmul(c, g, grad_p, out=out).addcmul_(k, r_p)
+            _aten.threshold_backward.grad_input(out, r_p, 0, grad_input=out)
     return of_x, of_weight.sum(0).to(weight.dtype), of_bias.sum(0).to(weight.dtype)

@@ -212,7 +212,8 @@ class _Seeing:
 
     def __call__(self, belief: Tensor) -> Gaussian:
         hidden = self.from_b(belief) + self.from_e[len(self.made)]
-        to_mean, to_std = hidden.relu().chunk(2, dim=-1)
-        mean, std = self.mean(to_mean), self.std(to_std)
+        # Halves of what relu makes of the whole would be copied to be multiplied.
+        to_mean, to_std = hidden.chunk(2, dim=-1)
+        mean, std = self.mean(to_mean.relu()), self.std(to_std.relu())
         self.made.append((hidden, mean, std))
         return self.gaussian(mean, std)
