@@ -21,8 +21,8 @@ from weft.families.warp.cell.drive import first_data, held_front, known_data
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Final, Head
 from weft.families.warp.cell.recurrence_rule import Drive, Rule
-from weft.families.warp.cell.root import MlpRoot, Root
-from weft.families.warp.cell.shapes import check_shapes, check_values
+from weft.families.warp.cell.root import MlpRoot, Root, check_root
+from weft.families.warp.cell.shapes import check_shapes, check_sizes, check_values
 from weft.families.warp.cell.span import Span
 from weft.families.warp.cell.time_conv import Embedding, Smoothing, finished
 from weft.families.warp.forms.carrying import (
@@ -34,6 +34,7 @@ from weft.families.warp.forms.carrying import (
 )
 from weft.families.warp.forms.choose import fed_back, free
 from weft.families.warp.reference import Carry, Feedback, State
+from weft.nn.once import is_transformed
 from weft.nn.precision import full_precision
 
 
@@ -88,7 +89,7 @@ class WeightSpaceRNN(nn.Module):
         form: how the recurrence is computed: `auto`, `loop`, or one of `choose.FORMS`, which holds
             for training steps; it never changes what is computed.
     Raises:
-        ConfigError: if the parts do not fit together.
+        ConfigError: if a size is none, or the parts do not fit together.
     """
 
     def __init__(
@@ -132,6 +133,8 @@ class WeightSpaceRNN(nn.Module):
         form: str = "auto",
     ) -> None:
         super().__init__()
+        check_sizes(input_size=input_size, width=width, length=length)
+        check_sizes(0, output_size=output_size, depth=depth, classes=classes)
         self.batch_first = batch_first
         self.input_size, self.length, self.form = input_size, length, form
         self.initial_noise, self.noise_in_eval = initial_noise, noise_in_eval
@@ -160,7 +163,7 @@ class WeightSpaceRNN(nn.Module):
             for inputs, outputs in sizes
         ]  # fmt: skip
         if root is not None:
-            _check_root(root, roots[-1])
+            check_root(root, roots[-1])
             roots[-1] = root
         self._stack = nn.ModuleList(
             Layer(
@@ -369,7 +372,7 @@ class WeightSpaceRNN(nn.Module):
         if start is not None and self.embedding is not None:
             start = (start[0]._replace(seen=first_data(signal, length)),)
         noise = None if start is not None else self._noise(x.shape[0])
-        if self.form == "loop":
+        if self.form == "loop" or is_transformed():
             run = reference.free(
                 self.layers, signal, ticks, noise=noise, length=length, carries=start
             )
@@ -404,7 +407,7 @@ class WeightSpaceRNN(nn.Module):
         layers, noise = self.layers, None if start is not None else self._noise(x.shape[0])
         modes = isinstance(layers[0].root, Span)
         stepwise = length is not None or layers[0].rule.limit is not None
-        if self.form == "loop" or len(layers) > 1 or (modes and stepwise):
+        if self.form == "loop" or is_transformed() or len(layers) > 1 or (modes and stepwise):
             run = reference.autoregress(
                 layers, self.head, x, force, ticks,
                 sample=sample, noise=noise, length=length, carries=start, back=back,
@@ -437,12 +440,3 @@ class WeightSpaceRNN(nn.Module):
                                              device=layer.B.device)
             for layer in self.layers
         ]  # fmt: skip
-
-
-def _check_root(root: Root, wanted: Root) -> None:
-    if (root.inputs, root.outputs) != (wanted.inputs, wanted.outputs):
-        raise ConfigError(
-            f"the root maps {root.inputs} features to {root.outputs} outputs",
-            where="root",
-            expected=f"{wanted.inputs} features and {wanted.outputs} outputs",
-        )

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from weft.errors import ConfigError
 from weft.families.warp.cell.activation import Activation, activation
 
 
@@ -145,3 +146,13 @@ class MlpRoot:
             if layer is not self.layers[-1]:
                 h = self.activation(h)
         return h
+
+
+def check_root(root: Root, wanted: Root) -> None:
+    """Raises: ConfigError if `root` maps other numbers than `wanted` does."""
+    if (root.inputs, root.outputs) != (wanted.inputs, wanted.outputs):
+        raise ConfigError(
+            f"the root maps {root.inputs} features to {root.outputs} outputs",
+            where="root",
+            expected=f"{wanted.inputs} features and {wanted.outputs} outputs",
+        )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
-from weft.errors import DataError
+from weft.errors import ConfigError, DataError
 
 
 def check_shapes(
@@ -92,3 +93,16 @@ def check_values(
 def _readable(tensor: Tensor | None) -> TypeGuard[Tensor]:
     here = tensor is not None and tensor.device.type == "cpu"
     return here and not torch.compiler.is_compiling()
+
+
+def check_sizes(least: int = 1, **sizes: int | None) -> None:
+    """Refuses sizes that are none; None is a size that is not given.
+
+    Raises:
+        ConfigError: if one is no whole number, or below `least`.
+    """
+    for name, size in sizes.items():
+        if size is not None and not (isinstance(size, Integral) and size >= least):
+            raise ConfigError(
+                f"`{name}` is {size!r}", where=name, expected=f"a whole number, {least} or more"
+            )
