@@ -14,7 +14,7 @@ from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import presets
 from weft.errors import UsageError, WeftError
-from weft.run.named import continued, folder_named, named
+from weft.run.named import Which, as_word, continued, every, folder_named, named
 from weft.run.registry import Run, find_runs, is_run
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def train(
 
 
 def resume(
-    path: Path | str,
+    path: Which,
     *words: str,
     show: bool = False,
     report: bool = True,
@@ -163,7 +163,7 @@ def resume(
 
 
 def evaluate(
-    path: Path | str,
+    path: Which,
     checkpoint: str | None = None,
     accept: str | Collection[str] = (),
     tell: Callable[[str], None] = warnings.warn,
@@ -184,7 +184,7 @@ def evaluate(
 
 
 def sample(
-    path: Path | str,
+    path: Which,
     checkpoint: str | None = None,
     accept: str | Collection[str] = (),
     tell: Callable[[str], None] = warnings.warn,
@@ -200,7 +200,7 @@ def sample(
 
 
 def write(
-    path: Path | str,
+    path: Which,
     asked: Writing,
     checkpoint: str | None = None,
     accept: str | Collection[str] = (),
@@ -222,7 +222,7 @@ def write(
 
 
 def export(
-    path: Path | str,
+    path: Which,
     file: Path | str | None = None,
     *,
     to: str = "torch",
@@ -246,7 +246,7 @@ def export(
     return carry_out(named(path), file, to, checkpoint, accept, tell)
 
 
-def report(path: Path | str) -> Path:
+def report(path: Which) -> Path:
     """Writes report.html, one self-contained page, and returns its path.
 
     Args:
@@ -286,7 +286,7 @@ def runs(root: Path | str = "runs", where: str | None = None) -> Runs:
 
 
 def compare(
-    *paths: Path | str, metrics: Sequence[str] = (), page: Path | str | None = None
+    *paths: Which, metrics: Sequence[str] = (), page: Path | str | None = None
 ) -> Comparison:
     """What differs between runs and what came of it, paired by seed.
 
@@ -302,15 +302,8 @@ def compare(
     from weft.reports.comparison import Comparison, arms, config_table, metric_table, paired
     from weft.reports.query import check_names, facts
 
-    found: list[Run] = []
-    for path in paths:
-        folder = folder_named(path)
-        many = folder.is_dir() and not is_run(folder)
-        found += [r for r in find_runs(folder) if not r.damage] if many else [named(path)]
-    if len(found) < 2:
-        raise UsageError(
-            f"these words name {len(found)} run(s)", expected="two, or a folder of them"
-        )
+    metrics = (metrics,) if isinstance(metrics, str) else metrics
+    found = every(paths)
     check_names("--metric", metrics, [facts(run) for run in found])
     sides = arms(found)
     tables = [config_table(sides), metric_table(sides, metrics)]
@@ -323,11 +316,12 @@ def compare(
     return Comparison(sides, tables)
 
 
-def load(path: Path | str) -> nn.Module:
+def load(path: Which) -> nn.Module:
     """The trained model in a run's directory or in an exported model.safetensors, in eval mode."""
     from weft.run.model import load_weights
 
-    return load_weights(Path(path)) if Path(path).is_file() else named(path).load_model()
+    file = Path(as_word(path))
+    return load_weights(file) if file.is_file() else named(path).load_model()
 
 
 def sweep(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from weft.shell import spelt
 
@@ -38,10 +39,21 @@ class WeftError(Exception):
         lines.extend(f"  {line}" for line in self.hint.splitlines())
         return "\n".join(lines)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As it is: errors travel between processes, and not all are made of one message.
+        return _again, (type(self), self.args, vars(self))
+
     @property
     def brief(self) -> str:
         """What was wrong and where, in one line."""
         return f"{self.message} ({self.where})" if self.where else self.message
+
+
+def _again(kind: type[WeftError], args: tuple[Any, ...], parts: dict[str, Any]) -> WeftError:
+    """An error that was pickled or copied."""
+    error = kind.__new__(kind, *args)
+    vars(error).update(parts)
+    return error
 
 
 class UsageError(WeftError):

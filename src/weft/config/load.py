@@ -56,6 +56,13 @@ def load(
         ConfigError: listing every mistake with its origin.
         UsageError: if no recipe is named, or one that does not exist.
     """
+    for word in words:
+        if not isinstance(word, str | PathLike) or isinstance(fspath(word), bytes):
+            raise UsageError(
+                f"{word!r} is no word of a config",
+                expected="a recipe such as `cet/digits`, a file, or `key=value`, each by itself",
+                hint="keyword arguments set options: `delay=20`, `optim={'lr': 1e-3}`",
+            )
     texts = [fspath(word) for word in words]
     bases = [text for text in texts if not is_override(text)]
     if not bases:

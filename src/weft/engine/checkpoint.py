@@ -161,6 +161,8 @@ class Store:
             CheckpointError: if there are no checkpoints.
             NoCheckpoint: if there are only others.
         """
+        # From Python a step is a number as often as a word.
+        name = None if name is None else str(name)
         steps = self.steps()
         named = {"last": steps[-1] if steps else None, "best": self.best()}
         name = name or ("last" if named["best"] is None else "best")

@@ -1,4 +1,4 @@
-"""Marks hand-written backward passes, so that taking a second derivative is a clear error."""
+"""Marks hand-written backward passes, so that asking more of them is a clear error."""
 
 from __future__ import annotations
 
@@ -41,6 +41,26 @@ def once(backward: Backward) -> Backward:
     return first
 
 
+def is_transformed() -> bool:
+    """Whether this is inside `torch.func.vmap`, `grad` or another transform of theirs, which cannot
+    see through a function whose gradient is written by hand."""
+    return bool(torch._C._are_functorch_transforms_active())
+
+
+def refuse_transforms(what: str, instead: str) -> None:
+    """Tells that `what` cannot be transformed, and what can be done instead.
+
+    Raises:
+        UsageError: inside a transform of torch.func.
+    """
+    if is_transformed():
+        raise UsageError(
+            f"{what} has gradients written by hand, which torch.func cannot transform",
+            where="torch.func",
+            expected=instead,
+        )
+
+
 class _Underived(torch.autograd.Function):
     """Passes gradients through, and refuses to differentiate them."""
 
@@ -52,7 +72,7 @@ class _Underived(torch.autograd.Function):
     def backward(ctx: Any, *errors: Tensor) -> Any:
         raise UsageError(
             "a gradient that is written by hand has no derivative",
-            expected="one derivative, or a form that has any, such as the loop",
+            expected="one derivative, or a slower form that has any number, if there is one",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
 from weft.errors import MissingExtra
 from weft.reports.query import facts, tabulated
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 class Runs(list[Run]):
     """Runs, oldest first."""
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Run: ...
+    @overload
+    def __getitem__(self, place: slice) -> Runs: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> Run | Runs:
+        """One of them, or some, which are shown as all are."""
+        found = super().__getitem__(place)
+        return Runs(found) if isinstance(found, list) else found
 
     def frame(self) -> pandas.DataFrame:
         """A row for each run: what it is, its dotted config, its metrics.

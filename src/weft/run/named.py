@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from os import PathLike, fspath
 from pathlib import Path
 
 from weft import families
@@ -18,20 +19,41 @@ ROOT = "runs"
 """The root that is searched by default."""
 
 
-def folder_named(word: str | Path, root: str | Path = ROOT) -> Path:
+Which = str | PathLike[str]
+"""What names a run: text, a path, or the run itself."""
+
+
+def as_word(word: object) -> str:
+    """What names a run, as text: text, a path, or a run itself.
+
+    Raises:
+        UsageError: if it is anything else.
+    """
+    text = fspath(word) if isinstance(word, PathLike) else word
+    if not isinstance(text, str):
+        raise UsageError(
+            f"{text!r} names no run",
+            expected="a run, its directory, or the `family/name` of one below runs/",
+        )
+    return text
+
+
+def folder_named(word: Which, root: str | Path = ROOT) -> Path:
     """The folder that `word` names: here if it exists, else below `root` if it exists there, else
     `word` itself."""
+    word = as_word(word)
     below = Path(root) / word
     return below if not os.path.exists(word) and below.is_dir() else Path(word)
 
 
-def named(word: str | Path, root: str | Path = ROOT) -> Run:
+def named(word: Which, root: str | Path = ROOT) -> Run:
     """The run that `word` names.
 
     Raises:
         WrongRun: if there is none, or more than one.
         RunError: if its files cannot be read.
     """
+    word = as_word(word)
     if os.path.exists(word):
         return open_run(word)
     family, _, last = str(word).rpartition("/")
@@ -57,7 +79,26 @@ def named(word: str | Path, root: str | Path = ROOT) -> Run:
     )
 
 
-def continued(words: Sequence[str | Path]) -> Run | None:
+def every(words: Sequence[Which]) -> list[Run]:
+    """The runs that `words` name, each once: runs, or folders of them, damaged ones left out.
+
+    Raises:
+        UsageError: if there are not two.
+    """
+    found: list[Run] = []
+    for word in words:
+        folder = folder_named(word)
+        many = folder.is_dir() and not is_run(folder)
+        found += [r for r in find_runs(folder) if not r.damage] if many else [named(word)]
+    apart = {run.path.resolve(): run for run in found}
+    if len(apart) < 2:
+        raise UsageError(
+            f"these words name {len(apart)} run(s)", expected="two, or a folder of them"
+        )
+    return list(apart.values())
+
+
+def continued(words: Sequence[Which]) -> Run | None:
     """The run that `words` name in place of a recipe, to be continued; None if they name none.
 
     It is named by its directory, or by family/name below runs/ if no recipe has that name.
@@ -65,7 +106,7 @@ def continued(words: Sequence[str | Path]) -> Run | None:
     Raises:
         UsageError: if recipes or files are named beside it.
     """
-    bases = [word for word in map(str, words) if not is_override(word)]
+    bases = [word for word in map(_text, words) if not is_override(word)]
     for word in bases:
         run = _in_place_of_a_recipe(word)
         if run is not None and len(bases) > 1:
@@ -77,6 +118,10 @@ def continued(words: Sequence[str | Path]) -> Run | None:
         if run is not None:
             return run
     return None
+
+
+def _text(word: object) -> str:
+    return fspath(word) if isinstance(word, PathLike) else str(word)
 
 
 def _guess(word: str, root: Path) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from weft.atomic import replacing, write_text
+from weft.config.place import told
 from weft.run.directory import RunDirectory, now
 from weft.run.files import read_rows
 from weft.system import writing
@@ -180,7 +181,9 @@ class RunRecorder:
                 action(sink)
             except Exception as error:
                 self.sinks.remove(sink)
-                self.note(f"warning: {type(sink).__name__} failed and is off from now on: {error}")
+                self.note(
+                    f"warning: {type(sink).__name__} failed and is off from now on: {told(error)}"
+                )
 
     def close(self, state: str, message: str = "") -> None:
         """Writes the last status and closes everything, the display and the file in any case."""

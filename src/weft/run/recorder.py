@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from weft.config.cadence import cadence_in_steps
+from weft.config.place import told
 from weft.engine.checkpoint import Store
 from weft.engine.loop import Progress
 from weft.engine.parts import Parts
+from weft.errors import WeftError
 from weft.run.directory import RunDirectory, now
 from weft.run.display import Silent, display
 from weft.run.files import read_record
@@ -71,8 +73,8 @@ def recorder_of(
         try:
             recorder.sinks.append(maker(directory))
         except Exception as error:
-            first_line = str(error).partition("\n")[0]
-            recorder.note(f"warning: a log is off, the run goes on without it: {first_line}")
+            why = error.brief if isinstance(error, WeftError) else told(error)
+            recorder.note(f"warning: a log is off, the run goes on without it: {why}")
     recorder.note(f"{'resumed' if progress.step else 'started'} at step {progress.step} of {total}")
     return recorder
 

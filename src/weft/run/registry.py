@@ -40,7 +40,7 @@ _BLANK = {
 """The status of a run whose status.json cannot be read."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run, as read from its files.
 
@@ -59,6 +59,16 @@ class Run:
     status: dict[str, Any]
     env: dict[str, Any]
     damage: str = ""
+
+    def __fspath__(self) -> str:
+        """Its directory: whatever takes a run's path takes the run."""
+        return str(self.path)
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.state} at step {self.status['step']})"
 
     @property
     def name(self) -> str:

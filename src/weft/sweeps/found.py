@@ -108,10 +108,10 @@ def search(
     for name, _, figure in figures:
         save(figure, folder / f"{name}.png")
     page = write_overview(folder, find_runs(folder), figures, table)
-    trials = study.get_trials(deepcopy=False)
-    if all(trial.state.is_finished() and trial.value is None for trial in trials):
+    tried = study.get_trials(deepcopy=False)
+    if all(trial.state.is_finished() and trial.value is None for trial in tried):
         told = dict.fromkeys(
-            [*(outcome.error for outcome in outcomes), *(t.user_attrs.get(WHY, "") for t in trials)]
+            [*(outcome.error for outcome in outcomes), *(t.user_attrs.get(WHY, "") for t in tried)]
         )
         raise RunError(
             f"no trial of the search gave a number for {sought}",

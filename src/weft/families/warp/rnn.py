@@ -36,6 +36,7 @@ from weft.families.warp.forms.carrying import (
 )
 from weft.families.warp.forms.choose import FORMS, fed_back, free
 from weft.families.warp.reference import Carry, Feedback, State
+from weft.nn.once import is_transformed
 from weft.nn.precision import full_precision
 
 
@@ -380,7 +381,7 @@ class WeightSpaceRNN(nn.Module):
         if start is not None and self.embedding is not None:
             start = (start[0]._replace(seen=first_data(signal, length)),)
         noise = None if start is not None else self._noise(x.shape[0])
-        if self.form == "loop":
+        if self.form == "loop" or is_transformed():
             run = reference.free(
                 self.layers, signal, ticks, noise=noise, length=length, carries=start
             )
@@ -415,7 +416,7 @@ class WeightSpaceRNN(nn.Module):
         layers, noise = self.layers, None if start is not None else self._noise(x.shape[0])
         modes = isinstance(layers[0].root, Span)
         stepwise = length is not None or layers[0].rule.limit is not None
-        if self.form == "loop" or len(layers) > 1 or (modes and stepwise):
+        if self.form == "loop" or is_transformed() or len(layers) > 1 or (modes and stepwise):
             run = reference.autoregress(
                 layers, self.head, x, force, ticks,
                 sample=sample, noise=noise, length=length, carries=start, back=back,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+import warnings
 from collections.abc import Callable, Mapping
 
+from weft.config.place import told
 from weft.run.directory import RunDirectory
 from weft.task.metric import SPLITS
 
@@ -15,8 +18,8 @@ class Hooks:
     """Calls `on_step(step, values)` for each logged row and `on_evaluate(step, metrics)` for each
     evaluation; if `on_evaluate` returns True, the run ends there.
 
-    After a function has raised it is not called again: a note in log.txt says so, and the run goes
-    on.
+    A function that raises is not called again: a warning and a note in log.txt say so, and the run
+    goes on.
     """
 
     def __init__(
@@ -27,6 +30,18 @@ class Hooks:
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
         """Passes the row on."""
+        try:
+            self._pass_on(step, values)
+        except Exception as error:
+            # Its author may show no progress, and look for nothing in log.txt.
+            warnings.warn(
+                f"a function that follows the run raised {told(error)}   ({_where(error)}); it is "
+                "not called again, and the run goes on",
+                stacklevel=2,
+            )
+            raise
+
+    def _pass_on(self, step: int, values: Mapping[str, float]) -> None:
         if any(name.partition("/")[0] in SPLITS[1:] for name in values):
             if self.on_evaluate is not None:
                 self.wished = bool(self.on_evaluate(step, values))
@@ -39,3 +54,8 @@ class Hooks:
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
         """Has nothing to close."""
+
+
+def _where(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename}:{last.lineno}"

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
 from weft.families.cet.trace.pool import Pool
+from weft.nn.once import once
 
 aten = torch.ops.aten
 
@@ -210,7 +210,7 @@ class _Pool(torch.autograd.Function):
         return pool.average(x)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         handed = ctx.pool.share(error, x)

@@ -12,6 +12,9 @@ from weft.errors import UsageError
 from weft.families.cet.trace.kernel import ErrorShape, Kernel, Pairing, Readout, pairing
 from weft.families.cet.trace.watch import Told
 
+_PAIRINGS = 64
+"""Pairings that are kept, those used last: one has B x B numbers, and B may vary for ever."""
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -132,6 +135,10 @@ class Clock:
 
     def _whole(self, trace: Trace, length: int, like: Tensor) -> Pairing:
         key = trace, length, like.device, like.dtype
-        if key not in self._pairings:
-            self._pairings[key] = trace.pairing(length).to(like.device, like.dtype)
-        return self._pairings[key]
+        found = self._pairings.pop(key, None)
+        if found is None:
+            found = trace.pairing(length).to(like.device, like.dtype)
+            if len(self._pairings) == _PAIRINGS:
+                del self._pairings[next(iter(self._pairings))]
+        self._pairings[key] = found
+        return found

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from weft.families.cet.trace.behind import Behind, Reading, energy, opened
 from weft.families.cet.trace.carry import History, latest
@@ -23,6 +22,7 @@ from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.similarity import Factors
 from weft.families.cet.trace.watch import Watch
+from weft.nn.once import once
 from weft.nn.precision import full_precision, widened
 
 Gate = Literal["trace", "both", "error"]
@@ -136,7 +136,7 @@ class _Traced(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         pairing, site = ctx.pairing, ctx.site

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from weft.errors import UsageError
 from weft.families.cet.trace.carry import History
 from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.moments import Clock, Trace
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Rule, Site, traced
 from weft.families.cet.trace.watch import Watch
+from weft.nn.once import refuse_transforms
 
 
 class TracedLinear(nn.Linear):
@@ -84,6 +86,17 @@ class TracedConv2d(nn.Conv2d):
         return f"{super().extra_repr()}, {_how(self)}"
 
 
+def _check_dimensions(layer: TracedLinear | TracedConv2d, x: Tensor) -> None:
+    wanted = layer.weight.dim()
+    if x.dim() < wanted or (x.dim() > wanted and isinstance(layer, TracedConv2d)):
+        shape = "(time, channels, height, width)" if wanted == 4 else "(time, ..., features)"
+        raise UsageError(
+            f"layer `{layer.watch.name}` got an input of shape {tuple(x.shape)}",
+            where="convert",
+            expected=f"{shape}: time, and only time, in dimension 0",
+        )
+
+
 def _how(layer: TracedLinear | TracedConv2d) -> str:
     trace = layer.trace
     return f"delay={trace.delay}, order={trace.order}, gate={layer.watch.effective}"
@@ -118,6 +131,14 @@ def _learn(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
 
 def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
     clock, history = layer.clock, layer.history
+    refuse_transforms(
+        f"layer `{layer.watch.name}`, which learns by a trace,",
+        "backward() or torch.autograd.grad; `revert(model)` makes plain layers of them",
+    )
+    _check_dimensions(layer, x)
+    if not len(x):
+        # No moment has passed: there is nothing to learn from, nor to remember.
+        return layer.does.forward(x, layer.weight, layer.bias)
     clock.check(len(x), layer.watch.name, layer.trace)
     turn = 0 if history is None else history.turn
     return traced(

@@ -40,6 +40,12 @@ def write_deltas(model: nn.Module, deltas: Mapping[str, Factors]) -> Iterator[No
             ), (layer.in_features, layer.out_features, 1)  # fmt: skip
             if found != wanted:
                 raise ValueError(f"`{name}`: inputs, outputs, matrices are {wanted}, not {found}")
+            one, two = factors.A, factors.B
+            if (one.shape[-2], one.dtype) != (two.shape[-2], two.dtype):
+                raise ValueError(
+                    f"`{name}`: A has rank {one.shape[-2]}, of {one.dtype}, "
+                    f"and B {two.shape[-2]}, of {two.dtype}"
+                )
             hooks.callback(layer.register_forward_hook(_added(factors)).remove)
         yield
 

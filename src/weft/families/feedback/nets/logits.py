@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from weft.nn.dense import product
+from weft.nn.once import once
 
 
 class _Parts(NamedTuple):
@@ -70,7 +70,7 @@ class _WeightedSum(torch.autograd.Function):
         return (parts.nats * weight).sum(), parts.nats
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden, table = ctx.saved_tensors
         return (

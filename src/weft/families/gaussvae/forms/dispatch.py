@@ -13,6 +13,7 @@ from weft.errors import MissingExtra, UsageError
 from weft.families.gaussvae import reference
 from weft.families.gaussvae.forms.products import gemm, sdpa
 from weft.families.gaussvae.splats.geometry import Frame, ellipses
+from weft.nn.once import is_transformed
 
 _NATIVE_MOST = 2**24
 """Rows, pixels of a row and splats that float32 tells apart, as its lists come out of it."""
@@ -65,10 +66,10 @@ def _refusal(splats: Tensor, frame: Frame, form: str) -> UsageError | MissingExt
         return UsageError("the form `triton` blends all splats", hint="form=gemm knows top-K")
     if device := {"native": "cpu", "triton": "cuda"}.get(form):
         wanted = splats.dtype == torch.float32 and splats.device.type == device
-        if not wanted or torch.compiler.is_compiling():
+        if not wanted or torch.compiler.is_compiling() or is_transformed():
             return UsageError(
                 f"the form `{form}` is asked for {splats.dtype} on {splats.device.type}",
-                expected=f"torch.float32 on {device}, outside of compiled code",
+                expected=f"torch.float32 on {device}, outside of compiled code and of torch.func",
             )
     if form == "native" and not has_numba():
         return MissingExtra("numba", "splats", "the form `native`")

@@ -11,7 +11,6 @@ import torch
 import triton
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from weft.families.gaussvae import reference
 from weft.families.gaussvae.forms import gpu_kernels as kernels
@@ -23,6 +22,7 @@ from weft.families.gaussvae.splats.geometry import (
     Frame,
     ellipses,
 )
+from weft.nn.once import once
 
 _TILE = 16
 _LAID, _SOUGHT, _PAINTED = 128, 256, 8
@@ -77,7 +77,7 @@ class _Drawn(Function):
         return image
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         splats, shapes, image, divisor = ctx.saved_tensors
         slopes = torch.empty_like(splats)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from weft.families.gaussvae.forms import kernels
 from weft.families.gaussvae.forms.compiled import compiled
@@ -18,6 +17,7 @@ from weft.families.gaussvae.forms.crew import share
 from weft.families.gaussvae.forms.laid import chain, lay
 from weft.families.gaussvae.forms.reach import FARTHEST, FIELDS, SHAPE, SPARE, STARTS, reach
 from weft.families.gaussvae.splats.geometry import BLOCK, Frame
+from weft.nn.once import once
 
 _BAND_PIXELS = 32768
 """Pixels of the rows that are painted together: their sums stay in a core's cache."""
@@ -71,7 +71,7 @@ class _Native(Function):
         return image
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
         splats, image = ctx.saved_tensors
         slopes = torch.empty_like(splats)

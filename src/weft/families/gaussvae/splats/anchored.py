@@ -186,8 +186,8 @@ def _factors(splats: int, height: int, width: int) -> tuple[int, int] | None:
 def centres(cells: tuple[int, int]) -> Tensor:
     """The centres of a grid's cells in Hilbert's order, as x and y in [0, 1]; float32 (N, 2)."""
     rows, columns = cells
-    places = torch.tensor(path(rows, columns), dtype=torch.float64)
-    scale = torch.tensor([columns, rows], dtype=torch.float64)
+    places = torch.tensor(path(rows, columns), dtype=torch.float64, device="cpu")
+    scale = torch.tensor([columns, rows], dtype=torch.float64, device="cpu")
     return ((places.flip(-1) + 0.5) / scale).float()
 
 
@@ -203,9 +203,10 @@ def start(images: Tensor, cells: tuple[int, int]) -> Tensor:
     height, width = images.shape[-2:]
     free = images.new_zeros(len(images), rows * columns, 8)
     free[..., 2] = 2 * math.log(STD * math.sqrt(height / rows * width / columns))
-    where = torch.tensor([row * columns + column for row, column in path(rows, columns)])
+    order = [row * columns + column for row, column in path(rows, columns)]
+    where = torch.tensor(order, device=images.device)
     means = adaptive_avg_pool2d(images, cells).flatten(2)
-    free[..., 5:] = means[:, :, where.to(images.device)].transpose(1, 2)
+    free[..., 5:] = means[:, :, where].transpose(1, 2)
     return free
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -74,10 +75,12 @@ def fit(
             raise UsageError(
                 f"unknown option `{name}` of mode `{mode}`", expected=f"one of {', '.join(known)}"
             )
-    if splats < 1 or options.get("steps", 0) < 0:
+    steps = options.get("steps", 0)
+    whole = isinstance(splats, Integral) and isinstance(steps, Integral)
+    if not whole or splats < 1 or steps < 0:
         raise UsageError(
             f"{splats} splats in {options.get('steps', 'all')} steps",
-            expected="splats >= 1, steps >= 0",
+            expected="splats >= 1, steps >= 0, both whole",
         )
     pictures = as_unit(images)
     under_way = begin(pictures, MODES[mode](splats=splats, **options))
@@ -117,6 +120,11 @@ def as_unit(images: Tensor) -> Tensor:
     Raises:
         UsageError: they are of another shape or kind, empty, or out of range.
     """
+    if not isinstance(images, Tensor):
+        raise UsageError(
+            f"pictures that are of {type(images).__name__}", expected="a tensor: torch.as_tensor(…)"
+        )
+    images = images.detach()
     pictures = images[None] if images.dim() == 3 else images
     if pictures.dim() != 4 or pictures.shape[1] != 3 or not pictures.numel():
         raise UsageError(

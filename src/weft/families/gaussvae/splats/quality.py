@@ -59,6 +59,6 @@ def window(height: int, width: int) -> Tensor:
     """The weights of SSIM's window along one axis, float64; 11, or the most that fits, and odd."""
     side = min(WINDOW, height, width)
     side -= 1 - side % 2
-    places = torch.arange(side, dtype=torch.float64) - side // 2
+    places = torch.arange(side, dtype=torch.float64, device="cpu") - side // 2
     weights = torch.exp(-(places**2) / (2 * SIGMA**2))
     return weights / weights.sum()

@@ -67,7 +67,13 @@ def render(
             raise UsageError(f"unknown {name} `{value}`", expected=f"one of {', '.join(known)}")
     if splats.dim() < 2 or splats.shape[-1] != COLUMNS:
         raise UsageError(f"splats of shape {tuple(splats.shape)}", expected=f"(..., N, {COLUMNS})")
+    if not splats.is_floating_point():
+        raise UsageError(f"splats of {splats.dtype}", expected="floating point: splats.float()")
     high, wide = size or (height, width)
+    if any(isinstance(each, float) for each in (height, width, high, wide)):
+        raise UsageError(
+            f"a picture of {height} x {width} pixels, size {size}", expected="whole numbers"
+        )
     if min(height, width, high, wide) < 1 or topk < 0 or not cut > 0:
         raise UsageError(
             f"a picture of {height} x {width} pixels, size {size}, topk {topk}, cut {cut}",

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from weft.nn.once import once
 
 Pair = tuple[int, int]
 
@@ -39,7 +40,7 @@ class _Convolution(torch.autograd.Function):
         return F.conv2d(x, weight, bias, *geometry)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, padding = ctx.geometry

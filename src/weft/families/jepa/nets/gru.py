@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from weft.families.jepa.nets.loop import Constant
 from weft.nn.dense import product
+from weft.nn.once import once
 
 
 def gru_cell(gates_x: Tensor, gates_h: Tensor, h: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class _Joined(torch.autograd.Function):
         return made.states[1:]
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         made: Recurrence = ctx.made
         before, new = made.states[:-1], made.news

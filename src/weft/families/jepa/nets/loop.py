@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from weft.nn.dense import has_onednn, product
+from weft.nn.once import once
 from weft.nn.precision import widened
 
 
@@ -79,7 +79,7 @@ class _Frozen(torch.autograd.Function):
         return layer(x)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return ctx.layer.transposed(grad), None
 
@@ -95,7 +95,7 @@ class _Tap(torch.autograd.Function):
         return weight.new_zeros(()).expand(*shape, len(weight))
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         rows = grad.flatten(0, 1)
         # A step that was not run has a zero gradient and no input.

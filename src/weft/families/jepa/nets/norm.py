@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from weft.nn.once import once
 
 _aten = torch.ops.aten
 
@@ -84,7 +85,7 @@ class _RectifiedNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         r, weight, mean, scale = ctx.saved_tensors
         if _channels_last(r):

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from weft.nn.dense import product
+from weft.nn.once import once
 from weft.nn.precision import widened
 
 
@@ -92,7 +92,7 @@ class _BoxSum(torch.autograd.Function):
         return _box_sum(x, size, padding)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         size, padding = ctx.geometry
         return _box_sum(grad, size, size - 1 - padding), None, None
@@ -125,7 +125,7 @@ class _ResizedConv(torch.autograd.Function):
         return parts.flatten(1) @ by_row.flatten(2, 3)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, along = ctx.saved_tensors
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(

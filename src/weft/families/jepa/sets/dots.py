@@ -103,12 +103,14 @@ class DotsSource:
         """Background numbers (amount, n) of the episodes from `first` on, counted over epochs."""
         each = self.scene.fixed_backgrounds + self.scene.changing_backgrounds
         if self.backgrounds is None or each == 0:
-            return torch.arange(first, first + amount)[:, None]
+            return torch.arange(first, first + amount, device="cpu")[:, None]
         size = len(self.backgrounds)
         start, stop = first * each, (first + amount) * each
         shuffles = [
             torch.randperm(
-                size, generator=torch.Generator().manual_seed(derive(seed, number, "backgrounds"))
+                size,
+                generator=torch.Generator().manual_seed(derive(seed, number, "backgrounds")),
+                device="cpu",
             )
             for number in range(start // size, (stop - 1) // size + 1)
         ]
@@ -174,7 +176,7 @@ class DotsSource:
 
     def _uniform(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Uniform numbers in [0, 1), drawn where the generator lives."""
-        draws = torch.rand(shape, generator=generator, device=generator.device)
+        draws = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
         return draws.to(self.device)
 
     def batches(self, size: int) -> Iterator[Batch]:

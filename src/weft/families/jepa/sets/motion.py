@@ -14,6 +14,7 @@ from torch import Tensor
 from weft.families.jepa.sets import rooms
 
 _QUANTILES = 4096
+_EXACT = {"dtype": torch.float64, "device": torch.device("cpu")}
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ def von_mises_quantiles(concentration: float) -> Tensor:
     2e-4, since the last line on either side spans a whole tail.
     """
     if math.isinf(concentration):
-        return torch.zeros(_QUANTILES + 1)
-    angle = torch.linspace(-math.pi, math.pi, 16 * _QUANTILES + 1, dtype=torch.float64)
+        return torch.zeros(_QUANTILES + 1, dtype=torch.float32, device="cpu")
+    angle = torch.linspace(-math.pi, math.pi, 16 * _QUANTILES + 1, **_EXACT)
     density = torch.exp(concentration * (angle.cos() - 1))
     share = torch.cumulative_trapezoid(density)
     share = torch.cat([share.new_zeros(1), share / share[-1]])
-    chance = torch.linspace(0, 1, _QUANTILES + 1, dtype=torch.float64)
+    chance = torch.linspace(0, 1, _QUANTILES + 1, **_EXACT)
     right = torch.searchsorted(share, chance).clamp_(1, len(share) - 1)
     part = (chance - share[right - 1]) / (share[right] - share[right - 1])
     return torch.lerp(angle[right - 1], angle[right], part).float()
@@ -70,9 +71,10 @@ class Motion:
     @staticmethod
     def of(walks: Sequence[Walk], low: float, high: float, door: float = 0.0) -> Motion:
         """The walks of K dots between the walls `low` and `high`."""
+        steps = [walk.max_step for walk in walks]
         return Motion(
             torch.stack([von_mises_quantiles(walk.concentration) for walk in walks]),
-            torch.tensor([walk.max_step for walk in walks]),
+            torch.tensor(steps, dtype=torch.float32, device="cpu"),
             low,
             high,
             door,

@@ -20,7 +20,11 @@ def nt_xent(h: Tensor, e: Tensor, temperature: float, *, normalise: bool = False
         h, e: partners, (T, B, D).
         temperature: divides the dot products.
         normalise: whether codes are first scaled to length 1.
+
+    Raises:
+        UsageError: if the codes are of other shapes, or there are none.
     """
+    _check(h, e, temperature)
     z = torch.cat((h, e), dim=1)
     if normalise:
         z = F.normalize(z, dim=-1)
@@ -42,9 +46,10 @@ def within_infonce(h: Tensor, e: Tensor, temperature: float) -> Tensor:
         temperature: divides the cosines.
 
     Raises:
-        UsageError: if there is one frame, which nothing was predicted of.
+        UsageError: if the codes are of other shapes, or there is one frame, which nothing was
+            predicted of.
     """
-    _check_frames(e)
+    _check(h, e, temperature, frames=2)
     frames, batch, _ = e.shape
     query, key = F.normalize(h[1:], dim=-1), F.normalize(e, dim=-1)
     logits = torch.einsum("tbd,sbd->tbs", query, key) / temperature
@@ -60,17 +65,25 @@ def infonce(h: Tensor, e: Tensor, temperature: float) -> Tensor:
         temperature: divides the cosines.
 
     Raises:
-        UsageError: if there is one frame, which nothing was predicted of.
+        UsageError: if the codes are of other shapes, or there is one frame, which nothing was
+            predicted of.
     """
-    _check_frames(e)
+    _check(h, e, temperature, frames=2)
     query = F.normalize(h[1:], dim=-1).flatten(0, 1)
     key = F.normalize(e, dim=-1).flatten(0, 1)
     target = torch.arange(len(key) - len(query), len(key), device=key.device)
     return F.cross_entropy(query @ key.mT / temperature, target)
 
 
-def _check_frames(e: Tensor) -> None:
-    if len(e) < 2:
+def _check(h: Tensor, e: Tensor, temperature: float, frames: int = 1) -> None:
+    if h.dim() != 3 or h.shape != e.shape or not h[0:1].numel():
+        raise UsageError(
+            f"codes of shape {tuple(h.shape)} and {tuple(e.shape)} are no partners",
+            expected="(frames, batch, entries), the same for both, none of them 0",
+        )
+    if not temperature > 0:
+        raise UsageError(f"a temperature of {temperature}", expected="more than 0")
+    if len(e) < frames:
         raise UsageError(
             f"codes of shape {tuple(e.shape)} have no frame that was predicted",
             expected="(frames, batch, entries) with two frames or more",

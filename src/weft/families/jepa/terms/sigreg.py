@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from weft.errors import UsageError
+
 HIGHEST = 3.0
 """Highest frequency compared; the weight exp(-w^2 / 2) is 0.01 there."""
 
@@ -22,8 +24,17 @@ def sigreg(z: Tensor, directions: Tensor, knots: int) -> Tensor:
     Args:
         z: (N, D).
         directions: columns of length 1, (D, L).
-        knots: F, frequencies on [0, 3]; the integrand is even.
+        knots: F, frequencies on [0, 3], two or more; the integrand is even.
+
+    Raises:
+        UsageError: if there are no codes, or anything is of another shape.
     """
+    if z.dim() != 2 or not z.numel() or z.shape[-1] != directions.shape[0] or knots < 2:
+        raise UsageError(
+            f"codes of shape {tuple(z.shape)}, directions of {tuple(directions.shape)}, "
+            f"{knots} frequencies",
+            expected="(codes, entries), (entries, lines), and two or more",
+        )
     frequency = torch.linspace(0, HIGHEST, knots, device=z.device, dtype=z.dtype)
     gauss = (-frequency.square() / 2).exp()
     step = HIGHEST / (knots - 1)

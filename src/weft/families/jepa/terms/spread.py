@@ -19,7 +19,7 @@ def variance_hinge(z: Tensor) -> Tensor:
         z: (G, N, D), N >= 2.
 
     Raises:
-        UsageError: if a group is one code, of which there is no variance.
+        UsageError: if there are no codes, or a group is one, of which there is no variance.
     """
     _check_several(z)
     # On a CPU `z.var(1)` and its gradient take 2.5 times as long.
@@ -37,7 +37,7 @@ def covariance(z: Tensor) -> Tensor:
         z: (G, N, D), N >= 2.
 
     Raises:
-        UsageError: if a group is one code, of which there is no covariance.
+        UsageError: if there are no codes, or a group is one, of which there is no covariance.
     """
     _check_several(z)
     _, codes, width = z.shape
@@ -51,7 +51,11 @@ def centred(z: Tensor) -> Tensor:
     """Codes (T, B, D) less their mean over time, as one group (1, T B, D).
 
     What a sequence holds all along, its background, is gone; spread must come from what moves.
+
+    Raises:
+        UsageError: if there are no codes, or they are of another shape.
     """
+    _check(z)
     return (z - z.mean(0)).flatten(0, 1)[None]
 
 
@@ -60,13 +64,26 @@ def var_ratio(z: Tensor) -> Tensor:
 
     Args:
         z: (T, B, D).
+
+    Raises:
+        UsageError: if there are no codes, or they are of another shape.
     """
+    _check(z)
     # Collapsed codes have no variance to share out.
     total = _trace(z.flatten(0, 1)).clamp(min=torch.finfo(z.dtype).tiny)
     return _trace(z.mean(0)) / total
 
 
+def _check(z: Tensor) -> None:
+    if z.dim() != 3 or not z.numel():
+        raise UsageError(
+            f"codes of shape {tuple(z.shape)}",
+            expected="three dimensions, groups (or frames), codes, and entries, none of them 0",
+        )
+
+
 def _check_several(z: Tensor) -> None:
+    _check(z)
     if z.shape[1] < 2:
         raise UsageError(
             f"codes of shape {tuple(z.shape)} have no spread: {z.shape[1]} in a group",
