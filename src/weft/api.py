@@ -14,7 +14,7 @@ from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import presets
 from weft.errors import UsageError, WeftError
-from weft.run.named import Which, as_word, continued, every, folder_named, named
+from weft.run.named import Which, as_word, continued, folder_named, named
 from weft.run.registry import Run, find_runs, is_run
 
 if TYPE_CHECKING:
@@ -299,21 +299,14 @@ def compare(
     Raises:
         UsageError: if there are not two runs, or none has such a metric.
     """
-    from weft.reports.comparison import Comparison, arms, config_table, metric_table, paired
-    from weft.reports.query import check_names, facts
+    from weft.reports.comparison import compare as carry_out
 
-    metrics = (metrics,) if isinstance(metrics, str) else metrics
-    found = every(paths)
-    check_names("--metric", metrics, [facts(run) for run in found])
-    sides = arms(found)
-    tables = [config_table(sides), metric_table(sides, metrics)]
-    if (differences := paired(sides, metrics)) is not None:
-        tables.append(differences)
+    compared = carry_out(paths, metrics)
     if page is not None:
         from weft.reports.overlay import write_comparison
 
-        write_comparison(Path(page), sides, tables)
-    return Comparison(sides, tables)
+        write_comparison(Path(page), compared.arms, compared.tables)
+    return compared
 
 
 def load(path: Which) -> nn.Module:

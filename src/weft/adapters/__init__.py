@@ -1,4 +1,4 @@
-"""Command lines under the names they had in the last release; gone with the next."""
+"""Command lines under the module names of the last release; they will be removed in the next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOVED: Mapping[str, tuple[str, str]] = {
 
 
 def moved(name: str) -> Callable[..., int]:
-    """The `main` of an old module: says once what to type now, and does what it always did."""
+    """The `main` of an old module: prints once what to type now, then runs as before."""
     path, command = MOVED[name]
 
     def main(*arguments: object) -> int:

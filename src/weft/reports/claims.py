@@ -31,15 +31,16 @@ class Claim:
         id: short name.
         where: place in the paper, such as `Table 1`.
         metric: our metric it is compared with, such as `test/accuracy`.
-        config: dotted key -> value that a run must have to be meant: the experiment.
+        config: dotted key -> value that identifies the experiment: runs with other values belong to
+            other experiments.
         published: the paper's number.
         note: what a reader must know to compare them, or "".
         tolerance: half a unit of the last published digit, or half the width of a band whose
             middle is `published`; in the metric's unit.
-        pins: dotted key -> value, or list of values, on which the number depends: a run that is
-            meant but differs here is no repeat of the experiment.
-        unknown: what the paper leaves open and the number depends on, such as its scale, or "":
-            our number then stands beside it, and no verdict.
+        pins: dotted key -> value, or list of allowed values, that the number also depends on: a run
+            of the experiment that differs here is not comparable.
+        unknown: what the paper leaves open although the number depends on it, such as its scale;
+            our number is then shown without a verdict. "" for nothing.
     """
 
     id: str
@@ -56,8 +57,8 @@ class Claim:
 def load_claims(path: Path) -> list[Claim]:
     """The claims in a family's `claims.yaml`.
 
-    The file holds `claims`, a list of the fields of `Claim`, and may hold `config` and `pins`,
-    which every claim's own extend. Config keys are dotted or nested.
+    The file holds `claims`, a list with the fields of `Claim`, and optionally `config` and `pins`
+    that all claims share. Config keys are dotted or nested.
 
     Raises:
         ConfigError: listing every mistake with its line.
@@ -101,73 +102,26 @@ def load_claims(path: Path) -> list[Claim]:
 def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
     """Published numbers beside the mean and standard error of our finished runs.
 
-    A run counts for a claim if its config has every value the claim lists, pins too; of a pin that
-    a run's config does not know, as that of an older weft, nothing is held against it. Where runs
-    differ in more than the seed, those with the most steps are used, then those with the most
-    seeds, then the newest; never those with the best result. Of one seed the newest run counts.
+    A run counts for a claim if its config has every value of the claim's `config` and `pins`; a pin
+    that the config lacks, as that of an older weft may, is not held against the run. If matching
+    runs differ in more than the seed, the setting with the most steps is used, then the one with
+    the most seeds, then the newest; never the one with the best result. Of several runs of one seed
+    the newest counts.
 
-    Verdict: `met` if |ours - published| <= tolerance, i.e. our mean rounds to the published
-    number or lies in the band; else `better` or `worse` by the direction that the runs declare,
-    or `above` or `below` where they declare none, as those of an older weft; `not comparable` if
-    the runs that match differ in a pin, which the note names, or the paper leaves open what the
-    number depends on; `not run` if no finished run matches.
-    The standard error is printed for the reader and does not soften the verdict. A run that ended
-    in NaN counts, and makes the mean one: that is worse than any number.
+    The verdict is one of:
+        met: |ours - published| <= tolerance, that is, our mean rounds to the published number or
+            lies in its band;
+        better, worse: otherwise, by the direction that the runs declare;
+        above, below: otherwise, if they declare none, as runs of an older weft;
+        not comparable: the matching runs differ in a pin, which the note names, or the paper leaves
+            open what the number depends on;
+        not run: no finished run matches.
+    The standard error is printed for the reader and does not change the verdict. A run that ended
+    in NaN counts and makes the mean NaN, which is worse than any number.
     """
     finished = [(run, dotted(run.config)) for run in runs if run.state == "finished"]
-    rows: list[Mapping[str, Cell]] = []
-    several: list[str] = []
-    apart: dict[str, None] = {}
-    left_open: dict[str, list[str]] = {}
-    for claim in claims:
-        row: dict[str, Cell] = {
-            "claim": claim.id,
-            "where": claim.where,
-            "metric": claim.metric,
-            "published": float(claim.published),
-            "verdict": NOT_RUN,
-            "note": "; ".join(filter(None, (claim.unknown, claim.note))),
-        }
-        settings: dict[tuple[int, str], list[Run]] = {}
-        differing: dict[str, None] = {}
-        for run, config in finished:
-            if not _matches(config, claim.config) or claim.metric not in run.metrics:
-                continue
-            broken = [key for key, value in claim.pins.items() if not _holds(config, key, value)]
-            differing |= dict.fromkeys(broken)
-            if not broken:
-                settings.setdefault((_steps(run), same_setting(config)), []).append(run)
-        if differing and not settings:
-            row["verdict"] = NOT_COMPARABLE
-            apart[f"{claim.id} ({', '.join(differing)})"] = None
-        if settings:
-            chosen = max(settings.values(), key=_weight)
-            row |= _ours(claim, chosen)
-            if claim.unknown:
-                row["verdict"] = NOT_COMPARABLE
-                left_open.setdefault(claim.unknown, []).append(claim.id)
-            if len(settings) > 1:
-                several.append(claim.id)
-        rows.append(row)
-    note = (
-        "met: our mean lies within the claim's tolerance of the published number, which is half a "
-        "unit of its last digit, or half a band around it; better, worse: beyond it, by which way "
-        "the metric improves"
-    )
-    if any(row["verdict"] in ("above", "below") for row in rows):
-        note += "; above, below: the runs do not say which way that is"
-    if apart:
-        note += (
-            "; not comparable: our runs differ from what the number depends on, for "
-            f"{', '.join(apart)}"
-        )
-    for what, ids in left_open.items():
-        note += f"; not comparable: {', '.join(ids)}, of which the paper leaves open {what}"
-    if several:
-        note += (
-            f"; runs of several lengths or settings match {', '.join(several)}: "
-            "the longest are shown, then those with the most seeds"
-        )
+    remarks = _Remarks()
+    rows = tuple(_row(claim, finished, remarks) for claim in claims)
     return Table(
         columns=(
             Column("claim", role="text"),
@@ -184,13 +138,86 @@ def compare(claims: Iterable[Claim], runs: Iterable[Run]) -> Table:
             Column("verdict", role="status"),
             *([Column("note", role="text")] if any(row["note"] for row in rows) else []),
         ),
-        rows=tuple(rows),
-        note=note,
+        rows=rows,
+        note=remarks.note(rows),
     )
 
 
+@dataclass
+class _Remarks:
+    """What the note below a table of claims has to say.
+
+    Attributes:
+        several: claims that runs of several settings match.
+        differing: claims whose runs differ in pins, with these.
+        left_open: what the paper leaves open -> claims that depend on it.
+    """
+
+    several: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    left_open: dict[str, list[str]] = field(default_factory=dict)
+
+    def note(self, rows: Iterable[Mapping[str, Cell]]) -> str:
+        """The note below the table with these rows."""
+        note = (
+            "met: our mean lies within the claim's tolerance of the published number, which is "
+            "half a unit of its last digit, or half a band around it; better, worse: beyond it, by "
+            "which way the metric improves"
+        )
+        if any(row["verdict"] in ("above", "below") for row in rows):
+            note += "; above, below: the runs do not say which way that is"
+        if self.differing:
+            note += (
+                "; not comparable: our runs differ from what the number depends on, for "
+                f"{', '.join(self.differing)}"
+            )
+        for what, ids in self.left_open.items():
+            note += f"; not comparable: {', '.join(ids)}, of which the paper leaves open {what}"
+        if self.several:
+            note += (
+                f"; runs of several lengths or settings match {', '.join(self.several)}: "
+                "the longest are shown, then those with the most seeds"
+            )
+        return note
+
+
+def _row(
+    claim: Claim, finished: Iterable[tuple[Run, Mapping[str, Any]]], remarks: _Remarks
+) -> Mapping[str, Cell]:
+    """A claim's row of the table; `finished` are the finished runs with their dotted configs."""
+    row: dict[str, Cell] = {
+        "claim": claim.id,
+        "where": claim.where,
+        "metric": claim.metric,
+        "published": float(claim.published),
+        "verdict": NOT_RUN,
+        "note": "; ".join(filter(None, (claim.unknown, claim.note))),
+    }
+    settings: dict[tuple[int, str], list[Run]] = {}
+    differing: dict[str, None] = {}
+    for run, config in finished:
+        if not _matches(config, claim.config) or claim.metric not in run.metrics:
+            continue
+        broken = [key for key, value in claim.pins.items() if not _holds(config, key, value)]
+        differing |= dict.fromkeys(broken)
+        if not broken:
+            settings.setdefault((_steps(run), same_setting(config)), []).append(run)
+    if differing and not settings:
+        row["verdict"] = NOT_COMPARABLE
+        remark = f"{claim.id} ({', '.join(differing)})"
+        remarks.differing += [remark] if remark not in remarks.differing else []
+    if settings:
+        row |= _ours(claim, max(settings.values(), key=_weight))
+        if claim.unknown:
+            row["verdict"] = NOT_COMPARABLE
+            remarks.left_open.setdefault(claim.unknown, []).append(claim.id)
+        if len(settings) > 1:
+            remarks.several.append(claim.id)
+    return row
+
+
 def matched(family: Family, runs: Iterable[Run]) -> Table | None:
-    """The family's claims that some of `runs` match, as `compare` shows them; None if none do."""
+    """The table of those of the family's claims that some of `runs` match; None if none do."""
     path = family.home / "claims.yaml"
     if not path.is_file():
         return None
@@ -200,10 +227,10 @@ def matched(family: Family, runs: Iterable[Run]) -> Table | None:
 
 
 def by_metric(table: Table) -> list[Table]:
-    """What `compare` gives, a table for each metric, as a terminal and a page have room for it.
+    """A table of `compare` as one narrower table for each metric, for a terminal or a page.
 
-    The title has the metric's unit and direction, as far as some run declares them; the note
-    stands below the last one.
+    The title gives the metric's unit and direction if some run declares them; the note is put
+    below the last table.
     """
     shown = ("where", "published", "ours", "seeds", "steps", "seconds", "verdict")
     columns = tuple(column for column in table.columns if column.key in shown)
@@ -239,7 +266,7 @@ def _ours(claim: Claim, runs: list[Run]) -> dict[str, Cell]:
 
 
 def _verdict(ours: float, claim: Claim, metric: Metric | None) -> str:
-    # 1e-9: a mean at the very edge counts, whatever its binary form.
+    # 1e-9, so that rounding does not exclude a mean exactly at the edge.
     if abs(ours - claim.published) <= claim.tolerance + 1e-9:
         return "met"
     if math.isnan(ours):
@@ -250,7 +277,7 @@ def _verdict(ours: float, claim: Claim, metric: Metric | None) -> str:
 
 
 def _matches(config: Mapping[str, Any], wanted: dict[str, Any]) -> bool:
-    # A claim's own values stand behind those that all claims share: they tell sooner.
+    # Backwards, since a claim's own values come last and fail sooner than those all claims share.
     for key in reversed(wanted):
         if key not in config or not _same(config[key], wanted[key]):
             return False
@@ -263,7 +290,7 @@ def _holds(config: Mapping[str, Any], key: str, value: Any) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    # `true` is not 1, and 1e-3 written in two ways is the same number.
+    # `true` is not 1, but 1 is 1.0.
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 

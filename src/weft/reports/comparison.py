@@ -1,4 +1,4 @@
-"""Settings of several runs beside each other: what differs in them, and what came of it."""
+"""Compares runs: what differs in their configs, their metrics, and differences paired by seed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weft.config.layer import dotted
+from weft.reports.query import check_names, facts
 from weft.reports.settings import essential, same_setting
 from weft.reports.tables import Cell, Column, Mean, Table, mean_of
+from weft.run.named import Which, every
+from weft.run.registry import Run
 from weft.task.metric import SPLITS
-
-if TYPE_CHECKING:
-    from weft.run.registry import Run
 
 _STUDENT = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
@@ -29,26 +29,26 @@ class Arm:
     """Runs of one setting, repeated over seeds.
 
     Attributes:
-        name: what sets it apart from the others, such as `order=10`.
-        runs: by seed; of one seed the newest.
+        name: what distinguishes it from the others, such as `order=10`.
+        runs: seed -> run; if there are several of one seed, the newest.
     """
 
     name: str
     runs: Mapping[Any, Run]
 
     def means(self, metric: str) -> Mean | None:
-        """Mean and standard error of a metric; None where no run measured it."""
+        """Mean and standard error of a metric over seeds; None if no run measured it."""
         values = [run.metrics[metric] for run in self.runs.values() if metric in run.metrics]
         return mean_of(values) if values else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs beside each other.
+    """A comparison of runs.
 
     Attributes:
-        arms: settings, each with its seeds.
-        tables: of the config, the metrics, and where seeds are shared the differences.
+        arms: the settings, each with its seeds.
+        tables: configs, metrics and, if arms share seeds, paired differences.
     """
 
     arms: list[Arm]
@@ -56,6 +56,18 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         return "".join(table._repr_html_() for table in self.tables)
+
+
+def compare(paths: Sequence[Which], metrics: str | Sequence[str] = ()) -> Comparison:
+    """Compares runs, or folders of runs; arguments and errors as for `weft.compare`."""
+    metrics = (metrics,) if isinstance(metrics, str) else metrics
+    found = every(paths)
+    check_names("--metric", metrics, [facts(run) for run in found])
+    sides = arms(found)
+    tables = [config_table(sides), metric_table(sides, metrics)]
+    if (differences := paired(sides, metrics)) is not None:
+        tables.append(differences)
+    return Comparison(sides, tables)
 
 
 def arms(runs: Iterable[Run]) -> list[Arm]:
@@ -70,7 +82,7 @@ def arms(runs: Iterable[Run]) -> list[Arm]:
     for group in members:
         run = next(iter(group.values()))
         config = dotted(run.config)
-        words = [f"{key}={_told(config.get(key))}" for key in varied if key in config]
+        words = [f"{key}={_shown(config.get(key))}" for key in varied if key in config]
         few = len(words) <= 3
         names.append(" ".join(words) if words and few else f"{run.family}/{run.name}")
     return [
@@ -80,7 +92,7 @@ def arms(runs: Iterable[Run]) -> list[Arm]:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """The dotted keys that matter and in which the configs of some runs differ."""
+    """The dotted keys, of those that change what is learnt, in which configs of runs differ."""
     configs = [essential(dotted(run.config)) for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
     return [key for key in keys if len({_text(config, key) for config in configs}) > 1]
@@ -92,7 +104,7 @@ def config_table(found: Sequence[Arm]) -> Table:
     configs = [dotted(run.config) for run in firsts]
     columns = [Column("key", role="text"), *(Column(arm.name, role="text") for arm in found)]
     rows = [
-        {"key": key, **{a.name: _told(c.get(key)) for a, c in zip(found, configs, strict=True)}}
+        {"key": key, **{a.name: _shown(c.get(key)) for a, c in zip(found, configs, strict=True)}}
         for key in differing(firsts)
     ]
     note = "" if rows else "the configs differ in nothing that changes what is learnt"
@@ -122,9 +134,9 @@ def metric_table(found: Sequence[Arm], names: Sequence[str] = ()) -> Table:
 
 
 def paired(found: Sequence[Arm], names: Sequence[str] = ()) -> Table | None:
-    """Differences from the first arm, taken seed by seed, with 95 % intervals of their mean.
+    """Differences from the first arm, seed by seed, with the 95 % interval of their mean.
 
-    None where no other arm shares two seeds with the first: one difference has no interval.
+    None if no other arm shares two seeds with the first, since one difference has no interval.
     """
     rows: list[dict[str, Cell]] = []
     first, others = found[0], found[1:]
@@ -166,9 +178,9 @@ def paired(found: Sequence[Arm], names: Sequence[str] = ()) -> Table | None:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half width of its 95 % interval, of two values or more."""
+    """Mean of two or more values, and half the width of its 95 % interval by Student's t."""
     freedom = len(values) - 1
-    # Beyond the table, Cornish and Fisher's first terms are right to three digits.
+    # Beyond the table: the first terms of Cornish and Fisher's expansion, right to three digits.
     quantile = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else 1.96 + 2.4 / freedom
     return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
 
@@ -189,10 +201,10 @@ def _held_out(found: Sequence[Arm]) -> list[str]:
 
 
 def _text(config: Mapping[str, Any], key: str) -> str:
-    return _told(config[key]) if key in config else ""
+    return _shown(config[key]) if key in config else ""
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""A config in a page: nested lists, in which what differs from the defaults stands out."""
+"""A config on a page: nested lists in which values that differ from the defaults are marked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MISSING = object()
 
 
 def config_tree(config: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> str:
-    """The config, and beside each value that differs from `defaults` what it is by default."""
+    """The config as HTML, with the default beside each value that differs from it."""
     note = ""
     if defaults is not None:
         note = '<p class="muted">Bold: differs from the default, which stands beside it.</p>'
@@ -19,13 +19,13 @@ def config_tree(config: Mapping[str, Any], defaults: Mapping[str, Any] | None) -
 
 
 def _tree(values: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> str:
-    """Nested lists, sections last; a section is open if it holds a value that was changed."""
+    """Nested lists, sections last; a section is open if a value in it differs from the default."""
     items = []
     for key, value in sorted(values.items(), key=lambda item: isinstance(item[1], Mapping)):
         known = _MISSING if defaults is None else defaults.get(key, _MISSING)
         label = f'<span class="key">{safe(key)}:</span>'
         if isinstance(value, Mapping):
-            # A section of another kind than the default's has no defaults to compare with.
+            # If a section is of another kind than the default's, there are no defaults to compare.
             below = known if isinstance(known, Mapping) else {}
             inner = _tree(value, None if defaults is None else below)
             opened = " open" if 'class="changed"' in inner else ""

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 _CLOCKS = ("step", "epoch", "seconds")
 _MOST_POINTS = 1200
-"""Points drawn of one curve; a longer one is thinned to the extremes of equal stretches."""
+"""Most points drawn of a curve; a longer one is reduced to the extremes of equal stretches."""
 
 
 def curves(history: Sequence[Mapping[str, Any]], declared: Sequence[Metric] = ()) -> list[Named]:
     """A figure for each quantity in `metrics.jsonl`, over steps; train, val and test together.
 
     Args:
-        history: the rows; where a step occurs twice (a resumed run) the later row counts.
-        declared: what the task measures: unit and direction of the axes.
+        history: the rows; if a step occurs twice (in a resumed run) the later row counts.
+        declared: the task's metrics, which give unit and direction of the axes.
     """
     figures = []
     with style():
@@ -88,8 +88,8 @@ def _groups(
 
 
 def _families(keys: Iterable[str], declared: Sequence[Metric]) -> dict[str, tuple[str, str]]:
-    """Quantity -> (family, member) where several share a stem, `sim/w1`, `loss_kl`, `time/step`,
-    and what stands at their axes."""
+    """Quantity -> (group, member) for quantities that share a stem and an axis label, such as
+    `sim/w1`, `loss_kl` or `time/step`."""
     quantities = dict.fromkeys(_split(key)[1] for key in keys)
     families: dict[tuple[str, str], dict[str, str]] = {}
     for quantity in quantities:
@@ -140,7 +140,7 @@ def _curve_figure(group: str, series: list[_Series], axis: str, about: str) -> t
         mark = marks(line.x.size)
         axes.plot(*_thin(line.x, y), dash, color=colour, marker=mark, markersize=3.2)
         final = float(y[np.isfinite(y)][-1])
-        # A line that broke off stands beside its last number, and does not end in it.
+        # A line that broke off gets its label beside its last number.
         end = f"{final:.4g}" if np.isfinite(line.y[-1]) else MISSING
         split = "" if one_split and not (one_member and line.split) else line.split
         words = [word for word in (split, line.member, end) if word]
@@ -166,7 +166,7 @@ def _curve_figure(group: str, series: list[_Series], axis: str, about: str) -> t
 
 
 def _smooth(y: Numbers) -> tuple[Numbers, int]:
-    """A Gaussian average without lag, and its width in points; 0 where `y` needs none."""
+    """A centred Gaussian average of `y`, and its width in points; 0 if `y` needs no smoothing."""
     import numpy as np
 
     good = np.isfinite(y)
@@ -201,7 +201,7 @@ def _thin(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _falls_far(series: list[_Series]) -> bool:
-    """Whether all lines are positive and one falls by 1.5 decades: then a log scale reads best."""
+    """Whether all lines are positive and one falls by 1.5 decades, so that a log scale is used."""
     import numpy as np
 
     lines = [s.y[np.isfinite(s.y)] for s in series]

@@ -1,4 +1,4 @@
-"""What a run gets once it is trained: its samples, its page, and its pictures in TensorBoard."""
+"""What follows training: samples, the page, and pictures in TensorBoard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def finish(trained: Trained | None, make_report: bool) -> Run | None:
         return None
     run = open_run(trained.directory.path)
     if make_report:
-        # What draws takes long to import, and is not needed before.
+        # Imported here: matplotlib takes long to load and is not needed before.
         from weft.reports.page import write_page
         from weft.run.samples import draw
 
@@ -36,7 +36,7 @@ def finish(trained: Trained | None, make_report: bool) -> Run | None:
 
 @contextmanager
 def _finished(path: Path, *verbs: str) -> Iterator[None]:
-    """Has what goes wrong inside say that the run is finished, and which verbs make what it lacks.
+    """Adds to errors inside that the run itself is finished, and which commands make the rest.
 
     Raises:
         Interrupted: if a signal stopped the work.

@@ -1,4 +1,4 @@
-"""A table in a terminal: in columns where no word of it is cut, else row below row."""
+"""Prints a table in columns if no word would be cut, otherwise one row below the other."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Fitting:
-    """What rich prints of a table.
+    """A table that rich prints in whichever of two layouts fits the terminal.
 
     Attributes:
-        columns: the table side by side.
+        columns: the table in columns.
         headings: of its columns.
         rows: its cells.
     """
@@ -26,7 +26,7 @@ class Fitting:
     rows: Sequence[Sequence[Text]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Measured without an edge, for rich tells no more than there is room for.
+        # Measured for an unlimited width, since rich reports no more than the available one.
         wide = options.update_width(10_000)
         if Measurement.get(console, wide, self.columns).minimum <= options.max_width:
             yield self.columns

@@ -1,4 +1,4 @@
-"""Figures in a page: drawings in its colours, pictures held inside it, two abreast."""
+"""Figures on a page: drawings in its colours and embedded pictures, two in a row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LARGEST_SVG = 1_500_000
-"""Characters from which a figure is drawn as a picture of dots instead of lines."""
+"""A figure with more characters than this as SVG is embedded as PNG instead."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Picture:
 
 
 def drawn(number: int, name: str, caption: str, figure: Figure) -> Picture:
-    """A figure as lines in the page's colours, or as dots where it would be too long."""
+    """A figure as SVG in the page's colours, or as PNG if the SVG would be too long."""
     wide = _is_wide(figure.get_figwidth(), figure.get_figheight())
     drawing = svg(figure, prefix=f"figure-{number}-")
     if len(drawing) > _LARGEST_SVG:
@@ -46,7 +46,7 @@ def samples(folder: Path) -> list[Picture]:
         return []
     pictures = []
     for entry in read_index(index):
-        # The name alone: an index that points outside of the folder is not followed.
+        # Only the file's name: an index that points outside the folder is not followed.
         file = folder / Path(entry["file"]).name
         if not file.is_file():
             continue
@@ -62,7 +62,7 @@ def samples(folder: Path) -> list[Picture]:
 
 
 def gallery(pictures: Sequence[Picture]) -> str:
-    """Figures two abreast, each of a size; a wide one, or one left alone, has the whole row."""
+    """Figures as HTML, two in a row; a wide one, or one left alone, gets the whole row."""
     items: list[str] = []
     beside = False
     for number, picture in enumerate(pictures):
@@ -79,7 +79,7 @@ def _image(data: bytes, name: str) -> str:
     encoded = base64.b64encode(data).decode()
     width, _ = _pixels(data)
     if data.startswith(b"GIF"):
-        # A film's type is as large as the page's where a dot of it is one of the screen's.
+        # Drawn at its own size, an animation's text is as large as the page's.
         kind, size = "gif", _size(f"{width}px")
     else:
         kind, size = "png", _size(_inches(width / 150))
@@ -87,7 +87,7 @@ def _image(data: bytes, name: str) -> str:
 
 
 def _pixels(data: bytes) -> tuple[int, int]:
-    """Width and height of a GIF or a PNG, which its first bytes say."""
+    """Width and height of a GIF or PNG, read from its first bytes."""
     if data.startswith(b"GIF"):
         return int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
@@ -102,5 +102,5 @@ def _inches(width: float) -> str:
 
 
 def _size(own: str) -> str:
-    """Not beyond the figure's own size, or the type of a small one would outgrow the page's."""
+    """The style that keeps a figure at its own size at most, so that its text is not enlarged."""
     return f'style="--own:{own};max-width:var(--own)"'

@@ -1,5 +1,5 @@
-"""What all pages are made of: one self-contained file each, nothing fetched, no script but one
-that a page brings and names by its hash, light and dark."""
+"""The parts of all pages: self-contained files in light and dark that fetch nothing and run at most
+one script of their own, which the content policy names by its hash."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from weft.task.metric import Metric
 
 
 def write(path: Path, title: str, parts: Sequence[str], script: str = "") -> Path:
-    """Writes a page of `parts` and gives its path.
+    """Writes a page and returns its path.
 
     Args:
         path: of the page.
-        title: in the browser's tab.
+        title: shown in the browser's tab.
         parts: HTML, from top to bottom.
-        script: that runs at the end of it; the page works without it too.
+        script: JavaScript that runs at the end; the page must work without it, too.
     """
-    # The policy makes this module's promise binding even for text that slipped through.
+    # The policy enforces this even for text that escaped `safe`.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f" script-src 'sha256-{digest}';" if script else ""
     run = f"<script>{script}</script>" if script else ""
@@ -57,7 +57,7 @@ def write(path: Path, title: str, parts: Sequence[str], script: str = "") -> Pat
 
 
 def section(title: str, content: str) -> str:
-    """A titled part of a page; nothing where it has no content."""
+    """A titled part of a page; "" if it has no content."""
     return f"<section><h2>{safe(title)}</h2>{content}</section>" if content else ""
 
 
@@ -67,7 +67,7 @@ def card(content: str) -> str:
 
 
 def pairs(values: Mapping[str, str]) -> str:
-    """Names with their values, framed; nothing where there are none."""
+    """Names and values in a frame; "" if there are none."""
     if not values:
         return ""
     rows = "".join(
@@ -78,7 +78,7 @@ def pairs(values: Mapping[str, str]) -> str:
 
 
 def table_html(table: Table) -> str:
-    """The table, its status words in their colours and the best number of a metric bold."""
+    """The table as HTML, with coloured status words and the best number of each metric bold."""
     numeric = [
         ' class="number"' if is_numeric(table, c) else ' class="prose"' * (c.role == "prose")
         for c in table.columns
@@ -104,7 +104,7 @@ def table_html(table: Table) -> str:
 
 
 def published(claims: Table) -> str:
-    """A paper's numbers beside those of runs, a section for each metric."""
+    """A table of claims as HTML, a section for each metric."""
     return "".join(
         section(f"Published and ours: {table.title}", card(table_html(table)))
         for table in by_metric(claims)
@@ -112,7 +112,7 @@ def published(claims: Table) -> str:
 
 
 def metric_name(shown: str, metric: Metric | None) -> str:
-    """The name of a metric, which tells who points at it what is measured."""
+    """The name of a metric, with its meaning as a tooltip."""
     return f"<span{_title(metric)}>{safe(shown)}</span>"
 
 
@@ -124,18 +124,18 @@ def _title(metric: Metric | None) -> str:
 
 
 def link(path: str, shown: str) -> str:
-    """A link to a file beside or below the page, whatever its name.
+    """A link to a file beside or below the page, whatever characters its name has.
 
     Args:
         path: relative to the page, with `/` between folders.
         shown: HTML.
     """
-    # A colon is quoted as well, and a name never read as an address of another kind.
+    # Colons are quoted as well, so that a name is never read as a URL with a scheme.
     return f'<a href="{safe(quote(path))}">{shown}</a>'
 
 
 def number(value: Any) -> str:
-    """A number for people, or what else stands in its place."""
+    """A number formatted for people; other values as text."""
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return format_number(value)
     return scalar(value)
@@ -155,7 +155,7 @@ def safe(text: Any) -> str:
 
 @cache
 def _css() -> str:
-    """The style sheet, with the dark palette of the figures put in its dark section."""
+    """The style sheet, with the figures' dark palette inserted into its dark section."""
     text = (files("weft.reports") / "page.css").read_text(encoding="utf-8")
     light = "".join(f"--line-{i}:{colour};" for i, colour in enumerate(PALETTE))
     dark = "".join(f"--line-{i}:{colour};" for i, colour in enumerate(PALETTE_DARK))

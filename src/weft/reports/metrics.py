@@ -1,4 +1,4 @@
-"""A run's numbers as a table: what each measures, its unit, and which way is better."""
+"""A run's metrics as a table: value, unit, direction and meaning."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def metric_table(values: Mapping[str, float | None], declared: Iterable[Metric])
     """A row for each number.
 
     Args:
-        values: by name, with the split before it.
-        declared: what the task measures.
+        values: metric name with its split, such as `test/accuracy` -> value.
+        declared: the task's metrics.
     """
     metrics = tuple(declared)
     rows = []
     for name, value in values.items():
         metric = find(metrics, name)
-        # Each row is a quantity of its own, so the numbers share no decimals.
+        # Rows are different quantities, so the numbers need not share decimals.
         row = {"metric": name, "value": format_number(value)}
         if metric:
             row |= {"unit": metric.unit, "better": metric.better, "about": metric.about}

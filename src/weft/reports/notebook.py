@@ -25,7 +25,7 @@ class Runs(list[Run]):
         return Runs(found) if isinstance(found, list) else found
 
     def frame(self) -> pandas.DataFrame:
-        """A row for each run: what it is, its dotted config, its metrics.
+        """The runs as a pandas frame: a row a run with what it is, its dotted config, its metrics.
 
         Raises:
             MissingExtra: if pandas is not installed.

@@ -1,4 +1,4 @@
-"""The page of a comparison: curves of settings over each other, standard errors as bands."""
+"""The page of a comparison: the curves of all settings overlaid, with standard errors as bands."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
-    """A figure for each of the quantities that arms logged: validation first, then the loss.
+    """A figure for each quantity that the arms logged: validation metrics first, then the loss.
 
-    A line is the mean over the seeds that logged at a step; its band the standard error.
+    A line is the mean over the seeds that logged at a step, its band the standard error.
 
     Args:
         found: the arms.
-        most: figures.
+        most: largest number of figures.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -80,12 +80,12 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
 
 
 def write_comparison(path: Path, found: Sequence[Arm], tables: Sequence[Table]) -> Path:
-    """Writes the page of a comparison and gives its path.
+    """Writes the page of a comparison and returns its path.
 
     Args:
-        path: of the page; its folder is made where it is missing.
+        path: of the page; its folder is made if it is missing.
         found: the arms.
-        tables: what is known of them.
+        tables: the tables to show.
     """
     destined(path)
     drawings = [drawn(number, *figure) for number, figure in enumerate(overlay(found))]
@@ -100,7 +100,7 @@ def write_comparison(path: Path, found: Sequence[Arm], tables: Sequence[Table]) 
 
 
 def _mean(histories: Sequence[Sequence[Mapping[str, Any]]], key: str) -> dict[int, Mean]:
-    """Step -> mean over the histories that have a number there."""
+    """Step -> mean over the histories that have a number at it."""
     found: dict[int, list[float]] = {}
     for history in histories:
         points = {int(row["step"]): row[key] for row in history if row.get(key) is not None}

@@ -1,4 +1,4 @@
-"""The page of a folder of runs: a sweep's table and plot, and what families draw of many runs."""
+"""The page of a folder of runs: table and plot of a sweep, and the families' own comparisons."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overview:
-    """What was written.
+    """The files that were written.
 
     Attributes:
-        pictures: the sweep's plot, and what families draw of many runs.
+        pictures: the sweep's plot, and the families' figures of many runs.
         page: the page that shows them.
     """
 
@@ -56,11 +56,11 @@ def write_overview_of(
     """Draws the runs together and writes the folder's page.
 
     Args:
-        folder: where they lie.
+        folder: that the runs are below.
         runs: all of them.
-        table: of the sweep, if they are one.
-        metric: what its plot shows; what selects the best weights by default.
-        notes: what the page says above everything else.
+        table: of the sweep, if the folder is one.
+        metric: to plot; by default the one that selects the best weights.
+        notes: sentences to show at the top of the page.
     """
     finished = [run for run in runs if run.state == "finished"]
     figures: list[Named] = []
@@ -75,7 +75,7 @@ def write_overview_of(
                 family = families.find(name)
                 claims += filter(None, [matched(family, mine)])
                 figures += _comparison(family, mine)
-            # A family that is gone, or cannot draw its runs, hides neither them nor the others'.
+            # If a family is not installed, or fails to draw, the rest of the page is still written.
             except Exception as error:
                 why = error.brief if isinstance(error, WeftError) else told(error)
                 said.append(f"Of the runs of family `{name}` nothing is drawn together: {why}")
@@ -86,10 +86,10 @@ def write_overview_of(
 
 
 def _comparison(family: Family, runs: Sequence[Run]) -> list[Named]:
-    """What the family draws of its runs together."""
+    """The family's figures of its runs together."""
     if not family.comparison:
         return []
-    # Torch comes with it, and takes as long as two thousand runs do.
+    # Imported here: it imports torch, which takes as long as reading two thousand runs.
     from weft.task import calls
 
     drawing = resolve(family.comparison, f"comparison of family `{family.name}`")
@@ -98,7 +98,7 @@ def _comparison(family: Family, runs: Sequence[Run]) -> list[Named]:
 
 
 def _leading(runs: Sequence[Run]) -> str | None:
-    """The first declared metric that the first run with any has, on the test set if it was used."""
+    """The first metric of the first run that declares any, on the test set if it was measured."""
     run = next((run for run in runs if run.metrics), None)
     if run is None:
         return None
@@ -117,15 +117,15 @@ def write_overview(
     claims: Iterable[Table] = (),
     notes: Sequence[str] = (),
 ) -> Path:
-    """Writes the `report.html` of a folder of runs, such as a sweep's, and gives its path.
+    """Writes the `report.html` of a folder of runs, such as a sweep's, and returns its path.
 
     Args:
         directory: the folder.
         runs: those below it, in any state.
-        figures: what they show together, in the order to show them.
+        figures: of the runs together, in the order to show them.
         table: a sweep's summary, one row a setting.
-        claims: published numbers beside those of the runs.
-        notes: what the page says above everything else.
+        claims: tables of published numbers beside those of the runs.
+        notes: sentences to show at the top.
     """
     states = [run.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
@@ -153,11 +153,11 @@ def write_overview(
 
 
 def _views(table: Table | None) -> list[Table]:
-    """Two axes make a square for each metric; otherwise the table stays as it is."""
+    """A sweep's table as it is; with two axes, one pivoted table for each metric."""
     if table is None:
         return []
     if len(table.with_role("axis")) != 2:
         return [table]
     squares = [pivot(table, column.key) for column in table.with_role("value")]
-    # The note stands at the sweep's plot; once is enough.
+    # The note is shown once, at the sweep's plot.
     return [replace(square, note="") for square in squares]

@@ -1,4 +1,4 @@
-"""The page of one run: its numbers, its curves, the figures of its family, and how to repeat it."""
+"""The page of a run: its metrics, curves, the family's figures, config, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ _LOG_LINES = 60
 
 @own_ground()
 def write_page(run: Run, task: Task[Any, Any, Any] | None = None) -> Path:
-    """Writes the run's report.html and the figures it shows.
+    """Writes the run's report.html and the figures on it, and returns the page's path.
 
     Args:
         run: in any state.
-        task: of the run, where it has been built already.
+        task: of the run, if it is built already.
     """
     family, history = families.find(run.family), run.history()
     if task is None:
@@ -76,13 +76,13 @@ def write_report(
     defaults: Mapping[str, Any] | None = None,
     claims: Table | None = None,
 ) -> Path:
-    """Writes the run's `report.html` and gives its path.
+    """Writes the run's `report.html` and returns its path.
 
     Args:
         run: in any state.
         figures: (name, caption, figure), in the order to show them.
         defaults: the nested default config; values that differ from it are marked.
-        claims: published numbers beside the run's.
+        claims: table of published numbers beside the run's.
     """
     parts = [
         _head(run),
@@ -133,7 +133,7 @@ def _head(run: Run) -> str:
 
 
 def _tiles(run: Run) -> str:
-    """Headline numbers: the metrics that the family names first, then what they cost."""
+    """The headline numbers: the family's first metrics, then time and size."""
     status, metrics = run.status, run.metrics
     wanted = [f"{split}/{metric.name}" for metric in run.declared for split in ("test", "val")]
     names = [name for name in wanted if name in metrics]
@@ -154,7 +154,7 @@ def _tiles(run: Run) -> str:
 
 
 def _metric_tile(title: str, value: float | None, metric: Metric | None, note: str = "") -> str:
-    """A measured number with its unit, and which way is better if there is no `note`."""
+    """A metric with its unit and `note`; without a note, with which way is better."""
     if metric is None:
         return _tile(safe(title), number(value), note=note)
     note = note or f"{metric.better} is better"
@@ -162,14 +162,14 @@ def _metric_tile(title: str, value: float | None, metric: Metric | None, note: s
 
 
 def _tile(title: str, value: str, unit: str = "", note: str = "") -> str:
-    """A number under its title, which is HTML, with its unit and a word on it."""
+    """A number with its title (HTML), unit and note."""
     unit = f' <span class="unit">{safe(unit)}</span>' if unit else ""
     note = f"<small>{safe(note)}</small>" if note else ""
     return f"<div><dt>{title}</dt><dd>{safe(value)}{unit}{note}</dd></div>"
 
 
 def _metrics(run: Run) -> str:
-    """All numbers of the last evaluation, with what each of them is."""
+    """All metrics of the last evaluation, with their meaning."""
     return card(table_html(metric_table(run.metrics, run.declared))) if run.metrics else ""
 
 
@@ -217,7 +217,7 @@ def _derived(resolved: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _parents(run: Run) -> dict[str, str]:
-    """The earlier runs whose weights or whole state it began with."""
+    """The earlier runs whose weights or whole state the run began with."""
     shown = {
         key: f"{pin['file']}, sha256 {pin['sha256'][:12]}…" for key, pin in run.parents.items()
     }
@@ -267,6 +267,6 @@ def _date(stamp: Any) -> str:
 
 
 def _engine_scalars(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without the family's own diagnostics: those are the family's to draw."""
+    """A row without the family's own diagnostics, which the family itself draws."""
     own = ("train/", "val/", "test/", "opt/", "time/")
     return {k: v for k, v in row.items() if k.startswith(own) or "/" not in k}

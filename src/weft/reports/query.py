@@ -1,5 +1,4 @@
-"""Runs as a data set: what can be asked of each by name, and conditions such as
-`test/accuracy>.9 and delay=50`."""
+"""Queries over runs: facts by name, and conditions such as `test/accuracy>.9 and delay=50`."""
 
 from __future__ import annotations
 
@@ -27,9 +26,9 @@ _FORM = "conditions such as `test/accuracy>.9 and delay=50`, or `tags~night`, wi
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """Everything that is known of a run by name: what it is, its config, its metrics.
+    """Everything that is known of a run, by name: what it is, its config, its metrics.
 
-    Keys of the config are dotted (`optim.lr`); metrics bear their split (`test/accuracy`).
+    Keys of the config are dotted (`optim.lr`); metrics have their split (`test/accuracy`).
     """
     known: dict[str, Any] = {
         "run": str(run.path),
@@ -53,10 +52,10 @@ def facts(run: Run) -> dict[str, Any]:
 def select(runs: Iterable[Run], text: str) -> list[Run]:
     """The runs for which the conditions in `text` hold.
 
-    A run that knows nothing of a name that is asked for does not meet the condition on it.
+    A condition on a name that a run does not have is false for that run.
 
     Raises:
-        UsageError: if the text cannot be read, or no run knows a name in it.
+        UsageError: if the text cannot be parsed, or no run has a name in it.
     """
     found = [(run, facts(run)) for run in runs]
     names: list[str] = []
@@ -66,12 +65,12 @@ def select(runs: Iterable[Run], text: str) -> list[Run]:
 
 
 def ordered(runs: Iterable[Run], key: str) -> list[Run]:
-    """The runs by what they know under `key`, ascending; `-key` descending.
+    """The runs sorted by the fact `key`, ascending, or descending for `-key`.
 
-    Those that do not know it come last.
+    Runs without it come last.
 
     Raises:
-        UsageError: if none knows it.
+        UsageError: if no run has it.
     """
     name, falling = key.removeprefix("-"), key.startswith("-")
     found = [(run, facts(run)) for run in runs]
@@ -85,7 +84,7 @@ def tabulated(runs: Sequence[Run], keys: Sequence[str]) -> Table:
     """The runs as a table with a column for each of `keys`.
 
     Raises:
-        UsageError: if no run knows one of them.
+        UsageError: if no run has one of them.
     """
     known = [facts(run) for run in runs]
     check_names("--columns", keys, known)
@@ -100,10 +99,10 @@ def tabulated(runs: Sequence[Run], keys: Sequence[str]) -> Table:
 
 
 def check_names(option: str, names: Sequence[str], known: Sequence[Facts]) -> None:
-    """Refuses a name under which none of some runs knows anything; without runs any will do.
+    """Refuses names that none of the runs has; without runs, every name is accepted.
 
     Raises:
-        UsageError: with names that are alike.
+        UsageError: naming similar ones.
     """
     everything = list(dict.fromkeys(key for each in known for key in each))
     for name in names:
@@ -118,7 +117,7 @@ def check_names(option: str, names: Sequence[str], known: Sequence[Facts]) -> No
 
 
 class _Reader:
-    """Reads conditions by descent: `or` binds least, then `and`, then `not`."""
+    """Recursive-descent parser of conditions: `or` binds least, then `and`, then `not`."""
 
     def __init__(self, text: str, names: list[str]) -> None:
         self.text, self.names = text, names
@@ -205,7 +204,7 @@ def _comparison(name: str, sign: str, text: str) -> Condition:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal, where true is not 1 but 1 is 1.0."""
+    """Whether two values are equal; true is not 1, but 1 is 1.0."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
@@ -226,5 +225,5 @@ def _absent(value: Any) -> bool:
 
 
 def _place(value: Any) -> tuple[int, Any]:
-    """Numbers before words."""
+    """Sort key that puts numbers before text."""
     return (0, value) if isinstance(value, int | float) else (1, str(value))

@@ -1,4 +1,4 @@
-"""The runs of a folder on its page: a column for each metric, sorted and filtered by a script."""
+"""The list of runs on a folder's page: a column a metric, sorted and filtered by a script."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from weft.run.registry import Run
 
 _MOST_KEYS, _MOST_METRICS = 6, 8
-"""Columns of config and of metrics; what is beyond them stands in each run's own page."""
+"""Most columns of config and of metrics; the others are on each run's own page."""
 
 _POINTS, _WIDE, _HIGH = 48, 120, 32
-"""Points, width and height of the curve that a pointer on a run's name shows."""
+"""Points, width and height of the curve that appears when the pointer is on a run's name."""
 
 
 def script() -> str:
-    """What sorts and filters the list, on the page itself."""
+    """The JavaScript that sorts and filters the list."""
     return (files("weft.reports") / "run_list.js").read_text(encoding="utf-8")
 
 
 def run_list(directory: Path, runs: Sequence[Run]) -> str:
-    """The list as HTML; it reads well without its script too.
+    """The list as HTML, readable without its script, too.
 
     Args:
-        directory: that the page lies in.
+        directory: of the page.
         runs: below it, in any state.
     """
     keys = _varied(runs)[:_MOST_KEYS]
@@ -59,7 +59,7 @@ def run_list(directory: Path, runs: Sequence[Run]) -> str:
 
 
 def sweep_links(directory: Path, runs: Iterable[Run]) -> str:
-    """Links to the pages of sweeps and folders below, where there are any."""
+    """Links to the pages of sweeps and folders below, if there are any."""
     above = {
         folder
         for run in runs
@@ -116,7 +116,7 @@ def _cell(value: Any) -> str:
 
 
 def _varied(runs: Sequence[Run]) -> list[str]:
-    """The keys whose values differ, and the seed where it does."""
+    """The config keys whose values differ, the seed included."""
     told = [run for run in runs if run.config]
     varied = differing(told) if len(told) > 1 else []
     seeds = {run.config.get("seed") for run in told}
@@ -124,7 +124,7 @@ def _varied(runs: Sequence[Run]) -> list[str]:
 
 
 def _shown(runs: Sequence[Run]) -> list[str]:
-    """The metrics that most is known of: those of the test set, else all, numbered ones last."""
+    """The metrics to show: those of the test set, else all; those numbered by step last."""
     names = list(dict.fromkeys(name for run in runs for name in run.metrics))
     return sorted(names, key=lambda name: (name[-1].isdigit(), not name.startswith("test/")))[
         :_MOST_METRICS
@@ -132,13 +132,13 @@ def _shown(runs: Sequence[Run]) -> list[str]:
 
 
 def _curve(run: Run) -> str:
-    """The run's validation metric, or else its loss, as a small line."""
+    """A small curve of the run's validation metric, or of its loss if there is none."""
     path = run.path / "metrics.jsonl"
     if not path.is_file():
         return ""
     try:
         rows = read_rows(path)
-    except WeftError:  # A damaged file is told by the run's state; it hides no other run.
+    except WeftError:  # The state column says that the run is damaged; the others are still listed.
         return ""
     leading = f"val/{run.declared[0].name}" if run.declared else ""
     for key in (leading, "train/loss"):

@@ -1,4 +1,4 @@
-"""What of a config, under dotted names, makes a run the one it is."""
+"""The part of a config that distinguishes settings: without seed, logging, paths and the like."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# What may differ between repeats of one setting: none of it changes what is learnt.
+# Keys that may differ between repeats of a setting: they do not change what is learnt.
 _FREE = frozenset({"seed", "run", "log", "checkpoint", "eval", "data.root", "data.download"})
 _FREE_ENGINE = frozenset(
     {
@@ -24,7 +24,7 @@ _FREE_ENGINE = frozenset(
 
 
 def essential(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a dotted config changes what is learnt, but for the seed."""
+    """The entries of a dotted config that change what is learnt, without the seed."""
     return {
         key: value
         for key, value in config.items()
@@ -35,5 +35,5 @@ def essential(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def same_setting(config: Mapping[str, Any]) -> str:
-    """The essential part of a dotted config as text to group by."""
+    """A text that is equal for runs of one setting: the essential entries of a dotted config."""
     return json.dumps(essential(config), sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""A benchmark's table: the time of every form of a case, and how much faster it is than others."""
+"""The table of a benchmark: time of every form of a case, and ratios to references and peers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from weft.reports.tables import Cell, Column, Table
 
 
 def speeds(found: Mapping[str, Any]) -> Table:
-    """Cases downwards, forms across, and last the floor of a step.
+    """A row for each case and a column for each form; the last one is the floor of a step.
+
+    `weft x reference` is the time of `reference` divided by that of `weft`. The floor is the time
+    of the step's operations at the measured rate of a matrix product.
 
     Args:
-        found: of `weft.api.bench`. `weft x reference` is the time of `reference` over that of
-            `weft`; the floor is what the step's operations take at the rate of a matrix product.
+        found: the result of `weft.api.bench`.
     """
     rate = found["machine"]["gemm_gflops"]
     forms = list(dict.fromkeys(row["form"] for row in found["cases"]))

@@ -1,4 +1,4 @@
-"""A metric over a sweep, with error bars."""
+"""The plot of a sweep: a metric over its axes, with error bars."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def sweep_plot(table: Table, metric: str) -> Figure:
     """The metric over the first axis of a sweep, one line for each setting of the other axes.
 
-    Numbers lie on a line, logarithmic from a span of one decade on; words get bars. Error bars
-    are standard errors over seeds. A result that is no number is a dash on the axis.
+    A numeric axis is drawn as lines, on a log scale if it spans a decade; words are drawn as bars.
+    Error bars are standard errors over seeds. A NaN result is a dash on the axis.
     """
     from matplotlib.figure import Figure
 
@@ -139,7 +139,7 @@ def _draw_bars(
 
 
 def _dashes(axes: Axes, places: Sequence[float], colour: str) -> None:
-    """Marks at the axis for results that are no number."""
+    """Draws dashes on the axis for NaN results."""
     for place in places:
         axes.annotate(
             MISSING,
@@ -154,7 +154,7 @@ def _dashes(axes: Axes, places: Sequence[float], colour: str) -> None:
 
 
 def _error(mean: Mean) -> float:
-    """The half length of an error bar; none where there is no error."""
+    """Half the length of an error bar; 0 if there is no standard error."""
     return mean.error if mean.error is not None and math.isfinite(mean.error) else 0.0
 
 

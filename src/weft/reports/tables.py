@@ -1,4 +1,4 @@
-"""A table that knows its numbers, and its forms for the terminal, Markdown and JSON."""
+"""Tables of typed columns, and their formatting for terminal, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TONES: Mapping[str, Tone] = {
     "not comparable": "muted",
     "open": "muted",
 }
-"""How the words of a status column are coloured, on paper and in the terminal."""
+"""Colours of the words of a status column, on a page and in the terminal."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Mean:
 
 
 MISSING = "—"
-"""Stands where there is no number."""
+"""Shown in place of a missing number."""
 
 Cell = str | int | float | bool | list[Any] | None | Mean
 
@@ -65,10 +65,10 @@ class Column:
         title: heading; the key if empty.
         role: `axis`, a setting that was varied; `value`, a measured number; `status`, a word
             coloured by its meaning; `prose`, a sentence about the row; `text`, anything else.
-        unit: "s" shows seconds as a duration; other units stand in the heading.
+        unit: "s" shows seconds as a duration; other units are put into the heading.
         group: columns of one group hold the same quantity, which the table's title names, and
-            show the same decimals.
-        metric: what its numbers measure, where a task declares it.
+            show the same number of decimals.
+        metric: the declared metric that its numbers are of, if any.
     """
 
     key: str
@@ -80,13 +80,13 @@ class Column:
 
     @classmethod
     def of(cls, name: str, metrics: Iterable[Metric]) -> Column:
-        """The column of the metric called `name`, as `metrics` declare it."""
+        """A column for the metric called `name`, with what `metrics` declare of it."""
         metric = find(metrics, name)
         return cls(name, unit=metric.unit if metric else "", metric=metric)
 
     @property
     def heading(self) -> str:
-        """The title with its unit, and an arrow where it is known which way is better."""
+        """The title with its unit and, if the direction is known, an arrow towards better."""
         title = self.title or self.key
         if self.group:
             return title
@@ -120,7 +120,7 @@ class Table:
 
     @property
     def legend(self) -> str:
-        """What arrows and bold numbers say; "" where there are none."""
+        """An explanation of arrows and bold numbers; "" if there are none."""
         metrics = [column.metric for column in self.columns if column.metric]
         words = [
             f"{arrow} {better} is better"
@@ -135,7 +135,7 @@ class Table:
         return "; ".join(text for text in (self.note, self.legend) if text)
 
     def _repr_html_(self) -> str:
-        """The table as notebooks show it; a page has a form of its own."""
+        """The table as notebooks show it; pages use `html.table_html`."""
         head = "".join(f"<th>{escape(column.heading)}</th>" for column in self.columns)
         rows = ["".join(f"<td>{escape(cell)}</td>" for cell in cells) for cells in text_rows(self)]
         body = "".join(f"<tr>{row}</tr>" for row in rows)
@@ -164,14 +164,14 @@ class Table:
 
 
 def measured(name: str, unit: str, better: str) -> str:
-    """The name of a quantity with its unit and an arrow to where it is better, if known."""
+    """The name of a quantity with its unit and, if the direction is known, an arrow."""
     arrow = ARROWS.get(better, "")
     return " ".join(word for word in (name, f"({unit})" if unit else "", arrow) if word)
 
 
 def mean_of(values: Sequence[float | None]) -> Mean:
-    """Mean and standard error of at least one value; a NaN among them makes both NaN, and so does
-    the None that stands for it in files."""
+    """Mean and standard error of at least one value; a NaN, or the None that stands for it in
+    files, makes both NaN."""
     numbers = [math.nan if value is None else float(value) for value in values]
     count = len(numbers)
     if count == 1:
@@ -182,9 +182,9 @@ def mean_of(values: Sequence[float | None]) -> Mean:
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
-    """`value` to so many significant digits; whole numbers in full, with thousands marked.
+    """`value` to `digits` significant digits; whole numbers in full, with thousands separated.
 
-    What is no number, NaN or the None that stands for it in files, is a dash.
+    NaN, and the None that stands for it in files, is a dash.
     """
     if value is None or math.isnan(value):
         return MISSING
@@ -222,14 +222,15 @@ def format_column(
 ) -> list[str]:
     """The cells as text, the numbers of a column to the same number of decimals.
 
-    The smallest standard error decides how many: it keeps one digit, two if it begins with 1, as
-    long as the largest number has no more than four; without errors that one gets four. In columns
-    that span more than three decades each number has four digits of its own.
+    The smallest standard error decides the number of decimals: it is shown with one digit, or two
+    if the first is 1, unless the largest number would then have more than four. Without errors the
+    largest number has four digits. If the numbers span more than three decades, each has four
+    digits by itself.
 
     Args:
         cells: of the column, from top to bottom.
-        column: says how to show them.
-        like: the cells that decide the decimals, where columns share them.
+        column: its unit and role.
+        like: the cells that decide the decimals, if several columns share them.
     """
     counts = column.role == "value" and column.unit != "s"
     decimals = _decimals(cells if like is None else like) if counts else None
@@ -248,7 +249,7 @@ def text_rows(table: Table) -> list[list[str]]:
 
 
 def pivot(table: Table, metric: str) -> Table:
-    """The metric of a table with two axes, the first one downwards, the second one across."""
+    """One metric of a table with two axes: the first axis as rows, the second as columns."""
     down, across = table.with_role("axis")
     measured = next(column for column in table.columns if column.key == metric)
     places = list(dict.fromkeys(_text(cell, across) for cell in table.column(across.key)))
@@ -270,7 +271,7 @@ def pivot(table: Table, metric: str) -> Table:
 
 
 def rich_table(table: Table) -> RenderableType:
-    """The table for a terminal: in columns, or row below row where those do not fit."""
+    """The table for a terminal: in columns, or one row below the other if they do not fit."""
     from rich import box
     from rich.console import Group
     from rich.table import Table as RichTable
@@ -278,7 +279,7 @@ def rich_table(table: Table) -> RenderableType:
 
     from weft.reports.fitting import Fitting
 
-    if not table.rows:  # A caption would be set as narrow as the heads.
+    if not table.rows:  # Not a rich caption, which would be wrapped to the width of the table.
         said = [Text(table.title, style="bold"), Text(table.caption, style="dim")]
         return Group(*(text for text in said if text))
     styles = {"good": "green", "bad": "red", "busy": "cyan", "muted": "dim", "plain": ""}
@@ -308,7 +309,7 @@ def rich_table(table: Table) -> RenderableType:
 
 
 def markdown(table: Table) -> str:
-    """The table as GitHub-flavoured Markdown, columns padded to be read as text too."""
+    """The table as GitHub-flavoured Markdown, with columns padded so that it reads as text, too."""
     best = table.best()
     rows = [
         [
@@ -336,9 +337,9 @@ def markdown(table: Table) -> str:
 
 
 def as_json(table: Table) -> dict[str, Any]:
-    """The table as plain data; a mean is {"mean", "se", "n"}, a number that is none is null.
+    """The table as plain data; a mean is {"mean", "se", "n"}, NaN is null.
 
-    A column's `better` is `lower`, `higher`, or null where that is not known.
+    A column's `better` is `lower`, `higher`, or null if unknown.
     """
     return {
         "title": table.title,
@@ -358,12 +359,12 @@ def as_json(table: Table) -> dict[str, Any]:
 
 
 def tone_of(word: str) -> Tone:
-    """The tone in which a status word is shown."""
+    """The colour class of a status word."""
     return TONES.get(word, "plain")
 
 
 def is_numeric(table: Table, column: Column) -> bool:
-    """Whether every cell that is there is a number, so that the column aligns to the right."""
+    """Whether all cells that are not missing are numbers, so that the column is right-aligned."""
     cells = [cell for cell in table.column(column.key) if cell is not None]
     return bool(cells) and all(
         isinstance(cell, int | float | Mean) and not isinstance(cell, bool) for cell in cells
@@ -375,7 +376,7 @@ def _text(cell: Cell, column: Column) -> str:
 
 
 def _decimals(cells: Sequence[Cell]) -> int | None:
-    """Decimals that suit all numbers of a column, or None where they differ too much in size."""
+    """Number of decimals for all cells of a column; None if they span more than three decades."""
     means = [c for c in cells if isinstance(c, Mean)]
     numbers = [m.value for m in means] + [c for c in cells if isinstance(c, float)]
     sizes = [_magnitude(v) for v in numbers if math.isfinite(v) and v != 0]
@@ -420,7 +421,7 @@ def _to_decimals(value: float, decimals: int | None) -> str:
 
 
 def _magnitude(value: float) -> int:
-    """Power of ten of the leading digit; `%e` rounds first, so 0.99996 counts as 1.0000."""
+    """Power of ten of the leading digit after rounding, so that 0.99996 counts as 1.0000."""
     return int(f"{value:.3e}".partition("e")[2])
 
 

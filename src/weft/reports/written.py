@@ -1,4 +1,4 @@
-"""A table as plain text: aligned lines, CSV for spreadsheets, LaTeX for papers."""
+"""A table as text: aligned lines, CSV, or LaTeX."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ _ESCAPES = {
 
 
 def aligned(table: Table) -> str:
-    """The table as lines of text in aligned columns: for thousands of rows, which a terminal's
-    own table takes seconds to lay out."""
+    """The table as lines of aligned text, for thousands of rows, which rich lays out in seconds."""
     rows = [[column.heading for column in table.columns], *text_rows(table)]
     rows = [[cell.replace("\n", " ") for cell in row] for row in rows]
     right = [is_numeric(table, column) for column in table.columns]
@@ -33,7 +32,7 @@ def aligned(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """The table with a header of column keys, numbers with all their digits.
+    """The table as CSV, with a header of column keys and all digits of numbers.
 
     A mean over seeds takes three columns: `key`, `key_se` (standard error), `key_n`.
     """
@@ -67,7 +66,7 @@ def as_csv(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """The table as a `tabular` with rules of booktabs, the best number of a metric bold."""
+    """The table as a LaTeX `tabular` with booktabs rules; the best number of a metric is bold."""
     best = table.best()
     kinds = "".join("r" if is_numeric(table, column) else "l" for column in table.columns)
     lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule"]

@@ -1,4 +1,4 @@
-"""The registry of studies: the name `weft study` takes -> the `main` a family declares for it."""
+"""The registry of studies: name, as `weft study NAME` takes it -> the study's `main` function."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ GENERAL = {
     "costs": "weft.studies.costs:main",
     "growth": "weft.studies.growth:main",
 }
-"""Studies of whatever family says what they need."""
+"""Studies that work for any family which declares what they need."""
 
 Main = Callable[[Sequence[str]], int]
 
 
 def paths() -> dict[str, str]:
-    """Name -> "module:main" of the general studies and every family's, in alphabetical order.
+    """Name -> "module:main" of the general studies and of every family's, in alphabetical order.
 
-    A name that two families use is `FAMILY/NAME`. A family that does not load has none.
+    A name that two families use becomes `FAMILY/NAME`. A family that does not load is skipped.
     """
     declared: list[tuple[str, str, str]] = []
     for family in families.names():
         try:
             declared += [(family, *study) for study in families.find(family).studies.items()]
         except WeftError:
-            # `weft recipes` and `weft doctor` show it; the others' studies are no worse for it.
+            # `weft recipes` and `weft doctor` show what is wrong with it.
             continue
     uses = Counter(name for _, name, _ in declared) + Counter(GENERAL.keys())
     own = {name if uses[name] == 1 else f"{family}/{name}": path for family, name, path in declared}
@@ -41,10 +41,10 @@ def paths() -> dict[str, str]:
 
 
 def find(name: str) -> Main:
-    """What runs a study: takes its words, prints what it finds, gives the exit code.
+    """The function that runs a study: takes its words, prints the result, returns the exit code.
 
     Raises:
-        UsageError: if no family has a study of that name.
+        UsageError: if there is no study of that name.
     """
     known = paths()
     if name not in known:

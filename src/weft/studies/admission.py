@@ -1,4 +1,4 @@
-"""What must hold of runs before their difference may be called a finding, and the finding."""
+"""Conditions that runs must meet before a difference between arms counts, and the verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Check:
 
     Attributes:
         about: what must hold, and what was found.
-        held: whether it does.
+        held: whether it holds.
     """
 
     about: str
@@ -23,12 +23,12 @@ class Check:
 
 
 def last_quarter(history: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    """By what share a loss fell in the last quarter of a run; None if it was not looked at then.
+    """The share by which a loss fell in the last quarter of a run; None if it was not measured.
 
     The share is (best loss until 3/4 of the steps - best loss of all) / best loss of all.
 
     Args:
-        history: rows with `step`, and `key` where it was measured.
+        history: rows with `step`, and with `key` at the steps where it was measured.
         key: name of the loss.
     """
     seen = [(int(row["step"]), float(row[key])) for row in history if key in row]
@@ -44,14 +44,14 @@ def last_quarter(history: Sequence[Mapping[str, Any]], key: str) -> float | None
 
 
 def plateau(name: str, fell: float | None, most: float) -> Check:
-    """That a loss fell by no more than the share `most` in the last quarter of a run."""
+    """Checks that a loss fell by at most the share `most` in the last quarter of a run."""
     told = "unknown: it was not evaluated before" if fell is None else f"{fell:.2%}"
     held = fell is not None and fell <= most
     return Check(f"{name} is at its plateau: last quarter {told} (at most {most:.2%})", held)
 
 
 def below(name: str, loss: float | None, trivial: float | None) -> Check:
-    """That a base's loss is below that of a guess that knows frequencies alone."""
+    """Checks that a base's loss is below that of guessing by frequencies alone."""
     if loss is None or trivial is None:
         return Check(f"{name} reads the data: not measured", False)
     told = f"{name} reads the data: loss {loss:.4f}, frequencies alone {trivial:.4f}"
@@ -59,7 +59,7 @@ def below(name: str, loss: float | None, trivial: float | None) -> Check:
 
 
 def interior(name: str, rate: str, rates: Sequence[str], *, own: bool = False) -> Check:
-    """That the best rate has a worse one on either side, or is the arm's own."""
+    """Checks that the best rate has a worse one on either side, or is fixed by the arm."""
     values = sorted(map(float, rates))
     held = own or values[0] < float(rate) < values[-1]
     return Check(f"{name}: best rate {rate} of {', '.join(sorted(rates, key=float))}", held)
@@ -75,10 +75,10 @@ class Difference:
     """A paired difference of two arms' losses.
 
     Attributes:
-        mean: over seeds, negative where the first is better.
-        margin: half of its 95 % interval, by Student's t; infinite for one seed.
-        power: the difference that would be seen in 80 % of such studies; infinite for one seed.
-        n: seeds.
+        mean: over seeds; negative if the first arm is better.
+        margin: half of its 95 % interval by Student's t; infinite for one seed.
+        power: the difference that 80 % of such studies would detect; infinite for one seed.
+        n: number of seeds.
     """
 
     mean: float
@@ -88,7 +88,7 @@ class Difference:
 
     @staticmethod
     def of(values: Sequence[float]) -> Difference:
-        """The difference of which `values` are the seeds' own."""
+        """The difference from its value for each seed."""
         n = len(values)
         if n < 2:
             return Difference(fmean(values), math.inf, math.inf, n)
@@ -106,12 +106,13 @@ class Difference:
 
 
 def verdict(name: str, control: str, difference: Difference, checks: Sequence[Check]) -> str:
-    """One sentence on an arm and the best control; it refuses where a check fails.
+    """One sentence on an arm and the best control; if a check fails, it says why there is none.
 
     Args:
-        name, control: the two.
-        difference: of their losses, the control's taken away.
-        checks: conditions of both and of their bases.
+        name: of the arm.
+        control: name of the control.
+        difference: loss of the arm less that of the control.
+        checks: conditions on both and on their bases.
     """
     broken = [check.about for check in checks if not check.held]
     if broken:

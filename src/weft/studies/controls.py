@@ -1,4 +1,4 @@
-"""Trains arms and their controls on one budget and prints one table and a verdict on each."""
+"""Trains arms and their controls on equal budgets; prints a table and a verdict on each arm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from weft.sweeps.pool import Outcome
 
 LOOKS = 8
-"""Evaluations of a run, the last one included: enough to see whether it still gets better."""
+"""Evaluations of a run, the last one included: enough to see whether its loss still falls."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,19 @@ class Study:
     """What is compared, and on what budget.
 
     Attributes:
-        comparison: what the family lists.
-        words: recipe and `key=value` of all arms.
-        base: those of the base.
-        arms: names of those compared.
-        budgets: `STEPS`: the recipe's number; `FLOPS`: what the recipe's steps cost `yardstick`.
-        yardstick: an arm, or "": the recipe as it is.
-        rates: learning rates; each arm without its own takes its best, for each budget, on the
-            first seed's validation data, and the grid grows until that is none of its ends.
-        grow: how often it may, at either end.
-        seeds: one base and one run of each arm for each.
-        tolerance: by what share a loss may fall in the last quarter of a run at its plateau.
-        folder: where the runs lie.
+        comparison: arms and metrics that the family declares.
+        words: recipe and `key=value` that all arms share.
+        base: recipe and `key=value` of the base.
+        arms: names of the arms to compare.
+        budgets: `STEPS`, the recipe's number of steps; `FLOPS`, as many steps as cost what the
+            recipe's steps cost for `yardstick`.
+        yardstick: an arm, or "" for the recipe as it is.
+        rates: learning rates. For each budget an arm without rates of its own takes the best one on
+            the first seed's validation data; the grid grows until the best is not at its end.
+        grow: how often the grid may grow at either end.
+        seeds: number of seeds, each with a base and a run of every arm.
+        tolerance: share by which a loss may still fall in the last quarter of a run.
+        folder: of the runs.
     """
 
     comparison: Comparison
@@ -58,7 +59,7 @@ class Study:
     folder: Path
 
     def words_of(self, arm: str) -> tuple[str, ...]:
-        """All that an arm sets, but for its base, rate, steps and seed."""
+        """All words of an arm, except base, rate, steps and seed."""
         return (*self.words, *(self.comparison.arms[arm].words if arm else ()))
 
     def rates_of(self, arm: str) -> tuple[str, ...]:
@@ -70,11 +71,11 @@ class Study:
         return self._point(f"base,seed={seed}", (*self.base, f"seed={seed}"), steps)
 
     def home(self, seed: int) -> str:
-        """Where the base of a seed lies."""
+        """The directory of the base of a seed."""
         return str(self.folder / f"base,seed={seed}")
 
     def point(self, arm: str, rate: str, steps: int, seed: int) -> Point:
-        """One arm on the base of its own seed."""
+        """The run of an arm on the base of its seed."""
         words = (
             *self.words_of(arm),
             f"{self.comparison.key}={self.home(seed)}",
@@ -93,11 +94,11 @@ class Study:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study controls [RECIPE KEY=VALUE ...]`; the exit code.
+    """Runs `weft study controls [RECIPE KEY=VALUE ...]` and returns the exit code.
 
-    One base is trained for each seed, then every arm on it: at the recipe's number of steps, and
-    for as many steps as cost the FLOPs of one of them. The same command goes on where it was
-    stopped. The table, its verdicts and figures are left in the folder, beside the runs.
+    For each seed one base is trained, then every arm on it: with the recipe's number of steps, and
+    with as many steps as cost the same FLOPs. The same command continues where it was stopped. The
+    folder gets a page with the table, verdicts and figures beside the runs.
     """
     return script.run(_compare, argv)
 
@@ -136,10 +137,10 @@ def _compare(words: list[str]) -> None:
 
 
 def find(words: Sequence[str]) -> Comparison:
-    """What the family of a recipe lists; without words, the one family that lists arms.
+    """The arms of a recipe's family; without words, those of the only family that declares arms.
 
     Raises:
-        UsageError: if it lists none, or without words several do.
+        UsageError: if it declares none, or without words several do.
     """
     from weft import api, families
 
@@ -158,19 +159,21 @@ def find(words: Sequence[str]) -> Comparison:
 
 
 def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None]) -> Sums:
-    """Trains what is not trained yet, and sums all of it up.
+    """Trains the missing runs and summarises all of them.
 
     Args:
         study: what is compared.
         workers: processes at a time.
-        on_done: told of each run that ends.
-    Returns: a row for each arm and budget, checks and verdicts; losses are of the test data.
+        on_done: called as each run ends.
+
+    Returns: a row for each arm and budget, checks and verdicts; losses are those on the test data.
+
     Raises:
         UsageError: if there is no control among the arms, or no seed.
         ConfigError: if a setting is wrong, before anything is trained.
         PlaceTaken: if the folder holds another study.
         RunError: if a base does not finish.
-        Interrupted: if it was stopped.
+        Interrupted: if a signal stopped it.
     """
     from weft.run.directory import RunDirectory
 
@@ -198,7 +201,7 @@ def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None
 
 
 def _check(study: Study) -> tuple[int, int]:
-    """Steps of the recipe and of the base; settings are validated, and nothing else is done."""
+    """Validates all settings, and returns the steps of the recipe and of the base."""
     from weft import api
 
     if not study.seeds:
@@ -229,7 +232,7 @@ def _check(study: Study) -> tuple[int, int]:
 
 
 def _lengths(study: Study, steps: int) -> dict[tuple[str, str], int]:
-    """(arm, budget) -> steps."""
+    """(arm, budget) -> number of steps."""
     from weft import api
 
     base = f"{study.comparison.key}={study.home(study.seeds[0])}"
@@ -251,7 +254,7 @@ def _search(
     workers: int | None,
     on_done: Callable[[Outcome], None],
 ) -> list[Leg]:
-    """Every arm on every budget at its best rate, for which grids grow as long as they must."""
+    """Every arm on every budget at its best rate, from grids that grow while the best is at an end."""
     first = study.seeds[0]
     grids = {leg: list(study.rates_of(leg[0])) for leg in lengths}
     growing = set(grids)
@@ -294,7 +297,7 @@ def _search(
 
 
 def _keep_plan(study: Study) -> None:
-    """Writes down what is compared, or sees that it is what was compared here before."""
+    """Writes the plan of the study, or checks that the folder's plan is the same."""
     from weft.config.yaml import read_file
     from weft.run.directory import RunDirectory, check_unused
 
@@ -316,8 +319,8 @@ def _keep_plan(study: Study) -> None:
 def _train(
     study: Study, points: list[Point], workers: int | None, on_done: Callable[[Outcome], None]
 ) -> None:
-    """Trains those without a finished run; one that failed before is moved aside and tried once
-    more, afresh, by the next command."""
+    """Trains the points without a finished run; a run that failed in an earlier call is moved aside
+    and trained again."""
     from weft.run.directory import aside
     from weft.run.registry import find_runs
     from weft.sweeps import point
@@ -343,7 +346,7 @@ def finished(study: Study) -> dict[str, Run]:
 
 
 def _write(study: Study, sums: Sums) -> None:
-    """Leaves table, verdicts and figures on the page of the folder."""
+    """Writes table, verdicts and figures to the folder's page."""
     from weft.atomic import write_text
     from weft.plots.images import save
     from weft.plots.style import style

@@ -1,4 +1,4 @@
-"""What a run costs from a laptop's size to the one that is dreamt of: counted, never trained."""
+"""Counts what runs of several sizes would cost in parameters, memory, FLOPs and traffic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WEIGHTS = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study costs RECIPE [KEY=VALUE …] --form NAME:WORDS …`; the exit code."""
+    """Runs `weft study costs RECIPE [KEY=VALUE …] --form NAME:WORDS …`; returns the exit code."""
     return script.run(_study, argv)
 
 
@@ -40,7 +40,7 @@ def _study(words: list[str]) -> None:
 
 
 def counted(*words: str) -> dict[str, Any]:
-    """What `weft train --dry-run` counts, without a model in memory where shapes are enough."""
+    """The costs of `weft train --dry-run`, counted on shapes alone where that is possible."""
     from weft import api
     from weft.data.own import settled
     from weft.engine.parts import Parts
@@ -51,15 +51,15 @@ def counted(*words: str) -> dict[str, Any]:
 
 
 def row(found: dict[str, Any], tflops: float | None) -> dict[str, str]:
-    """The costs of one run as text, largest units that fit.
+    """The costs of a run as text, each in the largest unit that fits.
 
-    A process holds the weights, their gradients and the optimiser's state, and what one forward
-    pass keeps for the backward one; several processes of one run each hold the first three whole,
-    send every gradient once a step, and share the rest.
+    A process holds weights, gradients and optimiser state, and what one forward pass keeps for the
+    backward pass. With several processes each holds the first three whole, sends every gradient
+    once a step, and keeps a share of the rest.
 
     Args:
-        found: what `counted` gives.
-        tflops: 10^12 operations a second that a device sustains.
+        found: the result of `counted`.
+        tflops: rate that a device sustains, in 10^12 operations a second.
     """
     flops = float(found["flops_per_step"])
     steps = int(found["total_steps"])

@@ -1,4 +1,4 @@
-"""Figures of a comparison: every arm's loss on each budget, and its curve."""
+"""Figures of the study `controls`: the loss of every arm on each budget, and its curve."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def losses(table: Table) -> Figure:
 
 
 def curves(sums: Sums) -> Figure:
-    """Held-out loss over steps, of the first seed; equal FLOPs where both budgets were trained."""
+    """Held-out loss over steps for the first seed, at equal FLOPs if both budgets were trained."""
     from matplotlib.figure import Figure
 
     budgets = {budget for _, budget in sums.curves}

@@ -1,4 +1,4 @@
-"""What ways of unmasking cost and give: time, exact match, a second model's bound on the text."""
+"""Compares ways of unmasking text: time a token, exact match, a second model's bound on it."""
 
 # B rows, T positions, K noise levels, M texts
 
@@ -33,20 +33,22 @@ WAYS: tuple[dict[str, Any], ...] = (
     {"block": 8},
     {"block": 32},
 )
-"""What differs from 32 passes, all places open, the likeliest token, the surest first."""
+"""Ways of unmasking: options that differ from 32 passes over the whole text, in which the most
+likely tokens are taken and the surest are kept first."""
 _STANDARD = {"generation_steps": 32, "temperature": 0.0, "top_p": 1.0, "remask": "low-confidence",
              "block": None}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a way of unmasking gave.
+    """The result of a way of unmasking.
 
     Attributes:
-        way: what differs from the standard one.
-        milliseconds: to write a token.
-        match, match_se: share of right numbers, and its standard error; NaN where none is asked.
-        nats, nats_se: the judge's bound on what was written, given what it follows, a token.
+        way: options that differ from the standard way.
+        milliseconds: time to write a token.
+        match, match_se: share of right answers, and its standard error; NaN if there are none.
+        nats, nats_se: the judge's bound on the written text given its beginning, in nats a token,
+            and its standard error.
     """
 
     way: str
@@ -65,7 +67,7 @@ class Found:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study sampling RUN --judge RUN [--texts N]`; the exit code."""
+    """Runs `weft study sampling RUN --judge RUN [--texts N]`; returns the exit code."""
     return script.run(_compare, argv)
 
 
@@ -88,15 +90,16 @@ def _compare(words: list[str]) -> None:
 
 
 def compare(path: Path, judged_by: Path, texts: int, levels: int) -> Iterator[Found]:
-    """The ways of `WAYS` one after another, and last the true text.
+    """Yields the results of all `WAYS`, and last that of the true text.
 
     Args:
-        path: the run that writes; of gsm8k answers to whole problems, else the rest of chunks.
-        judged_by: the run that scores; it has the same tokens.
-        texts: how many held-out texts are begun, the first.
-        levels: K.
+        path: the run that writes: on gsm8k answers to problems, otherwise the rest of chunks.
+        judged_by: the run that scores the texts, with the same tokens.
+        texts: number of held-out texts, the first ones.
+        levels: noise levels K of the bound.
+
     Raises:
-        UsageError: if a run is not of feedback, or the tokens of the two are others.
+        UsageError: if a run is not of feedback, or the two have different tokens.
     """
     import torch
 
@@ -165,7 +168,7 @@ def _tokenizer(trained: Trained) -> Tokenizer:
 
 
 def _begun(writer: Trained, texts: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Held-out texts, int64 (B, T), and what of them is to be written, bool (B, T)."""
+    """Batches of held-out texts, int64 (B, T), and which of their tokens to write, bool (B, T)."""
     import torch
 
     from weft.families.feedback.score.evaluation import chunks
@@ -189,7 +192,7 @@ def _begun(writer: Trained, texts: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _bound(judge: Trained, tokens: Tensor, written: Tensor, first: int, levels: int) -> Tensor:
-    """The judge's bound on what was written given the rest, in nats of each text, (B,)."""
+    """The judge's bound on the written tokens given the others, in nats a text, (B,)."""
     import torch
 
     from weft.engine.loop import at_rest

@@ -1,4 +1,4 @@
-"""Codes pictures with gaussvae runs and known codes: real bits, PSNR, BD-rate, a figure."""
+"""Rate and distortion of gaussvae runs and of known codecs: real bits, PSNR, BD-rate, a figure."""
 
 # M pictures, h x w tile
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from weft.families.gaussvae.score.bd_rate import Curve
 
 STEPS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
-"""Of the quantiser, in mean posterior deviations."""
+"""Quantisation steps, in mean posterior deviations."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study gaussvae-rd RUN... [--data SET] [--items M]`; the exit code."""
+    """Runs `weft study gaussvae-rd RUN... [--data SET] [--items M]`; returns the exit code."""
     return script.run(_print_curves, argv)
 
 
@@ -66,18 +66,20 @@ def _print_curves(words: list[str]) -> None:
 def curves(
     runs: Sequence[Path], data: str, items: int, refinement: int
 ) -> tuple[dict[str, Curve], Tensor]:
-    """Name -> curve of each run and each known code, and the pictures (M, 3, h, w) they code.
+    """Name -> rate-distortion curve of each run and known codec, and the pictures they code.
 
-    Components, ranges and tables are those of the first run's training pictures.
+    Components, ranges and tables of the known codecs come from the first run's training pictures.
 
     Args:
         runs: with models of pictures of one size.
-        data: the pictures, see `weft.data.albums.album`; of a set, the last part there is.
-        items: M at most.
-        refinement: steps that better a run's latents.
+        data: the pictures, as for `weft.data.albums.album`; of a set, its last split.
+        items: largest number M of pictures.
+        refinement: optimiser steps that fit a run's latents to each picture.
+
+    Returns: the curves, and the pictures (M, 3, h, w).
 
     Raises:
-        UsageError: a run codes no pictures, or pictures of another size than the first.
+        UsageError: if a run codes no pictures, or pictures of another size than the first.
     """
     import torch
 
@@ -111,11 +113,11 @@ def curves(
 
 
 def points(found: Mapping[str, Curve], pixels: int, where: str) -> Table:
-    """Every point of every curve.
+    """The table of all points of all curves.
 
     Args:
         found: name -> curve.
-        pixels: of a picture.
+        pixels: number of pixels of a picture.
         where: the pictures, in words.
     """
     rows: list[dict[str, Cell]] = [
@@ -135,7 +137,7 @@ def points(found: Mapping[str, Curve], pixels: int, where: str) -> Table:
 
 
 def bd_rates(found: Mapping[str, Curve], runs: Sequence[str]) -> Table:
-    """The BD-rate of each run against all other codes, percent."""
+    """The table of BD-rates of each run against all other codecs, in percent."""
     from weft.families.gaussvae.score.bd_rate import bd_rate
 
     rows: list[dict[str, Cell]] = []
@@ -167,7 +169,7 @@ def _pictures(data: str, tile: tuple[int, int], items: int) -> NDArray[np.uint8]
 def _saved(
     folder: Path, data: str, found: Mapping[str, Curve], rates: Table, where: str
 ) -> list[Path]:
-    """The figure and the numbers, written; their files."""
+    """Writes the figure and the numbers; returns their files."""
     from weft.atomic import write_text
     from weft.config.paths import as_name
     from weft.families.gaussvae.figures.rate_distortion import drawn

@@ -1,4 +1,4 @@
-"""How the cost of a training step grows with length, batch, width and number of runs, log-log."""
+"""Measures how the time of a training step grows with length, batch, width or number of runs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from weft.studies.growth_curves import Curve, Measured
 
 FILE = "growth.yaml"
-"""Where a family says how its cost should grow: beside claims.yaml."""
+"""File, beside claims.yaml, in which a family says how its cost should grow."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study growth [FAMILY … | RECIPE KEY=A,B,… [KEY=VALUE …]]`; the exit code."""
+    """Runs `weft study growth [FAMILY … | RECIPE KEY=A,B,… …]`; returns the exit code."""
     return script.run(_study, argv)
 
 
@@ -93,15 +93,15 @@ def _asked(words: Sequence[str], expected: float | None) -> Iterator[Curve]:
                 yield Curve.of(name, entry["about"], entry["words"].split(), entry["expected"])
             except (KeyError, TypeError, AttributeError) as error:
                 raise ConfigError(
-                    f"a curve is told wrongly: {error}",
+                    f"this curve is malformed: {error}",
                     where=str(path),
                     expected="about, words with one axis, and expected, the exponent",
                 ) from error
 
 
 def told(found: Sequence[Measured], machine: Any) -> Table:
-    """A row for each curve: its ends, the exponent over all of it and between its last two points,
-    and the one expected where cost is what counts."""
+    """The table of curves: ends, exponent over all sizes and over the last two, and the expected
+    one, which holds where the overhead of a step no longer counts."""
     rows: list[Mapping[str, Cell]] = []
     for each in found:
         points = list(each.milliseconds.items())

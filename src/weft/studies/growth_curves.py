@@ -1,4 +1,4 @@
-"""One curve of cost: steps of one recipe at several sizes, timed in turns, and their exponent."""
+"""A growth curve: steps of a recipe at several sizes, timed in turns, and the fitted exponent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from weft.sweeps.space import parse
 from weft.task import calls
 
 RUNS = "runs"
-"""The axis that is no option: so many models, of seeds 0, 1, …, trained as one stack."""
+"""The axis that is not an option: the number of models, of seeds 0, 1, …, trained as one stack."""
 
 _WARM_UP = 2
 _BLOCK_SECONDS = 0.005
@@ -45,8 +45,8 @@ class Curve:
         family: whose recipe it is.
         about: what the axis is, in words.
         key: the option that is varied, or `runs`.
-        sizes: its values, growing, each with the words of its config.
-        expected: exponent of the cost where the overhead of a step no longer counts.
+        sizes: its values, ascending, each with the words of its config.
+        expected: exponent of the cost for sizes at which the overhead of a step no longer counts.
     """
 
     family: str
@@ -57,7 +57,7 @@ class Curve:
 
     @staticmethod
     def of(family: str, about: str, words: Sequence[str], expected: float | None) -> Curve:
-        """The curve that a recipe and one axis of growing numbers stand for.
+        """The curve for the words of a recipe and of one axis with ascending numbers.
 
         Raises:
             UsageError: if there is no such axis.
@@ -93,7 +93,7 @@ class Measured:
     milliseconds: Mapping[float, float]
 
     def exponent(self, last: int = 0) -> float:
-        """Slope of log time against log size, by least squares, of the `last` points or of all."""
+        """Least-squares slope of log time over log size, of the `last` points or (0) of all."""
         found = list(self.milliseconds.items())[-last:]
         x, y = ([math.log(pair[side]) for pair in found] for side in (0, 1))
         return statistics.linear_regression(x, y).slope
@@ -104,7 +104,7 @@ def measured(curve: Curve, seconds: float) -> Measured:
 
     Args:
         curve: what is varied.
-        seconds: for all of it, after the first steps; each size has three windows at least.
+        seconds: time for all sizes, after their first steps; each has at least three windows.
     """
     made = {size: _step_of(curve, size) for size in curve.sizes}
     with torch.random.fork_rng(devices=()):
@@ -130,7 +130,7 @@ def _timed(step: Step, count: int) -> float:
 
 
 def _step_of(curve: Curve, size: float) -> Step:
-    """A training step of the curve at one size, with batches of its own."""
+    """A training step of the curve at one size, with its own batches."""
     words = curve.sizes[size]
     if curve.key != RUNS:
         return partial(next, _trainer(words).rehearse())
@@ -147,7 +147,7 @@ def _step_of(curve: Curve, size: float) -> Step:
 
 
 def _stacked(together: Together) -> Iterator[object]:
-    """The first epoch's steps of all members, over and over."""
+    """Repeats the first epoch's steps of all members without end."""
     plans = []
     for trainer in (member.trainer for member in together.members):
         parts, source = trainer.parts, trainer.data.train
@@ -169,7 +169,7 @@ def _trainer(words: tuple[str, ...]) -> Trainer:
 
 
 def draw(found: Sequence[Measured], path: Path) -> None:
-    """Writes a panel for each curve: what was measured, and the slope expected from its end."""
+    """Draws a panel for each curve: measured times, and the expected slope through the last."""
     from matplotlib.figure import Figure
 
     from weft.atomic import replacing
@@ -190,7 +190,7 @@ def draw(found: Sequence[Measured], path: Path) -> None:
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
-            # A decade at least, so that what is flat looks flat.
+            # At least a decade, so that a flat curve looks flat.
             low, high = min(times) / 1.6, max(times) * 1.6
             axes.set_ylim(low, max(high, 10 * low))
             ends = [times[-1]] if max(times) < 1.5 * min(times) else [times[0], times[-1]]

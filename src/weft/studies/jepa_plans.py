@@ -1,4 +1,4 @@
-"""Leads the dot by plans of a run's frozen network: every planner, once and from frame to frame."""
+"""Plans with a jepa run's frozen network: every planner, open loop and replanning at each frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLANNERS = ("gradient", "cem", "mppi")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study plans RUN [--episodes N] [--horizon H]`; the exit code."""
+    """Runs `weft study plans RUN [--episodes N] [--horizon H]`; returns the exit code."""
     return script.run(_compare, argv)
 
 
@@ -40,14 +40,17 @@ def _compare(words: list[str]) -> None:
 def compare(
     path: Path, episodes: int, horizon: int
 ) -> Iterator[tuple[str, int | None, dict[str, float]]]:
-    """Planner, actions planned ahead (None: all, once), and what `Planned.metrics` says.
+    """Yields for each planner its name, its horizon, and its `Planned.metrics`.
+
+    A horizon of None means that all actions are planned once, from the first frame.
 
     Args:
         path: a run of jepa.
-        episodes: how many goals the dot is led to, the same for all.
-        horizon: actions planned from every new frame.
+        episodes: number of goals, the same for all planners.
+        horizon: actions planned at every new frame.
+
     Raises:
-        UsageError: if the run is no such run.
+        UsageError: if the run is not one of jepa with a moving dot.
     """
     import torch
 

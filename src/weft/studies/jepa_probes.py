@@ -1,4 +1,4 @@
-"""Compares the exact probe with the published one on a run's frozen network: error and time."""
+"""Compares the exact probe with the published one on a jepa run's frozen network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from weft.papers import script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study probes RUN [--size N] [--epochs E]`; the exit code."""
+    """Runs `weft study probes RUN [--size N] [--epochs E]`; returns the exit code."""
     return script.run(_compare, argv)
 
 
@@ -36,14 +36,15 @@ def _compare(words: list[str]) -> None:
 
 
 def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, float]]:
-    """Kind of probe, error on the test episodes in pixels, and seconds to fit it.
+    """Yields for each probe its name, error on test episodes in pixels, and seconds to fit it.
 
     Args:
         path: a run of jepa.
-        size: sequences in a pass; the exact probe makes one.
+        size: sequences in a pass; the exact probe makes one pass.
         epochs: passes of the published probe.
+
     Raises:
-        UsageError: if the run is no such run.
+        UsageError: if the run is not one of jepa with a moving dot.
     """
     import torch
 

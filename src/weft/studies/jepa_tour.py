@@ -32,12 +32,12 @@ README = "sweep_fixed_uniform.(1.25).vicreg.best"
 
 @dataclass(frozen=True)
 class Stop:
-    """One tensor on the way.
+    """A tensor on the way from data to loss.
 
     Attributes:
         name: of the tensor or layer.
-        shape: its shape.
-        note: what its dimensions are, or what happened to it.
+        shape: of the tensor.
+        note: its dimensions, or what happened to it.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Stop:
 
 
 def follow(config: Config) -> Iterator[tuple[str, list[Stop]]]:
-    """The way of a batch, chapter by chapter.
+    """Yields the chapters of a batch's way: title and tensors.
 
     Args:
-        config: any but `objective: rssm`; two batches are enough to normalise by.
+        config: any except `objective: rssm`; two batches are drawn for normalisation.
     """
     source = load_splits(config).train
     assert isinstance(source, DotsSource)
@@ -120,7 +120,7 @@ def _loss(config: Config, rollout: Any, batch: dict[str, Tensor]) -> Iterator[St
 
 
 def _layers(net: nn.Sequential, frames: Tensor) -> Iterator[Stop]:
-    """What each layer makes of frames (T, B, C, S, S)."""
+    """The output of each layer for frames (T, B, C, S, S)."""
     x = frames.flatten(0, 1)
     for layer in net:
         x = layer(x)
@@ -128,7 +128,7 @@ def _layers(net: nn.Sequential, frames: Tensor) -> Iterator[Stop]:
 
 
 def _kind(layer: nn.Module) -> str:
-    """The layer of torch that it is a form of; its own name if there is none."""
+    """The name of the torch layer that it derives from; its own name if there is none."""
     forms = [c for c in type(layer).__mro__ if c.__module__.startswith("torch.nn.modules.")]
     return (forms[0] if forms[0] is not nn.Module else type(layer)).__name__
 
@@ -138,10 +138,10 @@ def _stop(name: str, tensor: Tensor, note: str) -> Stop:
 
 
 def config_of(words: Sequence[str]) -> FamilyConfig:
-    """The README's config without noise, changed by `key=value` words of weft.
+    """The README's config without noise, with `key=value` words applied.
 
     Raises:
-        ConfigError: for keys and values there are not.
+        ConfigError: for unknown keys and invalid values.
         UsageError: for a word without `=`.
     """
     values = flat(defaults_of(recipe_class(FAMILY))) | flat(translate(published()[README]))
@@ -150,7 +150,7 @@ def config_of(words: Sequence[str]) -> FamilyConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study tour [KEY=VALUE ...]`; the exit code."""
+    """Runs `weft study tour [KEY=VALUE ...]`; returns the exit code."""
     return script.run(_print_shapes, argv)
 
 

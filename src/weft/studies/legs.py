@@ -1,4 +1,4 @@
-"""Sums up the runs of a comparison: rows of a table, checks, and a verdict on each arm."""
+"""Summarises the runs of the study `controls`: a table, checks, and a verdict on each arm."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Leg:
         arm: its name.
         budget: `STEPS` or `FLOPS`.
         rate: its learning rate.
-        rates: all that were tried.
+        rates: all rates that were tried.
         points: its runs, one a seed.
     """
 
@@ -53,11 +53,11 @@ class Leg:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         table: a row for each arm and budget.
-        lines: checks of the bases, then a verdict on each arm that is no control.
+        lines: checks of the bases, then a verdict on each arm that is not a control.
         curves: (arm, budget) -> (step, loss) of the first seed.
     """
 
@@ -80,18 +80,18 @@ def summarise(
     runs: Mapping[str, Run],
     tolerance: float,
 ) -> Sums:
-    """Mean and standard error over seeds; differences are paired, seed by seed.
+    """Means and standard errors over seeds, and differences paired by seed.
 
-    Losses are of the test data; of the validation data where there are no others. The best control
-    of a budget is the one with the lowest mean validation loss.
+    Losses are those on the test data, or on the validation data if there are no test data. The best
+    control of a budget is the one with the lowest mean validation loss.
 
     Args:
-        comparison: what the family lists.
+        comparison: arms and metrics that the family declares.
         legs: arms on budgets.
-        controls: which of the arms the others are compared with.
-        bases: by seed.
-        runs: finished ones, by name.
-        tolerance: by what share a loss may fall in the last quarter of a run at its plateau.
+        controls: the arms that the others are compared with.
+        bases: seed -> base run.
+        runs: finished runs by name.
+        tolerance: share by which a loss may still fall in the last quarter of a run.
     """
     tested = any(f"test/{comparison.loss}" in run.metrics for run in runs.values())
     split = "test" if tested else "val"
@@ -112,7 +112,7 @@ def summarise(
     for leg in legs:
         found, rival = done[id(leg)], best[leg.budget]
         row: dict[str, Cell] = {"arm": leg.arm, "budget": leg.budget, "lr": leg.rate}
-        row |= {"n": len(found), "checks": _told(_own(comparison, leg, found, tolerance))}
+        row |= {"n": len(found), "checks": _failing(_own(comparison, leg, found, tolerance))}
         if found:
             row["trained"] = int(found[0].resolved["parameters"])
             row["steps"] = int(found[0].resolved["total_steps"])
@@ -161,7 +161,7 @@ def summarise(
 def _ground(
     comparison: Comparison, bases: Mapping[int, Run], runs: Sequence[Run], tolerance: float
 ) -> list[Check]:
-    """What must hold of the base of each seed."""
+    """The checks of the base of each seed."""
     checks = []
     for seed, base in bases.items():
         name = f"base of seed {seed}"
@@ -175,7 +175,7 @@ def _ground(
 
 
 def _own(comparison: Comparison, leg: Leg, runs: Sequence[Run], tolerance: float) -> list[Check]:
-    """What must hold of an arm: all runs done, its rate inside the grid, its curves flat."""
+    """The checks of an arm: all runs finished, its rate inside the grid, its curves flat."""
     done = Check(f"{leg.name}: {len(runs)} of {len(leg.points)} runs finished",
                  len(runs) == len(leg.points))  # fmt: skip
     falls = [last_quarter(run.history(), f"val/{comparison.loss}") for run in runs]
@@ -189,14 +189,14 @@ def _own(comparison: Comparison, leg: Leg, runs: Sequence[Run], tolerance: float
     ]
 
 
-def _told(checks: Sequence[Check]) -> str:
-    """Which of an arm's own checks fail, in a word each."""
+def _failing(checks: Sequence[Check]) -> str:
+    """The names of an arm's checks that fail, one word each."""
     words = ("unfinished", "rate at an end", "not converged")
     return ", ".join(w for w, check in zip(words, checks, strict=True) if not check.held) or "ok"
 
 
 def _apart(leg: Leg, rival: Leg, runs: Mapping[str, Run], key: str) -> list[float]:
-    """Differences of loss, seed by seed, of seeds that both have."""
+    """Differences of loss for each seed that both have."""
     pairs = zip(leg.points, rival.points, strict=True)
     both = [(runs[a.name].metrics, runs[b.name].metrics)
             for a, b in pairs if a.name in runs and b.name in runs]  # fmt: skip

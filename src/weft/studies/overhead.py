@@ -27,25 +27,25 @@ from weft.task.context import Context
 from weft.task.task import Task
 
 ITEMS, INPUTS, HIDDEN, CLASSES, BATCH, EVERY = 2560, 64, 64, 10, 128, 50
-"""Of 4,810 parameters: 64 numbers, 64 units, 10 classes; a loss is fetched each 50 steps."""
+"""The benchmark's sizes; its model has 4,810 parameters, and the loss is fetched every 50 steps."""
 
 
 class PlainConfig(FamilyConfig):
-    """Nothing but what every run has."""
+    """A config without options of its own."""
 
     family: Literal["plain"] = Option("plain", description="Which family trains.")
 
 
 class PlainTask(Task[PlainConfig, nn.Module, TensorSource]):
-    """A classifier of random numbers."""
+    """A classifier of random items."""
 
     def spec(self) -> DataSpec:
-        """What `source` holds."""
+        """Shapes and sizes of `source`."""
         fields = {"x": Field((INPUTS,)), "y": Field((), torch.int64)}
         return DataSpec(fields, (BATCH,), ITEMS // BATCH, {"train": ITEMS}, CLASSES)
 
     def data(self) -> Splits[TensorSource]:
-        """The same for training and testing."""
+        """The same items for training and testing."""
         return Splits(train=source(), val=None, test=source())
 
     def model(self, spec: DataSpec) -> nn.Module:
@@ -73,7 +73,7 @@ FAMILY = Family(
 
 
 def source() -> TensorSource:
-    """Random numbers of random classes."""
+    """Random items with random classes."""
     draws = torch.Generator().manual_seed(0)
     x = torch.randn(ITEMS, INPUTS, generator=draws)
     y = torch.randint(CLASSES, (ITEMS,), generator=draws)
@@ -81,8 +81,10 @@ def source() -> TensorSource:
 
 
 def parts(steps: int) -> Parts:
-    """A run of so many steps on the CPU, with AdamW, that evaluates and saves at its end: by
-    default it would do so at the end of each epoch, which here is 20 steps long."""
+    """The parts of a run of `steps` steps on the CPU with AdamW.
+
+    It evaluates and saves only at its end, not after each epoch, which here has 20 steps.
+    """
     end = {"every": f"{steps} steps"}
     engine = {"device": "cpu", "threads": 1}
     values = {
@@ -92,7 +94,7 @@ def parts(steps: int) -> Parts:
 
 
 def ours(steps: int) -> tuple[nn.Module, Callable[[], object]]:
-    """The model, and training it once by weft's loop, from wherever it is."""
+    """The model, and a function that trains it on by weft's loop."""
     run = parts(steps)
     model = run.model()
     trainer = Trainer(run, run.data(), Stepper(run, model), None, None)
@@ -100,15 +102,15 @@ def ours(steps: int) -> tuple[nn.Module, Callable[[], object]]:
 
 
 def bare(steps: int, *, indexed: bool = False) -> tuple[nn.Module, Callable[[], object]]:
-    """The same by ten lines of torch: what weft must be compared with.
+    """The same in ten lines of torch, for comparison.
 
-    It takes items and updates weights by the same operations as weft does. It has no streams of
-    random numbers, no gradient norm, and nothing looks whether a loss or gradient is a number.
+    It takes items and updates weights by the same operations as weft, but has no random streams, no
+    gradient norm, and no check for NaN.
 
     Args:
-        steps: of a training.
-        indexed: whether items are taken by x[chosen], as one would write it, which takes more
-            than twice the time of what `TensorSource` does.
+        steps: number of steps.
+        indexed: whether items are taken by x[chosen], the usual way, which takes more than twice
+            the time of `TensorSource.take`.
     """
     run = parts(steps)
     model, items = run.model(), source()
@@ -137,10 +139,10 @@ def bare(steps: int, *, indexed: bool = False) -> tuple[nn.Module, Callable[[], 
 
 
 def cases(full: bool) -> Iterator[Case]:
-    """A hundred steps by each loop; and, under `--full`, how long commands take from the shell.
+    """A hundred steps by each loop and, with `--full`, how long commands take from the shell.
 
     Args:
-        full: not needed here; cases say it.
+        full: not used; the cases themselves say whether they are slow.
     """
     steps = 100
 

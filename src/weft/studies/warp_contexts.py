@@ -1,4 +1,4 @@
-"""Scores runs of warp, and guesses that learn nothing, at several lengths of context."""
+"""Scores warp runs, and simple guesses, at several lengths of context."""
 
 # N sequences, T steps, d channels, L steps of context
 
@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 
 SHOWN = ("mse", "shuffled", "bpd", "coverage")
 Row = tuple[str, int, dict[str, float]]
-"""What was scored, its context L, its metrics."""
+"""Name of a run or guess, its context L, its metrics."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study contexts RUN... [--contexts L...] [--period P]`, or `--rows FILE...`; exit code.
+    """Runs `weft study contexts RUN... [--contexts L...] [--period P]`, or `--rows FILE...`.
 
-    Prints mse of the test steps from L on, told from its own context and from another sequence's
-    (shuffled), and where a likelihood was learnt bpd, bpd after one factor for all deviations
-    that validation chooses (bpd_scaled), and how many targets lie in the central 90 % (coverage):
-    of each run, then of guesses on its test set; then mean and standard error over the runs of a
-    `model_type`. Of what `weft study rates` wrote, those of the chosen runs of each form and point.
+    Prints for each run, and for guesses on its test set, the mse of the steps from L on, predicted
+    from the sequence's own context and from another sequence's (shuffled). If a likelihood was
+    learnt, also bpd; bpd after scaling all deviations by one factor chosen on validation
+    (bpd_scaled); and the share of targets in the central 90 % (coverage). Then mean and standard
+    error over the runs of each `model_type`. With `--rows`, the same for the chosen runs of each
+    form and point that `weft study rates` wrote.
+
+    Returns: the exit code.
     """
     return script.run(_print_scores, argv)
 
@@ -68,7 +71,7 @@ def _print_scores(words: list[str]) -> None:
 
 
 def _chosen(files: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
-    """What is shown of the chosen runs of a study of rates, by form and point of its grid."""
+    """The metrics to print of the chosen runs of a study of rates, by form and point."""
     forms: dict[str, list[dict[str, float]]] = {}
     for row in read(files, ("form", "chosen")):
         parts = (_part_of(row, "test/"), _part_of(row, "val/"))
@@ -79,21 +82,23 @@ def _chosen(files: Sequence[Path]) -> dict[str, list[dict[str, float]]]:
 
 
 def _part_of(row: Mapping[str, Any], split: str) -> dict[str, float]:
-    """The metrics of a split, without its name."""
+    """The metrics of a split, without the split's name before them."""
     return {key.removeprefix(split): row[key] for key in row if key.startswith(split)}
 
 
 def scores(
     path: Path, contexts: Sequence[int] | None = None, period: int | None = None
 ) -> Iterator[Row]:
-    """A run's errors on its test set, and those of guesses; see `warp_guesses`.
+    """Yields the errors of a run on its test set, and those of the guesses in `warp_guesses`.
 
     Args:
         path: a run that completes or forecasts sequences from their first L steps.
-        contexts: L; the run's own if None, and no other where its data hold no more.
-        period: of the guess `recur`; none if None.
+        contexts: lengths L; the run's own if None.
+        period: of the guess `recur`; None to leave that guess out.
+
     Raises:
-        UsageError: if the run is no such run, or L leaves nothing to give or to score.
+        UsageError: if the run does not complete sequences, its data allow no other L, or L leaves
+            nothing to give or to score.
     """
     import torch
 
@@ -146,10 +151,10 @@ def scores(
 
 
 def _shown(found: Mapping[str, float], held: Mapping[str, float] | None) -> dict[str, float]:
-    """What is printed of a run's metrics on test and validation."""
+    """The metrics to print, from a run's metrics on test and validation data."""
     shown = {key: found[key] for key in SHOWN if key in found}
     if held is not None and "calibration" in held:
-        # One factor for all deviations: the one that is best on validation is its calibration.
+        # Calibration: all deviations are scaled by the one factor that is best on validation.
         factor, strayed = held["calibration"], found["calibration"] ** 2
         nats = math.log(factor) + 0.5 * strayed * (factor**-2 - 1)
         shown["bpd_scaled"] = found["bpd"] + nats / math.log(2)
@@ -163,7 +168,7 @@ def _print_means(
 
 
 def _print(name: str, context: int | None, metrics: Mapping[str, Sequence[float]]) -> None:
-    """A line: the mean of each metric, and its standard error where there are several values."""
+    """Prints a line with the mean of each metric and, for several values, its standard error."""
     words = []
     for key, values in metrics.items():
         mean = mean_of(values)

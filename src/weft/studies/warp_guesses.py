@@ -1,4 +1,4 @@
-"""What one may say of the rest of a sequence without a network: guesses, and least squares."""
+"""Predictions of the rest of a sequence without a network: guesses, and least squares."""
 
 # N sequences, T steps, d channels, L steps of context
 
@@ -16,12 +16,12 @@ PENALTIES = tuple(10.0**power for power in range(-4, 6))
 
 
 class Guess(NamedTuple):
-    """What is said of the steps from L on.
+    """A prediction of the steps from L on.
 
     Attributes:
-        mean: broadcasts against (N, T - L, d).
-        std: of each step, (T - L, d), as the training sequences strayed; None where nothing was
-            learnt.
+        mean: broadcasts to (N, T - L, d).
+        std: deviation of each step over the training sequences, (T - L, d); None for guesses
+            without training.
     """
 
     mean: Tensor
@@ -29,7 +29,7 @@ class Guess(NamedTuple):
 
 
 def guesses(given: Tensor, steps: int, period: int | None = None) -> Iterator[tuple[str, Guess]]:
-    """What one may say of the next steps of sequences (N, L, d) without learning.
+    """Guesses of the next steps of sequences (N, L, d) without training.
 
     Yields:
         last: the last value given.
@@ -50,11 +50,11 @@ def guesses(given: Tensor, steps: int, period: int | None = None) -> Iterator[tu
 def learnt(
     train: Tensor, val: Tensor | None, given: Tensor, context: int
 ) -> Iterator[tuple[str, Guess]]:
-    """What least squares over training sequences says, whose penalty validation chooses.
+    """Least-squares predictions fitted to training sequences, with a penalty chosen on validation.
 
     Args:
         train, val: (N, T, d); without `val` the penalty is 1.
-        given: the first L steps of the sequences asked about, (N, L, d).
+        given: the first L steps of the sequences to predict, (N, L, d).
         context: L.
 
     Yields:
@@ -95,10 +95,10 @@ def _eigen(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def from_pairs(x: Tensor, train: Tensor, answers: Tensor) -> Iterator[tuple[str, Guess]]:
-    """What least squares over a sequence's own pairs says of its query, in a set like `icl`.
+    """Least-squares predictions of a query from the sequence's own pairs, in a set like `icl`.
 
     Args:
-        x: inputs cumulated over time, (N, T, n + 1), the y of the query 0.
+        x: inputs cumulated over time, (N, T, n + 1), with 0 as the y of the query.
         train: the same of training sequences, whose `answers` (N, 1, 1) choose ridge's penalty.
 
     Yields:
@@ -127,12 +127,12 @@ def from_pairs(x: Tensor, train: Tensor, answers: Tensor) -> Iterator[tuple[str,
 
 
 def errors(guess: Guess, truth: Tensor, bound: float | None) -> dict[str, float]:
-    """`mse`, and with a deviation `bpd` of the normal density with it.
+    """The `mse` of a guess and, if it has deviations, `bpd` under its normal density.
 
     Args:
         guess: of the steps from L on.
         truth: (N, T - L, d).
-        bound: smallest deviation, that of the models beside it; None without a likelihood.
+        bound: smallest deviation allowed, as for the models; None without a likelihood.
     """
     error = truth - guess.mean
     found = {"mse": float(error.square().mean())}

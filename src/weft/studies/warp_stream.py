@@ -1,7 +1,6 @@
-"""Feeds a trained warp model a sequence datum by datum, and draws what its weights say as it goes.
+"""Feeds a trained warp model a sequence value by value, and draws its prediction as it goes.
 
-The state is one vector of weights (or of modes) a sequence, whatever was read before: nothing else
-is kept between two data.
+Between two values only the state is kept, one vector of weights (or of modes) a sequence.
 """
 
 # d channels, T steps
@@ -27,10 +26,10 @@ SHADES = " .:-=+*#%@"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study stream RUN [--sequence I | < data]`; the exit code.
+    """Runs `weft study stream RUN [--sequence I | < data]`; returns the exit code.
 
-    After each row of a picture, or each step of another sequence, the root is asked for all T
-    places; what has been read is drawn as it is, the rest as it is told.
+    After each row of a picture, or each step of another sequence, the root network is queried at
+    all T places; the values read so far are drawn as they are, the others as predicted.
     """
     return script.run(_stream, argv)
 
@@ -73,11 +72,11 @@ def _stream(words: list[str]) -> None:
 def told(
     model: WarpModel, data: Iterable[NDArray[np.float32]], steps: int
 ) -> Iterator[NDArray[np.float32]]:
-    """All T values after each datum: those read, then those the weights tell, (T, d).
+    """Yields after each value all T values, (T, d): those read, then those predicted.
 
     Args:
-        model: with a root that is read by query.
-        data: values (d,), at most T, as they come.
+        model: whose root network is queried (read=query).
+        data: values (d,), at most T of them.
         steps: T.
     """
     import numpy as np
@@ -101,12 +100,12 @@ def told(
 
 
 def drawn(values: NDArray[np.float32], count: int, canvas: tuple[int, int] | None) -> str:
-    """A picture in characters, marked where the reading stands, or a line of numbers.
+    """A picture in characters, with a mark after the last pixel read; or a line of numbers.
 
     Args:
         values: (T, d).
-        count: how many of them were read.
-        canvas: (height, width) of a picture whose pixels the steps are; None for other sequences.
+        count: number of values read so far.
+        canvas: (height, width) of the picture if the steps are pixels; None for other sequences.
     """
     if canvas is None:
         now = " ".join(f"{value:8.3f}" for value in values[count - 1])
@@ -121,7 +120,7 @@ def drawn(values: NDArray[np.float32], count: int, canvas: tuple[int, int] | Non
 
 
 def _typed(channels: int) -> Iterator[NDArray[np.float32]]:
-    """Values of lines of standard input, as the model sees them (scaled)."""
+    """The values (d,) in the lines of standard input, which must be scaled as the model's data."""
     import numpy as np
 
     for number, line in enumerate(sys.stdin, start=1):

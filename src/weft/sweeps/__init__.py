@@ -1,1 +1,1 @@
-"""Many runs from one command: a grid of settings, trained side by side and summed up."""
+"""Many runs from one command: grids, searches and reproductions."""

@@ -1,4 +1,4 @@
-"""What a search found: its trials as a table, its course and what mattered as figures."""
+"""Runs a search and reports it: a table of trials, and figures of its course and of importance."""
 
 from __future__ import annotations
 
@@ -49,23 +49,24 @@ def search(
     on_done: Callable[[Outcome], None] | None = None,
     on: str = LOCAL,
 ) -> Sweep:
-    """Searches good settings; the same call again, here or in another process, works on it too.
+    """Searches for good settings; the same call, here or in another process, continues the search.
 
     Args:
-        words: as for a sweep; `lin:A:B` and `log:A:B` are all numbers between, `A..B` all integers,
-            `seed=0..2` the seeds that every trial is the mean of.
+        words: as for a sweep. The axis `lin:A:B` or `log:A:B` allows all numbers between, `A..B`
+            all integers, a list its values; `seed=0..2` are the seeds that a trial is averaged
+            over.
         sampler: `tpe` or `random`.
-        trials: how many there are to be in all; a larger number later adds to them.
-        prune: whether hopeless runs end early.
-        directory: the search's, `runs/sweeps/<recipe>-search` by default.
-        workers: processes of this call.
-        metric: what is sought; by default what selects the best weights, on validation.
+        trials: number of trials in all; a larger number later adds some.
+        prune: whether runs end early that are worse than the median.
+        directory: the search's directory, `runs/sweeps/<recipe>-search` by default.
+        workers: processes of this call; one per core or GPU by default.
+        metric: to optimise; by default the one that selects the best weights, on validation.
         on_done: called as each process ends.
-        on: where its processes are, as `weft.sweeps.places.find_place` reads it.
+        on: where processes run, as `weft.sweeps.places.find_place` reads it.
 
     Raises:
-        UsageError: if there is nothing to search, or nothing held out to judge by.
-        DeviceError: if the place is not there.
+        UsageError: if there is no axis, or no held-out data to judge by.
+        DeviceError: if the place is not available.
     """
     from weft.reports.overview import write_overview
     from weft.task.load import load_task
@@ -73,7 +74,7 @@ def search(
     typed = tuple(map(str, words))
     space = parse(typed)
     kinds = distributions(space)
-    # The corners of the grid, so that a mistake in any leaves nothing behind.
+    # Check the corners of the grid first, so that a mistake leaves nothing behind.
     resolved = [load(point.overrides, families, {}) for point in points(space)]
     config = resolved[0].config
     task = load_task(families.find(config.family), config)
@@ -91,7 +92,7 @@ def search(
     plan = open_plan(folder, Plan(typed, sampler, trials, prune, sought, declared.better))
     study_of(folder, plan)
     count = workers or 1
-    # Of the words, those that say what a process may take: its place reads them, too.
+    # The words that say what resources a process takes, which its place reads, too.
     takes = [word for word in typed if word.startswith((THREADS, DEVICE))]
     given = (str(folder), *(word for word in takes if space.axis_of(word) is None))
     takers = [Point(given, {}, f"process {number}") for number in range(1, count + 1)]
@@ -123,7 +124,7 @@ def search(
 
 
 def trial_table(study: optuna.Study, plan: Plan, metric: Metric) -> Table:
-    """The trials, the best first, those without a number last."""
+    """The table of trials, the best first, those without a result last."""
     trials = study.get_trials(deepcopy=False)
     sign = 1 if plan.better == "lower" else -1
     trials.sort(key=lambda t: (t.value is None, sign * (t.value or 0.0), t.number))
@@ -152,7 +153,7 @@ def trial_table(study: optuna.Study, plan: Plan, metric: Metric) -> Table:
 
 
 def drawn(study: optuna.Study, plan: Plan, metric: Metric, keys: list[str]) -> list[Named]:
-    """The course of the search, each parameter against the metric, and what mattered."""
+    """Figures: the course of the search, each parameter against the metric, and importances."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -208,7 +209,7 @@ def _values(good: list[optuna.trial.FrozenTrial]) -> list[float]:
 
 
 def _importance(study: optuna.Study) -> dict[str, float] | None:
-    """Shares by parameter; None where there are too few trials or parameters to tell."""
+    """Importance by parameter, as shares (PED-ANOVA); None with too few trials or parameters."""
     importance = optuna_or_error().importance
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

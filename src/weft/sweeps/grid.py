@@ -1,4 +1,4 @@
-"""The points of a sweep, the plan that lets a repeated command continue it, and its table."""
+"""The points of a sweep, the plan file by which a repeated command continues it, its table."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _UNSAFE = re.compile(r"[^\w.+=,\-]+")
 _AXIS = re.compile(r"[\w-]+(\.[\w-]+)*")
 _LONGEST_LABEL, _LONGEST_NAME = 40, 200
 _MOST_STEPS = 3
-"""Columns of one metric, numbered, that a table shows in full."""
+"""A table shows all columns of a metric that is numbered by step if there are at most this many."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of the grid.
+    """One run of the grid.
 
     Attributes:
-        overrides: all words that make the run: recipes, files and `key=value`, in the order typed.
+        overrides: all words of the run: recipes, files and `key=value`, in the order typed.
         values: axis -> value as YAML text.
         name: name of its run directory, such as `delay=20,order=10,seed=0`.
     """
@@ -51,7 +51,7 @@ class Point:
 
 
 def points(space: Space, directory: Path | None = None) -> list[Point]:
-    """Every point of the grid, the seed varying slowest so that one seed of all comes first.
+    """Every point of the grid; the seed varies slowest, so that one seed of every setting is first.
 
     Args:
         space: the axes and the words around them.
@@ -81,11 +81,10 @@ def points(space: Space, directory: Path | None = None) -> list[Point]:
 
 
 def open_plan(directory: Path, space: Space) -> list[Point]:
-    """Starts or continues the sweep in `directory`, and gives its points.
+    """Starts or continues the sweep in `directory`, and returns its points.
 
-    Writes `sweep.yaml` on the first call. Axes and fixed words may be typed in another order the
-    next time, and an axis may have got more values: the sweep grows by them, and the plan with it.
-    Anything else must be the same.
+    Writes `sweep.yaml` on the first call. In later calls the order of axes and words may differ,
+    and an axis may have more values, by which sweep and plan grow; all else must be the same.
 
     Raises:
         PlaceTaken: if another sweep, or something else, lives in the directory.
@@ -116,19 +115,19 @@ def open_plan(directory: Path, space: Space) -> list[Point]:
 
 
 def read_plan(directory: Path) -> list[Point]:
-    """The points of the sweep in `directory`; none if there is no sweep in it."""
+    """The points of the sweep in `directory`; an empty list if there is none."""
     plan = directory / PLAN
     return points(_read(plan)[0], directory) if plan.is_file() else []
 
 
 def outstanding(planned: Sequence[Point], runs: Iterable[Run]) -> list[Point]:
-    """The points without a finished run: to be started, or resumed where a run exists."""
+    """The points without a finished run, which are to be started or resumed."""
     finished = {run.path.name for run in runs if run.state == "finished"}
     return [point for point in planned if point.name not in finished]
 
 
 def known_metric(declared: Sequence[Metric], name: str) -> None:
-    """Refuses a name under which no held-out split is measured.
+    """Refuses the name of a metric that the runs do not measure on a held-out split.
 
     Raises:
         UsageError: if there is no metric of that name.
@@ -147,9 +146,9 @@ def table_of(directory: Path, runs: Sequence[Run], metric: str | None = None) ->
     """The table of the sweep in `directory`, or None if there is none.
 
     Args:
-        directory: where the sweep lives.
+        directory: of the sweep.
         runs: of the sweep, in any state.
-        metric: one to show beside those that are shown by default.
+        metric: one to show in addition to the default ones.
     """
     planned = read_plan(directory)
     if not planned:
@@ -166,8 +165,8 @@ def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[s
     Args:
         planned: all points of the sweep; a setting without a finished run keeps an empty row.
         runs: the runs of the sweep, in any state.
-        metrics: columns to show; by default every `test/` metric, else `val/`, else all; of one
-            for each step, such as `step_rmse_px_*`, the first and the last.
+        metrics: columns to show; by default all `test/` metrics, else all `val/` metrics, else
+            all. Of a metric that is numbered by step, only the first and the last.
     """
     finished = [run for run in runs if run.state == "finished"]
     results = {run.path.name: run.metrics for run in finished}
@@ -264,13 +263,13 @@ def _metrics(finished: Sequence[Run]) -> list[str]:
 
 
 def _labels(values: Sequence[str]) -> list[str]:
-    """The values as parts of a directory name, told apart by a number where they would agree."""
+    """The values as parts of a directory name, with a number appended to equal ones."""
     labels = [
         value if _UNSAFE.search(value) is None else _UNSAFE.sub("-", value).strip("-")
         for value in values
     ]
     labels = [label[:_LONGEST_LABEL] for label in labels]
-    # Compared without case: some file systems do not see it.
+    # Compared without case, which some file systems ignore.
     folded = [label.casefold() for label in labels]
     return [
         label if label and folded.count(fold) == 1 else f"{label}~{number}"

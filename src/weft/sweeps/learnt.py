@@ -1,5 +1,5 @@
-"""What a reproduction has learnt: published numbers beside ours, as tables, text and a page, and
-all of it but the weights in a folder that can be carried home."""
+"""The results of a reproduction: published numbers beside ours as tables, text and a page; and a
+copy of everything but the weights in a folder that can be carried to another machine."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ TEXT, PAGE = "results.md", "report.html"
 def write(
     folder: Path, budget: str, wanted: Mapping[str, Sequence[Entry]]
 ) -> tuple[list[Table], Path, Path]:
-    """Tables of the runs below a folder, and the paths of the same as text and as a page.
+    """Writes the results of the runs below a folder.
 
     Args:
-        folder: whose folders are families.
-        budget: that they were trained on.
-        wanted: family -> what was to be trained.
+        folder: of the reproduction, with a folder for each family.
+        budget: that the runs were trained on.
+        wanted: family -> entries that were to be trained.
+
+    Returns: the tables, and the paths of the same as Markdown and as a page.
     """
     runs = {name: find_runs(folder / name) for name in wanted}
     tables = [each for name in wanted for each in _tables(name, wanted[name], runs[name])]
     names = {name for found in wanted.values() for entry in found for name in _names(entry)}
-    # A folder may hold others, of settings that are asked for no more.
+    # The folder may also hold runs of entries that are no longer listed.
     asked = [run for found in runs.values() for run in found if run.name in names]
     head = _head(budget, wanted, asked)
     text, page = folder / TEXT, folder / PAGE
@@ -52,7 +54,7 @@ def write(
 
 
 def hand_back(folder: Path, out: Path) -> None:
-    """Copies the tables and what each run says of itself: config, end, device, all losses."""
+    """Copies the tables and of each run its config, status, device and all losses to `out`."""
     for path in sorted(folder.rglob("*")):
         if path.name in (TEXT, PAGE, *RECORD, RunDirectory(folder).metrics.name):
             target = out / path.relative_to(folder)
@@ -61,7 +63,7 @@ def hand_back(folder: Path, out: Path) -> None:
 
 
 def _head(budget: str, wanted: Mapping[str, Sequence[Entry]], runs: Sequence[Run]) -> str:
-    """What was asked and how far it came, as the runs tell it."""
+    """The opening lines: budget, machines, and how many runs have finished."""
     count = sum(entry.seeds for found in wanted.values() for entry in found)
     finished = sum(run.state == "finished" for run in runs)
     words = [f"{finished} of {count} runs are finished"]
@@ -73,7 +75,7 @@ def _head(budget: str, wanted: Mapping[str, Sequence[Entry]], runs: Sequence[Run
 
 
 def _tables(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Iterator[Table]:
-    """A family's claims that some finished run is meant by, and what was trained for it."""
+    """A family's tables: claims that finished runs match, and what was trained."""
     if claims := matched(families.find(name), runs):
         for each in by_metric(claims):
             yield replace(each, title=f"{name}: {each.title}")
@@ -81,7 +83,7 @@ def _tables(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Iterator
 
 
 def _trained(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Table:
-    """What was trained: each entry's leading number over its seeds, and how far they came."""
+    """The table of what was trained: each entry's leading metric over seeds, and its progress."""
     known = {run.name: run for run in runs}
     rows: list[dict[str, Any]] = []
     for entry in wanted:
@@ -109,12 +111,12 @@ def _trained(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Table:
 
 
 def _names(entry: Entry) -> list[str]:
-    """The directories of its runs."""
+    """The names of the directories of an entry's runs."""
     return [f"{known_as((*entry.words, f'seed={n}'))},seed={n}" for n in range(entry.seeds)]
 
 
 def _leading(run: Run) -> Iterator[str]:
-    """Held-out names of the metric that selects, the test set's first."""
+    """The run's selecting metric with its split, the test set first."""
     for metric in run.declared:
         for split in ("test", "val"):
             if f"{split}/{metric.name}" in run.metrics:
@@ -132,6 +134,6 @@ def _seconds(run: Run) -> float:
 
 
 def _devices(runs: Sequence[Run]) -> str:
-    """Where they were trained, each machine named once."""
+    """The devices on which the runs were trained, each once."""
     names = (run.env.get("device_name") or run.resolved.get("device", "") for run in runs)
     return ", ".join(dict.fromkeys(map(str, names)))

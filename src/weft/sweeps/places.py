@@ -1,4 +1,4 @@
-"""Where the points of a sweep are trained: here, on a Ray cluster, or as a SLURM array."""
+"""The places where a sweep can be trained: this machine, a Ray cluster, or a SLURM array."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCAL = "local"
 
 
 class Place(Protocol):
-    """Trains points: `pool.run_points` is one, and says what all of them promise."""
+    """A function that trains points, with the promises of `pool.run_points`, which is one."""
 
     def __call__(
         self,
@@ -30,15 +30,16 @@ class Place(Protocol):
 
 
 def find_place(text: str, folder: Path) -> Place:
-    """The place that `--on` names, which is there and answers.
+    """The place that `--on` names, after checking that it is available.
 
     Args:
         text: `local`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:OPTION=VALUE,…`.
-        folder: the sweep's, which every machine of the place must see under the same name.
+        folder: the sweep's, which every machine of the place must see under the same path.
 
     Raises:
-        UsageError: if there is no such place, or an option of it cannot be read.
-        DeviceError: if it is not there: its package, its address, its commands.
+        UsageError: if there is no such place, or one of its options cannot be read.
+        DeviceError: if its package is not installed, its address does not answer, or its commands
+            are missing.
     """
     name, _, rest = text.partition(":")
     known = {LOCAL: _here, "ray": _on_ray, "slurm": _on_slurm}

@@ -1,4 +1,4 @@
-"""Trains one point of a sweep, or goes on with it where it stopped."""
+"""Trains one point of a sweep, or resumes it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from weft.run.recorder import Followers
 from weft.run.registry import open_run
 
 ORPHAN_SECONDS = 90.0
-"""How long a point of a sweep waits for the process of a killed sweep that still has its run."""
+"""Seconds that a point waits for a process of a killed sweep that still writes its run."""
 
 
 def train_point(words: tuple[str, ...], followers: Followers | None = None) -> dict[str, Any]:
-    """Trains the run of some words, of which one is `run.dir=…`, in this process.
+    """Trains or resumes a run in this process.
 
     Args:
-        words: as for `weft train`.
+        words: as for `weft train`, one of them `run.dir=…`.
         followers: who follows the run; nobody by default.
 
     Returns:
-        The metrics of the finished run; none on all processes but the first.
+        The metrics of the finished run; an empty mapping on all processes but the first.
     """
-    # Torch comes with them.
+    # Imported here, since they import torch.
     from weft.run.resume import resume
     from weft.run.start import start
 
     follow = followers or Followers(show=False)
     where = Path(next(w.removeprefix("run.dir=") for w in words if w.startswith("run.dir=")))
-    # A sweep that was killed leaves processes that still save their runs, or even finish them.
+    # A killed sweep may leave processes that still save their runs, or even finish them.
     RunDirectory(where).wait(ORPHAN_SECONDS)
     if (where / "status.json").is_file():
         known = open_run(where)
@@ -40,7 +40,7 @@ def train_point(words: tuple[str, ...], followers: Followers | None = None) -> d
         trained = resume(where, {}, follow)
     else:
         if where.exists() and not never_begun(where):
-            # Robbed of its status: whatever it holds is kept.
+            # Its status is missing: whatever it holds is moved aside, not deleted.
             where.replace(aside(where))
         trained = start(load(words, families, {}), follow)
     return {} if trained is None else open_run(where).metrics

@@ -1,4 +1,4 @@
-"""Trains the points of a sweep side by side, each in a process of its own."""
+"""Trains the points of a sweep in parallel, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _Context = SpawnContext | ForkServerContext
 THREADS, DEVICE = "engine.threads=", "engine.device="
 
 _ECHO = 0.25
-"""Seconds within which a repeated signal counts as the same one: `timeout` sends each twice."""
+"""Seconds within which a second signal counts as the same one: `timeout` sends each twice."""
 
 _GRACE = 60.0
 """Seconds that an orphaned process has to save its run before it ends."""
@@ -49,7 +49,7 @@ class Outcome:
         result: what training returned, or None.
         error: what went wrong, in full, or "".
         seconds: wall time, 0 if it never began.
-        by: the signal that stopped the sweep, if it stopped the point.
+        by: the signal that stopped the point; "" if none did.
     """
 
     point: Point
@@ -62,7 +62,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Flight:
-    """A point under way."""
+    """A point that is being trained."""
 
     point: Point
     process: BaseProcess
@@ -78,21 +78,23 @@ def run_points(
     fits: Callable[[Point], bool] = lambda _: True,
     end: float = math.inf,
 ) -> list[Outcome]:
-    """Trains every point and says how each ended, in the order of `points`.
+    """Trains every point.
 
-    A point that fails, or whose process is killed, does not stop the others. Ctrl-C (or SIGTERM)
-    is passed on once, which lets every run under way save itself, and nothing new begins; a
-    second one kills them, to be resumed from their last checkpoints.
+    A point that fails, or whose process is killed, does not stop the others. The first SIGINT or
+    SIGTERM is passed on, so that every run under way saves itself, and no further point begins; a
+    second one kills the processes, whose runs can be resumed from their last checkpoints.
 
     Args:
         points: the settings.
-        train: trains one run (or resumes it, if its directory exists) from its words and returns
+        train: trains one run from its words (or resumes it, if its directory exists) and returns
             plain values; a function at the top level of a module.
         workers: processes at a time; by default one per GPU, or one per core without a GPU.
-        on_done: called here as each point ends.
-        fits: asked when there is room for a point; one that does not fit is left out.
-        end: of the time there is, as `time.monotonic` counts: then every run under way is asked
-            to save itself, and nothing new begins.
+        on_done: called in this process as each point ends.
+        fits: called before a point begins; if it returns False, the point is left out.
+        end: time on `time.monotonic` at which every run under way is asked to save itself, and
+            after which no point begins.
+
+    Returns: how each point ended, in the order of `points`.
     """
     gpus = _gpus(points)
     count = max(1, min(workers or len(gpus) or cores(), len(points)))
@@ -139,10 +141,10 @@ def run_points(
 
 
 def in_order(points: Sequence[Point], ended: Mapping[str, Outcome], by: str) -> list[Outcome]:
-    """How every point ended; one that never began is `stopped` by the signal that stopped all.
+    """The outcomes in the order of `points`; points that never began are `stopped` by signal `by`.
 
     Raises:
-        Stopped: if that signal came when all had ended, so that it is not lost.
+        Stopped: if the signal came after all points had ended, so that it is not lost.
     """
     if by and len(ended) == len(points) and all(o.state != "stopped" for o in ended.values()):
         raise Stopped(by)
@@ -150,9 +152,11 @@ def in_order(points: Sequence[Point], ended: Mapping[str, Outcome], by: str) -> 
 
 
 def attempt(train: Train, words: tuple[str, ...]) -> Report:
-    """Trains one point in this process: (state, what training returned, what went wrong).
+    """Trains one point in this process.
 
-    The first SIGINT or SIGTERM lets the run save itself; then it is `stopped`.
+    The first SIGINT or SIGTERM lets the run save itself; its state is then `stopped`.
+
+    Returns: state, what training returned, and what went wrong.
     """
     try:
         with stopped_by_signals():
@@ -165,13 +169,13 @@ def attempt(train: Train, words: tuple[str, ...]) -> Report:
 
 
 def with_threads(words: tuple[str, ...], number: int) -> tuple[str, ...]:
-    """The words of a run that takes `number` threads, unless they say otherwise."""
+    """The words with `engine.threads=number` added, unless they set it."""
     chosen = any(word.startswith(THREADS) for word in words)
     return words if chosen else (*words, f"{THREADS}{number}")
 
 
 def devices(points: Sequence[Point]) -> set[str]:
-    """Every `engine.device` that the words of some point name."""
+    """All values of `engine.device` among the words of the points."""
     words = [word for point in points for word in point.overrides]
     return {word.removeprefix(DEVICE) for word in words if word.startswith(DEVICE)}
 
@@ -179,12 +183,12 @@ def devices(points: Sequence[Point]) -> set[str]:
 def _start(
     context: _Context, train: Train, point: Point, threads: int, gpu: str
 ) -> tuple[Connection, BaseProcess]:
-    # A number that the user gave in either way wins: others may want the cores, too.
+    # A number of threads that the user gave, by option or environment, wins.
     told = "OMP_NUM_THREADS" in os.environ
     words = point.overrides if told else with_threads(point.overrides, threads)
     ours, theirs = context.Pipe(duplex=False)
-    # A process for each point, not a pool: what it held is given back when it ends, one that is
-    # killed takes no other with it, and its exit code says how it died.
+    # A process for each point, not a pool: its memory is freed when it ends, a killed one affects
+    # no other, and its exit code says how it died.
     process = context.Process(target=_attempt, args=(train, words, gpu, theirs), name=point.name)
     with _script_unseen(train):
         process.start()
@@ -234,10 +238,10 @@ def _obituary(code: int | None) -> str:
 
 
 def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connection) -> None:
-    """Trains one point in a process of its own and sends home (state, result, error)."""
+    """In the process of a point: trains it and sends (state, result, error) to the parent."""
     try:
         if hasattr(os, "setsid"):
-            # Away from the terminal's Ctrl-C, so that only the parent's signal arrives, once.
+            # A session of its own, so that Ctrl-C reaches it only once, through the parent.
             os.setsid()
         threading.Thread(target=_follow_parent, daemon=True).start()
         if gpu:
@@ -250,7 +254,7 @@ def _attempt(train: Train, words: tuple[str, ...], gpu: str, connection: Connect
 
 
 def _follow_parent() -> None:
-    """Ends this process when its parent is gone, so that no orphan trains on unseen."""
+    """Ends this process when its parent has died, so that no orphan keeps training."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
@@ -261,8 +265,8 @@ def _follow_parent() -> None:
 
 @contextmanager
 def _signals(flying: dict[Connection, _Flight]) -> Iterator[Stop]:
-    """Notes SIGINT or SIGTERM and passes the signal on to the processes of `flying`; the second
-    one kills them."""
+    """Records SIGINT or SIGTERM and passes it on to the processes of `flying`; a second signal
+    kills them."""
     stop = Stop()
 
     def pass_on(number: int, _: object) -> None:
@@ -290,7 +294,7 @@ def _send(process: BaseProcess, number: signal.Signals) -> None:
 
 
 def _context(gpus: Sequence[str]) -> _Context:
-    """Fresh processes that share no state with this one, cheap to start where the system can."""
+    """The way to start processes that share no state with this one: a fork server if possible."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -308,7 +312,7 @@ def cores() -> int:
 
 
 def _gpus(points: Sequence[Point]) -> list[str]:
-    """The GPUs to share out, as CUDA_VISIBLE_DEVICES names them; "" is one that cannot be named."""
+    """The GPUs to use, as CUDA_VISIBLE_DEVICES names them; "" for one that cannot be named."""
     chosen = devices(points)
     if chosen == {"cpu"}:
         return []

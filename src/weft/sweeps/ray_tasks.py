@@ -1,4 +1,4 @@
-"""Trains the points of a sweep as tasks of a Ray cluster, each with a GPU or CPUs of its own."""
+"""Trains the points of a sweep as Ray tasks, each with its own GPU or CPUs."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from weft.sweeps.pool import (
 )
 
 RETRIES = 3
-"""How often a point is taken up again whose node or process is gone."""
+"""How often a point is started again after its node or process has died."""
 
 _POLL = 1.0
-"""Seconds between two looks at signals and at the cluster's head."""
+"""Seconds between two checks of signals and of the cluster's head."""
 
 _PATIENCE = 15.0
-"""Seconds without an answer of the head after which it counts as gone."""
+"""Seconds without an answer after which the head counts as dead."""
 
 _REACH = 5.0
-"""Seconds in which an address must answer."""
+"""Seconds within which an address must answer."""
 
 
 class RayTasks:
-    """A place on a Ray cluster that is there; this process leaves it when the points have ended.
+    """Trains points on a running Ray cluster; this process leaves it when the points have ended.
 
     Args:
-        address: `HOST:PORT` of the head, or `auto`: the cluster that RAY_ADDRESS, or else a
-            `ray start` on this machine, names.
+        address: `HOST:PORT` of the head, or `auto`: the cluster that RAY_ADDRESS names, else the
+            one that `ray start` started on this machine.
         folder: the sweep's, on a disk that all nodes share.
 
     Raises:
@@ -70,22 +70,22 @@ class RayTasks:
         workers: int | None = None,
         on_done: Callable[[Outcome], None] | None = None,
     ) -> list[Outcome]:
-        """Trains every point and says how each ended, in the order of `points`.
+        """Trains every point, and returns how each ended in the order of `points`.
 
-        A point whose process or node is gone goes on elsewhere from its newest checkpoint.
-        Ctrl-C (or SIGTERM) lets every run under way save itself; a second one ends them at once.
+        A point whose process or node dies is resumed elsewhere from its newest checkpoint. SIGINT
+        or SIGTERM lets every run under way save itself; a second one ends them at once.
 
         Args:
             points: the settings.
             train: trains or resumes one run from its words.
-            workers: tasks at a time; as many as the cluster has room for by default.
+            workers: tasks at a time; by default as many as the cluster has room for.
             on_done: called as each point ends.
 
         Raises:
             DeviceError: if no node is large enough for a point.
-            RunError: if the cluster's head is gone.
+            RunError: if the cluster's head has died.
         """
-        # Ray prints what it notices, up to its end; standard output is the caller's.
+        # Ray prints messages on standard output, which belongs to the caller.
         with redirect_stdout(sys.stderr):
             try:
                 return self._run(points, train, workers, on_done)
@@ -146,7 +146,7 @@ class RayTasks:
 
 
 class _Head:
-    """Whether the cluster's head still answers: Ray itself would wait a minute, then abort."""
+    """Checks that the cluster's head answers; Ray itself would wait a minute and then abort."""
 
     def __init__(self, address: str) -> None:
         self.address, self.answered = address, time.monotonic()
@@ -166,7 +166,7 @@ def _join(ray: Any, address: str) -> None:
     """Makes this process a driver of the cluster.
 
     Raises:
-        DeviceError: if that cannot be.
+        DeviceError: if it cannot join.
     """
     if ray.is_initialized():
         return
@@ -178,7 +178,7 @@ def _join(ray: Any, address: str) -> None:
         )
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    # Its own errors of many kinds: no cluster, another version of Ray or of Python, no right.
+    # Ray has many errors for this: no cluster, another version of Ray or Python, no permission.
     except Exception as error:
         raise DeviceError(
             f"this machine cannot join a Ray cluster: {str(error).strip().partition(chr(10))[0]}",
@@ -197,16 +197,16 @@ def _answers(address: str, seconds: float) -> bool:
 
 
 def _share(nodes: Sequence[Mapping[str, float]], gpus: int) -> int:
-    """CPUs of a point that does not say: one, or a GPU's fair share of its node's."""
+    """CPUs of a point that does not set threads: one, or a GPU's fair share of its node's CPUs."""
     shares = [n.get("CPU", 0.0) // n["GPU"] for n in nodes if n.get("GPU")] if gpus else []
     return max(1, int(min(shares, default=1)))
 
 
 def _cpus(words: Sequence[str], nodes: Sequence[Mapping[str, float]]) -> int:
-    """CPUs that a run with these words takes: one a thread.
+    """CPUs that a run with these words takes: one for each thread.
 
     Raises:
-        DeviceError: if no node has so many, for which Ray would wait for ever.
+        DeviceError: if no node has so many; Ray would wait for one for ever.
     """
     text = next(word for word in reversed(words) if word.startswith(THREADS))
     asked = int(text.removeprefix(THREADS))
@@ -227,7 +227,10 @@ def _carry_out(
     folder: str,
     surroundings: Mapping[str, str],
 ) -> tuple[Report, float]:
-    """On a node: trains one point as if in the driver's place. Its report, and its seconds."""
+    """On a node: trains one point with the driver's working directory and environment.
+
+    Returns: the report of `pool.attempt`, and the seconds it took.
+    """
     began = time.monotonic()
     os.environ.update(surroundings)
     if not Path(home, folder).is_dir():

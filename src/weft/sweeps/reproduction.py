@@ -1,4 +1,4 @@
-"""Trains what families' tables need, most valuable first, until the minutes are used."""
+"""Trains the runs that the papers' tables need, most valuable first, within a time limit."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from weft.sweeps.wanted import FILE, Budget, Entry, entries, known_as
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of it.
+    """The result of a reproduction.
 
     Attributes:
-        tables: published numbers beside ours, and what was trained, family by family.
-        text: the same as Markdown.
-        page: the same as a page.
-        outcomes: how each run that was tried ended.
-        left: runs that are not finished.
+        tables: for each family, published numbers beside ours, and what was trained.
+        text: file with the same as Markdown.
+        page: file with the same as HTML.
+        outcomes: how each run that was started ended.
+        left: number of runs that are not finished.
     """
 
     tables: list[Table]
@@ -50,23 +50,23 @@ def reproduce(
     on_done: Callable[[Outcome], None] = lambda _: None,
     out: Path | None = None,
 ) -> Reproduction:
-    """Trains what is missing and writes the tables; the same call again goes on.
+    """Trains the missing runs and writes the tables; the same call again continues.
 
-    A run is known by its family and its config, so that nothing is trained twice. A run begins only
-    if what it is said to take still fits, and one under way when the minutes are over is saved. The
-    tables are written anew as each run ends.
+    A run is identified by its family and config, so that nothing is trained twice. It begins only
+    if its listed minutes still fit; runs under way when the time is over are saved. The tables are
+    updated as each run ends.
 
     Args:
         names: families.
-        budget: whose entries count.
-        minutes: wall time for training; as long as it takes by default.
-        root: all lies in its `reproduce/BUDGET`.
-        workers: runs side by side; one per core or GPU by default.
+        budget: which entries of each family's `reproduce.yaml` are trained.
+        minutes: wall time for training; None for no limit.
+        root: runs and tables go to `reproduce/BUDGET` below it.
+        workers: runs at a time; one per core or GPU by default.
         on_done: called as each run ends.
-        out: a folder for all that was learnt but the weights; it is such a root too.
+        out: a folder that gets everything but the weights; it can serve as `root` later.
 
     Raises:
-        UsageError: if the families name nothing for this budget.
+        UsageError: if the families list nothing for this budget.
         Interrupted: if a signal stopped it.
     """
     below = Path("reproduce") / budget
@@ -74,7 +74,7 @@ def reproduce(
     wanted = {name: entries(families.find(name), budget) for name in names}
     if not any(wanted.values()):
         raise UsageError(
-            f"nothing is said to be worth training on the budget `{budget}`",
+            f"no run is listed for the budget `{budget}`",
             where=", ".join(names),
             expected=f"a {FILE} beside the family's claims.yaml",
         )
@@ -113,7 +113,7 @@ class _Planned:
 
 
 def _points(folder: Path, wanted: dict[str, list[Entry]]) -> list[_Planned]:
-    """The runs in order: each family's most valuable entry, seed by seed, then the next ones."""
+    """The runs in order: of each family the most valuable entry, seed by seed, then the next."""
     planned: dict[str, _Planned] = {}
     columns = ([(family, entry) for entry in found] for family, found in wanted.items())
     for each in zip_longest(*columns):
@@ -129,7 +129,7 @@ def _points(folder: Path, wanted: dict[str, list[Entry]]) -> list[_Planned]:
 
 
 def _begin_anew(wanted: Sequence[Path]) -> None:
-    """Sets aside what was handed back unfinished: its weights stayed where it was trained."""
+    """Moves unfinished runs that were copied from another machine aside: they lack weights."""
     for path in filter(is_run, wanted):
         [run] = find_runs(path)
         left = not run.damage and run.state != "finished" and run.status.get("saved")
@@ -148,7 +148,7 @@ def _train(
     workers: int | None,
     on_done: Callable[[Outcome], None],
 ) -> list[Outcome]:
-    """Trains what is not finished, side by side, while there is time."""
+    """Trains the unfinished runs in parallel while there is time."""
     finished = _finished(folder)
     end = math.inf if minutes is None else time.monotonic() + 60 * minutes
     todo = [each.point for each in planned if str(folder / each.point.name) not in finished]
@@ -161,15 +161,15 @@ def _train(
 
 
 def meant(name: str) -> list[str]:
-    """The families that a word names: itself, or all that have something to train.
+    """The families that a word names: one, or for `all` every one that lists something to train.
 
     Raises:
-        UsageError: if none has.
+        UsageError: if none does.
     """
     if name != "all":
         families.find(name)
         return [name]
     found = [each for each in families.names() if (families.find(each).home / FILE).is_file()]
     if not found:
-        raise UsageError("no family says what is worth training", expected=f"a {FILE} in one")
+        raise UsageError("no family lists runs to train", expected=f"a {FILE} in one")
     return found

@@ -1,7 +1,7 @@
-"""A search for good settings: Optuna proposes trials, a journal in the directory remembers them.
+"""A search with Optuna, which proposes trials and stores them in a journal in the directory.
 
-Several processes, on one machine or on several that share the directory, may work on one search:
-each takes the next trial until there are enough, or one whose process is gone, and goes on with it.
+Several processes, on one machine or on several that share the directory, can work on one search:
+each takes the next trial, or resumes one whose process has died, until there are enough.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _JOURNAL, _LOCK, _STUDY = "search.journal", "search.lock", "weft"
 _SPACING = re.compile(r"^(lin|log):([^:]+):([^:]+)$")
 _RANGE = re.compile(r"^([-+]?\d+)\.\.([-+]?\d+)$")
 _DIGITS = 6
-"""Significant digits of a number that is proposed."""
+"""Significant digits of proposed numbers."""
 
 Sampler = Literal["tpe", "random"]
 
@@ -53,11 +53,12 @@ class Plan:
 
     Attributes:
         words: recipes, overrides and axes, as typed.
-        sampler: who proposes: `tpe` learns from the trials so far, `random` does not.
-        trials: how many in all; the one thing that may grow.
-        prune: whether a run ends early that is worse than the median of earlier ones was there.
-        metric: what is sought, such as `val/loss`.
-        better: which way.
+        sampler: `tpe` learns from the trials so far, `random` does not.
+        trials: number of trials in all; may grow in later calls.
+        prune: whether a run ends early if it is worse than the median of earlier trials at the same
+            step.
+        metric: to optimise, such as `val/loss`.
+        better: its direction, `lower` or `higher`.
     """
 
     words: tuple[str, ...]
@@ -74,7 +75,7 @@ class Plan:
 
     @property
     def seeds(self) -> tuple[str, ...]:
-        """The seeds that every trial is repeated with; none where one is enough."""
+        """The seeds that every trial is averaged over; empty if no seeds were given."""
         return tuple(self.space.axes.get(REPLICATE, ()))
 
 
@@ -118,8 +119,8 @@ def read_plan(folder: Path) -> Plan:
 
 
 def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
-    """What each axis but the seed may be: `lin:A:B` and `log:A:B` all numbers between, `A..B` all
-    integers, a list one of its values.
+    """The distribution of each axis other than the seed: for `lin:A:B` and `log:A:B` all numbers
+    between, for `A..B` all integers, for a list its values.
 
     Raises:
         UsageError: if there is no axis.
@@ -147,7 +148,7 @@ def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistributi
 
 
 def optuna_or_error() -> Any:
-    """Optuna, silent but for its errors."""
+    """The module optuna, set to log only errors."""
     try:
         import optuna
     except ImportError as error:
@@ -160,7 +161,7 @@ def study_of(folder: Path, plan: Plan) -> optuna.Study:
     """The study in the directory's journal."""
     found = optuna_or_error()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Journals are long out of the trial that it warns of.
+        warnings.simplefilter("ignore")  # The warning that journals are experimental.
         backend = found.storages.journal.JournalFileBackend(str(folder / _JOURNAL))
         storage = found.storages.JournalStorage(backend)
         made: optuna.Study = found.create_study(
@@ -174,19 +175,19 @@ def study_of(folder: Path, plan: Plan) -> optuna.Study:
 
 
 def place_of(folder: Path, number: int, seed: str | None = None) -> Path:
-    """Where a trial's run lies, or that of one of its seeds."""
+    """The directory of a trial's run, or of the run of one of its seeds."""
     trial = folder / f"trial-{number:04d}"
     return trial if seed is None else trial / f"{REPLICATE}={seed}"
 
 
 def take_trials(words: tuple[str, ...]) -> dict[str, Any]:
-    """Takes trials of the search in the folder that the first word names until none is left.
+    """Takes trials of a search until there are enough.
 
     Args:
-        words: the folder, then overrides of every run.
+        words: the search's folder, then overrides for every run.
 
     Returns:
-        How many trials this process ended.
+        The number of trials that this process finished.
     """
     folder, further = Path(words[0]), words[1:]
     plan = read_plan(folder)
@@ -202,7 +203,7 @@ def take_trials(words: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _next(folder: Path, study: optuna.Study, plan: Plan) -> tuple[int, RunDirectory] | None:
-    """A trial that nobody works on, with its lock, or None where there are enough."""
+    """A trial that no process works on, with its lock; None if there are enough trials."""
     found = optuna_or_error()
     with _alone(folder):
         trials = study.get_trials(deepcopy=False)
@@ -211,13 +212,13 @@ def _next(folder: Path, study: optuna.Study, plan: Plan) -> tuple[int, RunDirect
                 continue
             if (holder := _hold(folder, trial.number)) is None:
                 continue
-            # Whoever had it may have ended it since it was looked at.
+            # Another process may have ended it since it was listed.
             if study.get_trials(deepcopy=False)[trial.number].state == trial.state:
                 return trial.number, holder
             holder.unlock()
         if len(trials) >= plan.trials:
             return None
-        # Of the number of the trial alone, so that a search begun anew proposes the same.
+        # Seeded by the trial's number alone, so that a repeated search proposes the same.
         seed = derive("search", len(trials)) % 2**32
         samplers = found.samplers
         study.sampler = (
@@ -234,7 +235,7 @@ def _next(folder: Path, study: optuna.Study, plan: Plan) -> tuple[int, RunDirect
 
 
 def _hold(folder: Path, number: int) -> RunDirectory | None:
-    """The lock of a trial; None where another process has it."""
+    """The locked directory of a trial; None if another process has the lock."""
     place = folder / "locks" / f"{number:04d}"
     place.mkdir(parents=True, exist_ok=True)
     holder = RunDirectory(place)
@@ -247,7 +248,7 @@ def _hold(folder: Path, number: int) -> RunDirectory | None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """No other process takes a trial inside."""
+    """Holds the lock of the search: no other process takes a trial meanwhile."""
     with (folder / _LOCK).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -256,7 +257,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _carry_out(
     folder: Path, study: optuna.Study, number: int, plan: Plan, further: Sequence[str]
 ) -> None:
-    """Trains the runs of a trial, or goes on with them, and tells what came of it."""
+    """Trains or resumes the runs of a trial, and reports the result to the study."""
     found = optuna_or_error()
     trial = found.trial.Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
     values: list[float] = []
@@ -267,7 +268,7 @@ def _carry_out(
             watcher = _Watcher(trial, plan.metric)
             place = place_of(folder, number, seed)
             words = _words(plan.space, trial.params, seed, place)
-            # Decided on the first seed: the others would be judged at other steps.
+            # Pruning looks at the first seed only.
             watched = plan.prune and not values
             sinks = [lambda _, watcher=watcher: watcher] if watched else []
             train_point((*words, *further), Followers(show=False, sinks=sinks))
@@ -290,7 +291,7 @@ def _carry_out(
 
 
 class _Watcher:
-    """Reports a run's evaluations to its trial, and wants its end where the trial is hopeless."""
+    """A sink that reports a run's evaluations to its trial, and ends the run if it is pruned."""
 
     def __init__(self, trial: Any, metric: str) -> None:
         self.trial, self.metric, self.wished = trial, metric, False
@@ -299,7 +300,7 @@ class _Watcher:
         if (value := values.get(self.metric)) is None:
             return
         with warnings.catch_warnings():
-            # A run that goes on from a checkpoint comes by some steps once more.
+            # A resumed run passes some steps again, which may be reported only once.
             warnings.simplefilter("ignore")
             self.trial.report(value, step)
         self.wished = bool(self.trial.should_prune())
@@ -308,13 +309,13 @@ class _Watcher:
         return self.wished
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
-        """Nothing is held."""
+        """Has nothing to close."""
 
 
 def _words(
     space: Space, params: Mapping[str, Any], seed: str | None, place: Path
 ) -> tuple[str, ...]:
-    """The words of a trial's run, axes replaced by what is proposed."""
+    """The words of a trial's run, with axes replaced by the proposed values."""
     chosen = {key: _text(value) for key, value in params.items()}
     if seed is not None:
         chosen[REPLICATE] = seed
@@ -330,7 +331,7 @@ def _text(value: Any) -> str:
 
 
 def _value(place: Path, plan: Plan) -> float:
-    """The metric of a finished run: of its best weights where it is what selects them."""
+    """The metric of a finished run; that of its best weights if the metric selects them."""
     run = open_run(place)
     best, selects = run.status.get("best"), run.declared[0] if run.declared else None
     if best and selects is not None and plan.metric == f"val/{selects.name}":

@@ -1,4 +1,4 @@
-"""Trains the points of a sweep as the jobs of a SLURM array, by way of submitit."""
+"""Trains the points of a sweep as jobs of a SLURM array, through submitit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from weft.sweeps.grid import Point
 from weft.sweeps.pool import Outcome, Report, Train, attempt, in_order, with_threads
 
 _POLL = 5.0
-"""Seconds between two looks at the queue."""
+"""Seconds between two queries of the queue."""
 
 _LATE = 15.0
-"""Seconds in which a result must show on the shared disk when its job has left the queue."""
+"""Seconds within which a result must appear on the shared disk after its job left the queue."""
 
 _NOTICE = 90
-"""Seconds before its time is up in which a job is told, so that its run is saved."""
+"""Seconds before the end of its time at which a job is signalled, so that its run is saved."""
 
 _TURNS = 10_000
-"""How often a job may use up its time and be queued again; submitit wants a number."""
+"""How often a job may use up its time and be queued again; submitit needs a number."""
 
 _OPTION = re.compile(r"[a-z][a-z-]*")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
@@ -39,12 +39,12 @@ _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked of SLURM for every point.
+    """Options of the job of every point.
 
     Attributes:
-        minutes: that a job may take until its run is saved and queued again.
-        cpus: of a job, and threads of its run.
-        others: further options of sbatch by their own names; True for one without a value.
+        minutes: time limit of a job, after which its run is saved and the job queued again.
+        cpus: CPUs of a job, and threads of its run.
+        others: further options of sbatch by name; True for one without a value.
     """
 
     minutes: int = 60
@@ -95,12 +95,12 @@ def _minutes(text: str) -> int:
 
 
 class SlurmArray:
-    """A place on a SLURM cluster, from one of its machines.
+    """Trains points on a SLURM cluster, from a machine that can submit jobs.
 
     Args:
         options: of every job.
-        folder: the sweep's, on a disk that all machines share; jobs and what they print are kept
-            in its `slurm`.
+        folder: the sweep's, on a disk that all machines share; its subfolder `slurm` holds the
+            jobs and their output.
 
     Raises:
         DeviceError: if submitit is not installed, or this machine has no `sbatch`.
@@ -126,16 +126,16 @@ class SlurmArray:
         workers: int | None = None,
         on_done: Callable[[Outcome], None] | None = None,
     ) -> list[Outcome]:
-        """Trains every point and says how each ended, in the order of `points`.
+        """Trains every point, and returns how each ended in the order of `points`.
 
-        A job whose time is up saves its run and is queued again. Ctrl-C (or SIGTERM) cancels the
-        jobs, which lets their runs save themselves. If this process is killed they go on, and the
-        same call waits for those that are under way.
+        A job whose time is up saves its run and is queued again. SIGINT or SIGTERM cancels the
+        jobs, whose runs save themselves. If this process is killed the jobs go on, and the same
+        call later waits for them.
 
         Args:
             points: the settings.
             train: trains or resumes one run from its words.
-            workers: jobs at a time; as many as SLURM starts by default.
+            workers: jobs at a time; by default as many as SLURM starts.
             on_done: called as each point ends.
 
         Raises:
@@ -160,7 +160,7 @@ class SlurmArray:
                 for name in [name for name, job in flying.items() if job.job_id not in queued]:
                     outcome = self._land(flying.pop(name), places[name], stop.name or "")
                     if outcome.state == "stopped" and stop.name is None:
-                        # Preempted, or cancelled by others: the run is saved, and goes on.
+                        # Preempted, or cancelled by others: the run is saved and can be resumed.
                         waiting.append(places[name])
                         continue
                     ended[name] = outcome
@@ -169,10 +169,10 @@ class SlurmArray:
         return in_order(points, ended, stop.name or "")
 
     def find_commands(self) -> None:
-        """Refuses a machine that cannot submit.
+        """Checks that this machine can submit jobs.
 
         Raises:
-            DeviceError: naming the command that is not there.
+            DeviceError: naming the missing command.
         """
         for command in ("sbatch", "srun", "squeue", "scancel"):
             if shutil.which(command) is None:
@@ -183,7 +183,7 @@ class SlurmArray:
                 )
 
     def executor(self, count: int) -> Any:
-        """What submits jobs, `count` at a time."""
+        """The submitit executor, which runs `count` jobs at a time."""
         made = self.submitit.SlurmExecutor(self.folder, max_num_timeout=_TURNS)
         made.update_parameters(
             job_name=self.folder.resolve().parent.name,
@@ -200,14 +200,14 @@ class SlurmArray:
         return self.submitit.SlurmJob(self.folder, number)
 
     def queued(self, jobs: Sequence[Any]) -> set[str]:
-        """The numbers of those jobs that wait or run; all of them while the queue is silent."""
+        """The numbers of the jobs that wait or run; all of them if the queue does not answer."""
         asked = ["squeue", "--me", "--array", "--noheader", "--format=%i"]
         told = subprocess.run(asked, capture_output=True, text=True, check=False)
         numbers = {job.job_id for job in jobs}
         return numbers & set(told.stdout.split()) if told.returncode == 0 else numbers
 
     def _known(self, points: Sequence[Point]) -> dict[str, Any]:
-        """The jobs under way of an earlier call, by point."""
+        """Point -> its job that an earlier call submitted and that is still under way."""
         if not self._journal.is_file():
             return {}
         kept = json.loads(self._journal.read_text())
@@ -238,7 +238,7 @@ class SlurmArray:
 
     def _land(self, job: Any, point: Point, by: str) -> Outcome:
         file = job.paths.result_pickle
-        # A shared disk may show late what another machine wrote.
+        # A file written by another machine may appear late on a shared disk.
         end = time.monotonic() + (0.0 if by else _LATE)
         while not file.exists() and time.monotonic() < end:
             time.sleep(1.0)
@@ -253,7 +253,7 @@ class SlurmArray:
 
 
 class _Try:
-    """In a job: trains one point; when its time is nearly up, saves the run and queues again."""
+    """In a job: trains one point; shortly before the time limit saves the run and requeues."""
 
     def __call__(self, train: Train, words: tuple[str, ...]) -> tuple[Report, float]:
         began = time.monotonic()
@@ -270,7 +270,7 @@ class _Try:
         return report, time.monotonic() - began
 
     def checkpoint(self, train: Train, words: tuple[str, ...]) -> Any:
-        """What submitit queues again: the same, which goes on with the run."""
+        """What submitit queues again: the same call, which resumes the run."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, train, words)

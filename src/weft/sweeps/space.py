@@ -1,4 +1,4 @@
-"""Reads the words of a sweep, such as `delay=1,3,5 optim.lr=log:1e-4:1e-2 seed=0..2`."""
+"""Parses the words of a sweep, such as `delay=1,3,5 optim.lr=log:1e-4:1e-2 seed=0..2`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weft.config.yaml import read_value
 from weft.errors import ConfigError, UsageError, WeftError
 
 LIMIT = 10_000
-"""Most points of a grid; more is taken for a slip of the finger."""
+"""Most points of a grid; more are taken for a typing mistake."""
 
 _OVERRIDE = re.compile(r"^([A-Za-z_][\w-]*(?:\.[\w-]+)*)=(.*)$", re.DOTALL)
 _RANGE = re.compile(r"^([-+]?\d+)\.\.([-+]?\d+)$")
@@ -30,7 +30,7 @@ class Space:
 
     Attributes:
         words: every word in the order typed: recipes, files, fixed overrides, and axes.
-        axes: key -> its values as YAML text, in the order typed; two values at least.
+        axes: key -> its values as YAML text, in the order typed; at least two values.
     """
 
     words: tuple[str, ...]
@@ -38,11 +38,11 @@ class Space:
 
     @property
     def fixed(self) -> list[str]:
-        """The words that are the same for every point."""
+        """The words that all points share."""
         return [word for word in self.words if self.axis_of(word) is None]
 
     def axis_of(self, word: str) -> str | None:
-        """The axis that `word` gives the values of, or None for a fixed word."""
+        """The key of the axis that `word` is, or None for a fixed word."""
         key = word.partition("=")[0]
         return key if "=" in word and key in self.axes else None
 
@@ -122,7 +122,7 @@ def _values(text: str, where: str) -> list[str]:
     known: list[tuple[bool, object]] = []
     for value in values:
         meaning = read_value(value, where)
-        # `true` is not `1`, whatever Python thinks, but `1` is `1.0`.
+        # Unlike in Python, `true` is not `1`; but `1` is `1.0`.
         if (isinstance(meaning, bool), meaning) in known:
             raise UsageError(
                 f"the value `{value}` is listed twice", where=where, expected="each value once"
@@ -183,7 +183,7 @@ def _range(first: int, last: int, item: str, where: str) -> list[str]:
 
 
 def _spaced(kind: str, parts: list[str], item: str, where: str) -> list[str]:
-    """The ends exactly as typed, and round numbers between them."""
+    """The values of `lin:` or `log:`: the ends as typed, and rounded numbers between them."""
     form = f"`{kind}:FROM:TO` or `{kind}:FROM:TO:N` with N from 2 to {LIMIT:,}"
     try:
         low, high = (float(part) for part in parts[:2])
@@ -205,6 +205,6 @@ def _spaced(kind: str, parts: list[str], item: str, where: str) -> list[str]:
 
 
 def _round(value: float, digits: int) -> str:
-    """`value` to so many significant digits, whole numbers without a point."""
+    """`value` to `digits` significant digits, whole numbers without a decimal point."""
     value = float(f"{value:.{digits}g}")
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)

@@ -20,13 +20,13 @@ from weft.sweeps.pool import Outcome
 def run_stacked(
     points: Sequence[Point], on_done: Callable[[Outcome], None] | None = None
 ) -> list[Outcome]:
-    """Trains every point, all of them at once, and says how each ended, in the order of `points`.
+    """Trains all points as one stack, and returns how each ended in the order of `points`.
 
-    Those that have saved a step go on together; those that have not are a stack after them.
+    Points that have saved a step are resumed as a first stack; the others form a second one.
 
     Args:
-        points: the settings, each with a `run.dir` of its own.
-        on_done: called for each when all of its stack have ended.
+        points: the settings, each with its own `run.dir`.
+        on_done: called for each point when all of its stack have ended.
 
     Raises:
         UsageError: if they cannot be stacked.
@@ -35,7 +35,7 @@ def run_stacked(
     places = {name: Path(str(each.config.run.dir)) for name, each in asked.items()}
     for place in places.values():
         if place.exists() and not (place / "status.json").is_file() and not never_begun(place):
-            # Robbed of its status: whatever it holds is kept.
+            # Its status is missing: whatever it holds is moved aside, not deleted.
             place.replace(aside(place))
     begun = [
         point for point in points if Store(RunDirectory(places[point.name]).checkpoints).steps()

@@ -1,4 +1,4 @@
-"""A sweep from its words to its page."""
+"""Runs a sweep: from its words to its table, plot and page."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Sweep:
     """A finished (or stopped) sweep.
 
     Attributes:
-        directory: where its runs lie, with sweep.yaml and report.html.
-        table: mean and standard error over seeds of every setting.
-        outcomes: how each point that was tried ended.
-        pictures: the plot, and what the family draws of many runs.
+        directory: that holds its runs, sweep.yaml and report.html.
+        table: mean and standard error over seeds for every setting.
+        outcomes: how each point that was trained ended.
+        pictures: the plot, and the family's figures of many runs.
         page: its report.
     """
 
@@ -54,28 +54,19 @@ def sweep(
     stack: bool = False,
     on: str = LOCAL,
 ) -> Sweep:
-    """Trains a grid of settings side by side; the same call again continues it.
-
-    Args:
-        words: as for `train`; `delay=1,3,5`, `seed=0..2`, `optim.lr=log:1e-4:1e-2` span the grid.
-        directory: the sweep's directory, `runs/sweeps/<recipe>` by default.
-        workers: runs at a time; one per core or GPU by default.
-        metric: what the plot shows; the family's headline metric by default.
-        on_done: called as each point ends.
-        stack: trains all runs as one, in this process; what is there already goes on either way.
-        on: where, as `weft.sweeps.places.find_place` reads it.
+    """Trains a grid of settings; arguments as for `weft.sweep`.
 
     Raises:
         UsageError: if the family measures no such metric, or does not stack these runs.
         PlaceTaken: if the directory holds something else, or another process trains it.
-        DeviceError: if the place is not there.
+        DeviceError: if the place named by `on` is not available.
     """
     from weft.reports.overview import write_overview_of
     from weft.run.parents import find_weights
     from weft.task.load import load_task
 
     space = parse(words)
-    # All of them, so that a mistake in any leaves nothing behind.
+    # Check all points first, so that a mistake in one leaves nothing behind.
     resolved = [load(point.overrides, families, {}) for point in points(space)]
     for each in resolved:
         find_weights(each.config, each.origin)
@@ -83,7 +74,7 @@ def sweep(
         config = resolved[0].config
         known_metric(load_task(families.find(config.family), config).metrics, metric)
     if stack:
-        # Torch comes with it.
+        # Imported here, since it imports torch.
         from weft.run.together import stackable
 
         stackable(resolved)
@@ -95,7 +86,7 @@ def sweep(
     place = RunDirectory(folder)
     place.lock()
     try:
-        # Only now: a sweep that is under way must not grow, and another may have begun meanwhile.
+        # Under the lock: a sweep must not grow while another process trains it.
         planned = open_plan(folder, space)
         todo = outstanding(planned, find_runs(folder))
         if stack:

@@ -1,4 +1,4 @@
-"""What a family says is worth training, budget by budget, and the name that a setting has."""
+"""The entries of a family's reproduce.yaml: what is worth training, budget by budget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from weft.config.family import Family
 
 FILE = "reproduce.yaml"
-"""Where a family says, budget by budget, what is worth training; most valuable first."""
+"""File in which a family lists, for each budget, what is worth training, most valuable first."""
 
 Budget = Literal["smoke", "cpu", "gpu", "paper"]
 
@@ -31,8 +31,8 @@ class Entry:
     Attributes:
         about: what it shows.
         words: recipe and overrides.
-        seeds: how many, from 0 on.
-        minutes: what one run takes on the machine that the budget is of.
+        seeds: number of seeds, from 0.
+        minutes: time of one run on the budget's machine.
     """
 
     about: str
@@ -42,10 +42,10 @@ class Entry:
 
 
 def entries(family: Family, budget: Budget) -> list[Entry]:
-    """What the family says is worth training on a budget; nothing where it says nothing.
+    """The family's entries for a budget; an empty list if it has none.
 
     Raises:
-        ConfigError: if its file is wrong.
+        ConfigError: if its file is malformed.
     """
     path = family.home / FILE
     if not path.is_file():
@@ -58,7 +58,7 @@ def entries(family: Family, budget: Budget) -> list[Entry]:
         return [Entry(**{**entry, "words": tuple(shlex.split(entry["words"]))}) for entry in found]
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"what is worth training is told wrongly: {error}",
+            f"the list of runs is malformed: {error}",
             where=str(path),
             expected=f"budgets {', '.join(get_args(Budget))}, each a list of about, words, seeds "
             "and minutes",
@@ -66,9 +66,9 @@ def entries(family: Family, budget: Budget) -> list[Entry]:
 
 
 def known_as(words: Sequence[str]) -> str:
-    """What tells a setting from others, in twelve letters: all that recipe and words set.
+    """A key of twelve characters that identifies a setting by all values its words set.
 
-    Defaults are left out, so that a run is still known once weft has learnt further options.
+    Defaults are left out, so that the key stays valid when weft gains further options.
     """
     resolved = load(words, families, {})
     values = dotted(resolved.config.plain())

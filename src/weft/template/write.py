@@ -26,8 +26,8 @@ class Written:
     Attributes:
         home: its folder, or that of the project that holds it.
         files: all that was written or changed.
-        before: what is to be run once before the commands, or "".
-        commands: what they do -> train, resume, sweep and test.
+        before: command to run once before the others, or "".
+        commands: verb (train, resume, sweep, test) -> command.
         after: what is left to do by hand.
     """
 
@@ -42,7 +42,7 @@ def write_outside(name: str, here: Path) -> Written:
     """Writes the project `here`/NAME with the package weft_NAME, found by its entry point.
 
     Raises:
-        UsageError: if the name will not do, or its place is taken; nothing is written then.
+        UsageError: if the name is not allowed, or its place is taken; nothing is written then.
     """
     _check(name)
     package, home = f"weft_{name}", here / name
@@ -72,7 +72,7 @@ def write_inside(name: str) -> Written:
     """Writes the folder families/NAME, its oracle test, and its line in the registry.
 
     Raises:
-        UsageError: if the name will not do, its place is taken, or this is no checkout of the
+        UsageError: if the name is not allowed, its place is taken, or weft is not a checkout of its
             repository; nothing is written then.
     """
     _check(name)

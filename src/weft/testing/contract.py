@@ -1,9 +1,9 @@
-"""What every family promises, as checks that an author runs on a preset of his own.
+"""The contract that every family keeps, as checks that an author runs on his own preset.
 
-Each check takes a recipe, alone as `mine/small` or with overrides as `mine/large width=8`, and a
-folder to work in, and raises AssertionError with a sentence that says what is not kept. A finished
-run of six steps is trained in the folder by the first check that needs one, and is there for the
-others. In a test file:
+Each check takes a recipe, alone as in `mine/small` or with overrides as in `mine/large width=8`,
+and a folder to work in, and raises AssertionError with a sentence that says what is wrong. The
+first check that needs a finished run trains one of six steps in the folder, which the others use,
+too. In a test file:
 
     @pytest.fixture(scope="module")
     def folder(tmp_path_factory):
@@ -46,14 +46,14 @@ from weft.task.metric import find
 Check = Callable[[str, Path], None]
 
 HERE = ("data.download=false", "engine.device=cpu")
-"""No network; and numbers are promised to the last bit on a CPU."""
+"""No network, and on the CPU, where numbers are equal to the last bit."""
 SHORT = (*HERE, "steps=6", "checkpoint.every=4 steps", "eval.every=6 steps", "log.every=1",
          "log.tensorboard=false")  # fmt: skip
 STOPPED_AT, LAST = 2, 6
 OPERATIONS = 3
-"""Of an evaluation, by when a signal cuts it short."""
+"""Operations of an evaluation after which a signal interrupts it."""
 PICTURE_BYTES = 2_000
-"""Less than this is no picture."""
+"""A smaller file counts as an empty picture."""
 
 
 def check_it_builds_and_states_its_cost(recipe: str, folder: Path) -> None:
@@ -101,7 +101,7 @@ def check_steps_on_one_batch_lower_the_loss(recipe: str, folder: Path) -> None:
 
 
 def check_the_plan_is_pure_and_matches_the_spec(recipe: str, folder: Path) -> None:
-    """The same seed and epoch plan the same batches, and those look as `spec` says."""
+    """The same seed and epoch give the same batches, with the shapes and dtypes of `spec`."""
     parts = _parts(recipe)
     source, spec = parts.data().train, parts.spec
     plan, again, other = source.plan(3, 5), source.plan(3, 5), source.plan(3, 6)
@@ -133,8 +133,8 @@ def check_the_same_seed_gives_the_same_run(recipe: str, folder: Path) -> None:
 
 
 def check_stop_and_resume_equals_a_straight_run(recipe: str, folder: Path) -> None:
-    """A run that is stopped by a signal, between two steps and in the midst of an evaluation, and
-    resumed ends as if nothing had happened."""
+    """A run that a signal stops, between two steps or during an evaluation, and that is resumed
+    ends as one that was never stopped."""
     run, place = _straight(recipe, folder), folder / "stopped"
     with _stopped_by_signal(place, STOPPED_AT):
         _train(recipe, place, sinks=[lambda _: _Stop(STOPPED_AT)])
@@ -156,7 +156,7 @@ def check_stop_and_resume_equals_a_straight_run(recipe: str, folder: Path) -> No
 
 
 def check_a_run_made_longer_equals_a_straight_run(recipe: str, folder: Path) -> None:
-    """A finished run that goes on in a new one ends as a run of that length, at a constant rate."""
+    """A finished run that is continued ends as a straight run of that length (constant rate)."""
     short, place = folder / "short", folder / "longer"
     constant = f"{recipe} schedule.kind=constant"
     _train(f"{constant} steps=2", short)
@@ -167,7 +167,7 @@ def check_a_run_made_longer_equals_a_straight_run(recipe: str, folder: Path) -> 
 
 
 def check_evaluation_changes_nothing_and_repeats(recipe: str, folder: Path) -> None:
-    """Evaluating twice gives the run's own numbers and leaves the model as it was."""
+    """Evaluating again gives the run's own numbers and does not change the model."""
     run = _straight(recipe, folder)
     trained = run.load()
     before = {name: value.clone() for name, value in trained.model.state_dict().items()}
@@ -181,7 +181,7 @@ def check_evaluation_changes_nothing_and_repeats(recipe: str, folder: Path) -> N
 
 
 def check_every_metric_is_declared(recipe: str, folder: Path) -> None:
-    """What `evaluate` returns stands in `metrics`, and the one that selects is among it."""
+    """`metrics` declares all that `evaluate` returns, which includes the first one."""
     run = _straight(recipe, folder)
     names = [metric.name for metric in run.declared]
     for name in run.metrics:
@@ -236,7 +236,7 @@ PRESET_CHECKS: tuple[Check, ...] = (
     check_it_builds_and_states_its_cost,
     check_it_opens_with_what_it_is_and_its_command,
 )
-"""What holds for every preset; quick, nothing is trained."""
+"""Checks for every preset; quick, since nothing is trained."""
 
 CHECKS: tuple[Check, ...] = (
     *PRESET_CHECKS,
@@ -262,7 +262,7 @@ def contract(recipe: str, folder: Path) -> None:
         folder: where runs may be written.
 
     Raises:
-        AssertionError: listing every promise that is not kept.
+        AssertionError: listing every check that fails.
     """
     broken = []
     for check in CHECKS:
@@ -276,17 +276,17 @@ def contract(recipe: str, folder: Path) -> None:
 
 
 def name_of(check: Check) -> str:
-    """The promise in short, for the name of a test."""
+    """The check's name in short, for the name of a test."""
     return check.__name__.removeprefix("check_")
 
 
 class _Stop(Sink):
-    """Sends SIGTERM after a step, as a scheduler would.
+    """A sink that sends SIGTERM after a step, as a scheduler would.
 
     Args:
         at: the step.
-        midst: takes what lets a few operations of the step's evaluation through before the signal;
-            without it the signal comes at once.
+        midst: an exit stack to enter `_Countdown` in, so that the signal comes during the step's
+            evaluation; if None, it comes at once.
     """
 
     def __init__(self, at: int, midst: ExitStack | None = None) -> None:
@@ -305,7 +305,7 @@ class _Stop(Sink):
 
 
 class _Countdown(TorchFunctionMode):
-    """Sends SIGTERM after so many operations of torch."""
+    """Sends SIGTERM after `left` operations of torch."""
 
     def __init__(self, left: int) -> None:
         super().__init__()
@@ -320,7 +320,7 @@ class _Countdown(TorchFunctionMode):
 
 @contextmanager
 def _stopped_by_signal(place: Path, step: int) -> Iterator[None]:
-    """The run at `place` is stopped inside, and has saved the step."""
+    """Expects that the run at `place` is stopped within the block, and has saved the step."""
     try:
         yield
     except Interrupted:
@@ -352,7 +352,7 @@ def _train(recipe: str, place: Path, sinks: Sequence[SinkMaker] = ()) -> Run:
 
 
 def _straight(recipe: str, folder: Path) -> Run:
-    """The run that nothing disturbs, trained when first asked for."""
+    """The uninterrupted run of the folder, trained on first use."""
     place = folder / "straight"
     if (place / "status.json").is_file():
         return open_run(place)
@@ -364,7 +364,7 @@ def _weights(run: Run) -> dict[str, Tensor]:
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:
-    """What was recorded, without what a clock says."""
+    """The recorded rows, without times."""
     return [
         {key: value for key, value in row.items() if key != "seconds" and key[:5] != "time/"}
         for row in run.history()

@@ -1,4 +1,4 @@
-"""A study of rates whose runs are kept in a folder, so that it goes on where it was stopped."""
+"""A study of rates that keeps its runs in a folder, so that it can be continued."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _UNSAFE = re.compile(r"[^\w.+=,()\-]+")
 
 @dataclass(frozen=True)
 class Kept:
-    """A study whose runs lie in a folder, as a sweep's do.
+    """A study whose runs are kept in a folder, as a sweep's are.
 
-    All that is known to be wanted is trained together: at first every cell at every rate with
-    seed 0; then the other seeds of cells whose best rate has a worse one on either side, and
-    further rates of the others.
+    Runs are trained in rounds, each with all runs known to be needed: first every cell at every
+    rate with seed 0; then the other seeds of cells whose best rate has a worse one on either side,
+    and further rates of the other cells.
 
     Attributes:
-        study: its `out` gets a line for every finished run after each such round.
-        folder: where the runs lie.
-        stack: trains the runs of a round as one; otherwise each has a process of its own.
-        workers: how many of those at a time.
-        failed: names of the runs that failed in this call, which tries none of them again.
+        study: its `out` gets a line for every finished run after each round.
+        folder: of the runs.
+        stack: whether the runs of a round are trained as one stack; otherwise in processes.
+        workers: processes at a time.
+        failed: names of runs that failed in this call, which are not tried again in it.
     """
 
     study: Study
@@ -46,12 +46,12 @@ class Kept:
     failed: set[str] = field(default_factory=set)
 
     def run(self, cells: Sequence[Setting]) -> None:
-        """Trains what is not trained yet.
+        """Trains all missing runs.
 
         Raises:
             PlaceTaken: if the folder holds another study.
-            UsageError: if runs that shall be stacked cannot be.
-            Interrupted: if it was stopped.
+            UsageError: if `stack` is set and the runs cannot be stacked.
+            Interrupted: if a signal stopped it.
         """
         self._keep_plan(cells)
         while True:
@@ -94,8 +94,8 @@ class Kept:
     def _plan(
         self, cell: Setting, done: dict[str, Run]
     ) -> tuple[list[tuple[str, int]], tuple[str, bool] | None]:
-        """Rate and seed of the runs of a cell, as far as they are known; and once it is, the rate
-        that won, and whether it lies between worse ones."""
+        """The runs of a cell that are known to be needed, as rate and seed; and, once it is known,
+        the best rate and whether it has a worse one on either side."""
         study = self.study
         seeds = range(study.seeds)
         if study.own_rate(cell):
@@ -117,7 +117,7 @@ class Kept:
         return first + [(won, seed) for seed in seeds[1:]], (won, inside)
 
     def _loss(self, point: Point, done: dict[str, Run]) -> float | None:
-        """What a rate is chosen by, less is better; None of a run that is still to be made."""
+        """The value that a rate is chosen by, lower is better; None if the run is missing."""
         if point.name in self.failed:
             return math.inf
         if point.name not in done:
@@ -149,7 +149,7 @@ class Kept:
         return {run.name: run for run in find_runs(self.folder) if run.state == "finished"}
 
     def _keep_plan(self, cells: Sequence[Setting]) -> None:
-        """Writes down what is studied, or sees that it is what was studied here before."""
+        """Writes the plan of the study, or checks that the folder's plan is the same."""
         from weft.config.yaml import read_file
         from weft.run.directory import RunDirectory, check_unused
 
@@ -168,7 +168,7 @@ class Kept:
         RunDirectory(self.folder).write_yaml("rates", asked)
 
     def _write(self, cells: Sequence[Setting]) -> None:
-        """A line of JSON for every finished run: seed 0 at every rate, and those of the best."""
+        """Writes a line of JSON for every finished run: seed 0 at every rate, all of the best."""
         done = self._finished()
         rows = []
         for cell in cells:
@@ -188,7 +188,7 @@ class Kept:
 def _row(
     cell: Setting, run: Run, rate: str, seed: int, inside: bool | None = None
 ) -> dict[str, Any]:
-    """What is told of a run; what it was tested for only where it was chosen."""
+    """A run's line; with test metrics only if its rate was chosen."""
     chosen, metric, steps = inside is not None, run.declared[0], run.resolved["total_steps"]
     split = "test/" if chosen else "val/"
     return {

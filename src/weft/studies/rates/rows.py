@@ -1,4 +1,4 @@
-"""Reads the files that a study of rates wrote, a line for each run."""
+"""Reads the files of a study of rates, which have a line for each run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def read(files: Sequence[Path], keys: Collection[str]) -> list[dict[str, Any]]:
     """The rows of all files, in their order.
 
     Args:
-        files: of `weft study rates`.
-        keys: that a row needs for what it is read for.
+        files: written by `weft study rates`.
+        keys: that every row must have.
 
     Raises:
-        UsageError: if there is no such file.
-        DataError: if a line is no row of a study of rates.
+        UsageError: if a file does not exist.
+        DataError: if a line is not a row of a study of rates.
     """
     rows = []
     for file in files:

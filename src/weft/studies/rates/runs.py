@@ -1,4 +1,4 @@
-"""Runs at several rates side by side in one process, the choice among them, and the seeds."""
+"""Trains the runs of a study of rates in one process: rates, the choice among them, seeds."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Setting:
 
     Attributes:
         form: name of its column.
-        point: its row: axis -> value.
-        words: what `weft train` would be told, but for rate and seed.
+        point: its row, as axis -> value.
+        words: of its runs, as for `weft train`, without rate and seed.
     """
 
     form: str
@@ -41,18 +41,18 @@ class Setting:
 class Study:
     """How cells are trained, chosen and tested.
 
-    A cell is trained at every rate with seed 0. The rate with the best validation is chosen; where
-    that is the first or last one, rates beyond it are tried, each as far from it as the grid's
-    are from each other. Then the other seeds are trained at it, and every seed is tested once,
-    and measured on validation beside it where there is any.
+    A cell is trained at every rate with seed 0, and the rate with the best validation is chosen. If
+    that is the first or last one, rates beyond it are tried, spaced as the grid is. Then the other
+    seeds are trained at the chosen rate, and every seed is tested once, and also measured on
+    validation data if there are any.
 
     Attributes:
-        key: which option the rate is.
-        rates: those to choose from, as typed; none leaves the rate to the setting's words.
-        further: how many are tried beyond an end of them that won.
-        seeds: how many.
+        key: the option that is the rate.
+        rates: to choose from, as typed; if empty, the cells' own words set the rate.
+        further: number of rates tried beyond an end of the grid that is best.
+        seeds: number of seeds.
         final: overrides of the config under which the chosen runs are evaluated.
-        out: gets a line for every run as soon as it is done.
+        out: file that gets a line for every run as soon as it is finished.
     """
 
     key: str
@@ -63,7 +63,7 @@ class Study:
     out: Path
 
     def own_rate(self, setting: Setting) -> bool:
-        """Whether the rate of a cell is not searched: its words say it, or there are none."""
+        """Whether the rate of a cell is not searched: its words set it, or no rates are given."""
         return not self.rates or any(
             word.partition("=")[0] == self.key for word in setting.words[1:]
         )
@@ -82,7 +82,7 @@ class Study:
             self._tell(setting, run, chosen=True, inside=inside, **run.tested(self.final))
 
     def _searched(self, setting: Setting) -> tuple[Run, bool]:
-        """The best of seed 0, and whether its rate lies between others."""
+        """The best run of seed 0, and whether its rate has a worse one on either side."""
         runs: list[Run] = []
         rates, left = list(self.rates), self.further
         while rates:
@@ -95,7 +95,7 @@ class Study:
         return _best(runs), beyond is None
 
     def _trained(self, setting: Setting, which: Sequence[tuple[str, int]]) -> list[Run]:
-        """Runs at rates and seeds."""
+        """Trains runs at the given (rate, seed) pairs."""
         made: list[Run] = []
         loaded: dict[str, Splits[Any]] = {}
         for rate, seed in which:
@@ -136,12 +136,12 @@ class Run:
     """A run of a cell.
 
     Attributes:
-        rate, seed: of the run; the rate is "" where the words say it.
-        words: all that its config was made from.
+        rate, seed: of the run; the rate is "" if the words set it.
+        words: all words of its config.
         trainer: holds its model.
-        seconds: of the steps, evenly shared among runs that were trained side by side.
-        validated: metrics on held-out data.
-        value: the metric that selects, less is better; a run that failed has infinity.
+        seconds: time of its steps; runs that were trained together share it equally.
+        validated: metrics on validation data.
+        value: the selecting metric, lower is better; infinite for a run that failed.
     """
 
     rate: str
@@ -159,11 +159,11 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether an update was no number and was left out: what it has learnt says nothing."""
+        """Whether an update was skipped because of NaN, so that the run's result is void."""
         return int(self.trainer.stepper.skips) > 0
 
     def validate(self) -> None:
-        """Measures what a rate is chosen by."""
+        """Measures the metrics that a rate is chosen by."""
         found = self._measured(self.trainer.parts, "val")
         self.validated = {name: value for name, value in found.items() if "step" not in name}
         value = found[f"val/{self.selects.name}"]
@@ -176,7 +176,7 @@ class Run:
         return self._measured(parts, "test")
 
     def _measured(self, parts: Parts, split: str) -> dict[str, float]:
-        """Metrics on a split; no numbers for a run that failed."""
+        """Metrics on a split; NaN for a run that failed."""
         from weft.engine.loop import evaluate
 
         model, data = self.trainer.stepper.model, self.trainer.data
@@ -193,7 +193,7 @@ def _parts(words: Sequence[str]) -> Parts:
 
 
 def _trainer(words: Sequence[str], loaded: dict[str, Splits[Any]]) -> Trainer:
-    """A run that keeps nothing. Those that differ by their optimiser alone share their data."""
+    """A trainer that writes no files. Runs that differ only in `optim` share their data."""
     from weft.engine.loop import Trainer
     from weft.engine.step import Stepper
 
@@ -207,10 +207,10 @@ def _trainer(words: Sequence[str], loaded: dict[str, Splits[Any]]) -> Trainer:
 
 
 def _train(trainers: Sequence[Trainer]) -> float:
-    """Takes all steps of runs of one length, in turns; the seconds it took.
+    """Takes all steps of runs of equal length in turns, and returns the seconds it took.
 
-    One whose loss is no number ends, and the others go on. On a GPU each has a stream of its own:
-    what leaves room beside it is filled by the others.
+    A run whose loss is NaN ends, and the others go on. On a GPU each run has its own stream, so
+    that small kernels of several runs overlap.
     """
     import torch
 
@@ -237,7 +237,7 @@ def _best(runs: Sequence[Run]) -> Run:
 
 
 def _beyond(runs: Sequence[Run]) -> str | None:
-    """The next rate beyond the end of the row that is the best, if an end is."""
+    """The next rate beyond the end of the grid, if the best rate is at an end; else None."""
     rates, best = sorted((run.rate for run in runs), key=float), _best(runs).rate
     if len(rates) < 2 or best not in (rates[0], rates[-1]):
         return None

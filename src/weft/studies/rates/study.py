@@ -1,4 +1,4 @@
-"""Trains every setting of a grid at the best of several rates, over seeds, some runs at a time."""
+"""Trains every setting of a grid at the best of several learning rates, over seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from weft.studies.rates.table import NEEDED, told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`weft study rates RECIPE [KEY=A,B …] --form NAME:WORDS … --out FILE`; the exit code."""
+    """Runs `weft study rates RECIPE [KEY=A,B …] --form NAME:WORDS …`; returns the exit code."""
     return script.run(_study, argv)
 
 

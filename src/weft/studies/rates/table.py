@@ -1,4 +1,4 @@
-"""The tables of a study of rates: cells of every metric, the rates, distances from the best."""
+"""The tables of a study of rates: every metric, the chosen rates, distances from the best form."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from weft.reports.tables import Cell, Column, Mean, Table, markdown, mean_of
 _OWN = ("form", "selects", "better", "rate", "seed", "steps", "step_ms", "chosen", "inside")
 
 NEEDED = ("form", "selects", "better", "rate", "seed", "chosen")
-"""What every row of `Study` says of its run."""
+"""Keys that every row of `Study` must have."""
 
 MOST_NUMBERED = 3
-"""Metrics told apart by a number that are shown."""
+"""Metrics that differ only by a number at their end are shown if there are at most this many."""
 
 Rows = Sequence[Mapping[str, Any]]
 Grid = dict[tuple[str, ...], dict[str, Rows]]
@@ -24,12 +24,12 @@ Grid = dict[tuple[str, ...], dict[str, Rows]]
 def told(rows: Rows) -> str:
     """Markdown tables of the chosen runs: points downwards, forms across.
 
-    Metrics told apart by a number alone have tables if they are few. A rate with `at the end` won
-    beside nothing worse. Where less is better, a line says of the metric that selects by how much
-    each form is above the least of a row, at most.
+    Metrics that differ only by a number at their end get tables if they are few. A rate marked `at
+    the end` is the best but has no worse one beyond it. If lower is better, a last line says how
+    far each form is above the least of a row, at most.
 
     Args:
-        rows: what `Study` wrote.
+        rows: the lines that `Study` wrote.
     """
     chosen = [row for row in rows if row["chosen"]]
     if not chosen:
@@ -54,7 +54,7 @@ def told(rows: Rows) -> str:
 
 
 def axes_of(row: Mapping[str, Any]) -> list[str]:
-    """The keys of a row of `Study` that say which point of the grid it belongs to."""
+    """The keys of a row that identify its point of the grid."""
     return [key for key in row if key not in _OWN and "/" not in key]
 
 
@@ -103,7 +103,7 @@ def _table(
 
 
 def _distances(rows: Iterable[Mapping[str, Mean]]) -> str:
-    """The share by which each form is above the least of a row, where it is so most."""
+    """The largest share, over rows, by which each form is above the least of its row."""
     worst: dict[str, float] = {}
     for cells in rows:
         least = min(mean.value for mean in cells.values())

@@ -19,7 +19,7 @@ def cases(full: bool) -> Iterator[Case]:
     """One forward pass over 128 points.
 
     Args:
-        full: whether slow cases are asked for too; there are none.
+        full: whether slow cases are wanted, too; there are none.
     """
     yield Case("forward", {"fast": _fast, "reference": _reference}, baselines=("reference",))
 

@@ -13,7 +13,7 @@ from weft.config.sections import DataConfig
 
 
 class Points(DataConfig):
-    """Which points are seen."""
+    """The points of the data set."""
 
     items: int = Field(1024, ge=20, description="Points; a tenth is held out, as many to test.")
     noise: float = Field(0.1, ge=0, description="Standard deviation of the noise on a point.")
@@ -23,7 +23,7 @@ class Config(FamilyConfig):
     """Learning a curve from noisy points."""
 
     width: int = Field(32, ge=1, description="Hidden units.")
-    activation: Literal["tanh", "relu"] = Field("tanh", description="Bend of a hidden unit.")
+    activation: Literal["tanh", "relu"] = Field("tanh", description="Activation of a hidden unit.")
     data: Points = Field(Points(), description="Points.")
 
     @property
@@ -37,7 +37,7 @@ class Config(FamilyConfig):
         return self.data.items - 2 * self.held_out
 
     def rules(self) -> Iterator[Rule]:
-        """Options that must not be together; a bad combination dies before anything is written."""
+        """Rules between options; a broken one is an error before anything is written."""
         yield Rule(
             ("batch_size", "data.items"),
             self.batch_size > self.trained_on,

@@ -1,4 +1,4 @@
-"""The mathematics once more, slow and literal: what the tests compare the model with."""
+"""The mathematics in slow, literal form, which the tests compare the model with."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class NewcomerTask(Task[Config, Curve, TensorSource]):
         variance = float(torch.cat(heights).double().var(correction=0))
         return {"rmse": error**0.5, "explained": 1 - error / variance}
 
-    # All below is optional.
+    # All hooks below are optional.
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[Named]:
         """For the report, from the rows of metrics.jsonl."""
