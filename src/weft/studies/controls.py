@@ -254,7 +254,7 @@ def _search(
     workers: int | None,
     on_done: Callable[[Outcome], None],
 ) -> list[Leg]:
-    """Every arm on every budget at its best rate, from grids that grow while the best is at an end."""
+    """Every arm on every budget at its best rate; the grids grow while the best is at an end."""
     first = study.seeds[0]
     grids = {leg: list(study.rates_of(leg[0])) for leg in lengths}
     growing = set(grids)
