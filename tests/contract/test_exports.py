@@ -143,7 +143,7 @@ def test_a_form_that_is_none_and_a_family_without_one_are_told(
 ) -> None:
     assert main(["export", str(digits.path), "--to", "onxx"]) == 2
     message = capsys.readouterr().err
-    assert "`onxx` is no form" in message and "did you mean `onnx`?" in message
+    assert "cannot be exported as `onxx`" in message and "did you mean `onnx`?" in message
     run = api.train("toy/small", "steps=2", "log.tensorboard=false", report=False)
     assert run is not None
     assert main(["export", str(run.path)]) == 2

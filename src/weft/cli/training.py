@@ -15,7 +15,7 @@ from weft.cli.output import emit, pairs, readable
 from weft.errors import UsageError, WeftError
 from weft.shell import spelt
 from weft.terminal import show, tell
-from weft.verbs.arguments import Json, Quiet, Workers
+from weft.verbs.arguments import Json, Quiet
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -144,7 +144,12 @@ def sweep(
         Path | None,
         typer.Option("--dir", help="The sweep's directory; an existing one is continued."),
     ] = None,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Runs at a time; by default one per core or GPU, one of a search."
+        ),
+    ] = None,
     metric: Annotated[str | None, typer.Option(help="Metric to plot and to search by.")] = None,
     stack: Annotated[
         bool,

@@ -146,7 +146,7 @@ class Session:
         if patience is not None and progress.stale >= patience:
             best = f"nothing better than step {progress.best_step}"
             return f"{progress.stale} evaluations in a row brought {best}"
-        return "`on_evaluate` ended it"
+        return "pruning or `on_evaluate` ended it"
 
     def _interrupted(self, signal_name: str, progress: Progress) -> Interrupted:
         where = str(self.directory.path) if self.directory else ""

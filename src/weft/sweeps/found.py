@@ -59,7 +59,7 @@ def search(
         trials: number of trials in all; a larger number later adds some.
         prune: whether runs end early that are worse than the median.
         directory: the search's directory, `runs/sweeps/<recipe>-search` by default.
-        workers: processes of this call; one per core or GPU by default.
+        workers: processes of this call; one by default.
         metric: to optimise; by default the one that selects the best weights, on validation.
         on_done: called as each process ends.
         on: where processes run, as `weft.sweeps.places.find_place` reads it.

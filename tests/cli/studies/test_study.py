@@ -39,7 +39,7 @@ def test_alone_it_lists_every_study_with_one_sentence(capsys: pytest.CaptureFixt
     assert main(["study"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines if not line.startswith(" ")} == NAMES
-    assert "prints one table and a verdict on each" in " ".join(" ".join(lines).split())
+    assert "prints a table and a verdict on each arm" in " ".join(" ".join(lines).split())
     assert main(["study", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["study"] for row in rows} == NAMES and all(row["about"] for row in rows)

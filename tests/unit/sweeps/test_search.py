@@ -166,7 +166,7 @@ def test_a_hopeless_run_ends_early(toy: str, workspace: Path, without_page: None
     assert pruned and {row["optim.lr"] for row in pruned} >= {"1e-7"}
     run = open_run(Path("s") / str(pruned[0]["trial"]))
     assert run.state == "finished" and run.status["step"] < 12
-    assert "wanted no more" in (run.path / "log.txt").read_text()
+    assert "pruning or `on_evaluate` ended it" in (run.path / "log.txt").read_text()
 
 
 def test_mistakes_are_told_before_anything_is_written(
