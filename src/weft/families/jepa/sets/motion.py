@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from torch import Tensor
 from weft.families.jepa.sets import rooms
 
 _QUANTILES = 4096
-_EXACT = {"dtype": torch.float64, "device": torch.device("cpu")}
+_EXACT: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,8 @@ class Norm:
     @staticmethod
     def raw(num_dots: int) -> Norm:
         """Units that leave brightness and pixels as they are."""
-        return Norm(
-            *(torch.full((num_dots,), v, dtype=torch.float32, device="cpu") for v in (0.0, 1.0))
-        )
+        nothing = torch.zeros(num_dots, dtype=torch.float32, device="cpu")
+        return Norm(nothing, nothing + 1)
 
     @staticmethod
     def unit_variance(scene: Scene, image_mean: Tensor, image_std: Tensor) -> Norm:
