@@ -187,7 +187,7 @@ def test_sizes_that_are_none_are_told(sizes: dict[str, Any]) -> None:
 
 
 def test_odd_inputs_are_told_in_words() -> None:
-    with pytest.raises(DataError, match="the state is a Tensor"):
+    with pytest.raises(DataError, match="a Tensor is no state"):
         recurrent()(draws(2, 10, 3), draws(2, 4))
     with pytest.raises(UsageError, match=r"an input of shape \(3, 5, 5\)"):
         convert(nn.Sequential(nn.Conv2d(3, 4, 3)), order=2, delay=3)(draws(3, 5, 5))

@@ -70,14 +70,8 @@ def check_state(
         convolves: whether there is a convolution over time.
     Raises:
         ConfigError: if this kind of run cannot go on.
-        DataError: if the state is none, or of other shapes.
+        DataError: if its weights have another shape.
     """
-    if not isinstance(state, State):
-        raise DataError(
-            f"the state is a {type(state).__name__}",
-            where="state",
-            expected="what an earlier call returned; `theta0` takes weights to start from",
-        )
     reasons = {
         "the time of a step depends on how many there will be: set `length`": not timed,
         "a convolution over time needs data that are gone": convolves,
