@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -42,7 +44,9 @@ def test_products_are_repeated_by_who_made_them() -> None:
         onednn.under("bf16", torch.mm, torch.ones(3, 4), torch.ones(4, 5))
 
     class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             if func is torch.ops.aten.mm.default:
                 asked.append(onednn.leave())
             return func(*args, **(kwargs or {}))
