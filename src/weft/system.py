@@ -117,9 +117,7 @@ def _refused(error: OSError) -> WeftError:
     if not what[1:2].isupper():
         what = what[:1].lower() + what[1:]
     if error.errno in MISNAMED:
-        return UsageError(
-            what, where=" -> ".join(names), expected="another place, or name"
-        )
+        return UsageError(what, where=" -> ".join(names), expected="another place, or name")
     hint = _HINTS.get(error.errno or 0, "")
     if error.errno in (errno.EACCES, errno.EPERM):
         user = f"user {os.getuid()} " if hasattr(os, "getuid") else "this user "
