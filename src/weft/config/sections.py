@@ -219,7 +219,7 @@ class EngineConfig(Section):
         description="bf16 computes under autocast and keeps fp32 master weights; tf32 rounds the "
         "factors of products to 10 bits, on GPUs that do so faster.",
     )
-    compile: bool = Field(False, description="Whether the loss runs through torch.compile.")
+    compile: bool = Field(False, description="Whether the model is compiled by torch.compile.")
     graph: bool = Field(
         False,
         description="Whether loss and gradients of steps that are not logged are replayed from one "
