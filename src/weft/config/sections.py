@@ -139,7 +139,7 @@ class ValueClip(KindConfig):
 class EvalConfig(Section):
     """When and how the model is evaluated while it trains."""
 
-    every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
+    every: Cadence = Field("1 epoch", description="How often; always after the last step.")
     batch_size: int = Field(128, ge=1, description="Items evaluated at once.")
     patience: int | None = Field(
         None,
@@ -158,7 +158,9 @@ class EvalConfig(Section):
 class CheckpointConfig(Section):
     """What is saved, and how much of it is kept."""
 
-    every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
+    every: Cadence = Field(
+        "1 epoch", description="How often a checkpoint is saved; the last step always is."
+    )
     keep: int = Field(2, ge=1, description="Number of newest checkpoints that are kept.")
     keep_every: Cadence | None = Field(
         None, description="Checkpoints at multiples of this are kept for good."
