@@ -139,7 +139,7 @@ class ValueClip(KindConfig):
 class EvalConfig(Section):
     """When and how the model is evaluated while it trains."""
 
-    every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
+    every: Cadence = Field("1 epoch", description="How often; always after the last step.")
     batch_size: int = Field(128, ge=1, description="Items evaluated at once.")
     patience: int | None = Field(
         None,
@@ -158,7 +158,9 @@ class EvalConfig(Section):
 class CheckpointConfig(Section):
     """What is saved, and how much of it is kept."""
 
-    every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
+    every: Cadence = Field(
+        "1 epoch", description="How often a checkpoint is saved; the last step always is."
+    )
     keep: int = Field(2, ge=1, description="Number of newest checkpoints that are kept.")
     keep_every: Cadence | None = Field(
         None, description="Checkpoints at multiples of this are kept for good."
@@ -219,7 +221,7 @@ class EngineConfig(Section):
         description="bf16 computes under autocast and keeps fp32 master weights; tf32 rounds the "
         "factors of products to 10 bits, on GPUs that do so faster.",
     )
-    compile: bool = Field(False, description="Whether the loss runs through torch.compile.")
+    compile: bool = Field(False, description="Whether the model is compiled by torch.compile.")
     graph: bool = Field(
         False,
         description="Whether loss and gradients of steps that are not logged are replayed from one "

@@ -34,7 +34,7 @@ class CetData(DataConfig):
         1, ge=1, description="Time steps from one item to the next; those between are blends."
     )
     ordered: bool = Field(
-        False, description="Whether the classes take turns in a fixed order, 0, 1, 2, …"
+        False, description="Whether classes follow each other in a fixed order, 0, 1, 2, …"
     )
     flip: bool | Literal["auto"] = Field(
         "auto",
@@ -52,7 +52,7 @@ class CetData(DataConfig):
 class CetEval(EvalConfig):
     """When the model is evaluated: the README's 390 steps."""
 
-    every: Cadence = Field("390 steps", description="How often; the last step always counts.")
+    every: Cadence = Field("390 steps", description="How often; always after the last step.")
 
 
 _OF_IMAGES = ("timescale", "arch", "norm_op", "p_drop", "top_quantile")

@@ -33,7 +33,7 @@ Objective = Literal["vicreg", "simclr", "rssm", "idm", "supervised", "random", "
 class JepaEval(EvalConfig):
     """When the read-out is fitted and scored: the original's 20 epochs."""
 
-    every: Cadence = Field("20 epochs", description="How often; the last step always counts.")
+    every: Cadence = Field("20 epochs", description="How often; always after the last step.")
 
 
 class Config(FamilyConfig):

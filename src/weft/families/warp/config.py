@@ -40,7 +40,7 @@ class Config(ReadingOptions, OriginalOptions):
 
     family: Literal["warp"] = Field("warp", description="Which family trains.")
     train: bool = Field(
-        True, description="False evaluates the newest run instead; papers/warp/train.py only."
+        True, description="Only for papers/warp/train.py: false evaluates the newest run instead."
     )
     supervision_task: Literal["reconstruction", "classification", "both"] = Field(
         "reconstruction", description="What is learnt: the sequence, its label, or both."
@@ -59,7 +59,9 @@ class Config(ReadingOptions, OriginalOptions):
     )
     mlp_hidden_size: int = Field(24, ge=1, description="Units in a hidden layer of the root.")
     mlp_depth: int = Field(3, ge=0, description="Hidden layers of the root; 0 is one affine map.")
-    root_activation: Activation = Field("relu", description="Between layers of the root.")
+    root_activation: Activation = Field(
+        "relu", description="Activation between layers of the root."
+    )
     root_final_activation: (
         Activation
         | Annotated[float, Field(gt=0)]
@@ -160,7 +162,8 @@ class Config(ReadingOptions, OriginalOptions):
     )
 
     loss: Literal["mse", "nll"] = Field(
-        "mse", description="Half the squared error, or the Gaussian likelihood of mean and std."
+        "mse",
+        description="mse: half the squared error; nll: the Gaussian likelihood of mean and std.",
     )
     cross_entropy_weight: float = Field(
         0.01, ge=0, description="Weight of the label's loss in supervision_task both."
@@ -184,7 +187,8 @@ class Config(ReadingOptions, OriginalOptions):
         False, description="Whether data lie in [0, 1] with a sigmoid, not in [-1, 1] with a tanh."
     )
     val_criterion: Criterion | None = Field(
-        None, description="Chooses the best model; mse, or error_rate in classification, if unset."
+        None,
+        description="Selects the best model; if unset mse, or error_rate in classification.",
     )
     gradient_lim: float | None = Field(
         None, gt=0, description="Each gradient entry is clipped to [-g, g]: clip.kind value."

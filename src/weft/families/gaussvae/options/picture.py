@@ -13,17 +13,25 @@ class PictureConfig(Section):
     """What arch=image has beyond the latents: pictures in, splats out, the render loss alone."""
 
     decoder: Literal["splats", "pixels"] = Field(
-        "splats", description="What latents become; pixels, by an MLP of equal width, is a control."
+        "splats",
+        description="What latents are decoded to; pixels (by an MLP of equal width) is a control.",
     )
-    splats: int = Field(256, ge=1, description="Splats of a picture, a square number: a grid.")
+    splats: int = Field(
+        256, ge=1, description="Splats of a picture; a square number, as they form a grid."
+    )
     shapes: bool = Field(
-        True, description="Whether centres and covariances follow the latent; else colours alone."
+        True,
+        description="Whether centres and covariances depend on the latent; else only colours do.",
     )
     components: int = Field(
-        512, ge=1, description="Principal components that the encoder reads, at most all there are."
+        512,
+        ge=1,
+        description="Principal components that the encoder reads, at most as many as there are.",
     )
-    width: int = Field(1024, ge=1, description="Units of the MLPs' layers.")
-    dropout: float = Field(0.15, ge=0, lt=1, description="Share dropped in the encoder's MLP.")
+    width: int = Field(1024, ge=1, description="Units in a layer of the MLPs.")
+    dropout: float = Field(
+        0.15, ge=0, lt=1, description="Share of units dropped in the encoder's MLP."
+    )
     start: Literal["pca", "random"] = Field(
         "pca", description="Whether the decoder begins as principal components on the grid."
     )
@@ -32,7 +40,7 @@ class PictureConfig(Section):
     )
     flip: bool = Field(True, description="Whether half of the training pictures are mirrored.")
     shift: int = Field(
-        2, ge=0, description="Pixels by which pictures of every other batch move, at most."
+        2, ge=0, description="Most pixels by which the pictures of every other batch are shifted."
     )
     search_from: float = Field(
         0.7,
@@ -41,9 +49,9 @@ class PictureConfig(Section):
         description="Share of training after which half of each batch is decoded from latents that "
         "were searched for, not from the encoder's; 1 for never.",
     )
-    search_steps: int = Field(4, ge=1, description="Steps of that search.")
-    search_lr: float = Field(0.1, gt=0, description="Rate of its first step.")
+    search_steps: int = Field(4, ge=1, description="Steps of the latents' search.")
+    search_lr: float = Field(0.1, gt=0, description="Step size of the search's first step.")
     refine: int = Field(
         10, ge=0, description="Steps of search at evaluation, for `psnr_refined`; 0 for none."
     )
-    refine_lr: float = Field(0.1, gt=0, description="Rate of the first of these steps.")
+    refine_lr: float = Field(0.1, gt=0, description="Step size of the first of these steps.")

@@ -89,7 +89,7 @@ class NetConfig(Section):
     )
     encoder_dense_units: int = Field(512, ge=1, description="Units before the two heads.")
     encoder_dense_dropout: float | None = Field(
-        None, ge=0, lt=1, description="Share of them dropped."
+        None, ge=0, lt=1, description="Share of these units that is dropped."
     )
     decoder_filters: tuple[Positive, ...] | None = Field(
         None, min_length=1, description="Channels of each block of the decoder."
@@ -115,10 +115,10 @@ class NetConfig(Section):
 class BetaConfig(Section):
     """Weight of the KL term over time: max min(1, (e+1) / warmup) in epoch e, counted from 0."""
 
-    max: float = Field(1.0, ge=0, description="Its value after the warm-up.")
-    warmup: int = Field(50, ge=0, description="Epochs of the rise; 0 for none.")
+    max: float = Field(1.0, ge=0, description="Weight of the KL term after the warm-up.")
+    warmup: int = Field(50, ge=0, description="Epochs over which beta rises from 0; 0 for none.")
     cycle: int | None = Field(
-        None, ge=1, description="Epochs after which the rise begins anew; never if unset."
+        None, ge=1, description="Epochs after which the rise starts again; never if unset."
     )
 
 
@@ -133,16 +133,18 @@ class KlConfig(Section):
         10.0, gt=0, description="Bound on the magnitude of log variances; none if unset."
     )
     free_bits: float = Field(
-        0.0, ge=0, description="Nats of each latent, averaged over a batch, that cost nothing more."
+        0.0,
+        ge=0,
+        description="Nats of each latent, averaged over a batch, below which KL is not penalised.",
     )
     capacity: float | None = Field(
-        None, ge=0, description="Nats that KL is drawn to, |KL - C(t)|, in place of KL itself."
+        None, ge=0, description="Capacity C in nats: |KL - C(t)| is penalised in place of KL."
     )
     capacity_share: float = Field(
         0.5, gt=0, le=1, description="Share of training over which C rises from 0 to `capacity`."
     )
     floor: float = Field(
-        0.0, ge=0, description="Nats each latent keeps at least, by a bound on its variance."
+        0.0, ge=0, description="Least nats of each latent, kept by a bound on its variance."
     )
 
     @property
@@ -154,34 +156,39 @@ class KlConfig(Section):
 class GroupWeights(Section):
     """What the loss of each group of columns is multiplied by, after what `loss` says."""
 
-    xy: float = Field(1.0, ge=0, description="Of centres.")
-    scale: float = Field(1.0, ge=0, description="Of sizes.")
-    rot: float = Field(1.0, ge=0, description="Of orientations; of elongation too in logcov.")
-    feat: float = Field(1.0, ge=0, description="Of colours.")
+    xy: float = Field(1.0, ge=0, description="Weight of the centres' loss.")
+    scale: float = Field(1.0, ge=0, description="Weight of the sizes' loss.")
+    rot: float = Field(
+        1.0, ge=0, description="Weight of the orientations' loss; in logcov also of elongation."
+    )
+    feat: float = Field(1.0, ge=0, description="Weight of the colours' loss.")
 
 
 class RenderConfig(Section):
     """How splats become pictures, in the render loss and where pictures are measured."""
 
     blend: Literal["normalised", "sum"] | None = Field(
-        None, description="How splats add up; as they were fitted if unset."
+        None, description="How splats are blended; as they were fitted if unset."
     )
     form: Literal["auto", "dense", "gemm", "sdpa", "native", "triton"] = Field(
         "auto", description="How rendering is computed."
     )
     ssim: float = Field(0.0, ge=0, description="Weight of 1 - SSIM beside the squared error.")
     gain: float = Field(
-        100.0, gt=0, description="What the render loss is multiplied by: pixels are in [0, 1]."
+        100.0, gt=0, description="Factor on the render loss, whose pixels are in [0, 1]."
     )
     ramp: float = Field(
-        0.2, gt=0, le=1, description="Share of training in which loss=mixed goes over to pictures."
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of training over which loss=mixed changes from splats to pictures.",
     )
 
 
 class GaussEval(EvalConfig):
     """When and how the model is evaluated, and when it has stopped to improve."""
 
-    every: Cadence = Field("1 epoch", description="How often; the last step always counts.")
+    every: Cadence = Field("1 epoch", description="How often; always after the last step.")
     sampled: bool = Field(
         False, description="Whether latents are sampled, as in the original; else their mean."
     )

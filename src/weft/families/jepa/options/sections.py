@@ -144,7 +144,7 @@ class Rssm(Section):
         "nats hold per dimension, as published.",
     )
     min_var: float = Field(0.1, ge=0, description="Added to every standard deviation.")
-    free_nats: float = Field(3.0, ge=0, description="KL below which nothing is paid.")
+    free_nats: float = Field(3.0, ge=0, description="KL below which there is no penalty.")
     kl_balance: float = Field(
         0.8, ge=0, le=1, description="Share of the KL's gradient that moves the prior."
     )
@@ -222,7 +222,10 @@ class Combo(Section):
 
     infonce_temp: float = Field(0.1, gt=0, description="Temperature of infonce and its kin.")
     static_share: float = Field(
-        0.0, ge=0, lt=1, description="Constant share of variance that var_ratio asks nothing for."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Constant share of the variance that var_ratio does not penalise.",
     )
     idm_hidden_dim: int = Field(256, ge=1, description="Hidden units of the MLP of idm_enc.")
     sigreg_slices: int = Field(256, ge=1, description="Random directions of sigreg.")
@@ -275,13 +278,17 @@ class Probe(Section):
         "all are planned once, from the first frame.",
     )
     mpc_iterations: int | None = Field(
-        None, ge=1, description="Rounds of a plan; 100 for gradient and 10 for others if unset."
+        None,
+        ge=1,
+        description="Iterations of a plan; if unset 100 for gradient, 10 for the others.",
     )
     mpc_lr: float = Field(0.1, gt=0, description="Adam's learning rate on normalised actions.")
     mpc_candidates: int = Field(256, ge=2, description="Candidates in a round of cem and mppi.")
-    mpc_elites: int = Field(25, ge=1, description="Best candidates that cem fits (cem).")
+    mpc_elites: int = Field(25, ge=1, description="Number of best candidates that cem fits.")
     mpc_temperature: float = Field(
-        0.1, gt=0, description="Of mppi's weights, per deviation of the candidates' distances."
+        0.1,
+        gt=0,
+        description="Temperature of mppi's weights, in deviations of the candidates' distances.",
     )
     shifts: bool = Field(
         False,

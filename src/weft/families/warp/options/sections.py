@@ -57,7 +57,7 @@ class LiteralPlateau(Plateau):
     """
 
     kind: Literal["literal"] = "literal"  # type: ignore[assignment]
-    cooldown: int = Field(0, ge=0, description="Averages after a cut that count as no bad ones.")
+    cooldown: int = Field(0, ge=0, description="Averages after a cut that are not counted as bad.")
 
 
 class WarpData(DataConfig):
