@@ -57,15 +57,15 @@ def _print_curves(words: list[str]) -> None:
         raise UsageError("--items or --refine is too small", expected="at least 2, at least 0")
     name = as_name(Path(flags.data).name)
     # Before the work, not after it.
-    files = [destined(flags.out / f"{name}.{kind}") for kind in ("png", "json")]
+    picture, file = (destined(flags.out / f"{name}.{kind}") for kind in ("png", "json"))
     found, images = curves(flags.runs, flags.data, flags.items, flags.refine)
     pixels = images.shape[-2] * images.shape[-1]
     where = f"{len(images):,} pictures of {flags.data}, {images.shape[-1]} x {images.shape[-2]}"
     show_table(rich_table(points(found, pixels, where)))
     rates = bd_rates(found, [str(run) for run in flags.runs])
     show_table(rich_table(rates))
-    _save(*files, found, rates, where)
-    for path in files:
+    _save(picture, file, found, rates, where)
+    for path in (picture, file):
         show(str(path))
 
 

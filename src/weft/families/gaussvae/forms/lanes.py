@@ -106,11 +106,11 @@ def _constant(value: float, kind: Any = _FLOATS) -> Any:
 
 def _done(builder: Any, name: str, *values: Any) -> Any:
     """What LLVM's operation of this name makes of them."""
-    values = _alike(builder, *values)
-    out = values[0].type
-    kind = ir.FunctionType(out, [out] * len(values))
+    operands = _alike(builder, *values)
+    out = operands[0].type
+    kind = ir.FunctionType(out, [out] * len(operands))
     call = builder.module.declare_intrinsic(f"llvm.{name}.v{out.count}f32", (), kind)
-    return builder.call(call, values)
+    return builder.call(call, operands)
 
 
 def _fused(builder: Any, *factors: Any) -> Any:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,9 @@ def header(config: Config) -> Header:
 def load(config: Config) -> Parts:
     """The pictures as bytes."""
     data, about = config.data, header(config)
-    where = {"root": data.root, "download": data.download, "layout": data.layout}
+    where: dict[str, Any] = {
+        "root": data.root, "download": data.download, "layout": data.layout
+    }  # fmt: skip
     splits: dict[str, Batch] = {}
     for split, size in about.sizes.items():
         if not size:
