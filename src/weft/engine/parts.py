@@ -26,7 +26,7 @@ from weft.engine.device import (
     prepare_gpu,
     using_threads,
 )
-from weft.engine.ground import keep_generator
+from weft.engine.isolation import keep_generator
 from weft.engine.identity import Identity, identity
 from weft.errors import ConfigError
 from weft.task import calls
