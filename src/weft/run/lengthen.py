@@ -14,8 +14,8 @@ from weft.config.load import is_override
 from weft.config.yaml import read_value
 from weft.engine.checkpoint import State, Store
 from weft.engine.device import joined
-from weft.engine.isolation import isolated
 from weft.engine.identity import check
+from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import kept

@@ -14,8 +14,8 @@ from torch import nn
 from weft.config.load import validate
 from weft.config.place import told
 from weft.data.source import Splits
-from weft.engine.isolation import isolated
 from weft.engine.identity import check
+from weft.engine.isolation import isolated
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
 from weft.engine.threads import kept

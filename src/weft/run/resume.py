@@ -14,8 +14,8 @@ from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.checkpoint import State
 from weft.engine.device import joined
-from weft.engine.isolation import isolated
 from weft.engine.identity import check
+from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import kept

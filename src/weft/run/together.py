@@ -14,8 +14,8 @@ from weft.config.load import Resolved
 from weft.data.own import settled
 from weft.data.source import Splits
 from weft.engine.checkpoint import State, Store
-from weft.engine.isolation import isolated
 from weft.engine.identity import check
+from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import Threads
