@@ -53,7 +53,7 @@ def drawn(some: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
 def extend() -> Any:
     """`extents` of one splat, into its `shapes`."""
     from weft.families.gaussvae.forms.compiled import compiled
-    from weft.families.gaussvae.forms.lanes import spread
+    from weft.families.gaussvae.forms.lanes import both, spread
     from weft.families.gaussvae.forms.reach import FALL, SHAPE, extents
     from weft.families.gaussvae.forms.rows import columns, store_columns
 
@@ -62,7 +62,7 @@ def extend() -> Any:
     @compiled
     def run(shapes: Any, cut: Any, most: int) -> None:
         x, _, a, b, c, _, _, _ = columns(shapes, 0, SHAPE, 1)
-        none = spread(zero)
+        none = both(spread(zero), spread(zero))
         store_columns(shapes, FALL, SHAPE, 1, none, *extents(x, a, b, c, cut, most), none, none)
 
     return run
