@@ -154,8 +154,8 @@ def test_powers_of_e_are_right_to_the_last_digit() -> None:
 
 
 @pytest.mark.parametrize("layout", ["logcov", "rs"])
-@pytest.mark.parametrize("count", [1, 7, 8, 9, 20])
-def test_splats_beside_the_last_eight_are_drawn_as_the_formula_says(
+@pytest.mark.parametrize("count", [1, 8, 9, 15, 16, 17, 40])
+def test_splats_beside_the_last_sixteen_are_drawn_as_the_formula_says(
     layout: str, count: int
 ) -> None:
     # Eight are laid at a time. Some (a, b) lie beyond what is allowed, some m below.
