@@ -158,7 +158,7 @@ def test_powers_of_e_are_right_to_the_last_digit() -> None:
 def test_splats_beside_the_last_sixteen_are_drawn_as_the_formula_says(
     layout: str, count: int
 ) -> None:
-    # Eight are laid at a time. Some (a, b) lie beyond what is allowed, some m below.
+    # Sixteen are laid at a time. Some (a, b) lie beyond what is allowed, some m below.
     some = splats(2, count)
     some[..., 2] -= 6.0 * (torch.arange(count) % 5 == 0)
     some[..., 3:5] *= torch.linspace(0.1, 9, count)[:, None]
