@@ -155,7 +155,8 @@ def test_spec_is_what_take_gives() -> None:
 def test_only_the_cnn_on_cifar10_mirrors_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    few = ImageSet(torch.zeros(30, 3, 32, 32, dtype=torch.uint8), torch.arange(30) % 10)
+    pixels = torch.arange(30 * 3 * 32 * 32).view(30, 3, 32, 32).byte()
+    few = ImageSet(pixels, torch.arange(30) % 10)
     monkeypatch.setattr("weft.families.cet.data.load_images", lambda *args, **kwargs: few)
 
     def mirrors(arch: str, **data: Any) -> bool:
