@@ -15,7 +15,10 @@ from weft.adapters import MOVED
 # A mistake for each that its own parser or reader answers, and the answer.
 CALLS = {
     "btsp_experiments": (["--batch_size=x"], "argument --batch_size/-b: invalid int value: 'x'"),
-    "feedback_compare": (["--seeds", "x"], "argument --seeds: `x` is not a whole number of at least 1"),
+    "feedback_compare": (
+        ["--seeds", "x"],
+        "argument --seeds: `x` is not a whole number of at least 1",
+    ),
     "feedback_train": (["feedforward_tain"], "did you mean `feedforward_train`"),
     "jepa_probes": (
         ["nowhere", "--size", "x"],
