@@ -164,7 +164,7 @@ class Tables:
         decoder = coder().stream.queue.RangeDecoder(words)
         try:
             places = [decoder.decode(model, tiles) for model in known.models]
-        except AssertionError:  # The coder's word for bytes that no encoder writes.
+        except AssertionError:  # The coder's error for bytes that no encoder writes.
             return None
         return np.stack(places, 1) + known.first
 

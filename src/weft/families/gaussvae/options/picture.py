@@ -10,7 +10,7 @@ from weft.config.section import Section
 
 
 class PictureConfig(Section):
-    """Options of arch=image, which encodes pictures and decodes splats, with the render loss only."""
+    """Options of arch=image: from pictures to splats, with the render loss only."""
 
     decoder: Literal["splats", "pixels"] = Field(
         "splats",
