@@ -114,15 +114,15 @@ def fault(error: BaseException) -> WeftError | None:
 def _refused(error: OSError) -> WeftError:
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
     what = error.strerror or str(error) or type(error).__name__
+    if not what[1:2].isupper():
+        what = what[:1].lower() + what[1:]
     if error.errno in MISNAMED:
-        return UsageError(
-            what[:1].lower() + what[1:], where=" -> ".join(names), expected="another place, or name"
-        )
+        return UsageError(what, where=" -> ".join(names), expected="another place, or name")
     hint = _HINTS.get(error.errno or 0, "")
     if error.errno in (errno.EACCES, errno.EPERM):
         user = f"user {os.getuid()} " if hasattr(os, "getuid") else "this user "
         hint = f"{user}may not do this there: mend the rights, or choose another folder"
-    return SystemFault(what[:1].lower() + what[1:], where=" -> ".join(names), hint=hint)
+    return SystemFault(what, where=" -> ".join(names), hint=hint)
 
 
 def _not_imported(package: str, error: BaseException) -> SystemFault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,13 @@ def test_series_are_cut_in_time_and_columns_that_are_no_numbers_left_out(workspa
         ("", [], "no column of numbers"),
         ("1\n2\n3\n", ["--steps", "9"], "expected 9 at least"),
         ("1\n2\n", ["--out", "m.txt"], "is no npz file"),
-        ("a;b\n1,5;2,5\n", ["--steps", "2"], "3 entries stand here, and 1 in the first row"),
+        ("a\n1,2,3\n", ["--steps", "2"], "3 entries stand here, and 1 in the first row"),
+        # Of these commas alone would make numbers, others than were meant.
+        ("a;b\n1,5;2,5\n", ["--steps", "2"], "between semicolons   (t.csv:2)"),
+        ("1;0,5;0,84\n2;0,6;0,9\n", ["--steps", "2"], "between semicolons   (t.csv:1)"),
+        ("2026-01-01;1,5\n2026-01-02;2,5\n", ["--steps", "2"], "between semicolons"),
+        ("1\t2\n3\t4\n", ["--steps", "2"], "between tabulators"),
+        ("1 2\n3 4\n", ["--steps", "2"], "between blanks"),
         ("a\n1\n1e39\n", ["--steps", "2"], "expected a number of 32 bits"),
         ("a\n1\n\udcff\n", [], "expected a table of text in UTF-8"),
     ],
@@ -109,3 +116,39 @@ def test_a_class_of_one_picture_and_other_files_are_refused(
     assert "a single picture   (photos/cats)" in capsys.readouterr().err
     assert main(["data", "pack", "nowhere", "--out", "a.npz"]) == 2
     assert "cannot be packed" in capsys.readouterr().err
+
+
+def test_text_with_semicolons_and_dates_with_blanks_are_columns_that_are_left_out(
+    workspace: Path,
+) -> None:
+    rows = [f'{n},"a; b; 7",2026 01 02 03:00,{n / 2}' for n in range(20)]
+    Path("t.csv").write_text("\n".join(rows))
+    assert main(["data", "pack", "t.csv", "--steps", "4", "--out", "m.npz"]) == 0
+    with np.load("m.npz") as found:
+        assert found["X_train"].shape[2] == 2
+
+
+@pytest.mark.parametrize("target", ["..", "../photos/cats", "."])
+def test_classes_that_share_pictures_are_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    photos(workspace / "photos", 3)
+    (workspace / "photos" / "more").symlink_to(target)
+    assert main(["data", "pack", "photos", "--out", "a.npz"]) == 2
+    assert "expected classes that have no picture in common" in capsys.readouterr().err
+
+
+def test_a_class_may_lie_elsewhere(workspace: Path) -> None:
+    photos(workspace / "photos", 3)
+    (workspace / "photos" / "cats").rename(workspace / "cats")
+    (workspace / "photos" / "cats").symlink_to(workspace / "cats")
+    assert main(["data", "pack", "photos", "--out", "a.npz"]) == 0
+
+
+def test_a_pipe_among_pictures_is_not_waited_for(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos(workspace / "photos", 3)
+    os.mkfifo(workspace / "photos" / "cats" / "p.png")
+    assert main(["data", "pack", "photos", "--out", "a.npz"]) == 2
+    assert "found: a pipe" in capsys.readouterr().err

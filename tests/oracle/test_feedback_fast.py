@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from weft.families.feedback.nets.adapt import Writer, matrices, merge
-from weft.families.feedback.nets.attention import Block, Size, attend
+from weft.families.feedback.nets.attend import attend
+from weft.families.feedback.nets.attention import Block, Size
 from weft.families.feedback.nets.deltas import Factors, adapted_linear, prefers_factors
 from weft.families.feedback.nets.feedforward import Feedforward
 from weft.families.feedback.nets.rows import Rotation, Rows, Sight

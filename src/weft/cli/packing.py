@@ -80,7 +80,7 @@ def pictures(
         `y_train` and `y_test`, class numbers (N,); and `classes`, their names.
 
     Raises:
-        DataError: if a class has fewer than two pictures.
+        DataError: if a class has fewer than two pictures, or lies in another.
     """
     import numpy as np
     from PIL import Image, ImageOps
@@ -90,6 +90,7 @@ def pictures(
     below = sorted(
         each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")
     )
+    _check_apart(below)
     parts: dict[str, list[NDArray[np.uint8]]] = {"train": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "test": []}
     draw = np.random.default_rng(seed)
@@ -108,6 +109,21 @@ def pictures(
     arrays: dict[str, Any] = {f"x_{split}": np.stack(x) for split, x in parts.items()}
     arrays |= {f"y_{split}": np.array(y) for split, y in labels.items()}
     return arrays, {"classes": [each.name for each in below]}
+
+
+def _check_apart(classes: Sequence[Path]) -> None:
+    """Refuses classes that share pictures, as links to folders above or beside them make them: some
+    would be trained on and tested on, under two labels."""
+    homes = {each.resolve(): each for each in reversed(classes)}
+    for each in classes:
+        for home in (each.resolve(), *each.resolve().parents):
+            other = homes.get(home, each)
+            if other != each:
+                raise DataError(
+                    f"the class `{each.name}` is, or lies in, `{other.name}`",
+                    where=f"{each} -> {each.resolve()}" if each.is_symlink() else str(each),
+                    expected="classes that have no picture in common",
+                )
 
 
 def series(
@@ -159,10 +175,37 @@ def _numbers(path: Path) -> tuple[list[str], NDArray[np.float32]]:
     head = rows[0][1] if named else [str(n) for n in range(len(rows[0][1]) if rows else 0)]
     body = rows[1:] if named else rows
     kept = [place for place, entry in enumerate(body[0][1]) if _is_number(entry)] if body else []
+    if body and (sign := _other_separator(body[0][1], read.dialect.delimiter)):
+        raise DataError(
+            f"entries seem to stand between {sign}",
+            where=f"{path}:{body[0][0]}",
+            expected="a comma between entries (in a .tsv a tabulator), and a point in decimals",
+        )
     if not kept:
         raise DataError("there is no column of numbers", where=str(path))
     values = np.array(list(_checked(path, head, body, kept)), np.float32)
     return [head[place] for place in kept], values
+
+
+def _other_separator(entries: Sequence[str], own: str) -> str:
+    """What would make more numbers of a row than the separator that it was read with; "" if none.
+
+    Spreadsheets of many countries write `1,5;2,25`, of which commas make numbers, too: wrong ones.
+    """
+    line = own.join(entries)
+    for sign, name in ((";", "semicolons"), ("\t", "tabulators"), (" ", "blanks"), (",", "commas")):
+        pieces = [piece.strip() for piece in line.split(sign) if piece.strip()]
+        numbers = [each for each in pieces if _is_number(each.replace(",", "."))]
+        known = sum(map(_is_number, entries))
+        # Blanks stand in dates and names, too.
+        more = len(numbers) - known if sign != " " or not known else -1
+        if (
+            sign != own
+            and len(pieces) > 1
+            and (more > 0 or (more == 0 and "," in "".join(numbers)))
+        ):
+            return name
+    return ""
 
 
 def _checked(

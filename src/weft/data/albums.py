@@ -136,6 +136,9 @@ def _named(
     elif path.is_dir():
         inside = (each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
         for each in sorted(inside):
+            if each.is_fifo() or each.is_socket():
+                # To open one waits for whoever writes there, for ever if nobody does.
+                raise unreadable(each, "a picture", "a pipe")
             yield _of_file(each, str(each.relative_to(path)), decode)
     elif path.is_file() and path.suffix == ".npz":
         yield from _of_arrays(path.stem, _npz_pixels(path, split, layout))

@@ -31,6 +31,7 @@ _CIFAR_MEMBERS = {
     "test": ("cifar-10-batches-bin/test_batch.bin",),
 }
 _NPZ_FORM = "an npz file of images and labels, without pickled objects"
+_SPLITS = ("train", "val", "test")
 _LARGEST_LABEL = 2**16 - 1
 _ROWS_AT_ONCE = 256
 _NPZ_NAMES = {"images": ("{split}_images", "x_{split}"), "labels": ("{split}_labels", "y_{split}")}
@@ -146,9 +147,21 @@ def read_npz(paths: Sequence[Path], split: str, layout: Layout | None = None) ->
             are of another form.
     """
     [path] = paths
+    images = read_npz_images(path, split, layout)
     with open_npz(path, _NPZ_FORM) as archive:
-        images = _member(archive, "images", split)
         labels = _member(archive, "labels", split)
+    return _paired(images, labels, path)
+
+
+def read_npz_images(path: Path, split: str, layout: Layout | None = None) -> NDArray[np.uint8]:
+    """The images alone of a file as `read_npz` takes it, which need have no labels.
+
+    Returns: uint8 (N, C, H, W), contiguous and writable.
+    Raises:
+        DataError: no npz file, pickled objects in it, no such split, or images of another form.
+    """
+    with open_npz(path, "an npz file of images, without pickled objects") as archive:
+        images = _member(archive, "images", split)
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
         raise unreadable(
             path,
@@ -159,7 +172,18 @@ def read_npz(paths: Sequence[Path], split: str, layout: Layout | None = None) ->
         images = images[:, None]
     elif channels_last(images.shape, layout, str(path)):
         images = images.transpose(0, 3, 1, 2)
-    return _paired(images, labels, path)
+    return np.require(images, requirements=("C", "W"))
+
+
+def npz_has_labels(path: Path) -> bool:
+    """Whether there are labels of a split in an npz file.
+
+    Raises:
+        DataError: no npz file.
+    """
+    with open_npz(path, _NPZ_FORM) as archive:
+        names = (name.format(split=s) for s in _SPLITS for name in _NPZ_NAMES["labels"])
+        return any(name in archive for name in names)
 
 
 def npz_splits(path: Path) -> tuple[str, ...]:
@@ -171,7 +195,7 @@ def npz_splits(path: Path) -> tuple[str, ...]:
     with open_npz(path, _NPZ_FORM) as archive:
         return tuple(
             split
-            for split in ("train", "val", "test")
+            for split in _SPLITS
             if any(name.format(split=split) in archive for name in _NPZ_NAMES["images"])
         )
 

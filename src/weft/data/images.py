@@ -1,4 +1,4 @@
-"""Labelled images as tensors, by the name of a set or the path of an npz file."""
+"""Images as tensors, labelled or not, by the name of a set or the path of an npz file."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def image_header(
     root: str | Path | None = None,
     download: bool = True,
     layout: Layout | None = None,
+    labelled: bool = True,
 ) -> ImageHeader:
     """The header of the set `name`; for sets of the catalogue no file is opened.
 
@@ -66,6 +67,7 @@ def image_header(
         root: folder to look in before $WEFT_DATA and the cache.
         download: whether `load_images` will be allowed to download missing files.
         layout: order of the axes of an npz file's pictures; needed if it is ambiguous.
+        labelled: whether the labels of an npz file are wanted; without them it has 0 classes.
 
     Raises:
         UsageError: if there is no such set.
@@ -73,7 +75,7 @@ def image_header(
             fit together.
     """
     if name.endswith(".npz"):
-        return _npz_header(_npz_path(name, root), layout)
+        return _npz_header(_npz_path(name, root), layout, labelled=labelled)
     known = find(name, "images")
     fetch.expect(name, root=root, download=download)
     channels, height, width = known.shape
@@ -107,13 +109,45 @@ def load_images(
     if name.endswith(".npz"):
         images, labels = formats.read_npz([_npz_path(name, root)], split, layout)
     else:
-        known = find(name, "images")
-        form, paths = fetch.require(name, split, root=root, download=download)
-        images, labels = _read(form, paths, split)
-        found = {"images": len(images), "shape": images.shape[1:]}
-        promised = {"images": known.sizes[split], "shape": known.shape}
-        gate.keep_promise(f"{name} {split}", found, promised)
+        images, labels = _read_set(name, split, root, download)
     return ImageSet(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def load_pixels(
+    name: str,
+    split: str,
+    *,
+    root: str | Path | None = None,
+    download: bool = True,
+    layout: Layout | None = None,
+) -> Tensor:
+    """What `load_images` gives without labels, which an npz file then need not have.
+
+    Returns: uint8 (N, C, H, W).
+    """
+    if name.endswith(".npz"):
+        return torch.from_numpy(formats.read_npz_images(_npz_path(name, root), split, layout))
+    return torch.from_numpy(_read_set(name, split, root, download)[0])
+
+
+def has_labels(name: str, *, root: str | Path | None = None) -> bool:
+    """Whether a set has labels: those of the catalogue all do.
+
+    Raises:
+        DataError: there is no such npz file.
+    """
+    return not name.endswith(".npz") or formats.npz_has_labels(_npz_path(name, root))
+
+
+def _read_set(name: str, split: str, root: str | Path | None, download: bool) -> formats.Arrays:
+    """The arrays of a set of the catalogue, as it says they are."""
+    known = find(name, "images")
+    form, paths = fetch.require(name, split, root=root, download=download)
+    images, labels = _read(form, paths, split)
+    found = {"images": len(images), "shape": images.shape[1:]}
+    promised = {"images": known.sizes[split], "shape": known.shape}
+    gate.keep_promise(f"{name} {split}", found, promised)
+    return images, labels
 
 
 def _read(form: Form, paths: Sequence[Path], split: str) -> formats.Arrays:
@@ -132,24 +166,24 @@ def _read(form: Form, paths: Sequence[Path], split: str) -> formats.Arrays:
 
 def _npz_path(name: str, root: str | Path | None) -> Path:
     """The path of the npz file `name`."""
-    return own_file(name, root=root, expected="an npz file of images and labels")
+    return own_file(name, root=root, expected="an npz file of images")
 
 
-def _npz_header(path: Path, layout: Layout | None) -> ImageHeader:
-    splits = {split: formats.read_npz([path], split, layout) for split in formats.npz_splits(path)}
-    num_classes = gate.hold(
-        {
-            split: gate.Part(
-                len(images), {"shape": images.shape[1:], "dtype": str(images.dtype)}, labels
-            )
-            for split, (images, labels) in splits.items()
-        },
-        str(path),
-    )
-    images, labels = splits["train"]
+def _npz_header(path: Path, layout: Layout | None, *, labelled: bool) -> ImageHeader:
+    parts: dict[str, gate.Part] = {}
+    for split in formats.npz_splits(path):
+        labels = None
+        if labelled:
+            images, labels = formats.read_npz([path], split, layout)
+        else:
+            images = formats.read_npz_images(path, split, layout)
+        facts = {"shape": images.shape[1:], "dtype": str(images.dtype)}
+        parts[split] = gate.Part(len(images), facts, labels)
+    num_classes = gate.hold(parts, str(path))
+    counted = parts["train"].labels
     return ImageHeader(
         images.shape[1:],
         num_classes,
-        {split: len(labels) for split, (_, labels) in splits.items()},
-        tuple(np.bincount(labels, minlength=num_classes).tolist()),
+        {split: part.size for split, part in parts.items()},
+        () if counted is None else tuple(np.bincount(counted, minlength=num_classes).tolist()),
     )

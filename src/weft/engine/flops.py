@@ -6,26 +6,9 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry
 
-_ATEN = torch.ops.aten
-
-
-def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
-
-
-def _attention_backward(_: Any, query: Any, key: Any, value: Any, *__: Any, **___: Any) -> int:
-    """Twice the forward pass; what the kernel recomputes to save memory is not counted, as it is
-    not where attention is written out as products."""
-    return 2 * _attention(query, key, value)
-
-
-# torch has formulas for attention on GPUs alone.
-_OWN = {
-    _ATEN._scaled_dot_product_flash_attention_for_cpu: _attention,
-    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}
+import weft.nn.counted  # noqa: F401  more formulas
 
 
 class Flops(TorchDispatchMode):
@@ -55,7 +38,7 @@ class Flops(TorchDispatchMode):
                 return parts
         out = func(*args, **options)
         kind = func.overloadpacket
-        formula: Any = _OWN.get(kind) or flop_registry.get(kind)
+        formula: Any = flop_registry.get(kind)
         if formula is not None:
             self.total += int(formula(*args, **options, out_val=out))
         return out

@@ -26,8 +26,8 @@ from weft.engine.device import (
     prepare_gpu,
     using_threads,
 )
-from weft.engine.ground import keep_generator
 from weft.engine.identity import Identity, identity
+from weft.engine.isolation import keep_generator
 from weft.errors import ConfigError
 from weft.task import calls
 from weft.task.context import Context

@@ -12,6 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
+import weft.nn.counted  # noqa: F401  more formulas
+from weft.nn.onednn import leave, under
+
 
 @dataclass(frozen=True)
 class _Layout:
@@ -24,18 +27,19 @@ class _Layout:
 
 
 class _Recorder(TorchDispatchMode):
-    """Records the calls whose FLOPs torch can count, with a `_Layout` for each tensor."""
+    """Records the calls whose FLOPs torch can count, with a `_Layout` for each tensor, and how
+    inexact float32 products may be then, which decides the library that computes them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Any, Any]] = []
+        self.calls: list[tuple[Any, Any, str | None]] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if func._overloadpacket in flop_registry:
-            self.calls.append((func, tree_map(_layout, (args, kwargs))))
+            self.calls.append((func, tree_map(_layout, (args, kwargs)), leave()))
         return func(*args, **kwargs)
 
 
@@ -63,12 +67,12 @@ def products_alone(step: Callable[[], object]) -> Callable[[], None]:
             operands[value] = empty.normal_()
         return operands[value]
 
-    calls = [(func, tree_map(operand, words)) for func, words in recorder.calls]
+    calls = [(func, tree_map(operand, words), given) for func, words, given in recorder.calls]
 
     @torch.no_grad()
     def again() -> None:
-        for func, (args, kwargs) in calls:
-            func(*args, **kwargs)
+        for func, (args, kwargs), given in calls:
+            under(given, func, *args, **kwargs)
 
     return again
 

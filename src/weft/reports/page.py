@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weft import families
 from weft.config.load import validate
 from weft.config.recipe import plain_defaults
-from weft.engine.ground import own_ground
+from weft.engine.isolation import isolated
 from weft.plots.images import Named, save
 from weft.plots.style import style
 from weft.reports.claims import matched
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _LOG_LINES = 60
 
 
-@own_ground()
+@isolated()
 def write_page(run: Run, task: Task[Any, Any, Any] | None = None) -> Path:
     """Writes the run's report.html and the figures on it, and returns the page's path.
 

@@ -14,8 +14,8 @@ from weft.config.load import is_override
 from weft.config.yaml import read_value
 from weft.engine.checkpoint import State, Store
 from weft.engine.device import joined
-from weft.engine.ground import own_ground
 from weft.engine.identity import check
+from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import kept
@@ -38,7 +38,7 @@ def changes(words: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[s
     return {key: read_value(text, "command line") for key, _, text in pairs} | dotted(overrides)
 
 
-@own_ground()
+@isolated()
 def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Trained | None:
     """Continues a finished run in a new directory, as `resume` would in the run's own.
 

@@ -14,8 +14,8 @@ from torch import nn
 from weft.config.load import validate
 from weft.config.place import told
 from weft.data.source import Splits
-from weft.engine.ground import own_ground
 from weft.engine.identity import check
+from weft.engine.isolation import isolated
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
 from weft.engine.threads import kept
@@ -49,7 +49,7 @@ class Trained:
     accept: Collection[str] = ()
 
     @cached_property
-    @own_ground()
+    @isolated()
     def data(self) -> Splits[Any]:
         """The run's sources, loaded on first use.
 
@@ -62,7 +62,7 @@ class Trained:
         check(self.saved, self.parts.identity(), self.accept, lambda _: None)
         return data
 
-    @own_ground()
+    @isolated()
     def metrics(self, splits: Sequence[str] = ("val", "test")) -> dict[str, float]:
         """Metrics on those of `splits` that exist, computed as in training."""
         found: dict[str, float] = {}
@@ -72,7 +72,7 @@ class Trained:
         return found
 
 
-@own_ground()
+@isolated()
 def load(
     path: Path,
     values: Mapping[str, Any],
@@ -108,7 +108,7 @@ def load(
     return Trained(directory, parts, model.eval(), step, saved=saved, accept=accept)
 
 
-@own_ground()
+@isolated()
 def load_weights(path: Path) -> nn.Module:
     """The model in a `model.safetensors` that `export` wrote, in eval mode.
 

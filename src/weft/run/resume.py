@@ -14,8 +14,8 @@ from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.checkpoint import State
 from weft.engine.device import joined
-from weft.engine.ground import own_ground
 from weft.engine.identity import check
+from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import kept
@@ -57,7 +57,7 @@ def acceptable(names: str | Collection[str]) -> frozenset[str]:
     return found
 
 
-@own_ground()
+@isolated()
 def resume(
     path: Path,
     overrides: Mapping[str, Any],

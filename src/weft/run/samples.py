@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.atomic import write_text
-from weft.engine.ground import own_ground
+from weft.engine.isolation import isolated
 from weft.engine.loop import at_rest
 from weft.errors import UsageError, asked_by
 from weft.plots.images import save, save_animation
@@ -18,7 +18,7 @@ from weft.task import calls
 from weft.task.writing import Writing, Written
 
 
-@own_ground()
+@isolated()
 def draw(trained: Trained) -> list[Path]:
     """Writes every sample of the task as a PNG, GIF or text file into figures/, with an index.
 
@@ -37,7 +37,7 @@ def draw(trained: Trained) -> list[Path]:
     return [folder.path / entry["file"] for entry in index]
 
 
-@own_ground()
+@isolated()
 def write(trained: Trained, asked: Writing) -> list[Written]:
     """The model's texts for some prompts, which are also written to the run's samples.txt.
 

@@ -14,7 +14,7 @@ from weft.config.load import Resolved
 from weft.config.paths import as_name
 from weft.data.own import settled
 from weft.engine.device import Ranks, joined, using_threads
-from weft.engine.ground import own_ground
+from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.profile import mean_flops as counted
 from weft.engine.profile import resolved as derived
@@ -30,7 +30,7 @@ from weft.run.session import Session
 from weft.task.parent import Parent
 
 
-@own_ground()
+@isolated()
 def dry_run(asked: Resolved) -> dict[str, Any]:
     """What a run would cost; nothing is trained or written.
 
@@ -50,7 +50,7 @@ def dry_run(asked: Resolved) -> dict[str, Any]:
     return derived(parts, model) | recorded(parents) | {"notes": list(notes)}
 
 
-@own_ground()
+@isolated()
 def mean_flops(asked: Resolved) -> float:
     """Mean FLOPs of a step of a run; nothing is trained or written.
 
@@ -61,7 +61,7 @@ def mean_flops(asked: Resolved) -> float:
     return counted(Parts.of(find(config.family), config))
 
 
-@own_ground()
+@isolated()
 def start(asked: Resolved, followers: Followers) -> Trained | None:
     """Trains a new run.
 

@@ -14,8 +14,8 @@ from weft.config.load import Resolved
 from weft.data.own import settled
 from weft.data.source import Splits
 from weft.engine.checkpoint import State, Store
-from weft.engine.ground import own_ground
 from weft.engine.identity import check
+from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
 from weft.engine.threads import Threads
@@ -98,7 +98,7 @@ def stackable(asked: Sequence[Resolved]) -> Stacking:
     return family.stack
 
 
-@own_ground()
+@isolated()
 def start_together(asked: Sequence[Resolved]) -> list[Ending]:
     """Trains new and interrupted runs as one stack to their ends.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from weft.config.family import Comparison
 from weft.errors import Interrupted, PlaceTaken, RunError, UsageError
 from weft.papers import script
 from weft.reports.tables import rich_table
+from weft.studies.armed import find, listed
 from weft.studies.interior import best, beyond
 from weft.studies.legs import FLOPS, STEPS, Leg, Sums, judge, summarise
 from weft.terminal import show, show_table, tell
@@ -94,18 +96,43 @@ class Study:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs `weft study controls [RECIPE KEY=VALUE ...]` and returns the exit code.
+    """Runs `weft study controls [FAMILY | RECIPE] [KEY=VALUE ...]` and returns the exit code.
 
     For each seed one base is trained, then every arm on it: with the recipe's number of steps, and
     with as many steps as cost the same FLOPs. The same command continues where it was stopped. The
-    folder gets a page with the table, verdicts and figures beside the runs.
+    folder gets a page with the table, verdicts and figures beside the runs. Without words nothing
+    is trained: each family's plan is printed.
     """
     return script.run(_compare, argv)
 
 
 def _compare(words: list[str]) -> None:
     flags = script.parsed(_parser(), words)
+    if not flags.words:
+        for name, comparison in listed().items():
+            _tell_plan(_study(flags, comparison), shlex.join((name, *words)))
+        return
     comparison = find(flags.words)
+    study = _study(flags, comparison)
+    if flags.dry_run:
+        _tell_plan(study, shlex.join(word for word in words if word != "--dry-run"))
+        return
+    found = compare(study, flags.workers, _teller(comparison))
+
+    show_table(rich_table(found.table))
+    for line in found.lines:
+        show(line)
+    show(f"page  {study.folder / 'report.html'}")
+
+
+def _study(flags: argparse.Namespace, comparison: Comparison) -> Study:
+    """What the command line asks of a family's arms.
+
+    Raises:
+        UsageError: for an arm that it does not list, or a rate that is none.
+    """
+    from weft import families
+
     arms = tuple(dict.fromkeys(flags.arms or comparison.arms))
     for flag, named in (("--arms", arms), ("--equal-to", filter(None, [flags.equal_to]))):
         for arm in named:
@@ -115,9 +142,12 @@ def _compare(words: list[str]) -> None:
                     where=flag,
                     expected=f"one of {', '.join(comparison.arms)}",
                 )
-    study = Study(
+    words = tuple(flags.words)
+    if not words or words[0] in families.names():
+        words = (*comparison.recipe, *words[1:])
+    return Study(
         comparison=comparison,
-        words=tuple(flags.words) or comparison.recipe,
+        words=words,
         base=tuple(flags.base or comparison.base),
         arms=arms,
         budgets=tuple(dict.fromkeys(flags.budgets)),
@@ -128,34 +158,12 @@ def _compare(words: list[str]) -> None:
         tolerance=flags.tolerance,
         folder=flags.dir,
     )
-    found = compare(study, flags.workers, _teller(comparison))
-
-    show_table(rich_table(found.table))
-    for line in found.lines:
-        show(line)
-    show(f"page  {study.folder / 'report.html'}")
 
 
-def find(words: Sequence[str]) -> Comparison:
-    """The arms of a recipe's family; without words, those of the only family that declares arms.
+def _tell_plan(study: Study, name: str) -> None:
+    from weft.studies import planned
 
-    Raises:
-        UsageError: if it declares none, or without words several do.
-    """
-    from weft import api, families
-
-    if words:
-        named = words[0].partition("/")[0]
-        known = named in families.names()
-        name = named if known else api.configure(*words, base="a base").config.family
-        comparison = families.find(name).compared
-        if comparison is None:
-            raise UsageError(f"family {name} lists no arms to compare", where=words[0])
-        return comparison
-    listed = [c for n in families.names() if (c := families.find(n).compared) is not None]
-    if len(listed) != 1:
-        raise UsageError("which family's arms?", expected="a recipe, such as feedback/cpu-gsm8k")
-    return listed[0]
+    show(planned.told(study, name, *_check(study)))
 
 
 def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None]) -> Sums:
@@ -396,7 +404,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("words", nargs="*", metavar="WORD",
-        help="recipe and key=value of all arms; by default the family's")  # fmt: skip
+        help="recipe and key=value of all arms, or a family, whose own recipe is meant; without "
+        "words it is told what could be compared")  # fmt: skip
+    add("--dry-run", action="store_true", help="say what would be trained, and train nothing")
     add("--base", nargs="+", metavar="WORD", help="recipe and key=value of the base")
     add("--arms", nargs="+", metavar="ARM", help="names of arms; by default all")
     add("--budgets", nargs="+", choices=(STEPS, FLOPS), default=[STEPS, FLOPS],

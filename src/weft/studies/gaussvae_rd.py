@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from weft.atomic import destined, write_text
+from weft.config.paths import as_name
 from weft.errors import UsageError
 from weft.papers import script
 from weft.reports.tables import Cell, Column, Table, rich_table
@@ -53,13 +55,17 @@ def _print_curves(words: list[str]) -> None:
     flags = script.parsed(parser, words)
     if flags.items < 2 or flags.refine < 0:
         raise UsageError("--items or --refine is too small", expected="at least 2, at least 0")
+    name = as_name(Path(flags.data).name)
+    # Before the work, not after it.
+    picture, file = (destined(flags.out / f"{name}.{kind}") for kind in ("png", "json"))
     found, images = curves(flags.runs, flags.data, flags.items, flags.refine)
     pixels = images.shape[-2] * images.shape[-1]
     where = f"{len(images):,} pictures of {flags.data}, {images.shape[-1]} x {images.shape[-2]}"
     show_table(rich_table(points(found, pixels, where)))
     rates = bd_rates(found, [str(run) for run in flags.runs])
     show_table(rich_table(rates))
-    for path in _saved(flags.out, flags.data, found, rates, where):
+    _save(picture, file, found, rates, where)
+    for path in (picture, file):
         show(str(path))
 
 
@@ -166,20 +172,14 @@ def _pictures(data: str, tile: tuple[int, int], items: int) -> NDArray[np.uint8]
     return np.stack([part.pixels() for part in tiles(pictures, tile[0], each)[:items]])
 
 
-def _saved(
-    folder: Path, data: str, found: Mapping[str, Curve], rates: Table, where: str
-) -> list[Path]:
-    """Writes the figure and the numbers; returns their files."""
-    from weft.atomic import write_text
-    from weft.config.paths import as_name
+def _save(picture: Path, file: Path, found: Mapping[str, Curve], rates: Table, where: str) -> None:
+    """Writes the figure and the numbers."""
     from weft.families.gaussvae.figures.rate_distortion import drawn
     from weft.plots.images import save
     from weft.plots.style import style
 
-    folder.mkdir(parents=True, exist_ok=True)
-    name = as_name(Path(data).name)
     with style():
-        save(drawn(found, where), folder / f"{name}.png")
+        save(drawn(found, where), picture)
     numbers = {
         "pictures": where,
         "curves": {
@@ -188,5 +188,4 @@ def _saved(
         },
         "bd_rate_percent": [dict(row) for row in rates.rows],
     }
-    write_text(folder / f"{name}.json", json.dumps(numbers, indent=2))
-    return [folder / f"{name}.png", folder / f"{name}.json"]
+    write_text(file, json.dumps(numbers, indent=2))

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -34,6 +35,10 @@ THREADS, DEVICE = "engine.threads=", "engine.device="
 
 _ECHO = 0.25
 """Seconds within which a second signal counts as the same one: `timeout` sends each twice."""
+
+_LONGEST = 70
+"""Bytes of a temporary folder in which the server of processes can have its socket: systems allow
+one of 103 or more, of which its own name takes 32."""
 
 _GRACE = 60.0
 """Seconds that an orphaned process has to save its run before it ends."""
@@ -295,7 +300,8 @@ def _send(process: BaseProcess, number: signal.Signals) -> None:
 
 def _context(gpus: Sequence[str]) -> _Context:
     """The way to start processes that share no state with this one: a fork server if possible."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    too_long = len(os.fsencode(tempfile.gettempdir())) > _LONGEST
+    if too_long or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     # Imported once in the server, torch costs each process milliseconds in place of seconds; so

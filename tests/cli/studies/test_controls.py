@@ -21,8 +21,8 @@ COMPARISON = Comparison(
         "plain": Arm((), control=True, rates=("0.05",)),
         "noisy": Arm(("noise=0.5",)),
     },
-    recipe=("toy/small",),
-    base=("toy/small",),
+    recipe=("toy/small", "steps=16"),
+    base=("toy/small", "steps=24"),
     before="loss",
     trivial="still",
 )
@@ -87,6 +87,35 @@ def test_any_family_s_arms_share_bases_and_grids_grow_until_the_best_rate_is_ins
     assert "noisy at equal steps: no verdict" in capsys.readouterr().out
     assert controls.main(["toy/small", "width=5", *asked[1:]]) == 2
     assert "another recipe" in capsys.readouterr().err
+
+
+def test_without_words_it_tells_what_could_be_compared_and_trains_nothing(
+    asked: list[str], toy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family = toy.partition("/")[0]
+    assert controls.main([]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "controls fine-tune-attn, fine-tune-all," in told
+    assert "start weft study controls feedback" in told
+    assert (
+        "recipe toy/small steps=16 base" in told and f"start weft study controls {family}" in told
+    )
+    # 1 rate of `plain` and 3 of `noisy` on the first seed, and 1 of each on two others, twice.
+    assert "controls plain arms noisy" in told and "at least 16 runs" in told
+    assert controls.main([*asked, "--dry-run"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a base of 24 steps for each seed (0, 1)" in told
+    assert "at least 6 runs: of 16 steps start" in told
+    assert controls.main([*asked, "--dry-run", "--arms", "noisy"]) == 2
+    assert "no control among the arms" in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+def test_a_family_alone_means_the_recipe_that_it_lists(
+    asked: list[str], toy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert controls.main([toy.partition("/")[0], "width=7", "--dry-run"]) == 0
+    assert "recipe    toy/small steps=16 width=7\n" in capsys.readouterr().out
 
 
 def test_mistakes_are_told_before_anything_is_trained(

@@ -15,6 +15,7 @@ from weft import api
 from weft.cli import main
 from weft.families.gaussvae.baselines import raw_splats
 from weft.families.gaussvae.score.bd_rate import Curve
+from weft.studies import gaussvae_rd
 
 pytest.importorskip("constriction", reason="the extra `splats` is not installed")
 
@@ -61,3 +62,17 @@ def test_what_is_no_run_of_pictures_or_too_few_items_is_refused(
     assert main(["study", "gaussvae-rd", "none"]) == 2
     assert "there is no such run" in capsys.readouterr().err
     assert main(["study", "gaussvae-rd", "none", "--items", "1"]) == 2
+
+
+def test_a_place_that_cannot_be_is_told_before_the_work(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def worked(*words: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(gaussvae_rd, "curves", worked)
+    Path("file").touch()
+    Path("taken/kodak.json").mkdir(parents=True)
+    for out, where in (("file/x", "file/x/kodak.png"), ("taken", "taken/kodak.json")):
+        assert main(["study", "gaussvae-rd", "run", "--data", "kodak", "--out", out]) == 2
+        assert f"({where})" in capsys.readouterr().err

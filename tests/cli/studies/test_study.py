@@ -164,3 +164,20 @@ def test_families_that_share_a_name_are_told_apart_and_a_broken_one_is_left_out(
     assert told == NAMES - {"tour"} | {"jepa/tour", "other/tour"}
     assert main(["study", "jepa/tour", "--help"]) == 0
     assert "there is no module" in studies.about(studies.paths()["other/tour"])
+
+
+# `growth` measures single steps of every family for half a minute, and says which.
+@pytest.mark.parametrize("name", sorted(NAMES - {"growth"}))
+def test_without_words_no_study_trains(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for way in ("weft.engine.loop.Trainer.train", "weft.sweeps.pool.run_points"):
+        monkeypatch.setattr(way, lambda *_, **__: pytest.fail("it trains"))
+    assert main(["study", name]) in (0, 2)
+    printed = capsys.readouterr()
+    assert printed.out or printed.err
+    assert not list(tmp_path.iterdir())

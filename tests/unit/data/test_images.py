@@ -10,7 +10,14 @@ import torch
 
 from weft.data import formats
 from weft.data.catalog.sets import SETS
-from weft.data.images import ImageHeader, ImageSet, image_header, load_images
+from weft.data.images import (
+    ImageHeader,
+    ImageSet,
+    has_labels,
+    image_header,
+    load_images,
+    load_pixels,
+)
 from weft.errors import DataError
 
 
@@ -113,6 +120,21 @@ def test_a_path_of_an_npz_file_is_a_set_of_its_own(tmp_path: Path) -> None:
     found = load_images(str(path), "val")
     assert torch.equal(found.images, torch.full((4, 3, 4, 5), 4, dtype=torch.uint8))
     assert torch.equal(found.labels, torch.arange(4) % 3)
+
+
+def test_pictures_without_labels_are_a_set_for_those_who_want_none(tmp_path: Path) -> None:
+    path = tmp_path / "bare.npz"
+    pixels = np.arange(2 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5)
+    np.savez(path, x_train=pixels, x_test=pixels[:1])
+    assert not has_labels(str(path)) and has_labels("digits")
+    header = image_header(str(path), labelled=False)
+    assert header == ImageHeader((1, 4, 5), 0, {"train": 2, "test": 1}, ())
+    found = load_pixels(str(path), "train")
+    assert torch.equal(found, torch.from_numpy(pixels)[:, None])
+    for wanting in (lambda: image_header(str(path)), lambda: load_images(str(path), "train")):
+        with pytest.raises(DataError, match="`train_labels`"):
+            wanting()
+    assert torch.equal(load_pixels("digits", "test"), load_images("digits", "test").images)
 
 
 def test_a_relative_npz_path_is_looked_for_below_the_data_folders(

@@ -273,3 +273,13 @@ def test_a_script_that_sweeps_needs_no_guard_and_is_run_once(tmp_path: Path) -> 
     )
     assert told.stdout.split() == ["done", "done", str(script)], told.stderr
     assert (tmp_path / "seen").read_text() == "once more\n"
+
+
+def test_a_temporary_folder_with_a_long_name_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 60) / ("y" * 60)
+    long.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    (outcome,) = run_points(points(parse([CPU, "do=finish"])), train)
+    assert outcome.state == "done"

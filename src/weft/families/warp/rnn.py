@@ -310,12 +310,10 @@ class WeightSpaceRNN(nn.Module):
             feedback: whether predictions are fed back.
             before: position of the step before, (1,), in a run that continues a state.
         """
-        steps = x.shape[1]
-        if position is None:
-            position = torch.arange(steps, device=x.device)
-        clock = replace(self.clock, length=self.length or steps)
+        place = torch.arange(x.shape[1], device=x.device) if position is None else position
+        clock = replace(self.clock, length=self.length or x.shape[1])
         drive = self.layers[0].rule.drive if feedback else None
-        return clock.ticks(position.to(x.dtype), drive, before)
+        return clock.ticks(place.to(x.dtype), drive, before)
 
     def parameter_groups(
         self, lr: float, transition_share: float | None = None

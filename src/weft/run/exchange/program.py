@@ -19,7 +19,7 @@ from weft.atomic import atomic_writer, destined, replacing
 from weft.config.explain import suggest
 from weft.config.family import resolve
 from weft.config.place import told
-from weft.engine.ground import own_ground
+from weft.engine.isolation import isolated
 from weft.errors import MissingExtra, UsageError
 from weft.families import find
 from weft.run.model import Trained
@@ -69,7 +69,7 @@ def export(
     return path
 
 
-@own_ground()
+@isolated()
 def write_program(trained: Trained, form: str, path: Path) -> Inference:
     """Writes the model's inference function, traced on the CPU for batches of any size.
 

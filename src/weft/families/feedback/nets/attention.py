@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from weft.families.feedback.nets.attend import attend
 from weft.families.feedback.nets.deltas import BlockDeltas, adapted_linear
 from weft.families.feedback.nets.rows import Rotation, Sight
 from weft.nn.dense import linear
@@ -36,34 +37,6 @@ class Size:
 def norm(x: Tensor) -> Tensor:
     """Layer norm without weight and bias."""
     return F.layer_norm(x, x.shape[-1:], eps=1e-5)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, p: float = 0.0) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v, with a share p of the softmax dropped.
-
-    Args:
-        q: (B, T, H, d).
-        k, v: (B, S, H, d).
-        sight: which keys each query attends to.
-    Returns: (B, T, H d).
-    """
-    if sight.lengths is None:
-        out = _attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), sight.mask, p)
-        return out.transpose(1, 2).flatten(2)
-    cut = [x.flatten(0, 1).transpose(0, 1)[None].split(sight.lengths, 2) for x in (q, k, v)]
-    pieces = [_attend(a, b, c, None, p) for a, b, c in zip(*cut, strict=True)]
-    return torch.cat(pieces, 2)[0].transpose(0, 1).reshape(*q.shape[:2], -1)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
-    """Attention of (B, H, T, d) to (B, H, S, d)."""
-    if p == 0 or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
-    # With dropout torch has no fused form for CPUs either, and draws its bits slowly.
-    score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    if mask is not None:
-        score = score.masked_fill(~mask, -torch.inf)
-    return dropout(score.softmax(-1), p, True) @ v
 
 
 class Block(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from weft.nn.dense import product
 from weft.nn.once import once
+from weft.nn.onednn import has_full_rate, mm
 
 
 class _Parts(NamedTuple):
@@ -115,7 +116,9 @@ def _walk(
             # Not cut off: a number of columns that is no multiple of 8 is slow on many devices.
             logits[:, used:] = -torch.inf
         of_target, top = logits.gather(1, chosen).to(wide), logits.amax(1, keepdim=True).to(wide)
-        share = logits.softmax(1, dtype=wide)
+        # In place: a second block as large costs more time than what is computed.
+        place = logits if logits.dtype == wide else None
+        share = torch.softmax(logits, 1, dtype=wide, out=place)
         # The largest share is at least 1/V, so that its logarithm is safe: log sum exp = top - it.
         nats[part] = (top - share.amax(1, keepdim=True).log() - of_target)[:, 0]
         if not any(wanted):
@@ -126,11 +129,16 @@ def _walk(
         if grad_hidden is not None:
             grad_hidden[part] = product(off, vectors.t()) * scale
         if wanted[1]:
-            step = product(off.t(), (h * scale).to(h.dtype).t()).to(table.dtype)
+            step = _turned(off, (h * scale).to(h.dtype)).to(table.dtype)
             grad_table = step if grad_table is None else grad_table.add_(step)
     if wanted[1] and grad_table is None:
         grad_table = torch.zeros_like(table)
     return _Parts(nats, grad_hidden, grad_table)
+
+
+def _turned(off: Tensor, h: Tensor) -> Tensor:
+    """off^T h, (V, C), of which oneDNN's `product` would first turn off, (N, V), over."""
+    return mm(off.t(), h) if has_full_rate(h) else product(off.t(), h.t())
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:

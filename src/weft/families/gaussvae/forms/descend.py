@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.crew import share
-from weft.families.gaussvae.forms.kernels import PLANES, SUMS, paint, pull, turn
+from weft.families.gaussvae.forms.kernels import PLANES, paint, pull, scratch, turn
 from weft.families.gaussvae.forms.laid import chain, lay
 from weft.families.gaussvae.forms.lanes import fused, load, spread, store, total
 from weft.families.gaussvae.forms.reach import FARTHEST, FIELDS, SHAPE, SPARE, STARTS, reach
@@ -92,13 +92,13 @@ def _descend(
     """Pictures `start` to `end`; `width` is that of the picture without what it was padded by."""
     count, height, wide = free.shape[1], images.shape[2], images.shape[3]
     splats, shapes = np.empty((count, 8), np.float32), np.empty((count, SHAPE), np.float32)
-    ends, sums = np.empty(count, np.int64), np.empty(count * SUMS, np.float32)
+    ends = np.empty(count, np.int64)
     slopes = np.empty((count, 8), np.float32)
     image, slope = np.empty((3, height, wide), np.float32), np.zeros((3, height, wide), np.float32)
-    divisor, least = np.empty((height, wide), np.float32), np.empty((0, 0), np.float32)
+    inverses, least = np.empty((height, wide), np.float32), np.empty((0, 0), np.float32)
     eights = wide // BLOCK
     band = max(1, _BAND_PIXELS // height // BLOCK)
-    plane = np.empty(height * wide * PLANES, np.float32)
+    plane = scratch(height * wide * PLANES)
     best = np.empty(0, np.float32)
     entries, begins = np.empty(0, np.int32), np.empty(0, np.float32)
     for picture in range(start, end):
@@ -127,12 +127,12 @@ def _descend(
                     best,
                     part,
                     image,
-                    divisor,
+                    inverses,
                     least,
                 )
             error = _error(image, images[picture], width, slope)
-            turn(image, divisor, least, slope, normalised, 0, plane)
-            pull(shapes, ends, strips, starts, 0, count, 0, height, plane, sums, slopes)
+            turn(image, inverses, least, slope, normalised, 0, plane)
+            pull(shapes, ends, strips, starts, 0, count, 0, height, plane, slopes)
             chain(splats, 0, _F(height), _F(width), _F(height), _F(width), 0, count, slopes)
             # The derivative of log(mean e^2 + floor) by e is this, times e.
             size = _F(3 * height * width)

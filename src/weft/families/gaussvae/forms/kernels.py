@@ -15,25 +15,25 @@ import numpy as np
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.lanes import (
+    both,
     counted,
     fused,
     greater,
     kept,
     load,
+    load_pairs,
     over,
+    shuffled,
     smaller,
     spread,
     store,
     times,
-    total,
+    totals,
     unforeseen,
 )
-from weft.families.gaussvae.forms.reach import FALL, FIELDS, SPARE, STARTS, begun, strip
+from weft.families.gaussvae.forms.reach import FALL, FIELDS, SHAPE, SPARE, STARTS, begun, strip
 from weft.families.gaussvae.reference import EPSILON
 from weft.families.gaussvae.splats.geometry import BLOCK
-
-SUMS = 8 * BLOCK
-"""Numbers of a splat that `pull` sums."""
 
 PLANES = 5
 """Red, green, blue, sum of weights, and the least weight that counts, for top-K."""
@@ -42,6 +42,20 @@ _F = np.float32
 _ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
 _STEP = 4 * BLOCK
 _EPSILON = _F(EPSILON)
+_LINE = 2 * BLOCK
+_FACTORS = np.array([0, 0, -1 / 2, -1, -1 / 2, 1, 1, 1], np.float32)
+"""Of sums of t dx^2, t dx dy, t dy^2 and of those by colours; two in front are the splat's own."""
+_a_and_c = shuffled(2, 4, 10, 11, 12, 13, 14, 15)
+_exchanged = shuffled(1, 0, 8, 8, 8, 8, 8, 8)
+_b_and_b = shuffled(3, 3, 8, 8, 8, 8, 8, 8)
+
+
+@compiled
+def scratch(count: int) -> Any:
+    """So many numbers, not set; lanes and pairs of them lie in one line of a cache each."""
+    room = np.empty(count + _LINE, np.float32)
+    first = -(room.ctypes.data // room.itemsize) % _LINE
+    return room[first : first + count]
 
 
 @compiled
@@ -86,7 +100,7 @@ def paint(
     best: Any,
     plane: Any,
     image: Any,
-    weight: Any,
+    inverses: Any,
     least: Any,
 ) -> None:
     """Columns of eights `left` to `right` of a picture: `reference.blend`.
@@ -98,7 +112,7 @@ def paint(
         best: scratch, pixels x topk numbers.
         plane: scratch, pixels x PLANES numbers.
         image: gets the columns, (3, H, W).
-        weight: gets the divisor, (H, W); not written if not `normalised`.
+        inverses: gets one over the divisor, (H, W); not written if not `normalised`.
         least: gets the least weight that counts, (H, W); not written if topk is 0.
     """
     height, width = image.shape[1], image.shape[2]
@@ -114,17 +128,18 @@ def paint(
             continue
         w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
         fall, above = spread(shapes[n, FALL]), (column - left) * height
-        red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
+        red_green = both(spread(shapes[n, 5]), spread(shapes[n, 6]))
+        blue_one = both(spread(shapes[n, 7]), spread(_ONE))
         while row < end:
             eight, row = above + row, min(row + pace, end)
             while eight < above + row:
                 at, v = eight * _STEP, w
                 if topk > 0:
                     v = kept(w, load(borders, eight * BLOCK))
-                store(plane, at, fused(v, red, load(plane, at)))
-                store(plane, at + BLOCK, fused(v, green, load(plane, at + BLOCK)))
-                store(plane, at + 2 * BLOCK, fused(v, blue, load(plane, at + 2 * BLOCK)))
-                store(plane, at + 3 * BLOCK, fused(v, _ONE, load(plane, at + 3 * BLOCK)))
+                vv = both(v, v)
+                store(plane, at, fused(vv, red_green, load_pairs(plane, at)))
+                at += 2 * BLOCK
+                store(plane, at, fused(vv, blue_one, load_pairs(plane, at)))
                 w, ratio = times(w, ratio), times(ratio, fall)
                 eight = unforeseen(eight + 1)
             if row < end:
@@ -133,12 +148,12 @@ def paint(
         for row in range(height):
             eight, pixel = (column - left) * height + row, row * width + column * BLOCK
             at = eight * _STEP
-            divisor = spread(_ONE)
+            inverse = spread(_ONE)
             if normalised:
-                divisor = fused(load(plane, at + 3 * BLOCK), _ONE, _EPSILON)
-                store(weight, pixel, divisor)
+                inverse = over(_ONE, fused(load(plane, at + 3 * BLOCK), _ONE, _EPSILON))
+                store(inverses, pixel, inverse)
             for channel in range(3):
-                part = over(load(plane, at + channel * BLOCK), divisor)
+                part = times(load(plane, at + channel * BLOCK), inverse)
                 store(image, channel * size + pixel, part)
             if topk > 0:
                 store(least, pixel, load(borders, eight * BLOCK))
@@ -146,12 +161,12 @@ def paint(
 
 @compiled
 def turn(
-    image: Any, weight: Any, least: Any, slope: Any, normalised: bool, topk: int, plane: Any
+    image: Any, inverses: Any, least: Any, slope: Any, normalised: bool, topk: int, plane: Any
 ) -> None:
     """What `pull` reads of a picture: dL/dI / D for each colour, -sum dL/dI I / D, least weights.
 
     Args:
-        image, weight, least: of `paint`.
+        image, inverses, least: of `paint`.
         slope: dL/dI, (3, H, W).
         plane: gets H x W x PLANES numbers.
     """
@@ -164,7 +179,7 @@ def turn(
             at = eight * _STEP
             inverse, back = spread(_ONE), spread(_ZERO)
             if normalised:
-                inverse = over(_ONE, load(weight, pixel))
+                inverse = load(inverses, pixel)
             for channel in range(3):
                 by_number = times(load(slope, channel * size + pixel), inverse)
                 store(plane, at + channel * BLOCK, by_number)
@@ -187,7 +202,6 @@ def pull(
     topk: int,
     height: int,
     plane: Any,
-    sums: Any,
     slopes: Any,
 ) -> None:
     """Derivatives by what `laid.lay` gives, of splats `first` to `last`.
@@ -197,66 +211,52 @@ def pull(
         strips, starts: of `reach`.
         height: H.
         plane: of `turn`.
-        sums: scratch, SUMS numbers a splat.
         slopes: gets them, (N, 8).
     """
     borders = plane[len(plane) // PLANES * 4 :]
-    none = spread(_ZERO)
-    for i in range((last - first) * SUMS):
-        sums[i] = _ZERO
-    for index in range(ends[first - 1] if first > 0 else 0, ends[last - 1]):
-        n, column, row, end, pace = strip(strips, index)
-        w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
-        fall, above = spread(shapes[n, FALL]), column * height
-        y, red, green, blue = shapes[n, 1], shapes[n, 5], shapes[n, 6], shapes[n, 7]
-        by_red, by_green, by_blue = none, none, none
-        # Sums of t, the slope by the exponent: down to each row, of these sums, of those again.
-        here, once, twice = none, none, none
-        while row < end:
-            eight, row = above + row, min(row + pace, end)
-            while eight < above + row:
-                at, v = eight * _STEP, w
-                if topk > 0:
-                    v = kept(w, load(borders, eight * BLOCK))
-                one, two = load(plane, at), load(plane, at + BLOCK)
-                three, four = load(plane, at + 2 * BLOCK), load(plane, at + 3 * BLOCK)
-                by_red = fused(v, one, by_red)
-                by_green = fused(v, two, by_green)
-                by_blue = fused(v, three, by_blue)
-                t = times(v, fused(red, one, fused(green, two, fused(blue, three, four))))
-                here = fused(t, _ONE, here)
-                once, twice = fused(here, _ONE, once), fused(once, _ONE, twice)
-                w, ratio = times(w, ratio), times(ratio, fall)
-                eight = unforeseen(eight + 1)
-            if row < end:
-                w, ratio = begun(shapes, n, column, row)
-        # A row d above the end is met d times in `once`, d (d - 1) / 2 in `twice`; dy = edge - d.
-        edge = _F(end) - y
-        here_y = fused(here, edge, times(once, -_ONE))
-        here_yy = fused(here_y, edge, fused(fused(twice, _TWO, once), _ONE, times(once, -edge)))
-        dx = fused(counted(_F(column * BLOCK)), _ONE, -shapes[n, 0])
-        here_x, to = times(here, dx), (n - first) * SUMS
-        _add(sums, to, here_x)
-        _add(sums, to + BLOCK, here_y)
-        _add(sums, to + 2 * BLOCK, times(here_x, dx))
-        _add(sums, to + 3 * BLOCK, times(here_y, dx))
-        _add(sums, to + 4 * BLOCK, here_yy)
-        _add(sums, to + 5 * BLOCK, by_red)
-        _add(sums, to + 6 * BLOCK, by_green)
-        _add(sums, to + 7 * BLOCK, by_blue)
+    none, index = spread(_ZERO), ends[first - 1] if first > 0 else 0
     for n in range(first, last):
-        a, b, c = shapes[n, 2], shapes[n, 3], shapes[n, 4]
-        to = (n - first) * SUMS
-        right_x, right_y = total(load(sums, to)), total(load(sums, to + BLOCK))
-        slopes[n, 0] = a * right_x + b * right_y
-        slopes[n, 1] = b * right_x + c * right_y
-        slopes[n, 2] = -_HALF * total(load(sums, to + 2 * BLOCK))
-        slopes[n, 3] = -total(load(sums, to + 3 * BLOCK))
-        slopes[n, 4] = -_HALF * total(load(sums, to + 4 * BLOCK))
-        for k in range(5, 8):
-            slopes[n, k] = total(load(sums, to + k * BLOCK))
-
-
-@compiled
-def _add(sums: Any, at: int, value: Any) -> None:
-    store(sums, at, fused(load(sums, at), _ONE, value))
+        fall, x, y = spread(shapes[n, FALL]), shapes[n, 0], shapes[n, 1]
+        red, green, blue = shapes[n, 5], shapes[n, 6], shapes[n, 7]
+        by_red, by_green, by_blue = none, none, none
+        all_x, all_y, all_xx, all_xy, all_yy = none, none, none, none, none
+        while index < ends[n]:
+            _, column, row, end, pace = strip(strips, index)
+            w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
+            above = column * height
+            # Sums of t, the slope by the exponent: down to each row, of these sums, of those again.
+            here, once, twice = none, none, none
+            while row < end:
+                eight, row = above + row, min(row + pace, end)
+                while eight < above + row:
+                    at, v = eight * _STEP, w
+                    if topk > 0:
+                        v = kept(w, load(borders, eight * BLOCK))
+                    one, two = load(plane, at), load(plane, at + BLOCK)
+                    three, four = load(plane, at + 2 * BLOCK), load(plane, at + 3 * BLOCK)
+                    by_red = fused(v, one, by_red)
+                    by_green = fused(v, two, by_green)
+                    by_blue = fused(v, three, by_blue)
+                    t = times(v, fused(red, one, fused(green, two, fused(blue, three, four))))
+                    here = fused(t, _ONE, here)
+                    once, twice = fused(here, _ONE, once), fused(once, _ONE, twice)
+                    w, ratio = times(w, ratio), times(ratio, fall)
+                    eight = unforeseen(eight + 1)
+                if row < end:
+                    w, ratio = begun(shapes, n, column, row)
+            # A row d above the end is met d times in `once`, d (d - 1) / 2 in `twice`;
+            # dy = edge - d.
+            edge = _F(end) - y
+            here_y = fused(here, edge, times(once, -_ONE))
+            here_yy = fused(here_y, edge, fused(fused(twice, _TWO, once), _ONE, times(once, -edge)))
+            dx = fused(counted(_F(column * BLOCK)), _ONE, -x)
+            here_x = times(here, dx)
+            all_x, all_y = fused(here_x, _ONE, all_x), fused(here_y, _ONE, all_y)
+            all_xx, all_xy = fused(here_x, dx, all_xx), fused(here_y, dx, all_xy)
+            all_yy = fused(here_yy, _ONE, all_yy)
+            index += 1
+        sums = totals(all_x, all_y, all_xx, all_xy, all_yy, by_red, by_green, by_blue)
+        shape = load(shapes, n * SHAPE)
+        # By x: A of the first sum and B of the second; by y: C of the second and B of the first.
+        crossed = times(_exchanged(sums, none), _b_and_b(shape, none))
+        store(slopes, n * 8, fused(sums, _a_and_c(shape, load(_FACTORS, 0)), crossed))

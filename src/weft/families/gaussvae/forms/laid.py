@@ -14,18 +14,17 @@ from weft.families.gaussvae.forms.lanes import (
     WIDTH,
     exponential,
     fused,
-    gather,
     greater,
     load,
     over,
     root,
-    scatter,
     smaller,
     spread,
     times,
     where_negative,
 )
 from weft.families.gaussvae.forms.reach import COLUMNS, FALL, SHAPE, extents
+from weft.families.gaussvae.forms.rows import columns, store_columns
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
 
 _F = np.float32
@@ -78,7 +77,7 @@ def _bounded(m: Any, a: Any, b: Any, most: Any) -> Any:
 def _turned(splats: Any, begin: int, count: int, angles: Any) -> Any:
     """cos and sin of up to eight splats' angles."""
     for i in range(WIDTH):
-        angle = splats[begin + i if i < count else begin, 4]
+        angle = splats[begin + min(i, count - 1), 4]
         angles[i], angles[WIDTH + i] = math.cos(angle), math.sin(angle)
     return load(angles, 0), load(angles, WIDTH)
 
@@ -113,13 +112,12 @@ def lay(
     across, down = width / wide, height / high
     most = _F(_TWO * math.log(max(high, wide)))
     by_aa, by_ab, by_bb = _F(1 / across**2), _F(1 / (across * down)), _F(1 / down**2)
-    whole, end = (int(width) + BLOCK - 1) // BLOCK, 0
+    whole, end, none = (int(width) + BLOCK - 1) // BLOCK, 0, spread(_ZERO)
     angles = np.empty(2 * WIDTH, np.float32)
     for n in range(0, len(splats), WIDTH):
-        count, at, to = min(WIDTH, len(splats) - n), n * _SPLAT, n * SHAPE
-        p, q = gather(splats, at + 2, _SPLAT, count), gather(splats, at + 3, _SPLAT, count)
+        count, to = min(WIDTH, len(splats) - n), n * SHAPE
+        x, y, p, q, t, red, green, blue = columns(splats, n * _SPLAT, _SPLAT, count)
         if layout == 0:
-            t = gather(splats, at + 4, _SPLAT, count)
             m, along, aside, _, square = _bounded(p, q, t, most)
             cosh, sinhc, _ = _hyperbolic(square)
             scale = exponential(times(m, -_ONE))
@@ -134,18 +132,13 @@ def lay(
             a = fused(cos_cos, one, times(sin_sin, two))
             b = times(times(cos, sin), fused(two, -_ONE, one))
             c = fused(sin_sin, one, times(cos_cos, two))
-        c = times(c, by_bb)
-        x = fused(gather(splats, at, _SPLAT, count), width, -shift)
-        y = fused(gather(splats, at + 1, _SPLAT, count), height, -shift)
-        scatter(shapes, to, SHAPE, count, x)
-        scatter(shapes, to + 1, SHAPE, count, y)
-        scatter(shapes, to + 2, SHAPE, count, times(a, by_aa))
-        scatter(shapes, to + 3, SHAPE, count, times(b, by_ab))
-        scatter(shapes, to + 4, SHAPE, count, c)
-        for colour in range(5, 8):
-            scatter(shapes, to + colour, SHAPE, count, gather(splats, at + colour, _SPLAT, count))
-        scatter(shapes, to + FALL, SHAPE, count, exponential(times(c, -_ONE)))
-        extents(shapes, n, count, cut, whole)
+        x, y = fused(x, width, -shift), fused(y, height, -shift)
+        a, b, c = times(a, by_aa), times(b, by_ab), times(c, by_bb)
+        store_columns(shapes, to, SHAPE, count, x, y, a, b, c, red, green, blue)
+        store_columns(
+            shapes, to + FALL, SHAPE, count, exponential(times(c, -_ONE)),
+            *extents(x, a, b, c, cut, whole), none, none,
+        )  # fmt: skip
     for n in range(len(splats)):
         end += int(shapes[n, COLUMNS])
         ends[n] = end
@@ -176,14 +169,10 @@ def chain(
     angles = np.empty(2 * WIDTH, np.float32)
     for n in range(first, last, WIDTH):
         count, at = min(WIDTH, last - n), n * _SPLAT
-        scatter(slopes, at, _SPLAT, count, times(gather(slopes, at, _SPLAT, count), width))
-        scatter(slopes, at + 1, _SPLAT, count, times(gather(slopes, at + 1, _SPLAT, count), height))
-        by_a = times(gather(slopes, at + 2, _SPLAT, count), by_aa)
-        by_b = times(gather(slopes, at + 3, _SPLAT, count), by_ab)
-        by_c = times(gather(slopes, at + 4, _SPLAT, count), by_bb)
-        p, q = gather(splats, at + 2, _SPLAT, count), gather(splats, at + 3, _SPLAT, count)
+        by_x, by_y, by_a, by_b, by_c, red, green, blue = columns(slopes, at, _SPLAT, count)
+        by_a, by_b, by_c = times(by_a, by_aa), times(by_b, by_ab), times(by_c, by_bb)
+        _, _, p, q, t, _, _, _ = columns(splats, at, _SPLAT, count)
         if layout == 0:
-            t = gather(splats, at + 4, _SPLAT, count)
             one, two, three = _by_logcov(by_a, by_b, by_c, p, q, t, most)
         else:
             cos, sin = _turned(splats, n, count, angles)
@@ -195,9 +184,8 @@ def chain(
             three = times(times(both, _TWO), fused(by_a, -_ONE, by_c))
             three = fused(by_b, fused(sin_sin, -_ONE, cos_cos), three)
             three = times(fused(p, p, times(times(q, q), -_ONE)), three)
-        scatter(slopes, at + 2, _SPLAT, count, one)
-        scatter(slopes, at + 3, _SPLAT, count, two)
-        scatter(slopes, at + 4, _SPLAT, count, three)
+        by_x, by_y = times(by_x, width), times(by_y, height)
+        store_columns(slopes, at, _SPLAT, count, by_x, by_y, one, two, three, red, green, blue)
 
 
 @compiled

@@ -1,4 +1,8 @@
-"""Eight float32 numbers as one value of numba's kernels, so that no compiler has to find them."""
+"""Eight float32 numbers, or twice as many, as one value of numba's kernels.
+
+So no compiler has to find what goes together. Sixteen lie in one register of 512 bits or, where
+there are none, in two of 256.
+"""
 
 from __future__ import annotations
 
@@ -38,19 +42,20 @@ _ULP_ONE = 1.5 * 2**23
 
 
 class Lanes(types.Type):
-    """Numba's type of eight numbers, in one register or in two."""
+    """Numba's type of so many numbers."""
 
-    def __init__(self) -> None:
-        super().__init__(name="Lanes")
+    def __init__(self, width: int) -> None:
+        super().__init__(name=f"Lanes{width}")
+        self.floats = ir.VectorType(ir.FloatType(), width)
 
 
 @register_model(Lanes)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _FLOATS)
+        super().__init__(manager, kind, kind.floats)
 
 
-lanes = Lanes()
+lanes, pairs = Lanes(WIDTH), Lanes(2 * WIDTH)
 
 Emit = Callable[..., Any]
 
@@ -62,33 +67,50 @@ def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _typed(out: Any, kinds: tuple[Any, ...], emit: Emit) -> tuple[Any, Emit]:
-    """What an intrinsic returns; a number among its arguments counts as float32."""
+    """What an intrinsic returns; a number among its arguments counts as float32.
+
+    Of pairs it returns pairs where it would return lanes.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return emit(builder, *values)
 
-    wanted = (kind if isinstance(kind, Lanes) else types.float32 for kind in kinds)
+    wanted = [kind if isinstance(kind, Lanes) else types.float32 for kind in kinds]
+    if out == lanes and pairs in wanted:
+        out = pairs
     return out(*wanted), generate
 
 
-def _wide(builder: Any, value: Any, eight: Any = _FLOATS) -> Any:
-    """The value, eight times if it is one number."""
-    if value.type == eight:
+def _wide(builder: Any, value: Any, kind: Any = _FLOATS) -> Any:
+    """The value, in all lanes if it is one number."""
+    if value.type == kind:
         return value
-    empty = ir.Constant(eight, ir.Undefined)
+    empty = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, empty, ir.Constant(_WHOLE, [0] * WIDTH))
+    return builder.shuffle_vector(first, empty, ir.Constant(_whole_of(kind), [0] * kind.count))
 
 
-def _constant(value: float) -> Any:
-    return ir.Constant(_FLOATS, [float(np.float32(value))] * WIDTH)
+def _alike(builder: Any, *values: Any) -> list[Any]:
+    """The values, numbers among them as wide as the lanes among them."""
+    kinds = [each.type for each in values if isinstance(each.type, ir.VectorType)]
+    return [_wide(builder, each, kinds[0] if kinds else _FLOATS) for each in values]
+
+
+def _whole_of(kind: Any) -> Any:
+    return ir.VectorType(ir.IntType(32), kind.count)
+
+
+def _constant(value: float, kind: Any = _FLOATS) -> Any:
+    return ir.Constant(kind, [float(np.float32(value))] * kind.count)
 
 
 def _done(builder: Any, name: str, *values: Any) -> Any:
     """What LLVM's operation of this name makes of them."""
-    kind = ir.FunctionType(_FLOATS, [_FLOATS] * len(values))
-    call = builder.module.declare_intrinsic(f"llvm.{name}.v{WIDTH}f32", (), kind)
-    return builder.call(call, [_wide(builder, each) for each in values])
+    operands = _alike(builder, *values)
+    out = operands[0].type
+    kind = ir.FunctionType(out, [out] * len(operands))
+    call = builder.module.declare_intrinsic(f"llvm.{name}.v{out.count}f32", (), kind)
+    return builder.call(call, operands)
 
 
 def _fused(builder: Any, *factors: Any) -> Any:
@@ -105,13 +127,13 @@ def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
 @intrinsic
 def times(context: Any, a: Any, b: Any) -> Any:
     """a b; each of them lanes or one number."""
-    return _typed(lanes, (a, b), lambda at, a, b: at.fmul(_wide(at, a), _wide(at, b)))
+    return _typed(lanes, (a, b), lambda at, a, b: at.fmul(*_alike(at, a, b)))
 
 
 @intrinsic
 def over(context: Any, a: Any, b: Any) -> Any:
     """a / b; each of them lanes or one number."""
-    return _typed(lanes, (a, b), lambda at, a, b: at.fdiv(_wide(at, a), _wide(at, b)))
+    return _typed(lanes, (a, b), lambda at, a, b: at.fdiv(*_alike(at, a, b)))
 
 
 @intrinsic
@@ -139,6 +161,17 @@ def counted(context: Any, first: Any) -> Any:
     return _typed(lanes, (first,), lambda at, first: at.fadd(_wide(at, first), numbers))
 
 
+def shuffled(*places: int) -> Any:
+    """What makes of lanes a and b those at these places among a's, 0 to 7, and b's, 8 to 15."""
+
+    @intrinsic
+    def found(context: Any, a: Any, b: Any) -> Any:
+        which = ir.Constant(_WHOLE, list(places))
+        return _typed(lanes, (a, b), lambda at, a, b: at.shuffle_vector(a, b, which))
+
+    return found
+
+
 @intrinsic
 def total(context: Any, a: Any) -> Any:
     """The sum of all eight, always in the same order."""
@@ -152,9 +185,31 @@ def total(context: Any, a: Any) -> Any:
     return _typed(types.float32, (a,), emit)
 
 
+@intrinsic
+def totals(context: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    """The sums of all eight lanes of each of eight, always in the same order."""
+
+    def emit(builder: Any, *values: Any) -> Any:
+        left = list(values)
+        # Halves of what is left are added crosswise: two values become one of their partial sums.
+        for apart in (4, 2, 1):
+            low = [i for i in range(2 * WIDTH) if not i & apart]
+            first, second = (ir.Constant(_WHOLE, [i + far for i in low]) for far in (0, apart))
+            left = [
+                builder.fadd(
+                    builder.shuffle_vector(one, two, first),
+                    builder.shuffle_vector(one, two, second),
+                )
+                for one, two in zip(left[::2], left[1::2], strict=True)
+            ]
+        return left[0]
+
+    return _typed(lanes, (a, b, c, d, e, f, g, h), emit)
+
+
 def _chosen(builder: Any, comparison: str, a: Any, b: Any, other: Any) -> Any:
     """a where it compares so with b, or one of them is no number; `other` elsewhere."""
-    a, b, other = (_wide(builder, each) for each in (a, b, other))
+    a, b, other = _alike(builder, a, b, other)
     return builder.select(builder.fcmp_unordered(comparison, a, b), a, other)
 
 
@@ -189,14 +244,15 @@ def where_negative(context: Any, sign: Any, a: Any, b: Any) -> Any:
 
 def _power_of_parts(builder: Any, rounded: Any, rest: Any, powers: tuple[float, ...]) -> Any:
     """2^e of e's whole number, in the last bits of a float beside _ULP_ONE, and what is left."""
-    found = _constant(powers[0])
+    kind, whole = rest.type, _whole_of(rest.type)
+    found = _constant(powers[0], kind)
     for each in powers[1:]:
-        found = _fused(builder, found, rest, _constant(each))
+        found = _fused(builder, found, rest, _constant(each, kind))
     bits = builder.add(
-        builder.bitcast(found, _WHOLE),
-        builder.shl(builder.bitcast(rounded, _WHOLE), ir.Constant(_WHOLE, [23] * WIDTH)),
+        builder.bitcast(found, whole),
+        builder.shl(builder.bitcast(rounded, whole), ir.Constant(whole, [23] * kind.count)),
     )
-    return builder.bitcast(bits, _FLOATS)
+    return builder.bitcast(bits, kind)
 
 
 @intrinsic
@@ -204,7 +260,8 @@ def power(context: Any, exponent: Any) -> Any:
     """2^e for e <= 0, off by 2e-7 of itself; 2^-126 for all that is smaller."""
 
     def emit(builder: Any, exponent: Any) -> Any:
-        least, ulp = _constant(_EXPONENT_LEAST), _constant(_ULP_ONE)
+        kind = exponent.type
+        least, ulp = _constant(_EXPONENT_LEAST, kind), _constant(_ULP_ONE, kind)
         exponent = _chosen(builder, ">", exponent, least, least)
         # Neighbours are 1 apart there: the sum is rounded to a whole number, its last bits.
         rounded = builder.fadd(exponent, ulp)
@@ -232,10 +289,10 @@ def exponential(context: Any, value: Any) -> Any:
     return _typed(lanes, (value,), emit)
 
 
-def _place(context: Any, builder: Any, kind: Any, eight: Any, array: Any, index: Any) -> Any:
-    """Where `eight` numbers of an array of this kind begin."""
+def _place(context: Any, builder: Any, kind: Any, many: Any, array: Any, index: Any) -> Any:
+    """Where so many numbers of an array of this kind begin."""
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), eight.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), many.as_pointer())
 
 
 @intrinsic
@@ -248,48 +305,52 @@ def load(context: Any, array: Any, index: Any) -> Any:
     return lanes(array, types.intp), generate
 
 
-def _apart(builder: Any, base: Any, stride: Any, count: Any) -> list[Any]:
-    """Where eight numbers lie that are `stride` apart; those beyond `count` lie where the first."""
-    kind, places = ir.IntType(64), []
-    for i in range(WIDTH):
-        here = builder.icmp_signed("<", ir.Constant(kind, i), count)
-        far = builder.mul(stride, ir.Constant(kind, i))
-        places.append(builder.gep(base, [builder.select(here, far, ir.Constant(kind, 0))]))
-    return places
+@intrinsic
+def load_pairs(context: Any, array: Any, index: Any) -> Any:
+    """Sixteen of them."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _place(context, builder, signature.args[0], pairs.floats, *values)
+        return builder.load(place, align=4)
+
+    return pairs(array, types.intp), generate
 
 
 @intrinsic
-def gather(context: Any, array: Any, index: Any, stride: Any, count: Any) -> Any:
-    """Numbers of a contiguous float32 array at index, index + stride, ...: `count` of them.
-
-    Lanes beyond these repeat the first.
-    """
+def both(context: Any, first: Any, second: Any) -> Any:
+    """Lanes as pairs, the first in front."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        value = ir.Constant(_FLOATS, ir.Undefined)
-        places = _apart(builder, builder.gep(data, [values[1]]), *values[2:])
-        for i, place in enumerate(places):
-            lane = ir.Constant(ir.IntType(32), i)
-            value = builder.insert_element(value, builder.load(place), lane)
-        return value
+        places = ir.Constant(_whole_of(pairs.floats), list(range(2 * WIDTH)))
+        return builder.shuffle_vector(*values, places)
 
-    return lanes(array, types.int64, types.int64, types.int64), generate
+    return pairs(lanes, lanes), generate
 
 
 @intrinsic
-def scatter(context: Any, array: Any, index: Any, stride: Any, count: Any, value: Any) -> Any:
-    """Writes `count` lanes to where `gather` takes them from; the rest must repeat the first."""
+def halves(context: Any, both: Any) -> Any:
+    """Pairs as lanes: those in front, and those behind."""
+    out = types.UniTuple(lanes, 2)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        places = _apart(builder, builder.gep(data, [values[1]]), *values[2:4])
-        for i, place in enumerate(places):
-            lane = ir.Constant(ir.IntType(32), i)
-            builder.store(builder.extract_element(values[4], lane), place)
-        return context.get_dummy_value()
+        parts = [
+            builder.shuffle_vector(*values, *values, ir.Constant(_WHOLE, list(places)))
+            for places in (range(WIDTH), range(WIDTH, 2 * WIDTH))
+        ]
+        return context.make_tuple(builder, out, parts)
 
-    return types.void(array, types.int64, types.int64, types.int64, lanes), generate
+    return out(pairs), generate
+
+
+@intrinsic
+def floats(context: Any, array: Any, index: Any) -> Any:
+    """Eight numbers of a contiguous int32 array from `index` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _place(context, builder, signature.args[0], _WHOLE, *values)
+        return builder.sitofp(builder.load(place, align=4), _FLOATS)
+
+    return lanes(array, types.intp), generate
 
 
 @intrinsic
@@ -323,14 +384,16 @@ def unforeseen(context: Any, index: Any) -> Any:
 
 @intrinsic
 def store(context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Writes eight numbers to a contiguous float32 array from `index` on."""
+    """Writes lanes or pairs to a contiguous float32 array from `index` on."""
+    if value not in (lanes, pairs):
+        return None
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _place(context, builder, signature.args[0], _FLOATS, *values[:2])
+        place = _place(context, builder, signature.args[0], values[2].type, *values[:2])
         builder.store(values[2], place, align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, lanes), generate
+    return types.void(array, types.intp, value), generate
 
 
 @intrinsic

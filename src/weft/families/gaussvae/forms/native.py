@@ -55,13 +55,14 @@ class _Native(Function):
         strips = np.empty(bounds[-1] * FIELDS, np.int32)
         starts = np.empty(bounds[-1] * STARTS, np.float32)
         lists = (shapes, ends, bounds, strips, starts)
-        share(lambda first, last: _reach(first, last, *lists, frame), pictures)
-        weight = np.empty((pictures, height, width), np.float32)
-        least = np.empty_like(weight) if frame.topk else weight
+        inverses = np.empty((pictures, height, width), np.float32)
+        least = np.empty_like(inverses) if frame.topk else inverses
         columns = min(width // BLOCK, max(1, _BAND_PIXELS // height // BLOCK // max(1, frame.topk)))
         bands = -(-width // BLOCK // columns)
-        arrays = (*lists, weight, least)
+        arrays = (*lists, inverses, least)
         drawn = image.numpy()
+        if bands > 1:
+            share(lambda first, last: _reach(first, last, *lists, frame), pictures)
         share(
             lambda first, last: _paint(first, last, bands, columns, *arrays, drawn, frame),
             pictures * bands,
@@ -128,17 +129,23 @@ def _paint(
     bounds: Any,
     strips: Any,
     starts: Any,
-    weight: Any,
+    inverses: Any,
     least: Any,
     image: Any,
     frame: Frame,
 ) -> None:
-    """The bands `first` to `last`, of `bands` in each picture and `columns` of eights each."""
+    """The bands `first` to `last`, of `bands` in each picture and `columns` of eights each.
+
+    The lists of pictures that have more than one are there already.
+    """
     room = columns * BLOCK * frame.height
-    plane = np.empty(room * kernels.PLANES, np.float32)
+    plane = kernels.scratch(room * kernels.PLANES)
     best = np.empty(room * frame.topk, np.float32)
     for piece in range(first, last):
         m, left = piece // bands, piece % bands * columns
+        if bands == 1:
+            # Of a whole picture the list is made here: it is in the cache when it is read.
+            _reach(m, m + 1, shapes, ends, bounds, strips, starts, frame)
         right = min(left + columns, image.shape[3] // BLOCK)
         used = (right - left) * BLOCK * frame.height
         begin, end = bounds[m], bounds[m + 1]
@@ -146,7 +153,7 @@ def _paint(
             shapes[m], strips[begin * FIELDS : end * FIELDS],
             starts[begin * STARTS : end * STARTS], left, right, frame.normalised, frame.topk,
             best[: used * frame.topk], plane[: used * kernels.PLANES],
-            image[m], weight[m], least[m],
+            image[m], inverses[m], least[m],
         )  # fmt: skip
 
 
@@ -160,7 +167,7 @@ def _pull(
     bounds: Any,
     strips: Any,
     starts: Any,
-    weight: Any,
+    inverses: Any,
     least: Any,
     splats: Any,
     image: Any,
@@ -170,22 +177,21 @@ def _pull(
 ) -> None:
     """The parts `first` to `last` of the splats, `parts` in each picture."""
     f = np.float32
-    plane = np.empty(weight[0].size * kernels.PLANES, np.float32)
-    sums = np.empty(_SPLATS * kernels.SUMS, np.float32)
+    plane = kernels.scratch(inverses[0].size * kernels.PLANES)
     before = -1
     for piece in range(first, last):
         m, start = piece // parts, piece % parts * _SPLATS
         stop = min(start + _SPLATS, splats.shape[1])
         if m != before:
             kernels.turn(
-                image[m], weight[m], least[m], slope[m], frame.normalised, frame.topk, plane
+                image[m], inverses[m], least[m], slope[m], frame.normalised, frame.topk, plane
             )
             before = m
         begin, end = bounds[m], bounds[m + 1]
         kernels.pull(
             shapes[m], ends[m], strips[begin * FIELDS : end * FIELDS],
             starts[begin * STARTS : end * STARTS], start, stop, frame.topk, frame.height,
-            plane, sums, slopes[m],
+            plane, slopes[m],
         )  # fmt: skip
         chain(
             splats[m], frame.layout, f(frame.height), f(frame.width), f(frame.high), f(frame.wide),

@@ -12,15 +12,16 @@ import numpy as np
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.lanes import (
     WIDTH,
+    both,
     counted,
+    floats,
     floor,
     fused,
-    gather,
     greater,
+    halves,
     over,
     power,
     root,
-    scatter,
     smaller,
     spread,
     store,
@@ -30,6 +31,7 @@ from weft.families.gaussvae.forms.lanes import (
     where_negative,
     whole,
 )
+from weft.families.gaussvae.forms.rows import listed
 from weft.families.gaussvae.splats.geometry import BLOCK
 
 SHAPE = 16
@@ -53,28 +55,27 @@ _PACE = 16
 FARTHEST = math.sqrt(2 * 126 * math.log(2))
 """Sigmas at which a weight is 2^-126: what is smaller no float32 holds, and no picture shows."""
 
+_BATCH, _PARTS = 64, 6
+"""Strips whose beginnings are worked out together, and numbers of each that are kept meanwhile."""
+
 _FAR = 140.0
 """d'Qd up to which weights, and their ratios, are numbers that float32 holds with all digits."""
 
 _F = np.float32
 _ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
 _EIGHT, _EIGHTH = _F(BLOCK), _F(1 / BLOCK)
-_LOG2E = _F(math.log2(math.e))
+_BY_A, _BY_B = _F(-math.log2(math.e) / 2), _F(-math.log2(math.e))
 
 
 @compiled
-def extents(shapes: Any, begin: int, count: int, cut: Any, most: int) -> None:
-    """What `reach` needs to know of up to eight splats, into their `shapes`.
+def extents(x: Any, a: Any, b: Any, c: Any, cut: Any, most: int) -> Any:
+    """What `reach` needs to know of eight splats: FIRST to PEAK.
 
     Args:
-        shapes: (N, SHAPE); x, A, B, C are read.
-        begin, count: the first of the splats, and how many.
+        x, a, b, c: x, A, B, C of SHAPE.
         cut: reach in sigmas.
         most: columns of eights in the picture.
     """
-    at = begin * SHAPE
-    x, a = gather(shapes, at, SHAPE, count), gather(shapes, at + 2, SHAPE, count)
-    b, c = gather(shapes, at + 3, SHAPE, count), gather(shapes, at + 4, SHAPE, count)
     square = fused(a, c, times(times(b, b), -_ONE))
     half = times(root(over(c, square)), cut)
     # What is no number is the second argument, and ends as a border of the picture.
@@ -84,11 +85,7 @@ def extents(shapes: Any, begin: int, count: int, cut: Any, most: int) -> None:
     last = fused(floor(times(fused(half, _ONE, x), _EIGHTH)), _ONE, _ONE)
     last = greater(_ZERO, smaller(_F(most), last))
     peak = times(times(over(b, a), root(over(a, square))), -cut)
-    scatter(shapes, at + FIRST, SHAPE, count, first)
-    scatter(shapes, at + COLUMNS, SHAPE, count, fused(first, -_ONE, last))
-    scatter(shapes, at + SQUARE, SHAPE, count, square)
-    scatter(shapes, at + INVERSE, SHAPE, count, over(_ONE, c))
-    scatter(shapes, at + PEAK, SHAPE, count, peak)
+    return first, fused(first, -_ONE, last), square, over(_ONE, c), peak
 
 
 @compiled
@@ -108,46 +105,78 @@ def reach(shapes: Any, ends: Any, cut: Any, height: int, strips: Any, starts: An
     """
     room, at = len(strips) // FIELDS, 0
     for n in range(len(shapes)):
-        x, y, a, b, c = shapes[n, 0], shapes[n, 1], shapes[n, 2], shapes[n, 3], shapes[n, 4]
-        first, square, inverse = int(shapes[n, FIRST]), shapes[n, SQUARE], shapes[n, INVERSE]
-        peak = shapes[n, PEAK]
+        first = int(shapes[n, FIRST])
         for more in range(0, ends[n] - at, WIDTH):
-            west = fused(counted(_F(first + more)), _EIGHT, -x)
-            east = fused(west, _ONE, _EIGHT)
-            # What is no number stays first argument, and ends as a border of the picture.
-            under = smaller(greater(spread(peak), west), east)
-            above = smaller(greater(spread(-peak), west), east)
-            deep = root(greater(fused(times(under, under), -square, c * cut * cut), _ZERO))
-            high = root(greater(fused(times(above, above), -square, c * cut * cut), _ZERO))
-            low = floor(fused(fused(under, -b, deep), inverse, y))
-            top = times(floor(fused(fused(above, b, high), inverse, -y)), -_ONE)
-            begin = smaller(_F(height), greater(_ZERO, top))
-            end = greater(begin, smaller(_F(height), fused(low, _ONE, _ONE)))
-            # A convex function is greatest in a corner.
-            high, deep = fused(begin, _ONE, -y), fused(end, _ONE, -y)
-            most = greater(
-                greater(_square(west, high, a, b, c), _square(east, high, a, b, c)),
-                greater(_square(west, deep, a, b, c), _square(east, deep, a, b, c)),
-            )
-            pace = where_negative(fused(most, _ONE, _F(-_FAR)), spread(_F(_PACE)), spread(_ONE))
             # Eight are written whatever their number: what is too much is written over.
             store_whole(strips, at + more, spread(_F(n)))
             store_counted(strips, room + at + more, first + more)
-            store_whole(strips, 2 * room + at + more, begin)
-            store_whole(strips, 3 * room + at + more, end)
-            store_whole(strips, 4 * room + at + more, pace)
         at = ends[n]
-    for index in range(at):
-        n, column, row, _, _ = strip(strips, index)
-        w, ratio = begun(shapes, n, column, row)
-        store(starts, STARTS * index, w)
-        store(starts, STARTS * index + WIDTH, ratio)
+    parts = np.empty(_BATCH * _PARTS, np.float32)
+    for begin in range(0, at, _BATCH):
+        end = min(begin + _BATCH, at)
+        for index in range(begin, end, WIDTH):
+            to = (index - begin) * _PARTS
+            _rows(shapes, strips, index, min(WIDTH, end - index), cut, height, parts, to)
+        # Not at once: what was stored as one value and is read as eight keeps the reader waiting.
+        for index in range(begin, end):
+            k = index - begin
+            at_part = k // WIDTH * WIDTH * _PARTS + k % WIDTH
+            first = _powers(
+                parts[at_part], parts[at_part + WIDTH], parts[at_part + 2 * WIDTH],
+                parts[at_part + 3 * WIDTH], parts[at_part + 4 * WIDTH], parts[at_part + 5 * WIDTH],
+            )  # fmt: skip
+            store(starts, STARTS * index, first)
+
+
+@compiled
+def _rows(
+    shapes: Any, strips: Any, index: int, count: int, cut: Any, height: int, parts: Any, to: int
+) -> None:
+    """First row, row behind the last, and pace of eight strips from `index` on, of `count`.
+
+    Args:
+        shapes, cut, height: as of `reach`.
+        strips: their splats and columns are read, the rest written.
+        parts: gets the arguments of `_powers` from `to` on, eight of each after another.
+    """
+    room, reached = len(strips) // FIELDS, _F(cut * cut)
+    x, y, a, b, c, _, _, _ = listed(shapes, strips, index, count, SHAPE, 0)
+    _, _, _, square, inverse, peak, _, _ = listed(shapes, strips, index, count, SHAPE, FALL)
+    west = fused(floats(strips, room + index), _EIGHT, times(x, -_ONE))
+    east = fused(west, _ONE, _EIGHT)
+    # What is no number stays first argument, and ends as a border of the picture.
+    under = smaller(greater(peak, west), east)
+    above = smaller(greater(times(peak, -_ONE), west), east)
+    deep, high = times(times(under, under), square), times(times(above, above), square)
+    deep = root(greater(fused(c, reached, times(deep, -_ONE)), _ZERO))
+    high = root(greater(fused(c, reached, times(high, -_ONE)), _ZERO))
+    low = floor(fused(fused(times(under, -_ONE), b, deep), inverse, y))
+    top = times(floor(fused(fused(above, b, high), inverse, times(y, -_ONE))), -_ONE)
+    begin = smaller(_F(height), greater(_ZERO, top))
+    end = greater(begin, smaller(_F(height), fused(low, _ONE, _ONE)))
+    # A convex function is greatest in a corner.
+    high, deep = fused(y, -_ONE, begin), fused(y, -_ONE, end)
+    most = greater(
+        greater(_square(west, high, a, b, c), _square(east, high, a, b, c)),
+        greater(_square(west, deep, a, b, c), _square(east, deep, a, b, c)),
+    )
+    pace = where_negative(fused(most, _ONE, _F(-_FAR)), spread(_F(_PACE)), spread(_ONE))
+    store_whole(strips, 2 * room + index, begin)
+    store_whole(strips, 3 * room + index, end)
+    store_whole(strips, 4 * room + index, pace)
+    store(parts, to, west)
+    store(parts, to + WIDTH, high)
+    store(parts, to + 2 * WIDTH, times(a, _BY_A))
+    store(parts, to + 3 * WIDTH, times(b, _BY_B))
+    c = times(c, _BY_A)
+    store(parts, to + 4 * WIDTH, times(c, high))
+    store(parts, to + 5 * WIDTH, times(c, fused(high, _TWO, spread(_ONE))))
 
 
 @compiled
 def _square(dx: Any, dy: Any, a: Any, b: Any, c: Any) -> Any:
     """d'Qd."""
-    return fused(times(dx, dx), a, times(dy, fused(dx, _TWO * b, times(dy, c))))
+    return fused(times(dx, dx), a, times(dy, fused(dx, times(b, _TWO), times(dy, c))))
 
 
 @compiled
@@ -169,15 +198,15 @@ def begun(shapes: Any, n: int, column: int, row: int) -> Any:
 
     From row to row, w is multiplied by a ratio, and that by exp(-C): shapes[n, FALL].
     """
-    dx = fused(counted(_F(column * BLOCK)), _ONE, -shapes[n, 0])
-    dy = spread(_F(row) - shapes[n, 1])
-    slope, steep = times(dx, -_LOG2E * shapes[n, 3]), -_HALF * _LOG2E * shapes[n, 4]
-    depth = times(times(dx, dx), -_HALF * _LOG2E * shapes[n, 2])
-    ratio = power(fused(fused(dy, _TWO, _ONE), steep, slope))
-    return weight_at(dy, steep, slope, depth), ratio
+    west, dy = _F(column * BLOCK) - shapes[n, 0], _F(row) - shapes[n, 1]
+    a, b, c = _BY_A * shapes[n, 2], _BY_B * shapes[n, 3], _BY_A * shapes[n, 4]
+    return halves(_powers(west, dy, a, b, c * dy, c * (_TWO * dy + _ONE)))
 
 
 @compiled
-def weight_at(d: Any, steep: Any, slope: Any, depth: Any) -> Any:
-    """w of eight pixels: 2 to the power of `steep` d^2 + `slope` d + `depth`."""
-    return power(fused(d, fused(steep, d, slope), depth))
+def _powers(west: Any, dy: Any, a: Any, b: Any, down: Any, next_down: Any) -> Any:
+    """w and its ratios from dx of the first of eight pixels, dy, and parts of the exponent."""
+    dx = counted(west)
+    slope = times(dx, b)
+    w = fused(fused(slope, _ONE, down), dy, times(times(dx, dx), a))
+    return power(both(w, fused(slope, _ONE, next_down)))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from weft.config.paths import is_npz
 from weft.data.catalog.images import IMAGES
-from weft.data.images import image_header, load_images
+from weft.data.images import ImageHeader, image_header, load_pixels
 from weft.data.random import derive
 from weft.data.source import DataSpec, Field, Splits, TensorSource
 from weft.errors import ConfigError
@@ -40,7 +40,7 @@ def picture_spec(config: Config) -> DataSpec:
             found.sizes,
         )
     data = config.data
-    header = image_header(data.dataset, root=data.root, download=data.download)
+    header = _header(config)
     if header.shape[0] != 3:
         raise ConfigError(
             f"the pictures of `{data.dataset}` have {header.shape[0]} channel(s), splats have "
@@ -76,15 +76,14 @@ def load_pictures(config: Config) -> Splits[TensorSource]:
         assert train is not None
         return Splits(train, val, test)
     data = config.data
-    images = load_images(data.dataset, "train", root=data.root, download=data.download).images
+    images = load_pixels(data.dataset, "train", root=data.root, download=data.download)
     images = images[: data.items]
     generator = torch.Generator().manual_seed(derive(config.seed, "held-out"))
     shuffled = torch.randperm(len(images), generator=generator)
     held = _held(config, len(images))
-    header = image_header(data.dataset, root=data.root, download=data.download)
     test = None
-    if header.sizes.get("test", 0):
-        tested = load_images(data.dataset, "test", root=data.root, download=data.download).images
+    if _header(config).sizes.get("test", 0):
+        tested = load_pixels(data.dataset, "test", root=data.root, download=data.download)
         test = _source(tested, config)
     return Splits(
         _source(images[shuffled[held:].sort().values], config),
@@ -95,6 +94,11 @@ def load_pictures(config: Config) -> Splits[TensorSource]:
 
 def _is_image_set(config: Config) -> bool:
     return is_npz(config.data.dataset) or any(known.name == config.data.dataset for known in IMAGES)
+
+
+def _header(config: Config) -> ImageHeader:
+    data = config.data
+    return image_header(data.dataset, root=data.root, download=data.download, labelled=False)
 
 
 def _held(config: Config, total: int) -> int:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch
@@ -65,15 +66,16 @@ class _RectifiedNorm(torch.autograd.Function):
     ) -> Tensor:
         # In place, as `nn.ReLU(inplace=True)`; if another layer still needs x, torch raises.
         r, y = x.detach(), torch.empty_like(x)
-        r.clamp_min_(0)
         kept = (norm.running_mean, norm.running_var) if norm.track_running_stats else (None, None)
         mean, scale = (weight.new_empty(frames, len(weight)) for _ in range(2))
         variance: Tensor | None = None
         if _channels_last(r):
-            exact = _moments(r, frames)
+            exact = _rectified(r, frames)
             _keep(*exact, r.numel() // r.shape[1] // frames, *kept, norm.momentum)
             mean[:], variance = exact[0], exact[1].to(mean.dtype)
             scale[:] = (exact[1] + norm.eps).rsqrt()
+        else:
+            r.clamp_min_(0)
         for t, (r_t, y_t) in enumerate(zip(r.chunk(frames), y.chunk(frames), strict=True)):
             by = (*kept, True) if variance is None else (mean[t], variance[t], False)
             _aten.native_batch_norm.out(
@@ -137,17 +139,19 @@ def _lines(x: Tensor, frames: int) -> list[tuple[Tensor, ...]]:
     return [frame.split(_LINES) for frame in whole.chunk(frames)]
 
 
-def _moments(r: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each frame's channels of r (N, C, H, W), float64 (T, C)."""
-    parts = _lines(r, frames)
-    found = [_aten.batch_norm_update_stats(part, None, None, 0.0) for of in parts for part in of]
+def _rectified(x: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """Makes x (N, C, H, W) its relu; mean and variance of each frame's channels, float64 (T, C)."""
+    parts, found = _lines(x, frames), []
+    for part in chain(*parts):
+        part.clamp_min_(0)
+        found.append(_aten.batch_norm_update_stats(part, None, None, 0.0))
     means, variances = (
-        torch.stack(each).double().view(frames, len(parts[0]), r.shape[3], -1)
+        torch.stack(each).double().view(frames, len(parts[0]), x.shape[3], -1)
         for each in zip(*found, strict=True)
     )
     # The last part of a frame may have fewer lines.
     lines = torch.tensor([len(part) for part in parts[0]], dtype=means.dtype)[:, None, None]
-    share = lines / (lines.sum() * r.shape[3])
+    share = lines / (lines.sum() * x.shape[3])
     mean = (share * means).sum((1, 2))
     return mean, (share * (variances + (means - mean[:, None, None]).square())).sum((1, 2))
 
@@ -172,7 +176,7 @@ def _keep(
 def _backward_lines(
     grad: Tensor, r: Tensor, weight: Tensor, mean: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, weight and bias, with sums over pixels as of `_moments`.
+    """Gradients of x, weight and bias, with sums over pixels as of `_rectified`.
 
     d/dr = (grad - sum(grad) / n - (r - mean) scale sum(grad (r - mean) scale) / n) weight scale
     is linear in grad and r, and so is one pass over what still lies in the cache.

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from weft.data.images import image_header, load_images
+from weft.data.images import has_labels, image_header, load_images, load_pixels
 from weft.data.source import Batch
 from weft.families.warp.config import Config
 from weft.families.warp.sets.source import Header, Parts, Scale
@@ -30,7 +31,11 @@ def bytes_to(config: Config) -> Callable[[Tensor], Scale]:
 def header(config: Config) -> Header:
     """The set's pictures, every n-th row and column of them."""
     data = config.data
-    found = image_header(data.dataset, root=data.root, download=data.download, layout=data.layout)
+    # Where no label is learnt they serve to hold out each class in proportion, if there are any.
+    found = image_header(
+        data.dataset, root=data.root, download=data.download, layout=data.layout,
+        labelled=config.classifies or has_labels(data.dataset, root=data.root),
+    )  # fmt: skip
     channels, *sides = found.shape
     height, width = (-(-side // data.downsample_factor) for side in sides)
     return Header(
@@ -45,13 +50,18 @@ def header(config: Config) -> Header:
 
 def load(config: Config) -> Parts:
     """The pictures as bytes."""
-    data = config.data
+    data, about = config.data, header(config)
+    where: dict[str, Any] = {
+        "root": data.root, "download": data.download, "layout": data.layout
+    }  # fmt: skip
     splits: dict[str, Batch] = {}
-    for split, size in header(config).sizes.items():
-        if size:
-            found = load_images(
-                data.dataset, split, root=data.root, download=data.download, layout=data.layout
-            )
-            x = as_sequence(found.images, data.downsample_factor)
-            splits[split] = {"x": x, "label": found.labels}
+    for split, size in about.sizes.items():
+        if not size:
+            continue
+        if about.num_classes:
+            found = load_images(data.dataset, split, **where)
+            images, labels = found.images, {"label": found.labels}
+        else:
+            images, labels = load_pixels(data.dataset, split, **where), {}
+        splits[split] = {"x": as_sequence(images, data.downsample_factor), **labels}
     return Parts(splits["train"], splits.get("test"), splits.get("val"), bytes_to(config))

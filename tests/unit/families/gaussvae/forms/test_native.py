@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,32 @@ def drawn(some: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
     return pictures.detach(), free.grad
 
 
+@cache
+def extend() -> Any:
+    """`extents` of one splat, into its `shapes`."""
+    from weft.families.gaussvae.forms.compiled import compiled
+    from weft.families.gaussvae.forms.lanes import spread
+    from weft.families.gaussvae.forms.reach import FALL, SHAPE, extents
+    from weft.families.gaussvae.forms.rows import columns, store_columns
+
+    zero = np.float32(0)
+
+    @compiled
+    def run(shapes: Any, cut: Any, most: int) -> None:
+        x, _, a, b, c, _, _, _ = columns(shapes, 0, SHAPE, 1)
+        none = spread(zero)
+        store_columns(shapes, FALL, SHAPE, 1, none, *extents(x, a, b, c, cut, most), none, none)
+
+    return run
+
+
 def enclosed(shape: list[float], cut: float, most: int) -> tuple[Any, int, int]:
     """`shapes` of one splat, x, y, A, B, C, and its columns of eights: first and first behind."""
     from weft.families.gaussvae.forms import reach
 
     shapes = np.zeros((1, reach.SHAPE), np.float32)
     shapes[0, :5] = shape
-    reach.extents(shapes, 0, 1, np.float32(cut), most)
+    extend()(shapes, np.float32(cut), most)
     first = int(shapes[0, reach.FIRST])
     return shapes, first, first + int(shapes[0, reach.COLUMNS])
 

@@ -61,6 +61,16 @@ def test_a_share_of_the_training_pictures_is_held_out_by_the_seed_and_the_test_s
     assert numbers(again.val) == numbers(one.val) != numbers(other.val)
 
 
+def test_labels_are_not_asked_for(images: Tensor) -> None:
+    # Nothing reads them, so that they may be absent or of any kind.
+    for labels in ({}, {"train_labels": np.zeros(3), "test_labels": np.array([-1])}):
+        np.savez("bare.npz", train_images=images, test_images=images[:TESTED], **labels)
+        asked = config("data.dataset=bare.npz")
+        one, same = load_pictures(asked), load_pictures(config("data.dataset=own.npz"))
+        assert numbers(one.train) == numbers(same.train)
+        assert picture_spec(asked) == picture_spec(config("data.dataset=own.npz"))
+
+
 def test_the_spec_says_what_is_loaded(images: Tensor) -> None:
     for words in (("data.dataset=own.npz",), ("data.dataset=own.npz", "data.items=20")):
         asked = config(*words)

@@ -267,6 +267,18 @@ def test_a_user_s_pictures_are_read_as_pictures(tmp_path: Path) -> None:
     assert load_splits(settings).test is not None
 
 
+def test_pictures_to_complete_need_no_labels_and_pictures_to_classify_do(tmp_path: Path) -> None:
+    images = np.arange(6 * 16, dtype=np.uint8).reshape(6, 4, 4)
+    path = str(tmp_path / "p.npz")
+    np.savez(path, train_images=images, test_images=images[:2])
+    settings = config(path, val_share=0.5)
+    spec = data_spec(settings)
+    assert spec.num_classes == 0 and set(spec.fields) == {"x"}
+    assert set(everything(load_splits(settings).train)) == {"x"}
+    with pytest.raises(DataError, match="`train_labels`"):
+        data_spec(config(path, top={"supervision_task": "classification"}))
+
+
 @pytest.mark.parametrize(
     "change",
     [

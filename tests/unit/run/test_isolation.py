@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from weft import api
-from weft.engine.ground import own_ground
+from weft.engine.isolation import isolated
 from weft.errors import NonFiniteError
 from weft.run.registry import Run
 
@@ -154,7 +154,7 @@ def test_products_that_each_place_was_told_of_by_itself_stay_so() -> None:
     whole = a @ a
     try:
         place.fp32_precision = "bf16"
-        with own_ground():
+        with isolated():
             assert torch.get_float32_matmul_precision() == "highest"
             assert torch.equal(a @ a, whole)
         assert place.fp32_precision == "bf16"

@@ -1,4 +1,4 @@
-"""The ground a run computes on: what its caller has set in torch does not reach it, nor is lost."""
+"""Isolates a run from torch's global state: the caller's settings do not reach it, nor are lost."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import torch
 from torch import Tensor
 
 _ALONE = threading.RLock()
-"""Held by the thread that computes: torch's generators and its number of threads are those of the
-process, so that two runs at once would draw from each other's."""
+"""Held by the thread that computes: torch's generators and number of threads belong to the process,
+so that two runs at once would change each other's."""
 
 _kept: list[dict[torch.device, Tensor]] = []
-"""Generators of accelerators as a caller left them, one mapping for each ground that is entered."""
+"""States of accelerators' generators as the caller left them, a mapping for each nested block."""
 
 
 @contextmanager
-def own_ground() -> Iterator[None]:
-    """Inside, torch is as a fresh process has it; afterwards, as it was before, generators too.
+def isolated() -> Iterator[None]:
+    """Runs the block with torch's global state as in a fresh process, and restores it afterwards.
 
-    That is gradients on, no inference mode, no autocast, float32 and the CPU as defaults, and whole
-    float32 products. What only makes torch slower or stricter stays: deterministic algorithms,
-    the detection of anomalies, warnings as errors. A second thread waits until the first has left.
+    Inside, gradients are on, inference mode and autocast off, float32 and the CPU the defaults, and
+    float32 products exact; afterwards random generators, too, are as before. Settings that only
+    make torch slower or stricter stay: deterministic algorithms, anomaly detection, warnings as
+    errors. A second thread waits until the first has left its block.
     """
     with _ALONE, ExitStack() as left:
         left.enter_context(_defaults())
@@ -42,9 +43,9 @@ def own_ground() -> Iterator[None]:
 
 
 def keep_generator(device: torch.device) -> None:
-    """Has the ground put back the generator of an accelerator that a run is about to draw from.
+    """Has the enclosing block restore the generator of an accelerator that a run will draw from.
 
-    Not when the ground is entered: the question alone would wake a GPU that nothing needs.
+    Not done on entering the block: reading the state would initialise a GPU that nothing needs.
     """
     if not _kept or device in _kept[-1]:
         return

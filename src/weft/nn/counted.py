@@ -1,0 +1,22 @@
+"""Operations of fused attention on a CPU, for which torch has formulas on GPUs alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import register_flop_formula, sdpa_flop_count
+
+_ATEN = torch.ops.aten
+
+
+@register_flop_formula(_ATEN._scaled_dot_product_flash_attention_for_cpu)
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+@register_flop_formula(_ATEN._scaled_dot_product_flash_attention_for_cpu_backward)
+def _attention_backward(_: Any, query: Any, key: Any, value: Any, *__: Any, **___: Any) -> int:
+    """Two products for each of the forward pass; what is computed anew to save memory is not
+    counted, as where attention is written out."""
+    return 2 * int(sdpa_flop_count(query, key, value))
