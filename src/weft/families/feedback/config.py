@@ -202,7 +202,9 @@ class Config(FamilyConfig):
     def rules(self) -> Iterator[Rule]:
         """Combinations of options that are refused."""
         yield from self._rules_of_stages()
+        yield from self._rules_of_deltas()
         yield from self._rules_of_compat()
+        yield from self._rules_of_sizes()
         yield from self._rules_of_text()
 
     def _rules_of_stages(self) -> Iterator[Rule]:
@@ -224,6 +226,8 @@ class Config(FamilyConfig):
             "`joint` trains feedforward weights beside deltas, and there are none",
             "set `stage` to static or feedback",
         )
+
+    def _rules_of_deltas(self) -> Iterator[Rule]:
         yield Rule(
             ("data.batching", *_DELTAS),
             self.dynamic and self.batching == "packed",
@@ -256,7 +260,7 @@ class Config(FamilyConfig):
             self.scope == "none"
             and not self.extra_layers
             and (self.stage == "fine_tune" or self.joint),
-            "`scope` none leaves nothing to train but `extra_layers`, of which there are none",
+            "`scope` none leaves only `extra_layers` to train, and there are none",
             "set `extra_layers` to 1, or `scope` to attn or all",
         )
 
@@ -279,7 +283,7 @@ class Config(FamilyConfig):
                 f"set `{key}` to {only}, or `mode` to stable",
             )
 
-    def _rules_of_text(self) -> Iterator[Rule]:
+    def _rules_of_sizes(self) -> Iterator[Rule]:
         width, pairs = self.model.n_embd, 2 * self.model.n_head
         yield Rule(
             ("model.n_embd", "model.n_head"),
@@ -296,6 +300,8 @@ class Config(FamilyConfig):
             "tokens of a block where they have positions",
             f"set `model.max_seq_length` to {needed}, or shorten `data.block_size`",
         )
+
+    def _rules_of_text(self) -> Iterator[Rule]:
         data = self.data
         yield Rule(
             ("data.pad_is_text", "data.batching", *_DELTAS),

@@ -162,10 +162,14 @@ class Config(FamilyConfig):
 
     def rules(self) -> Iterator[Rule]:
         """Combinations of options that are refused."""
+        yield from self._rules_of_scenes()
+        yield from self._rules_of_training()
+
+    def _rules_of_scenes(self) -> Iterator[Rule]:
         yield Rule(
             ("noise", "dataset_noise", "dataset_static_noise"),
             self.noise is not None,  # removed above, unless all were given
-            "`noise` says by itself where the background goes",
+            "`noise` already sets `dataset_noise` and `dataset_static_noise`",
             "set either `noise` and `noise_level`, or `dataset_noise` and `dataset_static_noise`",
         )
         yield Rule(
@@ -180,6 +184,8 @@ class Config(FamilyConfig):
             "`dataset_rooms` 2 has a wall for one dot, and there are three",
             "set `dataset_type` to Single or `dataset_rooms` to 1",
         )
+
+    def _rules_of_training(self) -> Iterator[Rule]:
         yield Rule(
             ("model.rnn_burnin", "model.predictor"),
             self.model.rnn_burnin > 1 and not self.model.predictor.startswith("rnn"),
