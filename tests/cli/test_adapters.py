@@ -15,16 +15,19 @@ from weft.adapters import MOVED
 # A mistake for each that its own parser or reader answers, and the answer.
 CALLS = {
     "btsp_experiments": (["--batch_size=x"], "argument --batch_size/-b: invalid int value: 'x'"),
-    "feedback_compare": (["--seeds", "x"], "argument --seeds: `x` is no whole number from 1 on"),
+    "feedback_compare": (
+        ["--seeds", "x"],
+        "argument --seeds: `x` is not a whole number of at least 1",
+    ),
     "feedback_train": (["feedforward_tain"], "did you mean `feedforward_train`"),
     "jepa_probes": (
         ["nowhere", "--size", "x"],
-        "argument --size: `x` is no whole number from 2 on",
+        "argument --size: `x` is not a whole number of at least 2",
     ),
     "jepa_train": (["--values", "seed"], "`seed` sets nothing"),
     "warp_contexts": (
         ["nowhere", "--period", "x"],
-        "argument --period: `x` is no whole number from 1 on",
+        "argument --period: `x` is not a whole number of at least 1",
     ),
     "warp_train": (["--config", "none.yaml"], "there is no file `none.yaml`"),
 }

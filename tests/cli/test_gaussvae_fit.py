@@ -74,7 +74,7 @@ def test_the_same_words_again_do_nothing_and_others_are_refused(
     assert _fit(*words) == 0
     before = Path("out/splats.npy").stat().st_mtime_ns
     assert _fit(*words) == 0
-    assert "holds this fit already" in capsys.readouterr().err
+    assert "has this fit already" in capsys.readouterr().err
     assert Path("out/splats.npy").stat().st_mtime_ns == before
     assert _fit(*words[:-1], 3) == 2
     assert "holds another fit: it differs in steps" in capsys.readouterr().err

@@ -26,7 +26,7 @@ BROKEN = {
     ),
     "jepa": (
         ("noise=fixed_uniform", "dataset_noise=1", "probe.prober_arch=8", "probe.kind=closed_form"),
-        ("`noise` says by itself", "`probe.prober_arch` has no closed form"),
+        ("`noise` already sets", "`probe.prober_arch` has no closed form"),
     ),
     "warp": (
         ("gradient_lim=0.1", "clip.kind=none", "val_criterion=cce"),

@@ -1,4 +1,4 @@
-"""The registry: family name -> module that holds its `FAMILY`, imported when asked for."""
+"""The registry of families: name -> module with its `FAMILY`, imported on demand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _modules() -> dict[str, str]:
 
 
 def names() -> list[str]:
-    """All families, those of plug-ins and those that do not load included, by the alphabet."""
+    """Names of all families in alphabetical order, with those of plug-ins, even if broken."""
     return sorted({*_modules(), *_plugged()[1]})
 
 
@@ -47,7 +47,7 @@ def find(name: str) -> Family:
 
     Raises:
         UsageError: if there is none.
-        PluginError: if it does not load, or is not of the form weft asks for.
+        PluginError: if it cannot be imported, or lacks something that weft needs.
     """
     if name not in names():
         raise UsageError(
@@ -62,15 +62,15 @@ def find(name: str) -> Family:
 
 
 def brought_by(name: str) -> str:
-    """The package that plugs in the family called `name`; "" for those of weft itself."""
+    """The package whose plug-in is the family `name`; "" for weft's own families."""
     point = _plugged()[0].get(name)
     return package(point) if point else ""
 
 
 def survey() -> tuple[dict[str, dict[str, Preset]], dict[str, WeftError]]:
-    """The presets of every family that loads, and what is wrong with the others.
+    """The presets of every family that can be imported, and the errors of the others.
 
-    A plug-in named like a family of weft is among the others; weft's own loads all the same.
+    A plug-in with the name of one of weft's families counts as an error; weft's own still loads.
     """
     found, broken = {}, dict(_plugged()[1])
     for name in names():
@@ -86,9 +86,9 @@ def survey() -> tuple[dict[str, dict[str, Preset]], dict[str, WeftError]]:
 
 
 def blame(error: Exception) -> PluginError | None:
-    """`error` as its author is told of it, if the code of another package than weft raised it.
+    """An error for the author of a plug-in, if `error` was raised in or below the plug-in's code.
 
-    Code of a plug-in counts down to the deepest call into it: what it calls fails on its account.
+    It names the deepest line of the plug-in in the traceback. None if `error` is weft's own.
     """
     groups = (GROUP, *(f"weft.{section}" for section in SECTIONS))
     where = innermost(error, packages(groups, _modules()))

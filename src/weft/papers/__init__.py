@@ -1,1 +1,1 @@
-"""The command lines of the families' papers, and the files that their scripts left behind."""
+"""The command lines of the original papers' scripts, and the files that these scripts wrote."""

@@ -1,4 +1,4 @@
-"""What command lines of their own share: words, `--set`, notes, new folders, errors, exit codes."""
+"""Shared by the papers' command lines: parsing, `--set`, notes, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from weft.terminal import plainly, tell
 
 
 def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) -> int:
-    """Does the work of a command line; an error is told on stderr, without a traceback.
+    """Runs a command; an expected error is printed on stderr, without a traceback.
 
-    What is neither a `WeftError` nor the machine's fault is raised on: whoever calls knows whose
-    mistake it is.
+    Expected are a `WeftError` and errors of the machine, such as a full disk. Others are raised.
 
     Args:
-        work: takes the words. Blank ones, as a space after a line's backslash makes, are left out.
+        work: the command, a function of its words. Blank words are left out, such as a space after
+            the backslash at the end of a line makes.
         argv: the words; those of the process if None.
     Returns: the exit code: 0, 1 failure, 2 usage, 130 or 143 interrupted.
     """
@@ -42,7 +42,7 @@ def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) ->
         if (found := fault(error)) is not None:
             tell(str(found))
             return found.exit_code
-        # argparse has told the mistake, or the help that was asked for.
+        # argparse has printed the error or the help.
         if isinstance(error, SystemExit) and isinstance(error.code, int):
             return error.code
         raise
@@ -50,20 +50,21 @@ def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) ->
 
 
 def note(text: str) -> None:
-    """Tells the user, on stderr, what no one asked for but should know."""
+    """Prints a remark to the user on stderr."""
     tell(f"note: {text}")
 
 
 def parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """What the words of a command line say, with options before, among or after the others.
+    """The parsed words of a command line, with options before, between or after the others.
 
-    argparse by itself takes words from one place alone, and calls those after an option unknown.
+    argparse by itself accepts positional words in one place only, and rejects those after an
+    option.
     """
     return parser.parse_intermixed_args(words)
 
 
 Form = tuple[str, tuple[str, ...]]
-"""A setting of several that are compared: its name and its words."""
+"""One of several settings to compare: its name and its words."""
 
 
 def form(text: str) -> Form:
@@ -79,7 +80,7 @@ def split(text: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"`{text}` is no line of words: {error}") from error
+        raise argparse.ArgumentTypeError(f"`{text}` cannot be split into words: {error}") from error
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -87,7 +88,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[-+]?\d{1,18}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"`{text}` is no whole number from {least} on")
+            raise argparse.ArgumentTypeError(f"`{text}` is not a whole number of at least {least}")
         return int(text)
 
     return read
@@ -100,12 +101,12 @@ def finite(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"`{text}` is no number")
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number")
     return value
 
 
 def not_negative(text: str) -> float:
-    """Reads an option that is a number from 0 on, for argparse's `type`."""
+    """Reads an option that is a number of at least 0, for argparse's `type`."""
     value = finite(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"`{text}` is below 0")
@@ -121,21 +122,21 @@ def positive(text: str) -> float:
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
-    """Adds `--set KEY=VALUE`, which may be given often, to a parser's options."""
+    """Adds the option `--set KEY=VALUE`, which may be repeated, to a parser."""
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any key of weft's config, over what else sets it",
+        help="any key of weft's config; overrides all other settings of it",
     )
 
 
 def settings(words: Sequence[str], flag: str = "--set") -> dict[str, Any]:
-    """The values of `key=value` words by key; of two for one key the last counts.
+    """The values of `key=value` words by key; the last one of a key counts.
 
     Args:
-        words: those that stood after `flag`.
+        words: values of the option `flag`.
     Raises:
         UsageError: for a word without `=`.
     """
@@ -149,10 +150,10 @@ def settings(words: Sequence[str], flag: str = "--set") -> dict[str, Any]:
 
 
 def overlay(values: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Config values by dotted key with the `--set` words over them.
+    """Config values by dotted key, overridden by the `--set` words.
 
-    What a word's choice leaves without a meaning goes: the options of a kind that it replaces,
-    and the other of the two ways to give a run's length.
+    Values that lose their meaning by that are dropped: the options of a component that a word
+    replaces, and the other one of the two ways to give a run's length.
 
     Raises:
         UsageError: for a word without `=`.
@@ -171,11 +172,11 @@ def overlay(values: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def told(words: Sequence[str], origins: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Has config errors say where the user wrote a value, not how it was handed on to `api`.
+    """Inside this context config errors name the place where the user wrote a value.
 
     Args:
         words: those of `--set`.
-        origins: key -> where the script took its value from, unless a word sets it.
+        origins: key -> the place from which the script took its value, if no word sets it.
     """
     places = {**(origins or {}), **{word.partition("=")[0]: f"--set {word}" for word in words}}
     try:

@@ -110,44 +110,23 @@ def summarise(
     lines = [f"{'ok' if check.held else 'FAILS'}: {check.about}" for check in ground]
     rows: list[dict[str, Cell]] = []
     for leg in legs:
-        found, rival = done[id(leg)], best[leg.budget]
-        row: dict[str, Cell] = {"arm": leg.arm, "budget": leg.budget, "lr": leg.rate}
-        row |= {"n": len(found), "checks": _failing(_own(comparison, leg, found, tolerance))}
-        if found:
-            row["trained"] = int(found[0].resolved["parameters"])
-            row["steps"] = int(found[0].resolved["total_steps"])
-            row["seconds"] = mean_of([float(run.status["seconds"]) for run in found])
-            for name, metric in (("loss", comparison.loss), *((m, m) for m in comparison.shown)):
-                if all(f"{split}/{metric}" in run.metrics for run in found):
-                    row[name] = mean_of([run.metrics[f"{split}/{metric}"] for run in found])
+        rival = best[leg.budget]
+        own = {id(one): _own(comparison, one, done[id(one)], tolerance) for one in (leg, rival)}
+        row = _row(comparison, leg, done[id(leg)], split)
+        row["checks"] = _failing(own[id(leg)])
         apart = _apart(leg, rival, runs, key)
         if leg is not rival and apart:
             row["against"] = mean_of(apart)
         rows.append(row)
         if leg.arm not in controls:
-            checks = [*ground]
-            for one in (leg, rival):
-                checks += _own(comparison, one, done[id(one)], tolerance)
-            # Of runs that are missing nothing is known.
-            difference = Difference.of(apart or [math.nan])
+            checks = [*ground, *own[id(leg)], *own[id(rival)]]
+            difference = Difference.of(apart or [math.nan])  # NaN if runs are missing
             lines.append(verdict(leg.name, rival.arm, difference, checks))
     rivals = " and ".join(f"{leg.arm} (equal {budget})" for budget, leg in best.items())
     curves = {(leg.arm, leg.budget): _curve(comparison, done[id(leg)][:1]) for leg in legs}
     return Sums(
         Table(
-            columns=(
-                Column("arm", role="axis"),
-                Column("budget", "at equal", role="axis"),
-                Column("lr", role="text"),
-                Column("trained", role="text"),
-                Column("steps", role="text"),
-                Column("seconds", "time", unit="s"),
-                Column("n", role="text"),
-                Column("loss", f"{split} loss"),
-                Column("against", "loss - best control's"),
-                *(Column(metric, title) for metric, title in comparison.shown.items()),
-                Column("checks", role="text"),
-            ),
+            columns=_columns(comparison, split),
             rows=tuple(rows),
             note="mean ± standard error over n seeds, each with its own base; differences are "
             "paired; rates were chosen for each arm and budget on validation data; the best "
@@ -156,6 +135,36 @@ def summarise(
         tuple(lines),
         curves,
     )
+
+
+def _columns(comparison: Comparison, split: str) -> tuple[Column, ...]:
+    return (
+        Column("arm", role="axis"),
+        Column("budget", "at equal", role="axis"),
+        Column("lr", role="text"),
+        Column("trained", role="text"),
+        Column("steps", role="text"),
+        Column("seconds", "time", unit="s"),
+        Column("n", role="text"),
+        Column("loss", f"{split} loss"),
+        Column("against", "loss - best control's"),
+        *(Column(metric, title) for metric, title in comparison.shown.items()),
+        Column("checks", role="text"),
+    )
+
+
+def _row(comparison: Comparison, leg: Leg, runs: Sequence[Run], split: str) -> dict[str, Cell]:
+    """The cells of an arm that follow from its own finished runs, except its checks."""
+    row: dict[str, Cell] = {"arm": leg.arm, "budget": leg.budget, "lr": leg.rate, "n": len(runs)}
+    if not runs:
+        return row
+    row["trained"] = int(runs[0].resolved["parameters"])
+    row["steps"] = int(runs[0].resolved["total_steps"])
+    row["seconds"] = mean_of([float(run.status["seconds"]) for run in runs])
+    for name, metric in (("loss", comparison.loss), *((m, m) for m in comparison.shown)):
+        if all(f"{split}/{metric}" in run.metrics for run in runs):
+            row[name] = mean_of([run.metrics[f"{split}/{metric}"] for run in runs])
+    return row
 
 
 def _ground(

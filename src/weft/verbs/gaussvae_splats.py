@@ -125,7 +125,7 @@ def fit(
         raise UsageError(f"`{out}` is a file", where="--out", expected="a folder, or a new name")
     if force:
         outcome.clear(out)
-    with asked_by("--out", "--force fits anew"):
+    with asked_by("--out", "--force fits again"):
         job.open_job(out, found, settings)
     rows = outcome.read_table(out)
     if rows is None:
@@ -137,7 +137,7 @@ def fit(
         outcome.write_table(out, rows)
         job.close_job(out)
     elif not quiet:
-        tell(f"{out} holds this fit already; --force fits anew")
+        tell(f"{out} has this fit already; --force fits again")
     if as_json:
         show(json.dumps({"out": str(out), **outcome.mean_of(rows), "pictures": rows}, indent=2))
     elif not quiet:
@@ -285,7 +285,7 @@ def _bits(text: str) -> Bits:
 
 
 def _settled(how: How, pictures: Sequence[Picture], bits: int | None, psnr: float | None) -> How:
-    """The settings with the number of splats that bits allow, held against the pictures."""
+    """The settings with the number of splats that the bits allow, checked with the pictures."""
     from weft.families.gaussvae.splats.anchored import Anchored, grid
     from weft.families.gaussvae.splats.search import affordable
 
@@ -296,7 +296,7 @@ def _settled(how: How, pictures: Sequence[Picture], bits: int | None, psnr: floa
     if psnr is not None:
         return how
     if bits is not None and how.bits is not None:
-        with asked_by("--bits", "--quantise says with how many bits a number is kept"):
+        with asked_by("--bits", "--quantise sets the bits of a number"):
             how = replace(how, splats=affordable(*pictures[0].size, bits, how.bits))
     for height, width in {one.size for one in pictures}:
         if isinstance(how, Anchored):

@@ -125,8 +125,8 @@ def test_a_run_of_another_family_is_refused_before_anything_is_printed(
     [
         (("costs", "cet/digits", "--form", "hidden_dim=8"), "has no colon: NAME:WORDS"),
         (("rates", "cet/digits", "--form", "hidden_dim=8", "--out", "x"), "has no colon"),
-        (("costs", "cet/digits", "--form", "a:'x"), "is no line of words: No closing quotation"),
-        (("rates", "cet/digits", "--final", "'x", "--out", "x"), "is no line of words"),
+        (("costs", "cet/digits", "--form", "a:'x"), "into words: No closing quotation"),
+        (("rates", "cet/digits", "--final", "'x", "--out", "x"), "cannot be split into words"),
         (("rates", "cet/digits", "seed=0,1", "--rates", "1e-3", "--out", "x"), "own seeds"),
         (("rates", "cet/digits", "seed=1", "--rates", "1e-3", "--out", "x"), "own seeds"),
         (("growth", "--picture", "x.foo"), "expected a name ending in .svg or .png"),

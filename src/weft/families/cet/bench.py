@@ -1,4 +1,4 @@
-"""Benchmark: a training step by traces, by back-propagation, and in the original's way."""
+"""Benchmark: a training step with traces, by back-propagation, and as the original code does it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cases(full: bool) -> Iterator[Case]:
     Each form is a whole training step on random inputs: forward, backward, clip, fused AdamW.
 
     Args:
-        full: not needed; all cases fit into the default three minutes.
+        full: has no effect: all cases fit into the default three minutes.
     """
     mlp = Config(steps=1, delay=5, order=6)
     cnn = Config(steps=1, delay=10, order=6, arch="cnn")
@@ -53,7 +53,7 @@ def _case(name: str, config: Config, shape: Shape, *, reference: bool, **timing:
 
 
 def _stack() -> Case:
-    """A step of eight models of cet/digits, each with a delay of its own."""
+    """A step of eight models of the preset cet/digits, with eight different delays."""
     delays = (1, 2, 3, 5, 10, 20, 35, 50)
     configs = [Config(steps=1, delay=delay, order=10, hidden_dim=256) for delay in delays]
     forms = {"stacked": partial(_together, configs), "apart": partial(_apart, configs)}
@@ -120,7 +120,7 @@ def _plain(config: Config, shape: Shape, **timing: int) -> Form:
 
 
 def _loss(task: CetTask, model: nn.Module, batch: Batch) -> torch.Tensor:
-    # A step is logged (and then compared) where similarity is measured, and only there.
+    # `track_sim` alone decides whether this step counts as a logged one, and so compares updates.
     where = Context(0, 0, 1, torch.get_default_device(), log=task.config.track_sim)
     return task.loss(model, batch, where)[0]
 
@@ -136,11 +136,11 @@ def _form(
     """A form that takes one optimiser step on a fixed random batch.
 
     Args:
-        loss: of the model on the batch.
-        model: trained.
-        spec: of the batch.
-        read: called with the model behind each backward pass.
-        timing: see `Form`.
+        loss: gives the loss of a model on a batch.
+        model: the model to train.
+        spec: shapes and dtypes of the batch.
+        read: called with the model after each backward pass.
+        timing: options of `Form`.
     """
     batch = {
         "image": torch.rand(*spec.batch_shape, *spec.fields["image"].shape),

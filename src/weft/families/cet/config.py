@@ -50,17 +50,17 @@ class CetData(DataConfig):
 
 
 class CetEval(EvalConfig):
-    """When the model is evaluated: the README's 390 steps."""
+    """When the model is evaluated: every 390 steps by default, as in the original's README."""
 
     every: Cadence = Field("390 steps", description="How often; always after the last step.")
 
 
 _OF_IMAGES = ("timescale", "arch", "norm_op", "p_drop", "top_quantile")
-"""Options that mean nothing to a run that learns to act."""
+"""Options without meaning for a run of reinforcement learning."""
 
 
 class Config(FamilyConfig):
-    """Training under delayed credit with cascading eligibility traces."""
+    """Training with delayed errors by cascading eligibility traces."""
 
     family: Literal["cet"] = Field("cet", description="Which family trains.")
     batch_size: int = Field(
@@ -188,7 +188,7 @@ class Config(FamilyConfig):
 
     @property
     def items_per_stream(self) -> int:
-        """Data items in one stream; the frames between them are blends."""
+        """Data items in one stream: `batch_size / data.interp_factor`."""
         return self.batch_size // self.data.interp_factor
 
     @property
@@ -200,7 +200,7 @@ class Config(FamilyConfig):
 
     @property
     def taps(self) -> int | None:
-        """Length of a retrograde kernel, which is the same in all layers; else None."""
+        """Number of taps of a retrograde kernel, the same in all layers; None if behavioural."""
         if self.timescale == "behavioural":
             return None
         layers_below = 2 if self.arch == "mlp" else 4
@@ -208,14 +208,14 @@ class Config(FamilyConfig):
 
     @property
     def sparse(self) -> float | None:
-        """The sparse threshold for the error of a stream's mean loss, or None."""
+        """`Rule.sparse`: the threshold for errors of a stream's mean loss; None if off."""
         if not self.sparse_inputs:
             return None
         unit = self.kept_items**-2 if self.sparse_relative else 1.0
         return self.sparse_threshold * unit
 
     def _of_images_alone(self) -> Iterator[str]:
-        """Options that are set, and mean something to a classifier of images only."""
+        """Names of options that differ from their default and apply to image classifiers only."""
         for key in _OF_IMAGES:
             if getattr(self, key) != type(self).model_fields[key].default:
                 yield key
@@ -224,7 +224,7 @@ class Config(FamilyConfig):
                 yield f"data.{key}"
 
     def rules(self) -> Iterator[Rule]:
-        """What options of cet must not be together."""
+        """Combinations of options that are refused."""
         yield from self._rules_of_traces()
         yield from self._rules_of_streams()
         yield from self._rules_of_carry()
@@ -232,7 +232,7 @@ class Config(FamilyConfig):
         yield from self._rules_of_control()
 
     def _rules_of_traces(self) -> Iterator[Rule]:
-        """What a trace stores, and the options of one timescale."""
+        """Rules on what a trace stores, and on options of one timescale only."""
         yield Rule(
             ("threshold", "binary"),
             self.threshold is not None and self.binary is not None,
@@ -243,16 +243,16 @@ class Config(FamilyConfig):
             ("theta_threshold", "effective_batch", "timescale"),
             self.timescale == "behavioural"
             and (self.theta_threshold > 0 or self.effective_batch is not None),
-            "`theta_threshold` and `effective_batch` are of the retrograde timescale",
+            "`theta_threshold` and `effective_batch` apply on the retrograde timescale only",
             "leave them out, or set `timescale` to retrograde",
         )
 
     def _rules_of_streams(self) -> Iterator[Rule]:
-        """Whole streams, made of whole groups, that outlast the delay."""
+        """Rules on streams: they consist of whole groups and are longer than the delay."""
         yield Rule(
             ("data.layout", "data.dataset"),
             self.data.layout is not None and not is_npz(self.data.dataset),
-            f"`data.layout` is for pictures of an .npz file, and `data.dataset` is "
+            f"`data.layout` applies to pictures of an .npz file only, and `data.dataset` is "
             f"{self.data.dataset}",
             "leave it out",
         )
@@ -273,40 +273,41 @@ class Config(FamilyConfig):
         )
 
     def _rules_of_carry(self) -> Iterator[Rule]:
-        """Streams that go on from one batch to the next."""
+        """Rules on `carry`, with which streams continue from one batch to the next."""
         yield Rule(
             ("carry", "top_quantile"),
             self.carry and self.top_quantile > 0,
-            "`carry` and `top_quantile` exclude each other: to carry a stream on takes all of it",
+            "`carry` and `top_quantile` exclude each other: `carry` needs every item of a stream",
             "set `carry` to false or `top_quantile` to 0",
         )
         yield Rule(
             ("carry", "timescale"),
             self.carry and self.timescale == "retrograde",
-            "`carry` has no meaning on the retrograde timescale, on which no error is lost",
+            "`carry` has no effect on the retrograde timescale, where no error is lost",
             "set `carry` to false",
         )
         yield Rule(
             ("carry", "engine.accumulation"),
             self.carry and self.engine.accumulation > 1,
-            "`carry` needs `engine.accumulation` 1: parts of a batch would share one past",
+            "`carry` needs `engine.accumulation` 1: all parts of a batch would share one history",
             "set `engine.accumulation` to 1 or `carry` to false",
         )
         yield Rule(
             ("carry", "engine.nonfinite"),
             self.carry and self.engine.nonfinite == "skip",
-            "`carry` needs `engine.nonfinite` stop: what a skipped step leaves would be carried on",
+            "`carry` needs `engine.nonfinite` stop: the values of a skipped step would be carried "
+            "on",
             "set `engine.nonfinite` to stop or `carry` to false",
         )
 
     def _rules_of_parts(self) -> Iterator[Rule]:
-        """Learning from a part of the items."""
+        """Rules on learning from a part of the items (`top_quantile`)."""
         yield Rule(
             ("input_accumulation", "random_times", "bn_from", "top_quantile"),
             self.top_quantile == 0
             and (self.input_accumulation > 1 or self.random_times or self.bn_from == "full"),
-            "`input_accumulation`, `random_times` and `bn_from` are for runs that learn from a "
-            "part of their items",
+            "`input_accumulation`, `random_times` and `bn_from` have an effect only in runs that "
+            "learn from a part of their items",
             "set `top_quantile` above 0, or leave them out",
         )
         yield Rule(
@@ -319,37 +320,40 @@ class Config(FamilyConfig):
         yield Rule(
             ("bn_from", "arch", "norm_op"),
             self.bn_from == "full" and (self.arch != "cnn" or self.norm_op != "batch"),
-            "`bn_from` full needs a cnn with `norm_op` batch: nothing else has such statistics",
+            "`bn_from` full needs a cnn with `norm_op` batch, the only one with batch statistics",
             "leave `bn_from` at kept",
         )
         yield Rule(
             ("top_quantile", "batch_size", "input_accumulation"),
             self.kept_items < 2,
-            f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}: no error "
-            "could meet the trace of another item",
+            f"`top_quantile` {self.top_quantile} keeps one item of {self.batch_size}, and an error "
+            "needs the trace of another item",
             "lower `top_quantile` or raise `batch_size`",
         )
 
     def _rules_of_control(self) -> Iterator[Rule]:
-        """Learning to act, which knows no images."""
+        """Rules on reinforcement learning, which uses no images."""
         yield Rule(
             ("control",),
             self.control.environment is None and self.control != Control(),
-            "`control` has options for learning to act, and no environment to act in",
+            "`control` has options set, but there is no environment to act in",
             "set `control.environment`, or leave them out",
         )
         of_images = list(self._of_images_alone())
         yield Rule(
             ("control.environment", *(of_images or (*_OF_IMAGES, "data"))),
             self.control.environment is not None and bool(of_images),
-            f"`control.environment` is {self.control.environment}, and for classifiers of images "
-            f"alone: {', '.join(of_images)}",
-            "leave one or the other out",
+            f"`control.environment` is {self.control.environment}, but these options are "
+            f"for image classifiers only: {', '.join(of_images)}",
+            "leave out one or the other",
         )
 
 
 def parallel(config: Config) -> Parallel:
-    """What may be split: whole streams; nothing in the covariance form, whose running mean of the
-    activity is of the whole batch, nor where one process holds the environments."""
+    """What of a batch may be split over processes: whole streams.
+
+    Nothing may be split in the covariance form, whose running mean of the activity is taken over
+    the whole batch, or in reinforcement learning, where one process holds the environments.
+    """
     whole = config.covariance is not None or config.control.environment is not None
     return "none" if whole else "streams"

@@ -1,4 +1,4 @@
-"""The run's splits of an image set, in the classes, sizes and scale that the config asks for."""
+"""The run's splits of an image set: class sizes, validation items and normalisation by config."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ CIFAR10_STD = (0.2023, 0.1994, 0.2010)
 
 
 def normalisation(images: Tensor, dataset: str) -> Norm:
-    """Standardises by one mean and deviation of all training bytes, then sets those of the paper.
+    """The paper's normalisation of images.
+
+    Pixels are scaled and shifted so that those of the training set have a given mean and standard
+    deviation: on cifar10 the usual values of each channel, on other sets 0.5 and 0.5.
 
     Args:
         images: the training set, uint8 (N, C, H, W).
-        dataset: on cifar10 each channel gets its own mean and deviation, elsewhere 0.5 and 0.5.
+        dataset: its name or path; cifar10 takes each channel's mean and deviation, others 0.5.
 
     Raises:
-        DataError: if all bytes are one and the same, of which there is no deviation.
+        DataError: if all bytes are equal, so that their deviation is 0.
     """
     values = torch.arange(256, dtype=torch.float64, device=images.device)
     share = torch.bincount(images.flatten(), minlength=256).double() / images.numel()
@@ -50,11 +53,11 @@ def normalisation(images: Tensor, dataset: str) -> Norm:
 def class_sizes(counts: Sequence[int], config: Config) -> tuple[list[int], list[int]]:
     """Training and validation items per class, from the training set's items per class.
 
-    Classes without items stay without; the others are cut to the smallest of them.
+    Empty classes stay empty; with `data.balance`, the others are cut to the size of the smallest.
     """
     most = min(n for n in counts if n) if config.data.balance else max(counts)
     used = [min(n, most) for n in counts]
-    # Whole runs are held out, so that no run is torn between the splits.
+    # Whole runs of one class are held out, so that no run is divided between the splits.
     run = config.data.n_groups
     held = [n // 10 // run * run if config.data.use_val else 0 for n in used]
     return [n - v for n, v in zip(used, held, strict=True)], held

@@ -1,4 +1,4 @@
-"""The paper's two networks, as plain image classifiers that `convert` can make learn by traces."""
+"""The paper's two image classifiers as plain networks, for `convert` to make learn by traces."""
 
 # R rows (streams x time), C channels, H height, W width, K classes
 
@@ -29,7 +29,7 @@ def mlp(
         shape: (C, H, W) of an image.
         hidden_dim: units in each of the two hidden layers.
         num_classes: K.
-        plain_output: whether the last layer begins as torch lets it, see `initialised`.
+        plain_output: whether the last layer keeps torch's initialisation, see `initialised`.
     Returns: a network from images (R, C, H, W) to logits (R, K).
     """
     channels, height, width = shape
@@ -63,11 +63,12 @@ def cnn(
         shape: (C, H, W) of an image; H and W at least 8.
         hidden_dim: units in the hidden dense layer.
         num_classes: K.
-        norm_op: `batch`: each channel over the items of a stream, without gain and offset;
-            `group`: over all of an item, a gain per channel; `layer`: the same, a gain per
-            position and channel; `instance`: each channel of an item; `none`.
-        p_drop: share of units dropped.
-        plain_output: whether the last layer begins as torch lets it, see `initialised`.
+        norm_op: `batch` normalises each channel over the items of a stream, without gain and
+            offset; `group` all of an item, with a gain and offset per channel; `layer` all of an
+            item, with those per position and channel; `instance` each channel of an item, without
+            them; `none` nothing.
+        p_drop: probability with which dropout zeroes a unit.
+        plain_output: whether the last layer keeps torch's initialisation, see `initialised`.
     Returns: a network from images (R, C, H, W) to logits (R, K).
     Raises:
         ConfigError: if the images are too small for three pools, or for `instance`.
@@ -105,7 +106,7 @@ def initialised(model: nn.Sequential, plain_output: bool = False) -> nn.Sequenti
     """`model` with Xavier-uniform weights, and biases uniform in ±sqrt(6 / (outputs + 1)).
 
     Args:
-        plain_output: whether the last layer is left as torch makes it, as the original does on
+        plain_output: whether the last layer keeps torch's initialisation, as in the original on
             the retrograde timescale.
     """
     layers = [layer for layer in model if isinstance(layer, nn.Linear | nn.Conv2d)]
@@ -118,16 +119,16 @@ def initialised(model: nn.Sequential, plain_output: bool = False) -> nn.Sequenti
 
 
 class StreamNorm(nn.BatchNorm2d):
-    """Batch normalisation, without gain and offset, of each stream by its own statistics.
+    """Batch normalisation of each stream by its own statistics, without gain and offset.
 
-    The running statistics move by the mean over streams. That is what one stream on each of
-    several processes gives when they average their buffers, because the update is linear.
+    The running statistics are updated by the mean over streams. As the update is linear, this
+    equals one stream on each of several processes that average their buffers.
 
     Attributes:
         streams: streams of equal length in a batch, one after another along dimension 0.
-        lends: whether the statistics of the present batch are kept in `lent`.
-        lent: mean and variance of each stream, by which batches are standardised in place of their
-            own; as a rule there are none. See `lending`.
+        lends: whether the statistics of the current batch are stored in `lent`.
+        lent: mean and variance of each stream that replace the statistics of a batch, each (C,);
+            empty unless `lending` has filled it.
     """
 
     def __init__(self, channels: int) -> None:
@@ -136,7 +137,7 @@ class StreamNorm(nn.BatchNorm2d):
         self.lends, self.lent = False, list[tuple[Tensor, Tensor]]()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises x (R, C, H, W); in eval mode by the running statistics."""
+        """x (R, C, H, W) normalised; in eval mode by the running statistics."""
         if not self.training:
             return super().forward(x)
         if self.lends:
@@ -169,14 +170,17 @@ class StreamNorm(nn.BatchNorm2d):
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel, over items and places, as batch norm takes them."""
+    """Mean and (biased) variance of each channel over items and positions, each (C,)."""
     variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
     return mean, variance
 
 
 @contextmanager
 def lending(model: nn.Module) -> Iterator[None]:
-    """What the norms see within, standardises the batches after it, until `keep_own`."""
+    """Has every `StreamNorm` of `model` store the statistics of the batch inside this context.
+
+    Later batches are normalised by them until `keep_own` is called.
+    """
     norms = [module for module in model.modules() if isinstance(module, StreamNorm)]
     for norm in norms:
         norm.lends = True
@@ -188,14 +192,14 @@ def lending(model: nn.Module) -> Iterator[None]:
 
 
 def keep_own(model: nn.Module) -> None:
-    """Ends what `lending` began: every batch is standardised by its own statistics."""
+    """Ends the effect of `lending`: every batch is normalised by its own statistics again."""
     for module in model.modules():
         if isinstance(module, StreamNorm):
             module.lent = []
 
 
 def set_streams(model: nn.Module, streams: int) -> None:
-    """Tells the norms of `model` how many streams a batch holds."""
+    """Sets the number of streams in a batch in every `StreamNorm` of `model`."""
     for module in model.modules():
         if isinstance(module, StreamNorm):
             module.streams = streams

@@ -1,4 +1,4 @@
-"""The loss of a stream of items, and the choice of the items worth learning from."""
+"""The loss of each item, and the selection of the items with the largest losses."""
 
 # S streams, B time steps of a stream, K classes, m kept items of a stream
 
@@ -25,7 +25,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """Which items are classified right, bool (...); a soft target counts as its likeliest class."""
+    """Which items are classified correctly, bool (...); a soft target counts as its top class."""
     wanted = targets.argmax(-1) if targets.is_floating_point() else targets
     return logits.argmax(-1) == wanted
 
@@ -34,14 +34,15 @@ def largest(losses: Tensor, count: int, parts: int = 1) -> Tensor:
     """The time steps of the `count` largest losses of each stream, in order of time.
 
     With count = B - ceil(q (B - 1)) these are the items whose loss is at or above the
-    (linearly interpolated) q-quantile of their stream. Among exactly equal losses the count
-    still holds, so that shapes never depend on the data.
+    (linearly interpolated) q-quantile of their stream. The count holds for equal losses too, so
+    that shapes do not depend on the data.
 
     Args:
         losses: (S, B).
         count: m, 1 <= m <= B.
-        parts: c divides B and m; part j holds items j, j + c, ..., and gives its m / c largest.
-    Returns: int64 (S, m), ascending along dimension 1.
+        parts: c, a divisor of B and m; part j consists of items j, j + c, ..., and contributes its
+            m / c largest losses.
+    Returns: time steps, int64 (S, m), ascending along dimension 1.
     """
     apart = losses.unflatten(1, (-1, parts))
     places = apart.topk(count // parts, dim=1).indices  # (S, m / c, c)

@@ -1,4 +1,4 @@
-"""Slow, literal forms of the traced update: loops for the tests, per-item tensors for the bench."""
+"""Slow, literal forms of the traced update: loops for tests, per-item tensors for the benchmark."""
 
 # B items, O outputs, I inputs, J inputs of a patch, P positions of a convolution
 
@@ -15,16 +15,16 @@ from torch.nn.grad import conv2d_input
 
 from weft.errors import UsageError
 from weft.families.cet.trace.behind import Reading
+from weft.families.cet.trace.clock import Trace
 from weft.families.cet.trace.conversion import traced_layers
 from weft.families.cet.trace.kernel import FORMS, cascade_kernel, ideal_kernel, support
-from weft.families.cet.trace.moments import Trace
 from weft.families.cet.trace.rule import Gate
 from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
 
 
 def kernels(trace: Trace, length: int) -> tuple[Tensor, Tensor]:
-    """The kernel of the trace and the kernel by which errors are late, each of `length` taps."""
-    if trace.carry:  # normalised over the taps that hold all their mass, however long the stream
+    """The kernel of the trace and the kernel of the error's delay, each of `length` taps."""
+    if trace.carry:  # normalised over taps that hold all of their mass, whatever the length
         taps = support(trace.delay, trace.order)
         whole = kernels(replace(trace, carry=False), taps)
         memory, late = (functional.pad(k, (0, max(length - taps, 0)))[:length] for k in whole)
@@ -51,24 +51,24 @@ def literal_update(
     stream: Sequence[int],
     enters: Sequence[bool],
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias update of a dense layer, summed moment by moment, item by item.
+    """Weight and bias update of a dense layer, summed over time steps and items.
 
     Args:
-        stored: what the trace takes in of each item, shape (m, I).
+        stored: the activity of each item that enters the trace, shape (m, I).
         error: error at the ReLU's output, shape (m, O).
         theta: derivative of the ReLU, shape (m, O).
         trace: kernel, delay and error shape.
-        gate: where theta sits.
-        length: moments of a stream.
-        times, stream: when and in which stream each item was presented.
-        enters: whether the item's activity enters the trace.
+        gate: whether theta multiplies the trace, the error or both.
+        length: time steps of a stream.
+        times, stream: the time step and the stream of each item.
+        enters: whether each item's activity enters the trace.
     Returns: dW (O, I) and db (O,).
     """
     memory, late = (kernel.tolist() for kernel in kernels(trace, length))
     weight = torch.zeros(error.shape[1], stored.shape[1], dtype=stored.dtype)
     bias = torch.zeros(error.shape[1], dtype=stored.dtype)
     for u, s_u in enumerate(times):
-        for t in range(s_u, length):  # the error of item u, as it arrives at time t
+        for t in range(s_u, length):  # the part of the error of item u that arrives at time t
             for i in range(error.shape[1]):
                 if late[t - s_u] == 0:
                     continue
@@ -86,12 +86,12 @@ def literal_update(
 def literal_conv_update(
     stored: Tensor, error: Tensor, theta: Tensor, layer: nn.Conv2d, *args: Any, **options: Any
 ) -> tuple[Tensor, Tensor]:
-    """As `literal_update`: a convolution is a dense layer at each position, with shared weights.
+    """As `literal_update` for a convolution: a dense layer at each position, with shared weights.
 
     Args:
         stored: shape (m, C, H, W).
         error, theta: shape (m, O, H', W').
-        layer: for its geometry; padded with zeros.
+        layer: gives the geometry; its padding must be zeros.
         args, options: those of `literal_update`.
     """
     seen = patches(stored, layer)
@@ -108,7 +108,7 @@ def literal_conv_update(
 
 
 def patches(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """What each position of a convolution sees: (m, C, H, W) to (m, groups, J, P)."""
+    """The input patch of each position of a convolution: (m, C, H, W) to (m, groups, J, P)."""
     down, right = layer.stride
     assert not isinstance(layer.padding, str)
     x = functional.pad(x, (layer.padding[1],) * 2 + (layer.padding[0],) * 2)
@@ -122,17 +122,19 @@ def patches(x: Tensor, layer: nn.Conv2d) -> Tensor:
 
 
 def use_per_item(model: nn.Module) -> nn.Module:
-    """Makes the traced layers of a converted model learn in the original's way, in place.
+    """Makes the traced layers of a converted model compute updates as the original code, in place.
 
-    One eligibility tensor per item (B O I numbers, B O J P for a convolution) is written down, run
-    through the trace over time, and multiplied by the late errors: same gradients, B times the
-    work and the memory. Whole streams only; no similarity. `revert` undoes it.
+    One eligibility tensor per item (B O I numbers, B O J P for a convolution) is stored, filtered
+    by the trace's kernel over time, and multiplied by the delayed errors. The gradients are the
+    same at B times the work and memory. Only whole streams are supported, and no similarity.
+    `revert` undoes the change.
 
-    Raises: UsageError in carry mode.
+    Raises:
+        UsageError: in carry mode.
     """
     for layer in traced_layers(model).values():
         if layer.history is not None:
-            raise UsageError("the per-item form carries nothing", where="use_per_item")
+            raise UsageError("the per-item form has no carry mode", where="use_per_item")
         layer.__class__ = _PerItemLinear if isinstance(layer, nn.Linear) else _PerItemConv2d
     return model
 
@@ -212,8 +214,8 @@ def _update_of_stream(
     """dW (O, J) and db (O,) of one stream.
 
     Args:
-        seen: what the synapses see, shape (B, groups, J, P).
-        error, theta: at the ReLU, shape (B, groups, O / groups, P).
+        seen: inputs of the synapses, shape (B, groups, J, P).
+        error, theta: error and derivative of the ReLU, shape (B, groups, O / groups, P).
     """
     length, rule = len(seen), layer.rule
     lag = torch.arange(length)[:, None] - torch.arange(length)

@@ -1,4 +1,4 @@
-"""Trains a classifier on streams of images whose errors come late."""
+"""Image classification: trains a classifier on streams of images with delayed errors."""
 
 # S streams, B time steps, m kept items of a stream, C channels, H height, W width, K classes
 
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 
 class CetTask(Task[Config, nn.Module, StreamSource]):
-    """Learning under delayed credit with cascading eligibility traces."""
+    """Classification with delayed errors by cascading eligibility traces."""
 
     steps_are_alike = True
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Accuracy selects; the loss stands beside it."""
+        """Accuracy, by which checkpoints are selected, and the loss."""
         return (
-            Metric("accuracy", "higher", about="Share of items whose class is told right."),
+            Metric("accuracy", "higher", about="Share of items that are classified correctly."),
             Metric("loss", "lower", "nats", "Mean cross-entropy of an item."),
         )
 
     def spec(self) -> DataSpec:
-        """Shapes and sizes, from headers only."""
+        """Shapes and sizes of the data, read from file headers only."""
         return data_spec(self.config)
 
     def data(self) -> Splits[StreamSource]:
-        """Streams of the training set, and the items to evaluate on."""
+        """Streams of the training set, and the items of the other splits."""
         return load_splits(self.config)
 
     def model(self, spec: DataSpec) -> nn.Module:
-        """The chosen network, its dense and convolution layers learning by traces.
+        """The configured network, whose dense and convolution layers learn by traces.
 
         Raises:
             DeviceError: for `carry` on several processes.
@@ -63,7 +63,7 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
         return configured(self.config, self.network(spec))
 
     def network(self, spec: DataSpec) -> nn.Sequential:
-        """The chosen network as it learns by plain back-propagation."""
+        """The configured network before conversion, which learns by back-propagation."""
         config = self.config
         channels, height, width = spec.fields["image"].shape
         shape, plain = (channels, height, width), config.timescale == "retrograde"
@@ -73,7 +73,7 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
         return cnn(*sizes, config.norm_op, config.p_drop, plain_output=plain)
 
     def draw(self, batch: Batch, ctx: Context) -> Batch:
-        """The batch, with `times` (S, m), the times that items learnt from get, if at random."""
+        """The batch; with `random_times` it gets `times`, int64 (S, m), of the items learnt."""
         if not self.config.random_times:
             return batch
         streams, length = batch["image"].shape[:2]
@@ -84,12 +84,12 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
     def loss(
         self, model: nn.Module, batch: Batch, ctx: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean cross-entropy over the items learnt from; if logged, accuracy over all items.
+        """Mean cross-entropy over the items learnt from; on logged steps, accuracy over all items.
 
         Args:
             model: made by `model`.
             batch: `image`, (S, B, C, H, W), and `label`, (S, B) or (S, B, K).
-            ctx: where training stands.
+            ctx: the state of training.
         """
         images, targets = batch["image"], batch["label"]
         streams, length = images.shape[:2]
@@ -113,14 +113,15 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
         return loss, {"accuracy": correct(all_logits, targets).float().mean()}
 
     def _compares(self, ctx: Context) -> bool:
-        """Whether this step compares updates with true gradients: only where it will be logged."""
+        """Whether this step compares updates with true gradients: only logged steps may."""
         config = self.config
         return config.track_sim and ctx.log and (ctx.step + 1) % config.sim_every == 0
 
     def _gate(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of all items, and the times (S, m) of those with the largest losses."""
         config = self.config
-        # The statistics that items are standardised by are those that evaluation will use.
+        # `lending` keeps the statistics of the full stream for the pass that learns; otherwise
+        # this pass must leave no trace in the running statistics.
         of_all = lending(model) if config.bn_from == "full" else batch_statistics(model)
         with torch.no_grad(), of_all:
             logits = _logits(model, images)
@@ -128,28 +129,30 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
         return logits, largest(losses, config.kept_items, config.input_accumulation)
 
     def evaluate(self, model: nn.Module, source: StreamSource, ctx: Context) -> dict[str, float]:
-        """Accuracy, a share, and mean cross-entropy in nats, over all items of `source`."""
+        """Accuracy in [0, 1] and mean cross-entropy in nats over all items of `source`."""
         return accuracy(model, source, self.config.eval.batch_size)
 
     def scalars(self, model: nn.Module) -> dict[str, Tensor]:
-        """How updates agreed with true gradients, see `agreement`; the retrograde timescale leaves
-        out the last layer, which learns exactly."""
+        """Agreement of updates with true gradients, see `agreement`.
+
+        On the retrograde timescale the last layer, whose update is exact, is left out.
+        """
         return agreement(model, exact_last=self.config.timescale == "retrograde")
 
     def inference(self, model: nn.Module, spec: DataSpec) -> Inference:
-        """Logits (N, K) of images (N, C, H, W) as the data hold them."""
+        """Logits (N, K) of images (N, C, H, W), normalised as the sources serve them."""
         image = torch.zeros(2, *spec.fields["image"].shape)
         return Inference(lambda net, x: net(x), {"image": image}, ("logits",))
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
-        """How updates agreed with true gradients over training, if they were compared."""
+        """Agreement of updates with true gradients over training, if it was measured."""
         if any(key.startswith("sim/") for row in history for key in row):
             yield report.similarity(history)
 
     def sample(
         self, model: nn.Module, data: Splits[StreamSource], ctx: Context
     ) -> Iterator[tuple[str, str, Figure]]:
-        """Kernel, pairing matrix, a trace driven by a stream of images, and predictions."""
+        """Kernel, pairing matrix, a trace during a stream of images, and predictions."""
         yield report.kernels(self.config)
         yield report.pairing_matrix(self.config)
         draws = stream(ctx.seed, ctx.step, "sample", device=ctx.device)
@@ -166,5 +169,5 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def task_of(config: Config) -> type[CetTask | ControlTask]:
-    """The task of a config: telling images, or acting in an environment."""
+    """The task of a config: image classification, or reinforcement learning."""
     return CetTask if config.control.environment is None else ControlTask

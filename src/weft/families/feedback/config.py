@@ -1,4 +1,4 @@
-"""Options of a feedback run: the stage, what writes into the weights, and the shared sections."""
+"""Options of a feedback run: the stage, the source of the deltas, and the shared sections."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ WeightPositions = Literal["none", "after_text", "fixed"]
 _DELTAS = ("stage", "delta_mode", "mode")
 """Keys that the parts of a delta depend on."""
 _WEIGHT_TOKENS = ("weight_positions", "generator", "latents", "lora_rank", "feedback_target")
-"""Keys that the positions of weight tokens depend on, beside those."""
+"""Further keys on which the positions of weight tokens depend."""
 
 
 class Config(FamilyConfig):
-    """A masked-diffusion language model, and what adapts it to another text."""
+    """A masked-diffusion language model, and its adaptation to other text."""
 
     family: Literal["feedback"] = Field("feedback", description="Which family trains.")
     batch_size: int = Field(
@@ -140,7 +140,7 @@ class Config(FamilyConfig):
 
     @property
     def deltas(self) -> DeltaParts:
-        """The parts of a delta that the model has; `none` where only its own weights learn."""
+        """The parts that deltas have; `none` if only the model's own weights learn."""
         if self.stage == "static":
             return "static"
         if self.stage != "feedback":
@@ -151,19 +151,19 @@ class Config(FamilyConfig):
 
     @property
     def dynamic(self) -> bool:
-        """Whether the input writes deltas, so that there is a feedback network."""
+        """Whether deltas depend on the input, so that there is a feedback network."""
         return "dynamic" in self.deltas
 
     @property
     def batching(self) -> Batching:
-        """How rows are made of chunks."""
+        """How chunks are arranged in rows: `data.batching`, with `auto` resolved."""
         if self.data.batching != "auto":
             return self.data.batching
         return "buckets" if self.dynamic else "packed"
 
     @property
     def masks_unused_ids(self) -> bool:
-        """Whether ids that no text has are left out of the softmax."""
+        """Whether ids that occur in no text are left out of the softmax."""
         if self.model.unused_ids != "auto":
             return self.model.unused_ids == "masked"
         return self.mode != "compat" and not self.data.pad_is_text
@@ -177,14 +177,14 @@ class Config(FamilyConfig):
 
     @property
     def rotary_weight_tokens(self) -> WeightPositions:
-        """Rotary positions of the weight tokens."""
+        """Rotary positions of weight tokens: `weight_positions`, with `auto` resolved."""
         if self.weight_positions != "auto":
             return self.weight_positions
         return "after_text" if self.mode == "compat" else "none"
 
     @property
     def num_positions(self) -> int:
-        """Rotary positions that the longest input needs, those of weight tokens included."""
+        """Number of rotary positions that the longest input needs, with those of weight tokens."""
         if not self.dynamic or self.rotary_weight_tokens == "none":
             return self.data.block_size
         matrices = 6 if "mlp" in self.feedback_target else 4
@@ -200,9 +200,11 @@ class Config(FamilyConfig):
         return self.scope if self.stage == "fine_tune" or self.joint else "none"
 
     def rules(self) -> Iterator[Rule]:
-        """What options of feedback must not be together."""
+        """Combinations of options that are refused."""
         yield from self._rules_of_stages()
+        yield from self._rules_of_deltas()
         yield from self._rules_of_compat()
+        yield from self._rules_of_sizes()
         yield from self._rules_of_text()
 
     def _rules_of_stages(self) -> Iterator[Rule]:
@@ -224,6 +226,8 @@ class Config(FamilyConfig):
             "`joint` trains feedforward weights beside deltas, and there are none",
             "set `stage` to static or feedback",
         )
+
+    def _rules_of_deltas(self) -> Iterator[Rule]:
         yield Rule(
             ("data.batching", *_DELTAS),
             self.dynamic and self.batching == "packed",
@@ -242,7 +246,7 @@ class Config(FamilyConfig):
             ("rounds", "feedback_error", "feedback_source", *_DELTAS),
             (self.rounds > 1 or self.feedback_error != "none")
             and not (self.dynamic and self.feedback_source != "tokens"),
-            "`rounds` and `feedback_error` are of feedback that reads hidden states",
+            "`rounds` and `feedback_error` have an effect only if feedback reads hidden states",
             "set `stage` to feedback and `feedback_source` to hidden or both",
         )
         yield Rule(
@@ -256,7 +260,7 @@ class Config(FamilyConfig):
             self.scope == "none"
             and not self.extra_layers
             and (self.stage == "fine_tune" or self.joint),
-            "`scope` none leaves nothing to train but `extra_layers`, of which there are none",
+            "`scope` none leaves only `extra_layers` to train, and there are none",
             "set `extra_layers` to 1, or `scope` to attn or all",
         )
 
@@ -279,7 +283,7 @@ class Config(FamilyConfig):
                 f"set `{key}` to {only}, or `mode` to stable",
             )
 
-    def _rules_of_text(self) -> Iterator[Rule]:
+    def _rules_of_sizes(self) -> Iterator[Rule]:
         width, pairs = self.model.n_embd, 2 * self.model.n_head
         yield Rule(
             ("model.n_embd", "model.n_head"),
@@ -296,6 +300,8 @@ class Config(FamilyConfig):
             "tokens of a block where they have positions",
             f"set `model.max_seq_length` to {needed}, or shorten `data.block_size`",
         )
+
+    def _rules_of_text(self) -> Iterator[Rule]:
         data = self.data
         yield Rule(
             ("data.pad_is_text", "data.batching", *_DELTAS),

@@ -1,4 +1,4 @@
-"""The run's text: its tokenizer, what is known of it, and its splits."""
+"""The run's text: its tokenizer, its shapes and sizes, and its splits."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from weft.families.feedback.sets.tokenizer import (
 
 @dataclass(frozen=True, kw_only=True)
 class TextSpec(DataSpec):
-    """What can be known of the text; adds to `DataSpec`, whose `num_classes` is V here:
+    """Shapes and sizes of the text. `num_classes` is V; in addition to `DataSpec` it has:
 
     Attributes:
-        vocabulary: which ids there are.
-        tokens: real tokens of each split, end-of-text included.
+        vocabulary: the ids and their meaning.
+        tokens: number of tokens in each split, with end-of-text and without padding.
     """
 
     vocabulary: Vocabulary
@@ -47,11 +47,11 @@ class TextSpec(DataSpec):
 
 
 def load_tokenizer(data: FeedbackData) -> Tokenizer:
-    """The tokenizer that `data` asks for; learnt from text the first time, then cached.
+    """The tokenizer of the config; byte pairs are learnt from text once, and then cached.
 
     Raises:
-        DataError: a file is missing, damaged or cannot be read.
-        MissingExtra: text must be encoded for it, and `tokenizers` is not installed.
+        DataError: if a file is missing, damaged or cannot be read.
+        MissingExtra: if text must be encoded for it, and `tokenizers` is not installed.
     """
     if data.tokenizer == "bytes":
         return ByteTokenizer()
@@ -69,10 +69,10 @@ def load_tokenizer(data: FeedbackData) -> Tokenizer:
 
 
 def data_spec(config: Config) -> TextSpec:
-    """Shapes and sizes of the run's data; text that is not in the cache yet is tokenised for it.
+    """Shapes and sizes of the run's data; text that is not in the cache is tokenised first.
 
     Raises:
-        ConfigError: an epoch has no whole batch.
+        ConfigError: if an epoch has no whole batch.
     """
     tokenizer = load_tokenizer(config.data)
     sources = _sources(config, tokenizer)
@@ -132,7 +132,7 @@ def _source(config: Config, corpus: Corpus, split: str, tokenizer: Tokenizer) ->
 
 
 def _vocabulary_corpora(data: FeedbackData) -> list[Corpus]:
-    """The corpora whose training text decides which ids there are, also those of a base."""
+    """The corpora whose training text determines the ids, which are also those of a base."""
     names = data.tokenizer_corpora or (data.dataset,)
     return [open_corpus(name, data, whole=True) for name in names]
 

@@ -1,4 +1,4 @@
-"""The language model of a run: the feedforward network and whatever adapts it."""
+"""The language model of a run: the feedforward network, and the networks that adapt it."""
 
 # B batch, T positions, C width, V vocabulary, L blocks, N positions with a loss
 
@@ -25,7 +25,7 @@ from weft.nn.dense import linear
 
 @dataclass(frozen=True)
 class Looked:
-    """What a pass shows to feedback; fields as those of `Seen`."""
+    """The parts of `Seen` that come from a pass of the feedforward network; same fields."""
 
     stream: tuple[Tensor, ...] = ()
     heard: tuple[Tensor, ...] = ()
@@ -39,18 +39,18 @@ class LanguageModel(nn.Module):
 
     Args:
         base: the feedforward network.
-        writer: makes deltas out of rows, and holds the static ones; None: no deltas.
-        generator: writes rows from the input; None: deltas are static.
-        self_condition: whether an earlier guess can enter the embedding.
-        extra: blocks that follow those of the feedforward network; they start as the identity.
-        rounds: how often deltas are written, each time from a pass under those before.
-        error: what else of a pass is read: how far it is off at visible tokens that are hidden
-            from it, or the gradient of that loss.
+        writer: makes deltas of rows, and has the static ones; None: there are no deltas.
+        generator: computes rows from the input; None: deltas are static.
+        self_condition: whether the hidden states of an earlier guess can enter the embedding.
+        extra: number of blocks after those of the feedforward network; they start as the identity.
+        rounds: how often deltas are written, each time from a pass with the previous deltas.
+        error: what the generator reads besides: the error of a pass at visible tokens that were
+            hidden from it, or the gradient of that loss.
         mask_id: id of [MASK].
-        head_chunk: positions whose logits exist at once; None: all.
+        head_chunk: number of positions whose logits are computed at once; None: all.
     Attributes:
-        origin: the feedforward network as it was before adaptation, where that changes it.
-        used: ids that can be meant, the first of V, among which the softmax is; None: all.
+        origin: a copy of the feedforward network before adaptation, if adaptation changes it.
+        used: the softmax is over the first `used` of V ids; None: over all.
     """
 
     def __init__(
@@ -91,15 +91,15 @@ class LanguageModel(nn.Module):
         deltas: Deltas | None = None,
         adapt: bool = True,
     ) -> Tensor:
-        """What the head reads, (B, T, C).
+        """Hidden states that the head reads, (B, T, C).
 
         Args:
             tokens: noisy tokens, int64 (B, T).
-            rows: where text lies.
-            previous: what `forward` gave for an earlier guess, without gradient, (B, T, C); used
-                only by a model with self-conditioning, to which None means no guess.
-            deltas: written before; None: written now, from the same tokens.
-            adapt: False leaves the feedforward network as it is, without deltas.
+            rows: the positions of text.
+            previous: result of `forward` for an earlier guess, without gradient, (B, T, C); has an
+                effect only in a model with self-conditioning, where None means no guess.
+            deltas: those to use; None: they are computed from the same tokens.
+            adapt: False uses the feedforward network without deltas.
         """
         if adapt and deltas is None:
             deltas = self.deltas(tokens, rows, previous=previous)
@@ -113,8 +113,8 @@ class LanguageModel(nn.Module):
     ) -> Deltas | None:
         """The deltas for these tokens; None if the model has none.
 
-        If they are read from hidden states, each round runs the feedforward network once, without
-        gradient, under the deltas of the round before.
+        If the generator reads hidden states, each round runs the feedforward network once, without
+        gradient, with the deltas of the previous round.
         """
         if self.writer is None:
             return None
@@ -152,7 +152,7 @@ class LanguageModel(nn.Module):
         shown: Tensor,
         number: int,
     ) -> Looked:
-        """What a round reads of a pass, from which tokens are hidden if errors are read."""
+        """Runs a pass for one round; if errors are read, some visible tokens are hidden from it."""
         assert self.generator is not None
         if not self.generator.reads_states:
             return Looked()
@@ -165,7 +165,7 @@ class LanguageModel(nn.Module):
         table = self.base.table.detach()
         with torch.set_grad_enabled(self.error == "gradient"):
             if self.error == "gradient":
-                # A frozen network has a gradient only if what it reads has one.
+                # In a frozen network there is a gradient only if its input requires one.
                 nothing = table.new_zeros(*tokens.shape, table.shape[1], requires_grad=True)
                 added = nothing if added is None else added.detach() + nothing
             read, stream, heard = self._pass(left, rows, deltas, added, self.extra)
@@ -189,28 +189,31 @@ class LanguageModel(nn.Module):
         added: Tensor | None,
         extra: Iterable[nn.Module],
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """One pass of the feedforward network and the blocks that follow it: what the head reads,
-        the stream, and what the Wo of each block read."""
+        """One pass of the feedforward network and the extra blocks.
+
+        Returns: the hidden states that the head reads, (B, T, C); the residual stream; the inputs
+            of Wo of each block.
+        """
         heard: list[Tensor] = []
         read, stream = self.base(tokens, rows, deltas, added, extra, heard)
         return read, stream, tuple(heard)
 
     def cross_entropy(self, read: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted sum of cross-entropies, differentiable, and each of them in nats, constant.
+        """The weighted sum of cross-entropies, and each of them in nats, (N,), without gradient.
 
         Args:
-            read: what `forward` gave at the positions that count, (N, C); N may be 0.
+            read: result of `forward` at the positions with a loss, (N, C); N may be 0.
             targets: int64 (N,).
             weight: (N,).
         """
         return cross_entropy(read, self.base.table, targets, weight, self.head_chunk, self.used)
 
     def logits(self, read: Tensor) -> Tensor:
-        """Logits (…, V) of what `forward` gave, (…, C)."""
+        """Logits (…, V) of a result of `forward`, (…, C)."""
         return linear(read, self.base.table)
 
     def inherited(self, *, condition: bool) -> nn.Module:
-        """The part that a parent without deltas fills, tensor for tensor.
+        """The modules whose weights are taken from a parent without deltas.
 
         Args:
             condition: whether the parent has self-conditioning.
@@ -228,14 +231,14 @@ def _constant(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def hide(tokens: Tensor, number: int) -> Tensor:
-    """Which positions of (B, T) a round hides: half of them, the same for all rows, at random."""
+    """The positions (B, T) that round `number` hides: a random half, the same in all rows."""
     place = torch.arange(tokens.shape[1], device=tokens.device) + 1 + 8191 * number
-    # A multiplicative hash (Knuth): no draw that would have to cross over to the device.
+    # A multiplicative hash (Knuth), as random numbers would have to be copied to the device.
     return ((place * 2654435761 >> 15) % 2 == 1).expand(tokens.shape)
 
 
 def _identity(size: Size) -> Block:
-    """A block whose outputs start at 0, so that it changes nothing at first."""
+    """A block that starts as the identity, as its output weights are 0."""
     block = Block(size)
     nn.init.zeros_(block.out)
     nn.init.zeros_(block.down)
@@ -243,7 +246,7 @@ def _identity(size: Size) -> Block:
 
 
 class _Inherited(nn.Module):
-    """The modules a parent shares, under the names they have in a `LanguageModel`."""
+    """Modules shared with a parent, under their names in a `LanguageModel`."""
 
     def __init__(self, base: Feedforward, condition: nn.Parameter | None) -> None:
         super().__init__()
@@ -251,7 +254,7 @@ class _Inherited(nn.Module):
 
 
 def build_model(config: Config, spec: DataSpec, mask_id: int = -1) -> LanguageModel:
-    """The model that `config` describes, with the parameters frozen that do not train.
+    """The model that `config` describes; parameters that are not trained are frozen.
 
     Args:
         config: the run's config.

@@ -18,19 +18,19 @@ Head = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 def bound(head: Head, read: Tensor, noised: Noised, count: Tensor | int) -> tuple[Tensor, Tensor]:
     """NELBO = (1/count) sum_{i masked} CE_i / p_i, the loss of LLaDA (Nie et al. 2025, Eq. 3).
 
-    Its expectation over t and masks bounds the negative log-likelihood of a token from above.
-    Without a masked position it is 0.
+    Its expectation over t and masks is an upper bound on the negative log-likelihood of a token. If
+    no position is masked, it is 0.
 
     Args:
-        head: cross-entropies of what it reads.
+        head: computes cross-entropies from hidden states.
         read: hidden states of the noisy tokens, (B, T, C).
         noised: the batch.
-        count: positions the mean is over: those of real text, or padding too.
-    Returns: nats a token, a scalar, and nats at the `positions`, constants, (N,).
+        count: number of positions in the mean, with or without padding.
+    Returns: nats per token, a scalar, and nats at each of `positions`, (N,), without gradient.
     """
     at = positions(noised.masked)
-    # Where `at` are more than the masked positions the others weigh 0, and mean an id that can be
-    # meant: of [PAD] the head says infinity.
+    # `at` may have positions that are not masked. They get weight 0, and id 0 as their target,
+    # since [PAD] as a target would have an infinite loss.
     return head(
         read.flatten(0, 1).index_select(0, at),
         (noised.clean * noised.masked).flatten().index_select(0, at),
@@ -51,9 +51,9 @@ def row_sums(values: Tensor, masked: Tensor) -> Tensor:
 
 
 def ratio(sums: Tensor, counts: Tensor) -> tuple[float, float]:
-    """A mean over tokens and its standard error, chunks being drawn independently.
+    """A mean over tokens, and its standard error if chunks are independent samples.
 
-    The tokens of a chunk depend on each other, so chunks are what varies: with R the ratio,
+    Tokens of one chunk depend on each other. With the ratio R the error is therefore
     se^2 = M/(M-1) sum_i (s_i - R n_i)^2 / (sum_i n_i)^2 (Cochran 1977, section 6.4).
 
     Args:

@@ -1,4 +1,4 @@
-"""Trains a masked-diffusion language model, or what adapts one, and scores it on fixed masks."""
+"""Trains a masked-diffusion language model, or its adaptation, and scores it on fixed masks."""
 
 # B rows, T positions of a row, C width, L blocks
 
@@ -79,7 +79,10 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The bound selects, or the original's where padding counts as text; others follow."""
+        """The bound, by which checkpoints are selected, and other metrics.
+
+        If padding counts as text, the original's bound selects.
+        """
         first = "loss_original" if self.config.data.pad_is_text else "loss"
         return tuple(sorted(METRICS, key=lambda metric: metric.name != first))
 
@@ -90,7 +93,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
 
     @property
     def _pad(self) -> int | None:
-        """The id that is no text; None where padding counts as text."""
+        """The id of padding; None if padding counts as text."""
         return None if self.config.data.pad_is_text else self.tokenizer.vocabulary.pad_id
 
     def spec(self) -> DataSpec:
@@ -102,7 +105,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         return load_splits(self.config)
 
     def model(self, spec: DataSpec) -> LanguageModel:
-        """The language model of the run's stage, with a copy of its base if that will change."""
+        """The language model of the run's stage, with a copy of its base if training changes it."""
         model = build_model(self.config, spec, self.tokenizer.vocabulary.mask_id)
         keep_origin(model, self.config)
         if self.config.masks_unused_ids:
@@ -110,22 +113,22 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         return model
 
     def adopt(self, model: LanguageModel, parents: Mapping[str, Parent]) -> None:
-        """Takes the feedforward weights of the base.
+        """Takes the feedforward weights from the base.
 
         Raises:
-            ConfigError: if the base is another network, or reads other tokens.
+            ConfigError: if the base has another network or other tokens.
         """
         inherit(model, self.config, parents["base"])
 
     def draw(self, batch: Batch, ctx: Context) -> Batch:
-        """The batch under fresh noise, now and then with shortened chunks.
+        """The batch with new noise, and with shortened chunks now and then.
 
         Args:
-            batch: `tokens` (B, T), `document`, `position` (B, T) where rows are packed, and
-                `given` (B, T) where a part of a text is not learnt.
-            ctx: where training stands.
-        Returns: the batch with `noisy`, the tokens under noise, `masked`, `weight`, 1 / p, and
-            `text`, each (B, T); and `count` (B,), how many tokens of text the whole batch has.
+            batch: `tokens` (B, T); for packed rows `document` and `position` (B, T); and `given`
+                (B, T) if a part of the text is context only.
+            ctx: the state of training.
+        Returns: the batch with `noisy` (the noisy tokens), `masked`, `weight` (1 / p) and `text`,
+            each (B, T), and `count` (B,), the number of text tokens in the whole batch.
         """
         diffusion, vocabulary = self.config.diffusion, self.tokenizer.vocabulary
         length = random_length(
@@ -157,12 +160,12 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
     def loss(
         self, model: LanguageModel, batch: Batch, ctx: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The bound on the negative log-likelihood in nats a token; if logged, sizes of deltas.
+        """The bound on the negative log-likelihood in nats per token; if logged, sizes of deltas.
 
         Args:
             model: made by `model`.
-            batch: what `draw` made of a batch, or a part of it.
-            ctx: where training stands.
+            batch: a result of `draw`, or a part of it.
+            ctx: the state of training.
         """
         noised = Noised(
             batch["noisy"], batch["tokens"], batch["masked"], batch["weight"], batch["text"]
@@ -170,7 +173,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         rows = Rows.of(noised.tokens, self._pad, batch.get("document"), batch.get("position"))
         previous = self._first_guess(model, noised, rows, ctx)
         read = model(noised.tokens, rows, previous=previous)
-        # Parts of a batch have unequal numbers of tokens; the mean is over those of the whole.
+        # Parts of a batch have different numbers of tokens; the mean is over the whole batch.
         loss, _ = bound(model.cross_entropy, read, noised, batch["count"][0] / ctx.parts)
         if not ctx.log or model.writer is None:
             return loss, {}
@@ -183,21 +186,23 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
     def _first_guess(
         self, model: LanguageModel, noised: Noised, rows: Rows, ctx: Context
     ) -> Tensor | None:
-        """For a model with self-conditioning: its own guess in every other step, else zeros."""
+        """For a model with self-conditioning: its own guess with probability 1/2, else zeros."""
         if model.condition is None:
             return None
         if float(torch.rand((), generator=stream(ctx.seed, ctx.step, "guess"))) < 0.5:
             with torch.no_grad():
                 guess: Tensor = model(noised.tokens, rows)
             return guess
-        # Not None: several processes must have a gradient for the same parameters.
+        # Not None, as all processes must have gradients for the same parameters.
         return torch.zeros(
             *noised.tokens.shape, model.base.size.n_embd, device=noised.tokens.device
         )
 
     def units(self, model: LanguageModel) -> dict[nn.Module, tuple[str, ...]]:
-        """Transformer blocks; none where errors are read as a gradient, which takes a backward
-        pass through them amid the forward pass."""
+        """The transformer blocks; none if errors are read as a gradient.
+
+        Such a gradient needs a backward pass through the blocks during the forward pass.
+        """
         if model.error == "gradient":
             return {}
         return {part: ("read",) for part in model.modules() if isinstance(part, Block)}
@@ -206,11 +211,11 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         """Logits (N, T, V) of noisy tokens (N, T), each row a text, deltas included.
 
         Raises:
-            UsageError: for deltas that are written from a gradient.
+            UsageError: if deltas depend on a gradient.
         """
         if model.error == "gradient":
             raise UsageError(
-                "this model takes a gradient to read its own error, which no program holds",
+                "this model computes a gradient in its forward pass, which cannot be exported",
                 where="feedback_error=gradient",
                 expected="a model trained with feedback_error=none or prediction",
             )
@@ -232,18 +237,18 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         return metrics
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
-        """The bound beside that of the base, over training."""
+        """The bounds of the model and of its base over training."""
         yield from report.bound_over_training(history)
 
     def tell(self, model: LanguageModel, source: Source, ctx: Context) -> Iterator[str]:
-        """How model and base complete the first held-out chunks."""
+        """Completions of the first held-out chunks by model and base, for the log."""
         count, generator = self.config.eval.texts, ctx.generator("text")
         if count:
             for story in stories(model, self.config, self.tokenizer, source, generator, count):
                 yield from report.lines(story)
 
     def write(self, model: LanguageModel, asked: Writing, ctx: Context) -> Iterator[Written]:
-        """How model and base go on with prompts."""
+        """Continuations of prompts by model and base."""
         yield from go_on(model, self.config, self.tokenizer, asked, ctx.generator("write"))
 
     def sample(

@@ -63,11 +63,11 @@ class Config(FamilyConfig):
 
     @property
     def samples(self) -> bool:
-        """Whether arch=image draws its latents at random; without a KL term nothing asks for it."""
+        """Whether arch=image samples its latents; only if there is a KL term."""
         return self.beta.max > 0
 
     def rules(self) -> Iterator[Rule]:
-        """What options of gaussvae must not be together."""
+        """Combinations of options that are refused."""
         if self.arch == "image":
             yield from self._picture_rules()
         else:
@@ -87,7 +87,7 @@ class Config(FamilyConfig):
         )
 
     def _picture_rules(self) -> Iterator[Rule]:
-        """What learning from pixels asks for."""
+        """Rules on arch=image, which learns from pixels."""
         options = self.picture
         yield Rule(
             ("arch", "loss"),
@@ -123,7 +123,7 @@ class Config(FamilyConfig):
         )
 
     def _net_rules(self) -> Iterator[Rule]:
-        """Lengths of lists that belong together, and the size of what is reshaped."""
+        """Rules on lengths of lists that belong together, and on the decoder's reshape."""
         net = self.net
         for side, others in (
             ("encoder", ("kernel_sizes", "pool_sizes", "dropout_rates")),
@@ -154,11 +154,13 @@ _BLOCKS = {
     "resnet": {"encoder": 5, "decoder": 5},
     "grid2d": {"encoder": 3, "decoder": 3},
 }
-"""Blocks of an encoder and decoder whose filters are unset."""
+"""Architecture -> number of blocks of encoder and decoder if their filters are unset."""
 
 
 def parallel(config: Config) -> Parallel:
-    """What several processes and accumulation may split: nothing below a batch norm, or where KL
-    is bounded over a batch."""
+    """What of a batch may be split over processes and by accumulation.
+
+    It is nothing if a net has batch norm, or if the KL term depends on the whole batch.
+    """
     joint = config.arch in CONVOLUTIONAL or config.kl.is_joint
     return "none" if joint else "items"

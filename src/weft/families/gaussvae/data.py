@@ -32,13 +32,13 @@ from weft.families.gaussvae.splats.statistics import read_statistics, statistics
 
 @dataclass(frozen=True)
 class Outline:
-    """What is known of a splat set before it is read.
+    """The description of a splat set, known before it is read.
 
     Attributes:
         items: M.
         splats: N.
         meaning: of its numbers.
-        has_images: whether the pictures lie beside their splats.
+        has_images: whether the pictures are stored with their splats.
     """
 
     items: int
@@ -48,10 +48,10 @@ class Outline:
 
 
 def outline(config: Config) -> Outline:
-    """What the run's splats are; of those on disk, only their description is read.
+    """The description of the run's splats; of a set on disk nothing else is read.
 
     Raises:
-        DataError: there are none, or their pictures differ in size.
+        DataError: if there are none, or their pictures differ in size.
     """
     data = config.data
     most = data.items or COUNT
@@ -63,7 +63,7 @@ def outline(config: Config) -> Outline:
 
 
 def _outline(folder: Path, config: Config) -> Outline:
-    """What the splats in a folder are: of a file a picture, the first one is read."""
+    """The description of the splats in a folder; if it has a file per picture, of the first."""
     separate = _separate(folder)
     packed = (
         read_folder(folder, config.data.size, 1) if separate else read_packed(folder, verify=False)
@@ -78,7 +78,7 @@ def _outline(folder: Path, config: Config) -> Outline:
 
 
 def data_meaning(config: Config) -> Meaning:
-    """What the numbers of the run's splats mean."""
+    """The meaning of the numbers of the run's splats."""
     return outline(config).meaning
 
 
@@ -86,8 +86,8 @@ def data_spec(config: Config) -> DataSpec:
     """Shapes and sizes of the run's data, from headers only.
 
     Raises:
-        ConfigError: a batch is more than all training pictures.
-        DataError: there are no such splats.
+        ConfigError: if a batch is larger than the training set.
+        DataError: if the splats do not exist.
     """
     known, held = outline(config), _held_out(config)
     sizes = {name: held for name in ("val", "test")}
@@ -113,7 +113,7 @@ def load_splits(config: Config) -> Splits[SplatSource]:
     """The run's sources.
 
     Raises:
-        DataError: splats are missing, damaged, or of another form than the training set's.
+        DataError: if splats are missing, damaged, or of another form than the training set's.
     """
     data, known = config.data, outline(config)
     if data.dataset == DRAWN:
@@ -155,14 +155,14 @@ def load_splits(config: Config) -> Splits[SplatSource]:
 
 
 def load_statistics(config: Config, splats: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation that z-scores take: from the file `data.stats`, or of training splats.
+    """Mean and deviation for z-scores: from the file `data.stats`, or of the training splats.
 
     Args:
         config: of the run.
         splats: of the training set, (M, N, 8).
     Returns: each (1, 8) or (N, 8).
     Raises:
-        DataError: the file is missing, damaged, or of another layout or shape.
+        DataError: if the file is missing, damaged, or of another layout or shape.
     """
     data = config.data
     per_index = data.statistics == "index"
@@ -182,7 +182,7 @@ def load_statistics(config: Config, splats: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _tensors(packed: Packed, items: int, config: Config) -> dict[str, Tensor]:
-    """`splats`, in the run's layout and order, and `image` where pictures are kept."""
+    """`splats` in the run's layout and order, and `image` if pictures are stored."""
     splats = torch.from_numpy(np.array(packed.splats[:items]))
     if packed.layout != config.data.layout:
         splats = to_logcov(splats) if config.data.layout == "logcov" else to_rs(splats)
@@ -195,7 +195,7 @@ def _tensors(packed: Packed, items: int, config: Config) -> dict[str, Tensor]:
 
 
 def _held_out(config: Config) -> int:
-    """Pictures of the set that are held out once: at least one."""
+    """Number of pictures in one held-out part, at least one."""
     return max(1, round(config.data.held_out * outline(config).items))
 
 
@@ -210,7 +210,7 @@ def _meaning(packed: Packed) -> Meaning:
 
 
 def _path(config: Config, dataset: str) -> Path:
-    """Where the folder `dataset` lies."""
+    """The path of the folder `dataset`."""
     looked = places(dataset, config.data.root)
     for path in looked:
         if isdir(path):
@@ -224,7 +224,7 @@ def _path(config: Config, dataset: str) -> Path:
 
 
 def _separate(folder: Path) -> bool:
-    """Whether it holds a file a picture rather than one packed array."""
+    """Whether the folder has a file per picture, and not one packed array."""
     return not (folder / "splats.json").is_file() and bool(files(folder))
 
 

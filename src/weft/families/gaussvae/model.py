@@ -19,7 +19,7 @@ from weft.families.gaussvae.splats.curves import path
 
 
 class SplatVAE(nn.Module):
-    """Encoder and decoder between splats and latents, with the statistics that z-scores take.
+    """Encoder and decoder between splats and latents, with the statistics for z-scores.
 
     Args:
         encoder: standardised splats (B, N, 8) -> mean and log variance, each (B, L).
@@ -60,14 +60,14 @@ class SplatVAE(nn.Module):
 
 
 def build(config: Config, splats: int, cells: tuple[int, int] | None = None) -> SplatVAE:
-    """The model of a config for sets of `splats` splats; its statistics are those of no data.
+    """The model of a config for sets of `splats` splats, without statistics of data.
 
     Args:
         config: of the run.
         splats: N.
         cells: (rows, columns) of the grid that splats are anchored to, in Hilbert's order.
     Raises:
-        ConfigError: sizes do not come out even, naming the option.
+        ConfigError: if sizes do not divide evenly; the error names the option.
     """
     plan = sizes(config, splats)
     encoder, decoder = (

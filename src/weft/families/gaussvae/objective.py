@@ -16,12 +16,12 @@ from weft.families.gaussvae.terms.groups import Groups, errors, factors
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What a prediction costs.
+    """The reconstruction error of a prediction.
 
     Attributes:
-        loss: what is trained: groups, pictures, or both.
-        groups: mean squared error of each group of columns, z-scored.
-        total: sum of the groups as `kind` and `weights` weigh them.
+        loss: the training loss: of groups, pictures, or both.
+        groups: mean squared error of z-scores for each group of columns.
+        total: weighted sum of the groups.
     """
 
     loss: Tensor
@@ -30,7 +30,7 @@ class Reconstruction:
 
 
 def weighted(kind: str, weights: GroupWeights, groups: Groups) -> dict[str, float]:
-    """What each group's error is multiplied by."""
+    """The weight of each group's error."""
     return {name: f * getattr(weights, name) for name, f in factors(kind, groups).items()}
 
 
@@ -49,7 +49,7 @@ def reconstruction(
         groups: columns of each group.
         weights: of each group.
         share: of the picture's error, 0 to 1.
-        picture: gives that error; only called where it has a share.
+        picture: computes that error; called only if `share` is above 0.
     """
     each = errors(found, wanted, groups)
     total = sum((weights[name] * error for name, error in each.items()), found.new_zeros(()))

@@ -1,4 +1,4 @@
-"""The renderer as its equations read, each pixel against each splat under autograd: the oracle."""
+"""The renderer written as its equations, each pixel with each splat: the reference of all forms."""
 
 # M pictures, N splats, H x W pixels
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from weft.families.gaussvae.splats.geometry import Ellipses, Frame, spans
 
 EPSILON = 1e-4
-"""Added to the sum of weights in normalised blending: what no splat reaches is black."""
+"""Added to the sum of weights in normalised blending; pixels that no splat reaches are black."""
 
 
 def weights(shapes: Ellipses, frame: Frame) -> Tensor:

@@ -34,42 +34,42 @@ if TYPE_CHECKING:
 
 
 class GaussTask(Task[Config, SplatVAE, SplatSource]):
-    """Compressing splat sets into latents, and back."""
+    """Compression of splat sets into latents, and reconstruction."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The monitored one selects; then losses, what they explain, latents, pictures."""
+        """The monitored metric, which selects; then losses, variances, latents, pictures."""
         first = [metric for metric in METRICS if metric.name == self.config.monitor]
         return (*first, *(metric for metric in METRICS if metric not in first))
 
     @cached_property
     def meaning(self) -> Meaning:
-        """What the numbers of the run's splats mean."""
+        """The meaning of the numbers of the run's splats."""
         return data_meaning(self.config)
 
     @cached_property
     def epoch_steps(self) -> int:
-        """Steps of an epoch, by which beta rises."""
+        """Steps of an epoch; beta rises by epochs."""
         return self.spec().batches_per_epoch
 
     def spec(self) -> DataSpec:
-        """Shapes and sizes, from headers only."""
+        """Shapes and sizes of the data, read from file headers only."""
         return data_spec(self.config)
 
     def data(self) -> Splits[SplatSource]:
-        """Splat sets, and their pictures where they are kept."""
+        """Splat sets, with their pictures if these are stored."""
         return load_splits(self.config)
 
     def model(self, spec: DataSpec) -> SplatVAE:
-        """The chosen nets, without the statistics of the data, which `prime` gives.
+        """The configured nets; `prime` adds the statistics of the data.
 
         Raises:
-            ConfigError: sizes do not come out even.
+            ConfigError: if sizes do not divide evenly.
         """
         return build(self.config, spec.fields["splats"].shape[0], self.meaning.cells)
 
     def prime(self, model: SplatVAE, data: Splits[SplatSource]) -> None:
-        """Gives the model the mean and deviation of the training splats."""
+        """Sets the model's mean and deviation to those of the training splats."""
         mean, std = load_statistics(self.config, data.train.fields["splats"])
         model.mean.copy_(mean)
         model.std.copy_(std)
@@ -83,13 +83,13 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         return {**batch, "epsilon": noise, "beta": noise.new_full(shape[:1], beta)}
 
     def loss(self, model: SplatVAE, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
-        """Reconstruction + beta KL; logged: both, the groups' errors, and beta.
+        """Reconstruction error plus beta KL; logged are both, the groups' errors, and beta.
 
         Args:
             model: made by `model`.
-            batch: `splats` (B, N, 8), `epsilon` (B, L), `beta` (B,), all the same, perhaps
+            batch: `splats` (B, N, 8), `epsilon` (B, L), `beta` (B,), equal entries, and possibly
                 `image` (B, 3, H, W).
-            ctx: where training stands.
+            ctx: the state of training.
         """
         config = self.config
         wanted = model.standardised(batch["splats"])
@@ -105,10 +105,10 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
             self._share_of_pictures(ctx),
             lambda: self._picture_error(model, found, batch),
         )
-        # Who asks for the progress cannot be recorded: only where it matters.
+        # A loss that reads the progress cannot be captured as a CUDA graph; so only if needed.
         progress = 0.0 if config.kl.capacity is None else ctx.progress
         kl, beta = kl_term(divergence(mean, log_var), config.kl, progress), batch["beta"][0]
-        # At beta 0 a KL that overflows must not turn the loss into 0 x inf.
+        # If beta is 0, a KL that overflows must not make the loss 0 x inf.
         loss = recon.loss + beta * kl if config.beta.max else recon.loss
         if not ctx.log:
             return loss, {}
@@ -117,7 +117,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         return loss, {**terms, "beta": beta}
 
     def _share_of_pictures(self, ctx: Context) -> float:
-        """How much of the loss is the picture's error."""
+        """The share of the picture's error in the loss."""
         if self.config.loss == "mixed":
             return min(1.0, ctx.progress / self.config.render.ramp)
         return float(self.config.loss == "render")
@@ -140,13 +140,13 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         )
 
     def pictures(self, batch: Batch) -> Tensor:
-        """The pictures of a batch (B, 3, H, W) in [0, 1]; those of its splats if none are kept."""
+        """The pictures of a batch (B, 3, H, W) in [0, 1]; if none are stored, rendered splats."""
         if "image" in batch:
             return batch["image"].float() / 255
         return self.drawn(batch["splats"])
 
     def inference(self, model: SplatVAE, spec: DataSpec) -> Inference:
-        """Latents (N, L), means, of splats (N, S, 8), and the splats that they are decoded to."""
+        """Latents (N, L), posterior means, of splats (N, S, 8), and splats decoded from them."""
 
         def coded(net: SplatVAE, splats: Tensor) -> tuple[Tensor, Tensor]:
             latent, _ = net.encode(net.standardised(splats))
@@ -182,7 +182,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         yield from report.pictures(self, model, data.shown, draws)
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
-        """The groups' errors over time, beside what knowing nothing costs."""
+        """The groups' errors over training, with those of a constant prediction."""
         from weft.families.gaussvae.figures import report
 
         yield from report.curves(history)

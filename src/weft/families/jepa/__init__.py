@@ -1,4 +1,4 @@
-"""jepa: predictive world models of moving dots, and what they keep when the background stays."""
+"""jepa: predictive world models of moving dots, and their failure when the background is fixed."""
 
 from __future__ import annotations
 

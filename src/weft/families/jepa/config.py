@@ -31,13 +31,13 @@ Objective = Literal["vicreg", "simclr", "rssm", "idm", "supervised", "random", "
 
 
 class JepaEval(EvalConfig):
-    """When the read-out is fitted and scored: the original's 20 epochs."""
+    """When the read-out is fitted and scored: every 20 epochs by default, as in the original."""
 
     every: Cadence = Field("20 epochs", description="How often; always after the last step.")
 
 
 class Config(FamilyConfig):
-    """World models of moving dots, scored by reading positions out of their codes."""
+    """World models of moving dots, scored by the positions read out of their codes."""
 
     family: Literal["jepa"] = Field("jepa", description="Which family trains.")
     batch_size: int = Field(128, ge=2, description="Sequences in a training batch.")
@@ -111,28 +111,28 @@ class Config(FamilyConfig):
 
     @property
     def num_dots(self) -> int:
-        """K, the dots in a scene."""
+        """K, the number of dots in a scene."""
         return 1 if self.dataset_type == "Single" else 3
 
     @property
     def num_frames(self) -> int:
-        """Frames of a training sequence, those of the burn-in included."""
+        """Frames of a training sequence, with those of the burn-in."""
         return self.n_steps + self.model.rnn_burnin - 1
 
     @property
     def val_num_frames(self) -> int:
-        """Frames of a sequence of the probe, those of the burn-in included."""
+        """Frames of a sequence of the probe, with those of the burn-in."""
         return self.val_n_steps + self.model.rnn_burnin - 1
 
     @property
     def uses_backgrounds(self) -> bool:
-        """Whether CIFAR-10 is needed at all."""
+        """Whether CIFAR-10 is needed."""
         bright = self.dataset_noise > 0 or self.dataset_static_noise > 0
         return self.dataset_structured_noise and bright
 
     @property
     def background_split(self) -> Literal["train", "test"]:
-        """CIFAR-10 split behind the dots of the training set."""
+        """The split of CIFAR-10 used as backgrounds of the training set."""
         return self.supervised.backgrounds if self.objective == "supervised" else "train"
 
     @property
@@ -143,7 +143,10 @@ class Config(FamilyConfig):
     @model_validator(mode="before")
     @classmethod
     def _spell_out_noise(cls, values: Any) -> Any:
-        """Replaces `noise` and `noise_level` by the three keys they stand for, unless both came."""
+        """Replaces `noise` and `noise_level` by the three keys they stand for.
+
+        If both are given, nothing is replaced, and a rule refuses the config.
+        """
         if not isinstance(values, dict) or values.get("noise") not in get_args(Noise):
             return values
         if values.get("dataset_noise") or values.get("dataset_static_noise"):
@@ -158,11 +161,15 @@ class Config(FamilyConfig):
         }
 
     def rules(self) -> Iterator[Rule]:
-        """What options of jepa must not be together."""
+        """Combinations of options that are refused."""
+        yield from self._rules_of_scenes()
+        yield from self._rules_of_training()
+
+    def _rules_of_scenes(self) -> Iterator[Rule]:
         yield Rule(
             ("noise", "dataset_noise", "dataset_static_noise"),
-            self.noise is not None,  # What was spelt out has left the place.
-            "`noise` says by itself where the background goes",
+            self.noise is not None,  # removed above, unless all were given
+            "`noise` already sets `dataset_noise` and `dataset_static_noise`",
             "set either `noise` and `noise_level`, or `dataset_noise` and `dataset_static_noise`",
         )
         yield Rule(
@@ -177,6 +184,8 @@ class Config(FamilyConfig):
             "`dataset_rooms` 2 has a wall for one dot, and there are three",
             "set `dataset_type` to Single or `dataset_rooms` to 1",
         )
+
+    def _rules_of_training(self) -> Iterator[Rule]:
         yield Rule(
             ("model.rnn_burnin", "model.predictor"),
             self.model.rnn_burnin > 1 and not self.model.predictor.startswith("rnn"),

@@ -1,4 +1,4 @@
-"""The run's moving dots: training episodes, held-out episodes, and those a probe learns from."""
+"""The run's moving dots: episodes for training, for evaluation, and for fitting probes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PICTURES = "cifar10"
 
 
 def scene_of(config: Config, num_frames: int) -> Scene:
-    """What an episode of `num_frames` frames shows."""
+    """The scene of the config, for episodes of `num_frames` frames."""
     return Scene(
         walks=ONE_DOT if config.dataset_type == "Single" else THREE_DOTS,
         num_frames=num_frames,
@@ -36,7 +36,7 @@ def data_spec(config: Config) -> DataSpec:
     """Shapes and sizes of the run's data, from headers only.
 
     Raises:
-        DataError: the pictures behind the dots are missing and will not be downloaded.
+        DataError: if the background pictures are missing and may not be downloaded.
     """
     if config.uses_backgrounds:
         image_header(_PICTURES, root=config.data.root, download=config.data.download)
@@ -57,7 +57,7 @@ def data_spec(config: Config) -> DataSpec:
 def load_splits(config: Config) -> Splits[DotsSource]:
     """The run's sources; val and test are fixed sets of episodes, the same for every seed.
 
-    Val and test share the normalisation measured on val, as one set of pictures lies behind both.
+    Val and test share the normalisation measured on val, as they have the same background pictures.
     """
     train = DotsSource.of(
         scene_of(config, config.num_frames),
@@ -79,7 +79,7 @@ def load_splits(config: Config) -> Splits[DotsSource]:
 
 
 def probe_source(config: Config, scored: DotsSource) -> DotsSource:
-    """Episodes like those of `scored` for a probe to learn from, none of which are in it."""
+    """Episodes for fitting a probe, distributed as those of `scored` and different from them."""
     size = config.probe.size
     return replace(
         scored, batch_size=min(config.probe_batch_size, size), size=size, seed=derive("probe")
@@ -91,7 +91,7 @@ def _norm_batches(config: Config) -> int:
 
 
 def _backgrounds(config: Config, split: str) -> Tensor | None:
-    """The pictures behind the dots, if any show."""
+    """The background pictures; None if none are shown."""
     if not config.uses_backgrounds:
         return None
     return load_backgrounds(

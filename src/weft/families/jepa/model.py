@@ -1,4 +1,4 @@
-"""The world models: encoder, forward model, and the heads that the objective asks for."""
+"""The world models: encoder, forward model, and the heads that the objective needs."""
 
 # T frames, B batch, D code, C channels, S pixels along a side, R frames read before predicting
 
@@ -22,16 +22,16 @@ from weft.nn.precision import widened
 
 
 class JepaModel(nn.Module):
-    """Encoder, forward model and projector, and heads that read codes; None where not needed.
+    """Encoder, forward model, projector, and heads that read codes; heads not needed are None.
 
     Args:
-        encoder: images to codes.
+        encoder: from images to codes.
         config: section `model`.
-        action_head: [h_t, e_(t+1)] (2 D) to actions.
-        code_head: [e_t, e_(t+1)] (2 D) to actions.
-        decoder: codes to pixels.
-        position_head: codes to the positions of all dots, (2 K).
-        detached: whether the forward model leaves the encoder untouched.
+        action_head: from [h_t, e_(t+1)] (2 D) to actions.
+        code_head: from [e_t, e_(t+1)] (2 D) to actions.
+        decoder: from codes to pixels.
+        position_head: from codes to the positions of all dots, (2 K).
+        detached: whether no gradient passes from the forward model to the encoder.
     Attributes:
         burnin: R; a rollout begins at frame R - 1.
         dim: D.
@@ -69,7 +69,7 @@ class JepaModel(nn.Module):
         return codes
 
     def rollout(self, e_0: Tensor, action: Tensor) -> Tensor:
-        """What the forward model makes of the first code and the actions: the probe reads this.
+        """Codes predicted from the first code and the actions; the probe reads these.
 
         Args:
             e_0: first code, (B, D), or the first R codes, (R, B, D).
@@ -83,14 +83,14 @@ class JepaModel(nn.Module):
     def forward(
         self, image: Tensor, action: Tensor, generator: torch.Generator | None = None
     ) -> Rollout:
-        """Codes, predicted codes and what the heads read from them.
+        """Codes, predicted codes, and the outputs of the heads.
 
-        Where positions are learnt from the rollout, no frame after the first R is encoded.
+        If positions are learnt from the rollout, only the first R frames are encoded.
 
         Args:
             image: (B, T, C, S, S).
             action: (B, T - 1, 2).
-            generator: not drawn from here; an RSSM samples its states with it.
+            generator: not used here; an RSSM samples its states with it.
         """
         seen = image if self.position_head is None else image[:, : self.burnin]
         if self.training and self.swap_ground > 0:
@@ -132,7 +132,7 @@ class JepaModel(nn.Module):
 
 
 Model = JepaModel | RssmModel
-"""What an objective trains; both have the same interface."""
+"""A model that an objective trains; both have the same interface."""
 
 
 def build_model(config: Config, spec: DataSpec) -> Model:

@@ -26,11 +26,11 @@ def weighted_sum(
     """The objective of a rollout.
 
     Args:
-        rollout: what the model made of the batch.
+        rollout: the model's output for the batch.
         batch: time first, from the rollout's first frame on.
         config: the run's config.
-        generator: of terms that draw, such as sigreg's directions; None where tensors have no
-            content.
+        generator: for terms with random numbers, such as sigreg's directions; None on the meta
+            device.
     Returns:
         The scalar loss, and each term before weighting as `loss_<term>`.
     """
@@ -53,7 +53,7 @@ def loss(
         generator: of everything random in the step.
     Returns:
         The scalar loss, and each term before weighting as `loss_<term>`. `random` trains nothing:
-        its loss is 0 with a gradient of 0, and no statistics are gathered.
+        its loss and its gradient are 0, and no running statistics are updated.
     """
     if not weights_of(config):
         return 0 * next(model.parameters()).sum(), {}

@@ -60,11 +60,11 @@ class JepaTask(Task[Config, Model, DotsSource]):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Errors of positions in pixels; that over all frames and dots selects."""
+        """Errors of positions in pixels; the one over all frames and dots selects checkpoints."""
         return METRICS
 
     def spec(self) -> DataSpec:
-        """Shapes and sizes, from headers only."""
+        """Shapes and sizes of the data, read from file headers only."""
         return data_spec(self.config)
 
     def data(self) -> Splits[DotsSource]:
@@ -76,7 +76,7 @@ class JepaTask(Task[Config, Model, DotsSource]):
         return build_model(self.config, spec)
 
     def param_groups(self, model: Model) -> Iterable[Mapping[str, Any]]:
-        """One group, whose rate grows with the batch under LARS and is 0 for `random`."""
+        """One group; its rate is scaled by the batch size under LARS, and 0 for `random`."""
         group: dict[str, Any] = {"params": [p for p in model.parameters() if p.requires_grad]}
         if self.config.objective == "random":
             group["lr"] = 0.0
@@ -85,12 +85,12 @@ class JepaTask(Task[Config, Model, DotsSource]):
         return [group]
 
     def loss(self, model: Model, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
-        """The objective, its terms, and on logged steps what the codes look like.
+        """The objective, its terms, and on logged steps statistics of the codes.
 
         Args:
             model: made by `model`.
             batch: `image` (B, T, C, S, S), `action` (B, T - 1, 2), `location` (B, T, K, 2).
-            ctx: where training stands.
+            ctx: the state of training.
         """
         config = self.config
         generator = ctx.generator("objective")
@@ -109,15 +109,17 @@ class JepaTask(Task[Config, Model, DotsSource]):
         return Reading(self.config, model, source).metrics()
 
     def inference(self, model: Model, spec: DataSpec) -> Inference:
-        """Codes (T, N, D) of images (N, T, C, S, S), and what the forward model makes of the first
-        of them and the actions (N, T - 1, 2): (T, N, D), from the last frame it reads on.
+        """Codes (T, N, D) of images (N, T, C, S, S), and codes predicted from the first of them.
+
+        The predictions (T, N, D) also depend on the actions (N, T - 1, 2), and begin at the last
+        frame that the forward model reads.
 
         Raises:
             UsageError: for an RSSM whose rollouts are samples.
         """
         if isinstance(model, RssmModel) and model.compat:
             raise UsageError(
-                "the rollouts of this model are samples, not a function of what it sees",
+                "the rollouts of this model are random samples, not a function of its inputs",
                 where="rssm.compat=true",
                 expected="an RSSM trained with rssm.compat=false, or another objective",
             )
@@ -131,7 +133,7 @@ class JepaTask(Task[Config, Model, DotsSource]):
         return Inference(rolled, example, ("codes", "rollout"))
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
-        """How the error of each frame fell over training."""
+        """The error of each frame over training."""
         scene = scene_of(self.config, self.config.val_num_frames)
         read = guess_px2(scene)[self.config.model.rnn_burnin - 1 :]
         guess = [math.sqrt(sum(frame) / len(frame)) for frame in read]
@@ -140,8 +142,8 @@ class JepaTask(Task[Config, Model, DotsSource]):
     def sample(
         self, model: Model, data: Splits[DotsSource], ctx: Context
     ) -> Iterator[tuple[str, str, Figure | Sequence[Image]]]:
-        """Rollouts beside the truth, as paths and as film, the error of each frame, and what the
-        model learns from, as an animation."""
+        """Rollouts with the true positions, as paths and as frames; the error of each frame; and a
+        training episode as an animation."""
         reading = Reading(self.config, model, data.shown)
         readout, first = reading.readouts()
         source = reading.source

@@ -1,4 +1,4 @@
-"""The model of a run: a weight-space network, or a baseline, built from the config."""
+"""Builds the model of a run from its config: a weight-space network, or a baseline."""
 
 # N batch, T steps, d data channels, D weights, M places, q clock features, o raw outputs
 
@@ -26,8 +26,8 @@ class WarpModel(nn.Module):
     Args:
         rnn: the network.
         feedback: whether it has been trained on its own predictions.
-        lead: how many steps ahead of a datum's own place the root is read for it: 1 where the
-            output of step t, read at t + 1, has been trained on x_t.
+        lead: how many steps after a datum's own position the root is read for it: 1 if the output
+            of step t, read at t + 1, has been trained on x_t.
     """
 
     def __init__(self, rnn: WeightSpaceRNN, *, feedback: bool = False, lead: int = 0) -> None:
@@ -44,48 +44,48 @@ class WarpModel(nn.Module):
         position: Tensor | None = None,
         last: bool = False,
     ) -> Prediction:
-        """Reads sequences; arguments as for `WeightSpaceRNN.forward`."""
+        """Predictions for sequences; arguments as for `WeightSpaceRNN.forward`."""
         out, state = self.rnn(
             x, force=force, sample=sample, length=length, position=position, last=last
         )
         return self.rnn.head.split(out, state.theta)
 
     def recall(self, theta: Tensor, data: Tensor) -> Prediction:
-        """What frozen weights say of every step: memory-based inference.
+        """Predictions of every step by fixed weights: memory-based inference.
 
         Args:
-            theta: after the last step, (N, D).
-            data: the sequence, (N, T, d); only its length counts unless `input_prev_data`.
+            theta: weights after the last step, (N, D).
+            data: the sequence, (N, T, d); only its length matters unless `input_prev_data`.
         """
         tau, smoothing = self.rnn.ticks(data, feedback=self.feedback).tau, self.rnn.smoothing
         raw = self._read(theta, tau, data)
         return self.rnn.head.split(finished(raw, self.rnn.head, smoothing), theta)
 
     def query(self, theta: Tensor, position: Tensor, *, data: Tensor | None = None) -> Prediction:
-        """What frozen weights say of the data at any place, between the steps too.
+        """Predictions at any position by fixed weights, also between steps.
 
         Args:
-            theta: after the last step, (N, D).
-            position: places in steps, whole or not, (M,), or of each sequence (N, M): 0 is the
-                first datum.
-            data: what the root sees beside the clock, (N, M, d), if `input_prev_data`.
-        Returns: predictions of M places, without smoothing.
+            theta: weights after the last step, (N, D).
+            position: positions in steps, integer or fractional, (M,), or of each sequence (N, M); 0
+                is the first datum.
+            data: the data in the root's input, (N, M, d), if `input_prev_data`.
+        Returns: predictions at M positions, without smoothing.
         Raises:
-            ConfigError: if the time of a step is unknown, because `length` was left open.
-            DataError: if the root sees data beside the clock and none are given.
+            ConfigError: if the time of a step is unknown, because `length` is None.
+            DataError: if the root's input includes data and none are given.
         """
         tau = self._clock().read((position + self.lead).to(theta.dtype))
         return self._named(self._read(theta, tau, data), theta)
 
     def picture(self, theta: Tensor, rows: int, columns: int) -> Prediction:
-        """The picture that frozen weights hold, at any resolution.
+        """The picture that fixed weights represent, at any resolution.
 
         Args:
-            theta: after the last step, (N, D).
-            rows, columns: of the wanted picture; its corner pixels are those of the data.
-        Returns: predictions of rows x columns places, row by row.
+            theta: weights after the last step, (N, D).
+            rows, columns: of the result; its corner pixels are those of the data.
+        Returns: predictions at rows x columns positions, row by row.
         Raises:
-            ConfigError: if the root is not read at coordinates, or `length` was left open.
+            ConfigError: if the root's input has no coordinates, or `length` is None.
         """
         clock = self._clock()
         if clock.picture is None:
@@ -125,11 +125,11 @@ class WarpModel(nn.Module):
 
 
 Model = WarpModel | Baseline | Direct
-"""All that are called, and where the root is read by query asked, in the same way."""
+"""All models have the same interface: `forward`, and `query` if the root is read by query."""
 
 
 def build_model(config: Config, spec: SeriesSpec) -> Model:
-    """The model that `config.model_type` names, called as `WarpModel` is.
+    """The model that `config.model_type` names, with the interface of `WarpModel`.
 
     Args:
         config: the run's config.

@@ -1,4 +1,4 @@
-"""Losses of weight-space sequence models, and the random choices that training makes for them."""
+"""Losses of weight-space sequence models, and the random choices of their training."""
 
 # N batch, T steps, d channels of a target, n drawn steps, K classes
 
@@ -44,9 +44,9 @@ def reconstruction(
         mean: predictions, (N, T, d).
         std: standard deviations, (N, T, d); None for (1/2) mean squared error.
         target: what `mean` is scored against, (N, T, d).
-        steps: steps that count, (N, n), with repetitions; the same for prediction and target.
-        valid: which of the steps that count are data and not padding, bool; all if None.
-        counted: how many steps the mean is over where some are padding; those valid if None.
+        steps: steps in the loss, (N, n), with repetitions; the same for prediction and target.
+        valid: which of these steps are data and not padding, bool; None: all.
+        counted: number of steps in the mean if some are padding; None: the valid ones.
     """
     loss = half_squared_error(mean, target) if std is None else gaussian_nll(mean, std, target)
     each = loss.mean(-1)
@@ -54,7 +54,7 @@ def reconstruction(
         each = each.gather(1, steps)
     if valid is None:
         return each.mean()
-    # A sequence whose draw hit padding alone counts for nothing.
+    # A sequence whose drawn steps are all padding has no weight.
     return (each * valid).sum() / (valid.sum().clamp_min(1) if counted is None else counted)
 
 
@@ -71,15 +71,15 @@ def prediction_loss(
     counted: Tensor | None = None,
     given: int = 0,
 ) -> Tensor:
-    """The reconstruction loss of what was predicted for a batch.
+    """The reconstruction loss of the predictions for a batch.
 
     Args:
         predicted: of every step.
-        batch: `x` (N, T, d), `target` where it is another sequence, `length` (N,) where it differs.
+        batch: `x` (N, T, d), `target` if it is another sequence, `length` (N,) if lengths differ.
         alignment: see `aligned`.
-        steps: those of each sequence that count, (N, n), with repetitions; all of them if None.
-        counted: how many steps that are no padding the mean is over; those of the batch if None.
-        given: first targets that do not count.
+        steps: steps of each sequence in the loss, (N, n), with repetitions; None: all.
+        counted: number of steps in the mean, without padding; None: those of the batch.
+        given: number of first targets that are not in the loss.
     """
     mean, std, length = predicted.mean, predicted.std, batch.get("length")
     assert mean is not None, "the head of a task that reconstructs has means"
@@ -97,13 +97,13 @@ def prediction_loss(
 
 
 def scored_steps(length: Tensor, scored: int, steps: int, drawn: Tensor | None) -> Tensor:
-    """Which of the scored steps are no padding, bool (N, scored), or (N, n) where n are drawn.
+    """Which of the scored steps are not padding, bool (N, scored), or (N, n) if n are drawn.
 
     Args:
         length: steps of right-aligned sequences, (N,).
-        scored: how many steps have a prediction that is scored.
+        scored: number of steps whose predictions are scored.
         steps: T, of the batch.
-        drawn: the steps that count, (N, n); all if None.
+        drawn: the steps in the loss, (N, n); None: all.
     """
     valid = valid_steps(length, steps)
     assert valid is not None, "a length was given"
@@ -114,8 +114,8 @@ def scored_steps(length: Tensor, scored: int, steps: int, drawn: Tensor | None) 
 def aligned(predicted: Tensor, target: Tensor, alignment: Alignment) -> tuple[Tensor, Tensor]:
     """Predictions and the targets they are scored against.
 
-    `same` scores out_t against x_t, as the original does although the step may have just consumed
-    x_t; `next` scores out_t against x_{t+1}, and the last output against nothing.
+    `same` compares out_t with x_t, as the original does, although step t may have read x_t; `next`
+    compares out_t with x_{t+1}, and leaves out the last output.
 
     Args:
         predicted, target: (N, T, ...).
@@ -137,12 +137,12 @@ def forcing(
     """Share of the truth in the input of each step of a training batch, (N, T) in [0, 1].
 
     Args:
-        strategy: `flip_coin` draws one coin a sequence and step; `teacher_forcing` mixes truth and
-            prediction by alpha = 1 - sigmoid(10 (progress - 1/2)); `always_true` feeds the truth.
-        probability: of the truth, for the coin.
+        strategy: `flip_coin` draws at random for each sequence and step; `teacher_forcing` mixes
+            truth and prediction by alpha = 1 - sigmoid(10 (progress - 1/2)); `always_true` is 1.
+        probability: of the truth, for `flip_coin`.
         progress: share of training that is done, in [0, 1].
         shape: (N, T).
-        generator: stream of the coin, on `device`.
+        generator: random stream of `flip_coin`, on `device`.
     """
     if strategy == "flip_coin":
         return (torch.rand(shape, generator=generator, device=device) < probability).float()
@@ -153,11 +153,11 @@ def forcing(
 
 
 def grounding(x: Tensor, context: int | Tensor, length: Tensor | None = None) -> Tensor:
-    """Forcing at inference, (N, T): the truth in the first `context` steps, then predictions.
+    """Forcing at inference, (N, T): 1 (the truth) in the first `context` steps, then 0.
 
     Args:
         x: sequences, (N, T, d).
-        context: L, counted from each sequence's own first step; of each sequence (N,) if a tensor.
+        context: L, counted from each sequence's first step; a tensor (N,) if it differs.
         length: steps of right-aligned sequences, (N,); None if all have T.
     """
     batch, steps = x.shape[:2]
@@ -168,14 +168,14 @@ def grounding(x: Tensor, context: int | Tensor, length: Tensor | None = None) ->
 
 
 def kept_count(length: int, share: float) -> int:
-    """How many of `length` steps `kept_steps` keeps."""
+    """Number of the `length` steps that `kept_steps` keeps."""
     return min(length, max(2, int(share * length)))
 
 
 def kept_steps(
     length: int, share: float, generator: Generator | None, device: torch.device | str = "cpu"
 ) -> Tensor | None:
-    """A random sorted subset of int(share * length) of `length` steps, first and last among them.
+    """A random sorted subset of int(share * length) steps, with the first and the last one.
 
     Returns: indices, (kept_count(length, share),), or None if every step is kept.
     """
@@ -188,7 +188,7 @@ def kept_steps(
 
 
 def thinned(batch: Batch, share: float, generator: Generator | None) -> tuple[Batch, Tensor | None]:
-    """The batch at the steps of `kept_steps`, and their places on the clock, (n,); None for all."""
+    """The batch at the steps of `kept_steps`, and their positions, (n,); None if all are kept."""
     x = batch["x"]
     steps = x.shape[1]
     kept = kept_steps(steps, share, generator, x.device)

@@ -56,40 +56,40 @@ class WeightSpaceRNN(nn.Module):
 
     Args:
         input_size: d.
-        output_size: means that the root puts out; d if None. Feeding predictions back needs d.
-        uncertain: whether a standard deviation follows for each mean.
-        classes: number of logits that follow those.
+        output_size: number of means; d if None. Feeding predictions back needs d.
+        uncertain: whether there is a standard deviation for each mean.
+        classes: number of logits.
         final: activation of the means, see `Head`.
         std_tanh, std_lower_bound: of the standard deviations, see `Head`.
         width, depth, nonlinearity: of the root; `depth` counts hidden layers.
-        root: a root of another kind, in place of the MLP.
+        root: another root instead of the MLP.
         inner_sizes: channels between stacked weight-space layers; empty for one layer.
         transition: kind of A, `full`, `diag`, `block:<width>`, `lowrank:<rank>`, `cdiag`, or
             `modal:<modes>`, whose state are modes h, with theta = mean + C h (`cell.span`).
-        drive: what moves the weights where predictions are fed back, see `Rule`.
-        input_prev_data: whether the root sees data beside the clock.
-        limit: bound of the weights; None for none.
-        halves: whether half the gradient passes where a weight meets it exactly, see `Rule`.
-        half: whether products with a full A are rounded to bfloat16 where weights that are clipped
-            are moved step by step and predictions fed back.
-        second_order: whether the weights keep their velocity.
-        initial_layers: hidden layers of a network that makes theta_0 of x_0; None: theta_0 is free.
+        drive: the drive of the weights if predictions are fed back, see `Rule`.
+        input_prev_data: whether the root's input includes data besides the clock.
+        limit: c of the clip; None does not clip.
+        halves: whether half of the gradient passes at the bound itself, see `Rule`.
+        half: whether products with a full A are rounded to bfloat16, if weights are clipped and
+            predictions fed back.
+        second_order: whether the weights have a velocity, see `Rule`.
+        initial_layers: hidden layers of a network from x_0 to theta_0; None: theta_0 is learnt.
         initial_bias: whether that network has biases.
-        initial_noise: deviation of noise added to each sequence's theta_0, as dropout is: in
-            training only, drawn from torch's own generator.
+        initial_noise: standard deviation of noise added to each sequence's theta_0, in training
+            only, from torch's default generator.
         noise_in_eval: whether it is added in eval mode too.
-        drive_std: B starts as N(0, drive_std^2); at 0 exactly by default.
-        horizon: steps that A starts with a memory of, its time constants spread from 2 to three
-            times as many; None for A = I (and 100 for `cdiag` and `modal`, which forget always).
-        length: steps that make up the time from 0 to 1; those of each input if None.
+        drive_std: B starts as N(0, drive_std^2); by default exactly at 0.
+        horizon: memory of A at the start in steps: its time constants are spread from 2 to three
+            times as many; None for A = I (100 for `cdiag` and `modal`, which always decay).
+        length: steps in the time from 0 to 1; None: those of each input.
         encoding, picture, time_as_channel, waves: see `Clock`.
         encoding_extrapolates: `extrapolates` of the clock.
         embedding: (channels, kernel, causal) of a convolution before the recurrence.
         smoothing: whether a learnt 3-tap filter runs over the outputs; causal if `embedding` is.
         original_convolutions: whether both are the original's, see `Embedding` and `Smoothing`.
         batch_first: whether sequences are (N, T, d), or (T, N, d).
-        form: how the recurrence is computed: `auto`, `loop`, or one of `choose.FORMS`, which holds
-            for training steps; it never changes what is computed.
+        form: how the recurrence is computed: `auto`, `loop`, or one of `choose.FORMS`, which is
+            used in training; the results are the same up to rounding.
     Raises:
         ConfigError: if the parts do not fit together, or a number has no meaning.
     """
@@ -207,34 +207,33 @@ class WeightSpaceRNN(nn.Module):
     ) -> tuple[Any, State]:
         """Reads sequences, freely (M1) or with predictions fed back (M2, M3).
 
-        What stands where `force` is 0 is not read: values that are missing there may be NaN.
+        Values of x where `force` is 0 are not read, and may be NaN.
 
         Args:
             x: (N, T, d), N and T swapped if not `batch_first`; one sequence (T, d); or a packed
                 batch, of which each sequence is read as if it were alone.
-            state: what an earlier call returned that read what came before x: outputs and
-                gradients are those of one call with both. `state.detach()` cuts the gradient.
-            theta0: weights to start from, (N, D) or (D,), in place of those that are learnt.
+            state: the state returned by the call for the steps before x; outputs and gradients are
+                those of one call with all steps. `state.detach()` cuts the gradient.
+            theta0: initial weights, (N, D) or (D,), instead of the learnt ones.
             force: share of the truth in each step's input, (N, T), bool or in [0, 1]; the rest is
                 the prediction. None for a free run.
             sample: standard normal, (N, T, d): the prediction fed back is mean + std * sample; None
                 feeds back the mean.
-            length: steps of right-aligned sequences, int64 (N,); what stands in front of them is
-                ignored, and they end with the clock. None if all have T.
-            position: place of each step on the clock, rising, (T,); 0, 1, ... if None, or what
-                follows on `state`.
+            length: steps of right-aligned sequences, int64 (N,); values before them are ignored,
+                and the clock ends with them. None if all have T.
+            position: position of each step on the clock, ascending, (T,); None: 0, 1, ..., or
+                those that follow `state`.
             last: whether only the last step's output is wanted.
         Returns: outputs [means, deviations, logits] (N, T, o), or (N, 1, o) if `last`, laid out as
             x is; and the state after the last step, with the last layer's weights (N, D) as
             `state.theta`.
         Raises:
-            DataError: if a tensor is not of this shape, or has values without a meaning (which are
-                looked for on a CPU alone).
-            ConfigError: if predictions cannot be fed back, or the run cannot go on from `state`.
+            DataError: if a tensor has another shape, or invalid values (checked on CPUs only).
+            ConfigError: if predictions cannot be fed back, or the run cannot continue `state`.
             UsageError: under torch.jit.
         """
         if torch.compiler.is_dynamo_compiling():
-            # Steps that hand on their results are unrolled by a compiler, and gain nothing.
+            # A compiler would unroll a loop over steps without a benefit.
             run: Any = torch.compiler.disable(self.forward)
             return run(
                 x, state, theta0=theta0, force=force, sample=sample, length=length,
@@ -284,7 +283,7 @@ class WeightSpaceRNN(nn.Module):
         return asked.restored(out), after.map(lambda part: part[0]) if asked.alone else after
 
     def __prepare_scriptable__(self) -> NoReturn:
-        """What torch.jit.script asks a module for: there is nothing that it could keep.
+        """Called by torch.jit.script, which is not supported.
 
         Raises:
             UsageError: always.
@@ -307,9 +306,9 @@ class WeightSpaceRNN(nn.Module):
 
         Args:
             x: (N, T, d).
-            position: place of each step, (T,); 0, 1, ... if None.
+            position: of each step, (T,); 0, 1, ... if None.
             feedback: whether predictions are fed back.
-            before: place of the step before, (1,), of a run that goes on.
+            before: position of the step before, (1,), in a run that continues a state.
         """
         place = torch.arange(x.shape[1], device=x.device) if position is None else position
         clock = replace(self.clock, length=self.length or x.shape[1])
@@ -323,14 +322,14 @@ class WeightSpaceRNN(nn.Module):
 
         >>> optimiser = torch.optim.AdamW(rnn.parameter_groups(1e-3))
 
-        All D^2 entries of A together move its spectrum by up to D times the rate, and that at each
-        of T steps again: at one rate for all, weights soon cease to be numbers. A gets a group of
-        its own.
+        All D^2 entries of A together change its spectrum by up to D times the rate, with an effect
+        at each of T steps. With one rate for all parameters weights therefore soon diverge, so A is
+        a group of its own with a smaller rate.
 
         Args:
-            lr: rate of all else.
-            transition_share: rate of A as a share of `lr`; 1 / (how far a step of 1 moves A's
-                spectrum) if None: 1 / D for a full A.
+            lr: rate of all other parameters.
+            transition_share: rate of A relative to `lr`; None: 1 / (largest change of A's spectrum
+                by a step of 1), which is 1 / D for a full A.
         """
         apart, groups = set[nn.Parameter](), []
         for layer in self.layers:
@@ -349,7 +348,7 @@ class WeightSpaceRNN(nn.Module):
         sample: Tensor | None = None,
         length: Tensor | None = None,
     ) -> None:
-        """Refuses what `forward` cannot take, with the errors it says it raises."""
+        """Checks the arguments of `forward`, and raises the errors it documents."""
         check_shapes(x, self.input_size, force=force, sample=sample, length=length)
         if force is None:
             return
@@ -362,7 +361,7 @@ class WeightSpaceRNN(nn.Module):
             )
         if sample is not None and not self.head.uncertain:
             raise ConfigError(
-                "a model without deviations has nothing to sample from",
+                "a model without standard deviations cannot be sampled",
                 where="sample",
                 expected="uncertain=True",
             )

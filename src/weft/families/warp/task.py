@@ -1,4 +1,4 @@
-"""Trains sequence models whose state is a network's weights, and scores what they foretell."""
+"""Trains sequence models whose state is a network's weights, and scores their predictions."""
 
 # N batch, T steps, d channels, L steps of context, D weights
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 
 class WarpTask(Task[Config, Model, SeriesSource]):
-    """Completion, forecasting, classification and regression by moving weights."""
+    """Completion, forecasting, classification and regression with weights as state."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All that the task can be scored by; the one that the config names leads."""
+        """All metrics of the task; the one that the config names selects."""
         config = self.config
         others = [
             *["mse"] * config.reconstructs,
@@ -61,11 +61,11 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return (*(METRICS[name] for name in leading), *without(leading))
 
     def spec(self) -> SeriesSpec:
-        """Shapes and sizes, from headers only.
+        """Shapes and sizes of the data, read from file headers only.
 
         Raises:
-            ConfigError: if no step is left to learn or to score, or the root has outputs that no
-                target has.
+            ConfigError: if no step is left to learn or to score, or if the root's outputs do not
+                match the target.
         """
         config, spec = self.config, data_spec(self.config)
         if config.traj_train_prop < min(1, 2 / spec.steps):
@@ -105,11 +105,11 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return load_splits(self.config)
 
     def model(self, spec: SeriesSpec) -> Model:
-        """The weight-space model, or the baseline that stands in for it."""
+        """The weight-space model, or the configured baseline."""
         return build_model(self.config, spec)
 
     def param_groups(self, model: Model) -> Iterable[Mapping[str, Any]]:
-        """A's entries apart from the rest: they learn at `transition_lr` times the rate."""
+        """Two groups: A's entries, whose rate is multiplied by `transition_lr`, and all others."""
         if not isinstance(model, WarpModel):
             return [{"params": list(model.parameters())}]
         share = self.config.transition_lr
@@ -118,16 +118,16 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return model.rnn.parameter_groups(float(self.config.optim.model_dump()["lr"]), share)
 
     def draw(self, batch: Batch, ctx: Context) -> Batch:
-        """The steps that are kept, what is fed at each, and the steps of the loss.
+        """Draws the random choices of a step: kept steps, forcing, and steps of the loss.
 
         Args:
-            batch: `x` (N, T, d), and as the task needs `target` (N, T, d'), `label`, `length` (N,).
-            ctx: its streams `coin`, `noise`, `input_noise`, `loss_steps` and `kept_steps` draw
-                independently of each other.
-        Returns: the batch at T' kept steps, and as the task needs `position` (N, T'), their places
-            on the clock; `force` (N, T'), share of the truth; `sample` (N, T', d); `loss_steps`
-            (N, n), counted from the first step of the loss; `counted` (N,), how many steps that are
-            no padding the loss is a mean over; x with `input_noise`.
+            batch: `x` (N, T, d), and if needed `target` (N, T, d'), `label`, `length` (N,).
+            ctx: its streams `coin`, `noise`, `input_noise`, `loss_steps` and `kept_steps` are
+                independent of each other.
+        Returns: the batch at T' kept steps, and if needed `position` (N, T'), their positions on
+            the clock; `force` (N, T'), share of the truth; `sample` (N, T', d); `loss_steps`
+            (N, n), counted from the first step of the loss; `counted` (N,), the number of steps
+            without padding in the mean of the loss; x includes `input_noise`.
         """
         config, device = self.config, ctx.device
         batch, position = thinned(batch, config.traj_train_prop, ctx.generator("kept_steps"))
@@ -167,8 +167,8 @@ class WarpTask(Task[Config, Model, SeriesSource]):
 
         Args:
             model: made by `model`.
-            batch: what `draw` made of a batch, or a part of it.
-            ctx: where training stands.
+            batch: a result of `draw`, or a part of it.
+            ctx: the state of training.
         """
         config = self.config
         terms: dict[str, Tensor] = {}
@@ -205,7 +205,7 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return self._total(terms), terms
 
     def _query(self, model: Model, batch: Batch) -> tuple[Prediction, Tensor]:
-        """Predictions of the places that count, beyond the context or drawn there; their loss."""
+        """Predictions at the positions of the loss, which are after the context, and the loss."""
         given, target = self._apart, batch.get("target", batch["x"])
         place = torch.arange(given, target.shape[1], device=target.device)
         if "loss_steps" in batch:
@@ -221,7 +221,7 @@ class WarpTask(Task[Config, Model, SeriesSource]):
 
     @cached_property
     def _apart(self) -> int:
-        """Steps given, where training counts those that inference is to tell alone; else 0."""
+        """Number of given steps, if the loss has only the steps after them; else 0."""
         config = self.config
         grounded = config.feeds_back and config.train_strategy == "grounded"
         apart = grounded or config.read == "query"
@@ -229,7 +229,7 @@ class WarpTask(Task[Config, Model, SeriesSource]):
 
     @cached_property
     def _read(self) -> int:
-        """Steps that a query reads; 0 for all, where the input is no target."""
+        """Number of steps that a query reads; 0 for all, if the input is not the target."""
         return 0 if "target" in self.spec().fields else self._apart
 
     def _total(self, terms: dict[str, Tensor]) -> Tensor:
@@ -240,9 +240,9 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return terms["reconstruction"] + self.config.cross_entropy_weight * terms["cross_entropy"]
 
     def evaluate(self, model: Model, source: SeriesSource, ctx: Context) -> dict[str, float]:
-        """Metrics over `source`; those of predictions cover the steps from L on.
+        """Metrics over `source`; those of predictions are over the steps from L on.
 
-        Returns: what `score` does, and the `spectral_radius` of A where it is cheap.
+        Returns: the metrics of `score`, and the `spectral_radius` of A if it is cheap.
         """
         metrics = score(self.config, self.spec(), model, source, ctx)
         if isinstance(model, WarpModel) and radius_is_cheap(model.rnn):
@@ -250,16 +250,17 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return metrics
 
     def inference(self, model: Model, spec: SeriesSpec) -> Inference:
-        """Of sequences (N, T, d): what is predicted of each step, means (N, T, c) and where there
-        are any deviations, and logits (N, K'), as far as the run's task has them. Of the steps to
-        be told nothing is looked at.
+        """Predictions for sequences (N, T, d), of which only the given steps are read.
+
+        The outputs are those that the run's task has: means (N, T, c), standard deviations, and
+        logits (N, K).
 
         Raises:
             UsageError: for sequences of different lengths.
         """
         if spec.ragged:
             raise UsageError(
-                "these sequences have lengths of their own, and a program takes one",
+                "the lengths of these sequences differ, and an exported program takes only one",
                 where="data.dataset",
                 expected="a run on sequences of equal length",
             )
@@ -282,19 +283,19 @@ class WarpTask(Task[Config, Model, SeriesSource]):
         return Inference(told, {"x": x}, tuple(n for n in names if getattr(there, n) is not None))
 
     def notes(self, model: Model, spec: SeriesSpec) -> list[str]:
-        """What to know of the results, and of the weight-space model its parts and forms."""
+        """Cautions on the results, and for a weight-space model its parts and forms."""
         config, lines = self.config, list(self.config.cautions)
         if not isinstance(model, WarpModel):
             return lines
         return [*lines, *outline(model.rnn, config, spec)]
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
-        """Whether the recurrence stayed stable: the largest weight and the radius of A."""
+        """Stability of the recurrence: the largest weight and the spectral radius of A."""
         yield from portrait.stability(history)
 
     def sample(
         self, model: Model, data: Splits[SeriesSource], ctx: Context
     ) -> Iterator[tuple[str, str, Figure | Sequence[Image]]]:
-        """Completions or classes over time, errors by step and context, A, B, paths of the
-        weights, and what they hold between and during the steps."""
+        """Completions or classes over time, errors by step and context, A, B, trajectories of the
+        weights, and the root's outputs between and during the steps."""
         yield from gallery.pictures(self.config, self.spec(), model, data.shown, ctx)

@@ -29,7 +29,7 @@ def _train_all(words: list[str]) -> None:
 
 
 def to_config(flags: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """The flags as config values by key; flags left out keep the preset's."""
+    """Config values by key for the given flags; other options keep the preset's values."""
     return {
         **shared.to_config(flags, seed),
         "sparse_inputs": flags.sparse_inputs,
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--theta_threshold", type=float, default=0.0, help=NO_EFFECT)
     parser.add_argument(
         "--carry", action=argparse.BooleanOptionalAction, default=False,
-        help="streams go on from batch to batch",
+        help="streams continue from batch to batch",
     )  # fmt: skip
     return parser
 

@@ -30,10 +30,10 @@ def _train_all(words: list[str]) -> None:
 
 
 def to_config(flags: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """The flags as config values by key; flags left out keep the preset's.
+    """Config values by key for the given flags; other options keep the preset's values.
 
-    `--gradient_accumulation=c` joins c batches to one step: their gradients are summed, as in the
-    original, which clips after each of them, where the sum is clipped here.
+    With `--gradient_accumulation=c` the gradients of c batches are summed for one step, as in the
+    original. The original clips after each batch; here the sum is clipped.
     """
     values = shared.to_config(flags, seed)
     joined = flags.gradient_accumulation
@@ -41,7 +41,7 @@ def to_config(flags: argparse.Namespace, seed: int) -> dict[str, Any]:
         raise UsageError(
             f"{joined} batches make a step, and there are {flags.training_steps}",
             where="--gradient_accumulation, --training_steps",
-            expected="a number from 1 to the number of batches",
+            expected="an accumulation between 1 and the number of batches",
         )
     longer = joined if values["optim.kind"] == "sgd" else 1  # adamw does not see a length
     return {

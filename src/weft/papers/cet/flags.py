@@ -1,4 +1,4 @@
-"""The flags that the two scripts of the CET paper share, and the config keys that they set."""
+"""Flags that both scripts of the CET paper share, and the config keys that they set."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ KEYS = {
     "theta_threshold": "theta_threshold", "bn_from": "bn_from", "random_times": "random_times",
     "input_accumulation": "input_accumulation", "gradient_accumulation": "engine.accumulation",
 }  # fmt: skip
-"""Flag, without its dashes, -> the key that its value goes to."""
+"""Flag without its dashes -> the config key that gets its value."""
 
 
 def origins(flags: argparse.Namespace) -> dict[str, str]:
-    """Key -> the flag that the user knows it by."""
+    """Config key -> the flag that sets it, for error messages."""
     given = {name for name in KEYS if getattr(flags, name, None) is not None}
     return {KEYS[name]: f"--{name}" for name in KEYS if name in given}
 
 
 def to_config(flags: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """The flags of both scripts as config values by key; flags left out keep the preset's."""
+    """Config values by key for the flags of both scripts; other options keep the preset's."""
     return {
         "seed": seed,
         "steps": flags.training_steps,
@@ -90,9 +90,9 @@ def parser(
 
     Args:
         name: of the script.
-        about: what it is, for its help.
-        val_steps: steps between two evaluations, by default.
-        no_effect: flag -> why it is understood and changes nothing.
+        about: description of the script for its help.
+        val_steps: default number of steps between two evaluations.
+        no_effect: flags that are accepted without effect -> the reason.
     """
     found = argparse.ArgumentParser(
         name,

@@ -1,4 +1,4 @@
-"""The result file of the CET paper's scripts: everything about a run in one .pt."""
+"""The result file of the CET paper's scripts: one .pt file with everything about a run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from weft.run.directory import RunDirectory
 class OriginalLayout:
     """Writes the file when the run has finished.
 
-    Keys: `model_state`, `training_losses`, `training_accuracies` (one a step), `validation_losses`,
-    `validation_accuracies` (one an evaluation), `run_params`, `similarities` (layer -> one a
-    compared step), `steps` (of each evaluation), `seed`, `optimiser_state`, `wall_time` (seconds).
+    Keys: `model_state`, `training_losses`, `training_accuracies` (one per step),
+    `validation_losses`, `validation_accuracies` (one per evaluation), `run_params`, `similarities`
+    (layer -> one per compared step), `steps` (of each evaluation), `seed`, `optimiser_state`,
+    `wall_time` (seconds).
 
     Args:
         path: where to write.
@@ -25,7 +26,7 @@ class OriginalLayout:
         self.path, self.parameters = path, dict(parameters)
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
-        """Rows are read back from metrics.jsonl, which also has those of before a resume."""
+        """Does nothing: `on_end` reads all rows from metrics.jsonl, those before a resume too."""
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
         """Writes the file, if the run finished."""

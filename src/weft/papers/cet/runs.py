@@ -1,4 +1,4 @@
-"""The runs of one command line of the CET paper: one for each seed, with its result file."""
+"""Runs of the CET paper's scripts: one for each seed, with its result file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from weft.papers.cet.flags import origins
 
 
 def train(preset: str, flags: argparse.Namespace, seed: int, config: Mapping[str, Any]) -> None:
-    """Trains one run, or goes on with it, and writes `results/<save_folder>/<run_name>.pt`.
+    """Trains or resumes one run, and writes `results/<save_folder>/<run_name>.pt`.
 
     Args:
-        preset: of the family, whose other values count.
+        preset: gives all values that the flags do not set.
         flags: of the command line.
         seed: of the run.
         config: the flags as config values by key.
@@ -40,7 +40,11 @@ def train(preset: str, flags: argparse.Namespace, seed: int, config: Mapping[str
 
 
 def _unfinished(folder: Path, name: str) -> Path:
-    """The newest run of that name that can go on."""
+    """The newest run of that name that is not finished.
+
+    Raises:
+        UsageError: if there is none.
+    """
     from weft.run.registry import find_runs
 
     found = [

@@ -1,4 +1,4 @@
-"""Weights and moments of the optimiser under the original's names, and back under weft's."""
+"""Converts weights and optimiser state between weft's names and those of the original."""
 
 # C width, V vocabulary, n weight tokens of a block
 
@@ -27,10 +27,10 @@ _COMPILED = "_orig_mod."
 
 
 def part_of(config: Config) -> str:
-    """What the names begin with of the network that the original saves: the one that is trained.
+    """Prefix of weft's names of the network that the original saves, which is the trained one.
 
     Raises:
-        UsageError: the original has no such network.
+        UsageError: if the original has no such network.
     """
     if config.stage == "feedback" and config.mode == "compat" and not config.joint:
         return "generator."
@@ -47,7 +47,7 @@ def old_names(weights: Mapping[str, Tensor], config: Config) -> Weights:
     """A run's weights under the original's names and in its shapes.
 
     Args:
-        weights: name in a `LanguageModel` -> a parameter, or a tensor of its shape.
+        weights: name in a `LanguageModel` -> a parameter or a tensor of its shape.
         config: of the run.
     """
     part, found = part_of(config), dict[str, "Tensor"]()
@@ -63,10 +63,11 @@ def new_names(old: Mapping[str, Tensor], like: Mapping[str, Tensor], config: Con
 
     Args:
         old: those of a checkpoint.
-        like: the model's own, which say the shapes; what the original does not save is left out.
+        like: the model's weights, which give the shapes; the result lacks those that the original
+            does not save.
         config: of the run.
     Raises:
-        CheckpointError: weights are missing, or their shapes are others.
+        CheckpointError: if weights are missing or have other shapes.
     """
     import torch
 
@@ -88,15 +89,15 @@ def new_names(old: Mapping[str, Tensor], like: Mapping[str, Tensor], config: Con
 
 
 def with_head(weights: Weights, config: Config) -> Weights:
-    """The weights as a checkpoint has them: the feedforward network's with the tied head."""
+    """The weights as in a checkpoint of the original: with the tied head, if feedforward."""
     return {**weights, _HEAD: weights[_TABLE]} if part_of(config) == "base." else weights
 
 
 def old_moments(state: Mapping[str, Any], trained: Mapping[str, Tensor], config: Config) -> Any:
-    """The optimiser's state with the original's parameters, in the original's order.
+    """The optimiser's state for the original's parameters, in the original's order.
 
     Args:
-        state: of AdamW, as `state_dict` gives it.
+        state: the `state_dict` of weft's AdamW.
         trained: the model's trained parameters by name, in the optimiser's order.
         config: of the run.
     """
@@ -113,12 +114,12 @@ def old_moments(state: Mapping[str, Any], trained: Mapping[str, Tensor], config:
 def new_moments(
     old: Mapping[str, Any], state: Mapping[str, Any], trained: Mapping[str, Tensor], config: Config
 ) -> Any:
-    """What `old_moments` gave, for weft's parameters.
+    """The inverse of `old_moments`: the original's optimiser state for weft's parameters.
 
     Args:
         old: the original's state of AdamW.
-        state: that of weft's new optimiser, whose settings are kept.
-        trained, config: as for `old_moments`.
+        state: the state of weft's new optimiser, whose settings are kept.
+        trained, config: as in `old_moments`.
     """
     order = list(old_names(trained, config))
     moments = {
@@ -136,7 +137,10 @@ def new_moments(
 
 
 def _old(name: str, value: Tensor, recurrent: bool) -> Weights:
-    """One tensor of weft, named without its network; the original keeps q, k and v apart."""
+    """A tensor of weft under the original's names; the original stores q, k and v separately.
+
+    `name` is weft's, without the prefix of the network.
+    """
     own = name.removeprefix("reader.").removeprefix("network.")
     if own == "table":
         return {_TABLE: value}

@@ -1,4 +1,4 @@
-"""Reads the feedback original's config.json: its keys as keys of weft, and the files it asks for.
+"""Reads the feedback original's config.json: weft's options and the files to be written.
 
 `eval_interval`, `eval_save_multiple`, `log_interval` and `save_multiple_eval_interval` have no
 effect: the original never read them. `model.lora_rank` has none either, since the option of that
@@ -60,10 +60,10 @@ class OldConfig:
 
     Attributes:
         path: the file.
-        dataset: the active one.
-        values: what it says, as keys of weft.
-        origins: key of weft -> where in the file it comes from.
-        notes: what its user should know.
+        dataset: name of the active data set.
+        values: weft's option -> value.
+        origins: weft's option -> its place in the file, for error messages.
+        notes: remarks to the user.
     """
 
     path: Path
@@ -73,7 +73,7 @@ class OldConfig:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Raises: ConfigError for keys that do not exist or values that make no sense."""
+        """Raises ConfigError for unknown keys and invalid values, UsageError for the data set."""
         tree, self._lines = read_file(self.path)
         self._old = {".".join(leaf): _at(tree, leaf) for leaf in leaves(tree)}
         self._check_keys(tree.get("datasets"))
@@ -87,11 +87,11 @@ class OldConfig:
 
     @property
     def home(self) -> Path:
-        """Folder of the data set's runs."""
+        """The folder with the runs on the data set."""
         return Path(self.setting("out_dir")) / self.dataset
 
     def setting(self, key: str) -> Any:
-        """What `training.<key>` says of files, or what it says in the original's config.json."""
+        """The value of `training.<key>`, by default that of the original's config.json."""
         return self._old.get(f"training.{key}", DEFAULTS[key])
 
     def _check_settings(self) -> None:
@@ -163,7 +163,7 @@ class OldConfig:
                 raise self._refuse("training.dtype", "bfloat16 or float32")
             self._put(key, convert(old["training.dtype"]), "training.dtype")
         if "training.grad_clip" in old:
-            # As usual in scripts of this kind, 0 leaves gradients as they are.
+            # 0 means no clipping, as usual in such scripts.
             bound = old["training.grad_clip"] or None
             self._put("clip.kind", "none" if bound is None else "norm", "training.grad_clip")
             if bound is not None:

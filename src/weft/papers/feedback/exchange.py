@@ -1,4 +1,4 @@
-"""Makes a run of weft out of a checkpoint of the original, and a checkpoint of a run's."""
+"""Converts a checkpoint of the original to a run of weft, and a run's checkpoint back."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _KEYS = {"step", "model_state_dict", "optimizer_state_dict", "loss", "val_loss",
 
 
 def export(run: Run, checkpoint: str | None = None) -> dict[str, Any]:
-    """A run's checkpoint with the original's keys, types and shapes, all of it on the CPU.
+    """A run's checkpoint with the original's keys, types and shapes, on the CPU.
 
-    Returns: step, model_state_dict, optimizer_state_dict, loss (the mean of the epoch's training
-        losses), val_loss and best_val_loss.
+    Returns: a dictionary with step, model_state_dict, optimizer_state_dict, loss (mean training
+        loss of the epoch), val_loss and best_val_loss.
 
     Raises:
         CheckpointError: if there is no such checkpoint.
@@ -54,20 +54,21 @@ def export(run: Run, checkpoint: str | None = None) -> dict[str, Any]:
 def adopt(
     file: Path, old: OldConfig, path: Path, values: Mapping[str, Any], base: Path | None = None
 ) -> Path:
-    """A run of weft in the state of one of the original's checkpoints, optimiser included.
+    """Makes a run of weft with the weights and the optimiser state of an original checkpoint.
 
-    It is evaluated, sampled, taken as a base and gone on with like any other; the order of its
-    data is weft's own.
+    The run can be evaluated, sampled, resumed and used as a base like any other. The order of its
+    data is weft's, not the original's.
 
     Args:
         file: the checkpoint.
-        old: the config.json it was trained by.
+        old: the config.json it was trained with.
         path: the new run's folder.
-        values: what the checkpoint and config.json do not say, by key of weft.
-        base: of a feedback network: a run, or weights of weft.
+        values: options of weft that neither the checkpoint nor config.json gives.
+        base: the base of a feedback network: a run, or weights of weft.
+    Returns: the folder of the run.
     Raises:
-        CheckpointError: if it is no such checkpoint, or does not fit config.json.
-        UsageError: if a feedback network comes without its base.
+        CheckpointError: if the file is not such a checkpoint, or does not fit config.json.
+        UsageError: if a feedback network is given without its base.
     """
     from weft import api
     from weft.engine.checkpoint import Store
@@ -88,7 +89,7 @@ def adopt(
     if rank is not None:
         if base is None:
             raise UsageError(
-                "a feedback network is nothing without the feedforward network it writes into",
+                "a feedback network needs the feedforward network it writes into",
                 where=str(file),
                 expected="--base: a run of weft, or one imported before",
             )
@@ -131,13 +132,13 @@ def adopt(
 
 
 def is_original(folder: Path, name: str) -> bool:
-    """Whether a folder is one of the original's runs, with a checkpoint of that name."""
+    """Whether a folder is a run of the original that has a checkpoint called `name`."""
     files = [folder / each for each in (name, "config.json")]
     return all(file.is_file() for file in files) and not (folder / "status.json").exists()
 
 
 def imported(folder: Path, name: str) -> Path:
-    """The run that a feedforward checkpoint of the original has become, now or before.
+    """The run made of a feedforward checkpoint of the original; made now, unless it exists.
 
     Args:
         folder: the original's run, `<out_dir>/<data set>/<name>`, with its config.json; or a copy
@@ -159,7 +160,7 @@ def _dataset(folder: Path, name: str) -> str:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What `torch.save` wrote; never runs code from the file.
+    """Reads a file of `torch.save` without running code from it.
 
     Raises:
         CheckpointError: if it is no checkpoint of the original.

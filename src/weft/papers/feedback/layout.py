@@ -1,4 +1,4 @@
-"""Leaves the feedback original's files in a run's folder, while weft's own are written."""
+"""Writes the feedback original's files to a run's folder, besides weft's own."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from weft.atomic import write_text
 from weft.run.directory import RunDirectory
 
 LOSSES = ("val/loss_original", "val/loss_padded")
-"""The original's validation loss; the second in runs of an earlier weft."""
+"""Names of the original's validation loss; the second is that of earlier versions of weft."""
 _CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
 class Names:
-    """What files are called and which there are.
+    """Names of the original's files, and which of them are written.
 
     Attributes:
         dataset: the active data set, part of the names of checkpoints.
-        log: beside weft's log.txt.
-        table: the losses of every epoch.
-        column: name of the adapted model's loss in the table; "" if none is adapted.
-        epochs: checkpoints at multiples of this many epochs have names; None if none has.
-        best: whether the best one has.
+        log: the log file, besides weft's log.txt.
+        table: the file with the losses of every epoch.
+        column: column of the adapted model's loss in the table; "" if none is adapted.
+        epochs: a link is made to the checkpoint of every `epochs` epochs; None makes none.
+        best: whether a link is made to the best checkpoint.
     """
 
     dataset: str
@@ -41,10 +41,10 @@ class Names:
 
 
 class OriginalLayout:
-    """Writes the original's table, and its names of checkpoints as links to weft's files.
+    """Writes the original's table, and links with its names of checkpoints to weft's files.
 
-    All of it follows from metrics.jsonl and the folder of checkpoints, so nothing is written
-    twice, or lost, when a run was killed and goes on.
+    Everything is derived from metrics.jsonl and the folder of checkpoints. A resumed run therefore
+    neither repeats nor loses anything.
 
     Args:
         directory: the run.
@@ -64,7 +64,7 @@ class OriginalLayout:
         self._write_table()
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
-        """Names the checkpoints there are by now; writes down an epoch that was validated."""
+        """Makes links to the present checkpoints; adds an epoch to the table after validation."""
         self._name_checkpoints()
         if any(name in values for name in LOSSES):
             for row in self._write_table()[-2:]:
@@ -72,7 +72,7 @@ class OriginalLayout:
                 self.directory.note("  ".join(f"{name} {value}" for name, value in cells if value))
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
-        """Names the last checkpoints."""
+        """Makes links to the last checkpoints."""
         self._name_checkpoints()
 
     def _name_checkpoints(self) -> None:
@@ -102,11 +102,11 @@ class OriginalLayout:
 
 
 def keep_sources(path: Path, name: str, config: Path) -> None:
-    """Copies what a run was started with into its folder, unless copies are there.
+    """Copies the script and the config.json of a run to its folder, unless they are there.
 
     Args:
         path: the folder.
-        name: of the script; copied only if it is what runs.
+        name: of the script; it is copied only if it is the running program.
         config: the config.json.
     """
     copies = {kept_config(path): config}
@@ -119,11 +119,11 @@ def keep_sources(path: Path, name: str, config: Path) -> None:
 
 
 def keep_epochs(path: Path, config: Path) -> None:
-    """Has the copy of config.json in a run's folder say how long the run is by now.
+    """Updates the number of epochs in a run's copy of config.json.
 
     Args:
         path: the folder.
-        config: the config.json that says so.
+        config: the config.json with the new number.
     """
     copy = json.loads(kept_config(path).read_text())
     copy["training"]["epochs"] = json.loads(config.read_text())["training"]["epochs"]
@@ -136,15 +136,15 @@ def kept_config(path: Path) -> Path:
 
 
 def epochs(history: Iterable[Mapping[str, Any]], *, adapted: bool) -> list[list[str]]:
-    """The rows of the table: mean of the losses logged up to a validation, and what that found.
+    """The rows of the table: for each validation its losses, and the mean training loss before it.
 
     Losses are `loss_original`, or `loss_padded` in runs that lack it. Training does not run the
-    model as it was before adaptation, so there `loss` and `rel_change` are empty; so is what no
-    logged step tells.
+    model without adaptation, so that `loss` and `rel_change` of training are empty then. Values
+    that no step has logged are empty too.
 
     Args:
         history: rows of metrics.jsonl.
-        adapted: whether the model is compared with what it was.
+        adapted: whether an adapted model is compared with its base.
     """
     rows: list[list[str]] = []
     losses: list[float] = []
@@ -177,12 +177,12 @@ def _columns(column: str) -> list[str]:
 
 
 def _number(value: float | None) -> float:
-    """A value of metrics.jsonl, where null is what JSON has for NaN."""
+    """A value of metrics.jsonl, in which null stands for NaN."""
     return math.nan if value is None else value
 
 
 def _link(path: Path, target: str) -> None:
-    """Makes `path` a link to `target`, in one step."""
+    """Makes `path` a symbolic link to `target`, atomically."""
     if path.is_symlink() and os.readlink(path) == target:
         return
     temporary = path.with_name(f".{path.name}.link")

@@ -1,4 +1,4 @@
-"""Runs and checkpoints by the names that users of the feedback original know them by."""
+"""Finds runs and checkpoints by the names that the feedback original gives them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CHECKPOINT = re.compile(r"^step_(\d{8})\.pt$")
 
 
 def fresh(home: Path, prefix: str) -> Path:
-    """A folder below `home` that does not exist yet: the prefix and the time."""
+    """A new folder name below `home`: the prefix and the time."""
     return script.unused(home / f"{prefix}_{datetime.now().strftime('%Y-%m-%d_%H-%M-%S')}")
 
 
 def latest(home: Path, prefix: str) -> Path:
-    """The run of that prefix that was started last.
+    """The last started run whose name has the prefix.
 
     Raises:
         UsageError: if there is none.
@@ -36,7 +36,7 @@ def latest(home: Path, prefix: str) -> Path:
     found = [run.path for run in find_runs(home) if _STAMP.sub("", run.name) == prefix]
     if not found:
         raise UsageError(
-            f"there is no run `{prefix}_…` to go on with",
+            f"there is no run `{prefix}_…` to resume",
             where=str(home),
             hint="leave --resume out to start one",
         )
@@ -44,7 +44,7 @@ def latest(home: Path, prefix: str) -> Path:
 
 
 def named(given: str, homes: Sequence[Path], flag: str) -> Path:
-    """The run that a path, or a name below one of `homes`, stands for.
+    """The run with the path `given`, or with this name below one of `homes`.
 
     Raises:
         UsageError: if there is none, or more than one.
@@ -68,7 +68,7 @@ def named(given: str, homes: Sequence[Path], flag: str) -> Path:
 
 
 def checkpoint(run: Path, name: str, flag: str) -> Path:
-    """weft's own file of a run's checkpoint, which its old name is a link to.
+    """weft's file of a run's checkpoint, given the original's name, which is a link to it.
 
     Raises:
         UsageError: if there is none of that name.
@@ -86,7 +86,7 @@ def checkpoint(run: Path, name: str, flag: str) -> Path:
 
 
 def is_newest(run: Run, saved: Path) -> bool:
-    """Whether a checkpoint is the one that going on with the run starts from."""
+    """Whether a checkpoint is the one from which the run would be resumed."""
     from weft.engine.checkpoint import Store
     from weft.run.directory import RunDirectory
 
@@ -94,18 +94,18 @@ def is_newest(run: Run, saved: Path) -> bool:
 
 
 def branch(run: Run, saved: Path, path: Path) -> Path:
-    """A new run in the state of an older checkpoint of `run`, which stays as it is.
+    """Makes a new run that starts from an older checkpoint of `run`, which is not changed.
 
-    Training is a function of the seed and the step, so the new run retraces the old one as long
-    as nothing else differs.
+    Training is a function of the seed and the step, so that the new run repeats the old one unless
+    an option differs.
 
     Args:
-        run: the old one.
+        run: the old run.
         saved: its checkpoint.
-        path: folder of the new one.
+        path: folder of the new run.
     Raises:
         CheckpointError: if the checkpoint is damaged.
-        UsageError: if it is not one of the run.
+        UsageError: if it is not a checkpoint of the run.
     """
     from weft.config.sections import RunSection
     from weft.engine.checkpoint import Store, read
@@ -115,7 +115,7 @@ def branch(run: Run, saved: Path, path: Path) -> Path:
     old, store = RunDirectory(run.path), Store(RunDirectory(run.path).checkpoints)
     if number is None or saved.parent != old.checkpoints.resolve():
         raise UsageError(
-            f"`{saved}` is not a checkpoint to go on from",
+            f"`{saved}` is not a checkpoint that a run can start from",
             expected="one of the run's, such as epoch_ckpt_<dataset>_10.pt",
         )
     progress = read(saved)["progress"]
@@ -127,7 +127,7 @@ def branch(run: Run, saved: Path, path: Path) -> Path:
         file = store.find(str(step))
         for each in (file, file.with_name(f"{file.name}.sha256")):
             shutil.copy2(each, new.checkpoints)
-    # Rows of what comes after the checkpoint are dropped when the new run starts.
+    # When the new run starts, rows after the checkpoint are dropped.
     for each in (old.metrics, *run.path.glob("*.py"), run.path / "config.json"):
         if each.is_file():
             shutil.copy2(each, new.path)

@@ -1,11 +1,11 @@
 """The commands of the feedback README: four scripts that share config.json.
 
-They run what the preset feedback/original runs, so that `metrics.csv` compares with the original's
-logs: random batches padded to their longest, padding noised, learnt and counted like text
-(`loss_original`), times drawn one by one, and feedback in `mode: compat`, with raw deltas. Masters
-of weights are fp32 where the original's were bf16, and validation has fixed masks. `compile` is
-left to GPUs.
-`--set data.batching=buckets --set data.pad_is_text=false --set mode=stable` is weft's own way.
+They train like the preset feedback/original, so that `metrics.csv` can be compared with the
+original's logs: batches are random and padded to their longest text; padding gets noise and counts
+in the loss like text (`loss_original`); times are drawn independently; and feedback has
+`mode: compat`, with raw deltas. Two things differ: master weights are fp32, not bf16, and
+validation uses fixed masks. `compile` has an effect on GPUs only.
+`--set data.batching=buckets --set data.pad_is_text=false --set mode=stable` gives weft's own way.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ _FIXED = {"seed": 1337, "log.every": 10}
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> int:
-    """Trains a run in `<out_dir>/<dataset>/<run name>_<time>`, or goes on with one.
+    """Trains a run in `<out_dir>/<dataset>/<run name>_<time>`, or resumes one.
 
-    The folder is a run of weft. Beside what every run has it holds copies of config.json and the
-    script, `metrics.csv`, and the original's names of checkpoints: `epoch_ckpt_<dataset>_<epoch>`
-    every `save_epoch_interval` epochs, `epoch_ckpt_<dataset>` for the newest and
-    `best_ckpt_<dataset>` for the best, which are links to weft's files.
+    The folder is a run of weft. In addition it has copies of config.json and the script,
+    `metrics.csv`, and links with the original's names to weft's checkpoints:
+    `epoch_ckpt_<dataset>_<epoch>` every `save_epoch_interval` epochs, `epoch_ckpt_<dataset>` for
+    the newest and `best_ckpt_<dataset>` for the best.
 
     Args:
         name: of the script, without `.py`.
-        argv: its options; those of the process if None.
+        argv: its command line; that of the process if None.
     Returns: the exit code.
     """
     return script.run(lambda words: _train(name, words), argv)
@@ -95,7 +95,7 @@ def _start(name: str, flags: argparse.Namespace) -> Run | None:
         config = api.configure(RECIPE, **values).config
     unset = "engine.compile" not in script.settings(flags.set)
     if config.engine.compile and unset and _on_cpu(config):
-        # The original knew GPUs alone; a CPU needs minutes and a C++ compiler for it.
+        # The original ran on GPUs only; on a CPU, compiling takes minutes and a C++ compiler.
         values["engine.compile"] = False
         old.notes.append("not compiled on a CPU, unless by --set engine.compile=true")
     for text in old.notes:
@@ -111,7 +111,7 @@ def _start(name: str, flags: argparse.Namespace) -> Run | None:
 
 
 def _resume(name: str, flags: argparse.Namespace) -> Run | None:
-    """Goes on with a run as it was configured when it began."""
+    """Resumes a run with the config it was started with."""
     from weft import api
     from weft.run.registry import open_run
 
@@ -147,9 +147,9 @@ def _resume(name: str, flags: argparse.Namespace) -> Run | None:
 
 
 def _base(flags: argparse.Namespace, out_dir: Path) -> Path:
-    """The checkpoint of the feedforward model, which may have learnt from any data set.
+    """The checkpoint of the feedforward model, trained on any data set.
 
-    One of the original's own becomes a run beside its folder first.
+    A checkpoint of the original is first converted to a run beside its folder.
     """
     folders = sorted(path for path in out_dir.glob("*") if path.is_dir())
     for place in (Path(), out_dir, *folders):
@@ -180,7 +180,7 @@ def _on_cpu(config: FamilyConfig) -> bool:
 
 
 def _check_same(name: str, flags: argparse.Namespace, run: Run) -> None:
-    """Raises: UsageError if the command describes another run than the one it would go on with."""
+    """Raises UsageError if the command describes another run than the one to be resumed."""
     for what, asked, has in _description(name, flags, run):
         if asked != has:
             raise UsageError(
@@ -194,7 +194,7 @@ def _check_same(name: str, flags: argparse.Namespace, run: Run) -> None:
 def _description(
     name: str, flags: argparse.Namespace, run: Run
 ) -> Iterator[tuple[str, object, object]]:
-    """What a command says of a run: the option, its value, and what the run has."""
+    """Options that describe a run: name, value in the command, value of the run."""
     chosen, config = SCRIPTS[name], run.config
     tags = [*map(str, config["run"]["tags"]), "unknown", "unknown"]
     yield "the script", name, tags[0]
@@ -210,19 +210,19 @@ def _description(
 
 
 def _sets_length(words: Sequence[str]) -> bool:
-    """Whether `--set` words say how long a run is."""
+    """Whether `--set` words give the length of the run."""
     return not {"steps", "epochs"}.isdisjoint(script.settings(words))
 
 
 def _news(words: Sequence[str], run: Run) -> list[str]:
-    """The `--set` words that say something else than the run's config."""
+    """The `--set` words whose value differs from the run's config."""
     news = []
     last = {word.partition("=")[0]: word for word in words}
     for key, asked in script.settings(words).items():
         value: Any = run.config
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        # A run knows its files by their absolute paths.
+        # A run's config has absolute paths of files.
         if value != asked and value != str(Path(str(asked)).absolute()):
             news.append(last[key])
     return news

@@ -1,4 +1,4 @@
-"""Reads a YAML config of the GaussVAE original: its keys as keys of weft, with where they stand."""
+"""Reads a YAML config of the GaussVAE original: weft's options, and their places in the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NETS = ("encoder_filters", "decoder_filters", "encoder_kernel_sizes", "decoder_k
         "encoder_pool_sizes", "decoder_upsample_sizes", "encoder_dropout_rates",
         "decoder_dropout_rates", "encoder_dense_units", "encoder_dense_dropout",
         "decoder_dense_units", "decoder_reshape_target")  # fmt: skip
-"""Keys of `model` that `net` has under the same names."""
+"""Keys of `model` that are options of `net` with the same names."""
 
 _STRAIGHT: Mapping[str, str] = {
     "model.latent_dim": "latent_dim",
@@ -35,7 +35,7 @@ _STRAIGHT: Mapping[str, str] = {
     "callbacks.reduce_lr_factor": "schedule.factor",
     "seed": "seed",
 }
-"""The original's key -> weft's, the value as it is."""
+"""The original's key -> weft's option with the same value."""
 
 _OTHERS = ("model.name", "model.dropout_rates", "training.mixed_precision",
            "data.shuffle_buffer", "callbacks.checkpoint_every", "callbacks.min_lr", "output_dir",
@@ -48,7 +48,7 @@ _OF_BLOCKS = {
     "decoder": ("kernel_sizes", "upsample_sizes", "dropout_rates"),
 }
 _RATE = 1e-3
-"""Learning rate where the file gives none, of which `min_lr` is a share."""
+"""Learning rate if the file gives none; `min_lr` is relative to it."""
 
 
 @dataclass
@@ -57,9 +57,9 @@ class OldConfig:
 
     Attributes:
         path: the file.
-        values: what it says, as keys of weft.
-        origins: key of weft -> where in the file it comes from.
-        notes: what its user should know.
+        values: weft's option -> value.
+        origins: weft's option -> its place in the file, for error messages.
+        notes: remarks to the user.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class OldConfig:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Raises: ConfigError for unknown keys, and lists whose lengths do not fit."""
+        """Raises ConfigError for unknown keys and for lists of wrong lengths."""
         if not self.path.is_file():
             raise UsageError(
                 f"there is no file `{self.path}`",
@@ -86,7 +86,7 @@ class OldConfig:
 
     @property
     def output(self) -> Path:
-        """Where the run goes: the experiment's folder below `output_dir`."""
+        """The run's folder: that of the experiment below `output_dir`."""
         name = self._old.get("experiment_name") or self.path.stem
         return Path(str(self._old.get("output_dir") or "experiments")) / str(name)
 
@@ -135,7 +135,7 @@ class OldConfig:
         ]
 
     def _misfits(self) -> list[WeftError]:
-        """Lists that have not an entry for each block, and a shape that does not hold the units."""
+        """Errors of lists without one entry per block, and of a shape that misfits the units."""
         found: list[WeftError] = []
         for side, names in _OF_BLOCKS.items():
             filters = self._old.get(f"model.{side}_filters")
@@ -168,7 +168,7 @@ class OldConfig:
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted key -> value of a file of two levels."""
+    """Dotted key -> value, of a mapping with two levels."""
     found: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Leaves in a run's folder what the GaussVAE scripts did: logs by epoch, and a final model."""
+"""Writes the GaussVAE scripts' files to a run's folder: logs by epoch, and a final model."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ if TYPE_CHECKING:
     from weft.run.directory import RunDirectory
 
 SHOWN = ("total_loss", "recon_loss", "kl_loss", "loss_xy", "loss_scale", "loss_rot", "loss_feat")
-"""Scalars of training and validation, by their names in TensorBoard."""
+"""Names in TensorBoard of the scalars of training and validation."""
 
 
 class OriginalLayout:
-    """Writes `logs/train` and `logs/validation` epoch by epoch, and what a finished run leaves.
+    """Writes `logs/train` and `logs/validation` each epoch, and the last files of a finished run.
 
-    Scalars bear the README's names, of training with `beta` and `lr`, a mean over the epoch's
-    steps; weights are histograms. At the end: `test_metrics.json`, `final_model.safetensors`,
-    `normalization_stats.npz` (mean and std of the 8 columns, and their layout).
+    Scalars have the names of the original's README and are means over the epoch's steps; those of
+    training include `beta` and `lr`. Weights are logged as histograms. At the end it writes
+    `test_metrics.json`, `final_model.safetensors` and `normalization_stats.npz` (mean and standard
+    deviation of the 8 columns, and their layout).
 
     Args:
         directory: the run.
-        epochs: that it is to last, for the lines it prints.
-        talks: whether it prints a line an epoch.
+        epochs: length of the run, for the printed lines.
+        talks: whether a line is printed each epoch.
     """
 
     def __init__(self, directory: RunDirectory, epochs: int, *, talks: bool) -> None:
@@ -37,7 +38,7 @@ class OriginalLayout:
 
         self.path, self.epochs, self.talks = directory.path, epochs, talks
         rows = read_rows(directory.metrics) if directory.metrics.is_file() else []
-        # Rows that training was stopped in the middle of belong to the epoch that goes on.
+        # After a resume, the rows of an unfinished epoch count in its means.
         self.epoch = sum("val/total_loss" in row for row in rows)
         self.values: dict[str, list[float]] = defaultdict(list)
         self.writers = {
@@ -46,7 +47,7 @@ class OriginalLayout:
         }
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
-        """Keeps what training says; an evaluation ends the epoch."""
+        """Collects the values of training; a row of an evaluation ends the epoch."""
         for name in (*SHOWN, "beta"):
             if f"train/{name}" in values:
                 self.values[name].append(values[f"train/{name}"])

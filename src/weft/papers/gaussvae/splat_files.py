@@ -15,27 +15,27 @@ from weft.papers import script
 
 
 def encode(argv: Sequence[str] | None = None) -> int:
-    """Pictures to checkpoints by the schedule of Image-GS; gives the exit code."""
+    """Fits pictures by the schedule of Image-GS and writes checkpoints; returns the exit code."""
     return script.run(_encode, argv)
 
 
 def decode(argv: Sequence[str] | None = None) -> int:
-    """Checkpoints and archives to pictures, whose sources need not be there."""
+    """Renders checkpoints and archives as pictures; the source pictures are not needed."""
     return script.run(_decode, argv)
 
 
 def pt2npz(argv: Sequence[str] | None = None) -> int:
-    """Checkpoints to archives."""
+    """Converts checkpoints to archives; returns the exit code."""
     return script.run(lambda words: _convert(words, "pt2npz"), argv)
 
 
 def npz2pt(argv: Sequence[str] | None = None) -> int:
-    """Archives to checkpoints."""
+    """Converts archives to checkpoints; returns the exit code."""
     return script.run(lambda words: _convert(words, "npz2pt"), argv)
 
 
 _BITS = (16, 16, 16, 16)
-"""Of --quantize."""
+"""Bits of each group of parameters with --quantize."""
 
 
 def _encode(words: list[str]) -> None:
@@ -132,14 +132,14 @@ def _convert(words: list[str], way: str) -> None:
 
 
 def _parser(name: str, about: str) -> argparse.ArgumentParser:
-    """What all of them take."""
+    """A parser with the options that all four commands have."""
     parser = argparse.ArgumentParser(name, description=about, allow_abbrev=False)
     parser.add_argument("--input", type=Path, required=True, help="a file, or a folder")
     parser.add_argument("--output", type=Path, required=True, help="folder; finished files stay")
-    parser.add_argument("--log", type=Path, help="file for a line of JSON a file")
-    parser.add_argument("--dry_run", action="store_true", help="only say what would be done")
-    parser.add_argument("--force", action="store_true", help="do anew what is there")
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument("--log", type=Path, help="file that gets a line of JSON for each file")
+    parser.add_argument("--dry_run", action="store_true", help="only print what would be done")
+    parser.add_argument("--force", action="store_true", help="overwrite existing output")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     return parser
 
 
@@ -155,7 +155,7 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def _only_said(flags: argparse.Namespace, todo: Sequence[str], total: int) -> bool:
-    """Says what would be done, where nothing else is asked for."""
+    """With --dry_run, prints what would be done; returns whether that is so."""
     if flags.dry_run:
         print("\n".join([f"{len(todo)} of {total} files to do", *todo]))
     return bool(flags.dry_run)

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from weft.run.recorder import SinkMaker
 
 SPLATS, ITEMS = 512, 192
-"""Splats of the original's pictures, and drawn pictures that stand in for them."""
+"""Splats per picture of the original, and number of random pictures that replace its data."""
 
 
 def train_conv1d(argv: Sequence[str] | None = None) -> int:
-    """Trains the Conv1D autoencoder of a config; gives the exit code."""
+    """Trains the Conv1D autoencoder of a config; returns the exit code."""
     return script.run(lambda words: _train(words, "conv1d_base", "train_conv1d_vae.py"), argv)
 
 
 def train_resnet(argv: Sequence[str] | None = None) -> int:
-    """Trains the ResNet autoencoder of a config; gives the exit code."""
+    """Trains the ResNet autoencoder of a config; returns the exit code."""
     return script.run(
         lambda words: _train(words, "resnet_conv1d_512d", "train_resnet_conv1d_vae.py"), argv
     )
@@ -50,18 +50,18 @@ def _train(words: list[str], preset: str, name: str) -> None:
 
 
 def to_values(flags: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
-    """The config as values by weft's keys, and where each was written.
+    """The config as weft's option -> value, and each option's place in the file.
 
     Raises:
-        ConfigError: unknown keys, or lists that do not fit together.
-        UsageError: there is no config.
+        ConfigError: for unknown keys, and for lists that do not fit together.
+        UsageError: if there is no config.
     """
     from weft.papers.gaussvae.config_file import OldConfig
 
     if flags.config is None:
         raise UsageError(
-            "no config is named", where="--config", expected="configs/conv1d_base.yaml, say",
-            hint="`--resume CKPT` alone goes on with a run",
+            "no config is given", where="--config", expected="configs/conv1d_base.yaml, say",
+            hint="`--resume CKPT` alone resumes a run",
         )  # fmt: skip
     old = OldConfig(Path(flags.config))
     for text in old.notes:
@@ -80,7 +80,7 @@ def to_values(flags: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]
 
 
 def _precision(mixed: bool) -> str:
-    """bf16 where mixed precision is asked for and helps: on a GPU."""
+    """bf16 if mixed precision is asked for and there is a GPU, where it helps; else fp32."""
     if not mixed:
         return "fp32"
     import torch
@@ -109,18 +109,18 @@ def _epochs(directory: Any) -> int:
 
 
 def _run_of(flags: argparse.Namespace) -> Path:
-    """The run that `--resume` names: its folder, or a checkpoint in it."""
+    """The run given by `--resume`, which is its folder or a checkpoint in it."""
     path = Path(flags.resume)
     folder = path if path.is_dir() else path.parent.parent
     if not path.exists() or not (folder / "status.json").is_file():
         raise UsageError(
-            f"`{path}` is no checkpoint of a run, nor a run's folder",
+            f"`{path}` is neither a run's folder nor a checkpoint of a run",
             where="--resume",
             expected="such as experiments/run_004/checkpoints/step_00000300.pt",
         )
     if flags.output is not None and Path(flags.output).resolve() != folder.resolve():
         raise UsageError(
-            f"the run lies in `{folder}`, and goes on there",
+            f"the run is in `{folder}`, and is resumed there",
             where="--output",
             hint="leave it out, or name that folder",
         )

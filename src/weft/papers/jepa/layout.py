@@ -9,7 +9,7 @@ from weft.run.directory import RunDirectory
 
 
 class OriginalLayout:
-    """Writes `epoch=E_sample_step=N.ckpt` for every checkpoint a finished run has kept.
+    """Writes `epoch=E_sample_step=N.ckpt` for every checkpoint that a finished run has kept.
 
     Keys: `model_state_dict`, `optimizer_state_dict`.
 
@@ -21,7 +21,7 @@ class OriginalLayout:
         self.folder = folder
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
-        """Rows have no part in checkpoints."""
+        """Does nothing: the files are written by `on_end`."""
 
     def on_end(self, directory: RunDirectory, state: str) -> None:
         """Writes the files, if the run finished."""

@@ -8,15 +8,15 @@ from torch import Tensor
 
 
 def logged(errors: Tensor, of_first: Tensor, scale: float) -> dict[str, float]:
-    """What the original logs of an evaluation: pixels² and, with `_rmse`, pixels.
+    """The original's logs of an evaluation: in pixels² and, with `_rmse`, in pixels.
 
-    Roots are taken after the mean.
+    The root is taken of the mean.
 
     Args:
         errors: mean squared Euclidean distance of each frame and dot, (T, K), in the units of the
-            batch. Frames count from the last one that was seen.
-        of_first: the same of the encoder's read-out of the first frame, (K,).
-        scale: pixels to a unit of the batch; 1 where positions are not normalised.
+            batch; the first frame is the last one of the context.
+        of_first: the same error of the encoder's read-out of the first frame, (K,).
+        scale: pixels per unit of the batch; 1 if positions are not normalised.
     Returns: `avg_eval_loss`, `avg_eval_enc_loss`, `eval/loss_K` of dot K, `eval/loss_T_K` of dot K
         in frame T, and `…_rmse` of each.
     """

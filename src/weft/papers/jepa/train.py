@@ -23,7 +23,7 @@ RESULTS = "probe_metrics.json"
 
 
 def uninit_baseline(argv: Sequence[str] | None = None) -> int:
-    """Scores the networks of a config before they have learnt anything; `main` in all else.
+    """Evaluates the untrained networks of a config; otherwise as `main`.
 
     Returns: the exit code.
     """
@@ -32,11 +32,11 @@ def uninit_baseline(argv: Sequence[str] | None = None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Trains (or evaluates) a config of the original, later files and values winning.
+    """Trains (or evaluates) a config of the original; later files and values override earlier ones.
 
-    Writes to `output_path`, if that is given, what the original did: `config.yaml`, checkpoints
-    `epoch=E_sample_step=N.ckpt`, the probe's errors under their old names, in pixels² and pixels,
-    in `probe_metrics.json`; and beside them what every run of weft has.
+    If `output_path` is given, it gets the files of the original: `config.yaml`, checkpoints
+    `epoch=E_sample_step=N.ckpt`, and `probe_metrics.json` with the probe's errors under their old
+    names, in pixels² and pixels; and besides these the files of every run of weft.
 
     Returns: the exit code.
     """
@@ -56,12 +56,12 @@ def _train_or_evaluate(words: list[str]) -> None:
 
 
 def read_configs(paths: Sequence[str], values: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The original's keys that files and `key=value` words set, dotted, and files in weft's own.
+    """The original's dotted keys set by files and `key=value` words, and the files of weft.
 
-    A path that leads nowhere stands for the published config its file is named for.
+    A path without a file stands for the published config of that file name.
 
     Raises:
-        UsageError: for a path without a file or published config, or a word without `=`.
+        UsageError: for a path without a file or published config, and for a word without `=`.
     """
     old: dict[str, Any] = {}
     own: list[str] = []
@@ -95,7 +95,7 @@ def _train(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
         raise UsageError(
             "training does not start from the weights of another run",
             where="load_checkpoint_path",
-            hint="`weft resume RUN` goes on with a run; eval_only=True scores its weights",
+            hint="`weft resume RUN` resumes a run; eval_only=True evaluates its weights",
         )
     words, values = _resolved(old, files, extra)
     sinks = [lambda directory: OriginalLayout(directory.path)] if old.get("output_path") else []
@@ -109,10 +109,10 @@ def _train(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
 def _resolved(
     old: Mapping[str, Any], files: list[str], extra: Sequence[str]
 ) -> tuple[list[str], dict[str, Any]]:
-    """What weft is to read, and the values that go over it.
+    """Config words for weft, and values that override them.
 
-    Over files in weft's own language the original's keys change what they name; without them
-    every key is set over the preset of the original's defaults.
+    If there are config files of weft, the original's keys override what the files set. Otherwise
+    the preset of the original's defaults is the start, and every key overrides it.
     """
     from weft import api
 
@@ -131,7 +131,7 @@ def _score(path: Path) -> dict[str, float]:
 
 
 def _evaluate(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> None:
-    """Scores the weights of a checkpoint that an earlier call left behind."""
+    """Evaluates the weights of a checkpoint that an earlier call wrote."""
     import torch
 
     from weft import api, families
@@ -164,7 +164,7 @@ def _evaluate(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> No
 
 
 def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
-    """The probe's errors as the original logs them, and where training stood."""
+    """The probe's errors as the original logs them, and the step of training."""
     import torch
 
     from weft.families.jepa.config import Config

@@ -1,4 +1,4 @@
-"""Leaves the files of the weight-space original in a run's folder, while weft's own are written."""
+"""Writes the files of the weight-space original to a run's folder, besides weft's own."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BACKUP = "backup"
 
 
 class OriginalLayout:
-    """Leaves the original's files in a run's folder.
+    """Writes the original's files to a run's folder.
 
     Args:
         directory: the run.
-        config: what `backup/config.yaml` is to hold: the config as it was run, untrained.
+        config: text of `backup/config.yaml`: the config of the run, with `train: False`.
     """
 
     def __init__(self, directory: RunDirectory, config: str) -> None:
@@ -38,7 +38,7 @@ class OriginalLayout:
             (backup / "train.py").write_text(script.read_text())
 
     def on_row(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the row to training.log and, if a checkpoint has come, judges it."""
+        """Writes the row to training.log and, if there is a new checkpoint, judges it."""
         self._judge()
         if "train/loss" in values:
             self.losses.append(values["train/loss"])
@@ -69,7 +69,7 @@ class OriginalLayout:
         write_text(self.path / "testing.log", tested("after training", run.metrics))
 
     def _judge(self) -> None:
-        """Keeps the newest checkpoint's weights if the training loss before it was the lowest."""
+        """Exports the newest checkpoint's weights if the training loss before it is the lowest."""
         steps = self.store.steps()
         if not steps or steps[-1] <= self.judged or not self.losses:
             return
@@ -95,7 +95,7 @@ class OriginalLayout:
 
 
 def tested(title: str, metrics: Mapping[str, float]) -> str:
-    """What testing.log says of one evaluation."""
+    """The text of one evaluation in testing.log."""
     stamp = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
     rows = [f"{name} {value:.6g}" for name, value in sorted(metrics.items())]
     return "\n".join([f"{stamp} {title}", *rows, ""])

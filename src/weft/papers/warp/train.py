@@ -23,14 +23,14 @@ _WHICH_RUN = ("run.", "dataset=", "data.dataset=")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Trains what `config.yaml` says, or with `train: False` evaluates a run that exists.
+    """Trains as `config.yaml` says, or with `train: False` evaluates an existing run.
 
-    A run is written to `run.dir`, or else to `<run.root>/<dataset>/<time>`. Beside what every run
-    of weft has - checkpoints with the optimiser's state, figures, a report - it holds what the
-    original left: `training.log`, `testing.log`, `losses.npz`, `best_valid.safetensors`,
-    `best_train.safetensors`, and in `backup/` this script and the config as it was run, `--set`
-    included. There it stands at `train: False`, so that the script evaluates the run it lies in;
-    changed otherwise it is refused, as a run is evaluated as it was trained.
+    A run is written to `run.dir`, or else to `<run.root>/<dataset>/<time>`. Besides the files of
+    every run of weft (checkpoints, figures, a report) it has those of the original:
+    `training.log`, `testing.log`, `losses.npz`, `best_valid.safetensors`,
+    `best_train.safetensors`, and in `backup/` this script and the config of the run, `--set`
+    included. This config has `train: False`, so that the script in `backup/` evaluates its run. Any
+    other change of it is refused, because a run is evaluated with the config of its training.
 
     Returns: the exit code.
     """
@@ -68,7 +68,7 @@ def _train(path: Path, changes: Sequence[str]) -> None:
     for caution in config.cautions:
         script.note(caution)
     overrides: dict[str, Any] = {"train": True, "run.dir": config.run.dir or str(_fresh(config))}
-    # The backup is run in another folder.
+    # The backup is run from another folder.
     if config.data.root is not None:
         overrides["data.root"] = str(Path(config.data.root).resolve())
     if config.data.dataset.endswith(".npz"):
@@ -81,7 +81,7 @@ def _train(path: Path, changes: Sequence[str]) -> None:
 
 
 def _evaluate(path: Path, changes: Sequence[str]) -> None:
-    """Restores a run's best weights and redoes its metrics and figures."""
+    """Restores a run's best weights, and computes its metrics and figures again."""
     from weft import api
     from weft.atomic import write_text
     from weft.papers.warp.layout import tested
@@ -115,12 +115,12 @@ def _config(path: Path, changes: Sequence[str]) -> Config:
 
 
 def _home(config: Config) -> Path:
-    """Where runs on the config's data set lie."""
+    """The folder of the runs on the config's data set."""
     return Path(config.run.root) / Path(config.data.dataset).stem
 
 
 def _fresh(config: Config) -> Path:
-    """A folder that does not exist yet, named by the time."""
+    """A new folder, named by the time."""
     return script.unused(_home(config) / datetime.now().strftime("%y%m%d-%H%M%S"))
 
 
@@ -147,7 +147,7 @@ def _existing(config: Config, path: Path) -> Path:
 
 
 def _run_of_backup(path: Path) -> Path | None:
-    """The run whose backup `path` lies in, or None."""
+    """The run whose backup contains `path`, or None."""
     from weft.papers.warp.layout import BACKUP
 
     around = path.resolve().parent.parent
@@ -156,7 +156,13 @@ def _run_of_backup(path: Path) -> Path | None:
 
 
 def _check_same(config: Config, folder: Path, path: Path) -> None:
-    """Refuses the backup of a run that says otherwise than the run; notes it of another config."""
+    """Compares a config with the run to evaluate.
+
+    The config in the run's own backup must agree; of another config the differences are noted.
+
+    Raises:
+        ConfigError: if the config in the backup differs from that of the run.
+    """
     from weft.config.layer import dotted
 
     run = _config(folder / "config.yaml", ())
@@ -178,7 +184,7 @@ def _check_same(config: Config, folder: Path, path: Path) -> None:
 
 
 def _headline(metrics: Mapping[str, float]) -> str:
-    """The test set's most telling numbers."""
+    """The most important metrics of the test set, as text."""
     wanted = ("test/accuracy", "test/mse", "test/bpd")
     return "  ".join(f"{name} {metrics[name]:.4g}" for name in wanted if name in metrics)
 

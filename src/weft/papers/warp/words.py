@@ -1,4 +1,4 @@
-"""The words of the original's README: its flags, its names in messages, its file as it was run."""
+"""The language of the original's README: its flags, its names of options, and its config file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from weft.families.warp.options.aliases import ALIASES, as_flag
 from weft.papers import script
 
 FLAGS = ("train", "full_matrix_A", "mean_tanh_activation", "use_mse_loss")
-"""Flags that mean something else than a flag of weft."""
+"""Flags that differ in meaning from an option of weft."""
 
 
 def check_flags(path: Path, words: Sequence[str]) -> dict[str, bool]:
-    """The flags that a config file and the words of `--set` over it set.
+    """The flags that a config file sets, or the words of `--set`, which override it.
 
     Raises:
-        ConfigError: if one is neither true nor false, quoted or not.
+        ConfigError: if a value is neither true nor false, with or without quotes.
     """
     values, lines = read_file(path)
     given = {key: (values[key], f"{path}:{lines[(key,)]}") for key in FLAGS if key in values}
@@ -41,10 +41,10 @@ def check_flags(path: Path, words: Sequence[str]) -> dict[str, bool]:
 
 @contextmanager
 def in_their_words(keys: Iterable[str]) -> Iterator[None]:
-    """Has config errors name options as the user did.
+    """Inside this context config errors use the original's names of options.
 
     Args:
-        keys: those of the file and of `--set`.
+        keys: those that the file and `--set` have set.
     """
     names = {ALIASES[key][0]: key for key in keys if key in ALIASES}
     try:
@@ -69,9 +69,9 @@ def keys_of(path: Path, words: Sequence[str]) -> list[str]:
 
 
 def as_run(path: Path, words: Sequence[str]) -> str:
-    """The config file's text with `train: False` and with what the words of `--set` changed.
+    """The config file's text with `train: False` and with the values of the `--set` words.
 
-    Without such words the text stays as it is, comments included.
+    Without such words the rest of the text is kept, comments included.
     """
     changes = {key: value for key, value in script.settings(words).items() if key != "train"}
     if not changes:
@@ -86,7 +86,7 @@ def as_run(path: Path, words: Sequence[str]) -> str:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Options of two dotted configs that differ and say what is computed: key -> both values."""
+    """Options that affect the result and differ in two dotted configs: key -> both values."""
     idle = ("run.", "data.root", "data.download", "train")
     return {
         key: (ours[key], theirs.get(key))
@@ -96,7 +96,7 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str,
 
 
 def _plain(value: Any) -> Any:
-    """A value to compare: lists and tuples alike, a file by its name."""
+    """A value for comparison: a tuple as a list, a file by its name."""
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return Path(value).name if isinstance(value, str) and value.endswith(".npz") else value
@@ -107,7 +107,7 @@ def _target(key: str) -> str:
 
 
 def _leave_out(values: dict[str, Any], target: str) -> None:
-    """Drops what says the same as the option `target` under another name."""
+    """Drops entries that set the option `target` under another name."""
     for path in leaves(values):
         key = ".".join(path)
         if _target(key) == target and key != target:

@@ -26,7 +26,7 @@ NOWHERE = ["--ff_checkpoint_dir", "nowhere", "--ff_checkpoint_name", "best_ckpt_
         ("feedforward_train", ["--active_dataset", "gsm"], "did you mean `gsm8k`"),
         ("feedforward_train", [*FF, "--config", "none.json"], "cannot read none.json"),
         ("feedforward_train", [*FF, "--resume", "maybe"], "`maybe` is neither True nor False"),
-        ("feedforward_train", [*FF, "--resume", "True"], "no run `ff_model_…` to go on with"),
+        ("feedforward_train", [*FF, "--resume", "True"], "no run `ff_model_…` to resume"),
         ("feedforward_train", [*FF, "--resume", "True", "--checkpoint_dir", "x"], "no run `x`"),
         ("feedforward_train", [*FF, "--set", "epochs"], "`epochs` sets nothing"),
         ("feedforward_train", [*FF, "--lora_rank", "4"], "unrecognized arguments"),

@@ -35,7 +35,7 @@ def resolve(*words: str) -> Any:
         ({"data": {"n_groups": 3, "interp_factor": 3}}, ("9",)),
         ({"batch_size": 16, "delay": 16}, ("delay", "16")),
         ({"batch_size": 16, "top_quantile": 0.95}, ("top_quantile", "one item")),
-        ({"carry": True, "top_quantile": 0.5}, ("carry", "top_quantile", "all of it")),
+        ({"carry": True, "top_quantile": 0.5}, ("carry", "top_quantile", "every item")),
         (
             {"carry": True, "streams": 2, "engine": {"accumulation": 2}},
             ("carry", "accumulation` 1"),
@@ -51,9 +51,9 @@ def resolve(*words: str) -> Any:
         ({"control": {"discount": 0.5}}, ("control", "no environment to act in")),
         (
             {**ACTING, "arch": "cnn", "data": {"dataset": "mnist", "n_groups": 2}},
-            ("control.environment", "alone: arch, data.dataset, data.n_groups"),
+            ("control.environment", "only: arch, data.dataset, data.n_groups"),
         ),
-        ({**ACTING, "timescale": "retrograde"}, ("control.environment", "alone: timescale")),
+        ({**ACTING, "timescale": "retrograde"}, ("control.environment", "only: timescale")),
     ],
 )
 def test_combinations_that_cannot_work_are_refused(

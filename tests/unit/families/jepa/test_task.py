@@ -282,7 +282,7 @@ def test_several_processes_are_refused(workspace: Path) -> None:
              "terms.forward=0"),
             "needs a weight above 0",
         ),
-        (("noise=fixed_uniform", "dataset_noise=1"), "says by itself"),
+        (("noise=fixed_uniform", "dataset_noise=1"), "already sets"),
         (("terms.within_infonc=1",), "did you mean `terms.within_infonce`?"),
         (("objective=rssm", "model.swap_ground=1"), "leave `model.swap_ground` at 0"),
     ],

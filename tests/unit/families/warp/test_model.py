@@ -302,7 +302,7 @@ def test_what_cannot_be_fed_back_is_refused() -> None:
     x, force = torch.randn(N, T, D_IN), torch.ones(N, T)
     with pytest.raises(ConfigError, match="cannot be fed back"):
         WeightSpaceRNN(D_IN, 5)(x, force=force)
-    with pytest.raises(ConfigError, match="nothing to sample from"):
+    with pytest.raises(ConfigError, match="cannot be sampled"):
         WeightSpaceRNN(D_IN)(x, force=force, sample=x)
 
 

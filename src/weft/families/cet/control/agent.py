@@ -1,4 +1,4 @@
-"""An actor and a critic, and the environments that the actor is in."""
+"""An actor and a critic, together with the environments that the actor acts in."""
 
 # R rows, O numbers observed, A actions, U hidden units
 
@@ -12,13 +12,13 @@ from weft.families.cet.control.worlds import Worlds
 
 
 class Agent(nn.Module):
-    """Two networks of two hidden layers each: what to do, and what is to be expected.
+    """Two networks of two hidden layers each: a policy (actor) and a value function (critic).
 
     Args:
-        environment: Gymnasium's name.
-        count: environments side by side.
+        environment: the name of a Gymnasium environment.
+        count: number of environments that run side by side.
         hidden_dim: U.
-        seed: of the run, from which those of episodes come.
+        seed: of the run; the seeds of all episodes are derived from it.
     """
 
     def __init__(self, environment: str, count: int, hidden_dim: int, seed: int) -> None:
@@ -39,8 +39,9 @@ def network(observed: int, hidden_dim: int, outputs: int, scale: float) -> nn.Se
     Args:
         observed: O.
         hidden_dim: U.
-        outputs: numbers that the last layer gives.
-        scale: of the last layer's weights: a small one makes all actions equally likely at first.
+        outputs: size of the last layer's output.
+        scale: gain of the last layer's weights; a small one makes all actions about equally likely
+            at first.
     """
     sizes = ((observed, hidden_dim, 2**0.5), (hidden_dim, hidden_dim, 2**0.5),
              (hidden_dim, outputs, scale))  # fmt: skip

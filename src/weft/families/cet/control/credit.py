@@ -1,4 +1,4 @@
-"""How much better than expected each action was, and the loss that follows from it."""
+"""Advantages of actions by generalised advantage estimation, and the actor-critic loss."""
 
 # E environments, B time steps, A actions
 
@@ -24,10 +24,10 @@ def advantages(
         A[t] = d[t] + discount horizon (1 - done[t]) A[t + 1],   A[B] = 0
 
     Args:
-        reward, value: r and the critic's V of what was seen before the action, (E, B).
-        following: its V of what was seen after it, (E, B).
-        terminated, done: of `Experience`, bool (E, B).
-        discount, horizon: in [0, 1].
+        reward, value: r, and the critic's value of the observation before the action, (E, B).
+        following: the critic's value of the observation after the action, (E, B).
+        terminated, done: as in `Experience`, bool (E, B).
+        discount, horizon: gamma and lambda of the estimate, in [0, 1].
     """
     errors = reward + discount * following * ~terminated - value
     decay = (discount * horizon) * (~done).to(errors.dtype)
@@ -40,7 +40,7 @@ def advantages(
 
 
 def standardised(advantage: Tensor) -> Tensor:
-    """Of mean 0 and deviation 1 over a batch: what counts is which actions were better."""
+    """`advantage` shifted and scaled to mean 0 and standard deviation 1 over the batch."""
     return (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
 
 
@@ -53,9 +53,9 @@ def losses(
         logits: (E, B, A).
         value: (E, B).
         action: int64 (E, B).
-        advantage: by which the log-likelihood of each action is weighed, (E, B).
-        target: what the critic should have said, (E, B).
-    Returns: -mean(A log p), mean((V - target)^2) / 2, and the entropy in nats.
+        advantage: weight A of the log-likelihood of each action, (E, B).
+        target: the returns that the critic should predict, (E, B).
+    Returns: -mean(A log p), mean((V - target)^2) / 2, and the mean entropy in nats.
     """
     shares = F.log_softmax(logits.float(), dim=-1)
     taken = shares.gather(-1, action[..., None]).squeeze(-1)

@@ -1,4 +1,4 @@
-"""What the actor does and sees from one update to the next."""
+"""Collects the steps in all environments from which one update learns."""
 
 # E environments, B time steps, O numbers observed, A actions
 
@@ -19,9 +19,10 @@ class Experience(NamedTuple):
         observation: (E, B, O), before each action.
         action: int64 (E, B).
         reward: (E, B).
-        following: (E, B, O), after each action.
-        terminated: bool (E, B), whether the episode came to its own end there.
-        done: bool (E, B), whether it ended so or was cut; then a new one begins.
+        following: (E, B, O), after each action and before a new episode.
+        terminated: bool (E, B), whether the step reached a terminal state.
+        done: bool (E, B), whether it was terminal or truncated by the time limit; then a new
+            episode begins.
     """
 
     observation: Tensor
@@ -34,11 +35,11 @@ class Experience(NamedTuple):
 
 @torch.no_grad()
 def act(agent: Agent, chance: Tensor) -> Experience:
-    """Acts for B steps in all environments, which go on from there next time.
+    """Acts for B steps in all environments; the next call continues where this one ends.
 
     Args:
-        agent: whose policy draws the actions.
-        chance: numbers in [0, 1) that decide them, (E, B).
+        agent: the agent whose policy draws the actions.
+        chance: uniform random numbers in [0, 1) that decide the draws, (E, B).
     """
     if chance.is_meta:
         return _shapes(agent, chance)
@@ -60,18 +61,19 @@ def act(agent: Agent, chance: Tensor) -> Experience:
 
 
 def drawn(logits: Tensor, chance: Tensor) -> Tensor:
-    """Actions of the probabilities that `logits` (..., A) stand for, int64 (...).
+    """Actions drawn with probabilities softmax(logits) by inverting their cumulative sum.
 
     Args:
-        chance: in [0, 1), shape (...); action a is taken where it lies between the shares of all
-            actions before a, and those and a's own.
+        logits: (..., A).
+        chance: uniform random numbers in [0, 1), shape (...).
+    Returns: int64 (...).
     """
     below = logits.float().softmax(-1).cumsum(-1)
     return (below[..., :-1] <= chance[..., None]).sum(-1)
 
 
 def _shapes(agent: Agent, chance: Tensor) -> Experience:
-    """Experience without content, for shape and cost analysis."""
+    """Experience of zeros with the right shapes, for the analysis of shapes and costs."""
     seen = chance.new_zeros(*chance.shape, agent.worlds.space.observed)
     agent.actor(seen.flatten(0, 1))
     never = torch.zeros_like(chance, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Trains an actor and a critic whose errors come late."""
+"""Reinforcement learning: trains an actor and a critic with delayed errors."""
 
 # E environments, B time steps, O numbers observed, A actions
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 
 class ControlTask(Task[Config, Agent, Turns]):
-    """Learning to act under delayed credit with cascading eligibility traces."""
+    """Actor-critic learning with delayed errors by cascading eligibility traces."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The return of the likeliest actions selects; what no learning gets stands beside it."""
+        """Mean returns of the likeliest actions, which selects, and of random actions."""
         return (
             Metric("return", "higher", about="Mean return of an episode of likeliest actions."),
             Metric("length", "higher", "steps", "Mean length of an episode of likeliest actions."),
@@ -46,20 +46,20 @@ class ControlTask(Task[Config, Agent, Turns]):
 
     @property
     def environment(self) -> str:
-        """Gymnasium's name of where the actor is."""
+        """The name of the Gymnasium environment."""
         assert self.config.control.environment is not None
         return self.config.control.environment
 
     def spec(self) -> DataSpec:
-        """Shapes of the chance in a batch, and how many episodes are held out."""
+        """Shapes of a batch of random numbers, and the number of held-out episodes."""
         return turns_spec(self.config)
 
     def data(self) -> Splits[Turns]:
-        """Batches to be acted out, and episodes to be judged by."""
+        """Random numbers of training batches, and seeds of held-out episodes."""
         return load_turns(self.config)
 
     def model(self, spec: DataSpec) -> Agent:
-        """Actor, critic and environments; all layers learn by traces.
+        """Actor, critic and environments; all dense layers learn by traces.
 
         Raises:
             DeviceError: for `carry` on several processes.
@@ -74,14 +74,14 @@ class ControlTask(Task[Config, Agent, Turns]):
         return Inference(lambda agent, x: agent(x), {"observation": seen}, ("logits", "value"))
 
     def loss(self, model: Agent, batch: Batch, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
-        """Acts for B steps, and gives the actor-critic loss of what came of it.
+        """Acts for B steps in each environment, and gives the actor-critic loss of those steps.
 
-        Logged are its terms and `return`, the mean of the last hundred episodes that ended.
+        Logged are its terms and `return`, the mean return of the last hundred finished episodes.
 
         Args:
             model: made by `model`.
             batch: `chance`, (E, B).
-            ctx: where training stands.
+            ctx: the state of training.
         """
         config, options = self.config, self.config.control
         time = clock(model)
@@ -106,7 +106,7 @@ class ControlTask(Task[Config, Agent, Turns]):
         return loss, {**terms, "return": model.worlds.recent}
 
     def evaluate(self, model: Agent, source: Turns, ctx: Context) -> dict[str, float]:
-        """Mean return and length of the episodes of `source`, and their return at random."""
+        """Mean return and length of the episodes of `source`, and the return of random actions."""
         returns, lengths = [], []
         for batch in source.batches(self.config.eval.batch_size):
             found = play(self.environment, batch["seed"].tolist(), _likeliest(model, ctx.device))
@@ -119,11 +119,11 @@ class ControlTask(Task[Config, Agent, Turns]):
         }
 
     def scalars(self, model: Agent) -> dict[str, Tensor]:
-        """How updates agreed with true gradients, see `agreement`."""
+        """Agreement of updates with true gradients, see `agreement`."""
         return agreement(model)
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
-        """Returns while it learnt; how updates agreed with true gradients, if compared."""
+        """Returns over training; agreement of updates with true gradients, if measured."""
         yield acting.returns(history, self.config.streams * self.config.batch_size)
         if any(key.startswith("sim/") for row in history for key in row):
             yield report.similarity(history)

@@ -1,4 +1,4 @@
-"""Sources of runs that learn to act: numbers of batches to come, and seeds of held-out episodes."""
+"""Data of reinforcement learning: random numbers of batches, and seeds of held-out episodes."""
 
 # E environments, B time steps, N episodes
 
@@ -17,19 +17,20 @@ from weft.families.cet.config import Config
 from weft.families.cet.control.worlds import SEEDS, space
 
 EPOCH = 100
-"""Batches that are called an epoch: what is acted out has no end of its own."""
+"""Batches that count as one epoch, since experience has no natural end."""
 
 
 @dataclass(frozen=True)
 class Turns:
-    """Batches of experience to be made, or episodes to be played.
+    """Random numbers for batches of experience, or seeds of episodes to evaluate on.
 
-    What a batch is of, only the model can say, by acting; the source holds the chance in it.
+    The experience itself comes from the model, which acts in its environments; the source only
+    supplies the random numbers that decide its actions.
 
     Args:
         streams: E.
         length: B.
-        seeds: of episodes, int64 (N,); empty for the training source.
+        seeds: of held-out episodes, int64 (N,); empty for the training source.
     """
 
     streams: int
@@ -40,22 +41,22 @@ class Turns:
         return len(self.seeds) or EPOCH * self.streams
 
     def plan(self, seed: int, epoch: int) -> Sequence[Tensor]:
-        """Each batch is the next one: its number, once for each environment, int64 (E,)."""
+        """Batches in order, each as its number repeated for all environments, int64 (E,)."""
         numbers = torch.arange(epoch * EPOCH, (epoch + 1) * EPOCH)
         return numbers[:, None].expand(-1, self.streams).contiguous().unbind()
 
     def take(self, indices: Tensor, generator: torch.Generator) -> Batch:
-        """`chance`, float32 (E, B): numbers in [0, 1) that decide which actions are drawn."""
+        """`chance`, float32 (E, B): uniform numbers in [0, 1) that decide the actions."""
         shape = (self.streams, self.length)
         return {"chance": torch.rand(shape, generator=generator, device=indices.device)}
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """`seed`, int64 (n,), of all episodes in order, n <= size."""
+        """`seed`, int64 (n,), n <= size: the seeds of all episodes in order."""
         for part in self.seeds.split(size):
             yield {"seed": part}
 
     def to(self, device: torch.device) -> Self:
-        """Itself: environments live on the CPU."""
+        """The source itself: environments run on the CPU."""
         return self
 
 

@@ -1,4 +1,4 @@
-"""Environments side by side that go on from batch to batch, and are rebuilt bit for bit."""
+"""Environments that continue from batch to batch and are rebuilt exactly from a checkpoint."""
 
 # E environments, O numbers observed, A actions, L longest episode
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     World = gymnasium.Env[NDArray[np.float32], int]
 
 REMEMBERED = 100
-"""Episodes over which the return while learning is averaged."""
+"""Number of last episodes over which the return during training is averaged."""
 SEEDS = 2**31
-"""Environments take seeds below this."""
+"""Seeds of environments are below this."""
 
 
 class Space(NamedTuple):
-    """What can be seen and done in an environment.
+    """Sizes of an environment's observations, actions and episodes.
 
     Attributes:
         observed: O, numbers in an observation.
         actions: A.
-        longest: L, steps after which an episode is cut.
+        longest: L, steps after which an episode is truncated.
     """
 
     observed: int
@@ -42,13 +42,13 @@ class Space(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What one step of all environments brought.
+    """The result of one step in all environments.
 
     Attributes:
         following: observations after the action, before any new episode, float32 (E, O).
         reward: (E,).
-        terminated: whether an episode came to its own end, after which nothing is to be had.
-        done: whether it ended so or was cut.
+        terminated: bool (E,), whether the step reached a terminal state.
+        done: bool (E,), whether the episode is over: in a terminal state, or truncated.
     """
 
     following: NDArray[np.float32]
@@ -61,15 +61,15 @@ def make(name: str) -> World:
     """A Gymnasium environment.
 
     Raises:
-        MissingExtra: Gymnasium, or what it needs for this environment, is not installed.
-        ConfigError: Gymnasium has no such environment.
+        MissingExtra: if Gymnasium, or a package that this environment needs, is not installed.
+        ConfigError: if Gymnasium has no such environment.
     """
     try:
         import gymnasium
     except ImportError as error:
         raise MissingExtra("gymnasium", "rl", "learning to act") from error
     with warnings.catch_warnings():
-        # Box2D's types warn while they are made; as an error that brings the interpreter down.
+        # Importing Box2D warns; where warnings are errors, this warning crashes the interpreter.
         warnings.simplefilter("ignore")
         try:
             return gymnasium.make(name, disable_env_checker=True)
@@ -85,11 +85,11 @@ def make(name: str) -> World:
 
 @lru_cache
 def space(name: str) -> Space:
-    """What can be seen and done in the environment `name`.
+    """Sizes of observations, actions and episodes of the environment `name`.
 
     Raises:
-        ConfigError: its actions are no short list, its observations no vector, or its episodes may
-            last for ever.
+        ConfigError: if its actions are not a finite set, its observations not a vector, or its
+            episodes have no time limit.
     """
     from gymnasium.spaces import Box, Discrete
 
@@ -108,21 +108,22 @@ def space(name: str) -> Space:
 class Worlds(nn.Module):
     """E environments, each of which begins a new episode when one is over.
 
-    What an environment is, its seed and the actions since have made of it. They are the buffers,
-    and so in the checkpoint; the environments themselves are rebuilt from them when they are
-    next asked for. Episode n of environment e has a seed of its own, a function of (seed, e, n).
+    The state of an environment follows from the seed of its episode and the actions taken since.
+    These are the buffers, and so part of a checkpoint; the environments themselves are rebuilt by
+    replaying the actions when they are next used. The seed of episode n of environment e is a
+    function of (seed, e, n).
 
     Args:
         name: of the environment.
         count: E.
         seed: of the run.
     Attributes:
-        space: what can be seen and done.
-        begun: episodes that each environment began before the present one, int64 (E,).
-        taken: actions of the present one, int64 (E,).
-        actions: which, int16 (E, L); what lies beyond `taken` means nothing.
-        ended: episodes that are over, int64.
-        returns: of the last of them, the newest last, float64 (100,).
+        space: sizes of observations, actions and episodes.
+        begun: episodes that each environment began before the current one, int64 (E,).
+        taken: number of actions in the current episode, int64 (E,).
+        actions: the actions themselves, int16 (E, L); entries from `taken` on are undefined.
+        ended: number of finished episodes, int64.
+        returns: of the last finished episodes, the newest last, float64 (100,).
     """
 
     begun: Tensor
@@ -143,12 +144,12 @@ class Worlds(nn.Module):
 
     @property
     def seen(self) -> NDArray[np.float32]:
-        """What is observed now, float32 (E, O)."""
+        """Current observations, float32 (E, O)."""
         return self._running().seen
 
     @property
     def recent(self) -> Tensor:
-        """Mean return of the last hundred episodes that ended; NaN before the first."""
+        """Mean return of the last hundred finished episodes; NaN before the first."""
         return self.returns.sum() / self.ended.clamp(max=REMEMBERED)
 
     def step(self, actions: NDArray[np.int64]) -> Moment:
@@ -156,7 +157,7 @@ class Worlds(nn.Module):
         return self._running().step(actions)
 
     def remember(self) -> None:
-        """Brings the buffers up to date; called when a batch is complete."""
+        """Writes the state of the environments to the buffers; called after each batch."""
         self._running().write(self)
 
     def _running(self) -> _Live:
@@ -165,7 +166,7 @@ class Worlds(nn.Module):
         return self._live
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy rebuilds its own environments: they cannot be copied.
+        # Environments cannot be copied: a copy rebuilds its own.
         return {**self.__dict__, "_live": None}
 
     def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
@@ -174,10 +175,10 @@ class Worlds(nn.Module):
 
 
 class _Live:
-    """The environments of `Worlds` at work, rebuilt from its buffers.
+    """The running environments of `Worlds`, rebuilt from its buffers.
 
     Attributes:
-        seen: what is observed now, (E, O); a new array at each step.
+        seen: current observations, (E, O); a new array at each step.
     """
 
     def __init__(self, of: Worlds) -> None:

@@ -1,4 +1,4 @@
-"""Figures of runs that learn to act: returns over time, and one episode as the actor sees it."""
+"""Figures of reinforcement learning: returns over time, and one episode."""
 
 # B time steps, O numbers observed, A actions
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def returns(history: Sequence[Mapping[str, Any]], steps: int) -> Named:
-    """Return while learning and of held-out episodes, beside that of acting at random.
+    """Returns during training and of held-out episodes, with that of random actions.
 
     Args:
         history: rows of metrics.jsonl.
-        steps: of environments, in one update.
+        steps: steps of environments in one update.
     """
     from matplotlib.figure import Figure
 
@@ -52,13 +52,13 @@ def returns(history: Sequence[Mapping[str, Any]], steps: int) -> Named:
 
 
 def episode(observations: Tensor, shares: Tensor, values: Tensor, total: float) -> Named:
-    """One episode: what was observed, how likely each action was, what the critic expected.
+    """One episode: observations, probabilities of actions, and the critic's values.
 
     Args:
         observations: (B, O).
         shares: probabilities of actions, (B, A).
-        values: expected returns, in the environment's rewards, (B,).
-        total: its return.
+        values: expected returns, in units of the environment's rewards, (B,).
+        total: the return of the episode.
     """
     from matplotlib.figure import Figure
 

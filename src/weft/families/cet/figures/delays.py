@@ -1,4 +1,4 @@
-"""Figures over many runs: what each trace rule reaches at which delay, and why."""
+"""Figures over many runs: accuracy of each trace rule over the delay, and its causes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _REPEATS = ("seed", "run", "log", "checkpoint", "engine", "eval", "track_sim", "sim_every")
-"""What may differ between runs of one setting."""
+"""Options in which runs of one setting may differ."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Result:
     """One finished run.
 
     Attributes:
-        config: of the run, not checked again.
-        rule: what its traces remember, in words.
-        setting: the same for runs that differ in their seed alone.
-        accuracy: on the test set; on held-out items where there is none.
-        held_out: accuracy on the items that settings are chosen by, if there are any.
-        agreement: of each layer's last update with its true gradient, mean removed.
+        config: of the run, not validated again.
+        rule: a description of its traces.
+        setting: equal for runs that differ in their seed alone.
+        accuracy: on the test set; on validation items if there is no test set.
+        held_out: accuracy on validation items, by which settings are chosen; None without them.
+        agreement: centred cosine of each layer's last update and true gradient.
     """
 
     config: Config
@@ -67,7 +67,7 @@ def figures(
 
 
 def result_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> Result | None:
-    """What a run tells; None for one that classifies nothing."""
+    """The result of a run; None without a finite accuracy, as in reinforcement learning."""
     held_out = metrics.get("val/accuracy")
     accuracy = metrics.get("test/accuracy", held_out)
     if accuracy is None or not math.isfinite(accuracy):
@@ -84,10 +84,10 @@ def result_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> Result
 
 
 def chosen(results: Sequence[Result]) -> list[Result]:
-    """Of each rule at each delay the runs of one setting.
+    """The runs of one setting for each rule and delay.
 
-    It is the one that did best on held-out items; where nothing was held out the one with the
-    most runs, and of equals the first. Never the one that did best on the test set.
+    The setting is the best one on validation items; without validation items the one with the most
+    runs, and the first of these. It is never chosen by the test set.
     """
     groups: dict[tuple[str, int], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
@@ -181,7 +181,7 @@ def _empty(panels: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def _line(axes: Axes, number: int, rule: str, points: Sequence[tuple[int, float]]) -> None:
-    """Means over the runs of each delay, in seconds on a logarithmic axis, with their errors."""
+    """Means and standard errors over the runs of each delay; the delay in seconds, logarithmic."""
     by_delay: dict[int, list[float]] = defaultdict(list)
     for delay, value in points:
         by_delay[delay].append(value)

@@ -1,4 +1,4 @@
-"""Figures of cet: kernels, pairing matrix, a trace at work, agreement of updates, predictions."""
+"""Figures of one run: kernels, pairing matrix, a trace over time, agreement, predictions."""
 
 # B time steps of a stream, N pictures, C channels, H height, W width, K classes
 
@@ -35,7 +35,7 @@ RHO = "\N{GREEK SMALL LETTER RHO}"
 
 
 def kernels(config: Config) -> Named:
-    """The kernel of this run among those of the paper's orders and the ideal delay."""
+    """The kernel of this run, those of the paper's orders, and the ideal delay."""
     from matplotlib.figure import Figure
 
     delay, shown = config.delay, max(3 * config.delay, 12) + 1
@@ -84,7 +84,7 @@ def kernels(config: Config) -> Named:
 
 
 def pairing_matrix(config: Config) -> Named:
-    """Which error meets which activity within a stream."""
+    """The pairing matrix: which error meets which activity within a stream."""
     from matplotlib.figure import Figure
 
     length = config.batch_size
@@ -135,7 +135,7 @@ def pairing_matrix(config: Config) -> Named:
 
 
 def trace(config: Config, images: Tensor) -> Named:
-    """The trace of one input pixel while a stream of images goes by.
+    """The trace of one input pixel during a stream of images.
 
     Args:
         images: network inputs of one stream, (B, C, H, W).
@@ -217,10 +217,10 @@ def similarity(history: Sequence[Mapping[str, Any]]) -> Named:
 
 
 def predictions(config: Config, images: Tensor, labels: Tensor, logits: Tensor) -> Named:
-    """Test pictures with the class the network gives them.
+    """Test pictures with the class that the network predicts.
 
     Args:
-        images: (N, C, H, W), shown in gray or colour, scaled to their own range.
+        images: (N, C, H, W), shown in gray or colour, each scaled to its own range.
         labels: (N,).
         logits: (N, K).
     """
@@ -257,8 +257,10 @@ def predictions(config: Config, images: Tensor, labels: Tensor, logits: Tensor) 
 
 
 def kernel_of(config: Config, order: int, kernel: Kernel) -> Tensor:
-    """k[0..B-1], float64, as the rule of this run would use it for `order` and `kernel`; all that
-    is not 0, and at least 3 T + 13 taps, in carry mode."""
+    """The kernel k[0..B-1], float64, that this run would have with another `order` and `kernel`.
+
+    In carry mode it has all taps that are not 0, and at least 3 T + 13.
+    """
     length = config.batch_size
     if config.taps is not None:
         return trace_kernel(config.delay, order, config.taps, kernel, config.readout)
@@ -302,7 +304,7 @@ def _pictures(images: Tensor) -> NDArray[np.float32]:
 
 
 def _liveliest(images: Tensor) -> tuple[int, int]:
-    """Row and column, in the middle of the picture, of the pixel that changes most."""
+    """Row and column of the pixel, in the middle of the picture, that changes most over time."""
     height, width = images.shape[-2:]
     top, left = height // 4, width // 4
     middle = images[:, 0, top : height - top, left : width - left].var(0, correction=0)
@@ -311,7 +313,7 @@ def _liveliest(images: Tensor) -> tuple[int, int]:
 
 
 def _strip(axes: Axes, images: Tensor, row: int, column: int) -> None:
-    """Pictures of the stream at the times they are shown, one pixel marked."""
+    """Pictures of the stream at the times they are shown, with one pixel marked."""
     length = len(images)
     every = -(-length // 16)
     for time in range(0, length, every):

@@ -1,4 +1,4 @@
-"""Many MLPs that learn by traces as one: batched products in place of a model after the other."""
+"""Trains several MLPs that learn by traces at once, with batched matrix products."""
 
 # K members, B time steps of a stream, m of them learnt, I inputs and O outputs of a layer
 
@@ -30,15 +30,15 @@ Layer = TracedLinear | TracedConv2d
 
 @dataclass(frozen=True)
 class Late:
-    """When the errors of one layer meet which activity, in all members.
+    """The pairings of one layer in all members: which error meets which activity.
 
     Attributes:
         matrix: M, shape (K, B, B).
-        arrival: weight with which each error arrives at all, (K, B).
-        rule: what the layer's traces store, the same in all members but for `covariance`.
-        exact: which members learn without delay, (K, 1, 1).
-        centred: which members learn in the covariance form, (K, 1, 1), or None if none does.
-        gain: lambda / k of those, and 1 of the others, (K, 1, 1).
+        arrival: weight with which each error arrives within the stream, (K, B).
+        rule: of the layer; equal in all members except for `covariance`.
+        exact: which members learn without delay, bool (K, 1, 1).
+        centred: which members learn in the covariance form, bool (K, 1, 1); None if none does.
+        gain: lambda / k of those members, 1 of the others, (K, 1, 1).
     """
 
     matrix: Tensor
@@ -50,7 +50,11 @@ class Late:
 
     @staticmethod
     def of(layers: Sequence[Layer], length: int) -> Late:
-        """That of one layer of each member, which gets streams of `length` steps."""
+        """The pairings of `layers`, one of each member, for streams of `length` steps.
+
+        Raises:
+            UsageError: if a layer's gate is smeared or has a threshold.
+        """
         device = layers[0].weight.device
         pairings = [layer.trace.pairing(length).to(device, torch.float32) for layer in layers]
         centred = [layer.mean is not None and layer.trace.delay > 0 for layer in layers]
@@ -64,7 +68,7 @@ class Late:
             for layer, pairing in zip(layers, pairings, strict=True)
         ):
             raise UsageError(
-                "gates that are smeared or cut are no part of a stack",
+                "layers whose gate is smeared or has a threshold cannot be stacked",
             )
 
         def each(values: Sequence[float | bool]) -> Tensor:
@@ -80,21 +84,21 @@ class Late:
         )
 
     def at(self, times: Tensor) -> Late:
-        """The same for items with the time stamps `times`, (K, m)."""
+        """The pairings for the items at the time steps `times`, int64 (K, m)."""
         member = torch.arange(len(times), device=times.device)[:, None]
         matrix = self.matrix[member[..., None], times[:, :, None], times[:, None, :]]
         return replace(self, matrix=matrix, arrival=self.arrival[member, times])
 
 
 class Mlps(Stack):
-    """MLPs of one shape with traces of their own; each layer's update is that of `rule.traced`.
+    """MLPs of one shape, each with its own traces; every update is that of `rule.traced`.
 
     Args:
         models: made by `CetTask.model`.
         tasks: of the members.
         sources: training source of each; members may share one.
     Raises:
-        UsageError: for what a stack does not hold.
+        UsageError: if a config asks for something that cannot be stacked.
     """
 
     def __init__(
@@ -134,7 +138,7 @@ class Mlps(Stack):
 
     def take(self, indices: Tensor) -> Batch:
         """`image`, (K, B, I), and `label`, (K, B) or (K, B, classes)."""
-        # No generator: what would draw from it is refused.
+        # The generator is not used: configs that draw random numbers here are refused.
         batch = self.source.take((indices + self.shifts).flatten(0, 1), torch.default_generator)
         return {"image": batch["image"].flatten(2), "label": batch["label"]}
 
@@ -163,8 +167,8 @@ class Mlps(Stack):
             made = self._learn(name, each, x, hidden, error, delta, compares=compares)
             found |= {f"{name}.weight": made[0], f"{name}.bias": made[1]}
             if compares and name in self.compared:
-                told = zip(SIMILARITIES, made[2].unbind(1), strict=True)
-                agreement = {f"{kind}/{name}": value for kind, value in told} | agreement
+                values = zip(SIMILARITIES, made[2].unbind(1), strict=True)
+                agreement = {f"{kind}/{name}": value for kind, value in values} | agreement
             if name != self.names[0]:
                 error, below = delta @ self.weights[f"{name}.weight"], x
         return scalars | agreement, found
@@ -190,15 +194,16 @@ class Mlps(Stack):
         *,
         compares: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of weight and bias, and how the first agrees with the true one, (K, 3).
+        """Gradients of weight and bias of one layer, and agreement with the true gradient, (K, 3).
 
         Args:
             name: of the layer.
-            late: its pairing.
+            late: its pairings.
             x: its input, (K, m, I).
-            hidden: outputs of the ReLU behind it, or None.
-            error: behind the ReLU, (K, m, O).
-            delta: before it.
+            hidden: output of the ReLU that follows it, (K, m, O), or None.
+            error: gradient at the output of the ReLU, (K, m, O).
+            delta: gradient at the input of the ReLU, (K, m, O).
+            compares: whether the agreement is computed; otherwise the third tensor is undefined.
         """
         rule, matrix = late.rule, late.matrix
         total = late.arrival[:, None] @ delta
@@ -234,7 +239,7 @@ class Mlps(Stack):
         return gradient, total[:, 0], similarity(moments)
 
     def _mean(self, name: str, stored: Tensor, centred: Tensor) -> Tensor:
-        """As `RunningMean.advance`, in members of the covariance form; 0 elsewhere, (K, 1, I)."""
+        """As `RunningMean.advance` for members in the covariance form, 0 for others; (K, 1, I)."""
         value, batches = self.buffers[f"{name}.mean.value"], self.buffers[f"{name}.mean.batches"]
         now = stored.mean(1, keepdim=True)
         before = torch.where(batches[..., None] > 0, value, now) * centred
@@ -247,7 +252,7 @@ class Mlps(Stack):
 def stack(
     models: Sequence[nn.Module], tasks: Sequence[CetTask], sources: Sequence[StreamSource]
 ) -> Mlps:
-    """The members' models as one."""
+    """The stack of the members' models."""
     return Mlps(models, tasks, sources)
 
 
@@ -262,7 +267,7 @@ def _cuts(rule: Rule) -> bool:
 
 @torch.enable_grad()
 def _error(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The error of each logit for the mean loss of its member, and that loss, (K,)."""
+    """Gradient of each member's mean loss by its logits, and the loss, (K,)."""
     logits = logits.detach().requires_grad_()
     loss = cross_entropy(logits, targets).mean(-1)
     (error,) = torch.autograd.grad(loss.sum(), logits)
@@ -270,7 +275,7 @@ def _error(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _refuse(tasks: Sequence[CetTask]) -> None:
-    """Raises UsageError for configs whose models are not stacked."""
+    """Raises UsageError for configs whose models cannot be stacked."""
     config = tasks[0].config
     kept = {
         "control": all(type(task) is CetTask for task in tasks),

@@ -1,4 +1,4 @@
-"""The README's flags as keys of weft: old name -> (new key, old value -> new value)."""
+"""Flags of the original's README as weft's options: flag -> (option, conversion of the value)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def _same(value: Any) -> Any:
 
 
 def _choice(yes: str, no: str) -> Callable[[Any], Any]:
-    """A flag that became a choice; what is neither true nor false is left for the config."""
+    """The conversion of a boolean flag to a choice; other values pass, for the config to refuse."""
     return lambda value: (yes if value else no) if isinstance(value, bool) else value
 
 
 def _order(degree: Any) -> Any:
-    """Order of a kernel of polynomial degree `degree`."""
+    """The order of the cascade whose kernel has the polynomial degree `degree`."""
     return degree + 1 if isinstance(degree, int) and not isinstance(degree, bool) else degree
 
 

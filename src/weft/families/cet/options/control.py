@@ -1,4 +1,4 @@
-"""The section of runs that learn to act: which environment, and what an actor-critic optimises."""
+"""Options of reinforcement learning: the environment, and the actor-critic's objective."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from weft.config.section import Section
 
 
 class Control(Section):
-    """Learning to act, in place of classifying images."""
+    """Reinforcement learning, in place of image classification."""
 
     environment: str | None = Field(
         None,

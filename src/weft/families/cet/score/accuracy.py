@@ -1,4 +1,4 @@
-"""How many items a classifier gets right, and how sure it was."""
+"""Accuracy and cross-entropy of a classifier."""
 
 # N items, K classes
 
@@ -16,9 +16,9 @@ def accuracy(model: nn.Module, source: StreamSource, size: int) -> dict[str, flo
 
     Args:
         model: in eval mode.
-        source: the items, without blends.
+        source: the items, served without blends.
         size: items in a batch.
-    Returns: `accuracy`, a share, and `loss`, mean cross-entropy in nats.
+    Returns: `accuracy` in [0, 1], and `loss`, the mean cross-entropy in nats.
     """
     right, losses = [], []
     for batch in source.batches(size):

@@ -1,4 +1,4 @@
-"""How the layers' updates agreed with their true gradients, as scalars to log."""
+"""Agreement of the layers' updates with their true gradients, as scalars to log."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from weft.families.cet.trace.conversion import read, traced_layers
 
 
 def agreement(model: nn.Module, *, exact_last: bool = False) -> dict[str, Tensor]:
-    """Per layer: `sim/`, cosine of update and true gradient; `sim_centred/`, the same without the
-    mean activity; `gain/`, length of the update along the true gradient. Empty where the step
-    did not compare.
+    """Agreement of the last step, for each layer NAME; empty if the step did not compare.
+
+    `sim/NAME` is the cosine of update U and true gradient V, `sim_centred/NAME` the cosine without
+    the part due to the mean activity, and `gain/NAME` is <U, V> / <V, V>.
 
     Args:
-        model: converted.
-        exact_last: whether layers without delay are left out, which learn exactly.
+        model: a converted model.
+        exact_last: whether layers without delay, whose update is exact, are left out.
     """
     layers = traced_layers(model)
     if not any(layer.clock.similarity for layer in layers.values()):

@@ -1,4 +1,4 @@
-"""Whole episodes, each the one that its seed begins, and what an actor gets in them."""
+"""Plays whole episodes with given seeds, and gives their returns and lengths."""
 
 # N episodes, n of which go on, O numbers observed
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Chooser: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.int64]]"
-"""From observations (n, O) to actions (n,)."""
+"""A policy: from observations (n, O) to actions (n,)."""
 
 
 class Played(NamedTuple):
-    """What episodes brought.
+    """Results of N episodes.
 
     Attributes:
-        returns: sum of all rewards, one for each episode.
-        lengths: steps, likewise.
+        returns: the sum of rewards of each episode, (N,).
+        lengths: the number of steps of each episode, (N,).
     """
 
     returns: list[float]
@@ -36,8 +36,9 @@ def play(name: str, seeds: list[int], choose: Chooser) -> Played:
 
     Args:
         name: of the environment.
-        seeds: N.
-        choose: is given what all episodes that go on show, in the order of `seeds`.
+        seeds: one for each of the N episodes.
+        choose: the policy; it gets the observations of the episodes that have not ended, in the
+            order of `seeds`.
     """
     import numpy as np
 
@@ -60,7 +61,7 @@ def play(name: str, seeds: list[int], choose: Chooser) -> Played:
 
 @lru_cache
 def at_random(name: str, seeds: tuple[int, ...]) -> float:
-    """Mean return of actions drawn evenly in the episodes that begin with `seeds`."""
+    """Mean return of uniformly random actions in the episodes that begin with `seeds`."""
     import numpy as np
 
     draws = np.random.default_rng(derive(*seeds, "at random"))

@@ -1,4 +1,4 @@
-"""Images served as streams in time: order, runs of one class, blends between items."""
+"""Serves images as streams in time: their order, runs of one class, blends between items."""
 
 # S streams, B time steps of a stream, N items, C channels, H height, W width, K classes
 
@@ -33,10 +33,10 @@ class Norm:
 
 
 def blend_weights(factor: int) -> Tensor:
-    """Share of the earlier item in the `factor` frames from one item to the next, shape (factor,).
+    """Weight of the earlier item in each of the `factor` frames between two items, (factor,).
 
     w(x) = (1 + c(x / factor)) / 2 with c(y) = cos(pi y) / sqrt(1/4 + cos(pi y)^2), scaled to
-    c(0) = 1; the later item has the rest, since c(1 - y) = -c(y).
+    c(0) = 1. The weight of the later item is 1 - w(x) = w(factor - x), since c(1 - y) = -c(y).
     """
     cosine = torch.cos(torch.pi * torch.arange(factor, dtype=torch.float64) / factor)
     curve = cosine / (0.25 + cosine.square()).sqrt() * math.sqrt(1.25)
@@ -45,20 +45,20 @@ def blend_weights(factor: int) -> Tensor:
 
 @dataclass(frozen=True)
 class StreamSource:
-    """Images kept as bytes on the device, served as streams in time.
+    """Images stored as bytes on the device and served as streams in time.
 
-    Bytes, not floats: a batch of 128 MNIST items takes 30 us to gather and scale from bytes and
-    36 us to gather from floats (CPU, one thread), in a quarter of the memory.
+    Bytes take a quarter of the memory of floats, and less time: 30 us to gather and scale a batch
+    of 128 MNIST items, against 36 us to gather floats (CPU, one thread).
 
     Args:
         images: uint8 (N, C, H, W).
         labels: int64 (N,).
-        norm: bytes to network inputs.
+        norm: map from bytes to network inputs.
         num_classes: K.
         streams: S.
         length: data items in a stream, B / interp_factor.
-        n_groups: items of one class come in runs of this many.
-        interp_factor: frames from one item to the next; the last item of a stream is held.
+        n_groups: number of consecutive items of one class.
+        interp_factor: frames from one item to the next; the last item of a stream is repeated.
         ordered: whether the classes take turns in a fixed order.
         flip: whether `take` mirrors each item left-right with probability 0.5.
     """
@@ -122,7 +122,7 @@ class StreamSource:
         return torch.lerp(following.unsqueeze(2), items.unsqueeze(2), weight).flatten(1, 2)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All items once in stored order, `image` (n, C, H, W) and `label` (n,), n <= size."""
+        """All items once, in stored order: `image` (n, C, H, W) and `label` (n,), n <= size."""
         for start in range(0, len(self), size):
             part = slice(start, start + size)
             yield {"image": self.norm(self.images[part]), "label": self.labels[part]}
@@ -138,5 +138,5 @@ class StreamSource:
 
 
 def _runs(members: Tensor, length: int) -> Tensor:
-    """The items of one class as runs (count, length); items that fill no run are dropped."""
+    """The items of one class as runs (count, length); the rest that fills no run is dropped."""
     return members[: len(members) // length * length].view(-1, length)

@@ -1,8 +1,8 @@
-"""A ReLU behind a layer, and an average pool behind that, tell the layer what they have seen.
+"""Finds the ReLU that follows a layer, and the average pool after it, in the backward pass.
 
-They stay where they are and compute what they always did. Which layer a ReLU belongs to is read at
-run time from the graph that autograd keeps: it is the one whose output the ReLU has been given. A
-ReLU that is a function call is found in that graph when the model's forward pass is over.
+Their place in the model and their outputs do not change. At run time a ReLU finds its layer in
+autograd's graph: it is the one that produced the ReLU's input. A ReLU that is a function call is
+found in that graph when the model's forward pass has ended.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ aten = torch.ops.aten
 
 
 class Behind(NamedTuple):
-    """What a backward pass found behind a layer.
+    """The ReLU and the pool after a layer, as found by a backward pass.
 
     Attributes:
-        hidden: outputs of the ReLU, shape (R, ...).
-        error: at the output of the pool, or at that of the ReLU if there is no pool.
-        pool: the only one that the ReLU's output went to, or None.
+        hidden: output of the ReLU, shape (R, ...).
+        error: gradient at the output of the pool, or of the ReLU if there is no pool.
+        pool: the pool, if the output of the ReLU goes to it alone; else None.
     """
 
     hidden: Tensor
@@ -36,7 +36,7 @@ class Behind(NamedTuple):
 
 
 def opened(error: Tensor, hidden: Tensor | None, pool: Pool | None) -> Tensor:
-    """Error at the pre-activation, of an error behind ReLU and pool; `hidden` None: no ReLU."""
+    """Error at the layer's output, given the error after ReLU and pool; `hidden` None: no ReLU."""
     if hidden is None:
         return error
     if pool is not None:
@@ -52,10 +52,10 @@ def energy(error: Tensor, hidden: Tensor | None, pool: Pool | None) -> Tensor:
 
 
 class Reading:
-    """Where the ReLU and the pool behind one call of a layer leave word for its backward pass.
+    """Collects, for the backward pass of one call of a layer, the errors at its ReLU and pool.
 
     Attributes:
-        mask: where the layer's output is positive, if a ReLU that is a function call is foreseen.
+        mask: where the layer's output is positive, if a ReLU as a function call is expected.
     """
 
     def __init__(self, mask: Tensor | None = None) -> None:
@@ -64,41 +64,49 @@ class Reading:
         self._gated: tuple[Behind, Tensor] | None = None
 
     def pooled(self, pool: Pool, error: Tensor, handed: Tensor) -> None:
-        """Called by the pool's backward pass: the error it was given, and the one it hands down."""
+        """Called by the backward pass of the pool.
+
+        Args:
+            pool: its geometry.
+            error: gradient at its output.
+            handed: gradient at its input.
+        """
         self._pooled = pool, error, handed
 
     def gated(self, hidden: Tensor, error: Tensor, handed: Tensor) -> None:
-        """Called by the ReLU's backward pass, likewise."""
+        """Called by the backward pass of the ReLU, with its output and the gradients at its output
+        (`error`) and input (`handed`)."""
         behind = Behind(hidden, error, None)
         if self._pooled is not None and _same(self._pooled[2], error):
             behind = Behind(hidden, self._pooled[1], self._pooled[0])
         self._gated, self._pooled = (behind, handed), None
 
     def take(self, grad: Tensor) -> Behind | None:
-        """What stands behind the layer, if the error it is given comes from its ReLU alone.
+        """The ReLU and pool after the layer, if the layer's error comes from the ReLU alone.
 
         Args:
-            grad: error at the layer's output. That of several users is a sum, a new tensor.
+            grad: error at the layer's output. If several modules use the output, it is a sum, and
+                so another tensor than the one that the ReLU handed down.
         """
         found, self._gated, self._pooled = self._gated, None, None
         return found[0] if found is not None and _same(found[1], grad) else None
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors, both alive, are one."""
+    """Whether two existing tensors share their data and shape."""
     return one.data_ptr() == other.data_ptr() and one.shape == other.shape
 
 
 class ReadReLU(nn.ReLU):
-    """A ReLU that tells the layer before it what it lets through; made by `convert`."""
+    """A ReLU that reports its output and error to the layer before it; made by `convert`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As `nn.ReLU`."""
         if not torch.is_grad_enabled():
             return super().forward(x)
         if torch.compiler.is_compiling():
-            # Compiled code has no graph of autograd to read. Said here and not once for all, which
-            # would import the compiler into every run.
+            # Compiled code has no autograd graph to read. A decorator would be simpler, but imports
+            # torch's compiler in every run.
             apart: Any = torch.compiler.disable(_relu)
             return apart(x, self.inplace)
         return _relu(x, self.inplace)
@@ -108,10 +116,10 @@ class ReadReLU(nn.ReLU):
 
 
 class ReadAvgPool2d(nn.AvgPool2d):
-    """An average pool that tells the layer before its ReLU what it was given; by `convert`."""
+    """An average pool that reports its error to the layer before its ReLU; made by `convert`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `nn.AvgPool2d`; behind a ReLU that is read, faster and to rounding."""
+        """As `nn.AvgPool2d`, up to rounding; faster after a `ReadReLU`."""
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return super().forward(x)
         node = x.grad_fn
@@ -128,7 +136,7 @@ class ReadAvgPool2d(nn.AvgPool2d):
 
 
 READ: dict[type[nn.Module], type[nn.Module]] = {nn.ReLU: ReadReLU, nn.AvgPool2d: ReadAvgPool2d}
-"""Kinds of modules that `convert` has tell what they see, and what it makes of them."""
+"""Types of modules that `convert` replaces, and the types that replace them."""
 
 
 def read_functions(model: nn.Module, args: Any, output: Any) -> None:
@@ -153,14 +161,14 @@ def read_functions(model: nn.Module, args: Any, output: Any) -> None:
 def _called(
     reading: Reading, mask: Tensor, handed: tuple[Tensor, ...], errors: tuple[Tensor, ...]
 ) -> None:
-    """Hook behind the backward pass of a ReLU that is a function call."""
+    """Hook after the backward pass of a ReLU that is a function call."""
     reading.gated(mask.to(errors[0].dtype), errors[0], handed[0])
 
 
 def _passed(
     reading: Reading, hidden: Tensor, handed: tuple[Tensor, ...], errors: tuple[Tensor, ...]
 ) -> None:
-    """Hook behind the backward pass of a ReLU module."""
+    """Hook after the backward pass of a ReLU module."""
     reading.gated(hidden, errors[0], handed[0])
 
 
@@ -177,7 +185,7 @@ def geometry(pool: nn.AvgPool2d) -> Pool:
 
 
 def pair(size: int | tuple[int, ...]) -> tuple[int, int]:
-    """A size in two directions, of which torch may keep one number."""
+    """A size in two dimensions; torch may store one number for both."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
@@ -185,16 +193,16 @@ def _relu(x: Tensor, inplace: bool) -> Tensor:
     reading = _of_layer(x.grad_fn)
     out = functional.relu(x, inplace)
     if reading is not None and out.grad_fn is not None:
-        # A hook costs a third of an autograd function. It holds no part of the graph, which would
-        # then hold itself.
+        # A hook costs a third of an autograd function. It must not refer to the graph, or the
+        # graph would be a reference cycle.
         out.grad_fn.register_hook(partial(_passed, reading, out.detach()))
     return out
 
 
 def _of_layer(node: Any) -> Reading | None:
-    """Of the layer that is this node of autograd's graph, or stands right behind it.
+    """The `Reading` of the traced layer at this node of autograd's graph, or None.
 
-    Hooks on a module's backward pass make nodes of their own, which compute nothing.
+    Nodes that hooks on a module's backward pass insert are skipped.
     """
     while node is not None and type(node).__name__ == "BackwardHookFunctionBackward":
         node = node.next_functions[0][0]

@@ -1,4 +1,4 @@
-"""Carry mode: what a batch leaves to the next one, so that a stream need not end with its batch."""
+"""Carry mode: activity and errors kept for the next batch, in which the streams continue."""
 
 # S streams of B items make R rows; E = B + late errors kept, P = B + past steps kept
 
@@ -14,12 +14,13 @@ from weft.families.cet.trace.memory import Memory
 
 
 class Past(NamedTuple):
-    """Earlier batches and the present one, joined in time; rows stream by stream.
+    """Earlier batches and the current one joined in time; rows are ordered stream by stream.
 
     Attributes:
         x: inputs, shape (S P, ...).
-        hidden: outputs of the ReLU, those of earlier batches as 0 or 1, (S P, ...); None without.
-        entered: whether a step's activity is in the trace, shape (S, P).
+        hidden: outputs of the ReLU, those of earlier batches as 0 or 1, shape (S P, ...); None if
+            there is no ReLU.
+        entered: whether the activity of a step is in the trace, bool (S, P).
         errors: at the layer's output, shape (S E, ...).
     """
 
@@ -30,17 +31,17 @@ class Past(NamedTuple):
 
 
 class History(Memory):
-    """The last steps of a layer's stored activity and gate, and its last errors, of each stream.
+    """The last stored activity, gates and errors of a layer, for each stream.
 
-    All buffers are empty until the first batch, before which there was nothing: zeros. They go
-    into checkpoints, and take the shapes of the checkpoint they are loaded from.
+    All buffers are empty until the first batch, which follows zeros. They are part of checkpoints,
+    and take the shapes of the checkpoint they are loaded from.
 
     Attributes:
-        x: shape (S, P - B, ...).
+        x: inputs, shape (S, P - B, ...).
         opened: gate of the ReLU, bool, shape (S, P - B, ...); stays empty without a ReLU.
-        entered: bool, shape (S, P - B).
-        errors: shape (S, E - B, ...).
-        turn: batches taken in by this object.
+        entered: whether the activity of a step is in the trace, bool (S, P - B).
+        errors: at the layer's output, shape (S, E - B, ...).
+        turn: number of batches that this object has received.
     """
 
     x: Tensor
@@ -53,19 +54,20 @@ class History(Memory):
         self.turn = 0
 
     def check(self, turn: int, name: str) -> None:
-        """Refuses a second error for one batch.
+        """Refuses a second backward pass for one batch.
 
         Args:
             turn: `self.turn` at the forward pass.
             name: of the layer.
-        Raises: UsageError if a batch has been taken in since then.
+        Raises:
+            UsageError: if a batch has been received since then.
         """
         if turn != self.turn:
             raise UsageError(
-                f"layer `{name}` is given a second error for one batch, by a second call or a "
+                f"layer `{name}` gets a second error for one batch, by a second call or a "
                 "second backward pass",
                 where="carry",
-                expected="one call and one backward pass a batch: they move the stream on",
+                expected="one call and one backward pass a batch, as they advance the stream",
                 hint="convert(model, ..., carry=False)",
             )
 
@@ -78,14 +80,15 @@ class History(Memory):
         entered: Tensor | None,
         errors: Tensor,
     ) -> Past:
-        """Joins the present batch to what earlier ones left, and keeps what the next will need.
+        """Joins the current batch to the earlier ones, and stores what the next batch will need.
 
         Args:
             matrix: M of the batch, shape (E, P).
             streams: S.
-            x, hidden, errors: of the present batch, R rows each.
-            entered: which rows' activity enters the trace, shape (R,); all if None.
-        Raises: UsageError if the batch has other streams or shapes than those before it.
+            x, hidden, errors: of the current batch, R rows each.
+            entered: which rows' activity enters the trace, bool (R,); all if None.
+        Raises:
+            UsageError: if the number of streams or the shapes differ from those of earlier batches.
         """
         self.turn += 1
         late, past = (size - len(x) // streams for size in matrix.shape)
@@ -108,7 +111,7 @@ def latest(rows: Tensor, streams: int, steps: int) -> Tensor:
 
 
 def _join(past: Tensor, rows: Tensor, streams: int, steps: int) -> tuple[Tensor, Tensor]:
-    """`past` and then `rows`, as rows; and the last `steps` of each stream, (S, steps, ...)."""
+    """`past` followed by `rows` in each stream, as rows; and its last `steps`, (S, steps, ...)."""
     now = rows.unflatten(0, (streams, -1))
     expected = (streams, steps, *now.shape[2:])
     if past.numel() == 0:

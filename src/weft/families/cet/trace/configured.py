@@ -1,4 +1,4 @@
-"""A run's network, made to learn as its config says."""
+"""Converts a run's network by its config."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def configured(config: Config, network: M) -> M:
         )
     sparse = config.sparse
     if sparse is not None:
-        # The engine divides the loss of a part of a batch by the number of parts.
+        # The engine divides the loss of each part of a batch by the number of parts, so that errors
+        # are smaller by that factor.
         sparse /= config.engine.accumulation**2
     convert(
         network,

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from weft.errors import UsageError
 from weft.families.cet.trace.behind import READ, pair, read_functions
 from weft.families.cet.trace.carry import History
+from weft.families.cet.trace.clock import Clock, Trace
 from weft.families.cet.trace.flow import Flow
 from weft.families.cet.trace.kernel import ErrorShape, Kernel, Readout
 from weft.families.cet.trace.memory import RunningMean
-from weft.families.cet.trace.moments import Clock, Trace
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Gate, Rule
 from weft.families.cet.trace.similarity import similarity as agreement
@@ -54,42 +54,45 @@ def convert(
 ) -> nn.Module:
     """Makes every `nn.Linear` and `nn.Conv2d` of `model` learn by an eligibility trace, in place.
 
-    Dimension 0 of what a layer sees is time: `streams` independent streams of equal length, one
-    after another. Nothing else that can be seen of the model changes: every module stays where it
-    is and computes what it did, so outputs, parameters, state_dict keys, hooks, slices and later
-    changes of the model are as before. A layer learns at run time which `nn.ReLU` is given its
-    output, and which `nn.AvgPool2d` the ReLU's; a ReLU that is a function call is read if torch.fx
-    foresees it, in passes through the whole model that are not compiled. The derivative of any
-    other non-linearity belongs to the error. `summary` says which gate acts where.
-    Layers of other types train by ordinary back-propagation, with one logged notice.
+    Dimension 0 of each layer's input is time: `streams` independent streams of equal length, one
+    after another. Nothing else changes: every module keeps its place and its output, so that
+    parameters, state_dict keys, hooks, slices and later changes of the model work as before. A
+    layer finds out at run time which `nn.ReLU` gets its output, and which `nn.AvgPool2d` gets that
+    of the ReLU. A ReLU that is a function call is found if torch.fx finds it, and only in passes
+    through the whole model that are not compiled. The derivative of any other non-linearity is
+    part of the error. `summary` says which gate acts in each layer.
+    Layers of other types are trained by ordinary back-propagation; one warning names them.
 
     Args:
         model: any module; an earlier conversion is undone first.
-        order: stages N >= 1 of the cascade, for all layers or by layer name.
-        delay: steps T >= 0 until an error arrives, likewise; 0 is plain back-propagation.
-        gate: where the ReLU's derivative sits; `auto` is `both` for linear layers and `trace` for
-            convolutions, as in the paper.
+        order: number of stages N >= 1 of the cascade, for all layers or by layer name.
+        delay: steps T >= 0 until an error arrives, for all layers or by layer name; 0 is plain
+            back-propagation.
+        gate: what the ReLU's derivative multiplies; `auto` is `both` for linear layers and `trace`
+            for convolutions, as in the paper.
         kernel, readout, error: see `kernel.pairing`.
         sparse, threshold, binary, covariance, theta_threshold: see `rule.Rule`. The covariance
             form has a running mean in the state_dict, as `LAYER.mean.*`.
         timescale: `behavioural`: every layer gets its error `delay` steps late. `retrograde`: an
             error takes `delay` steps from each layer to the one below, so that a layer r layers
-            below the last gets it r T late; none is lost. Layers that follow each other must then
-            be known (torch.fx finds them), or `delay` be given by layer. `auto` is gate `trace`.
-        taps: of a retrograde kernel, over which it is normalised; the largest delay and twice the
-            length of a stream cover everything.
-        similarity: whether backward passes compare updates with the true gradient; may be switched
-            at any time by `clock(model).similarity`.
+            below the last gets it r T steps late; none is lost. The order of the layers must then
+            be known: torch.fx finds it, or `delay` is given by layer. Gate `auto` is then `trace`.
+        taps: number of taps of a retrograde kernel, over which it is normalised; the largest delay
+            plus twice the length of a stream is always enough.
+        similarity: whether backward passes compare updates with the true gradient; it can be
+            switched at any time by `clock(model).similarity`.
         streams: number of independent streams in a batch.
-        carry: whether each stream goes on from batch to batch, so that no error is lost: one that
-            arrives later meets what the batches before left. That joins the state_dict, as
-            `LAYER.history.*`. Every batch takes one backward pass; another `convert` begins anew.
+        carry: whether each stream continues from batch to batch, so that no error is lost: a late
+            error meets the activity that earlier batches left. This activity is part of the
+            state_dict, as `LAYER.history.*`. Each batch allows one backward pass. Another
+            `convert` starts new streams.
         per_layer: layer name -> options (`order` to `binary`) that differ for that layer.
         verbose: whether `summary` is printed.
     Returns: `model`.
-    Raises: UsageError if there is nothing to convert, if an option is out of range or names a
-        layer the model does not have, or if a layer that stands in several places of the model
-        would have to carry.
+    Raises:
+        UsageError: if there is nothing to convert, if an option is out of range or names a layer
+            that the model does not have, or if `carry` is set and a layer is used in several
+            places of the model.
     """
     if streams < 1:
         raise UsageError(f"streams is {streams}", where="convert", expected="int >= 1")
@@ -131,7 +134,7 @@ def convert(
         if chosen["gate"] == "auto":
             traces = isinstance(layer, nn.Conv2d) or timescale == "retrograde"
             chosen["gate"] = "trace" if traces else "both"
-        watch = Watch(name, chosen["gate"], shared.told, followers[name])
+        watch = Watch(name, chosen["gate"], shared.warn, followers[name])
         _swap(layer, shared, chosen, watch, carry, taps)
     for module in model.modules():
         if type(module) in READ:
@@ -147,7 +150,7 @@ def convert(
 
 
 def revert(model: nn.Module) -> nn.Module:
-    """Undoes `convert` in place and returns `model`; a model never converted stays as it is."""
+    """Undoes `convert` in place and returns `model`; without a conversion, it does nothing."""
     plain = {read: kind for kind, read in READ.items()}
     for module in model.modules():
         if type(module) in plain:
@@ -166,9 +169,9 @@ def revert(model: nn.Module) -> nn.Module:
 
 
 def summary(model: nn.Module) -> str:
-    """A line for each traced layer of a converted model: what it is, its trace, and its gate.
+    """A line for each traced layer of a converted model: its type, trace and gate.
 
-    The gate is the one that acts: as foreseen before the model trains, then as read.
+    The gate is the one that acts: before training as torch.fx predicts it, then as found.
     """
     rows = [("layer", "kind", "delay", "order", "gate", "why")]
     for name, layer in traced_layers(model).items():
@@ -195,7 +198,8 @@ def traced_layers(model: nn.Module) -> dict[str, TracedLinear | TracedConv2d]:
 def clock(model: nn.Module) -> Clock:
     """The clock that the traced layers of a converted model share.
 
-    Raises: UsageError if the model has no traced layer.
+    Raises:
+        UsageError: if the model has no traced layer.
     """
     for layer in traced_layers(model).values():
         return layer.clock
@@ -211,13 +215,13 @@ def similarities(model: nn.Module) -> dict[str, Tensor]:
 
 
 def read(layers: Mapping[str, TracedLinear | TracedConv2d]) -> dict[str, Tensor]:
-    """As `similarities`, of layers that are known."""
+    """As `similarities`, for the given layers."""
     found = agreement(torch.stack([layer.moments for layer in layers.values()]))
     return dict(zip(layers, found.unbind(), strict=True))
 
 
 def _become(layer: nn.Module, kind: type[nn.Module]) -> None:
-    """Exchanges the class; the object stays itself, so that other references to it stay valid."""
+    """Changes the class of a layer in place, so that references to it stay valid."""
     layer.__class__ = kind
 
 
@@ -233,7 +237,7 @@ def _swap(
     if isinstance(layer, nn.Conv2d):
         _become(layer, TracedConv2d)
         assert isinstance(layer, TracedConv2d)
-        # In words, "same" is padded outside and "valid" is no padding.
+        # Padding "same" is applied before the convolution; "valid" means none.
         padding = (
             (0, 0) if isinstance(layer.padding, str) or layer.pads_outside else pair(layer.padding)
         )
@@ -256,18 +260,18 @@ def _swap(
 
 
 def _uses(model: nn.Module) -> Counter[nn.Module | None]:
-    """In how many places of `model` each module stands."""
+    """In how many places of `model` each module is used."""
     return Counter(child for module in model.modules() for child in module._modules.values())
 
 
 def _backwards(flow: Flow, delay: int | PerLayer) -> PerLayer:
-    """The delay of each layer when errors travel back one layer in `delay` steps."""
+    """The delay of each layer if an error takes `delay` steps from one layer to the one below."""
     if isinstance(delay, Mapping):
         return delay
     depths = flow.depths()
     if depths is None:
         raise UsageError(
-            "the model cannot be traced, so nobody knows how far a layer is from the last",
+            "torch.fx cannot trace the model, so the distance of a layer from the last is unknown",
             where="convert(timescale='retrograde')",
             hint="give the delay of each layer: delay={'NAME': 2 * T, ..., 'LAST': 0}",
         )
@@ -279,7 +283,7 @@ def _refuse_reuse(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
     for name, layer in layers.items():
         if uses[layer] > 1:
             raise UsageError(
-                f"layer `{name}` stands in {uses[layer]} places of the model",
+                f"layer `{name}` is used in {uses[layer]} places of the model",
                 where="convert(carry=True)",
                 expected="one place for each layer, whose past is that of one stream of inputs",
             )
@@ -325,7 +329,7 @@ def _refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> No
 
 
 def _note_gates(model: nn.Module, gate: str, per_layer: Mapping[str, Mapping[str, Any]]) -> None:
-    """Tells of gates that will not act, unless nobody asked for them or would expect them."""
+    """Warns of gates that were asked for and will have no effect."""
     watches = {name: layer.watch for name, layer in traced_layers(model).items()}
     for name, own in per_layer.items():
         watch = watches[name]

@@ -20,12 +20,12 @@ RELU_CALLS = {functional.relu, torch.relu, functional.relu_, torch.relu_, "relu"
 class Flow:
     """The data flow of a model between the layers that are to learn by traces.
 
-    The model is not run and not changed: a copy that shares its parameters is traced. One whose
-    forward pass looks at its data cannot be; then nothing is known before it trains.
+    The model is neither run nor changed: a copy that shares its parameters is traced. A model whose
+    forward pass depends on values of tensors cannot be traced; then nothing is known in advance.
 
     Args:
-        model: not converted.
-        layers: by name in the model.
+        model: before conversion.
+        layers: those that are to learn by traces, by their name in the model.
     """
 
     def __init__(self, model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
@@ -33,15 +33,15 @@ class Flow:
         self._twin, self._graph = _traced(model, set(layers.values()))
 
     def followers(self) -> dict[str, Follower]:
-        """What takes the output of each layer, seen through `nn.Identity`."""
+        """What uses the output of each layer; `nn.Identity` is skipped."""
         if self._graph is None:
             return dict.fromkeys(self._names, "unknown")
         return {name: self._follower(name) for name in self._names}
 
     def depths(self) -> dict[str, int] | None:
-        """Layer -> how many other layers its output passes, at most, on the way out of the model.
+        """The largest number of other layers between each layer and the model's output.
 
-        None where the model cannot be traced.
+        None if the model cannot be traced.
         """
         if self._graph is None:
             return None
@@ -86,11 +86,11 @@ class Flow:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into every module that holds layers, whoever wrote it.
+    """Traces into every module that contains one of the layers, torch's own modules included.
 
     Args:
-        layers: those of the model that is traced.
-        deep: whether other modules, but for those of torch, are looked into as well.
+        layers: of the model that is traced.
+        deep: whether to trace into other modules too, except torch's own.
     """
 
     def __init__(self, layers: set[nn.Module], deep: bool) -> None:
@@ -98,7 +98,7 @@ class _Tracer(fx.Tracer):
         self.layers, self.deep = layers, deep
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether a call of `m` is left as it is."""
+        """Whether a call of `m` stays one node of the graph."""
         if not self.layers.isdisjoint(m.modules()):
             return m in self.layers
         return not self.deep or super().is_leaf_module(m, module_qualified_name)
@@ -106,13 +106,13 @@ class _Tracer(fx.Tracer):
 
 def _traced(model: nn.Module, layers: set[nn.Module]) -> tuple[nn.Module, fx.Graph | None]:
     """A copy of `model`, and its graph if it has one."""
-    for deep in (True, False):  # some module without layers may be what cannot be traced
+    for deep in (True, False):  # perhaps only a module without layers cannot be traced
         memo: dict[int, object] = {id(tensor): tensor for tensor in model.parameters()}
         try:
             twin = copy.deepcopy(model, memo)
             own = {m for layer in layers if isinstance(m := memo[id(layer)], nn.Module)}
             with torch.random.fork_rng(devices=[]):
                 return twin, _Tracer(own, deep).trace(twin)
-        except Exception as error:  # whatever the model makes of a tensor without a value
+        except Exception as error:  # forward passes may raise anything for a symbolic tensor
             log.debug("the model cannot be traced: %r", error)
     return model, None

@@ -1,4 +1,4 @@
-"""Trace kernels and the pairing matrix that says which error meets which activity."""
+"""Trace kernels, and the pairing matrix, which gives the weight of each error and activity."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Readout = Literal["last", "optimal", "legendre"]
 ErrorShape = Literal["impulse", "smeared"]
 
 READING_NOISE = 1e-5
-"""Standard error of reading one stage, relative to a unit of activity having passed through it."""
+"""Standard error of reading one stage, relative to one unit of activity that passes through it."""
 TAIL = 1e-6
-"""Share of a trace's mass that may lie beyond the taps that carry mode keeps."""
+"""Largest share of a kernel's mass beyond the taps that carry mode keeps."""
 GRID = 256
-"""Rates tried at once when a read-out is tuned."""
+"""Number of rates in each step of the search for the best read-out."""
 WINDOWS = 41
-"""Windows tried for the Legendre delay system."""
+"""Number of windows tried for the Legendre delay system."""
 
 # B items of a stream, K kernel length, N order (stages), T delay
 # In carry mode: E = B + late errors kept, P = B + past steps kept
@@ -31,13 +31,14 @@ WINDOWS = 41
 def cascade_kernel(delay: int, order: int, length: int) -> Tensor:
     """Impulse response of a cascade of `order` equal leaky integrators, peaked at `delay`.
 
-    k[t] is the mass of a Gamma(order, rate a) density in the bin (t-1, t], with d = order - 1 and
-    a = d / (T - 1/2), so that the largest bin is exactly t = T; order 1 is exp(-t/T).
+    k[t] is the mass of the Gamma(order, rate a) density in the bin (t - 1, t], with
+    a = (order - 1) / (T - 1/2), so that the bin with the largest mass is t = T. Order 1 is
+    exp(-t / T).
 
     Args:
         delay: T >= 0 steps; 0 gives the unit impulse at 0 (no delay, no trace).
         order: number of stages N >= 1.
-        length: number of taps K >= 1; the tail beyond is cut before normalising.
+        length: number of taps K >= 1; the rest is cut off before normalisation.
     Returns: k, shape (K,), float64, summing to 1 (all zero if no mass falls into K taps).
     """
     if delay == 0:
@@ -52,7 +53,7 @@ def cascade_kernel(delay: int, order: int, length: int) -> Tensor:
 
 
 def ideal_kernel(delay: int, length: int) -> Tensor:
-    """Unit impulse at `delay`, shape (length,), float64: a perfect memory of one moment."""
+    """Unit impulse at `delay`, shape (length,), float64: a perfect memory of one time step."""
     kernel = torch.zeros(length, dtype=torch.float64)
     kernel[delay : delay + 1] = 1.0
     return kernel
@@ -77,20 +78,20 @@ def stages(rate: Tensor, order: int, length: int) -> Tensor:
 def readout_kernel(delay: int, order: int, length: int) -> Tensor:
     """The kernel of the best linear read-out of all stages, at the best rate (cet.md section 6).
 
-    Among mixtures k = c H of the stages H (N, K) the largest k[T]^2 / (sum k^2 + e^2 sum c^2) is
-    reached by c = (H H' + e^2 I)^-1 H[:, T], and equals k[T]; the rate is searched to maximise it.
-    e is the precision to which a stage can be read, `READING_NOISE`: without it the search runs
-    off to fast rates where minute differences of stages are blown up into a shift register.
+    Of all mixtures k = c H of the stages H (N, K), c = (H H' + e^2 I)^-1 H[:, T] has the largest
+    k[T]^2 / (sum k^2 + e^2 sum c^2), which then equals k[T]. The rate that maximises it is found by
+    search. e is the precision with which a stage can be read, `READING_NOISE`. Without it the
+    search would diverge to fast rates, where tiny differences of stages are amplified into a shift
+    register.
 
-    It is scaled to sum to 1 like the cascade's kernel: the update then reproduces the part of the
-    gradient that is due to the mean activity with gain 1, so learning rates carry over.
+    The kernel is scaled to sum to 1, like that of the cascade. The part of the gradient that is due
+    to the mean activity then has gain 1 in the update, so that learning rates carry over.
 
     Args:
         delay: T >= 0 steps; 0 gives the unit impulse at 0.
         order: number of stages N >= 1.
         length: number of taps K >= 1.
-    Returns: k, shape (K,), float64, summing to 1; it has negative lobes. All zero if T >= K, when
-        nothing the trace could be read for lies in the window.
+    Returns: k, shape (K,), float64, summing to 1, with negative lobes; all zero if T >= K.
     """
     if delay == 0 or delay >= length:
         return ideal_kernel(delay, length)
@@ -100,9 +101,9 @@ def readout_kernel(delay: int, order: int, length: int) -> Tensor:
 
 @lru_cache
 def optimal_readout(delay: int, order: int, length: int) -> tuple[float, Tensor]:
-    """The rate of the cascade, and the mix (N,) of its stages, that `readout_kernel` stands for."""
+    """The rate of the cascade, and the mixture (N,) of its stages, behind `readout_kernel`."""
     noise = _noise(order).expand(GRID, order, order)
-    low, high = 0.1 / delay, 100.0 / delay  # several local optima lie between: search it all
+    low, high = 0.1 / delay, 100.0 / delay  # several local optima
     for _ in range(3):
         rates = torch.logspace(math.log10(low), math.log10(high), GRID, dtype=torch.float64)
         responses = stages(rates, order, length)
@@ -120,10 +121,10 @@ def _mix(responses: Tensor, delay: int) -> Tensor:
 
 
 def legendre(window: float, order: int) -> tuple[Tensor, Tensor]:
-    """One step of the Legendre delay system, in which N states hold the last `window` steps.
+    """One step of the Legendre delay system, whose N states represent the last `window` steps.
 
     dm/dt = A m + B u with A[i, j] = (2 i + 1) / w times -1 for i < j, else (-1)^(i - j + 1), and
-    B[i] = (2 i + 1) (-1)^i / w, input held during the step.
+    B[i] = (2 i + 1) (-1)^i / w. The input is constant during the step.
 
     Args:
         window: w > 0 steps.
@@ -138,7 +139,8 @@ def legendre(window: float, order: int) -> tuple[Tensor, Tensor]:
 
 
 def held(rates: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of ds/dt = A s + b u with u held during it: exp(A) and A^-1 (exp(A) - I) b.
+    """One step of ds/dt = A s + b u with constant u: exp(A), (..., N, N), and A^-1 (exp(A) - I) b,
+    (..., N).
 
     Args:
         rates: A, shape (..., N, N).
@@ -154,7 +156,7 @@ def held(rates: Tensor, drive: Tensor) -> tuple[Tensor, Tensor]:
 def legendre_kernel(delay: int, order: int, length: int) -> Tensor:
     """The kernel of the best read-out of the Legendre delay system, at the best window.
 
-    As `readout_kernel`; the window is searched from T to 2 T. Arguments and result as there.
+    As `readout_kernel`, with the same arguments and result; the window is searched from T to 2 T.
     """
     if delay == 0 or delay >= length:
         return ideal_kernel(delay, length)
@@ -164,7 +166,7 @@ def legendre_kernel(delay: int, order: int, length: int) -> Tensor:
 
 @lru_cache
 def legendre_readout(delay: int, order: int, length: int) -> tuple[float, Tensor]:
-    """The window, and the mix (N,) of states, that `legendre_kernel` stands for."""
+    """The window, and the mixture (N,) of states, behind `legendre_kernel`."""
     found = []
     for window in torch.linspace(delay, 2 * delay, WINDOWS, dtype=torch.float64).tolist():
         responses = _legendre_responses(window, order, length)
@@ -188,10 +190,10 @@ def _noise(order: int) -> Tensor:
 
 
 def support(delay: int, order: int, kernel: Kernel = "cascade") -> int:
-    """Taps W of a kernel that no stream's end cuts; it is normalised over them.
+    """The number of taps W of a kernel in carry mode, over which it is normalised.
 
-    `cascade`: the smallest W with less than `TAIL` of the mass beyond, order 1 counted with it;
-    the other read-outs have the cascade's. `ideal`: T + 1. `sideways`: 1.
+    For `cascade` it is the smallest W with less than `TAIL` of the mass of its last stage beyond,
+    whatever the read-out; for `ideal` it is T + 1, for `sideways` 1.
     """
     if kernel == "sideways":
         return 1
@@ -209,13 +211,13 @@ def support(delay: int, order: int, kernel: Kernel = "cascade") -> int:
 FORMS: dict[Readout, Callable[[int, int, int], Tensor]] = {
     "last": cascade_kernel, "optimal": readout_kernel, "legendre": legendre_kernel
 }  # fmt: skip
-"""Read-out -> the first taps of its kernel, of delay, order and number of taps."""
+"""Read-out -> its kernel, a function of delay, order and number of taps."""
 
 
 def trace_kernel(
     delay: int, order: int, length: int, kernel: Kernel = "cascade", readout: Readout = "last"
 ) -> Tensor:
-    """The first `length` taps of what the trace remembers, shape (length,), float64."""
+    """The first `length` taps of the trace's kernel, shape (length,), float64."""
     if kernel == "sideways":
         return ideal_kernel(0, length)
     if kernel == "ideal":
@@ -224,7 +226,7 @@ def trace_kernel(
 
 
 def merit(kernel: Tensor, delay: int) -> float:
-    """rho = k[T]^2 / sum k^2 in [0, 1]: the share of the trace's energy on the right moment."""
+    """rho = k[T]^2 / sum k^2 in [0, 1]: the share of the kernel's energy at the delay."""
     return float(kernel[delay].square() / kernel.square().sum())
 
 
@@ -237,13 +239,13 @@ class Pairing:
 
     Attributes:
         matrix: M, shape (B, B); M[u, s] weighs the error of item u against the activity of item s.
-        arrival: shape (B,); weight with which the error of item u arrives inside the window at all.
+        arrival: shape (B,); the total weight with which the error of item u arrives in the stream.
         delay: T, steps between an item and its error.
         length: items in the stream the matrix was built for.
-        arrived: number n when exactly the first n errors arrive, each with weight 1; else None.
-        gain: the largest weight of an error against its own activity, on the diagonal of M.
-        gate: N, shape (B, B), where the gate is smeared: N[u, s] is the share of the gate of item
-            s in what gates the error of item u; else None.
+        arrived: number n if exactly the first n errors arrive, each with weight 1; else None.
+        gain: the largest weight of an error with its own activity, on the diagonal of M.
+        gate: N, shape (B, B), if the gate is smeared: N[u, s] is the weight of the gate of item s
+            in the gate of the error of item u; else None.
         top: the largest tap of the gate's kernel.
     """
 
@@ -262,14 +264,14 @@ class Pairing:
         return self.delay == 0
 
     def has_own_gate(self, threshold: float) -> bool:
-        """Whether errors pass another gate than the derivative of the ReLU, 0 or 1, itself."""
+        """Whether the gate differs from the derivative of the ReLU, 0 or 1."""
         return self.gate is not None or threshold * self.top > 1
 
     def at(self, times: Tensor, stream: Tensor | None = None) -> Pairing:
         """The pairing of some items only.
 
         Args:
-            times: time stamps of the kept items, integers in [0, length), shape (m,).
+            times: time steps of the kept items, integers in [0, length), shape (m,).
             stream: which stream each kept item belongs to, shape (m,); errors meet activity of
                 their own stream only. One stream if None.
         Returns: a pairing with matrix (m, m) and arrival (m,).
@@ -305,20 +307,21 @@ def pairing(
 ) -> Pairing:
     """Builds M = D' K for a stream of `length` items, in float64.
 
-    K[t, s] = k[t - s] is the trace that item s has left at time t; D[t, u] is the share of item u's
-    error that arrives at time t. Both are cut at the window: what would arrive later is lost.
+    K[t, s] = k[t - s] is the trace of item s at time t; D[t, u] is the share of the error of item u
+    that arrives at time t. Both end with the stream: what would arrive later is lost.
 
     Args:
         delay: T >= 0 steps.
         order: number of stages of the cascade, N >= 1.
         length: B items.
-        kernel: `cascade`; `ideal`, a perfect memory of the moment T steps ago; `sideways`, no
-            memory at all (the error meets the activity of the moment it arrives at).
-        readout: the `last` stage of the cascade, or the `optimal` mixture of all of them.
+        kernel: `cascade`; `ideal`, a perfect memory of the activity T steps ago; `sideways`, no
+            memory (the error meets the activity of the time step at which it arrives).
+        readout: the `last` stage of the cascade, the `optimal` mixture of all stages, or that of
+            the `legendre` delay system.
         error: `impulse`, exactly T steps late, or `smeared` by the cascade's kernel.
-        carry: whether the stream goes on from the batch before: both kernels have their full
-            `support`, and u and s begin as many steps before the batch as they reach back.
-        taps: the retrograde timescale, in which the kernel has so many taps and no error is lost:
+        carry: whether the stream continues from the batch before: both kernels have all taps of
+            `support`, and u and s begin as many steps before the batch as the kernels reach back.
+        taps: on the retrograde timescale, the number of taps of the kernel; no error is lost, and
             M[u, s] = k[u + T - s]. A `smeared` error is then one whose gate is smeared.
     """
     impulse = error == "impulse" or delay == 0
@@ -362,7 +365,7 @@ def _uncut(
 
 
 def _toeplitz(kernel: Tensor, length: int, before: int = 0, shift: int = 0) -> Tensor:
-    """K[t, s] = kernel[t + shift - s], 0 outside, for 0 <= t < length, -before <= s < length."""
+    """K[t, s] = kernel[t + shift - s], else 0, for 0 <= t < length and -before <= s < length."""
     lag = torch.arange(length)[:, None] - torch.arange(-before, length)[None, :] + shift
     inside = (lag >= 0) & (lag < len(kernel))
     return torch.where(inside, kernel[lag.clamp(0, len(kernel) - 1)], 0.0)

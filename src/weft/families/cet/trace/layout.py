@@ -1,4 +1,4 @@
-"""Rows of a batch as they lie in memory: reductions over time are slow in any other order."""
+"""Views of a batch as rows in memory order, as reductions over time are slow in any other."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def channels_last(tensor: Tensor) -> bool:
 
 
 def as_rows(tensor: Tensor) -> Tensor:
-    """(R, ...) as (R, features), features in the order of memory; a view where there is one."""
+    """(R, ...) as (R, features) with features in memory order; a view where possible."""
     if channels_last(tensor):
         tensor = tensor.permute(0, 2, 3, 1)
     return tensor.reshape(len(tensor), -1)
 
 
 def from_rows(rows: Tensor, like: Tensor) -> Tensor:
-    """Undoes `as_rows(like)` for other rows of the same features, shape (len(rows), ...)."""
+    """The inverse of `as_rows`, with the layout of `like`; shape (len(rows), ...)."""
     if channels_last(like):
         _, channels, height, width = like.shape
         return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""What a layer keeps from batch to batch: buffers that get their shapes from the first batch."""
+"""State of a layer that is kept from batch to batch, in buffers shaped by the first batch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 SLOWEST = 0.01
-"""Weight of the newest batch in the running mean, once a hundred have been seen."""
+"""Smallest weight of the newest batch in the running mean, reached after a hundred batches."""
 
 
 class Memory(nn.Module):
-    """Buffers that are empty at first and take the shapes of the checkpoint they are loaded from.
+    """Buffers that are empty at first, and take the shapes of a checkpoint they are loaded from.
 
     Args:
-        kinds: name -> dtype of a buffer, None for the default.
+        kinds: buffer name -> dtype; None is the default dtype.
     """
 
     def __init__(self, **kinds: torch.dtype | None) -> None:
@@ -35,11 +35,12 @@ class Memory(nn.Module):
 
 
 class RunningMean(Memory):
-    """A slow mean of a layer's stored activity, one number for each input.
+    """Running mean of a layer's stored activity, one number for each input.
 
     Attributes:
-        value: shape (1, ...); that of all batches while they are few, then it forgets slowly.
-        batches: how many it has seen, shape (1,).
+        value: shape (1, ...); the mean of all batches up to 1 / SLOWEST of them, then an
+            exponential moving average.
+        batches: number of batches seen, int64 (1,).
     """
 
     value: Tensor
@@ -49,16 +50,17 @@ class RunningMean(Memory):
         super().__init__(value=None, batches=torch.int64)
 
     def advance(self, stored: Tensor) -> Tensor:
-        """Takes in a batch (R, ...), and gives the mean of those before, or its own if it is first.
+        """Adds a batch (R, ...), and returns the mean of the batches before it, shape (1, ...).
 
-        The present batch is no part of the mean that its errors meet, or that would be biased.
+        For the first batch the mean is its own. Later batches are not part of the mean that is
+        subtracted from them, which would be biased.
         """
         now = stored.mean(0, keepdim=True, dtype=torch.promote_types(stored.dtype, torch.float32))
         if self.value.numel() == 0:
             self.value = now.clone(memory_format=torch.contiguous_format)
             self.batches = torch.zeros(1, dtype=torch.int64, device=now.device)
         before = self.value.clone()
-        # Written into, not replaced: a step that was recorded as a CUDA graph finds them again.
+        # In place, because a step captured as a CUDA graph keeps using the same buffers.
         self.batches.add_(1)
         rate = (1 / self.batches.to(now.dtype)).clamp(min=SLOWEST)
         self.value.add_(rate * (now - before))

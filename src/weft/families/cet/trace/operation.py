@@ -1,4 +1,4 @@
-"""What a traced layer computes, and the pieces of which its backward pass is put together."""
+"""The operation of a traced layer, linear or convolution, and the parts of its backward pass."""
 
 # R rows (time); I inputs, O outputs; C channels, H W space
 
@@ -18,8 +18,9 @@ aten = torch.ops.aten
 
 
 ROW_COST = 1.5
-"""Break-even of products over rows against products over weights, when layers are compared:
-measured with 16 to 1024 rows on 784 x 512, 512 x 512, 784 x 64 and 512 x 10 weights."""
+"""Relative cost of products over pairs of rows against products over weights, by which the form of
+`moments` is chosen. Measured with 16 to 1024 rows and weights of 784 x 512, 512 x 512, 784 x 64 and
+512 x 10."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Dense:
         return functional.linear(x, weight, bias)
 
     def error_of_input(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """Gradient by x."""
+        """Gradient by x, of x's shape, given the gradient `delta` at the output."""
         return delta @ weight
 
     def correlate(self, post: Tensor, pre: Tensor, weight: Tensor) -> Tensor:
-        """The weight gradient of pre-activation errors `post` and inputs `pre`: post' pre."""
+        """The weight gradient post' pre, (O, I), of errors `post` and inputs `pre`."""
         rows, inputs = _flat(post, pre)
         return rows.mT @ inputs
 
@@ -48,15 +49,16 @@ class Dense:
         means: Callable[[], tuple[Factors, Factors]],
         weight: Tensor,
     ) -> Tensor:
-        """Inner products of an update and the true gradient, see `similarity.moments`.
+        """Inner products of update and true gradient, see `similarity.moments`; shape (2, 3).
 
         Args:
-            update: weight gradient to judge.
-            made: errors and inputs that correlate to it.
-            true: errors that correlate to the true gradient with the first of the inputs, (R, ...).
-            mean: of the inputs, as one row.
-            means: gives errors and inputs, as few rows as can be, that correlate to the mean part
-                of the update, and likewise of the true gradient.
+            update: weight gradient to compare.
+            made: errors and inputs whose `correlate` is the update.
+            true: errors (n, ...) and inputs (R, ...), n <= R; the true gradient is `correlate` of
+                the errors and the first n inputs.
+            mean: mean of the inputs, one row.
+            means: gives errors and inputs, in as few rows as possible, of the parts of update and
+                true gradient that are due to mean activity.
             weight: the layer's weight.
         """
         (post, pre), (errors, x) = made, true
@@ -69,7 +71,7 @@ class Dense:
         return moments_by_blocks(update, _flat(*update_mean), arrives, _flat(*true_mean))
 
     def sum_bias(self, delta: Tensor) -> Tensor:
-        """The bias gradient of pre-activation errors."""
+        """The bias gradient (O,), given the gradient `delta` at the output."""
         return delta.reshape(-1, delta.shape[-1]).sum(0)
 
 
@@ -78,7 +80,7 @@ class Conv:
     """conv2d(x, W) + b for x of shape (R, C, H, W).
 
     Attributes:
-        stride, padding, dilation, groups: of the convolution, padded with zeros.
+        stride, padding, dilation, groups: as in `torch.nn.Conv2d`; padding is with zeros.
     """
 
     stride: tuple[int, int] = (1, 1)
@@ -93,11 +95,11 @@ class Conv:
         )
 
     def error_of_input(self, delta: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """Gradient by x."""
+        """Gradient by x, of x's shape, given the gradient `delta` at the output."""
         return self._backward(delta, x, weight, [True, False, False])[0]
 
     def correlate(self, post: Tensor, pre: Tensor, weight: Tensor) -> Tensor:
-        """The weight gradient of pre-activation errors `post` and inputs `pre`."""
+        """The weight gradient of errors `post` at the output and inputs `pre`."""
         return self._backward(post, pre, weight, [False, True, False])[1]
 
     def moments(
@@ -118,7 +120,7 @@ class Conv:
         return moments(update, of_update, true_gradient, of_true)
 
     def sum_bias(self, delta: Tensor) -> Tensor:
-        """The bias gradient of pre-activation errors."""
+        """The bias gradient (O,), given the gradient `delta` at the output."""
         if channels_last(delta):
             return delta.permute(0, 2, 3, 1).flatten(0, 2).sum(0)
         return delta.sum((0, 2, 3))
@@ -134,5 +136,5 @@ class Conv:
 
 
 def _flat(post: Tensor, pre: Tensor) -> Factors:
-    """Rows of errors and of inputs, whatever dimensions lie between time and features."""
+    """Errors and inputs as matrices: all dimensions before the features are rows."""
     return post.reshape(-1, post.shape[-1]), pre.reshape(-1, pre.shape[-1])

@@ -1,7 +1,7 @@
-"""Average pooling behind a ReLU, and its adjoint with the ReLU's gate applied in the same pass.
+"""Average pooling after a ReLU, and its adjoint combined with the ReLU's gate.
 
-Windows that tile the image are summed row by row, in either memory layout, several times faster
-on a CPU than `avg_pool2d` on contiguous images; any other geometry is handed to torch.
+Windows that tile the image are summed row by row, in either memory layout. On a CPU this is several
+times faster than `avg_pool2d` on contiguous images. Other geometries are left to torch.
 """
 
 # N images (R C of them when contiguous, R when channels last), h w windows, p q their size
@@ -21,7 +21,7 @@ aten = torch.ops.aten
 
 
 class Pool(NamedTuple):
-    """Geometry of an average pool, in the order of `torch.nn.AvgPool2d`."""
+    """Geometry of an average pool, with the arguments of `torch.nn.AvgPool2d` in their order."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -44,7 +44,7 @@ class Pool(NamedTuple):
         return _restore(sums * (1 / self.area), image, *sums.shape[1:3])
 
     def share(self, error: Tensor, image: Tensor) -> Tensor:
-        """Error of each window (R, C, h, w) shared out over its pixels, laid out as `image`."""
+        """Error of each window (R, C, h, w) spread evenly over its pixels, laid out as `image`."""
         if not self.tiles(image):
             shared: Tensor = aten.avg_pool2d_backward(error, image, *self)
             return shared
@@ -55,7 +55,7 @@ class Pool(NamedTuple):
         return _restore(shares.expand(n, h, p, w, q, last).reshape(-1), image, *image.shape[2:])
 
     def spread(self, error: Tensor, hidden: Tensor) -> Tensor:
-        """Error of each window shared out over its pixels, where `hidden` > 0.
+        """Error of each window spread evenly over its pixels, where `hidden` > 0; else 0.
 
         Args:
             error: gradient at the pool's output, shape (R, C, h, w).
@@ -72,7 +72,7 @@ class Pool(NamedTuple):
         return _restore(gated, hidden, *hidden.shape[2:])
 
     def energy(self, error: Tensor, hidden: Tensor) -> Tensor:
-        """Sum of squares of the shared-out error before the gate, of each row; shape (R,)."""
+        """Sum of squares of each row's spread error before the gate; shape (R,)."""
         if self.tiles(hidden):
             return torch.linalg.vector_norm(error.flatten(1), dim=1).square() / self.area
         spread = aten.avg_pool2d_backward(error, hidden, *self)

@@ -1,7 +1,8 @@
-"""The traced update: a backward pass whose weight gradient pairs a trace with a late error.
+"""The traced update: a backward pass whose weight gradient combines a trace with a late error.
 
-The error handed down is exact. Only the weight gradient differs from back-propagation:
-dW = A' x with A = gate * (M' g), M the pairing matrix, primes transposing (cet.md section 2).
+The error passed to the layer below is exact. Only the weight gradient differs from
+back-propagation: dW = A' x with A = gate * (M' g), where M is the pairing matrix and a prime
+transposes (cet.md section 2).
 """
 
 # S streams of B items make R rows (stream by stream, in time within a stream)
@@ -30,18 +31,18 @@ Gate = Literal["trace", "both", "error"]
 
 @dataclass(frozen=True)
 class Rule:
-    """What a synapse remembers, and where the derivative of the ReLU sits.
+    """What a trace stores, and what the derivative of the ReLU multiplies.
 
     Attributes:
         gate: the derivative multiplies the activity in the `trace`, the `error`, or `both`.
-        sparse: items whose error at the ReLU's output (that of the stream's mean loss) has a sum of
-            squares of at most this are left out of the trace; None keeps all.
+        sparse: an item is left out of the trace if the sum of squares of its error at the ReLU's
+            output, for the stream's mean loss, is at most this; None keeps all items.
         threshold: the trace stores x where abs(x) >= threshold and 0 elsewhere; None stores x.
         binary: the trace stores 1 where x >= binary and 0 elsewhere; None stores x.
-        covariance: the share lambda in the covariance form, in which traces hold what differs from
-            a running mean of the activity, see `traced`; None is the plain form.
+        covariance: lambda of the covariance form, in which traces store the deviation of the
+            activity from its running mean, see `traced`; None is the plain form.
         theta_threshold: on the retrograde timescale, a gate below this times the largest tap of
-            its kernel is taken as closed.
+            its kernel is set to 0.
     """
 
     gate: Gate = "both"
@@ -52,7 +53,7 @@ class Rule:
     theta_threshold: float = 0.0
 
     def stored(self, x: Tensor) -> Tensor:
-        """What the trace takes in of the activity `x`."""
+        """The part of the activity `x` that enters the trace, of the same shape."""
         if self.binary is not None:
             return (x >= self.binary).to(x.dtype)
         if self.threshold is not None:
@@ -61,16 +62,16 @@ class Rule:
 
 
 class Site(NamedTuple):
-    """One layer's update.
+    """What the update of one layer needs besides its tensors.
 
     Attributes:
         operation: what the layer computes.
-        rule: how its update is made.
-        watch: is told whether a ReLU was read behind the layer, at each backward pass.
+        rule: how its update is computed.
+        watch: records at each backward pass whether a ReLU follows the layer.
         streams: S.
-        history: what earlier batches left, in carry mode.
-        turn: of `history`, at the forward pass.
-        mean: of the activity, in the covariance form.
+        history: activity and errors of earlier batches, in carry mode; else None.
+        turn: `history.turn` at the forward pass.
+        mean: running mean of the activity, in the covariance form; else None.
     """
 
     operation: Dense | Conv
@@ -90,11 +91,11 @@ def traced(
     site: Site,
     moments: Tensor | None = None,
 ) -> Tensor:
-    """The output of `site.operation`; its weight gradient will follow `site.rule` and `pairing`.
+    """The output of `site.operation`, whose weight gradient follows `site.rule` and `pairing`.
 
-    The bias gradient is the sum of the errors that arrive; a pairing that is the identity gives
-    plain back-propagation, whatever the rule. In the covariance form, with m a running mean of
-    the stored activity x, and k the weight of an error against its own activity,
+    The bias gradient is the sum of the errors that arrive. If the pairing is the identity, the
+    result is plain back-propagation, whatever the rule. In the covariance form, with m the running
+    mean of the stored activity x, and k the weight of an error with its own activity,
 
         dW = lambda / k A' (x - m) + (sum of arriving errors)' m.
 
@@ -102,10 +103,10 @@ def traced(
         x: input, shape (R, ...), R = S B rows: stream by stream, in time within a stream.
         weight, bias: of the layer; bias may be None.
         pairing: of the B items of a stream, or of all R rows if it was made for kept items.
-        site: the layer's constants; its history, if any, moves on with each backward pass.
-        moments: buffer of shape (2, 3) that backward fills with the inner products of the update
-            and the true gradient of the errors that arrive, as `similarity` reads them; None skips
-            it.
+        site: the rest; each backward pass advances its history, if it has one.
+        moments: buffer of shape (2, 3) that the backward pass fills with inner products of the
+            update and the true gradient of the errors that arrive, see `similarity`; None skips
+            this.
     """
     kind = x.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
@@ -131,7 +132,7 @@ class _Traced(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.pairing, ctx.site, ctx.moments = pairing, site, moments
         out = site.operation.forward(x, weight, bias)
-        # A ReLU that is given the output finds it here.
+        # A ReLU whose input is `out` finds the `Reading` in autograd's graph.
         ctx.layer = Reading(out > 0 if site.watch.follower == "function" else None)
         return out
 
@@ -174,7 +175,7 @@ class _Traced(torch.autograd.Function):
         if identity:
             post, pre = delta, stored
         elif ungated and x[0].numel() < delta[0].numel():
-            post, pre = delta, _pair(matrix.mT, stored)  # the product runs on the smaller side
+            post, pre = delta, _pair(matrix.mT, stored)  # the smaller of both is multiplied
             weights = matrix.sum(-1)
         elif ungated or rule.gate == "both":
             post, pre = _pair(matrix, delta, arrived), stored
@@ -213,7 +214,7 @@ class _Traced(torch.autograd.Function):
 
 
 def _gated(behind: Behind, pairing: Pairing, threshold: float) -> Tensor:
-    """Error at the pre-activation under the gate that the retrograde timescale has."""
+    """Error at the layer's output, through the gate of the retrograde timescale."""
     hidden, error, pool = behind
     gate = (hidden > 0).to(hidden.dtype)
     if pairing.gate is not None:
@@ -228,7 +229,7 @@ def _pair(matrix: Tensor, error: Tensor, arrived: int | None = None) -> Tensor:
     Args:
         matrix: M, shape (B, B) or (S, B, B); (E, P) or (S, E, P) in carry mode.
         error: g, shape (R, ...).
-        arrived: number of leading rows of M that are not zero, if known.
+        arrived: number of leading rows of M that are not zero; None if unknown.
     """
     streams = as_rows(error).unflatten(0, (-1, matrix.shape[-2]))
     mixed = matrix.mT[..., :arrived] @ streams[:, :arrived]
@@ -236,30 +237,30 @@ def _pair(matrix: Tensor, error: Tensor, arrived: int | None = None) -> Tensor:
 
 
 def _arriving(delta: Tensor, arrival: Tensor, arrived: int | None, streams: int) -> Tensor:
-    """`delta` weighted by how much of it arrives; only the leading rows if the rest is lost."""
+    """`delta` times the weight with which it arrives; only the leading rows if the rest is lost."""
     if arrived is not None and streams == 1:
         return delta[:arrived]
     return _weighted(delta, arrival)
 
 
 def _weighted(rows: Tensor, weights: Tensor) -> Tensor:
-    """`rows` (R, ...) times weights of moments (B,), or of moments of each stream (S, B)."""
+    """`rows` (R, ...) times the weights of time steps (B,), or of those of each stream (S, B)."""
     return rows * _repeated(weights, len(rows)).view(-1, *[1] * (rows.dim() - 1))
 
 
 def _repeated(weights: Tensor, rows: int) -> Tensor:
-    """Weights of moments (B,), or of moments of each stream (S, B), as those of rows (R,)."""
+    """Weights of time steps (B,), or of those of each stream (S, B), for all rows (R,)."""
     return weights.expand(rows // weights.shape[-1], -1).reshape(-1)
 
 
 def _total(rows: Tensor) -> Tensor:
-    """Sum over rows, as one row, in float32 at least."""
+    """Sum over rows as one row, in float32 or wider."""
     precise = torch.promote_types(rows.dtype, torch.float32)
     return from_rows(as_rows(rows).sum(0, keepdim=True, dtype=precise), rows)
 
 
 def _summed(rows: Tensor, weights: Tensor | None = None) -> Tensor:
-    """As `_total`, to rounding, in two thirds of its time; rows are weighted as by `_weighted`."""
+    """As `_total` up to rounding, in two thirds of its time; with weights as in `_weighted`."""
     flat = widened(as_rows(rows))
     if weights is None:
         every = flat.new_ones(1, len(flat))
@@ -271,7 +272,7 @@ def _summed(rows: Tensor, weights: Tensor | None = None) -> Tensor:
 def _entered(energy: Tensor, least: float, streams: int) -> Tensor:
     """Whether each item's error is large enough for its activity to enter the trace, shape (R,).
 
-    The loss averages over streams, so errors shrink with their number. They are taken back to the
-    stream's own mean loss, which does not depend on how streams are split over processes.
+    The loss averages over streams, so that errors are divided by their number. This is undone: the
+    threshold refers to the mean loss of the stream alone, however streams are split over processes.
     """
     return energy * streams**2 > least

@@ -1,7 +1,8 @@
-"""How well an update agrees with the true gradient, as it is and without the mean activity.
+"""Agreement of an update with the true gradient, with and without the part of the mean activity.
 
-Activities are positive, so every update, however bad, shares with the true gradient a large part
-that is due to their mean: the plain cosine flatters (cet.md section 5), the centred one does not.
+Activities are positive, so that every update, even a bad one, shares a large part with the true
+gradient that is due to the mean activity. The plain cosine is therefore too high (cet.md section
+5); the centred cosine leaves this part out.
 """
 
 # U update, V true gradient, both (O, I); R rows of errors and inputs; a dash ' transposes
@@ -17,17 +18,17 @@ from weft.families.cet.trace.layout import channels_last
 from weft.nn.precision import widened
 
 Factors = tuple[Tensor, Tensor]
-"""Errors (rows, O) and inputs (rows, I) that stand for their product, errors' inputs."""
+"""Errors (rows, O) and inputs (rows, I) that represent their product errors' inputs, (O, I)."""
 
 BLOCK = 2**16
-"""Entries of V made at once: a quarter of a megabyte stays in the cache of a core."""
+"""Entries of V computed at once: a quarter of a megabyte, which fits into the cache of a core."""
 
 
 def similarity(moments: Tensor) -> Tensor:
     """Cosine, centred cosine and gain <U, V> / <V, V>, shape (..., 3); NaN where a vector is zero.
 
     Args:
-        moments: <U, U>, <U, V>, <V, V>, in row 0 as they are, in row 1 centred; shape (..., 2, 3).
+        moments: <U, U>, <U, V>, <V, V>; row 0 plain, row 1 centred; shape (..., 2, 3).
     """
     uv, root = moments[..., 1], moments.sqrt()
     gain = uv[..., :1] / moments[..., :1, 2]
@@ -35,9 +36,11 @@ def similarity(moments: Tensor) -> Tensor:
 
 
 def moments(update: Tensor, update_mean: Tensor, true: Tensor, true_mean: Tensor) -> Tensor:
-    """<U, U>, <U, V>, <V, V>, as they are and less the parts due to the mean; shape (2, 3).
+    """<U, U>, <U, V>, <V, V>, plain and without the parts due to the mean; shape (2, 3).
 
-    Args: four tensors of one shape: U, its mean part, V, its mean part.
+    Args:
+        update, update_mean: U, and its part due to the mean activity, (O, I).
+        true, true_mean: V, and its part due to the mean activity, (O, I).
     """
     u, v, u_mean, v_mean = (
         _in_order(widened(tensor), update) for tensor in (update, true, update_mean, true_mean)
@@ -51,7 +54,7 @@ def moments(update: Tensor, update_mean: Tensor, true: Tensor, true_mean: Tensor
 def moments_by_blocks(
     update: Tensor, update_mean: Factors, true: Factors, true_mean: Factors
 ) -> Tensor:
-    """As `moments`, for V and the mean parts given by factors; V never exists as a whole."""
+    """As `moments`, for V and both mean parts given as factors; V is computed in blocks."""
     height = max(1, BLOCK // update.shape[1])
     factors = (update_mean, true, true_mean)
     columns = zip(*(errors.split(height, dim=1) for errors, _ in factors), strict=True)
@@ -65,10 +68,11 @@ def moments_by_blocks(
 
 
 def moments_by_rows(post: Tensor, errors: Tensor, x: Tensor, mean: Tensor) -> Tensor:
-    """As `moments`, for U = post' x and V = errors' x[:n], from products of rows with rows.
+    """As `moments`, for U = post' x and V = errors' x[:n], from products of pairs of rows.
 
-    <A' x, D' y> is the sum over all pairs of rows of <a, d> <x, y>: nothing as large as U is made,
-    which is the cheap way while rows are few, and accurate: inputs are centred before any product.
+    <A' x, D' y> is the sum of <a, d> <x, y> over all pairs of rows, so that nothing as large as U
+    is needed, which is cheap if there are few rows. Inputs are centred before any product, for
+    accuracy.
 
     Args:
         post: shape (R, O).
@@ -79,7 +83,7 @@ def moments_by_rows(post: Tensor, errors: Tensor, x: Tensor, mean: Tensor) -> Te
     post, errors, x, mean = map(widened, (post, errors, x, mean))
     centred = x - mean
     pairs = centred @ centred.mT
-    # Of two rows less their mean m, <x, y> is short of <x, m> + <m, y> + <m, m>.
+    # For centred rows x and y and the mean m: <x + m, y + m> = <x, y> + <x, m> + <m, y> + <m, m>.
     on_mean = centred @ mean.mT + 0.5 * (mean @ mean.mT)
     pairs = torch.stack([pairs + (on_mean + on_mean.mT), pairs])
     outputs = (post @ post.mT, post @ errors.mT, errors @ errors.mT)
@@ -88,5 +92,5 @@ def moments_by_rows(post: Tensor, errors: Tensor, x: Tensor, mean: Tensor) -> Te
 
 
 def _in_order(tensor: Tensor, like: Tensor) -> Tensor:
-    """All entries, in the order in which those of `like` lie in memory."""
+    """All entries of `tensor`, in the memory order of `like`."""
     return (tensor.permute(0, 2, 3, 1) if channels_last(like) else tensor).reshape(-1)

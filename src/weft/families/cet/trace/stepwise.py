@@ -1,8 +1,8 @@
-"""A trace one step at a time: a few states for each number remembered, however long the delay.
+"""A trace computed one step at a time, with N states for each input, whatever the delay.
 
-Every kernel but the ideal delay is the impulse response of N states with constant rates. Input is
-held during a step, so the step is exact (zero-order hold) and gives the very taps of
-`kernel.trace_kernel`, without an end.
+Every kernel except the ideal delay is the impulse response of N states with constant rates. The
+input is constant during a step, so that the step is exact (zero-order hold) and gives exactly the
+taps of `kernel.trace_kernel`, without truncation.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from weft.families.cet.trace.kernel import (
 
 
 class States(NamedTuple):
-    """What a trace is made of.
+    """The linear system behind a trace: s <- Phi s + beta u, and the trace is read' s.
 
     Attributes:
-        step: Phi, what becomes of the states in a step, shape (N, N).
-        drive: beta, what a unit of activity adds, shape (N,).
-        read: what of each state is read, shape (N,).
-        first: whether activity is written before the trace is read, as by an exponential trace.
+        step: Phi, the transition of the states in one step, shape (N, N).
+        drive: beta, what one unit of activity adds to the states, shape (N,).
+        read: weight of each state in the trace, shape (N,).
+        first: whether activity enters before the trace is read, as in an exponential trace.
     """
 
     step: Tensor
@@ -46,8 +46,9 @@ def states(delay: int, order: int, length: int, readout: Readout = "last") -> St
         delay: T >= 1 steps.
         order: number of states N >= 1.
         length: taps over which the kernel sums to 1: those of the stream in the parallel form.
-        readout: what is read.
-    Raises: UsageError if there is no delay, or the delay does not fit into the taps.
+        readout: as in `kernel.pairing`.
+    Raises:
+        UsageError: unless 1 <= delay < length.
     """
     if not 1 <= delay < length:
         raise UsageError(
@@ -80,12 +81,12 @@ def _cascade(rate: float, order: int) -> tuple[Tensor, Tensor]:
 
 
 def advance(state: Tensor, activity: Tensor, of: States) -> tuple[Tensor, Tensor]:
-    """One step: the trace that an error arriving now meets, and the states after it.
+    """One step: the trace for an error that arrives now, and the next states.
 
     Args:
         state: shape (N, ...); zeros at the start of a stream.
         activity: of this step, shape (...): inputs of a layer, or products of gates and inputs.
-        of: the states, in the dtype and on the device of `state`.
+        of: the linear system, in the dtype and on the device of `state`.
     Returns: the trace, shape (...), and the next state.
     """
     after = torch.tensordot(of.step, state, dims=1) + torch.tensordot(
@@ -95,7 +96,7 @@ def advance(state: Tensor, activity: Tensor, of: States) -> tuple[Tensor, Tensor
 
 
 class StreamingTrace(nn.Module):
-    """The trace of a stream that comes one step at a time, without a past to be kept.
+    """The trace of a stream that arrives one step at a time; no past activity is stored.
 
         trace = StreamingTrace(delay=20, order=10, length=500)
         for x, late in stream:          # the input, and the error of the input 20 steps ago
@@ -123,7 +124,7 @@ class StreamingTrace(nn.Module):
 
     @torch.no_grad()
     def forward(self, activity: Tensor) -> Tensor:
-        """Takes in the activity of one step and gives the trace, both of one shape (...)."""
+        """Takes the activity of one step and returns the trace, both of shape (...)."""
         step, drive, read = (self.get_buffer(n).to(activity) for n in ("step", "drive", "read"))
         if self.state.numel() == 0:
             self.state = activity.new_zeros(len(drive), *activity.shape)

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from weft.errors import UsageError
 from weft.families.cet.trace.carry import History
+from weft.families.cet.trace.clock import Clock, Trace
 from weft.families.cet.trace.memory import RunningMean
-from weft.families.cet.trace.moments import Clock, Trace
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Rule, Site, traced
 from weft.families.cet.trace.watch import Watch
@@ -22,13 +22,14 @@ class TracedLinear(nn.Linear):
     """A linear layer that learns by a trace.
 
     Attributes:
-        clock: shared by the model's layers.
-        trace, rule: what is remembered, and how an update is made of it.
-        does: what the layer computes.
+        clock: shared by all traced layers of the model.
+        trace: kernel and delay.
+        rule: how an update is computed from trace and error.
+        does: the layer's operation.
         watch: the gate that acts.
-        moments: of the last update and the true gradient, (2, 3), see `similarity.similarity`.
-        history: what earlier batches left, in carry mode; else None.
-        mean: of the activity, in the covariance form; else None.
+        moments: inner products of the last update and the true gradient, (2, 3), see `similarity`.
+        history: activity and errors of earlier batches, in carry mode; else None.
+        mean: running mean of the activity, in the covariance form; else None.
     """
 
     clock: Clock
@@ -41,7 +42,7 @@ class TracedLinear(nn.Linear):
     mean: RunningMean | None
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the plain layer; when training, backward makes the traced update."""
+        """As the plain layer; in training, the backward pass computes the traced update."""
         if not torch.is_grad_enabled():
             return super().forward(x)
         if not self.training:
@@ -49,7 +50,7 @@ class TracedLinear(nn.Linear):
         return _learn(self, x)
 
     def extra_repr(self) -> str:
-        """As the plain layer's, and how it learns."""
+        """As the plain layer's, with delay, order and gate."""
         return f"{super().extra_repr()}, {_how(self)}"
 
 
@@ -66,7 +67,7 @@ class TracedConv2d(nn.Conv2d):
     mean: RunningMean | None
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the plain layer; when training, backward makes the traced update."""
+        """As the plain layer; in training, the backward pass computes the traced update."""
         if not torch.is_grad_enabled():
             return super().forward(x)
         if not self.training:
@@ -78,11 +79,11 @@ class TracedConv2d(nn.Conv2d):
 
     @property
     def pads_outside(self) -> bool:
-        """Whether padding is more than the zeros that the convolution itself can add."""
+        """Whether padding must be applied before the convolution, as when it is not with zeros."""
         return self.padding_mode != "zeros" or self.padding == "same"
 
     def extra_repr(self) -> str:
-        """As the plain layer's, and how it learns."""
+        """As the plain layer's, with delay, order and gate."""
         return f"{super().extra_repr()}, {_how(self)}"
 
 
@@ -103,27 +104,27 @@ def _how(layer: TracedLinear | TracedConv2d) -> str:
 
 
 def _watched(layer: TracedLinear | TracedConv2d) -> Tensor:
-    """The weight of a layer in eval mode; should it be given a gradient, that is told."""
-    weight, told = layer.weight, layer.clock.told
+    """The weight of a layer in eval mode, with a warning if it gets a gradient."""
+    weight, warn = layer.weight, layer.clock.warn
     if not weight.requires_grad or torch.compiler.is_compiling():
         return weight
 
-    def tell(grad: Tensor) -> None:
-        told(
+    def warn_once(grad: Tensor) -> None:
+        warn(
             "eval",
             "the model is in eval mode while it learns: its layers make no traces and get plain "
             "gradients; call model.train()",
         )
 
     watched = weight.view_as(weight)
-    watched.register_hook(tell)
+    watched.register_hook(warn_once)
     return watched
 
 
 def _learn(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
-        # What a ReLU behind the layer tells it at run time, compiled code would have to know
-        # beforehand. Said here, for to say it once for all imports the compiler into every run.
+        # Compiled code cannot know which ReLU will follow the layer, so the update is not
+        # compiled. A decorator would be simpler, but imports torch's compiler in every run.
         apart: Any = torch.compiler.disable(_update)
         return apart(layer, x)
     return _update(layer, x)
@@ -137,7 +138,7 @@ def _update(layer: TracedLinear | TracedConv2d, x: Tensor) -> Tensor:
     )
     _check_dimensions(layer, x)
     if not len(x):
-        # No moment has passed: there is nothing to learn from, nor to remember.
+        # No time step: there is nothing to learn from or to store.
         return layer.does.forward(x, layer.weight, layer.bias)
     clock.check(len(x), layer.watch.name, layer.trace)
     turn = 0 if history is None else history.turn

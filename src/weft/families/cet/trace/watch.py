@@ -1,4 +1,4 @@
-"""Which gate acts in a layer, as foreseen and as found, and what is told of it, once."""
+"""The gate that acts in each layer, as predicted and as found, and warnings given once."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Literal
 log = logging.getLogger(__name__)
 
 Follower = Literal["relu", "function", "beside", "none", "unknown"]
-"""What follows a layer: an `nn.ReLU` alone; a ReLU as a function call; a ReLU and others; no ReLU;
-or what is not known before the model trains."""
+"""What follows a layer: only an `nn.ReLU`; a ReLU as a function call; a ReLU and other modules; no
+ReLU; or unknown before training."""
 
 WHY: dict[Follower, str] = {
     "relu": "a ReLU behind it",
     "function": "a ReLU behind it, a function call",
-    "beside": "its output goes elsewhere beside the ReLU",
+    "beside": "its output goes elsewhere besides the ReLU",
     "none": "no ReLU behind it",
     "unknown": "read when it trains",
 }
 
 
-class Told:
-    """What has been told of a model; everything is told once."""
+class WarnOnce:
+    """Logs each warning about a model once."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._given: set[str] = set()
 
     def __call__(self, what: str, message: str) -> None:
-        """Warns with `message`, unless something has been told under `what` before."""
-        if what not in self._told:
-            self._told.add(what)
+        """Logs `message` as a warning, unless one with the same key `what` was logged before."""
+        if what not in self._given:
+            self._given.add(what)
             log.warning("%s", message)
 
 
@@ -40,24 +40,24 @@ class Watch:
 
     Attributes:
         name: of the layer in the model.
-        gate: the one its rule has.
-        told: shared by the model's layers.
-        follower: what was foreseen behind the layer.
-        read: whether the last backward pass found a ReLU there; None before the first.
+        gate: the gate of its rule.
+        warn: shared by all traced layers of the model.
+        follower: what follows the layer, as predicted by torch.fx.
+        read: whether the last backward pass found a ReLU after the layer; None before the first.
     """
 
     name: str
     gate: str
-    told: Told = field(repr=False)
+    warn: WarnOnce = field(repr=False)
     follower: Follower
     read: bool | None = None
 
     def note(self, read: bool) -> None:
-        """Takes in what a backward pass found; one that was not foreseen is told."""
+        """Records whether a backward pass found a ReLU, and warns if a predicted one is missing."""
         if read == self.read:
             return
         if self._foreseen and not read:
-            self.told(
+            self.warn(
                 f"gate of {self.name}",
                 f"layer `{self.name}`: the ReLU behind it was not read, so that the gate acts on "
                 "the error alone: it was replaced, something else takes part in its error, or it "
@@ -67,7 +67,7 @@ class Watch:
 
     @property
     def effective(self) -> str:
-        """The gate that acts: where the ReLU's derivative sits."""
+        """The gate that acts: what the ReLU's derivative multiplies."""
         known = self._foreseen if self.read is None else self.read
         if self.follower == "unknown" and self.read is None:
             return f"{self.gate}, if a ReLU is found behind it"
@@ -75,7 +75,7 @@ class Watch:
 
     @property
     def why(self) -> str:
-        """Why it is that one, in words."""
+        """The reason for `effective`, in words."""
         if self.read is None or self.read == self._foreseen:
             return WHY[self.follower]
         return WHY["relu"] if self.read else "no ReLU read behind it"

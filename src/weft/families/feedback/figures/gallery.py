@@ -1,4 +1,4 @@
-"""What the figures show: texts completed from held-out chunks, and deltas written for them."""
+"""Computes the content of figures: completions of held-out chunks, and sizes of their deltas."""
 
 # B rows, T positions, L blocks, Z adapted matrices of a block
 
@@ -29,7 +29,7 @@ def stories(
     generator: torch.Generator | None,
     count: int,
 ) -> list[Story]:
-    """The first `count` held-out chunks, begun as they begin and ended by model and base."""
+    """The first `count` held-out chunks, whose beginnings model and base complete."""
     device = model.base.table.device
     batch = {name: value.to(device) for name, value in next(chunks(source, count, count)).items()}
     tokens, text = batch["tokens"], batch["tokens"] != tokenizer.vocabulary.pad_id
@@ -59,11 +59,11 @@ def stories(
 def delta_sizes(
     model: LanguageModel, config: Config, vocabulary: Vocabulary, source: Source
 ) -> tuple[Tensor, Tensor, list[str]] | None:
-    """How large the deltas of some half-masked chunks are, and how much they differ.
+    """Sizes of the deltas of some half-masked chunks, and their variation between chunks.
 
-    Returns: Frobenius norm of the mean delta over that of the weight, (L, Z); share of the deltas'
-        mean squared norm that lies around that mean, (L, Z); names of the Z stacks of matrices.
-        None for a model without deltas.
+    Returns: the Frobenius norm of the mean delta over that of the weight, (L, Z); the share of the
+        deltas' mean squared norm that is variance around that mean, (L, Z); the names of the Z
+        stacks of matrices. None for a model without deltas.
     """
     tokens = next(chunks(source, _TEXTS, _TEXTS))["tokens"].to(model.base.table.device)
     text = tokens != vocabulary.pad_id

@@ -24,12 +24,12 @@ LABELS = {"adapted": "model", "base": "base", "shuffled": "another input's delta
 
 @dataclass(frozen=True)
 class Story:
-    """A text that was begun, and how it was ended.
+    """A text, and its completions.
 
     Attributes:
-        context: what was given.
-        truth: how it went on.
-        endings: form of the model -> what it generated.
+        context: the given beginning.
+        truth: the true continuation.
+        endings: form of the model -> its continuation.
     """
 
     context: str
@@ -38,7 +38,7 @@ class Story:
 
 
 def bound_over_training(history: Sequence[Mapping[str, Any]]) -> Iterator[Named]:
-    """The held-out bound of the adapted model beside that of its base; nothing without a base."""
+    """The held-out bound of the adapted model and of its base; nothing without a base."""
     from matplotlib.figure import Figure
 
     for split in ("val", "test"):
@@ -65,8 +65,8 @@ def by_level(nats: Mapping[str, Sequence[float]], hits: Mapping[str, Sequence[fl
     """Cross-entropy and accuracy at masked positions, by noise level.
 
     Args:
-        nats: form of the model -> nats a masked token, one for each of K levels.
-        hits: form of the model -> share of masked tokens whose likeliest id is right.
+        nats: form of the model -> nats per masked token at each of K levels.
+        hits: form of the model -> share of masked tokens whose likeliest id is correct, likewise.
     """
     from matplotlib.figure import Figure
 
@@ -87,11 +87,12 @@ def by_level(nats: Mapping[str, Sequence[float]], hits: Mapping[str, Sequence[fl
 
 
 def delta_sizes(relative: Tensor, varying: Tensor, names: Sequence[str]) -> Named:
-    """How large deltas are, and how much of them depends on the input.
+    """Sizes of deltas, and the part of them that depends on the input.
 
     Args:
         relative: Frobenius norm of the mean delta over that of the weight, (L, Z).
-        varying: share of the deltas' squared norm that differs between inputs, (L, Z), in [0, 1].
+        varying: share of the deltas' mean squared norm that is variance between inputs, in [0, 1],
+            (L, Z).
         names: of the Z matrices.
     """
     from matplotlib.figure import Figure
@@ -112,7 +113,7 @@ def delta_sizes(relative: Tensor, varying: Tensor, names: Sequence[str]) -> Name
 
 
 def texts(stories: Sequence[Story]) -> tuple[str, str, str]:
-    """Texts that were begun, their true end and the generated ones, as text."""
+    """Beginnings of texts, their true continuations and the generated ones, as a text file."""
     parts = []
     for story in stories:
         endings = {LABELS[form]: ending for form, ending in story.endings.items()}
@@ -126,7 +127,7 @@ def texts(stories: Sequence[Story]) -> tuple[str, str, str]:
 
 
 def lines(story: Story) -> Iterator[str]:
-    """A text in the log: each part on a line of its own, its line feeds written out."""
+    """Lines for the log, one for each part of a text, with line feeds escaped."""
     named = {"given": story.context} | {LABELS[form]: text for form, text in story.endings.items()}
     for name, text in named.items():
         yield f"  {name}: {text.strip()}".replace("\n", "\\n")

@@ -1,4 +1,4 @@
-"""What adapts a feedforward network: its own weights, a LoRA, or rows that a network writes."""
+"""Adaptation of a feedforward network: by its own weights, a LoRA, or rows of a generator."""
 
 # B batch, C width, L blocks, r rank, z matrices of a stack, n rows written for a block
 
@@ -34,7 +34,7 @@ class Stack:
 
 
 def matrices(size: Size, *, mlp: bool) -> tuple[Stack, ...]:
-    """What deltas change in a block, in the order in which rows are written: q, k, v, o, (W1, W2).
+    """The matrices of a block that deltas change, in the order of their rows: q, k, v, o, (W1, W2).
 
     Args:
         size: of the network.
@@ -48,26 +48,27 @@ def matrices(size: Size, *, mlp: bool) -> tuple[Stack, ...]:
 
 
 class Writer(nn.Module):
-    """Turns rows into deltas, and holds the deltas that do not depend on the input.
+    """Turns rows into deltas, and has the parameters of static deltas.
 
-    Rows come as A, B, A, B, … of each matrix in turn, r rows each. With `raw` they are the factors
-    as they are. Otherwise each row is divided by its root mean square, and
+    The rows are A and B of the first matrix, A and B of the second, and so on, r rows each. With
+    `raw` they are the factors themselves. Otherwise each row is divided by its root mean square,
+    and
 
         A = A_static + row_A / sqrt(inputs),    B = (B_static + g · row_B) / sqrt(r),
 
     where B_static and the learned gain g (an entry for each output) start at 0, and A_static from
-    N(0, 1 / sqrt(inputs)). So all deltas start at 0, are of rank r in all, and stay bounded by g
-    however large the rows grow (rsLoRA, arXiv 2312.03732).
+    N(0, 1 / sqrt(inputs)). All deltas therefore start at 0, have a total rank of r, and are bounded
+    by g, however large the rows become (rsLoRA, arXiv 2312.03732).
 
     Args:
-        stacks: what changes in a block.
+        stacks: the matrices of a block that deltas change.
         size: of the network.
         rank: r.
-        static, dynamic: parts of the deltas.
-        gain: whether the final norm gets a gain too: a linear map, 0 at first, of a summary.
-        raw: see above; for dynamic deltas alone.
-        together: whether the r rows of a matrix's B are divided by one root mean square, of all of
-            them, so that their sizes stay in proportion.
+        static, dynamic: whether deltas have a static part and one that depends on the input.
+        gain: whether the final norm gets a gain too, a linear map of the summary that starts at 0.
+        raw: see above; for dynamic deltas only.
+        together: whether all r rows of a matrix's B are divided by one common root mean square, so
+            that their proportions are kept.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Writer(nn.Module):
 
 
 def _normalised(rows: Tensor, dims: int = 1) -> Tensor:
-    """Divided by the root mean square over the last `dims` dimensions: 1 for each row's own."""
+    """Rows divided by their root mean square over the last `dims` dimensions."""
     return nn.functional.rms_norm(rows, rows.shape[-dims:], eps=1e-6)
 
 
@@ -172,8 +173,8 @@ def merge(base: Feedforward, deltas: Deltas) -> None:
     """Adds deltas that all samples share to the weights of `base`.
 
     Raises:
-        ValueError: for deltas that differ from sample to sample, or a gain of the final norm,
-            which has no weight to take it.
+        ValueError: if deltas differ between samples, or include a gain of the final norm, which
+            has no weight.
     """
     if deltas.gain is not None:
         raise ValueError("the final norm has no weight that a gain could be merged into")

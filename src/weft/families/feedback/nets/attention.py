@@ -24,7 +24,7 @@ class Size:
     Attributes:
         vocab_size: V, rows of the token table.
         n_layer, n_head, n_embd: L, H and C.
-        dropout: share dropped of the embedding, of attention and of each sub-block's output.
+        dropout: dropout probability in the embedding, attention and each sub-block's output.
     """
 
     vocab_size: int
@@ -57,7 +57,7 @@ class Block(nn.Module):
 
     @property
     def p_now(self) -> float:
-        """Share dropped in the present mode."""
+        """Dropout probability in the current mode: 0 in eval mode."""
         return self.p if self.training else 0.0
 
     def forward(
@@ -68,7 +68,7 @@ class Block(nn.Module):
         deltas: BlockDeltas | None = None,
         heard: list[Tensor] | None = None,
     ) -> Tensor:
-        """Maps x (B, T, C) to the same shape; what Wo reads is added to `heard`."""
+        """Maps x (B, T, C) to the same shape; the input of Wo is appended to `heard`."""
         changed = deltas or BlockDeltas()
         qkv = adapted_linear(norm(x), self.qkv, changed.qkv).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.unbind(2)
@@ -86,17 +86,17 @@ class Block(nn.Module):
         turn_tokens: Rotation | None,
         sight: Sight,
     ) -> Tensor:
-        """What the block makes of `tokens` when they follow x: its last n outputs, exactly.
+        """The last n outputs of the block for the sequence [x ; tokens].
 
-        Only they are queries; the outputs of x are not computed. Their own q, k and v are the same
-        for all samples.
+        Only the tokens are queries; the outputs at x are not computed. The q, k and v of the tokens
+        are the same for all samples, and so computed once.
 
         Args:
             x: (B, T, C).
             tokens: (n, C).
-            turn: of x.
-            turn_tokens: of the tokens; None: they have no position.
-            sight: what they see of T + n keys.
+            turn: rotary embedding of x.
+            turn_tokens: rotary embedding of the tokens; None: they have no position.
+            sight: which of the T + n keys the tokens attend to.
         Returns: (B, n, C).
         """
         batch, _, width = x.shape

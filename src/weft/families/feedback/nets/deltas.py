@@ -19,7 +19,7 @@ class Factors:
 
     Attributes:
         A: (B, z r, I), or (z r, I) if it is the same for all samples.
-        B: (B, z r, O), or (z r, O); any scale is in it.
+        B: (B, z r, O), or (z r, O); it includes any scale.
         count: z.
     """
 
@@ -40,13 +40,13 @@ class Factors:
         return stacked
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Factors:
-        """The same with both factors changed."""
+        """Factors with `change` applied to A and B."""
         return replace(self, A=change(self.A), B=change(self.B))
 
 
 @dataclass(frozen=True)
 class BlockDeltas:
-    """The deltas of one block; None where a matrix stays as it is.
+    """The deltas of one block; None for matrices without one.
 
     Attributes:
         qkv: of Wq, Wk, Wv, stacked.
@@ -60,7 +60,7 @@ class BlockDeltas:
     down: Factors | None = None
 
     def items(self) -> Iterator[tuple[str, Factors]]:
-        """Name and factors of what changes."""
+        """Name and factors of each stack of matrices that has a delta."""
         for field in fields(self):
             factors = getattr(self, field.name)
             if factors is not None:
@@ -80,9 +80,9 @@ class Deltas:
     gain: Tensor | None = None
 
     def rolled(self, shift: int = 1) -> Deltas:
-        """Every sample gets the deltas of the one `shift` before it; shared ones stay.
+        """Gives every sample the deltas of the sample `shift` before it; shared ones stay.
 
-        The difference that this makes to the loss is what truly depends on the input.
+        The difference that this makes to the loss shows how much deltas depend on the input.
         """
 
         def roll(x: Tensor) -> Tensor:
@@ -124,9 +124,9 @@ def adapted_linear(x: Tensor, weight: Tensor, factors: Factors | None) -> Tensor
 def prefers_factors(factors: Factors, length: int) -> bool:
     """Whether (x A^T) B costs a training step no more than x (W + B^T A)^T.
 
-    Beyond the product with W, a sample's matrix costs 6 T r (I + O) operations by its factors;
-    otherwise 6 r I O for the delta and 2 T I O for its gradient. The same form is taken where
-    nothing learns, so that the numbers agree. A delta that all samples share goes by its factors.
+    Besides the product with W, a matrix of one sample costs 6 T r (I + O) operations with factors;
+    otherwise 6 r I O for the delta and 2 T I O for its gradient. Without training the same form is
+    used, so that results agree. A delta that all samples share is always used as factors.
     """
     if factors.A.dim() == 2:
         return True
@@ -151,7 +151,7 @@ def _by_factors(x: Tensor, weight: Tensor, factors: Factors) -> Tensor:
 
 
 def _add(y: Tensor, code: Tensor, up: Tensor) -> Tensor:
-    """y + code B, where B may be each sample's own."""
+    """y + code B, where B may differ between samples."""
     if up.dim() == 2:
         return y + linear(code, up.t())
     return torch.baddbmm(y, code, up)

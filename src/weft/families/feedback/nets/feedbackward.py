@@ -1,4 +1,4 @@
-"""The feedback network: a trunk over the text, and tokens that read a block's deltas out of it."""
+"""The feedback network: a trunk over the text, and tokens that read each block's deltas from it."""
 
 # B batch, T positions, C width, L blocks, n tokens read out for a block
 
@@ -28,7 +28,7 @@ class FeedbackBlock(nn.Module):
 
 
 class Feedbackward(nn.Module):
-    """L steps, each of which writes for one feedforward block; there is no norm at the end.
+    """L steps, each of which writes for one feedforward block; there is no final norm.
 
     Args:
         size: of the network.
@@ -72,14 +72,14 @@ class Feedbackward(nn.Module):
     def forward(
         self, x: Tensor, rows: Rows, turn: Rotation, added: Sequence[Tensor] | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        """Reads out all blocks' tokens.
+        """The read-out of every block.
 
         Args:
             x: the embedded text, (B, T, C).
-            rows: where text lies.
-            turn: the turns of its positions.
-            added: joins x before the step that writes for a feedforward block, (B, T, C) each,
-                lowest block first.
+            rows: the positions of text.
+            turn: rotary embedding of the text.
+            added: for each feedforward block, lowest first, what is added to x before the step that
+                writes for it, (B, T, C).
         Returns: (B, n, C) for each feedforward block, lowest first, and x after the last step.
         """
         count = len(self.block(0).table)
@@ -97,7 +97,7 @@ class Feedbackward(nn.Module):
         return [written[layer] for layer in range(len(written))], x
 
     def _turn(self, count: int, x: Tensor) -> Rotation | None:
-        """The turns of the n tokens."""
+        """Rotary embedding of the n tokens; None if they have no position."""
         first = x.shape[1] if self.first_position == "text" else self.first_position
         if first is None:
             return None

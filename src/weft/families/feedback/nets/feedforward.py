@@ -43,13 +43,13 @@ class Feedforward(nn.Module):
 
         Args:
             tokens: int64 (B, T).
-            rows: where text lies.
+            rows: the positions of text.
             deltas: changes of the weights.
-            added: joins the embedding, (B, T, C).
-            extra: blocks that follow its own.
-            heard: takes what Wo of each block of its own reads, (B, T, C).
-        Returns: what the head reads, (B, T, C), and the residual stream before each block of its
-            own and after the last, L + 1 of (B, T, C).
+            added: added to the embedding, (B, T, C).
+            extra: blocks that follow the network's own.
+            heard: a list to which the inputs of Wo of each own block, (B, T, C), are appended.
+        Returns: the hidden states that the head reads, (B, T, C), and the residual stream before
+            each own block and after the last, L + 1 of (B, T, C).
         """
         x = nn.functional.embedding(tokens, self.table, sparse=_adds_rows(self.table))
         if added is not None:
@@ -70,16 +70,16 @@ class Feedforward(nn.Module):
 
 
 def _adds_rows(table: Tensor) -> bool:
-    """Whether the gradient of an embedding is made of rows alone, which join that of the head.
+    """Whether the embedding's gradient is added row by row to that of the head.
 
-    A dense one is as large as the table, and nearly all zeros: on a CPU, at V = 50,304, it takes
-    a tenth of a step.
+    A dense gradient is as large as the table and nearly all zeros; on a CPU with V = 50,304 it
+    takes a tenth of a step.
     """
     return table.requires_grad and table.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def rotation(tokens: Tensor, rows: Rows, size: Size, dtype: torch.dtype) -> Rotation:
-    """The turns of the positions of `tokens` (B, T)."""
+    """Rotary embedding of the positions of `tokens` (B, T)."""
     position = rows.position
     if position is None:
         position = torch.arange(tokens.shape[1], device=tokens.device)

@@ -1,4 +1,4 @@
-"""Writes deltas into the linear layers of anybody's model, for as long as a `with` lasts."""
+"""Applies deltas to the linear layers of any model inside a `with` block."""
 
 # B batch, r rank, I inputs, O outputs
 

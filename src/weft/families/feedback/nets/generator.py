@@ -1,4 +1,4 @@
-"""What a generator reads, and three ways from there to the rows of the factors."""
+"""Generators: they compute the rows of the deltas' factors from text and hidden states."""
 
 # B batch, T positions, C width, V vocabulary, L blocks, r rank, M matrices of a block, k latents
 # n = 2 M r rows of a block, in the order A, B, A, B, … of its matrices
@@ -27,18 +27,19 @@ Written = tuple[list[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Seen:
-    """What there is to read.
+    """The input of a generator.
 
     Attributes:
         tokens: noisy tokens, int64 (B, T).
         table: the feedforward network's token embedding, (V, C).
         stream: its residual stream before each block and after the last, L + 1 of (B, T, C); empty
             for a generator that does not read it.
-        rows, turn: where text lies, and the turns of its positions.
-        error: of what was hidden from the pass that gave `stream`: what the head should have read
-            minus what it did, (B, T, C), 0 elsewhere; or minus the gradient of that loss with
-            respect to the stream after each block, L of (B, T, C). Empty if it is not read.
-        heard: what Wo of each block reads, L of (B, T, C); empty like `stream`.
+        rows, turn: the positions of text, and their rotary embedding.
+        error: empty if errors are not read. Otherwise, at the tokens hidden from the pass that gave
+            `stream`, the embedding of the true token minus the hidden state that the head read,
+            (B, T, C), and 0 elsewhere; or the negative gradient of the loss at these tokens with
+            respect to the stream after each block, L of (B, T, C).
+        heard: inputs of Wo of each block, L of (B, T, C); empty if `stream` is.
         shown: text that is not [MASK], bool (B, T); None: all positions.
     """
 
@@ -53,7 +54,7 @@ class Seen:
 
 
 class Generator(nn.Module, ABC):
-    """Writes rows from the input.
+    """Computes rows from the input.
 
     Attributes:
         reads_states: whether it needs `Seen.stream`.
@@ -67,18 +68,18 @@ class Generator(nn.Module, ABC):
 
 
 class Reader(nn.Module):
-    """The text as a feedback network sees it: tokens, hidden states, or both.
+    """The input of a feedback network: tokens, hidden states, or both.
 
-    Tokens are embedded by a table of its own or by the feedforward network's. Hidden states pass a
-    layer norm and a linear map: the last one joins the embedding, and the one before block j joins
-    x where block j is written for.
+    Tokens are embedded by a table of their own or by that of the feedforward network. Hidden states
+    pass a layer norm and a linear map. Those after the last block are added to the embedding; those
+    before block j are added to x before the step that writes for block j.
 
     Args:
         size: of the network.
-        tokens, states: what is read.
-        own_table: whether tokens are embedded by a table of its own.
-        shared_map: whether all blocks' hidden states pass the same map.
-        error: whether errors join the states, each by a linear map of its own.
+        tokens, states: whether tokens and hidden states are read.
+        own_table: whether tokens are embedded by a table of their own.
+        shared_map: whether the hidden states of all blocks pass the same map.
+        error: whether errors are added to the states, each through its own linear map.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Reader(nn.Module):
         self.error = normal(width, width) if error else None
 
     def forward(self, seen: Seen) -> tuple[Tensor, list[Tensor] | None]:
-        """The embedded text (B, T, C), and what joins it for each block, or None."""
+        """The embedded text (B, T, C), and what is added to it for each block, or None."""
         parts = []
         if self.tokens:
             table = seen.table if self.table is None else self.table
@@ -118,11 +119,11 @@ class Reader(nn.Module):
 
 
 class TokenGenerator(Generator):
-    """A weight token for each row: the original's generator.
+    """The original's generator: each row is the output at a weight token.
 
     Args:
-        reader: what is read.
-        network: with n tokens.
+        reader: embeds the input.
+        network: a feedback network with n tokens.
     """
 
     def __init__(self, reader: Reader, network: Feedbackward) -> None:
@@ -138,14 +139,15 @@ class TokenGenerator(Generator):
 
 
 class LatentGenerator(Generator):
-    """k queries a block; a map that all blocks and matrices share makes rows of what they read.
+    """k queries per block, whose outputs z a shared map turns into rows.
 
-    For side s of a block's 2 M matrix sides, u_s = GELU((LN z + e_s + e_layer) W^T), (k, C), and
-    its r rows are mix_s u_s. What grows with r is only `mix`, (2 M, r, k).
+    For each s of the 2 M factors of a block, u_s = GELU((LN z + e_s + e_layer) W^T), (k, C), and
+    its r rows are mix_s u_s. W is shared by all blocks and matrices, so that only `mix`, (2 M, r,
+    k), grows with r.
 
     Args:
-        reader: what is read.
-        network: with k tokens.
+        reader: embeds the input.
+        network: a feedback network with k tokens.
         size: of the network.
         matrices: M.
         rank: r.
@@ -232,18 +234,19 @@ class OuterGenerator(Generator):
 
 
 class AssocGenerator(Generator):
-    """An associative memory: for each matrix, what its input is tied to over all of the text.
+    """An associative memory: each matrix stores values v_t under keys a_t of all text positions t.
 
-    Rows P of A are the same for all inputs, and those of B are mean_t (P a_t) v_t^T, so that
+    The rows P of A are the same for all inputs, and those of B are mean_t (P a_t) v_t^T, so that
 
         Delta x = B^T A x = mean_t (P a_t . P x) v_t
 
-    up to scale: linear attention that every later product with the weight carries out (fast
-    weights, arXiv 2102.11174). The key a_t is what the matrix itself reads at a position: the layer
-    norm of the stream before the block, of Wo what attention gives, of the MLP the layer norm of
-    the stream after the block. The value v_t is W b at the position and its two neighbours, each
-    weighed entry by entry, where b is the layer norm of the stream after the block; at first it
-    is b. What is masked, or no text, is not remembered. An error e_t adds U e_t to v_t.
+    up to scale. This is linear attention, computed by every later product with the weight (fast
+    weights, arXiv 2102.11174). The key a_t is the matrix's own input at position t: for q, k and v
+    the layer norm of the stream before the block, for Wo the output of attention, for the MLP the
+    layer norm of the stream after the block. The value v_t is W applied to b at the position and
+    its two neighbours, weighted entry by entry, where b is the layer norm of the stream after the
+    block; it starts as b. Masked positions and padding are not stored. An error e_t adds U e_t to
+    v_t.
 
     Args:
         size: of the network.
@@ -269,7 +272,7 @@ class AssocGenerator(Generator):
         self.errors = normal(layers, matrices * width, width, std=width**-0.5) if error else None
 
     def forward(self, seen: Seen) -> Written:
-        """Sums over the text that is shown."""
+        """The rows, by sums over all visible text, and a summary."""
         states = [norm(state) for state in seen.stream]
         embedded = norm(F.embedding(seen.tokens, seen.table)) if self.tokens else 0.0
         count = len(states) - 1
@@ -312,7 +315,7 @@ class AssocGenerator(Generator):
 
 
 def _scaled(error: Tensor, rows: Rows) -> Tensor:
-    """Errors of a text (B, T, C) over their root mean square, whatever their unit."""
+    """Errors of each text (B, T, C) divided by their root mean square."""
     square = (error.square().mean(2) * rows.share(error)).sum(1)
     return error * square.add(1e-12).rsqrt()[:, None, None]
 

@@ -1,4 +1,4 @@
-"""Which positions of a batch hold text, where they stand, and which of them see each other."""
+"""Positions of a batch: which are text, their rotary embedding, and which attend to each other."""
 
 # B rows, T positions, n weight tokens, d entries of a head
 
@@ -14,12 +14,12 @@ BASE = 10000.0
 
 @dataclass(frozen=True)
 class Sight:
-    """Which positions see each other, in the form attention takes it.
+    """Which positions attend to each other, as attention needs it.
 
     Attributes:
-        mask: bool, True where a query sees a key; broadcasts to (B, heads, T, T). None: all do.
-        lengths: tokens of the pieces that the B·T positions are cut into, each of which sees itself
-            alone; stands in for `mask`.
+        mask: bool, True where a query attends to a key; broadcasts to (B, heads, T, T). None: all.
+        lengths: lengths of consecutive pieces of the B·T positions; each piece attends only to
+            itself. It replaces `mask`.
     """
 
     mask: Tensor | None = None
@@ -28,12 +28,13 @@ class Sight:
 
 @dataclass(frozen=True)
 class Rows:
-    """What a batch says of its positions.
+    """The positions of a batch.
 
     Attributes:
-        real: (B, T) bool, text as against padding; None where all of it is text.
-        document: (B, T) int64, the document inside the row, -1 on padding; None where a row is one.
-        position: (B, T) int64, the place inside the document; None: 0 … T-1 in every row.
+        real: bool (B, T), whether a position is text and not padding; None: all are text.
+        document: int64 (B, T), number of the document in the row, -1 on padding; None: a row is one
+            document.
+        position: int64 (B, T), position in the document; None: 0 … T - 1 in every row.
     """
 
     real: Tensor | None = None
@@ -50,26 +51,26 @@ class Rows:
         """The rows of `tokens` (B, T).
 
         Args:
-            tokens: int64; noisy ones do as well, since padding is not noised.
-            pad: id of padding, or None if padding counts as text.
+            tokens: int64, clean or noisy: padding gets no noise.
+            pad: id of padding; None if padding counts as text.
             document, position: (B, T), of packed rows.
         """
         real = None if pad is None else tokens != pad
-        # A look at the values is free on a CPU; elsewhere it would wait for the device.
+        # Reading values costs nothing on a CPU; on another device it would wait for it.
         if real is not None and real.device.type == "cpu" and bool(real.all()):
             real = None
         return Rows(real, document, position)
 
     def sight(self) -> Sight:
-        """Text sees the text of its own document; padding sees whatever is cheapest.
+        """Text attends to the text of its own document; padding attends to whatever is cheapest.
 
-        Packed rows on a CPU are cut into documents: at T = 512 with three documents a row, that
-        takes a ninth of the time of attention under a mask (5.6 against 51 ms for B = 1).
+        On a CPU packed rows are cut into documents: with T = 512 and three documents per row that
+        takes a ninth of the time of attention with a mask (5.6 ms against 51 ms for B = 1).
         """
         if self.document is None:
             if self.real is None:
                 return Sight()
-            # A row of padding alone sees all of it: a softmax over nothing is no number.
+            # In a row of nothing but padding all positions are seen, as an empty softmax gives NaN.
             seen = self.real | ~self.real.any(1, keepdim=True)
             return Sight(seen[:, None, None, :])
         if self.document.device.type != "cpu" or torch.compiler.is_compiling():
@@ -79,14 +80,14 @@ class Rows:
         return Sight(lengths=tuple(counts.tolist()))
 
     def sight_of_weights(self, count: int) -> Sight:
-        """The sight of `count` weight tokens that follow the text: they see it and each other."""
+        """`Sight` of `count` weight tokens after the text: they attend to it and to each other."""
         if self.real is None:
             return Sight()
         seen = torch.nn.functional.pad(self.real, (0, count), value=True)
         return Sight(seen[:, None, None, :])
 
     def share(self, x: Tensor) -> Tensor:
-        """What each position weighs in a mean over the text of its row, (B, T), as x (B, T, C)."""
+        """The weight of each position in a mean over the text of its row, (B, T); dtype of x."""
         if self.real is None:
             return x.new_full(x.shape[:2], 1 / x.shape[1])
         share = self.real.to(x.dtype)

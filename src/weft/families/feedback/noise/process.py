@@ -12,7 +12,7 @@ from torch import Tensor
 from weft.data.random import derive, stream
 from weft.data.source import Batch
 
-# Nothing of a run enters: two models with one tokenizer are scored under the same masks.
+# Does not depend on the run, so that all models with one tokenizer are scored with the same masks.
 _FIXED = derive("feedback", "fixed masks")
 
 
@@ -25,7 +25,7 @@ class Noised:
         clean: x_0, int64 (B, T).
         masked: where x_t is [MASK], bool (B, T).
         weight: 1/p of each position's document, (B, T).
-        text: positions that are noised, attended and learnt, bool (B, T).
+        text: positions that can get noise, are attended to and learnt, bool (B, T).
     """
 
     tokens: Tensor
@@ -36,11 +36,11 @@ class Noised:
 
 
 def learnt(batch: Batch, pad_id: int | None) -> Tensor:
-    """The positions that are noised and learnt, bool (B, T).
+    """The positions that can get noise and are learnt, bool (B, T).
 
     Args:
-        batch: `tokens` (B, T), and `given` (B, T) where a part of them is read alone.
-        pad_id: the id that is no text; None where padding is text.
+        batch: `tokens` (B, T), and `given` (B, T) if some of them are context only.
+        pad_id: id of padding; None if padding counts as text.
     """
     tokens, given = batch["tokens"], batch.get("given")
     text = torch.ones_like(tokens, dtype=torch.bool) if pad_id is None else tokens != pad_id
@@ -55,7 +55,7 @@ def mask_probability(t: Tensor, eps: float) -> Tensor:
 def times(index: Tensor, count: Tensor | int, generator: torch.Generator | None) -> Tensor:
     """Stratified times: t_i = (u + i / N) mod 1 with one u ~ U(0, 1).
 
-    Each is uniform by itself; together they cover [0, 1) evenly, so a mean over them varies less.
+    Each time is uniform; together they cover [0, 1) evenly, so that a mean over them varies less.
 
     Args:
         index: the numbers i of the documents, any shape.
@@ -71,11 +71,11 @@ def document_times(batch: Batch, generator: torch.Generator | None, *, stratifie
     """The time of every position: one for each row, or for each document of a packed row.
 
     Args:
-        batch: `tokens` (B, T), and where rows are packed `document` (B, T), numbered from 0 in
-            each row, -1 on padding.
+        batch: `tokens` (B, T), and for packed rows `document` (B, T), numbered from 0 in each row,
+            -1 on padding.
         generator: on the batch's device.
-        stratified: whether times are spread evenly, or drawn one by one.
-    Returns: t in [0, 1), (B, T); meaningless on padding.
+        stratified: whether times are stratified, see `times`, or independent.
+    Returns: t in [0, 1), (B, T); undefined on padding.
     """
     tokens = batch["tokens"]
     rows, length = tokens.shape
@@ -97,9 +97,9 @@ def document_times(batch: Batch, generator: torch.Generator | None, *, stratifie
 def positions(masked: Tensor) -> Tensor:
     """Numbers of the masked positions in the flattened batch, int64 (N,).
 
-    A batch without content, whose cost alone is asked for, has half of its positions masked: that
-    is their mean number. While a CUDA graph is recorded they are all positions: how many are
-    masked changes from step to step, and a graph's shapes do not.
+    On the meta device, where only costs are counted, half of the positions are taken as masked,
+    their mean number. During the capture of a CUDA graph all positions are returned, because the
+    number of masked ones changes from step to step and the shapes of a graph cannot.
     """
     if masked.is_meta:
         return torch.arange(0, masked.numel(), 2, device=masked.device)
@@ -136,15 +136,15 @@ def masked_noise(
     eps: float,
     stratified: bool,
 ) -> Noised:
-    """A training batch under fresh noise.
+    """A training batch with new noise.
 
     Args:
-        batch: `tokens` (B, T), and `document` (B, T) where rows are packed.
+        batch: `tokens` (B, T), and for packed rows `document` (B, T).
         text: positions that may be masked, bool (B, T).
         mask_id: id of [MASK].
-        generator: on the batch's device; None where tensors have no content.
-        eps: least mask probability.
-        stratified: whether the batch's times are spread evenly.
+        generator: on the batch's device; None on the meta device.
+        eps: smallest mask probability.
+        stratified: whether the batch's times are stratified.
     """
     tokens = batch["tokens"]
     p = mask_probability(document_times(batch, generator, stratified=stratified), eps)
@@ -155,26 +155,26 @@ def masked_noise(
 def fixed_noise(
     tokens: Tensor, text: Tensor, first: int, mask_id: int, *, eps: float, levels: int
 ) -> list[Noised]:
-    """Chunks under K noise levels each; the masks depend on a chunk's number alone.
+    """Chunks with noise at K levels; the masks depend only on the number of the chunk.
 
-    Level k has t = (k + u) / K with a u of the chunk and level, so that the mean over levels is a
-    stratified mean over t in [0, 1).
+    Level k has t = (k + u) / K, where u depends on chunk and level, so that the mean over levels is
+    a stratified mean over t in [0, 1).
 
     Args:
         tokens: consecutive chunks, int64 (B, T).
         text: positions that may be masked, bool (B, T).
         first: the number of the first of these chunks in its split.
         mask_id: id of [MASK].
-        eps: least mask probability.
+        eps: smallest mask probability.
         levels: K.
-    Returns: one for each level, k = 0 first.
+    Returns: the noisy chunks of each level, k = 0 first.
     """
     rows, length = tokens.shape
     offset, draws = torch.empty(rows, levels), torch.empty(rows, levels, length)
     for row in range(rows):
         own = stream(_FIXED, first + row, "chunk")
         offset[row] = torch.rand(levels, generator=own)
-        # Position by position, so that padding adds draws and changes none.
+        # Numbers are drawn position by position, so that padding does not change those of the text.
         draws[row] = torch.rand(length, levels, generator=own).T
     t = (torch.arange(levels) + offset) / levels
     p = mask_probability(t, eps).to(tokens.device)
@@ -188,7 +188,7 @@ def fixed_noise(
 def cut(batch: Batch, length: int, pad_id: int) -> Batch:
     """The batch with only the first `length` tokens of every chunk.
 
-    Packed rows keep their shape, since documents stand side by side; what is cut is padding.
+    Packed rows keep their shape; the tokens that are cut become padding.
     """
     if "position" not in batch:
         return {name: tensor[:, :length] for name, tensor in batch.items()}
@@ -203,8 +203,8 @@ def random_length(length: int, probability: float, generator: torch.Generator | 
     Args:
         length: T.
         probability: in [0, 1].
-        generator: on the CPU, since a length decides shapes; None where costs are counted, which
-            are those of whole chunks.
+        generator: on the CPU, because the length determines shapes; None where costs are counted,
+            which refer to whole chunks.
     """
     if generator is None:
         return None

@@ -22,17 +22,18 @@ Remask = Literal["low-confidence", "random"]
 
 @dataclass(frozen=True)
 class Way:
-    """How text is unmasked.
+    """Settings of unmasking.
 
     Attributes:
-        steps: S >= 1, shared out among the blocks, each of which has one at least.
-        temperature: 0 takes the likeliest token, else tokens are drawn from p^(1/temperature).
-        top_p: a token is drawn from the fewest whose probabilities reach this sum.
-        remask: which positions stay masked at a step: those whose token is least probable, or any.
-        block: masked positions of a row that are filled before the next ones to the right are
-            begun (LLaDA's semi-autoregressive order); None: all at once.
-        jointly: whether the rows of a batch share one schedule and one ranking, as in the
-            original, so that a row's text depends on the others.
+        steps: S >= 1, divided among the blocks, at least one for each.
+        temperature: 0 takes the likeliest token; otherwise tokens are drawn from p^(1/temperature).
+        top_p: tokens are drawn from the smallest set whose probabilities sum to at least this.
+        remask: which positions stay masked at a step: those with the least probable token, or
+            random ones.
+        block: number of masked positions in a row that are filled before those to the right of them
+            (LLaDA's semi-autoregressive order); None: all together.
+        jointly: whether the rows of a batch share one schedule and one ranking, as in the original;
+            the text of a row then depends on the others.
     """
 
     steps: int
@@ -60,18 +61,18 @@ def unmask(
 ) -> Tensor:
     """Fills the masked positions of every row by its own cosine schedule (Chang et al. 2022).
 
-    At each step all masked positions of a block are predicted, and those whose token is the most
-    probable are kept. Without chance and unless `jointly`, a row's text does not depend on the
-    other rows.
+    At each step tokens are predicted for all masked positions of a block, and the most probable
+    ones are kept. Without random draws and without `jointly`, the text of a row does not depend on
+    the other rows.
 
     Args:
-        predict: the model, with whatever it remembers from step to step.
+        predict: the model; it may have state from step to step.
         tokens: int64 (B, T), [MASK] where `masked`.
         masked: bool (B, T).
-        allowed: ids that text is made of, bool (V,); never [MASK], [PAD] or a padding row.
-        way: how.
-        generator: draws tokens and positions; needed where `way` leaves something to chance.
-    Returns: the filled tokens, int64 (B, T); what was not masked is untouched.
+        allowed: ids that may be generated, bool (V,): not [MASK], [PAD] or unused ids.
+        way: settings of unmasking.
+        generator: draws tokens and positions; needed if `way` asks for random draws.
+    Returns: the filled tokens, int64 (B, T); other positions are unchanged.
     """
     tokens = tokens.clone()
     blocks = list(_blocks(masked, way.block))
@@ -107,7 +108,7 @@ def _blocks(masked: Tensor, size: int | None) -> Iterator[Tensor]:
 
 
 def _ranked(values: Tensor, way: Way) -> Tensor:
-    """The rows that positions are ranked in: those of the batch, or all of them as one."""
+    """`values` in the rows within which positions are ranked: those of the batch, or one."""
     return values.reshape(1, -1) if way.jointly else values
 
 
@@ -118,7 +119,7 @@ def _choose(logits: Tensor, way: Way, generator: torch.Generator | None) -> Tens
     share = (logits / way.temperature).softmax(-1)
     if way.top_p < 1:
         ordered, ids = share.sort(-1, descending=True)
-        # A token counts if those before it have not reached the sum yet: the first always does.
+        # A token is kept if the more probable ones have not reached the sum; the first always is.
         ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= way.top_p, 0)
         share = torch.zeros_like(share).scatter(-1, ids, ordered)
     return torch.multinomial(share, 1, generator=generator)[:, 0]
@@ -127,7 +128,7 @@ def _choose(logits: Tensor, way: Way, generator: torch.Generator | None) -> Tens
 def _confidence(
     logits: Tensor, guess: Tensor, way: Way, generator: torch.Generator | None
 ) -> Tensor:
-    """What decides which positions are kept, the highest first, (N,)."""
+    """Scores by which positions are kept, the highest first, (N,)."""
     if way.remask == "random":
         return torch.rand(len(guess), generator=generator, device=guess.device)
     return logits.log_softmax(-1).gather(1, guess[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""The original's keys and flags as keys of weft: old key -> (new key, old value -> new value)."""
+"""The original's keys and flags as weft's options: old key -> (option, conversion of the value)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _epochs(count: Any) -> str:
     return f"{count} epochs"
 
 
-#: What stands in config.json but names a data set first, or a folder: the scripts translate it.
+#: Keys of config.json that belong to a data set or name a folder; the scripts convert them.
 ALIASES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "active_dataset": ("data.dataset", _same),
     "model.lora_rank": ("lora_rank", _same),

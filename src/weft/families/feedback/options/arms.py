@@ -19,7 +19,7 @@ ARMS: Mapping[str, Arm] = {
     "static": Arm(("stage=static",), control=True),
     "static-2": Arm(("stage=static", "lora_rank=2"), control=True),
     "static-32": Arm(("stage=static", "lora_rank=32"), control=True),
-    # Raw deltas are unstable far above the rate they came with.
+    # Raw deltas are unstable far above the learning rate of the original.
     "original": Arm(
         ("stage=feedback", "mode=compat", "generator=tokens", "feedback_source=tokens"),
         rates=("3e-4",),

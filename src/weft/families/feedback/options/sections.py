@@ -131,7 +131,7 @@ class FeedbackData(DataConfig):
 
     @property
     def identity(self) -> str:
-        """What the ids of tokens depend on, beside the text of named data sets."""
+        """The options on which token ids depend, apart from the text of named data sets."""
         learnt = self.tokenizer == "bpe"
         words = [self.tokenizer] + [str(self.vocab_size)] * learnt
         if self.tokenizer == "json":

@@ -1,4 +1,4 @@
-"""Scores a model, its base and its shuffled deltas on the same fixed masks."""
+"""Scores a model, its base, and the model with shuffled deltas on the same fixed masks."""
 
 # B rows of a batch, T positions, M chunks of a split, K noise levels
 
@@ -25,14 +25,14 @@ Metrics = dict[str, float]
 
 @dataclass
 class Scores:
-    """What the forms of a model say of a split.
+    """Results of the forms of a model on a split.
 
     Attributes:
-        tallies: `adapted`, and where there are `base` and `shuffled`.
-        counts: tokens of text of each chunk, float64 (M,).
-        partners: whether a chunk was read with another one's deltas under `shuffled`, bool (M,).
-        positions: places in each padded batch, those of padding included.
-        seen: how often each id stands in the text, float64 (V,).
+        tallies: of the form `adapted`, and of `base` and `shuffled` if they exist.
+        counts: number of text tokens in each chunk, float64 (M,).
+        partners: whether `shuffled` read a chunk with the deltas of another one, bool (M,).
+        positions: number of positions in each batch, with padding.
+        seen: number of occurrences of each id in the text, float64 (V,).
     """
 
     tallies: dict[str, Tally]
@@ -42,23 +42,25 @@ class Scores:
     seen: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
     def metrics(self) -> Metrics:
-        """Nats a token unless a name says otherwise.
+        """Metrics of the split, in nats per token unless the name says otherwise.
 
         Returns:
-            loss, loss_se: bound a token of real text, and its standard error over chunks.
-            loss_padded: the same sum, and that of padding where padding is noised, over all places
-                of the padded batches.
-            loss_original: the mean over batches of that mean within each: what the original
-                reports; a short last batch weighs as much as the others.
-            unigram: entropy of the text's own token frequencies, which a guess that knows no more
-                cannot beat.
-            accuracy_level_<k>, nats_level_<k>: share of masked tokens guessed right, and nats a
-                masked token, at noise level k of K, counted from 0.
-            base_loss, base_loss_padded, base_loss_original: of the model before adaptation.
-            gain, gain_se: base_loss - loss, paired.
+            loss, loss_se: the bound per token of text, and its standard error over chunks.
+            loss_padded: the sum of losses, with those of padding if padding gets noise, over the
+                number of all positions of the padded batches.
+            loss_original: the mean of `loss_padded` of each batch, as the original reports it; a
+                short last batch has the same weight as the others.
+            unigram: entropy of the text's own token frequencies, the best loss of a prediction
+                without context.
+            accuracy_level_<k>, nats_level_<k>: share of masked tokens predicted correctly, and nats
+                per masked token, at noise level k of K, counted from 0.
+            base_loss, base_loss_padded, base_loss_original: those of the model before adaptation.
+            gain, gain_se: base_loss - loss, and the standard error of the paired difference.
             rel_change: (loss - base_loss) / base_loss.
-            shuffled_loss: with another chunk's deltas; input_gain, input_gain_se: shuffled_loss -
-                loss, paired: what truly depends on the input. Not of batches of one chunk each.
+            shuffled_loss: the loss with the deltas of another chunk.
+            input_gain, input_gain_se: shuffled_loss - loss, and the standard error of the paired
+                difference: the gain that depends on the input. Missing if all batches have one
+                chunk.
         """
         adapted = self.tallies["adapted"]
         loss, error = ratio(adapted.sums, self.counts)
@@ -82,7 +84,7 @@ class Scores:
         return metrics
 
     def _over_places(self, prefix: str, tally: Tally) -> Metrics:
-        """Means over places, padding included: of all batches together, and of each."""
+        """Means over all positions, with padding: of all batches together, and of each."""
         nats, places = tally.batches, torch.tensor(self.positions, dtype=torch.float64)
         return {
             f"{prefix}loss_padded": float(nats.sum() / places.sum()),
@@ -93,13 +95,13 @@ class Scores:
 def score(model: LanguageModel, source: Source, config: Config, vocabulary: Vocabulary) -> Scores:
     """Scores every form of `model` on the first `eval.chunks` chunks of `source`.
 
-    All forms read the same noisy tokens, which depend on a chunk's number alone.
+    All forms read the same noisy tokens, which depend only on the number of a chunk.
 
     Args:
         model: in eval mode.
         source: gives single chunks in order, padded to the longest of a batch.
-        config: the run's.
-        vocabulary: which ids are [MASK] and [PAD].
+        config: of the run.
+        vocabulary: gives the ids of [MASK] and [PAD].
     """
     levels = config.eval.levels
     forms = ["adapted"]
@@ -142,15 +144,16 @@ def score(model: LanguageModel, source: Source, config: Config, vocabulary: Voca
 def readings(
     model: LanguageModel, tokens: Tensor, rows: Rows, forms: list[str]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """What each form of the model makes of noisy tokens.
+    """Hidden states of each form of the model for noisy tokens.
 
-    A model with self-conditioning sees its own first guess; its base does not.
+    A model with self-conditioning is given its own first guess; its base is not.
 
     Args:
+        model: in eval mode.
         tokens: int64 (B, T).
-        rows: where text lies.
-        forms: of `adapted`, `base`, `shuffled`.
-    Yields: the form, what its head reads, (B, T, C), and the head, (V, C).
+        rows: the positions of text.
+        forms: some of `adapted`, `base`, `shuffled`.
+    Yields: the form, the hidden states that its head reads, (B, T, C), and the head, (V, C).
     """
     table = model.base.table
     previous = model(tokens, rows) if model.condition is not None else None

@@ -32,27 +32,27 @@ _LARGEST_EXPONENT = 100
 def final_number(text: str) -> Fraction | None:
     """The last number that follows `####` in its line; None if there is none.
 
-    It may be written with a currency sign or a unit, with any minus sign, with thousands, an
-    exponent or as a fraction, and between marks of LaTeX or Markdown.
+    It may have a currency sign or a unit, any minus sign, thousands separators or an exponent, be a
+    fraction, and stand between marks of LaTeX or Markdown.
     """
     found = [number for line in _FINAL.findall(text) if (number := _number(line)) is not None]
     return found[-1] if found else None
 
 
 def answer_of(text: str) -> str:
-    """What stands after `Answer:`, up to where another problem begins, if one does."""
+    """The text after `Answer:`, up to the next problem, if there is one."""
     answer = text.partition(PROMPT_END)[2]
     return _NEXT_PROBLEM.split(answer)[0]
 
 
 def same_answer(generated: str, truth: str) -> bool:
-    """Whether both answers end in the same number; one without a number is never right."""
+    """Whether both answers end with the same number; False if one has no number."""
     number = final_number(generated)
     return number is not None and number == final_number(truth)
 
 
 def prompt_length(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> int | None:
-    """How many tokens reach to the end of `Answer:`; None if the chunk holds no whole problem.
+    """Number of tokens up to the end of `Answer:`; None if the chunk is not a whole problem.
 
     Args:
         ids: tokens of a chunk, without padding.
@@ -79,8 +79,10 @@ def _number(line: str) -> Fraction | None:
 
 
 def _plain(character: str) -> str:
-    """A character as numbers are written in ASCII: digits, minus signs and spaces of any script;
-    a currency sign becomes a space, so that a minus before one stands before the number."""
+    """A character in ASCII, if it is a digit, minus sign or space of any script.
+
+    A currency sign becomes a space, so that a minus sign before it belongs to the number.
+    """
     if character == "\N{MINUS SIGN}" or unicodedata.category(character) == "Pd":
         return "-"
     kind = unicodedata.category(character)

@@ -1,4 +1,4 @@
-"""Text that a model completes, and how often it completes GSM8K with the right number."""
+"""Completes text with a model, and measures how often GSM8K answers have the right number."""
 
 # B rows, T positions, N masked positions, V vocabulary
 
@@ -23,9 +23,10 @@ from weft.nn.dense import linear
 
 
 def adapted_predictor(model: LanguageModel, rows: Rows) -> Predict:
-    """The model as it is; deltas are written anew at every step, from what stands there now.
+    """Predictions of the model, with new deltas at every step from the current tokens.
 
-    With self-conditioning a step sees the guess of the step before it, so it takes no more passes.
+    With self-conditioning a step is given the guess of the step before, so that it needs no
+    additional pass.
     """
     previous: Tensor | None = None
 
@@ -39,7 +40,7 @@ def adapted_predictor(model: LanguageModel, rows: Rows) -> Predict:
 
 
 def base_predictor(model: LanguageModel, rows: Rows) -> Predict:
-    """The feedforward network as it was before adaptation."""
+    """Predictions of the feedforward network before adaptation."""
     origin = origin_of(model)
 
     def predict(tokens: Tensor, masked: Tensor) -> Tensor:
@@ -62,12 +63,12 @@ def complete(
 
     Args:
         model: in eval mode.
-        config: says how, see `way_of`.
-        vocabulary: only ids of text, and end-of-text, are generated.
+        config: gives the settings, see `way_of`.
+        vocabulary: only its ids of text and end-of-text are generated.
         clean: int64 (B, T), padded with [PAD].
-        masked: what to fill, bool (B, T).
-        generator: draws what is left to chance.
-        adapted: whether by the model, or by its base.
+        masked: the positions to fill, bool (B, T).
+        generator: draws tokens and positions.
+        adapted: whether the model fills them, or its base.
     Returns: int64 (B, T).
     """
     tokens = clean.masked_fill(masked, vocabulary.mask_id)
@@ -78,7 +79,7 @@ def complete(
 
 
 def way_of(config: Config) -> Way:
-    """How a run's config says that text is unmasked; in mode compat as the original did it."""
+    """Settings of unmasking by the run's config; in mode compat those of the original."""
     diffusion = config.diffusion
     return Way(
         diffusion.generation_steps,
@@ -99,13 +100,14 @@ def exact_match(
 ) -> dict[str, float]:
     """How often a generated answer ends in the right number.
 
-    The model is given the question and the number of tokens of the true answer, which it fills.
+    The model is given the question and as many masked tokens as the true answer has.
 
     Args:
         model, config, generator: as for `complete`.
         tokenizer: of the run.
-        source: chunks of gsm8k; the first `eval.exact_match` whole problems are asked.
-    Returns: `exact_match`, a share, and `exact_match_se`; nothing if no problem is whole.
+        source: chunks of gsm8k; the first `eval.exact_match` whole problems are used.
+    Returns: `exact_match`, a share, and its standard error `exact_match_se`; empty if no problem
+        is whole.
     """
     device = model.base.table.device
     right, asked = 0, 0
@@ -128,7 +130,7 @@ def exact_match(
 def problems(
     source: Source, tokenizer: Tokenizer, config: FeedbackEval
 ) -> Iterator[tuple[Tensor, list[int]]]:
-    """Rows that hold a whole problem, with the tokens of each one's question and label."""
+    """Rows with whole problems, and for each row the number of tokens up to its answer."""
     left = config.exact_match
     for batch in source.batches(config.batch_size):
         prompts: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""What a run takes over from its base, and what it keeps of it to be compared with."""
+"""Takes over the weights of a run's base, and keeps a copy of them for comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weft.task.parent import Parent
 
 
 def keep_origin(model: LanguageModel, config: Config) -> None:
-    """Gives `model` a frozen copy of its feedforward network, if adapting will change that."""
+    """Gives `model` a frozen copy of its feedforward network, if adaptation will change it."""
     if config.stage != "feedforward" and config.adapted != "none":
         origin = Feedforward(model.base.size)
         origin.load_state_dict(model.base.state_dict())
@@ -30,8 +30,8 @@ def inherit(model: LanguageModel, config: Config, parent: Parent) -> None:
     """Fills the feedforward network of `model`, and its copy, with the weights of `parent`.
 
     Raises:
-        ConfigError: if the parent's weights work only with deltas, or it reads other tokens, or
-            its network is another.
+        ConfigError: if the parent's weights work only with its deltas, or if its tokens or its
+            network differ.
     """
     base = parent.config
     assert isinstance(base, Config), "a parent is of the same family"
@@ -48,7 +48,7 @@ def inherit(model: LanguageModel, config: Config, parent: Parent) -> None:
 
 
 def _check(config: Config, base: Config, parent: Parent) -> None:
-    """Compares what shapes do not show."""
+    """Checks differences between run and base that shapes do not show."""
     if base.deltas != "none":
         raise ConfigError(
             f"`{parent.key}` is a run of stage {base.stage}, whose weights work with its deltas",

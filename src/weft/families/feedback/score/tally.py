@@ -1,4 +1,4 @@
-"""Adds up what one form of the model says of the masked tokens of held-out chunks."""
+"""Sums the losses of one form of the model at the masked tokens of held-out chunks."""
 
 # B rows of a batch, T positions, M chunks of a split, N masked positions of a batch, K noise levels
 
@@ -16,11 +16,11 @@ _CHUNK = 4096
 
 
 def guess(read: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of each position in nats, and whether its likeliest id is right.
+    """Cross-entropy of each position in nats, and whether its likeliest id is correct.
 
     Args:
-        read: what the head reads, (N, C).
-        table: the head, (V, C), or its rows of ids that can be meant.
+        read: hidden states that the head reads, (N, C).
+        table: the head, (V, C), or its rows of the ids in the softmax.
         targets: int64 (N,).
     Returns: float32 or wider (N,), and bool (N,).
     """
@@ -34,7 +34,7 @@ def guess(read: Tensor, table: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
 
 
 class Tally:
-    """Sums over a split, kept on the device until they are asked for.
+    """Sums over a split; they stay on the device until they are read.
 
     Args:
         levels: K.
@@ -47,14 +47,14 @@ class Tally:
         self._by_level: list[list[Tensor]] = [[] for _ in range(levels)]
 
     def add(self, level: int, noised: Noised, real: Tensor, nats: Tensor, hits: Tensor) -> None:
-        """Takes in one batch at one level; levels of a batch follow each other from 0 on.
+        """Adds one batch at one level; the levels of a batch must be added in order, from 0.
 
         Args:
-            level: which of the K.
+            level: from 0 to K - 1.
             noised: the batch, (B, T).
-            real: text as against padding, bool (B, T); padding may be masked too.
+            real: whether a position is text, bool (B, T); padding may be masked too.
             nats: cross-entropy at masked positions, (N,).
-            hits: whether the likeliest id is right there, bool (N,).
+            hits: whether the likeliest id is correct there, bool (N,).
         """
         at_text = real[noised.masked].to(nats.dtype)
         bound = nats * noised.weight[noised.masked] / self.levels
@@ -69,19 +69,19 @@ class Tally:
 
     @property
     def sums(self) -> Tensor:
-        """Bound of each chunk in nats, summed over its text, float64 (M,) on the CPU."""
+        """The bound of each chunk in nats, a sum over its text, float64 (M,) on the CPU."""
         return torch.cat(self._rows).cpu().double()
 
     @property
     def batches(self) -> Tensor:
-        """Bound of each batch in nats, padding included, float64 (batches,) on the CPU."""
+        """The bound of each batch in nats, with padding, float64 (batches,) on the CPU."""
         padding = torch.stack(self._padding).cpu().double().view(-1, self.levels).sum(1)
         return torch.stack([rows.sum().cpu().double() for rows in self._rows]) + padding
 
     def by_level(self) -> tuple[list[float], list[float]]:
-        """Nats a masked token and share of right ones, one of each for every level.
+        """For each level, nats per masked token and share of correct predictions.
 
-        A level without a masked token has 0 of both.
+        Both are 0 for a level without masked tokens.
         """
         sums = torch.stack([torch.stack(parts).sum(0) for parts in self._by_level]).cpu().double()
         nats, hits, masked = sums.unbind(1)

@@ -1,4 +1,4 @@
-"""Texts that go on with what a user gives, by a model and by its base."""
+"""Continues a user's prompts, by a model and by its base."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def go_on(
     asked: Writing,
     generator: torch.Generator | None,
 ) -> Iterator[Written]:
-    """One text for each prompt, each written by itself; it ends at end-of-text, if there is one.
+    """One text for each prompt, generated separately; it ends at end-of-text, if there is one.
 
     Args:
         model: in eval mode.
-        config: of the run; `asked` goes before its `diffusion`.
+        config: of the run; settings in `asked` override those of its `diffusion`.
         tokenizer: of the run.
-        asked: prompts, and how to go on with them.
-        generator: draws what is left to chance.
+        asked: prompts and settings.
+        generator: draws tokens and positions.
     Raises:
-        UsageError: if a prompt and what is written are longer than a chunk.
+        UsageError: if a prompt and its continuation are longer than a chunk.
     """
     given = {
         "generation_steps": asked.steps,

@@ -1,4 +1,4 @@
-"""Sources of token rows: one chunk a row, or rows packed with several that see only themselves."""
+"""Sources of token rows: one chunk per row, or several that do not attend to each other."""
 
 # M chunks, R rows of an epoch, B rows of a batch, T positions of a row, K numbers of a row's index
 
@@ -21,14 +21,16 @@ _NONE = -1
 
 @dataclass(frozen=True)
 class ChunkSource:
-    """One chunk a row: batches have "tokens", int64 (B, T), with [PAD] at the end of rows, and
-    "given", bool (B, T), where some of them are not to be learnt.
+    """One chunk per row.
+
+    Batches have "tokens", int64 (B, T), with [PAD] at the end of rows, and "given", bool (B, T), if
+    some tokens are context only and not learnt.
 
     Args:
-        chunks: what rows are made of.
-        batch_size: rows of a training batch.
+        chunks: the chunks.
+        batch_size: rows in a training batch.
         bucket_width: rows are padded to a multiple of it, or to `block_size` if that is less.
-        by_length: whether a training batch holds chunks of like length, so that little is padded.
+        by_length: whether a training batch has chunks of similar length, for little padding.
     """
 
     chunks: Chunks
@@ -41,14 +43,14 @@ class ChunkSource:
 
     @property
     def batches_per_epoch(self) -> int:
-        """Training batches of every epoch; what is left over differs from epoch to epoch."""
+        """Training batches in an epoch; the rows that fill no batch differ between epochs."""
         return len(self) // self.batch_size
 
     def plan(self, seed: int, epoch: int) -> Sequence[Tensor]:
-        """The epoch's batches: a random order of the chunks, cut up.
+        """The epoch's batches: a random order of the chunks, divided into batches.
 
-        An index is (B, T / bucket_width) and repeats the chunk's number: its shape says how wide
-        the batch is, without a look at values that lie on the device.
+        An index is (B, T / bucket_width) and repeats the chunk's number. Its shape gives the width
+        of the batch, so that no value has to be read from the device.
         """
         generator = _generator(seed, epoch)
         count = self.batches_per_epoch
@@ -84,27 +86,28 @@ class ChunkSource:
 
 @dataclass(frozen=True)
 class PackedSource(ChunkSource):
-    """Several chunks a row of `block_size` tokens, for attention that does not cross their ends.
+    """Several chunks in each row of `block_size` tokens; attention stays within a chunk.
 
-    Training batches also have "document", the number of a position's chunk inside its row, -1 on
+    Training batches also have "document", the number of a position's chunk in its row, -1 on
     padding, and "position", which counts from 0 in every chunk; both int64 (B, T). Evaluation
-    batches have one chunk a row.
+    batches have one chunk per row.
     """
 
     @property
     def batches_per_epoch(self) -> int:
-        """Training batches of every epoch.
+        """Training batches in an epoch.
 
-        Rows are packed by length alone, the longest chunk first, so every epoch has as many.
+        Rows are packed by length only, the longest chunk first, so that the number is the same in
+        every epoch.
         """
         longest_first = self.chunks.sizes.sort(descending=True).values
         return len(pack(longest_first.tolist(), self.chunks.block_size)) // self.batch_size
 
     def plan(self, seed: int, epoch: int) -> Sequence[Tensor]:
-        """The epoch's batches: rows packed anew, shuffled; an index lists a row's chunks.
+        """The epoch's batches: newly packed rows in random order; an index lists a row's chunks.
 
-        Chunks of one length change places from epoch to epoch. Indices are (B, K), -1 where a row
-        has fewer chunks than another of its batch.
+        Chunks of equal length change places between epochs. Indices are (B, K), -1 where a row has
+        fewer chunks than another one of its batch.
         """
         generator = _generator(seed, epoch)
         order = torch.randperm(len(self), generator=generator)

@@ -1,4 +1,4 @@
-"""Byte-pair encodings: read from a rank file, learnt from text, and run by `tokenizers`."""
+"""Byte-pair encodings: read from a rank file, or learnt from text; `tokenizers` applies them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from weft.errors import DataError, MissingExtra
 
-#: two pieces, by number, that are joined to one; the earlier in the list, the sooner
+#: Numbers of two pieces that are joined to one. Merges are applied in the order of their list.
 Merge = tuple[int, int]
 
 
@@ -26,7 +26,7 @@ def read_ranks(path: Path) -> tuple[bytes, ...]:
     A line is `base64(piece) rank`, as tiktoken writes it.
 
     Raises:
-        DataError: another form, a rank that is left out, or a byte that is no piece.
+        DataError: if a line has another form, a rank is missing, or a byte is not a piece.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -37,7 +37,7 @@ def read_ranks(path: Path) -> tuple[bytes, ...]:
         try:
             piece, rank = line.split()
             pieces[int(rank)] = base64.b64decode(piece, validate=True)
-        # binascii.Error, of what is no base64, is one too.
+        # binascii.Error, for invalid base64, is a ValueError too.
         except ValueError as error:
             raise _unreadable(f"{path}:{number}", repr(line[:40])) from error
     table = tuple(pieces.get(rank, b"") for rank in range(len(pieces)))
@@ -51,10 +51,10 @@ def read_ranks(path: Path) -> tuple[bytes, ...]:
 def merges_of(pieces: Sequence[bytes]) -> list[Merge]:
     """The merges that made each piece, where a piece's number is its rank.
 
-    The two parts of a piece are what is left when only pieces of lower rank have been joined.
+    The two parts of a piece remain when only pieces of lower rank have been joined.
 
     Raises:
-        DataError: a piece is not the join of two earlier ones.
+        DataError: if a piece is not the join of two earlier ones.
     """
     ranks = {piece: rank for rank, piece in enumerate(pieces)}
     merges = []
@@ -83,12 +83,12 @@ def learn(texts: Iterable[str], num_pieces: int) -> NDArray[np.int32]:
     """Byte-level merges learnt from `texts`, the most frequent pair first (Sennrich et al. 2016).
 
     Args:
-        texts: documents; pairs never reach over the words that GPT-2 splits text into.
-        num_pieces: pieces wanted, the 256 bytes included.
-    Returns: (M, 2); rows join two pieces, numbered as `pieces_of` does. M is smaller where no
-        pair occurs twice any more.
+        texts: documents; pairs never cross the borders of words as GPT-2 splits text.
+        num_pieces: number of pieces wanted, with the 256 bytes.
+    Returns: merges (M, 2), each of two pieces with the numbers of `pieces_of`. M is smaller than
+        asked if no pair occurs twice any more.
     Raises:
-        MissingExtra: `tokenizers` is not installed.
+        MissingExtra: if `tokenizers` is not installed.
     """
     library = _library()
     trainer = library.trainers.BpeTrainer(
@@ -111,7 +111,7 @@ def learn(texts: Iterable[str], num_pieces: int) -> NDArray[np.int32]:
 
 
 def pieces_of(merges: Iterable[Merge]) -> tuple[bytes, ...]:
-    """The 256 bytes, then what each merge makes that was not there before."""
+    """The 256 bytes, followed by every new piece that a merge makes."""
     pieces = [bytes([value]) for value in range(256)]
     known = set(pieces)
     for first, second in merges:
@@ -142,8 +142,8 @@ def read_json(path: Path) -> Any:
     """The `tokenizers.Tokenizer` of a tokenizer.json.
 
     Raises:
-        DataError: the file is none.
-        MissingExtra: `tokenizers` is not installed.
+        DataError: if the file is not a tokenizer.
+        MissingExtra: if `tokenizers` is not installed.
     """
     library = _library()
     try:
@@ -166,7 +166,7 @@ def _characters() -> list[str]:
 
 
 def _by_words(library: ModuleType, model: object) -> Any:
-    """`model` behind GPT-2's way of splitting text into words."""
+    """A tokenizer that splits text into words as GPT-2 does, and applies `model` to each."""
     made = library.Tokenizer(model)
     made.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
     return made

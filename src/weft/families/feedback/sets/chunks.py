@@ -1,4 +1,4 @@
-"""Tokenised documents, kept in the cache, and the chunks of at most `block_size` tokens in them."""
+"""Tokenised documents from the cache, and their chunks of at most `block_size` tokens."""
 
 # N tokens, D documents, M chunks, B rows, T positions of a row
 
@@ -20,12 +20,13 @@ from weft.families.feedback.sets.tokenizer import Tokenizer, reach
 
 @dataclass(frozen=True)
 class Documents:
-    """Tokens of documents, one after another, each closed by end-of-text.
+    """Tokens of documents, one after another, each with end-of-text at its end.
 
     Attributes:
         tokens: int32 (N,).
-        lengths: tokens of each document, int64 (D,).
-        given: how many of them, the first, are not to be learnt, int64 (D,); None: none.
+        lengths: number of tokens of each document, int64 (D,).
+        given: number of tokens at the start of each document that are context only and not learnt,
+            int64 (D,); None: 0.
     """
 
     tokens: NDArray[np.int32]
@@ -49,7 +50,7 @@ class Documents:
         return Documents(self.tokens[: lengths.sum()], lengths, given)
 
     def is_given(self) -> Tensor | None:
-        """Which tokens are not to be learnt, bool (N,); None: none."""
+        """Which tokens are context only, bool (N,); None: none."""
         if self.given is None:
             return None
         begin = self.lengths.cumsum() - self.lengths
@@ -57,7 +58,7 @@ class Documents:
         return torch.from_numpy(place < np.repeat(self.given, self.lengths))
 
     def chunk_lengths(self, block_size: int) -> NDArray[np.int64]:
-        """Tokens of each chunk (M,): `block_size` but for the last of a document."""
+        """Tokens of each chunk, (M,): `block_size`, or less in the last chunk of a document."""
         per_document = -(-self.lengths // block_size)
         chunks = np.full(per_document.sum(), block_size, np.int64)
         chunks[per_document.cumsum() - 1] = self.lengths - (per_document - 1) * block_size
@@ -67,15 +68,17 @@ class Documents:
 def tokenised(
     corpus: Corpus, split: str, tokenizer: Tokenizer, prompt_end: str | None = None
 ) -> Documents:
-    """The documents of a split as tokens, from the cache if they have been there before.
+    """The documents of a split as tokens; they are cached.
 
     Args:
-        corpus, split, tokenizer: whose text, which part of it, and how it is cut.
-        prompt_end: words that end the part of a document that is not to be learnt; a document
-            without them is learnt whole.
+        corpus: the text.
+        split: of the corpus.
+        tokenizer: makes ids of the text.
+        prompt_end: words that end the part of a document that is context only; a document without
+            them is learnt whole.
     Raises:
-        DataError: a file is missing, damaged or cannot be read.
-        MissingExtra: the text was not tokenised before, and `tokenizers` is not installed.
+        DataError: if a file is missing, damaged or cannot be read.
+        MissingExtra: if the text is not in the cache, and `tokenizers` is not installed.
     """
 
     vocabulary = tokenizer.vocabulary
@@ -85,7 +88,7 @@ def tokenised(
         ids = [np.append(one, end) for one in tokenizer.encode(corpus.read(split))]
         tokens = np.concatenate(ids) if ids else end[:0]
         return {
-            # Two bytes a token do for all but very large vocabularies.
+            # Two bytes per token are enough, except for very large vocabularies.
             "tokens": tokens.astype(np.min_scalar_type(vocabulary.end_id)),
             "lengths": np.array([len(one) for one in ids], np.int64),
         }
@@ -108,15 +111,15 @@ def tokenised(
 
 @dataclass(frozen=True)
 class Chunks:
-    """Chunks on a device; they never reach over the end of a document.
+    """Chunks on a device; each is part of one document.
 
     Attributes:
         tokens: of all chunks, one after another, int32 (N,).
-        start, length: where each chunk begins and how many tokens it has, int64 (M,).
+        start, length: first token and number of tokens of each chunk, int64 (M,).
         sizes: `length` on the CPU, where batches are planned.
-        block_size: most tokens a chunk may have.
-        pad_id: what fills rows up.
-        given: which tokens are not to be learnt, bool (N,); None: none.
+        block_size: largest number of tokens in a chunk.
+        pad_id: id of padding.
+        given: which tokens are context only, bool (N,); None: none.
     """
 
     tokens: Tensor
@@ -163,8 +166,8 @@ class Chunks:
     def at(self, places: Tensor, inside: Tensor) -> Batch:
         """The tokens at `places` where `inside`, else [PAD].
 
-        Returns: `tokens`, int64, and where some are not to be learnt `given`, bool; the shape of
-            both arguments.
+        Returns: `tokens`, int64, and, if some are context only, `given`, bool; both have the shape
+            of the arguments.
         """
         places = places.clamp(max=len(self.tokens) - 1)
         found = {"tokens": self.tokens[places].long().masked_fill(~inside, self.pad_id)}

@@ -1,4 +1,4 @@
-"""Documents by the name of a data set: GSM8K, WikiText-2, the text that ships, a user's file."""
+"""Documents of a data set: GSM8K, WikiText-2, the text that comes with weft, or a user's file."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Corpus:
     """The documents of a data set, not yet read.
 
     Attributes:
-        keys: split ("train", "val" and, of some sets, "test") -> checksum of all that its
+        keys: split ("train", "val" and, in some sets, "test") -> checksum of everything that its
             documents depend on.
-        read: the documents of a split.
+        read: reads the documents of a split.
     """
 
     keys: Mapping[str, str]
@@ -44,7 +44,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class _Known:
-    """A set of the catalogue: its name there, the file of each split, and how to read one."""
+    """A data set of the catalogue: its name there, the file of each split, and a reader."""
 
     name: str
     files: Mapping[str, str]
@@ -55,12 +55,12 @@ def open_corpus(name: str, data: FeedbackData, *, whole: bool = False) -> Corpus
     """The corpus that `data.dataset` or an entry of `data.tokenizer_corpora` names.
 
     Args:
-        name: text, gsm8k, wikitext, a kind of `rules`, or the path of a text file, also below a
-            data folder.
-        data: where to look, and what share of the training documents is held out.
-        whole: whether a published training text stays whole, which makes it the same for all runs.
+        name: text, gsm8k, wikitext, a kind of `rules`, or the path of a text file, which may be
+            relative to a data folder.
+        data: gives the data folders, and the share of training documents that is held out.
+        whole: whether all of a published training text is used, so that it is the same in all runs.
     Raises:
-        DataError: files are missing and will not be downloaded.
+        DataError: if files are missing and may not be downloaded.
     """
     if name in rules.KINDS:
         drawn = {split: checksum(words) for split, words in rules.keys(name).items()}
@@ -106,7 +106,7 @@ def _found(name: str, data: FeedbackData) -> Path:
     """The user's file of that name.
 
     Raises:
-        DataError: there is none; a data set may have been meant that is written otherwise.
+        DataError: if there is none; the error suggests data sets with similar names.
     """
     names = (*KNOWN, *rules.KINDS)
     expected = f"one of {', '.join(names)}, or the path of a file: text in UTF-8, or JSON lines"
@@ -131,13 +131,14 @@ def _documents(text: str, path: Path, data: FeedbackData) -> list[str]:
 
 
 def _split_up(corpus: Corpus, digest: str, data: FeedbackData, *, whole: bool) -> Corpus:
-    """The corpus with its own held-out text, or with a share of its training documents held out;
-    what it has of its own is then the test set.
+    """The corpus with its own held-out text, or with a share of its training documents held out.
+
+    In the second case its own held-out text becomes the test set.
 
     Args:
-        corpus: with the splits that were published, or that the user gave.
+        corpus: with the published splits, or those that the user gave.
         digest: of its training documents.
-        data: what share is held out.
+        data: gives the share that is held out.
         whole: as for `open_corpus`.
     """
     keys, read = corpus.keys, corpus.read
@@ -162,13 +163,13 @@ KNOWN: Mapping[str, _Known] = {
 
 
 def _held_out(read: Callable[[], list[str]], digest: str, share: float) -> Corpus:
-    """The corpus whose held-out documents are spread evenly over the file."""
+    """A corpus whose held-out documents are spread evenly over the file."""
 
     def split_up(split: str) -> list[str]:
         documents = read()
         if len(documents) < 2:
             raise DataError(
-                f"there are {len(documents)} documents, and one is to be held out",
+                f"there are {len(documents)} documents, of which one must be held out",
                 expected="two or more, as `data.form` says",
             )
         count = min(max(1, round(share * len(documents))), len(documents) - 1)

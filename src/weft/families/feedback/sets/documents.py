@@ -1,4 +1,4 @@
-"""Documents in a file: JSON lines, lines, paragraphs, or one long text that is cut."""
+"""Reads documents from a file: JSON lines, lines, paragraphs, or one long text that is split."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BLANK_LINES = re.compile(r"\n[^\S\n]*(?:\n[^\S\n]*)*\n")
 
 
 def problems(text: str, path: Path) -> list[str]:
-    """GSM8K: a JSON object a line; its question and answer, each after its label.
+    """GSM8K, one JSON object per line: its question and answer, each after its label.
 
     Raises:
-        DataError: a line is no object with texts `question` and `answer`.
+        DataError: if a line is not an object with texts `question` and `answer`.
     """
     return [_problem(values) for values in _each_object(text, path, _PROBLEM)]
 
@@ -32,9 +32,9 @@ def objects(text: str, path: Path, field: str | None = None) -> list[str]:
     Args:
         text: of the file.
         path: of the file.
-        field: which one; None: `text` if the first object has it, else the two.
+        field: key of the text; None: `text` if the first object has it, else both.
     Raises:
-        DataError: a line is no object with these texts.
+        DataError: if a line is not an object with these texts.
     """
     if field is None:
         first: Mapping[str, Any] = next(_each_object(text, path, {}), {})
@@ -67,19 +67,19 @@ def bare_lines(text: str) -> list[str]:
 
 
 def paragraphs(text: str, path: Path) -> list[str]:
-    """Plain text: what stands between blank lines."""
+    """Plain text: the paragraphs between blank lines."""
     parts = _BLANK_LINES.split(one_ending(text))
     return [part.strip("\n") for part in parts if part.strip()]
 
 
 def pieces(text: str, longest: int) -> list[str]:
-    """One long text cut into documents that joined are the text again.
+    """One long text split into documents, whose concatenation is the text.
 
-    A cut is made behind the last end of a line, else behind the last space, else anywhere.
+    Each document ends after its last line feed, or else after its last space, or else anywhere.
 
     Args:
-        text: in any form.
-        longest: most characters of a document.
+        text: any text.
+        longest: largest number of characters in a document.
     """
     text, found, start = one_ending(text), [], 0
     while start < len(text):

@@ -1,4 +1,4 @@
-"""Packs chunks into rows of a fixed length, with little left over."""
+"""Packs chunks into rows of a fixed length, with little unused space."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Sequence
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Rows of chunk numbers whose lengths add up to at most `capacity`.
 
-    Chunks are taken in the order given; each goes into the fullest row that has room for it (best
-    fit). Long chunks first leave the least room unused.
+    Chunks are placed in the given order, each in the fullest row with enough space (best fit). The
+    least space is unused if long chunks come first.
 
     Args:
         lengths: of the chunks, in [1, capacity].
-        capacity: tokens of a row.
+        capacity: number of tokens in a row.
     """
     rows: list[list[int]] = []
     with_room: list[list[int]] = [[] for _ in range(capacity + 1)]
-    # Bit r is set where a row has room for r more tokens: the lowest bit from `length` on is the
-    # fullest row that fits.
+    # Bit r is set if a row has space for r more tokens, so that the lowest set bit from `length` on
+    # is the fullest row with enough space.
     occupied = 0
     for number, length in enumerate(lengths):
         fitting = occupied >> length

@@ -1,4 +1,4 @@
-"""Generated documents each of which follows a rule of its own that only its text tells."""
+"""Generated documents, each with a random rule that can only be inferred from its text."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ _LETTERS, _WORDS, _WORD = b"012345", 12, 3
 
 
 Draw = Callable[[np.random.Generator, np.random.Generator], bytes]
-"""A document, from what draws its rule and what draws the rest."""
+"""Generates a document with two generators: one for its rule, one for the rest."""
 
 
 def _dictionary(rule: np.random.Generator, rest: np.random.Generator) -> bytes:
-    """Pairs of a key and the value that this document gives it, in random order."""
+    """Pairs of a key and its value in this document, in random order."""
     values = rule.permutation(np.frombuffer(_VALUES, np.uint8))[: len(_KEYS)]
     drawn = rest.integers(len(_KEYS), size=LENGTH // 2)
     return np.stack([np.frombuffer(_KEYS, np.uint8)[drawn], values[drawn]], 1).tobytes()
 
 
 def _permutation(rule: np.random.Generator, rest: np.random.Generator) -> bytes:
-    """Each letter's successor is its image under a random cycle through all letters; now and then
-    the walk begins anew anywhere."""
+    """A walk along a random cycle through all letters, which now and then restarts at random."""
     order = rule.permutation(len(_CYCLE))
     image = np.empty_like(order)
     image[order] = np.roll(order, -1)
@@ -41,7 +40,7 @@ def _permutation(rule: np.random.Generator, rest: np.random.Generator) -> bytes:
 
 
 def _substitution(rule: np.random.Generator, rest: np.random.Generator) -> bytes:
-    """Words of one lexicon, their letters exchanged by a random permutation."""
+    """Words of a fixed lexicon, with letters replaced by a random permutation."""
     lexicon = np.random.default_rng(derive("feedback", "lexicon")).integers(
         len(_LETTERS), size=(_WORDS, _WORD)
     )
@@ -61,7 +60,7 @@ KINDS = tuple(f"{sort}-{name}" for sort in ("rules", "known") for name in _DRAWN
 
 
 def documents(name: str, split: str) -> list[str]:
-    """The documents of a split, the same whenever they are drawn.
+    """The documents of a split, the same on every call.
 
     Args:
         name: one of `KINDS`.
@@ -77,5 +76,5 @@ def documents(name: str, split: str) -> list[str]:
 
 
 def keys(name: str) -> dict[str, str]:
-    """What the documents of each split depend on, in words."""
+    """For each split a text with everything that its documents depend on."""
     return {split: f"{name} {split} {LENGTH} {SIZES[split]}" for split in SIZES}

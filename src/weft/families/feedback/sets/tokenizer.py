@@ -1,4 +1,4 @@
-"""Text to token ids and back: bytes, byte-pair encodings, and either without ids it never uses."""
+"""Tokenizers: bytes, byte-pair encodings, and either of them without unused ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUND = 128
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Which ids there are: pieces of text, end-of-text, [MASK], [PAD], then ids never used.
+    """The ids in their order: pieces of text, end-of-text, [MASK], [PAD], then unused ids.
 
     Args:
         num_pieces: pieces of text, numbered from 0.
@@ -51,12 +51,12 @@ class Vocabulary:
 
 
 def reach(ids: Sequence[int], decode: Callable[[Sequence[int]], str], marker: str) -> int | None:
-    """How many tokens reach to the end of the first `marker`; None if the text has none.
+    """Number of tokens up to the end of the first `marker`; None if the text has none.
 
     Args:
         ids: tokens of a text.
-        decode: text of tokens.
-        marker: words.
+        decode: gives the text of tokens.
+        marker: the words to look for.
     """
     if marker not in decode(ids):
         return None
@@ -91,13 +91,13 @@ class Tokenizer(ABC):
         """The ids of each text, int32, without end-of-text.
 
         Raises:
-            MissingExtra: an encoding needs `tokenizers`, and it is not installed.
+            MissingExtra: if the encoding needs `tokenizers`, and it is not installed.
         """
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`: [MASK] as itself, other special ids as nothing.
+        """The text of `ids`, with [MASK] as "[MASK]" and without other special ids.
 
-        Bytes that are no UTF-8, as where a character is cut in two, become U+FFFD.
+        Bytes that are not valid UTF-8, such as a part of a character, become U+FFFD.
         """
         mask, count = self.vocabulary.mask_id, len(self.pieces)
         parts = (
@@ -107,7 +107,7 @@ class Tokenizer(ABC):
         return b"".join(parts).decode(errors="replace")
 
     def text(self, ids: Sequence[int]) -> str:
-        """The text of `ids` up to where it ends: before the first end-of-text, if there is one."""
+        """The text of `ids` before the first end-of-text, or all of it if there is none."""
         found = list(ids)
         end = self.vocabulary.end_id
         return self.decode(found[: found.index(end)] if end in found else found)
@@ -130,8 +130,8 @@ class BpeTokenizer(Tokenizer):
 
     Args:
         pieces, key: see `Tokenizer`.
-        merges: pairs of pieces, by id, in the order in which they are joined; if None, a piece's
-            id is its rank, and they follow from the pieces.
+        merges: pairs of ids in the order in which they are merged; None: the id of a piece is its
+            rank, from which the merges follow.
     """
 
     pieces: tuple[bytes, ...]
@@ -150,10 +150,10 @@ class BpeTokenizer(Tokenizer):
 
 
 class JsonTokenizer(Tokenizer):
-    """What a Hugging Face `tokenizer.json` says, whatever its kind.
+    """A tokenizer of any type from a Hugging Face `tokenizer.json`.
 
-    Its special tokens are ids like others, and are left out of what is decoded; [MASK], [PAD] and
-    end-of-text are weft's own and follow them.
+    Its special tokens are ordinary ids, which are left out of decoded text. End-of-text, [MASK] and
+    [PAD] are weft's own and follow its ids.
 
     Args:
         engine: the `tokenizers.Tokenizer`.
@@ -167,7 +167,7 @@ class JsonTokenizer(Tokenizer):
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Which ids there are; numbers that the file leaves out count too."""
+        """The ids; numbers that the file does not use are counted too."""
         return Vocabulary(max(self.engine.get_vocab(with_added_tokens=True).values()) + 1)
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
@@ -176,7 +176,7 @@ class JsonTokenizer(Tokenizer):
         return [np.array(one.ids, np.int32) for one in encoded]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`: [MASK] as itself, special ids as nothing."""
+        """The text of `ids`, with [MASK] as "[MASK]" and without other special ids."""
         mask, count = self.vocabulary.mask_id, self.vocabulary.num_pieces
         parts: list[list[int]] = [[]]
         for number in map(int, ids):
@@ -188,11 +188,11 @@ class JsonTokenizer(Tokenizer):
 
 
 class RestrictedTokenizer(Tokenizer):
-    """Another tokenizer with some of its ids alone; a piece that is left out is spelt in bytes.
+    """Another tokenizer restricted to some of its ids; other pieces are written as bytes.
 
     Args:
-        full: the other tokenizer; all 256 bytes are among its pieces.
-        used: ids of `full` that are kept, beside those of the bytes.
+        full: the other tokenizer; its pieces include all 256 bytes.
+        used: ids of `full` that are kept, in addition to those of the bytes.
         key: checksum of everything its ids depend on.
     """
 

@@ -1,4 +1,4 @@
-"""JPEG and WebP by Pillow: what their files cost, what every file repeats counted apart."""
+"""Rates of JPEG and WebP (by Pillow), with headers, which all files share, counted separately."""
 
 # M pictures, h x w pixels
 
@@ -23,7 +23,8 @@ _WEBP_FRAME = 10
 def jpeg(images: Bytes, qualities: Sequence[int] = QUALITIES) -> Curve:
     """JPEG with the standard Huffman tables, 4:2:0.
 
-    Its header is all but the scan's data: tables, which could be agreed upon, markers, sizes.
+    Everything except the scan's data counts as header: tables, which could be fixed in advance,
+    markers and sizes.
 
     Args:
         images: (M, h, w, 3).
@@ -33,9 +34,9 @@ def jpeg(images: Bytes, qualities: Sequence[int] = QUALITIES) -> Curve:
 
 
 def webp(images: Bytes, qualities: Sequence[int] = QUALITIES) -> Curve:
-    """Lossy WebP at its most thorough.
+    """Lossy WebP with the most thorough search (method 6).
 
-    Its header is RIFF's, the chunk's and the frame's up to the sizes; 30 bytes and a pad byte.
+    The headers of RIFF, chunk and frame up to the sizes count as header: 30 bytes and a pad byte.
 
     Args:
         images: (M, h, w, 3).

@@ -1,4 +1,4 @@
-"""The curves of known codes on one set of pictures, computed once and kept in the cache."""
+"""Rate-distortion curves of known codes on a set of pictures, computed once and cached."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from weft.families.gaussvae.score.rate import channels_last
 
 PCA = "PCA of pixels"
 COMPONENTS = 256
-"""Of pictures of 32 x 32 the others are zero at all these steps but for a few."""
+"""Number of principal components; further ones of 32 x 32 pictures are nearly always quantised to
+zero at these steps."""
 FITTED = 300
-"""Pictures of either kind that splats are fitted to: they take longer than all else."""
+"""Number of training and of test pictures for `raw_splats`, as fits take the longest."""
 _VERSION = 1
 
 
@@ -29,11 +30,11 @@ def known(train: Tensor, images: Tensor) -> Mapping[str, Curve]:
     """Name -> curve of each known code.
 
     Args:
-        train: pictures that components, ranges and tables are of, (M, 3, h, w), uint8.
-        images: those that are coded.
+        train: pictures from which components, ranges and tables are computed, uint8 (M, 3, h, w).
+        images: the pictures to code.
 
     Raises:
-        MissingExtra: the entropy coder is not installed.
+        MissingExtra: if the entropy coder is not installed.
     """
     coder()
     shown = channels_last(images)
@@ -63,7 +64,7 @@ def _kept(name: str, make: Callable[[], Curve], about: tuple[object, ...]) -> Cu
 
 
 def _spread(images: Tensor) -> Tensor:
-    """As many pictures as splats are fitted to, evenly from first to last."""
+    """`FITTED` of the pictures, evenly spaced from the first to the last."""
     count = min(FITTED, len(images))
     return images[torch.linspace(0, len(images) - 1, count).round().long()]
 

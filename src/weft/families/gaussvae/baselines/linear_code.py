@@ -1,4 +1,4 @@
-"""Principal components of pixels, quantised and coded as latents are: the code to beat."""
+"""Principal components of pixels, quantised and coded like latents: the baseline code."""
 
 # M pictures, K components, h x w pixels
 
@@ -16,21 +16,21 @@ from weft.families.gaussvae.score.bd_rate import Curve
 from weft.families.gaussvae.score.rate import Floats, as_bytes, channels_last, ladder
 
 UNIT = 0.5
-"""Of all coefficients alike: the basis is orthonormal, so an error costs the same in each."""
+"""The unit of all coefficients; the basis is orthonormal, so that errors in all count the same."""
 STEPS = (4, 6, 8, 12, 16, 24, 32)
-"""Of the quantiser, in quarters of the unit. Components too weak for a step cost next to
-nothing, so that each step has as many components as are worth their bits."""
+"""Steps of the quantiser in quarters of the unit. Components that are small compared with a step
+cost almost no bits, so that each step uses the components that are worth their bits."""
 
 
 def linear_code(
     principal: Principal, train: Tensor, images: Tensor, steps: Sequence[int] = STEPS
 ) -> Curve:
-    """The curve of principal components on pictures that they were not fitted to.
+    """The rate-distortion curve of principal components on pictures other than those of their fit.
 
     Args:
-        principal: fitted.
-        train: pictures that are counted for the tables, (M, 3, h, w), uint8.
-        images: those that are coded.
+        principal: fitted components.
+        train: pictures from which the probability tables are counted, uint8 (M, 3, h, w).
+        images: the pictures to code.
         steps: of the quantiser.
     """
 

@@ -1,4 +1,4 @@
-"""Fitted splats written down as they are: each number rounded, and coded by its column's table."""
+"""A code without a model: numbers of fitted splats, rounded, and coded by a table per column."""
 
 # M pictures, N splats, h x w pixels
 
@@ -19,9 +19,9 @@ from weft.families.gaussvae.splats.fit import fit
 from weft.families.gaussvae.splats.rasterise import render
 
 LADDER = ((1, 6), (4, 6), (9, 6), (16, 6), (16, 8), (16, 12), (16, 16), (36, 6), (36, 8))
-"""(splats, bits of a number)."""
+"""Points of the curve: (splats, bits of a number)."""
 _CODED = 10
-"""Bits of a number that its table knows; those below are noise, and written as they are."""
+"""Leading bits of a number that its table codes; lower bits are noise, and written as they are."""
 _STEP = 2
 """Fine bins between two neighbours."""
 
@@ -32,16 +32,16 @@ def raw_splats(
     ladder: Sequence[tuple[int, int]] = LADDER,
     steps: int = 120,
 ) -> Curve:
-    """The curve of splat sets of several sizes and precisions.
+    """The rate-distortion curve of splat sets of several sizes and precisions.
 
     Args:
-        train: pictures whose splats give ranges and tables, (M, 3, h, w), uint8.
-        images: those that are coded.
-        ladder: (splats, bits of a number), 4 bits or more.
+        train: pictures whose splats give ranges and tables, uint8 (M, 3, h, w).
+        images: the pictures to code.
+        ladder: points of the curve: (splats, bits of a number), 4 bits or more.
         steps: of the fit.
 
     Raises:
-        MissingExtra: the entropy coder is not installed.
+        MissingExtra: if the entropy coder is not installed.
     """
     size = (int(images.shape[-2]), int(images.shape[-1]))
     fits: dict[int, tuple[Tensor, Tensor]] = {}
@@ -59,11 +59,11 @@ def raw_splats(
 
 
 def written(known: Tensor, splats: Tensor, bits: int) -> tuple[list[int], Tensor]:
-    """Bytes of each set of splats (M, N, 8), and what is read back.
+    """The number of bytes of each set of splats, and the splats after decoding, (M, N, 8).
 
     Args:
         known: sets that give each column its range and table, (M', N, 8).
-        splats: those that are written.
+        splats: the sets to code, (M, N, 8).
         bits: of a number.
     """
     wide = known.double()

@@ -11,10 +11,10 @@ from weft.task.bench import Case
 
 
 def cases(full: bool) -> Iterator[Case]:
-    """What each kind of case says of itself.
+    """All cases.
 
     Args:
-        full: not needed; the cases say themselves whether they take long.
+        full: has no effect: each case states whether it takes long.
     """
     yield from rendering_cases()
     yield from fitting_cases()

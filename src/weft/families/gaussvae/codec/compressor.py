@@ -1,4 +1,4 @@
-"""A trained model with the tables of its latents: pictures to bytes, and bytes to pictures."""
+"""Compresses pictures to bytes with a trained model and the probability tables of its latents."""
 
 # M, T pictures or tiles, L latents, h x w tile
 
@@ -24,15 +24,15 @@ from weft.families.gaussvae.codec.tiles import Bytes, cut, join
 from weft.families.gaussvae.score.refine import refine
 
 HALVES = 2
-"""Steps are counted in halves of a unit, the mean posterior deviation of a latent."""
+"""Steps of the quantiser are in halves of a unit, the mean posterior deviation of a latent."""
 USUAL_STEP = 4.0
-"""In units. Its noise, step^2 / 12, is about that of 1 which latents are trained with."""
+"""Default step in units. Its noise, step^2 / 12, is about the variance 1 of training."""
 BINS_A_HALF = 2
 _BATCH = 64
 
 
 class Network(Protocol):
-    """What a model must be able to do: pictures (N, 3, h, w) in [0, 1] to latents and back."""
+    """The interface of a model: from pictures (N, 3, h, w) in [0, 1] to latents and back."""
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean and log variance (N, L)."""
@@ -44,10 +44,10 @@ class Network(Protocol):
 
 
 class Compressor(nn.Module):
-    """A model, and how its latents are quantised and coded: all that both ends must share.
+    """A model with the quantiser and the tables of its latents: all that encoder and decoder share.
 
-    A latent is divided by its unit, the mean of its posterior's deviation over training pictures,
-    and rounded to multiples of a step; how often each multiple occurs was counted there as well.
+    A latent is divided by its unit, the mean of its posterior deviation over training pictures, and
+    rounded to multiples of a step. The tables count how often each value occurs in training.
 
     Args:
         network: a `Network`.
@@ -79,7 +79,7 @@ class Compressor(nn.Module):
             pictures: batches (N, 3, h, w), uint8, at least one.
 
         Raises:
-            UsageError: the model's latents have no deviations.
+            UsageError: if the model's latents have no posterior deviations.
         """
         means, deviations, tile = [], [], (0, 0)
         code = cast(Network, network.eval())
@@ -105,12 +105,12 @@ class Compressor(nn.Module):
 
     @cached_property
     def tables(self) -> Tables:
-        """The probabilities of its latents."""
+        """The probability tables of the latents."""
         return Tables(self.counts.numpy())
 
     @cached_property
     def key(self) -> bytes:
-        """Eight bytes that tell it from any other: of the checksum of all its numbers."""
+        """Eight bytes that identify it: the first ones of the checksum of all its numbers."""
         found = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -124,7 +124,7 @@ class Compressor(nn.Module):
 
     @cached_property
     def _exact(self) -> Network:
-        """The model in float64, and of forms of one computation always the portable one."""
+        """The model in float64, with the portable form of rendering."""
         exact: Any = deepcopy(self.network).double()
         if hasattr(exact, "form"):
             exact.form = "gemm"
@@ -135,7 +135,7 @@ class Compressor(nn.Module):
 
         Args:
             tiles: from `cut`.
-            refinement: steps by which each latent is made better for its own tile.
+            refinement: number of optimisation steps for each latent and its tile.
         """
         found = []
         with torch.no_grad():
@@ -147,10 +147,10 @@ class Compressor(nn.Module):
         return torch.cat(found).numpy()
 
     def pictures(self, units: NDArray[np.float64]) -> Bytes:
-        """Tiles (T, h, w, 3) of latents (T, L) in units: the same bytes on any number of threads.
+        """Tiles (T, h, w, 3) of latents (T, L) in units; the same bytes on any number of threads.
 
-        Products are in float64, which leaves a brightness on the edge between two bytes, and with
-        it a machine's order of summation, no room that matters.
+        Products are in float64, so that the order of summation decides the rounding to a byte only
+        with negligible probability.
         """
         found = []
         with torch.no_grad(), _one_thread():
@@ -171,8 +171,8 @@ class Compressor(nn.Module):
             refinement: see `latents`.
 
         Raises:
-            UsageError: the picture is too large for the format.
-            MissingExtra: the entropy coder is not installed.
+            UsageError: if the picture is too large for the format.
+            MissingExtra: if the entropy coder is not installed.
         """
         height, width = picture.shape[:2]
         if not (0 < max(height, width) < 2**16 and height * width <= container.MOST_PIXELS):
@@ -187,15 +187,15 @@ class Compressor(nn.Module):
         return container.pack(header, payload)
 
     def decompress(self, header: Header, payload: bytes, where: str = "") -> Bytes:
-        """The picture (H, W, 3) that a .lat file stands for.
+        """The picture (H, W, 3) of a .lat file.
 
         Args:
             header, payload: of the file, see `container`.
-            where: what errors call it.
+            where: name of the file in errors.
 
         Raises:
-            DataError: it was made with another model, or stands for no latents.
-            MissingExtra: the entropy coder is not installed.
+            DataError: if it was made with another model, or cannot be decoded.
+            MissingExtra: if the entropy coder is not installed.
         """
         found = (header.model, header.tile, header.latent_dim)
         if found != (self.key, self.tile, len(self.unit)):
@@ -213,7 +213,7 @@ class Compressor(nn.Module):
 
 
 def psnr(found: Bytes, wanted: Bytes) -> float:
-    """10 log10(255^2 / mean squared error) of bytes; infinite for pictures that are the same."""
+    """10 log10(255^2 / mean squared error) of bytes; infinite for equal pictures."""
     error = np.square(found.astype(np.float64) - wanted).mean()
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
@@ -224,7 +224,7 @@ def _chunks(values: NDArray[Any]) -> Sequence[NDArray[Any]]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread for torch's kernels, whose sums may depend on how many there are."""
+    """Inside this context torch uses one thread, as its sums may depend on their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The file `.lat`: a header that says what was coded and how, a checksum, and the coded latents."""
+"""The file format `.lat`: a header that describes the content, a checksum, and coded latents."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from weft.data.guard import parsing, unreadable
 MAGIC = b"\x89lat"
 VERSION = 1
 MOST_PIXELS = 2**26
-"""Of a picture; `weft.data.pictures` decodes no larger ones either."""
+"""Largest number of pixels of a picture, as in `weft.data.pictures`."""
 
 # Little-endian; the checksum is of all other bytes of the file.
 _HEADER = struct.Struct("<4sBBHHHHHB8s")
 _CHECKSUM = struct.Struct("<I")
 _CONVENTIONS = ("centre", "corner")
 _EXPECTED = "a .lat file that `weft compress` wrote"
-# A symbol has at most 24 bits in the entropy coder; what is left over is its last word.
+# A symbol has at most 24 bits in the entropy coder, which also ends with one word.
 _MOST_BYTES_A_LATENT, _SLACK = 4, 16
 
 
@@ -30,11 +30,11 @@ class Header:
 
     Attributes:
         size: (height, width) of the picture.
-        tile: (height, width) of a tile, which has a latent of its own.
-        latent_dim: numbers in a latent.
+        tile: (height, width) of a tile; each tile has one latent vector.
+        latent_dim: numbers in a latent vector.
         step: of the quantiser, in halves of the latents' mean posterior deviation.
         model: the first eight bytes of the checksum of model and tables.
-        sampling: where a pixel is sampled: at its `centre`, or `corner` as Image-GS does.
+        sampling: where a pixel is sampled: at its `centre`, or at its `corner`, as in Image-GS.
     """
 
     size: tuple[int, int]
@@ -52,12 +52,12 @@ class Header:
 
     @property
     def latents(self) -> int:
-        """Numbers in all its latents."""
+        """Numbers in the latents of all tiles."""
         return math.prod(self.grid) * self.latent_dim
 
 
 HEADER_BYTES = _HEADER.size + _CHECKSUM.size
-"""What a file has beside its coded latents."""
+"""Bytes of a file before its coded latents."""
 
 
 def pack(header: Header, payload: bytes) -> bytes:
@@ -79,7 +79,7 @@ def unpack(content: bytes, where: str | Path) -> tuple[Header, bytes]:
     """The header and the coded latents in the content of a file.
 
     Raises:
-        DataError: it is no such file, of a later version, or damaged.
+        DataError: if it is another format, a later version, or damaged.
     """
     if content[: len(MAGIC)] != MAGIC:
         raise unreadable(where, _EXPECTED, f"a file that begins with {content[:4]!r}")
@@ -95,10 +95,10 @@ def unpack(content: bytes, where: str | Path) -> tuple[Header, bytes]:
 
 
 def read(path: Path) -> tuple[Header, bytes]:
-    """The header and the coded latents of a file, of which no more is read than its header allows.
+    """The header and the coded latents of a file; no more is read than the header allows.
 
     Raises:
-        DataError: as `unpack`, or it cannot be opened.
+        DataError: as `unpack`, or if it cannot be opened.
     """
     with parsing(path, _EXPECTED), path.open("rb") as file:
         head = file.read(HEADER_BYTES)
@@ -109,12 +109,12 @@ def read(path: Path) -> tuple[Header, bytes]:
 
 
 def most_bytes(header: Header) -> int:
-    """More than any picture of this header needs."""
+    """An upper bound on the bytes of a picture with this header."""
     return header.latents * _MOST_BYTES_A_LATENT + _SLACK
 
 
 def _header(content: bytes, where: str | Path) -> Header:
-    """The header, whose numbers are such as `pack` writes."""
+    """The header, after a check that its numbers can come from `pack`."""
     if len(content) < HEADER_BYTES:
         raise unreadable(where, _EXPECTED, f"{len(content)} bytes, fewer than a header has")
     _, version, convention, *numbers, model = _HEADER.unpack_from(content)

@@ -1,4 +1,4 @@
-"""How often each value of each latent occurs, and the range coder that makes use of it."""
+"""Probability tables of quantised latents, and their use by a range coder."""
 
 # M training pictures, L latents, F fine bins, T tiles
 
@@ -15,9 +15,9 @@ from weft.data.guard import unreadable
 from weft.errors import MissingExtra
 
 FINE = 4
-"""Fine bins a unit. Steps are even numbers of them, so that edges of steps are edges of bins."""
+"""Fine bins per unit. A step is an even number of bins, so that its edges are edges of bins."""
 MOST_BINS = 2**16
-"""Of a latent; what lies further from zero than half of them counts as lying there."""
+"""Largest number of bins of a latent; values outside are clamped to the outermost bins."""
 _WORD = 4
 
 Integers = NDArray[np.int64]
@@ -28,7 +28,7 @@ def coder() -> Any:
     """The package of the range coder.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: if it is not installed.
     """
     try:
         import constriction
@@ -39,15 +39,18 @@ def coder() -> Any:
 
 @dataclass(frozen=True)
 class Alphabets:
-    """The values that latents may take at one step: of each the multiples of it that occurred,
-    what lies between them, and one beyond at either end.
+    """The values that latents can take at one step of the quantiser.
+
+    Those of a latent are the multiples of the step from one below the smallest that occurred to one
+    above the largest.
 
     Attributes:
-        first: the least multiple of each latent, (L,).
-        sizes: how many multiples it has, (L,).
-        weights: how often each occurred, twice, and once more, so that none is impossible; (L, A),
-            zero beyond a latent's last one.
-        values: what each stands for, in units: the mean of the bins it was met in; (L, A).
+        first: the smallest multiple of each latent, (L,).
+        sizes: number of multiples of each latent, (L,).
+        weights: twice the number of occurrences of each multiple plus one, so that none has
+            probability 0; (L, A), zero beyond the last multiple of a latent.
+        values: the value in units that each multiple decodes to, the mean of its occupied bins;
+            (L, A).
     """
 
     first: Integers
@@ -57,12 +60,12 @@ class Alphabets:
 
     @cached_property
     def bits(self) -> Floats:
-        """What each costs an ideal coder, (L, A)."""
+        """Bits of each value under an ideal coder, (L, A)."""
         return np.log2(self.weights.sum(1, keepdims=True)) - np.log2(np.maximum(self.weights, 1))
 
     @cached_property
     def models(self) -> list[Any]:
-        """The probabilities of each latent as the coder wants them."""
+        """The probabilities of each latent in the form of the coder."""
         categorical = coder().stream.model.Categorical
         return [
             categorical(row[:size].astype(np.float64), perfect=False)
@@ -75,12 +78,12 @@ class Alphabets:
 
 
 class Tables:
-    """Histograms of latents, from which the probabilities at every step are sums of whole numbers.
+    """Histograms of latents, from which probabilities at every step follow by sums of integers.
 
-    They are whole numbers so that every process that holds them finds the same ones.
+    Integers make the probabilities the same in every process.
 
     Args:
-        counts: (L, F), how often a latent lay in each bin; F is even, zero lies in the middle.
+        counts: (L, F), occurrences of each latent in each bin; F is even, with zero in the middle.
     """
 
     def __init__(self, counts: NDArray[np.integer[Any]]) -> None:
@@ -97,7 +100,7 @@ class Tables:
         return cls(np.stack(counts))
 
     def quantised(self, latents: NDArray[np.floating[Any]], step: int) -> Integers:
-        """The nearest multiples (…, L) of a step to latents in units, as far as alphabets go.
+        """The multiples (…, L) of a step nearest to latents in units, clamped to the alphabets.
 
         Args:
             latents: (…, L).
@@ -108,20 +111,20 @@ class Tables:
         return np.clip(nearest, known.first, known.first + known.sizes - 1)
 
     def values(self, symbols: Integers, step: int) -> Floats:
-        """What multiples (…, L) of a step stand for, in units."""
+        """The values in units that multiples (…, L) of a step decode to."""
         known = self.alphabets(step)
         return known.at(known.values, symbols)
 
     def bits(self, symbols: Integers, step: int) -> Floats:
-        """What an ideal coder spends on multiples (…, L): bits (…)."""
+        """Bits (…) of multiples (…, L) under an ideal coder."""
         known = self.alphabets(step)
         return known.at(known.bits, symbols).sum(-1)
 
     def encode(self, symbols: Integers, step: int) -> bytes:
-        """Multiples (T, L) of a step as bytes, latent by latent; as few bytes as decode to them.
+        """Multiples (T, L) of a step as bytes, latent by latent, without unnecessary last bytes.
 
         Raises:
-            MissingExtra: the coder is not installed.
+            MissingExtra: if the coder is not installed.
         """
         known = self.alphabets(step)
         encoder = coder().stream.queue.RangeEncoder()
@@ -129,8 +132,9 @@ class Tables:
         for row, model in zip(places, known.models, strict=True):
             encoder.encode(row, model)
         whole = encoder.get_compressed().astype(">u4").tobytes()
-        # The coder ends on a word. What decodes is any number in an interval: the shortest is
-        # its leading bytes, or those of a number a little above, and no shorter than its bits.
+        # The coder ends with a whole word, but any number in an interval decodes to the same. The
+        # shortest is a prefix of its bytes, or of a slightly larger number, and no shorter than
+        # its bits.
         least = int(self.bits(symbols, step).sum() // 8)
         for length in range(least, len(whole)):
             number = int.from_bytes(whole[:length])
@@ -146,8 +150,8 @@ class Tables:
         """The multiples (T, L) that `encode` wrote.
 
         Raises:
-            DataError: it wrote no such bytes.
-            MissingExtra: the coder is not installed.
+            DataError: if `encode` cannot have written these bytes.
+            MissingExtra: if the coder is not installed.
         """
         symbols = self._decoded(content, tiles, step)
         if symbols is None:
@@ -160,7 +164,7 @@ class Tables:
         decoder = coder().stream.queue.RangeDecoder(words)
         try:
             places = [decoder.decode(model, tiles) for model in known.models]
-        except AssertionError:  # The coder's word for bytes that no encoder writes.
+        except AssertionError:  # The coder's error for bytes that no encoder writes.
             return None
         return np.stack(places, 1) + known.first
 
@@ -175,7 +179,7 @@ class Tables:
 
 
 def _alphabet(counts: Integers, step: int) -> tuple[int, Integers, Floats]:
-    """First multiple, weights and values of a latent that lay in bins so often, (F,)."""
+    """First multiple, weights and values of one latent, from its histogram (F,)."""
     half, edge = len(counts) // 2, step // 2
     met = np.flatnonzero(counts) - half
     first, last = (met.min() + edge) // step - 1, (met.max() + edge) // step + 1
@@ -186,7 +190,7 @@ def _alphabet(counts: Integers, step: int) -> tuple[int, Integers, Floats]:
     whole[low - start : high - start] = counts[low + half : high + half]
     bins = whole.reshape(-1, step)
     total = bins.sum(1)
-    # Twice the sum of the bins' centres, which is a whole number too.
+    # Twice the sum of the bins' centres, which is an integer too.
     centres = (2 * np.arange(start, stop) + 1).reshape(-1, step)
     mean = (bins * centres).sum(1) / np.maximum(total, 1)
     middle = 2.0 * step * np.arange(first, last + 1)

@@ -1,4 +1,4 @@
-"""Pictures of any size as tiles of one: cut with mirrored edges, and joined again."""
+"""Cuts pictures of any size into tiles of one size, with mirrored edges, and joins them again."""
 
 # H, W picture; R, C rows and columns of tiles; h, w tile
 
@@ -13,7 +13,7 @@ Bytes = NDArray[np.uint8]
 def cut(picture: Bytes, tile: tuple[int, int]) -> Bytes:
     """Tiles (R C, h, w, 3) of a picture (H, W, 3), row by row.
 
-    What the last row and column lack is mirrored, the edge included, as often as need be.
+    The last row and column are completed by reflection, edge pixels included, repeatedly if needed.
     """
     (height, width), (tall, wide) = picture.shape[:2], tile
     whole = np.pad(picture, ((0, -height % tall), (0, -width % wide), (0, 0)), mode="symmetric")
@@ -23,7 +23,7 @@ def cut(picture: Bytes, tile: tuple[int, int]) -> Bytes:
 
 
 def join(tiles: Bytes, grid: tuple[int, int], size: tuple[int, int]) -> Bytes:
-    """The picture (H, W, 3) of tiles (R C, h, w, 3); what lies beyond its edges is left out."""
+    """The picture (H, W, 3) of tiles (R C, h, w, 3), without the pixels beyond its edges."""
     _, tall, wide, channels = tiles.shape
     rows, columns = grid
     parts = tiles.reshape(rows, columns, tall, wide, channels).swapaxes(1, 2)

@@ -1,4 +1,4 @@
-"""Rows of pictures, the ellipses of splats over them, and how a score is spread over pictures."""
+"""Rows of pictures, with ellipses of splats over them, and histograms of scores."""
 
 # B pictures, N splats, H x W pixels
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = 0.5
-"""Deviation in sides of a picture from which an ellipse is not drawn: it would hide the others."""
+"""Largest deviation of an ellipse that is drawn, in sides of a picture; larger ones hide others."""
 
 
 def panels(
@@ -27,11 +27,11 @@ def panels(
     wanted: Tensor | None = None,
     outlines: Mapping[str, Tensor] | None = None,
 ) -> Figure:
-    """A row of pictures (B, 3, H, W) for each name, with their PSNR where there is a truth.
+    """A row of pictures (B, 3, H, W) for each name, with their PSNR if the truth is given.
 
     Args:
         rows: name -> pictures.
-        wanted: the truth, which may be the row `picture`.
+        wanted: the true pictures; they may also be the row `picture`.
         outlines: name of a row -> `logcov` splats (B, N, 8) whose ellipses are drawn over it, in
             pixels of the pictures.
     """
@@ -55,7 +55,7 @@ def panels(
 
 
 def histogram(scores: Mapping[str, Tensor], label: str = "PSNR (dB)") -> Figure:
-    """How each score is spread over pictures; a line stands at its mean."""
+    """A histogram of each score over pictures, with a line at its mean."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 3.2), layout="constrained")
@@ -69,8 +69,8 @@ def histogram(scores: Mapping[str, Tensor], label: str = "PSNR (dB)") -> Figure:
 
 
 def _outline(axes: Axes, splats: Tensor, width: int, height: int) -> None:
-    """Ellipses at one deviation: axes e^((m + r) / 2) and e^((m - r) / 2), turned by the phase of
-    (a, b) halved."""
+    """Ellipses at one deviation: axes e^((m + r) / 2) and e^((m - r) / 2), rotated by half the
+    phase of (a, b)."""
     from matplotlib.collections import EllipseCollection
 
     x, y, m, a, b = splats[:, :5].detach().cpu().double().unbind(-1)

@@ -1,4 +1,4 @@
-"""Figures of arch=image: what is left of pictures, ways between them, samples, PSNR over time."""
+"""Figures of arch=image: reconstructions, interpolations, prior samples, PSNR over training."""
 
 # B pictures, S splats, L latents, H x W pixels
 
@@ -26,7 +26,7 @@ SHOWN, COUNTED = 8, 512
 def pictures(
     config: Config, model: PictureModel, source: TensorSource, draws: torch.Generator
 ) -> Iterator[Named]:
-    """Reconstructions, a histogram of their PSNR, ways between two pictures, prior samples.
+    """Reconstructions, a histogram of their PSNR, interpolations of pictures, prior samples.
 
     Args:
         config: of the run.
@@ -72,7 +72,7 @@ def pictures(
 
 
 def over_training(history: list[dict[str, Any]]) -> Iterator[Named]:
-    """PSNR at each evaluation, with and without search, and that of principal components."""
+    """PSNR at each evaluation, with and without refinement, and that of principal components."""
     from matplotlib.figure import Figure
 
     names = ("psnr_pca", "psnr", "psnr_refined")
@@ -105,7 +105,7 @@ def _histogram(scores: dict[str, Tensor]) -> Figure:
 
 
 def _grid(rows: dict[str, Tensor], wanted: Tensor | None = None) -> Figure:
-    """A row of pictures (B, 3, H, W) for each name, with their PSNR where there is a truth."""
+    """A row of pictures (B, 3, H, W) for each name, with their PSNR if the truth is given."""
     from matplotlib.figure import Figure
 
     count = max(map(len, rows.values()))

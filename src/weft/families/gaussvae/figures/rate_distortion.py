@@ -1,4 +1,4 @@
-"""PSNR over bits of a sweep's runs beside known codes, with the BD-rate."""
+"""Figures over many runs: PSNR over bits, with the curves of known codes and the BD-rate."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 OURS = "latents"
 CODED = 500
-"""Held-out pictures that known codes are tried on, the first ones."""
+"""Number of held-out pictures, the first ones, that known codes are measured on."""
 Run = tuple[Mapping[str, Any], Mapping[str, float]]
 
 
 def figures(runs: Sequence[Run]) -> Iterator[Named]:
-    """One figure for each set of pictures that several finished runs have coded.
+    """One figure for each set of pictures with several finished runs.
 
     Args:
         runs: (config, metrics) of each.
@@ -56,11 +56,11 @@ def figures(runs: Sequence[Run]) -> Iterator[Named]:
 
 
 def drawn(curves: Mapping[str, Curve], where: str) -> Figure:
-    """PSNR over bits, a line a code; headers are left out.
+    """PSNR over bits without headers, one line per code.
 
     Args:
         curves: name -> curve.
-        where: the pictures, in words.
+        where: name of the pictures.
     """
     from matplotlib.figure import Figure
 
@@ -90,5 +90,5 @@ def caption(curves: Mapping[str, Curve], ours: str) -> str:
 
 
 def _split(metrics: Mapping[str, float]) -> str:
-    """The held-out part on which a run's rate was measured; "" if on none."""
+    """The split on which a run's rate was measured; "" if it was not."""
     return next((part for part in ("test", "val") if f"{part}/bits" in metrics), "")

@@ -1,4 +1,4 @@
-"""Figures of gaussvae: pictures and their splats, what latents hold, errors over time."""
+"""Figures of one run: pictures and their splats, reconstructions, errors over training."""
 
 # B pictures, N splats, L latents, H x W pixels
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN, COUNTED = 8, 256
-"""Pictures in a row, and in the histogram."""
+"""Number of pictures in a row, and in the histogram."""
 
 
 class Drawing(Protocol):
-    """What a task gives to draw by."""
+    """The part of a task that figures need."""
 
     @property
     def config(self) -> Config:
@@ -50,10 +50,10 @@ class Drawing(Protocol):
 def pictures(
     task: Drawing, model: SplatVAE, source: SplatSource, draws: torch.Generator
 ) -> Iterator[Named]:
-    """Pictures, their fits and what latents keep; ways between pictures; samples of the prior.
+    """Pictures, their fits and reconstructions; interpolations; samples of the prior.
 
     Args:
-        task: gives the config, and draws.
+        task: gives the config, and renders splats.
         model: trained.
         source: of held-out items.
         draws: for the samples.
@@ -99,7 +99,7 @@ def pictures(
 
 
 def curves(history: Sequence[dict[str, Any]]) -> Iterator[Named]:
-    """What is left unexplained of each group at each evaluation, beside what no picture tells."""
+    """The unexplained variance of each group at each evaluation, and of a fixed prediction."""
     split = next((s for s in ("val", "test") if _series(history, f"{s}/fvu_xy")), None)
     if split is None:
         return
@@ -127,7 +127,7 @@ def curves(history: Sequence[dict[str, Any]]) -> Iterator[Named]:
 
 
 def _outlined(splats: Tensor, task: Drawing) -> Tensor:
-    """Raw splats as `logcov` ones whose centres lie as pixel centres have it."""
+    """Raw splats in layout `logcov`, with centres for sampling at pixel centres."""
     as_logcov = splats if task.config.data.layout == "logcov" else to_logcov(splats)
     if task.meaning.sampling == "corner":
         height, width = task.meaning.size

@@ -1,4 +1,4 @@
-"""Numba's compiler as the kernels use it: without its threads, and with a cache that is safe."""
+"""Numba's compiler for the kernels: without numba's threads, and with a safe cache."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _CONFIG: Any = config
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled when it is first called, or taken from an earlier process's cache.
+    """The function, compiled at its first call or loaded from the cache of an earlier process.
 
-    It runs without the interpreter's lock, divides as IEEE says, and contracts no products. Its
-    machine code is kept under NUMBA_CACHE_DIR or weft's cache, in a folder named by the sources of
-    this room: numba looks only at a function's own file, not at those it was put together from.
+    It runs without the interpreter's lock, divides by IEEE rules, and contracts no products. Its
+    machine code is stored under NUMBA_CACHE_DIR or weft's cache, in a folder named by a checksum of
+    this package's sources, because numba itself only checks a function's own file, not the files it
+    imports from.
     """
     folder, before = _folder(), _CONFIG.CACHE_DIR
     _CONFIG.CACHE_DIR = folder
@@ -37,9 +38,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def _folder() -> str:
-    """Where machine code is kept, or "" where there is no folder of our own to write to.
+    """The folder for machine code; "" if there is no writable folder that belongs to the user.
 
-    What lies there is run: a folder that others may write to will not do.
+    Its content is executed, so that a folder that others can write to is not used.
     """
     sources = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):

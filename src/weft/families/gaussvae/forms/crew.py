@@ -1,4 +1,4 @@
-"""Work of compiled functions over a few threads, as many as torch would take."""
+"""Divides work of compiled functions over as many threads as torch uses."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from itertools import pairwise
 import torch
 
 _PIECES = 2
-"""Pieces of work for each thread, so that one held up by other work leaves something to others."""
+"""Pieces of work per thread, so that others can take over the work of a delayed thread."""
 
 
 def share(work: Callable[[int, int], object], count: int) -> None:
     """Calls work(first, last) over parts of 0 .. count, on `torch.get_num_threads()` threads.
 
-    Threads of our own: numba's may neither be forked (OpenMP) nor called twice at once (its work
-    queue). The caller is one of them. What `work` does must not depend on the parts.
+    Numba's own threads are not used: they may not be forked (OpenMP), or not called concurrently
+    (its work queue). The caller's thread takes part. The result must not depend on the division.
     """
     threads = min(torch.get_num_threads(), count)
     if threads < 2:

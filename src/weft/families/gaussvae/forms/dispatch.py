@@ -1,4 +1,4 @@
-"""Forms of the renderer: which can do what is asked, the fastest of them, its call."""
+"""Selects the form of the renderer: the requested one, or the fastest that is possible."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMS = ("dense", "gemm", "sdpa", "native", "triton")
 
 
 def rendered(splats: Tensor, frame: Frame, form: str = "auto") -> Tensor:
-    """Pictures (M, 3, H, W) of splats (M, N, 8) by the form asked for, or by the fastest.
+    """Pictures (M, 3, H, W) of splats (M, N, 8) by the requested form, or by the fastest.
 
     Raises:
         UsageError: if `form` is unknown or cannot do what is asked.
@@ -55,7 +55,7 @@ def _fastest(splats: Tensor, frame: Frame) -> str:
 
 
 def _refusal(splats: Tensor, frame: Frame, form: str) -> UsageError | MissingExtra | None:
-    """Why the form cannot do it, if it cannot."""
+    """The error if the form cannot render this; else None."""
     if form not in FORMS:
         return UsageError(f"unknown form `{form}`", expected=f"auto, {', '.join(FORMS)}")
     if form == "sdpa" and not (frame.normalised and frame.topk == 0):
@@ -86,7 +86,7 @@ def _refusal(splats: Tensor, frame: Frame, form: str) -> UsageError | MissingExt
 
 @cache
 def has_numba() -> bool:
-    """Whether splats can be drawn natively."""
+    """Whether numba is installed, so that the form `native` exists."""
     return find_spec("numba") is not None
 
 

@@ -41,8 +41,8 @@ def gemm(shapes: Ellipses, frame: Frame) -> Tensor:
 def sdpa(shapes: Ellipses, frame: Frame) -> Tensor:
     """Normalised blending of all splats as softmax attention; (M, 3, H, W).
 
-    A pixel asks, splats answer with their colours, and one more key with logit log EPSILON answers
-    black. No N x P tensor is kept but for the mask of a finite cut.
+    Pixels are queries, splats are keys with their colours as values, and one more key with logit
+    log EPSILON has the value black. No N x P tensor is stored, except the mask of a finite cut.
     """
     tiles = _Tiles(frame, shapes.x)
     keys = tiles.coefficients(shapes)  # (M, T, N, 8)

@@ -1,4 +1,4 @@
-"""An action on tensors of a GPU, recorded once as a CUDA graph: replayed without launches."""
+"""Captures an action on GPU tensors as a CUDA graph, and replays it without kernel launches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from weft.nn.recording import uncollected
 
 _FIRST = 3
-"""Calls before one is recorded: libraries set themselves up, kernels are compiled in them."""
+"""Calls before the capture, in which libraries initialise and kernels are compiled."""
 
 
 class Replay:
-    """Does the action at each call; on a GPU the fourth call records it, and later ones replay it.
+    """Runs the action at each call; on a GPU the fourth call captures it, and later ones replay it.
 
     Args:
-        action: changes tensors in place, reads no number from the host that changes from call to
-            call, and waits for nothing.
+        action: changes tensors in place; it must not depend on host values that change between
+            calls, nor wait for the device.
         device: of its tensors.
     """
 
@@ -26,14 +26,14 @@ class Replay:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self) -> None:
-        """Once more."""
+        """Runs the action once."""
         if self.graph is not None:
             self.graph.replay()
         elif not self.on_gpu:
             self.action()
         elif self.calls < _FIRST:
             self.calls += 1
-            # On a stream of its own, as recording is.
+            # On another stream, as the capture is.
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):

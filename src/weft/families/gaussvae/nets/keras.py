@@ -1,4 +1,4 @@
-"""Layers as Keras has them by default: padding, batch norm, initial weights."""
+"""Layers with Keras' defaults: padding, batch norm, initial weights."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ MOMENTUM, EPSILON = 0.01, 1e-3
 
 
 class KerasBatchNorm(nn.BatchNorm1d):
-    """Batch norm whose running variance is the biased one, like that of the batch.
+    """Batch norm whose running variance is an average of biased variances, as in Keras.
 
-    moving <- .99 moving + .01 batch for both statistics; epsilon 1e-3. torch moves its running
-    variance by the unbiased one.
+    moving <- .99 moving + .01 batch for both statistics; epsilon is 1e-3. torch averages unbiased
+    variances.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=EPSILON, momentum=MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises x (B, C, ...) over all but the channels."""
+        """Normalises x (B, C, ...) over all dimensions except the channels."""
         mean, variance, weight, bias = self.running_mean, self.running_var, self.weight, self.bias
         own = self.training or not self.track_running_stats
         if not own or not self.track_running_stats or mean is None or variance is None:
             kept = (None, None) if own else (mean, variance)
             return F.batch_norm(x, *kept, weight, bias, own, MOMENTUM, EPSILON)
-        # The backward pass holds the statistics it was given, so the buffers are not among them.
+        # The backward pass keeps the statistics it is given, which therefore cannot be the buffers.
         means, variances = mean.clone(), variance.clone()
         y = F.batch_norm(x, means, variances, weight, bias, True, MOMENTUM, EPSILON)
         count = x.numel() // x.shape[1]
@@ -39,10 +39,10 @@ class KerasBatchNorm(nn.BatchNorm1d):
 
 
 class SameConv1d(nn.Conv1d):
-    """Convolution of a line that keeps its length T: (k - 1) // 2 zeros before, k // 2 behind.
+    """1D convolution that keeps the length T: (k - 1) // 2 zeros before, k // 2 after.
 
-    Lines are rows of an image, (B, C, 1, T): for images, torch has batch norms and pools that are
-    fast where channels lie innermost in memory.
+    Lines are stored as images of one row, (B, C, 1, T), because torch's batch norms and pools for
+    images are fast in channels-last memory.
     """
 
     def __init__(self, inputs: int, outputs: int, taps: int) -> None:
@@ -57,7 +57,7 @@ class SameConv1d(nn.Conv1d):
 
 
 def initialised(net: nn.Module) -> None:
-    """Gives the layers of `net` Keras' first weights: Glorot uniform, biases 0."""
+    """Initialises the layers of `net` as Keras does: Glorot uniform weights, biases 0."""
     for layer in net.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight)

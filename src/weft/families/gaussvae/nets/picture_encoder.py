@@ -1,4 +1,4 @@
-"""Pictures to latents: whitened principal components, and what an MLP adds to them."""
+"""Encoder of pictures: whitened principal components plus the output of an MLP."""
 
 # N pictures, K components, L latents
 
@@ -11,7 +11,7 @@ from weft.families.gaussvae.nets.residual_mlp import ResidualMlp
 from weft.nn.dense import Dense
 
 _HALF_WHITE = 32
-"""The component by whose deviation the MLP's inputs are evened out, halfway to white."""
+"""The component whose deviation scales the MLP's inputs, which are halfway to white."""
 
 
 class PictureEncoder(nn.Module):
@@ -24,7 +24,7 @@ class PictureEncoder(nn.Module):
         latent_dim: L, at most K.
         width: of the MLP.
         dropout: of the MLP.
-        samples: whether each latent has a log variance beside its mean.
+        samples: whether each latent has a log variance besides its mean.
     """
 
     def __init__(

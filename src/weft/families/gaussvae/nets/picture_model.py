@@ -1,4 +1,4 @@
-"""Pictures to latents and back, by splats or by pixels, begun as principal components."""
+"""The model of arch=image: pictures to latents and back, initialised as principal components."""
 
 # N pictures, S splats, L latents
 
@@ -22,15 +22,15 @@ from weft.nn.precision import widened
 _MOST_NUMBERS = 64 * 64 * 3
 LOG_VARIANCE = (-12.0, 6.0)
 LOG_VARIANCE_START = -3.0
-"""Log variances are what the encoder says, held between both, plus the start."""
+"""Log variances are the encoder's output, clamped to the bounds, plus this start."""
 
 
 class Posterior(NamedTuple):
-    """What a picture says of its latent.
+    """The posterior of latents.
 
     Attributes:
         mean: (N, L).
-        log_variance: (N, L), or None where latents are not sampled.
+        log_variance: (N, L), or None if latents are not sampled.
     """
 
     mean: Tensor
@@ -38,11 +38,11 @@ class Posterior(NamedTuple):
 
 
 class PictureModel(nn.Module):
-    """Encoder, decoder, and the principal components that both begin as.
+    """Encoder, decoder, and the principal components that both are initialised with.
 
     Args:
-        encoder: pictures (N, C, H, W) to (N, L) or (N, 2 L).
-        decoder: latents to splats or to pictures.
+        encoder: from pictures (N, C, H, W) to (N, L) or (N, 2 L).
+        decoder: from latents to splats or to pictures.
         form: of the renderer.
     """
 
@@ -58,11 +58,11 @@ class PictureModel(nn.Module):
         return self.encoder.principal
 
     def brightness(self, images: Tensor) -> Tensor:
-        """Pictures of bytes in [0, 1], in the type of the model's numbers."""
+        """Pictures of bytes as brightness in [0, 1], in the dtype of the model."""
         return images.to(self.principal.mean.dtype) / 255
 
     def encode(self, images: Tensor) -> Posterior:
-        """What pictures (N, C, H, W) in [0, 1] say of their latents."""
+        """The posterior of the latents of pictures (N, C, H, W) in [0, 1]."""
         out = widened(self.encoder(images))
         if not self.encoder.samples:
             return Posterior(out, None)
@@ -73,7 +73,7 @@ class PictureModel(nn.Module):
         """Splats (N, S, 8) in the layout `logcov` of latents (N, L).
 
         Raises:
-            TypeError: if the decoder makes pixels.
+            TypeError: if the decoder gives pixels and not splats.
         """
         if not isinstance(self.decoder, SplatDecoder):
             raise TypeError("a decoder of pixels has no splats")
@@ -88,16 +88,16 @@ class PictureModel(nn.Module):
         return pictures
 
     def forward(self, images: Tensor) -> Tensor:
-        """What is left of pictures (N, C, H, W): decoded from the means."""
+        """Reconstructions of pictures (N, C, H, W), decoded from the means."""
         return self.decode(self.encode(images).mean)
 
     @torch.no_grad()
     def start_from(self, images: Tensor, *, linear: bool = True) -> None:
-        """Fits the components to training pictures (M, C, H, W), and begins as their code.
+        """Fits the components to training pictures (M, C, H, W), and initialises the nets.
 
         Args:
             images: uint8, or in [0, 1].
-            linear: whether the decoder begins as principal components too; else at random.
+            linear: whether the decoder is initialised with the components; else at random.
         """
         self.principal.fit(images)
         if linear:
@@ -105,10 +105,10 @@ class PictureModel(nn.Module):
 
 
 def build_picture_model(config: Config, shape: tuple[int, ...]) -> PictureModel:
-    """The model of a config for pictures of `shape` (C, H, W), not yet fitted to any.
+    """The model of a config for pictures of `shape` (C, H, W), before `start_from`.
 
     Raises:
-        ConfigError: pictures have fewer numbers than components are asked for.
+        ConfigError: if pictures have fewer numbers than components, or too many.
     """
     options = config.picture
     channels, height, wide = shape

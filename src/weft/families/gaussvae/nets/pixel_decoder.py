@@ -1,4 +1,4 @@
-"""Latents to pixels without splats: the control that shows what splats are worth."""
+"""Decoder from latents to pixels without splats, as a control for the splats' benefit."""
 
 # N pictures, P numbers of one, L latents
 
@@ -36,7 +36,7 @@ class PixelDecoder(nn.Module):
 
     @torch.no_grad()
     def start_from(self, principal: Principal) -> None:
-        """The linear part becomes the principal components, of latents of variance 1."""
+        """Sets the linear part to the principal components, for latents of variance 1."""
         used = principal.basis[: self.linear.in_features]
         self.linear.weight.copy_((used * principal.deviation[: len(used), None]).t())
         self.linear.bias.copy_(principal.mean)

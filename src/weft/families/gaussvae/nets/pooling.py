@@ -1,4 +1,4 @@
-"""What becomes of features along a line of positions: their mean, all of them, or attention."""
+"""Pools features over positions: by their mean, by attention, or not at all."""
 
 # B batch, C channels, T positions, K queries
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class MeanPool(nn.Module):
-    """The mean over positions, which forgets where something was."""
+    """The mean over positions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class MeanPool(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """What K learned queries find, keys being features and learned codes of their positions.
+    """Attention of K learned queries; keys are features plus learned codes of positions.
 
     Args:
         channels: C.
@@ -47,7 +47,7 @@ class AttentionPool(nn.Module):
 
 
 class AllPositions(nn.Module):
-    """All features, so that each position keeps weights of its own."""
+    """All features, so that the next layer has weights for each position."""
 
     def __init__(self, channels: int, positions: int) -> None:
         super().__init__()

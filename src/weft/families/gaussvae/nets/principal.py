@@ -1,4 +1,4 @@
-"""Principal components of pictures: the first layer of the encoder, and the code to beat."""
+"""Principal components of pictures: the first layer of the encoder, and the baseline code."""
 
 # N pictures, P = C H W numbers of one, K components
 
@@ -18,7 +18,7 @@ _CHUNK = 4096
 class Principal(nn.Module):
     """A fixed projection onto the principal components of the training pictures.
 
-    Until `fit` it is all zeros. What was fitted lies in buffers: weights carry it.
+    It is zero until `fit` is called. The fitted numbers are buffers, and so saved with the weights.
 
     Args:
         shape: (C, H, W) of a picture.
@@ -44,14 +44,14 @@ class Principal(nn.Module):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Takes mean, directions and deviations of the pictures and of their mirror images.
+        """Computes mean, directions and deviations of the pictures and their mirror images.
 
-        With its mirror image, a picture is a sum of what mirroring keeps and of what it turns to
-        the opposite, and the two are uncorrelated: each half has directions of its own.
+        A picture is the sum of a part that mirroring keeps and a part whose sign it changes. With
+        mirror images included the two are uncorrelated, so that each has its own directions.
 
-        Directions come in falling order of variance; of each the largest entry is positive, so
-        that the basis does not depend on who computed it. Where there are fewer directions than
-        components, the others are zero. Deviations are floored at 1e-4 of the first.
+        Directions are in descending order of variance. The largest entry of each is positive, so
+        that the basis is unique. If there are fewer directions than components, the others are
+        zero. Deviations are at least 1e-4 of the first.
 
         Args:
             images: (N, C, H, W), uint8 or in [0, 1].
@@ -76,8 +76,8 @@ class Principal(nn.Module):
     def _directions(self, images: Tensor, mean: Tensor, sign: int) -> tuple[Tensor, Tensor]:
         """Variances (R,) and directions (R, P) of (x + sign mirrored x) / 2, R at most N and P.
 
-        Such a picture is known by its left half, whose columns count twice, and if `sign` is 1 by
-        its middle column.
+        Such a picture is determined by its left half, whose columns count twice, and, if `sign` is
+        1, its middle column.
         """
         wide = self.shape[-1]
         known = (wide + 1) // 2 if sign == 1 else wide // 2

@@ -1,4 +1,4 @@
-"""An MLP with one residual block whose last layer starts at zero: it begins as no change."""
+"""An MLP with one residual block, whose last layer starts at zero."""
 
 from __future__ import annotations
 

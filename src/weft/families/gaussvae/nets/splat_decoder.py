@@ -1,4 +1,4 @@
-"""Latents to splats on a grid: colours are linear in the latent at first, shapes are learnt."""
+"""Decoder from latents to splats on a grid; colours start as linear functions of the latent."""
 
 # N pictures, S splats, L latents, P = H W pixels
 
@@ -16,13 +16,13 @@ from weft.nn.dense import Dense
 from weft.nn.precision import full_precision, widened
 
 REACH = 1.0
-"""How far a centre may leave its cell's, in cells."""
+"""Largest distance of a splat's centre from that of its cell, in cells."""
 SPREAD = 0.6
-"""Standard deviation of a splat at first, in cells."""
+"""Initial standard deviation of a splat, in cells."""
 SIZE_MOST, SHAPE_MOST = 3.0, 2.5
-"""Bounds on m, from where it starts, and on a and b."""
+"""Bounds on the change of m from its start, and on a and b."""
 RIDGE = 1e-3
-"""Penalty of the linear start, as a share of the mean square of a splat's picture."""
+"""Ridge of the linear start, relative to the mean square of a splat's picture."""
 _BLANK_GEOMETRY = 5
 
 
@@ -38,7 +38,7 @@ class SplatDecoder(nn.Module):
         cells: (rows, columns) of the grid; S is their product.
         latent_dim: L.
         width: of the MLP.
-        shapes: whether centres and covariances follow the latent; False leaves the grid as it is.
+        shapes: whether centres and covariances depend on the latent; if not, the grid is fixed.
     """
 
     base: Tensor
@@ -81,7 +81,7 @@ class SplatDecoder(nn.Module):
         if not self.shapes:
             colour = colour + 0.5 * change.view(-1, count, 3)
             return torch.cat((self.base[:, :5].expand(len(z), -1, -1), colour), -1)
-        # One split, whose gradient is one concatenation; slices would each fill a tensor of zeros.
+        # One split has one concatenation as its gradient; each slice would fill a tensor of zeros.
         place, size, shape, tint = change.view(-1, count, 8).split((2, 1, 2, 3), -1)
         return torch.cat(
             (
@@ -105,7 +105,7 @@ class SplatDecoder(nn.Module):
         """
         latent_dim = self.colour.in_features
         seen = self._pictures_of_each()
-        # In float64: the normal equations square what splats that overlap have in common.
+        # In float64, as overlapping splats make the normal equations ill-conditioned.
         wanted = torch.cat(
             (
                 principal.basis[:latent_dim] * principal.deviation[:latent_dim, None],

@@ -1,4 +1,4 @@
-"""Adam as Keras computes it: eps joins the root of the raw second moment."""
+"""Adam as in Keras, where eps is added to the root of the uncorrected second moment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weft.task.optimiser import Groups, Together
 
 
 class KerasAdam(Together):
-    """Adam with eps outside the correction of bias (Kingma & Ba 2015, end of section 2).
+    """Adam with eps outside the bias correction (Kingma & Ba 2015, end of section 2).
 
     In step n, for a parameter p with gradient g,
 
@@ -21,8 +21,8 @@ class KerasAdam(Together):
         v <- beta2 v + (1 - beta2) g^2
         p <- p - lr sqrt(1 - beta2^n) / (1 - beta1^n) m / (sqrt(v) + eps)
 
-    torch's Adam adds eps to sqrt(v / (1 - beta2^n)), which makes it sqrt(1 - beta2^n) times as
-    small: 32 times in the first step.
+    torch's Adam adds eps to sqrt(v / (1 - beta2^n)). Its eps is thus effectively smaller by the
+    factor sqrt(1 - beta2^n), which is 1/32 in the first step.
 
     Args:
         params: parameters or groups.
@@ -41,10 +41,10 @@ class KerasAdam(Together):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
     def update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
-        """Moves parameters of a group, in place."""
+        """Updates the parameters of a group in place."""
         for p in parameters:
             if not self.state[p]:
-                # A number of steps for each parameter: one that had no gradient lags behind.
+                # Each parameter counts its own steps, as some may have had no gradient.
                 self.state[p] = {"step": 0, "m": torch.zeros_like(p), "v": torch.zeros_like(p)}
         gradients = [p.grad for p in parameters if p.grad is not None]
         states = [self.state[p] for p in parameters]

@@ -10,7 +10,7 @@ from weft.config.section import Section
 
 
 class PictureConfig(Section):
-    """What arch=image has beyond the latents: pictures in, splats out, the render loss alone."""
+    """Options of arch=image: from pictures to splats, with the render loss only."""
 
     decoder: Literal["splats", "pixels"] = Field(
         "splats",

@@ -1,4 +1,4 @@
-"""Sizes of the two nets for the splats at hand, with what the config leaves unset filled in."""
+"""Sizes of both nets for a number of splats, with defaults for unset options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENCODERS = {
 """Filters, dropout of each block, dropout of the dense layer."""
 _DECODERS = {"conv1d": (64, 32, 16), "resnet": (256, 128, 64, 32, 16), "grid2d": (128, 64, 32)}
 _BOTTOM = {"conv1d": 16, "resnet": 512, "grid2d": 128}
-"""Channels that the last dense layer becomes."""
+"""Architecture -> channels into which the last dense layer is reshaped."""
 _TAPS = {"conv1d": 5, "resnet": 5, "grid2d": 3}
 
 
@@ -45,15 +45,15 @@ class Sizes:
     """Both nets.
 
     Attributes:
-        splats: N, the length they work along.
+        splats: N, the length of the nets' input and output.
         latent: L.
         encoder: its blocks.
-        positions: what is left of N behind the encoder's blocks.
+        positions: length after the encoder's blocks.
         dense: units before the heads.
-        dense_dropout: share of them dropped.
+        dense_dropout: dropout probability of these units.
         decoder: its blocks.
         units: of the decoder's dense layers.
-        start: positions and channels that its last dense layer becomes.
+        start: positions and channels into which the last dense layer is reshaped.
     """
 
     splats: int
@@ -73,7 +73,7 @@ def sizes(config: Config, splats: int) -> Sizes:
     Pools and repeats are along the order of the splats; of grid2d, along both sides of the grid.
 
     Raises:
-        ConfigError: the numbers do not come out even, naming the option.
+        ConfigError: if the numbers do not divide evenly; the error names the option.
     """
     net, arch = config.net, config.arch
     filters, dropout, dense_dropout = _ENCODERS[arch]
@@ -132,7 +132,7 @@ def sizes(config: Config, splats: int) -> Sizes:
 
 
 def _start(config: Config, positions: int) -> tuple[int, int]:
-    """Positions and channels where neither is given: those of the arch, or what the units hold."""
+    """Default positions and channels: those of the architecture, or those that fit the units."""
     units = config.net.decoder_dense_units
     if units and positions and units[-1] % positions == 0:
         return positions, units[-1] // positions
@@ -140,7 +140,7 @@ def _start(config: Config, positions: int) -> tuple[int, int]:
 
 
 def _left(length: int, scales: tuple[int, ...]) -> int:
-    """Positions left of `length`, each pool rounding down."""
+    """Positions that remain of `length` after all pools, each of which rounds down."""
     for scale in scales:
         length //= scale
     return length

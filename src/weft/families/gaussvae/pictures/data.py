@@ -1,4 +1,4 @@
-"""The pictures that arch=image learns from: an image set, or splats with pictures or rendered."""
+"""Pictures for arch=image: of an image set, or those of splats, stored or rendered."""
 
 # M pictures, N splats, H x W pixels
 
@@ -28,7 +28,7 @@ def picture_spec(config: Config) -> DataSpec:
     """Shapes and sizes of the run's pictures, from headers only.
 
     Raises:
-        ConfigError: pictures are not in colour, or a batch is more than all of them.
+        ConfigError: if pictures are not in colour, or a batch is larger than the set.
     """
     if not _is_image_set(config):
         found = splat_spec(config)
@@ -110,7 +110,7 @@ def _source(images: Tensor, config: Config) -> TensorSource:
 
 
 def _seen(fields: Mapping[str, Tensor], config: Config, meaning: Meaning) -> Tensor:
-    """The pictures kept beside splats, or else what the splats show, as bytes."""
+    """The pictures stored with splats, or else the rendered splats, as bytes."""
     if "image" in fields:
         return fields["image"]
     shown = [

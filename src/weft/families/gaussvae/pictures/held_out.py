@@ -1,4 +1,4 @@
-"""Measures of held-out pictures: PSNR beside the linear code of equal length, and latents."""
+"""Metrics of held-out pictures: PSNR, also of a linear code of equal length, and latents."""
 
 # M pictures, B batch, L latents
 
@@ -20,7 +20,7 @@ from weft.families.gaussvae.terms.posterior import divergence
 from weft.task.metric import Metric
 
 ACTIVE = 0.01
-"""Variance of a latent's mean over items from which the latent counts as used."""
+"""A latent counts as used if the variance of its mean over items is above this."""
 
 METRICS = (
     Metric("psnr", "higher", "dB", "PSNR of the decoded picture, mean over pictures."),
@@ -39,10 +39,10 @@ METRICS = (
 
 
 def measured(config: Config, model: PictureModel, source: TensorSource) -> dict[str, float]:
-    """Those of `METRICS` that there are: without `refine` steps nothing is refined, and without
-    sampled latents there is no KL, and nothing to quantise by. What is coded is refined where that
-    is asked for; see `score.rate.coded`.
+    """The metrics of `METRICS` that apply to this config.
 
+    Without `picture.refine` nothing is refined. Without sampled latents there is no KL, and no unit
+    for quantisation. With refinement the coded latents are refined too, see `score.rate.coded`.
     Pictures are clamped to [0, 1] before they are compared.
     """
     options, count = config.picture, config.latent_dim

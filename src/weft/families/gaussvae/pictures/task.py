@@ -1,4 +1,4 @@
-"""Trains arch=image: pictures to latents to splats to pictures, by the rendered picture alone."""
+"""Trains arch=image: an autoencoder of pictures with splats as output, by the render loss only."""
 
 # B batch, L latents, H x W pixels
 
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 
 class PictureTask(Task[Config, PictureModel, TensorSource]):
-    """Compressing pictures into latents of splats, and back."""
+    """Compression of pictures into latents, from which splats are decoded."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The monitored one selects; then PSNR beside principal components, losses, latents."""
+        """The monitored metric, which selects; then PSNR with its baseline, losses, latents."""
         first = [metric for metric in METRICS if metric.name == self.config.monitor]
         return (*first, *(metric for metric in METRICS if metric not in first))
 
     @cached_property
     def epoch_steps(self) -> int:
-        """Steps of an epoch, by which beta rises."""
+        """Steps of an epoch; beta rises by epochs."""
         return self.spec().batches_per_epoch
 
     def spec(self) -> DataSpec:
-        """Shapes and sizes, from headers only."""
+        """Shapes and sizes of the data, read from file headers only."""
         return picture_spec(self.config)
 
     def data(self) -> Splits[TensorSource]:
@@ -54,32 +54,32 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         return load_pictures(self.config)
 
     def model(self, spec: DataSpec) -> PictureModel:
-        """Encoder and decoder; what they begin as is the training pictures', which `prime` gives.
+        """Encoder and decoder; `prime` initialises them from the training pictures.
 
         Raises:
-            ConfigError: there are fewer principal components than asked for.
+            ConfigError: if there are fewer principal components than asked for.
         """
         return build_picture_model(self.config, spec.fields["image"].shape)
 
     def prime(self, model: PictureModel, data: Splits[TensorSource]) -> None:
-        """Fits principal components to the training pictures, and lets the decoder begin as them.
+        """Fits principal components to the training pictures, and initialises the nets.
 
-        A model that has them, of an earlier run, keeps them.
+        A model that already has components, from an earlier run, keeps them.
         """
         if not model.principal.fitted:
             linear = self.config.picture.start == "pca"
             model.start_from(data.train.fields["image"], linear=linear)
 
     def draw(self, batch: Batch, ctx: Context) -> Batch:
-        """The batch mirrored and moved, with what else a step draws.
+        """The augmented batch (mirrored and shifted), with the step's other random numbers.
 
         Args:
             batch: `image` (B, 3, H, W).
-            ctx: where training stands.
-        Returns: `image`; from `picture.search_from` on `searched` (B,), bool: whether an item's
-            latent is searched for, every other one; and where there is a KL term `epsilon` (B, L),
-            the noise of latents, and `beta` (B,), all the same. The loss knows of no step but by
-            these, so that it may be recorded.
+            ctx: the state of training.
+        Returns: `image`; from `picture.search_from` on also `searched`, bool (B,): whether an
+            item's latent is refined, true for every second item; with a KL term also `epsilon`
+            (B, L), the noise of latents, and `beta` (B,), equal entries. The loss depends on the
+            step only through these, so that it can be captured as a CUDA graph.
         """
         images, options = batch["image"], self.config.picture
         count, device = len(images), images.device
@@ -100,15 +100,15 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
     def loss(
         self, model: PictureModel, batch: Batch, ctx: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean over pictures of the render error, + beta KL; logged: both.
+        """Mean over pictures of the render error plus beta KL; both are logged.
 
-        From `picture.search_from` on, every other picture is decoded from a latent that a few
-        steps of search have bettered, so that the decoder learns what it will be asked for.
+        From `picture.search_from` on, every second picture is decoded from a latent refined by a
+        few steps, so that the decoder learns from such latents too.
 
         Args:
             model: made by `model`.
-            batch: of `draw`, or a part of it.
-            ctx: where training stands.
+            batch: a result of `draw`, or a part of it.
+            ctx: the state of training.
         """
         config = self.config
         wanted = model.brightness(batch["image"])
@@ -126,10 +126,10 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         return error + beta * kl, {"recon_loss": error, "kl_loss": kl, "beta": beta}
 
     def _searched(self, model: PictureModel, wanted: Tensor, z: Tensor, among: Tensor) -> Tensor:
-        """Latents z (B, L), those of the items `among` (B,) bettered by search, and constants."""
+        """Latents z (B, L), of which those of the items `among` (B,) are refined, as constants."""
         options = self.config.picture
         steps, lr = options.search_steps, options.search_lr
-        # Half of them, however many that are: a device must not be asked, which would wait for it.
+        # Always half of the items: to read their number from the device would wait for it.
         rows = among.int().argsort(descending=True, stable=True)[: (len(z) + 1) // 2]
         found = refine(model.decode, wanted[rows], z[rows], steps=steps, lr=lr)
         return torch.where(among[:, None], z.index_put((rows,), found), z)
@@ -140,8 +140,8 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         return picture_error(found, wanted, self.config.render.gain, self.config.render.ssim)
 
     def inference(self, model: PictureModel, spec: DataSpec) -> Inference:
-        """Latents (N, L), means, of pictures (N, C, H, W) in [0, 1], and the pictures that they are
-        decoded to, not clamped."""
+        """Latents (N, L), posterior means, of pictures (N, C, H, W) in [0, 1], and the pictures
+        decoded from them, not clamped."""
 
         def coded(net: PictureModel, image: Tensor) -> tuple[Tensor, Tensor]:
             latent = net.encode(image).mean
@@ -151,20 +151,20 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
         return Inference(coded, {"image": image}, ("latent", "decoded"))
 
     def evaluate(self, model: PictureModel, source: TensorSource, ctx: Context) -> dict[str, float]:
-        """PSNR over all of `source`, beside that of principal components, and what latents hold."""
+        """PSNR over all of `source`, that of principal components, and metrics of latents."""
         return measured(self.config, model, source)
 
     def sample(
         self, model: PictureModel, data: Splits[TensorSource], ctx: Context
     ) -> Iterator[tuple[str, str, Figure]]:
-        """Originals and what is left of them, their splats, ways between two, prior samples."""
+        """Originals and reconstructions, their splats, interpolations, prior samples."""
         from weft.families.gaussvae.figures import picture_report
 
         draws = stream(ctx.seed, ctx.step, "sample")
         yield from picture_report.pictures(self.config, model, data.shown, draws)
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
-        """The PSNR over time, beside that of principal components."""
+        """PSNR over training, with that of principal components."""
         from weft.families.gaussvae.figures import picture_report
 
         yield from picture_report.over_training(history)

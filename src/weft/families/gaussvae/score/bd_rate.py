@@ -1,4 +1,4 @@
-"""Rate-distortion curves, and how much fewer bits one takes for the same quality: BD-rate."""
+"""Rate-distortion curves and the BD-rate, the difference of rates at equal quality."""
 
 # K points
 
@@ -15,11 +15,11 @@ _SAMPLES = 2001
 
 @dataclass(frozen=True)
 class Curve:
-    """What one code makes of one set of pictures at several rates.
+    """Rates and PSNR of a code on a set of pictures at K operating points.
 
     Attributes:
-        bits: a picture's, without its header; mean over pictures, (K,).
-        psnr: mean over pictures, decibels, (K,).
+        bits: per picture without its header, mean over pictures, (K,).
+        psnr: in decibels, mean over pictures, (K,).
         header: bits of a picture's header, mean over pictures, (K,).
     """
 
@@ -29,7 +29,7 @@ class Curve:
 
     @property
     def front(self) -> tuple[Floats, Floats]:
-        """Bits and PSNR of the points that no other one beats, both rising."""
+        """Bits and PSNR of the Pareto-optimal points, both ascending."""
         order = np.lexsort((-self.psnr, self.bits))
         bits, psnr = self.bits[order], self.psnr[order]
         best = np.concatenate(([-np.inf], np.maximum.accumulate(psnr)[:-1]))
@@ -40,10 +40,10 @@ class Curve:
 def bd_rate(curve: Curve, anchor: Curve) -> float | None:
     """Bjontegaard's mean difference of rate at equal PSNR, as a share: -0.2 is 20 % fewer bits.
 
-    exp(mean over PSNR of log bits(PSNR) - log bits_anchor(PSNR)) - 1 over the PSNRs that both
-    curves reach, each interpolated by piecewise cubics that keep it monotonous (PCHIP).
+    exp(mean over PSNR of log bits(PSNR) - log bits_anchor(PSNR)) - 1, over the range of PSNR that
+    both curves cover, each interpolated by monotone piecewise cubics (PCHIP).
 
-    Returns: the difference, or None if there is no PSNR that both reach.
+    Returns: the difference, or None if the ranges do not overlap.
     """
     (bits, psnr), (bits_anchor, psnr_anchor) = curve.front, anchor.front
     low, high = max(psnr[0], psnr_anchor[0]), min(psnr[-1], psnr_anchor[-1])
@@ -55,13 +55,13 @@ def bd_rate(curve: Curve, anchor: Curve) -> float | None:
 
 
 def pchip(x: Floats, y: Floats, places: Floats) -> Floats:
-    """Values at `places` of the piecewise cubic through (x, y) that overshoots nowhere.
+    """Values at `places` of the monotone piecewise cubic through (x, y), without overshoot.
 
-    Slopes are weighted harmonic means of the chords' beside them, 0 where those differ in sign
-    (Fritsch and Butland 1984), and three-point formulas at the ends.
+    Slopes are weighted harmonic means of those of the neighbouring chords, 0 if these differ in
+    sign (Fritsch and Butland 1984), with three-point formulas at the ends.
 
     Args:
-        x: rising, at least 2.
+        x: ascending, at least 2 values.
         y: of the same length.
         places: between the first and the last of `x`.
     """
@@ -84,7 +84,7 @@ def pchip(x: Floats, y: Floats, places: Floats) -> Floats:
 
 
 def _end(step: float, next_step: float, chord: float, next_chord: float) -> float:
-    """The slope at an end, held so that the first piece stays monotonous."""
+    """The slope at an end, limited so that the outer piece stays monotone."""
     slope = ((2 * step + next_step) * chord - step * next_chord) / (step + next_step)
     if slope * chord <= 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""Measures of held-out splat sets: losses, variance left unexplained, latents, pictures."""
+"""Metrics of held-out splat sets: losses, unexplained variance, latents, pictures."""
 
 # M items, B batch, N splats, L latents, H x W pixels
 
@@ -22,7 +22,7 @@ from weft.families.gaussvae.terms.posterior import kl_term
 from weft.task.metric import Metric
 
 ACTIVE = 0.01
-"""Variance of a latent's mean over items from which the latent counts as used."""
+"""A latent counts as used if the variance of its mean over items is above this."""
 
 _NAMES = {"xy": "centres", "scale": "sizes", "rot": "orientations", "feat": "colours"}
 
@@ -52,7 +52,7 @@ METRICS = tuple(_metrics())
 
 @dataclass(frozen=True)
 class Latents:
-    """What a model makes of a batch.
+    """A model's latents and output for a batch.
 
     Attributes:
         mean: of the posterior, (B, L).
@@ -66,7 +66,7 @@ class Latents:
 
 
 class Drawing(Protocol):
-    """What a task gives to measure pictures by."""
+    """The part of a task that metrics of pictures need."""
 
     @property
     def config(self) -> Config:
@@ -89,16 +89,16 @@ def held_out(
 ) -> dict[str, float]:
     """All of `METRICS` over `source`.
 
-    What is left unexplained of a column is its squared error over the squared distance of the data
-    from the mean of the training splats, whatever z-scores the model takes; of a group, the mean
-    over its columns.
+    The unexplained variance of a column is its squared error divided by the squared distance of the
+    data from the mean of the training splats, whatever z-scores the model uses; that of a group is
+    the mean over its columns.
 
     Args:
         task: gives the config and the pictures.
         model: for its z-scores.
         source: of held-out items.
-        latents: what the model makes of raw splats.
-        beta: weight of KL now.
+        latents: computes the model's latents and output for raw splats.
+        beta: current weight of KL.
         progress: share of training that is done, for the KL term's capacity.
     """
     config, groups = task.config, GROUPS[task.config.data.layout]
@@ -127,7 +127,7 @@ def held_out(
 
 
 class _Sums:
-    """Sums over items and splats, a number for each column, in float64.
+    """Sums over items and splats for each column, in float64.
 
     Args:
         centre: mean of the training splats of each place, (N, 8), raw.
@@ -174,14 +174,19 @@ class _Sums:
 
 
 class _Pictures:
-    """PSNR of the first `most` items, decoded, and of the splats that were encoded."""
+    """PSNR of the first `most` items, of decoded splats and of the encoded ones."""
 
     def __init__(self, task: Drawing, most: int) -> None:
         self.task, self.left = task, most
         self.decoded, self.fitted = list[Tensor](), list[Tensor]()
 
     def add(self, splats: Tensor, batch: Batch) -> None:
-        """Renders what is still wanted of a batch: decoded splats (B, N, 8), raw."""
+        """Renders the items of a batch that still belong to the first `most`.
+
+        Args:
+            splats: decoded, raw, (B, N, 8).
+            batch: the true items.
+        """
         few = {name: tensor[: self.left] for name, tensor in batch.items()}
         if not (count := len(few["splats"])):
             return

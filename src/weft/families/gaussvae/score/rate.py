@@ -1,4 +1,4 @@
-"""What quantised latents cost in bits, and what is left of the picture."""
+"""Rate in bits of quantised latents, and PSNR of the pictures decoded from them."""
 
 # M pictures, L latents, h x w pixels
 
@@ -17,14 +17,14 @@ from weft.families.gaussvae.score.bd_rate import Curve
 
 Floats = NDArray[np.float64]
 USUAL = 4 * FINE
-"""The step that `weft compress` takes where it is told none."""
+"""The default step of `weft compress`, in fine bins."""
 Decode = Callable[[Floats], Bytes]
 
 
 def ladder(
     tables: Tables, latents: Floats, decode: Decode, wanted: Bytes, steps: Sequence[int]
 ) -> Curve:
-    """The curve of a code of latents, each picture encoded by itself into real bytes.
+    """The rate-distortion curve of a code of latents; each picture is encoded separately to bytes.
 
     Args:
         tables: of other latents of the same code.
@@ -34,7 +34,7 @@ def ladder(
         steps: of the quantiser, in fine bins.
 
     Raises:
-        MissingExtra: the entropy coder is not installed.
+        MissingExtra: if the entropy coder is not installed.
     """
     bits, quality = [], []
     for step in steps:
@@ -45,10 +45,10 @@ def ladder(
 
 
 def coded(latents: Floats, decode: Decode, wanted: Bytes, step: int = USUAL) -> dict[str, float]:
-    """`bits` of a picture and `psnr_coded` of what they decode to, without training pictures.
+    """`bits` per picture, and `psnr_coded` of the decoded pictures, without training pictures.
 
-    The bits are those an ideal coder spends. Each half of the pictures is coded by the tables of
-    the other, so that no picture pays less because it was counted itself.
+    The bits are those of an ideal coder. Each half of the pictures is coded with the tables of the
+    other half, so that no picture is part of its own table.
 
     Args:
         latents: (M, L), in units; at least two.

@@ -1,4 +1,4 @@
-"""Latents made better for their own pictures: a few steps of Adam through the decoder."""
+"""Refines latents for their pictures by a few steps of Adam through the decoder."""
 
 # N pictures, L latents
 
@@ -18,18 +18,18 @@ _TINY = 1e-8
 def refine(
     decode: Callable[[Tensor], Tensor], images: Tensor, z: Tensor, *, steps: int, lr: float = 0.1
 ) -> Tensor:
-    """Latents from which `decode` comes nearer to the pictures, at a price the encoder pays once.
+    """Latents whose decoded pictures are nearer to `images`; only the encoder bears the cost.
 
-    Adam on log(mse + 1e-4) of each picture, its rate falling linearly to 0. Every latent has
-    moments of its own and losses are summed, so that no picture depends on the others beside it;
-    nothing is drawn at random.
+    The loss is log(mse + 1e-4) of each picture, minimised by Adam with a rate that falls linearly
+    to 0. Every latent has its own moments and losses are summed, so that pictures do not depend on
+    each other. There are no random numbers.
 
     Args:
-        decode: latents (N, L) to pictures (N, C, H, W), differentiable.
+        decode: from latents (N, L) to pictures (N, C, H, W), differentiable.
         images: in [0, 1], (N, C, H, W).
-        z: where the search begins, (N, L); not changed.
-        steps: 0 gives `z` itself.
-        lr: rate of the first step: latents have a variance of about 1.
+        z: initial latents, (N, L); not changed.
+        steps: number of steps; 0 returns `z` itself.
+        lr: rate of the first step; latents have a variance of about 1.
     Returns: (N, L), without gradient.
     """
     first, second = BETAS
@@ -39,7 +39,7 @@ def refine(
         with torch.enable_grad():
             here = z.requires_grad_()
             loss = log_mse(decode(here), images).sum()
-            # Not autograd.grad: who counts operations hooks every module, and it refuses hooks.
+            # Not autograd.grad, which fails with the module hooks used for counting operations.
             torch.autograd.backward(loss, inputs=(here,))
         gradient = here.grad
         assert gradient is not None

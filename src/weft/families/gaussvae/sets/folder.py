@@ -1,4 +1,4 @@
-"""Folders of splats in the original's files, a picture each."""
+"""Reads folders of the original's files of splats, one per picture."""
 
 # M pictures, N splats
 
@@ -25,10 +25,10 @@ def read_folder(folder: Path, size: Size | None, most: int | None = None) -> Pac
 
     Args:
         folder: of .npz and .pt files.
-        size: (height, width) of the pictures, which the files do not say.
-        most: files to read, the first ones by name; all if None.
+        size: (height, width) of the pictures, which the files do not contain.
+        most: number of files to read, the first ones by name; None: all.
     Raises:
-        DataError: the size is not known, a file is damaged, or not all have as many splats.
+        DataError: if the size is unknown, a file is damaged, or the numbers of splats differ.
     """
     if size is None:
         raise DataError(

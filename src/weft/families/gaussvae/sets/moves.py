@@ -1,4 +1,4 @@
-"""Pictures mirrored and shifted, the border reflected: one gather for a batch."""
+"""Mirrors and shifts pictures with reflected borders, by one gather per batch."""
 
 # N pictures
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def moved(images: Tensor, mirrored: Tensor, shift: Tensor) -> Tensor:
-    """Pictures of which some are mirrored, each then shifted; what comes in is a reflection.
+    """Pictures of which some are mirrored, and all are then shifted; borders are reflected.
 
     Args:
         images: (N, C, H, W).
-        mirrored: (N,), bool: which are mirrored, left and right exchanged.
-        shift: (N, 2), int64: pixels down and to the right, less than H and W in magnitude.
+        mirrored: bool (N,), which pictures are mirrored left-right.
+        shift: int64 (N, 2), pixels down and to the right, less than H and W in magnitude.
     """
     height, width = images.shape[-2:]
     rows = _reflected(torch.arange(height, device=images.device) - shift[:, :1], height)

@@ -1,4 +1,4 @@
-"""Splat sets in memory: batches of raw splats and their pictures, and what their numbers mean."""
+"""Splat sets in memory: batches of raw splats and pictures, and the meaning of their numbers."""
 
 # M pictures, N splats, H x W pixels
 
@@ -14,10 +14,10 @@ from weft.data.source import TensorSource
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the numbers of a splat set mean, beside their layout.
+    """The meaning of the numbers of a splat set, apart from their layout.
 
     Attributes:
-        size: (height, width) of the pictures, in whose pixels shapes are counted.
+        size: (height, width) of the pictures, whose pixels are the unit of shapes.
         sampling: `centre` or `corner`.
         blend: `normalised` or `sum`.
         cells: (rows, columns) of the grid that splats are anchored to, or None.
@@ -34,7 +34,7 @@ class SplatSource(TensorSource):
     """A split of a splat set.
 
     Args:
-        fields: `splats`, float32 (M, N, 8); `image`, uint8 (M, 3, H, W), where pictures are kept.
+        fields: `splats`, float32 (M, N, 8); `image`, uint8 (M, 3, H, W), if pictures are stored.
         batch_size: items of a training batch.
         meaning: of the numbers.
         centre: mean of the training splats of each place in the order, (N, 8).

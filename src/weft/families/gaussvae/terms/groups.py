@@ -23,14 +23,14 @@ def errors(found: Tensor, wanted: Tensor, groups: Groups) -> dict[str, Tensor]:
     Args:
         found, wanted: z-scores (B, N, 8).
         groups: columns of each group.
-    Returns: group -> scalar; 1 is what a prediction of the mean gets.
+    Returns: group -> scalar; predicting the mean gives 1.
     """
     columns = (found - wanted).square().mean((0, 1))
     return {name: columns[part].mean() for name, part in groups.items()}
 
 
 def factors(kind: str, groups: Groups) -> dict[str, float]:
-    """What each group's error is multiplied by: the loss is their sum.
+    """The factor of each group's error in the loss.
 
     Args:
         kind: `equal`: 1; `channels`: 1 / columns; `perscalar`: columns / 8, a plain mean over

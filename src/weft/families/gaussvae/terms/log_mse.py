@@ -1,11 +1,11 @@
-"""The render loss that counts decibels: the logarithm of each picture's squared error."""
+"""The render loss in decibels: the logarithm of each picture's squared error."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 FLOOR = 1e-4
-"""Added to a squared error, that of 40 dB, so that no picture counts without bound."""
+"""Added to the squared error, so that the loss is bounded below; it corresponds to 40 dB."""
 
 
 def log_mse(found: Tensor, wanted: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The posterior of the latents: sampling it, its divergence from the prior, what bounds both."""
+"""The posterior of the latents: samples, divergence from the prior, and bounds on both."""
 
 # B batch, L latents
 
@@ -18,7 +18,7 @@ def sampled(mean: Tensor, log_var: Tensor, epsilon: Tensor) -> Tensor:
 
 
 def bounded(log_var: Tensor, config: KlConfig) -> Tensor:
-    """Log variances within the limit, and low enough that each latent keeps the floor.
+    """Log variances within the limit, and low enough for the least KL of each latent.
 
     A latent whose variance is at most s^2 < 1 costs at least (s^2 - 1 - log s^2) / 2 nats
     (Razavi et al. 2019); s^2 is chosen so that this is the floor.

@@ -1,4 +1,4 @@
-"""What making a batch costs: separable and on demand, against the original's way."""
+"""Benchmark: time to generate a batch, separably and on demand, and as the original does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from weft.families.jepa.sets.scene import THREE_DOTS, Norm, Scene
 from weft.task.bench import Case, Form
 
 _BATCH_SIZE = 64
-# Random pictures in the shape of a part of CIFAR-10: decoding does not depend on what they show.
+# Random pictures of CIFAR-10's shape: the time does not depend on their content.
 _IMAGES = (5000, 3, 32, 32)
 
 

@@ -1,4 +1,4 @@
-"""Figures over many runs: the paper's sweep over noise, and which of three dots are kept."""
+"""Figures over many runs: the paper's sweep over noise, and the error of each of three dots."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TITLES = {
 }
 NOISES = ("changing uniform", "changing structured", "fixed uniform", "fixed structured")
 _REPEATS = ("seed", "run", "log", "checkpoint", "eval", "engine", "data")
-"""What may differ between runs of one setting."""
+"""Options in which runs of one setting may differ."""
 
 _DOTS = ("C1", "C0", "C2")
 
@@ -40,11 +40,11 @@ class Result:
         noise: one of `NOISES`.
         level: brightness of the background.
         method: the objective.
-        rmse: pixels.
-        dots: pixels, one a dot; empty with a single dot.
-        setting: the same for runs that differ in their seed alone.
-        validation: pixels, on the sequences that settings are chosen by.
-        guess: pixels by which always guessing the centre misses each dot.
+        rmse: error in pixels.
+        dots: error of each dot in pixels; empty if there is one dot.
+        setting: equal for runs that differ in their seed alone.
+        validation: error in pixels on the sequences by which settings are chosen.
+        guess: error in pixels of always guessing the centre, for each dot.
     """
 
     noise: str
@@ -58,11 +58,11 @@ class Result:
 
 
 def results_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> list[Result]:
-    """What a run has to say: one result, or one in each panel if it saw no noise.
+    """The results of a run: one, or one for each kind of noise if it was trained without noise.
 
     Args:
         config: of a finished run, as plain values.
-        metrics: its latest ones; those of the test episodes count, where there are some.
+        metrics: its last metrics; those of the test episodes are used if there are any.
     """
     split = "test" if "test/rmse_px" in metrics else "val"
     levels = {
@@ -91,10 +91,10 @@ def results_of(config: Mapping[str, Any], metrics: Mapping[str, float]) -> list[
 
 
 def figures(runs: Iterable[tuple[Mapping[str, Any], Mapping[str, float]]]) -> Iterator[Named]:
-    """The figures that finished runs, given as (config, metrics), allow for.
+    """The figures that can be drawn of finished runs, given as (config, metrics).
 
-    Of several settings of a method, such as its learning rates, one is drawn: that with the most
-    seeds, and among those the one with the least error on the validation sequences.
+    If a method has several settings, such as learning rates, one is drawn: that with the most
+    seeds, and among equals the one with the smallest error on the validation sequences.
     """
     found = chosen(result for config, metrics in runs for result in results_of(config, metrics))
     single = [result for result in found if not result.dots]
@@ -120,7 +120,7 @@ def chosen(results: Iterable[Result]) -> list[Result]:
 
 
 def noise_sweep(results: Iterable[Result]) -> Named:
-    """The paper's Figure 3: error over brightness, a panel a kind of noise, a line a method.
+    """The paper's Figure 3: error over brightness, a panel per kind of noise, a line per method.
 
     Bands are 95 % intervals of the mean over seeds (Student's t).
     """
@@ -182,7 +182,7 @@ def noise_sweep(results: Iterable[Result]) -> Named:
 
 
 def dots_kept(results: Iterable[Result]) -> Named:
-    """Which of three dots each method keeps: the error of each dot, mean over seeds.
+    """The error of each of three dots for each method, mean over seeds.
 
     Args:
         results: runs on three dots.
@@ -225,7 +225,7 @@ def dots_kept(results: Iterable[Result]) -> Named:
     return "dots_kept", caption, figure
 
 
-# Student's t at 97.5 % for 1, 2, ... degrees of freedom, and what it tends to.
+# Student's t at 97.5 % for 1, 2, ... degrees of freedom, and its limit.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 _T_LIMIT = 1.96
 
@@ -242,7 +242,7 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _guess(config: Mapping[str, Any]) -> tuple[float, ...]:
-    """Pixels by which the centre misses each dot of a run's scene, over all frames."""
+    """Error in pixels of always guessing the centre, for each dot of a run's scene."""
     scene = Scene(
         walks=ONE_DOT if config.get("dataset_type", "Single") == "Single" else THREE_DOTS,
         num_frames=int(config.get("val_n_steps", 17)),
@@ -254,7 +254,7 @@ def _guess(config: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _pixels(value: float | None) -> float:
-    """A metric, of which the log writes null where it is no number."""
+    """A metric in pixels; NaN for null, which the log writes for it."""
     return math.inf if value is None else float(value)
 
 

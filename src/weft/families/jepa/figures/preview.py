@@ -1,4 +1,4 @@
-"""An animated preview of the moving dots: frames, true positions, and the actions to come."""
+"""An animated preview of the moving dots: frames, true positions, and the next actions."""
 
 # T frames, K dots, C channels, S pixels along a side
 
@@ -13,7 +13,7 @@ from weft.data.random import stream
 from weft.families.jepa.sets.dots import DotsSource
 from weft.plots.images import enlarged, in_unit, letters, save_animation
 
-# Of dot 1, 2, 3: the channels a frame of three dots is shown in.
+# The colours of dots 1, 2 and 3 in a frame of three channels.
 _COLOURS = ((255, 80, 80), (80, 220, 80), (100, 140, 255))
 _TEXT = (230, 230, 230)
 _LINE_HEIGHT = 18
@@ -23,15 +23,17 @@ _MARGIN = 4
 def draw_frames(
     image: Tensor, location: Tensor, action: Tensor, *, scale: int = 8
 ) -> list[Image.Image]:
-    """The frames of an episode, each with a ring about every dot, its next action as a line from
-    the ring's centre, and both in numbers below.
+    """The frames of an episode, annotated with positions and actions.
+
+    Every dot has a ring around it, its next action as a line from the ring's centre, and both as
+    numbers below the frame.
 
     Args:
         image: brightness in any units, (T, C, S, S); three channels are shown as colours, one as
-            grey, the darkest pixel of the episode black and its brightest white.
+            grey, from black at the darkest pixel of the episode to white at its brightest.
         location: (x, y) in pixels, (T, K, 2).
         action: in pixels, (T - 1, K, 2); lines may cross walls, which stop the dot.
-        scale: screen pixels to a pixel.
+        scale: screen pixels per pixel.
     """
     colours = in_unit(image).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
     places, moves = location.tolist(), action.tolist()
@@ -48,14 +50,14 @@ def _draw_frame(
     moves: list[list[float]] | None,
     scale: int,
 ) -> Image.Image:
-    """One frame: `pixels` (S, S, 3) enlarged, a ring and a line a dot, and a line of text a dot."""
+    """One frame: `pixels` (S, S, 3) enlarged, with a ring, a line and a line of text per dot."""
     side = pixels.shape[0] * scale
     picture = Image.new("RGB", (side, side + _LINE_HEIGHT * len(places) + _MARGIN))
     picture.paste(enlarged(pixels, scale))
     draw, font = ImageDraw.Draw(picture), letters(12)
     for dot, (x, y) in enumerate(places):
         colour = _COLOURS[dot % len(_COLOURS)]
-        # A coordinate is the centre of its pixel, which is `scale` screen pixels wide.
+        # A coordinate is the centre of a pixel, which is `scale` screen pixels wide.
         centre = ((x + 0.5) * scale, (y + 0.5) * scale)
         draw.circle(centre, 2.6 * scale, outline=colour)
         text = f"t {time:2d}   p {x:4.1f} {y:4.1f}"
@@ -95,9 +97,9 @@ def save_preview(
     Args:
         path: the file to write; its folder is made.
         source: the moving dots.
-        episodes: how many to show.
-        seed: which ones.
-        frame_ms: how long a frame stays, in milliseconds.
+        episodes: number of episodes.
+        seed: of the episodes.
+        frame_ms: duration of a frame in milliseconds.
     """
     one = source.plan(seed, 0)[0][:episodes]
     batch = source.episodes(one, stream(seed, 0, "preview", device=source.device))

@@ -98,7 +98,7 @@ def film(episodes: Episodes) -> Named:
 
 
 def reconstructions(true: Tensor, decoded: Tensor) -> Named:
-    """Frames of an episode above what the decoder makes of their codes.
+    """Frames of an episode, and below them the frames decoded from their codes.
 
     Args:
         true, decoded: (T, C, S, S), in the same unit.
@@ -119,7 +119,7 @@ def reconstructions(true: Tensor, decoded: Tensor) -> Named:
 
 
 def plans(planned: Planned, low: float, high: float) -> Named:
-    """Where plans led the first dot, and where it should have gone.
+    """The paths on which plans led the first dot, and the goals.
 
     Args:
         planned: episodes of plans.
@@ -154,9 +154,9 @@ def error_over_time(errors: Sequence[float], encoder: float, guess: Sequence[flo
     """Root mean squared error of each frame of the rollout.
 
     Args:
-        errors: pixels, one a frame.
-        encoder: of the encoder's own read-out of the first frame, pixels.
-        guess: of always guessing the centre, pixels, one a frame.
+        errors: pixels, one per frame.
+        encoder: error of the encoder's own read-out of the first frame, pixels.
+        guess: error of always guessing the centre, pixels, one per frame.
     """
     from matplotlib.figure import Figure
 
@@ -180,11 +180,11 @@ def error_over_time(errors: Sequence[float], encoder: float, guess: Sequence[flo
 def error_over_training(
     history: Sequence[Mapping[str, Any]], guess: Sequence[float]
 ) -> Iterator[Named]:
-    """Error by frame at each evaluation, early ones pale; nothing before the second evaluation.
+    """Error of each frame at each evaluation, early ones pale; nothing for one evaluation.
 
     Args:
         history: rows of metrics.
-        guess: of always guessing the centre, pixels, one a frame.
+        guess: error of always guessing the centre, pixels, one per frame.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -234,7 +234,7 @@ def _picture(
 
 
 def _show(axes: Axes, frame: Tensor, scale: Tensor, strength: float = 1.0) -> None:
-    """A frame (C, S, S) in pixel coordinates, from white at the least of `scale` to black."""
+    """A frame (C, S, S) in pixel coordinates, from white at the minimum of `scale` to black."""
     image, scale = (t.float().cpu().mean(-3) for t in (frame, scale))
     axes.imshow(
         image.numpy(), cmap="gray_r", alpha=strength, interpolation="nearest",
@@ -254,7 +254,7 @@ def _rectangle(low: float, side: float) -> Any:
 
 
 def _paths(axes: Axes, true: Tensor, read: Tensor, dot: int) -> None:
-    """Two paths (T, 2), the same times joined."""
+    """Two paths (T, 2), with lines between the positions of equal times."""
     from matplotlib.collections import LineCollection
 
     true, read = true.cpu(), read.cpu()

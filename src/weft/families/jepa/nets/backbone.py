@@ -23,12 +23,12 @@ from weft.nn.precision import widened
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network from images (N, C, S, S) to codes, and what it makes.
+    """A network from images (N, C, S, S) to codes, and the shape of its codes.
 
     Attributes:
         net: the network.
         dim: D.
-        map: (channels, height, width) where a code is a flattened map of features, else None.
+        map: (channels, height, width) if a code is a flattened feature map, else None.
     """
 
     net: nn.Sequential
@@ -37,15 +37,15 @@ class Backbone:
 
 
 class FlattenPixels(nn.Module):
-    """Maps (N, C, H, W) to (N, H W C): free in channels-last memory, and so is its gradient."""
+    """Maps (N, C, H, W) to (N, H W C), without a copy for tensors in channels-last memory."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Flattens all but the batch, channels fastest."""
+        """Flattens all dimensions except the batch; channels vary fastest."""
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
 def stack(widths: list[int]) -> nn.Sequential:
-    """Linear, BN, ReLU from width to width, and a last Linear without bias."""
+    """Linear, BN and ReLU between successive widths, and a last Linear without bias."""
     layers = [
         layer
         for before, after in pairwise(widths[:-1])
@@ -64,7 +64,7 @@ def build_backbone(config: ModelConfig, channels: int, size: int) -> Backbone:
 
     Args:
         config: section `model`.
-        channels: C of what the encoder sees.
+        channels: C of the encoder's input.
         size: S.
     Raises:
         ConfigError: if the images are too small, or D does not fit the architecture.
@@ -102,7 +102,7 @@ def _resnet18(config: ModelConfig, channels: int, size: int) -> Backbone:
 
 
 def _resnet18_small(config: ModelConfig, channels: int, size: int) -> Backbone:
-    """The original's resnet18ID cannot be built; this one keeps the position of small things."""
+    """Keeps positions of small objects; replaces the original's resnet18ID, which is broken."""
     return Backbone(resnet18(channels, small=True), WIDTHS[-1])
 
 
@@ -187,7 +187,7 @@ def _require(fits: bool, config: ModelConfig, expected: str) -> None:
 
 
 class Encoder(nn.Module):
-    """All frames of a batch of sequences to codes, in one pass.
+    """From all frames of a batch of sequences to codes, in one pass.
 
     Args:
         config: section `model`.
@@ -214,7 +214,7 @@ class Encoder(nn.Module):
         return widened(codes).unflatten(0, frames.shape[:2])
 
     def frames(self, image: Tensor) -> Tensor:
-        """What the network sees of images (B, T, C, S, S), time first."""
+        """The network's input for images (B, T, C, S, S), time first."""
         frames = image.transpose(0, 1)
         if not self.frame_difference:
             return frames

@@ -1,4 +1,4 @@
-"""Convolutions with a faster bias gradient, and none that stalls in bf16, on CPUs."""
+"""Convolutions whose gradients are faster on CPUs: that of the bias, and in bf16 of the weight."""
 
 # N images, C channels in, O channels out, H W before, h w after, k kernel
 
@@ -16,7 +16,7 @@ Pair = tuple[int, int]
 
 
 def patches(x: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
-    """What a convolution sees of x (N, C, H, W) at each output pixel, (N h w, k_1 k_2 C)."""
+    """The patch of x (N, C, H, W) at each output pixel of a convolution, (N h w, k_1 k_2 C)."""
     rows, columns = padding
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, columns, columns, rows, rows))
     seen = padded.unfold(1, kernel[0], stride[0]).unfold(2, kernel[1], stride[1])
@@ -24,7 +24,7 @@ def patches(x: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
 
 
 class _Convolution(torch.autograd.Function):
-    """A convolution whose bias gradient is a sum, and weight gradient a product if `by_patches`."""
+    """A convolution whose bias gradient is a sum; with `by_patches`, weight gradient a product."""
 
     @staticmethod
     def forward(

@@ -43,7 +43,8 @@ class MenetDecoder(nn.Module):
         )
 
     def forward(self, code: Tensor, frames: int = 1) -> Tensor:
-        """Images (N, C, S, S) of codes (N, F), in training normalised as T = `frames` parts."""
+        """Images (N, C, S, S) of codes (N, F); in training each of T = `frames` parts of the batch
+        is normalised by its own statistics."""
         x = self.expand(code).view(-1, 3, 3, self.wide).permute(0, 3, 1, 2)
         return run(self.net, x, frames=frames)
 
@@ -70,7 +71,7 @@ class ConvDecoder(nn.Module):
         )
 
     def forward(self, code: Tensor, frames: int = 1) -> Tensor:
-        """Images (N, C, S, S) of codes (N, F); nothing depends on `frames` here."""
+        """Images (N, C, S, S) of codes (N, F); `frames` has no effect here."""
         with torch.autocast("cpu", enabled=False):  # For the same reason as `UpsampledConv`.
             pixels: Tensor = self.net(widened(code))
             return 20 * pixels.tanh()
@@ -96,7 +97,8 @@ class PublishedDecoder(nn.Module):
         self.net = nn.Sequential(*layers, nn.Conv2d(8, channels, 3, padding=1))
 
     def forward(self, code: Tensor, frames: int = 1) -> Tensor:
-        """Images (N, C, S, S) of codes (N, 512), in training normalised as T = `frames` parts."""
+        """Images (N, C, S, S) of codes (N, 512); in training each of T = `frames` parts of the
+        batch is normalised by its own statistics."""
         with torch.autocast("cpu", enabled=False):  # For the same reason as `UpsampledConv`.
             x = run(self.net, widened(code).unflatten(1, (32, 4, 4)), frames=frames)
             return F.interpolate(x, self.size, mode="bilinear")
@@ -111,7 +113,7 @@ def build_decoder(config: ModelConfig, features: int, channels: int, size: int) 
         channels: C.
         size: S.
     Raises:
-        ConfigError: the original's decoder, for codes of another width than its own.
+        ConfigError: if codes have another width than the original's decoder needs.
     """
     if config.decoder == "published":
         if features != PublishedDecoder.features:
@@ -132,8 +134,8 @@ def decode(decoder: nn.Module, code: Tensor, *, frames: int = 1) -> Tensor:
 
     Args:
         decoder: made by `build_decoder`.
-        code: what to decode.
-        frames: T to normalise each frame by its own statistics, as the original did, or 1.
+        code: the codes.
+        frames: T to normalise each frame by its own statistics, as the original does, or 1.
     """
     pixels: Tensor = decoder(code.flatten(0, 1), frames)
     return widened(pixels).unflatten(0, code.shape[:2])

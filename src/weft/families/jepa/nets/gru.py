@@ -1,4 +1,4 @@
-"""A GRU step by step on CPUs, with its backpropagation through time written out."""
+"""A GRU computed step by step on CPUs, with hand-written back-propagation through time."""
 
 # T steps, B batch, D state
 
@@ -20,7 +20,7 @@ def gru_cell(gates_x: Tensor, gates_h: Tensor, h: Tensor) -> Tensor:
     r, z = sigmoid(x + h); n = tanh(x + r * h); h' = n + z * (h - n).
 
     Args:
-        gates_x, gates_h: what input and state contribute to r, z and n, (B, 3 D).
+        gates_x, gates_h: contributions of input and state to r, z and n, (B, 3 D).
         h: state, (B, D).
     """
     dim = h.shape[-1]
@@ -31,11 +31,11 @@ def gru_cell(gates_x: Tensor, gates_h: Tensor, h: Tensor) -> Tensor:
 
 
 class Recurrence:
-    """States of a GRU, made one after another without a graph and joined to it afterwards.
+    """States of a GRU, computed one after another without a graph and joined to it afterwards.
 
-    Autograd would record some twenty small operations a step. Here `step` keeps what the gradient
-    needs, and `join` makes the states a function of the gates, for which one loop backwards is
-    enough: what does not depend on later steps is computed for all steps at once.
+    Autograd would record about twenty small operations per step. Here `step` stores what the
+    gradient needs, and `join` makes the states a function of the gates. Its backward pass is one
+    loop; everything that does not depend on later steps is computed for all steps at once.
 
     Args:
         h: the first state, (B, D).
@@ -54,7 +54,7 @@ class Recurrence:
         self.done = 0
 
     def step(self, gates_x: Tensor) -> Tensor:
-        """The next state (B, D), given what the input contributes to r, z and n, (B, 3 D)."""
+        """The next state (B, D), given the input's contribution to r, z and n, (B, 3 D)."""
         t, dim = self.done, self.states.shape[-1]
         self.done += 1
         h, gates, new = self.states[t], self.gates[t], self.news[t]
@@ -69,15 +69,15 @@ class Recurrence:
         """The states after each step, (T, B, D), differentiable in all arguments.
 
         Args:
-            gates_x: what `step` was given, (T, B, 3 D).
-            h, weight, bias: what the steps began with.
+            gates_x: the arguments of all calls of `step`, (T, B, 3 D).
+            h, weight, bias: those of the constructor.
         """
         states: Tensor = _Joined.apply(gates_x, h, weight, bias, self)
         return states
 
 
 class _Joined(torch.autograd.Function):
-    """The gradient of states that were made before."""
+    """The gradient of states that are already computed."""
 
     @staticmethod
     def forward(
@@ -92,7 +92,7 @@ class _Joined(torch.autograd.Function):
         made: Recurrence = ctx.made
         before, new = made.states[:-1], made.news
         r, z = made.gates.chunk(2, dim=-1)
-        # How h' moves with what stands inside the tanh, and with the state's part of each gate.
+        # Derivatives of h' by the argument of the tanh, and by the state's part of each gate.
         inside = (1 - z) * (1 - new * new)
         share = torch.stack(
             (inside * made.held * r * (1 - r), (before - new) * z * (1 - z), inside * r), dim=2
@@ -108,16 +108,16 @@ class _Joined(torch.autograd.Function):
         low = made.of_state.low
         of_weight = product(rows.to(low).t(), before.flatten(0, 1).to(low).t()).to(rows.dtype)
         of_bias = rows.sum(0)
-        # What the input adds to n is not multiplied by r.
+        # The input's contribution to n is not multiplied by r.
         torch.mul(of_states, inside, out=of_gates[:, :, 2])
         return of_gates.flatten(2), carried, of_weight, of_bias, None
 
 
 def gru(gates_x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """States (T, B, D) of a GRU whose inputs are all known.
+    """States (T, B, D) of a GRU whose inputs are known in advance.
 
     Args:
-        gates_x: what the inputs contribute to r, z and n, (T, B, 3 D).
+        gates_x: the inputs' contributions to r, z and n, (T, B, 3 D).
         h: the first state, (B, D).
         weight, bias: of the state, (3 D, D) and (3 D,).
     """

@@ -16,13 +16,13 @@ _aten = torch.ops.aten
 
 
 def run(net: nn.Sequential, x: Tensor, *, frames: int = 1) -> Tensor:
-    """What `net` makes of x, with each pair of ReLU and batch normalisation in one operation.
+    """`net(x)`, with each ReLU and following batch normalisation as one operation.
 
     Args:
-        net: layers; which of them are pairs is found out here.
+        net: the layers.
         x: input, (N, …).
-        frames: T equal parts of a batch, one after another along dimension 0, that are normalised
-            by statistics of their own in training; 1 is plain batch normalisation.
+        frames: T equal parts of a batch, one after another along dimension 0, each of which is
+            normalised by its own statistics in training; 1 is plain batch normalisation.
     """
     layers: list[nn.Module | None] = [None, *net, None]
     for before, layer, after in zip(layers, net, layers[2:], strict=False):
@@ -34,10 +34,10 @@ def run(net: nn.Sequential, x: Tensor, *, frames: int = 1) -> Tensor:
 
 
 def rectified_norm(x: Tensor, norm: nn.BatchNorm2d, frames: int = 1) -> Tensor:
-    """`norm(x.relu())` with the same statistics kept, frame by frame; x may be overwritten.
+    """`norm(x.relu())` for each frame, with the same running statistics; x may be overwritten.
 
-    Autograd would copy the frames together in both directions and walk three times through
-    memory where one will do.
+    Autograd would copy the frames together in both directions, and pass through memory three times
+    instead of once.
 
     Args:
         x: (N, C, H, W).
@@ -64,7 +64,7 @@ class _RectifiedNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, frames: int
     ) -> Tensor:
-        # In place, as `nn.ReLU(inplace=True)` would; a layer that still needs x raises an error.
+        # In place, as `nn.ReLU(inplace=True)`; if another layer still needs x, torch raises.
         r, y = x.detach(), torch.empty_like(x)
         kept = (norm.running_mean, norm.running_var) if norm.track_running_stats else (None, None)
         mean, scale = (weight.new_empty(frames, len(weight)) for _ in range(2))
@@ -115,7 +115,7 @@ def _of_frame(
 
 
 _LINES = 512
-"""Lines of pixels that are added up in float32, and whose gradients lie in the cache together."""
+"""Number of lines of pixels that are summed in float32; their gradients fit into the cache."""
 
 
 def _channels_last(r: Tensor) -> bool:

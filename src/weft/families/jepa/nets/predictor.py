@@ -18,11 +18,11 @@ ACTION_DIM = 2
 
 
 class Predictor(nn.Module):
-    """What every forward model does: `forward(start, action)`.
+    """The interface of forward models: `forward(start, action)`.
 
-    start (R, B, D) holds the first true codes, of which the last is where prediction begins;
-    action (R - 1 + T, B, 2) holds the actions from the first of them on. Returns the T codes
-    after the last true one, (T, B, D).
+    start (R, B, D) are the first true codes; prediction begins at the last of them. action
+    (R - 1 + T, B, 2) are the actions from the first code on. Returns the predicted T codes after
+    the last true one, (T, B, D).
     """
 
 
@@ -51,18 +51,18 @@ class Gru(Predictor):
 
 
 def _recorded(tensor: Tensor) -> bool:
-    """Whether this step becomes a CUDA graph, into which cuDNN's recurrent layers are not taken.
+    """Whether this step is being captured as a CUDA graph, in which cuDNN's GRU is not used.
 
-    Studies whose recorded steps called them ended in codes that are no numbers (torch 2.11, H200),
-    those with steps of ours never did. Why is not known: the layer alone, recorded and replayed
-    200 times, is exact. torch would fail for a tensor without content where it was built for CUDA
-    and finds no card.
+    Studies whose captured steps called cuDNN's GRU ended with codes of NaN (torch 2.11, H200);
+    those with weft's own loop never did. The reason is unknown: the layer alone, captured and
+    replayed 200 times, is exact. Meta tensors are excluded first, because torch built for CUDA
+    fails on them without a GPU.
     """
     return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 class BurninGru(Predictor):
-    """A GRU that reads [code, action] from a zero state and predicts codes one after another.
+    """A GRU that starts from zero, reads [code, action] and predicts codes one after another.
 
     Args:
         dim: D.
@@ -75,7 +75,7 @@ class BurninGru(Predictor):
         self.read = Dense(dim, dim)
 
     def forward(self, start: Tensor, action: Tensor) -> Tensor:
-        """Reads all codes of `start` but the last, then feeds its predictions back."""
+        """Reads all codes of `start` except the last, then its own predictions."""
         seen = len(start) - 1
         state = None
         if seen:
@@ -89,7 +89,7 @@ class BurninGru(Predictor):
 
 
 class ResidualMlp(Predictor):
-    """h' = h + MLP([h, a]), its hidden layers normalised over the rows of each step.
+    """h' = h + MLP([h, a]), with batch normalisation of hidden layers at each step.
 
     Args:
         dim: D.
@@ -101,7 +101,7 @@ class ResidualMlp(Predictor):
         self.net = stack([dim + ACTION_DIM, *hidden, dim])
 
     def forward(self, start: Tensor, action: Tensor) -> Tensor:
-        """Steps once for each action."""
+        """One step for each action."""
         h, codes = start[-1], []
         for a in action[len(start) - 1 :].unbind():
             h = h + self.net(torch.cat((h, a), dim=-1))
@@ -110,7 +110,7 @@ class ResidualMlp(Predictor):
 
 
 class ResidualConv(Predictor):
-    """h' = h + f([h, a]) for codes that are maps of features; the action fills planes of its own.
+    """h' = h + f([h, a]) for codes that are feature maps; the action enters as constant planes.
 
     Args:
         shape: (channels, height, width) of a code.
@@ -127,7 +127,7 @@ class ResidualConv(Predictor):
         )
 
     def forward(self, start: Tensor, action: Tensor) -> Tensor:
-        """Steps once for each action."""
+        """One step for each action."""
         _, height, width = self.shape
         h, codes = start[-1], []
         for a in action[len(start) - 1 :].unbind():
@@ -151,9 +151,9 @@ def build_predictor(config: ModelConfig, dim: int, shape: tuple[int, int, int] |
     Args:
         config: section `model`.
         dim: D.
-        shape: (channels, height, width) where codes are maps of features.
+        shape: (channels, height, width) if codes are feature maps, else None.
     Raises:
-        ConfigError: for `conv` where they are not.
+        ConfigError: for `conv` if codes are not feature maps.
     """
     if config.predictor == "rnn" and config.rnn_burnin == 1:
         return Gru(dim, config.rnn_layers)
@@ -164,7 +164,7 @@ def build_predictor(config: ModelConfig, dim: int, shape: tuple[int, int, int] |
     if config.predictor == "conv":
         if shape is None:
             raise ConfigError(
-                f"the codes of `{config.arch}` are no maps of features to convolve",
+                f"the codes of `{config.arch}` are not feature maps",
                 where="model.predictor=conv",
                 expected="model.arch id, pixel or canonical, without model.backbone_mlp",
             )

@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al. 2016) as an encoder: without its classifier, residuals zero at the start."""
+"""ResNet-18 (He et al. 2016) as an encoder, without classifier; residual branches start at 0."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class Block(nn.Module):
-    """x + f(x) with f two 3x3 convolutions; the shortcut is a 1x1 convolution where shapes change.
+    """x + f(x) with two 3x3 convolutions in f; the shortcut is a 1x1 convolution if shapes change.
 
     Args:
         channels_in, channels_out: before and after.

@@ -20,22 +20,22 @@ from weft.nn.precision import widened
 
 
 class RssmModel(nn.Module):
-    """Belief b_t from the past, state z_t sampled before or after seeing frame t.
+    """A belief b_t computed from the past, and a state z_t sampled before or after seeing frame t.
 
     b_0 = e_0, b_t = GRU(relu(W [z_(t-1), a_(t-1)]), b_(t-1));
-    prior z_t ~ N(relu(W b_t), softplus(relu(W b_t)) + min_var);
-    posterior the same of a hidden layer of [e_t, b_t], and it is what is fed on.
+    the prior of z_t is N(relu(W b_t), softplus(relu(W b_t)) + min_var);
+    the posterior is the same function of a hidden layer of [e_t, b_t], and gives the z of the GRU.
 
-    `compat` follows the original: samples carry no gradient, the first state and what is decoded
-    are samples of the prior, each frame is decoded with batch statistics of its own, and neither
-    the first state nor a rollout adds `min_var`. Otherwise samples are differentiable, the
-    posterior is decoded, and a rollout follows the prior's mean.
+    `compat` follows the original: samples have no gradient, the first state and the decoded states
+    are samples of the prior, each frame is decoded with its own batch statistics, and neither the
+    first state nor a rollout adds `min_var`. Otherwise samples are differentiable, the posterior is
+    decoded, and a rollout follows the prior's mean.
 
     Args:
-        encoder: images to codes.
-        decoder: [z, b] (2 D) to pixels.
+        encoder: from images to codes.
+        decoder: from [z, b] (2 D) to pixels.
         config: section `rssm`.
-        action_head: [b_t, e_(t+1)] (2 D) to actions, or None.
+        action_head: from [b_t, e_(t+1)] (2 D) to actions, or None.
     Attributes:
         burnin: 1; a rollout begins at frame 0.
         dim: D.
@@ -63,11 +63,11 @@ class RssmModel(nn.Module):
         return codes
 
     def prior(self, belief: Tensor) -> Gaussian:
-        """The state expected at beliefs (…, D)."""
+        """The prior of the state, given beliefs (…, D)."""
         return self.gaussian(self.prior_mean(belief), self.prior_std(belief))
 
     def rollout(self, e_0: Tensor, action: Tensor) -> Tensor:
-        """Beliefs without seeing any frame but the first: the probe reads this.
+        """Beliefs predicted from the first frame and the actions; the probe reads these.
 
         Args:
             e_0: first code, (B, D) or (1, B, D).
@@ -89,16 +89,16 @@ class RssmModel(nn.Module):
     def forward(
         self, image: Tensor, action: Tensor, generator: torch.Generator | None = None
     ) -> Rollout:
-        """Beliefs that see all frames (as `h`), states before and after, decoded frames.
+        """Beliefs given all frames (as `h`), priors and posteriors of states, and decoded frames.
 
         Args:
             image: (B, T, C, S, S).
             action: (B, T - 1, 2).
-            generator: of the states; torch's own if None.
+            generator: samples the states; torch's default if None.
         """
         e = self.encode(image)
         noise = torch.randn((2, *e.shape), generator=generator, device=e.device, dtype=e.dtype)
-        # What compilers make of the fast form's loop need not be right (torch 2.13).
+        # Compiled code of the fast form's loop may be wrong (torch 2.13).
         fast = self.compat and not torch.compiler.is_compiling()
         run = self._filter_published if fast else self._filter
         beliefs, states, posterior = run(e, action.transpose(0, 1), noise[0])
@@ -124,7 +124,7 @@ class RssmModel(nn.Module):
         )
 
     def _filter(self, e: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Gaussian]:
-        """Beliefs (T, B, D), the states fed on (T, B, D), and the states after seeing a frame."""
+        """Beliefs (T, B, D), the states that enter the GRU (T, B, D), and the posteriors."""
         enter, gates_x, from_action = self._inputs(action)
         gates_h = Stepped(self.cell.weight_hh, self.cell.bias_hh, len(action), e.shape[1])
         see = _Seeing(self, e)
@@ -141,9 +141,9 @@ class RssmModel(nn.Module):
     def _filter_published(
         self, e: Tensor, action: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Gaussian]:
-        """The same for states without a gradient, which are known inputs of a GRU once sampled.
+        """As `_filter`, for states without a gradient, which are constants once sampled.
 
-        The loop keeps no graph. Then each layer is told all its inputs and outputs at once.
+        The loop records no graph; afterwards each layer gets all its inputs and outputs at once.
         """
         cell, codes = self.cell, e.detach()
         with torch.no_grad():
@@ -170,7 +170,7 @@ class RssmModel(nn.Module):
         return beliefs, fed_on, posterior
 
     def _first(self, belief: Tensor) -> Gaussian:
-        """The published first state: the only one in training without `min_var`."""
+        """The original's first state, the only one in training without `min_var`."""
         prior = self.prior(belief)
         return Gaussian(prior.mean, prior.std - self.min_var)
 
@@ -179,7 +179,7 @@ class RssmModel(nn.Module):
         return sample.detach() if self.compat else sample
 
     def _inputs(self, action: Tensor) -> tuple[Stepped, Stepped, tuple[Tensor, ...]]:
-        """Layers from a state to W z and on to the gates, and W a + bias of each action."""
+        """Layers from a state to W z and from there to the gates, and W a + bias of each action."""
         steps, rows, _ = action.shape
         of_state, of_action = self.enter.weight.split((self.dim, ACTION_DIM), dim=1)
         from_action = widened(linear(action, of_action, self.enter.bias)).unbind()
@@ -187,15 +187,15 @@ class RssmModel(nn.Module):
         return enter, Stepped(self.cell.weight_ih, self.cell.bias_ih, steps, rows), from_action
 
     def gaussian(self, mean: Tensor, std: Tensor) -> Gaussian:
-        """The distribution that two layers' outputs (…, D) stand for."""
+        """The distribution given by the outputs (…, D) of the layers for mean and deviation."""
         return Gaussian(widened(mean).relu(), F.softplus(widened(std).relu()) + self.min_var)
 
 
 class _Seeing:
-    """The state after seeing a frame, called for one frame after the other with the belief.
+    """The posterior of the state; it is called with the belief of each frame in order.
 
     Attributes:
-        made: of each frame what the layers made: hidden (B, 2 D), mean and deviation (B, D).
+        made: outputs of the layers for each frame: hidden (B, 2 D), mean and deviation (B, D).
     """
 
     def __init__(self, model: RssmModel, e: Tensor) -> None:

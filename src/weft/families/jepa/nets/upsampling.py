@@ -1,4 +1,4 @@
-"""Convolutions of enlarged images that never enlarge them."""
+"""Convolutions of upsampled images, computed without the upsampled image."""
 
 # N images, C channels in, O channels out, H W pixels before, s scale, k kernel, S pixels after
 
@@ -18,9 +18,10 @@ from weft.nn.precision import widened
 class UpsampledConv(nn.Module):
     """Nearest upsampling by s, then a convolution without bias that keeps the size, k = 2 s - 1.
 
-    Upsampling sets pixels s apart and adds up s x s boxes. The boxes may as well be added up
-    after the convolution; before, all but one in s x s pixels are zero, and a transposed
-    convolution of stride s leaves them out (exact; 9 times fewer products at s = 3).
+    Nearest upsampling inserts zeros between pixels, s apart, and then sums boxes of s x s pixels.
+    The sum can also follow the convolution. All except one in s x s pixels are then zero before
+    the convolution, and a transposed convolution of stride s skips them. The result is exact, with
+    9 times fewer products at s = 3.
 
     Args:
         channels_in, channels_out: C and O.
@@ -45,12 +46,12 @@ class UpsampledConv(nn.Module):
 
 
 class UpsampledResize(UpsampledConv):
-    """The same to few channels, followed by bilinear resizing to S x S.
+    """An `UpsampledConv` with few output channels, followed by bilinear resizing to S x S.
 
-    Boxes and resizing are linear and act along one axis after the other: y = V x V^T.
+    Sums of boxes and resizing are linear and separable: y = V x V^T.
 
     Args:
-        channels_in, channels_out, scale: as above.
+        channels_in, channels_out, scale: as in `UpsampledConv`.
         before, after: H = W and S.
     """
 
@@ -84,7 +85,10 @@ def _resizing(scale: int, before: int, after: int) -> Tensor:
 
 
 class _BoxSum(torch.autograd.Function):
-    """Sums over s x s boxes of an image padded by p zeros; so is the gradient, by s - 1 - p."""
+    """Sums over s x s boxes of an image padded by p zeros.
+
+    The gradient is the same operation with padding s - 1 - p.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, size: int, padding: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""LARS: each weight matrix moves by a fixed share of its own length, whatever its gradient's."""
+"""LARS: each weight matrix moves by a fixed share of its norm, whatever the gradient's norm."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Lars(Together):
         m <- momentum m + g
         p <- p - lr m
 
-    where vectors are parameters of at most one dimension: biases and normalisation. All of them
-    are updated together, in a number of kernel launches that barely grows with their number.
+    where vectors are parameters of at most one dimension: biases and normalisation. All parameters
+    are updated together, with a nearly constant number of kernel launches.
 
     Args:
         params: parameters or groups; a group may have options of its own.
@@ -45,7 +45,7 @@ class Lars(Together):
         super().__init__(params, defaults)
 
     def update(self, parameters: list[Tensor], group: Mapping[str, Any]) -> None:
-        """Moves parameters of a group, in place."""
+        """Updates the parameters of a group in place."""
         matrices = [p for p in parameters if p.ndim > 1]
         vectors = [p for p in parameters if p.ndim <= 1]
         gradients = [*_adapted(matrices, group), *_gradients(vectors)]
@@ -60,7 +60,7 @@ class Lars(Together):
 
 
 def _adapted(matrices: list[Tensor], group: Mapping[str, Any]) -> list[Tensor]:
-    """Gradients with weight decay, scaled to eta times the length of their weights."""
+    """Gradients with weight decay, scaled to eta times the norm of their weights."""
     if not matrices:
         return []
     decayed = torch._foreach_add(_gradients(matrices), matrices, alpha=group["weight_decay"])
@@ -76,7 +76,7 @@ def _gradients(parameters: list[Tensor]) -> list[Tensor]:
 
 
 def lars(config: LarsConfig, groups: Groups) -> Lars:
-    """The optimiser of a config; the task gives each group the rate that its batch asks for."""
+    """The optimiser of a config; the task has scaled the rate of each group by the batch size."""
     return Lars(
         groups,
         lr=config.base_lr,

@@ -1,4 +1,4 @@
-"""The original's keys as keys of weft: old key -> (new key, old value -> new value)."""
+"""The original's keys as weft's options: old key -> (option, conversion of the value)."""
 
 from __future__ import annotations
 

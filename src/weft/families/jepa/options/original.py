@@ -1,4 +1,4 @@
-"""The original's config language: its defaults, and what a config of it means here."""
+"""The original's configs: their defaults, and their translation to weft's options."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ DEFAULTS: Mapping[str, Any] = {
     "probing_cfg": {"full_finetune": False, "lr": 1e-3, "epochs": 3, "epochs_enc": 3,
                     "schedule": None, "prober_arch": "", "batch_size": None},
 }  # fmt: skip
-"""The original's options; W&B, on there unless told otherwise, is off here unless asked for."""
+"""The original's options and defaults, except that W&B is off by default."""
 
 WARMUP_EPOCHS = 10
 
-# Keys that say how to run rather than what, that nothing read, or that the rules below read.
+# Keys that do not affect results, that the original never read, or that `translate` reads itself.
 _SPECIAL = frozenset(
     {
         "safe_every_n_epochs", "quick_debug", "load_checkpoint_path", "eval_only",
@@ -74,17 +74,17 @@ _SPECIAL = frozenset(
 
 
 def translate(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """A config of the original, nested or dotted, as a tree of weft's over the class defaults.
+    """A config of the original, nested or dotted, as a nested config of weft.
 
-    What is left out has the original's default. Three of its settings become objectives of
-    their own: VICReg with nothing but an action loss is `idm`; `eval_only` with `full_finetune`
-    is `supervised`; `eval_only` alone is `random`.
+    Missing keys have the original's defaults. Three of its settings are objectives in weft: VICReg
+    with an action loss only is `idm`; `eval_only` with `full_finetune` is `supervised`; `eval_only`
+    alone is `random`.
 
     Args:
         values: the original's keys, such as `{"model_type": "VICReg", "vicreg": {...}}`.
-        where: named in errors.
+        where: the place named in errors.
     Raises:
-        ConfigError: for keys the original did not have, or values that mean nothing here.
+        ConfigError: for keys that the original does not have, and for unsupported values.
     """
     given, known = flat(values), flat(DEFAULTS)
     problems: list[WeftError] = [_unknown(key, known, where) for key in given if key not in known]
@@ -144,7 +144,7 @@ def _method(old: Flat, section: str) -> Flat:
     if old[f"{section}.decoding_coeff"] > 0:
         new["model.decoder"] = "published"
     if epochs > WARMUP_EPOCHS:
-        # Shorter runs divided by zero in the original: they get the clean schedule.
+        # The original divides by zero in shorter runs; here they get the clean schedule.
         shares = {"warmup": WARMUP_EPOCHS / epochs, "start": 1 / epochs}
         new["schedule"] = {"kind": "published", **shares}
     if section == "vicreg" and _reads_back_actions_only(old):
@@ -159,7 +159,7 @@ def _reads_back_actions_only(old: Flat) -> bool:
 
 
 def _occasions(old: Flat, section: str) -> Flat:
-    """When to evaluate and save, and how bright a background is: as the original did."""
+    """When to evaluate and save, and the brightness of backgrounds, as in the original."""
     supervised = old["eval_only"] and old["probing_cfg.full_finetune"]
     epochs = old["probing_cfg.epochs"] if supervised else old[f"{section}.epochs"]
     every = f"{epochs if old['eval_at_the_end_only'] or supervised else 20} epochs"
@@ -170,7 +170,7 @@ def _occasions(old: Flat, section: str) -> Flat:
 
 
 def _quick(few: int) -> Flat:
-    """One step, and a probe that learns from one batch of `few` sequences."""
+    """Changes for one training step and a probe fitted to one batch of `few` sequences."""
     return {"steps": 1, "epochs": None, "norm_batches": 1, "val_dataset_size": few,
             "probe.size": few, "probe.epochs": 1}  # fmt: skip
 
@@ -178,10 +178,10 @@ def _quick(few: int) -> Flat:
 def over(given: Mapping[str, Any], batch_size: int, epochs: float | None) -> Flat:
     """The original's keys as changes to a config of weft, such as an exported preset.
 
-    Unlike `translate`, what is left out stays as it is. Keys of weft's own pass through.
+    Unlike in `translate`, missing keys keep their values. Keys of weft are passed on.
 
     Args:
-        given: dotted keys.
+        given: the original's or weft's dotted keys.
         batch_size, epochs: of the config that is changed.
     """
     batch_size = given.get("dataset_batch_size", batch_size)
@@ -227,7 +227,7 @@ def flat(values: Any, prefix: str = "") -> Flat:
 
 
 def nested(values: Flat) -> dict[str, Any]:
-    """Dotted keys as nested mappings; a key given as a mapping replaces what lies below it."""
+    """Dotted keys as nested mappings; a key whose value is a mapping replaces all keys below it."""
     tree: dict[str, Any] = {}
     for key, value in values.items():
         *path, last = key.split(".")

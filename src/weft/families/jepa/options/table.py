@@ -1,4 +1,4 @@
-"""The 144 published configs: one table, read as presets or written out as files."""
+"""The 144 published configs in one table, as presets or written to files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LABELS = ("noise_kind", "structure", "coefficient", "method", "sweep_index")
 
 @cache
 def published() -> Mapping[str, dict[str, Any]]:
-    """The original's configs by the stem of their file, in its own keys; blanks are left out."""
+    """The original's configs with its own keys, by file name without suffix; no empty cells."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {
@@ -36,7 +36,7 @@ def _translated(name: str) -> dict[str, Any]:
 
 
 class Presets(Mapping[str, Preset]):
-    """The same configs as presets of weft, by name; each is translated when asked for."""
+    """The published configs as presets of weft, by name; each is translated on demand."""
 
     def __getitem__(self, name: str) -> Preset:
         return Preset(deepcopy(_translated(name)), about=about(name))
@@ -54,7 +54,7 @@ def presets() -> Mapping[str, Preset]:
 
 
 def export(folder: Path) -> list[Path]:
-    """Writes every preset as a file `weft train` reads, and gives their paths."""
+    """Writes every preset as a file for `weft train`, and returns the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, preset in presets().items():
@@ -66,7 +66,7 @@ def export(folder: Path) -> list[Path]:
 
 
 def about(name: str) -> str:
-    """What a preset is, in one line."""
+    """The description of a preset in one line."""
     noise, _, rest = name.removeprefix("sweep_").partition(".(")
     level, _, rest = rest.partition(")")
     method = rest.split(".")[1]

@@ -1,4 +1,4 @@
-"""The original's way to make a batch: a full coordinate grid, and all noise always drawn."""
+"""The original's way to generate a batch: a full coordinate grid, and all noise always drawn."""
 
 # B batch, T frames, K dots, S pixels along a side
 
@@ -71,7 +71,7 @@ def distract(clean: Tensor, fixed: Tensor, changing: Tensor, scene: Scene) -> Te
 
 
 def pictures(images: Tensor, size: int) -> Iterator[Tensor]:
-    """Grey pictures (S, S) in [0, 1] without end, shuffled each pass, decoded by Pillow one by one.
+    """An endless stream of grey pictures (S, S) in [0, 1], shuffled in each pass, read by Pillow.
 
     Args:
         images: uint8 (N, 3, H, W).
@@ -88,10 +88,10 @@ def batch(scene: Scene, norm: Norm, batch_size: int, grey: Iterator[Tensor] | No
     """A batch like that of `DotsSource.episodes`, from the global generator.
 
     Args:
-        scene: what an episode shows; `unit` is always that of "batch".
+        scene: of the episodes; its `unit` is taken as "batch".
         norm: the units of the batch.
         batch_size: B.
-        grey: pictures to lie behind the dots, or None for uniform noise.
+        grey: background pictures, or None for uniform noise.
     """
     shape = (batch_size, scene.num_frames, scene.size, scene.size)
     images, actions, locations = [], [], []

@@ -1,4 +1,4 @@
-"""What models and objectives compute, one frame at a time and by torch's own layers."""
+"""Models and objectives computed one frame at a time with torch's own layers."""
 
 # T frames, B batch, D code, F what a decoder takes
 
@@ -28,7 +28,7 @@ from weft.nn.dense import Dense
 
 
 def plain(net: nn.Module, x: Tensor) -> Tensor:
-    """What `net` makes of x by torch's own layers, with upsampling before its convolution."""
+    """`net(x)` with torch's own layers, and with upsampling before its convolution."""
     if isinstance(net, nn.Sequential):
         for layer in net:
             x = plain(layer, x)
@@ -114,8 +114,11 @@ def forward(model: JepaModel, image: Tensor, action: Tensor) -> Rollout:
 
 
 def _swapped(model: JepaModel, image: Tensor) -> Tensor:
-    """The first frames with the least of another sequence's frames in place of their own's, if the
-    first and the last third of the frames have means that correlate by more than a half."""
+    """The first frames with the ground of another sequence, the minimum over its frames.
+
+    Grounds are exchanged only if the means of the first and of the last third of the frames have a
+    correlation above one half.
+    """
     third = math.ceil(image.shape[1] / 3)
     early, late = (
         torch.stack([part.mean(dim=0) for part in parts]) - parts.mean(dim=(0, 1))
@@ -196,7 +199,7 @@ def _together(states: list[Gaussian]) -> Gaussian:
 def loss(
     model: nn.Module, batch: Batch, config: Config, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """`weft.families.jepa.objective.loss` by the functions above."""
+    """`weft.families.jepa.objective.loss`, computed with the functions above."""
     if isinstance(model, RssmModel):
         rollout = forward_rssm(model, batch["image"], batch["action"], generator)
     else:

@@ -37,7 +37,7 @@ def nt_xent(h: Tensor, e: Tensor, temperature: float, *, normalise: bool = False
         z = z / z.norm(dim=1, keepdim=True)
     matrix, count = z @ z.T / temperature, len(z)
     others = matrix[~torch.eye(count, dtype=torch.bool)].view(count, count - 1)
-    # Without the diagonal, partners to the right of it have moved one place to the left.
+    # Without the diagonal, partners to the right of it are one place further left.
     partner = torch.cat((torch.arange(len(h)) + len(h) - 1, torch.arange(len(h))))
     return F.cross_entropy(others, partner)
 
@@ -73,7 +73,7 @@ def sigreg(z: Tensor, directions: Tensor, knots: int) -> Tensor:
             w = k * step
             gauss = math.exp(-(w**2) / 2)
             phi = torch.exp(1j * w * projected).mean()
-            # Both signs of w, except that the trapezoid's ends count half.
+            # Both signs of w are counted; the ends of the trapezoidal rule have half the weight.
             share = step if k in (0, knots - 1) else 2 * step
             integral = integral + share * gauss * (phi - gauss).abs().square()
         lines.append(len(z) * integral)
@@ -86,19 +86,19 @@ def each(term: Callable[..., Tensor], *codes: Tensor) -> Tensor:
 
 
 def centred(z: Tensor) -> Tensor:
-    """Codes (T, B, D) less each sequence's mean over time, (T B, D)."""
+    """Codes (T, B, D) minus each sequence's mean over time, (T B, D)."""
     return torch.stack([frame - z.mean(dim=0) for frame in z]).flatten(0, 1)
 
 
 def var_ratio(z: Tensor) -> Tensor:
-    """Variance of the sequences' means over that of all codes (T, B, D), entries added up."""
+    """Variance of sequences' means over that of all codes (T, B, D), each summed over entries."""
     means, everything = z.mean(dim=0), z.flatten(0, 1)
     static = (means - means.mean(dim=0)).pow(2).mean(dim=0).sum()
     return static / (everything - everything.mean(dim=0)).pow(2).mean(dim=0).sum()
 
 
 def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
-    """Every term of `weft.families.jepa.terms.registry.TERMS`, to be called."""
+    """A function for every term of `weft.families.jepa.terms.registry.TERMS`."""
     batch, config, first = at.batch, at.config, at.first
     simclr, combo = config.simclr, config.combo
 

@@ -1,4 +1,4 @@
-"""What a batch of codes looks like: spread, redundancy, and how much of it never changes."""
+"""Statistics of a batch of codes: spread, redundancy, and the share that is constant in time."""
 
 # T frames, B batch, D code
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from weft.families.jepa.terms.spread import var_ratio
 
 STEPS = (0, 1, 3, 7, 15)
-"""Frames that are looked at one by one, as published."""
+"""Frames with statistics of their own, as published."""
 
 
 def diagnose(codes: Mapping[str, Tensor], *, each_step: bool) -> dict[str, Tensor]:
@@ -21,10 +21,10 @@ def diagnose(codes: Mapping[str, Tensor], *, each_step: bool) -> dict[str, Tenso
 
     Args:
         codes: kind -> codes (T, B, D), such as `e` of the encoder and `h` of the forward model.
-        each_step: whether frames 0, 1, 3, 7 and 15 are also looked at one by one
+        each_step: whether frames 0, 1, 3, 7 and 15 also get statistics of their own
             (`quantity/kind_7`), raw and scaled to length 1 (`quantity/kind_unit_7`).
-    Returns: those of `describe` over all frames, and `static`, the share of variance that stays
-        within a sequence: 1 for codes that keep the background and forget the dot.
+    Returns: those of `describe` over all frames, and `static`, the share of variance that is
+        constant in a sequence: 1 for codes that represent the background and not the dot.
     """
     scalars: dict[str, Tensor] = {}
     with torch.no_grad():
@@ -60,7 +60,7 @@ def describe(z: Tensor) -> dict[str, Tensor]:
         "std_gap": std.max() - std.min(),
         "cov": _off_diagonal(centred) / (rows - 1) ** 2 / width,
         "corr": (_off_diagonal(F.normalize(centred, dim=0)) / max(1, width * (width - 1))).sqrt(),
-        # The sum over all pairs, less the N of a code with itself.
+        # The sum over all pairs minus the N pairs of a code with itself.
         "cosine": (unit.sum(0).square().sum() - rows) / (rows * (rows - 1)),
         "norm": z.norm(dim=-1).mean(),
     }
@@ -76,6 +76,6 @@ def _steps(kind: str, z: Tensor) -> dict[str, Tensor]:
 
 
 def _off_diagonal(x: Tensor) -> Tensor:
-    """Sum of the squared entries of X^T X off its diagonal, by the smaller of the two products."""
+    """Sum of squares of the off-diagonal entries of X^T X, by the smaller of X^T X and X X^T."""
     product = x @ x.mT if x.shape[0] < x.shape[1] else x.mT @ x
     return product.square().sum() - x.square().sum(0).square().sum()

@@ -1,4 +1,4 @@
-"""What always guessing the centre of the scene scores: the line above which nothing was learnt."""
+"""The error of always guessing the centre of the scene, the baseline of every model."""
 
 # T frames, K dots
 
@@ -19,9 +19,10 @@ _EPISODES = 10000
 def guess_px2(scene: Scene) -> tuple[tuple[float, ...], ...]:
     """Mean squared Euclidean distance, in pixels², of each frame's dots from the centre.
 
-    A uniform dot is 2 (high - low)² / 12 away; later ones are farther, as walls stop them.
+    For a uniformly distributed dot it is 2 (high - low)² / 12; in later frames it is larger, as
+    dots gather at the walls.
 
-    Returns: K numbers for each of T frames, from 10,000 episodes, the same at every call.
+    Returns: K numbers for each of T frames, from 10,000 episodes, the same on every call.
     """
     motion = Motion.of(scene.walks, scene.low, scene.high, scene.door)
     shape = (_EPISODES, scene.num_dots, motion.num_draws(scene.num_frames))

@@ -1,4 +1,4 @@
-"""Planners: actions whose predicted end comes near a goal, by gradient or by many candidates."""
+"""Planners: they search actions whose predicted end is near a goal, by gradient or by sampling."""
 
 # B episodes, A actions, N candidates
 
@@ -17,10 +17,10 @@ Distance = Callable[[Tensor], Tensor]
 
 _ROUNDS = {"gradient": 100, "cem": 10, "mppi": 10}
 _LEAST_SPREAD = 0.05
-"""Share of the longest action below which candidates are no longer drawn apart."""
+"""Smallest standard deviation of candidates, as a share of the longest action."""
 
 _NARROWER = 0.75
-"""Spread of mppi's candidates from round to round."""
+"""Factor of the spread of mppi's candidates from one round to the next."""
 
 
 def plan(
@@ -30,17 +30,17 @@ def plan(
     longest: float,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The nearest of all actions that the planner of `probe.mpc_planner` tried.
+    """The best of all plans that the planner `probe.mpc_planner` has tried.
 
-    Every episode is planned by itself; they share a batch for speed alone.
+    Episodes are planned independently; they share a batch for speed only.
 
     Args:
-        distance: what a plan is judged by; for cem and mppi it is given N B plans, those of one
-            candidate for all episodes after another.
-        first: where planning starts, (B, A, 2), normalised.
-        probe: says how to plan.
-        longest: longest action in normalised units; longer ones are shortened to it.
-        generator: of the candidates; torch's own if None.
+        distance: the objective; for cem and mppi it is given N B plans at once: for each candidate
+            in turn, those of all episodes.
+        first: the initial plan, (B, A, 2), normalised.
+        probe: gives the planner's options.
+        longest: length of the longest action in normalised units; longer ones are shortened to it.
+        generator: draws the candidates; torch's default if None.
     Returns: (B, A, 2), normalised.
     """
     rounds = probe.mpc_iterations or _ROUNDS[probe.mpc_planner]
@@ -56,14 +56,14 @@ def shortened(actions: Tensor, longest: float) -> Tensor:
 
 
 class _Nearest:
-    """The nearest plan of each episode so far."""
+    """The best plan of each episode so far."""
 
     def __init__(self, first: Tensor) -> None:
         self.actions = torch.zeros_like(first)
         self.distance = first.new_full((len(first),), torch.inf)
 
     def see(self, actions: Tensor, distance: Tensor) -> None:
-        """Keeps those plans (B, A, 2) that are nearer."""
+        """Keeps those of the plans (B, A, 2) that are better than the best so far."""
         closer = distance < self.distance
         self.actions[closer], self.distance[closer] = actions[closer], distance[closer]
 
@@ -71,11 +71,11 @@ class _Nearest:
 def _by_gradient(
     distance: Distance, first: Tensor, rounds: int, lr: float, longest: float
 ) -> Tensor:
-    """Adam works entry by entry; it circles its goal, so what counts is the nearest it came."""
+    """Gradient descent by Adam; as it circles around the goal, the best plan on its way counts."""
     actions = first.detach().clone().requires_grad_()
     optimiser = Adam([actions], lr=lr)
     nearest = _Nearest(first)
-    # cuDNN differentiates recurrent networks in training mode only.
+    # cuDNN has gradients of recurrent networks in training mode only.
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         for _ in range(rounds):
             away = distance(actions)
@@ -98,8 +98,8 @@ def _by_candidates(
 ) -> Tensor:
     """Cross-entropy method (Rubinstein 1999) or path integral (Williams et al. 2017).
 
-    Candidates are drawn about a mean. CEM moves mean and spread to those of the nearest few; MPPI
-    moves the mean to that of all, weighed by exp(-distance / temperature), and narrows the spread.
+    Candidates are drawn around a mean. CEM sets mean and spread to those of the best few; MPPI sets
+    the mean to that of all, weighted by exp(-distance / temperature), and reduces the spread.
     """
     mean, spread = first, torch.full_like(first, longest / 2)
     nearest = _Nearest(first)

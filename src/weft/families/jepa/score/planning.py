@@ -1,4 +1,4 @@
-"""Plans in latent space, carried out in the true world: how near they come to a goal."""
+"""Plans in latent space, executed in the true environment, and their distance from the goal."""
 
 # B episodes, A actions, D code, K dots, R frames read before predicting
 
@@ -19,18 +19,18 @@ from weft.families.jepa.sets.dots import DotsSource, Stage
 from weft.families.jepa.sets.rooms import beside
 
 NEAR = 1.0
-"""Pixels from the goal within which a plan has succeeded."""
+"""Largest distance from the goal, in pixels, that counts as success."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """Episodes in which dot 1 was led to a goal, in pixels.
+    """Episodes in which dot 1 was steered towards a goal; positions in pixels.
 
     Attributes:
-        path: where it was, (B, A + 1, 2), the start included.
+        path: its positions, with the start, (B, A + 1, 2).
         goal: (B, 2).
-        frame: the frame that the first plan was made from, (B, C, S, S).
-        seconds: of planning, an episode.
+        frame: the frame from which the first plan was made, (B, C, S, S).
+        seconds: time of planning per episode.
     """
 
     path: Tensor
@@ -39,13 +39,13 @@ class Planned:
     seconds: float
 
     def metrics(self) -> dict[str, float]:
-        """Miss and success of the plans, the miss of standing still, and the time.
+        """Final distance and success of the plans, the distance without moving, and the time.
 
         Returns:
             mpc_miss_px: mean distance of the end from the goal.
-            mpc_success: share of episodes that end within 1 px of it.
+            mpc_success: share of episodes that end within 1 px of the goal.
             mpc_still_px: mean distance of the start from the goal.
-            mpc_seconds: of planning, an episode.
+            mpc_seconds: time of planning per episode.
         """
         miss, still = ((at - self.goal).norm(dim=-1) for at in (self.path[:, -1], self.path[:, 0]))
         return {
@@ -59,17 +59,17 @@ class Planned:
 def planned(
     model: Model, source: DotsSource, readout: Readout, probe: Probe, num_actions: int
 ) -> Planned:
-    """Leads dot 1 to random goals by plans of the forward model.
+    """Steers dot 1 towards random goals by plans with the forward model.
 
-    Without a horizon all actions are planned once. With one, that many (or what is left) are
-    planned from every new frame, the first is taken in the true world, and the rest is where the
-    next plan starts from.
+    Without a horizon all actions are planned once. With a horizon that many actions (or those that
+    remain) are planned from every new frame, the first one is executed, and the others initialise
+    the next plan.
 
     Args:
         model: in eval mode.
         source: gives scene, backgrounds and units.
-        readout: codes to normalised locations; dot 1 is steered.
-        probe: says how to plan.
+        readout: from codes to normalised locations, of which those of dot 1 are used.
+        probe: gives the options of planning.
         num_actions: A.
     """
     scene, norm, burnin = source.scene, source.norm, model.burnin
@@ -114,7 +114,7 @@ def planned(
 
 
 def _stage(source: DotsSource, episodes: int, num_frames: int) -> Stage:
-    """Episodes long enough for burn-in and plan, the same at every call."""
+    """Episodes long enough for burn-in and plan, the same on every call."""
     longer = replace(source, scene=replace(source.scene, num_frames=num_frames))
     longer = replace(longer, size=episodes, batch_size=episodes)
     [numbers] = longer.plan(longer.seed, 0)
@@ -122,6 +122,6 @@ def _stage(source: DotsSource, episodes: int, num_frames: int) -> Stage:
 
 
 def _moved(stage: Stage, places: Tensor, action: Tensor, time: int) -> Tensor:
-    """Where all dots are next, (B, K, 2): the first led by `action`, others on their own walk."""
+    """The next positions of all dots, (B, K, 2): dot 1 by `action`, others by their own walk."""
     led = stage.step(places[:, :1], action[:, None])
     return torch.cat((led, stage.positions[:, time, 1:]), dim=1)

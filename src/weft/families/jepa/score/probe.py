@@ -1,4 +1,4 @@
-"""Reads positions out of frozen codes: the exact linear probe, the published one, their errors."""
+"""Probes that read positions from frozen codes: the exact linear one, and the published one."""
 
 # T frames, B batch, D code, K dots, N rows
 
@@ -15,23 +15,23 @@ from weft.nn.optimisers import Adam
 from weft.nn.precision import full_precision, widened
 
 Pair = tuple[Tensor, Tensor]
-"""Codes (T, B, D) and the normalised locations (T, B, K, 2) they should hold."""
+"""Codes (T, B, D), and the true normalised locations (T, B, K, 2)."""
 
 Readout = Callable[[Tensor], Tensor]
 """Codes (T, B, D) -> locations (T, B, K, 2)."""
 
 ENOUGH = 20
-"""Rows to an entry of the code from which on a linear probe needs no ridge to speak of."""
+"""Number of rows per entry of the code above which a linear probe needs almost no ridge."""
 
 RIDGE = 1e-6
-"""The ridge that keeps equations solvable and moves no error by 1e-4."""
+"""A ridge that makes the equations solvable and changes no error by as much as 1e-4."""
 
 RIDGES = tuple(10.0 ** (half / 2) for half in range(-12, 7))
-"""Those that held-out rows choose from, per unit of mean squared code entry."""
+"""Ridges to choose from by held-out rows, in units of the mean squared entry of codes."""
 
 
 class Probe(nn.Module):
-    """Codes to locations: one linear map without bias, or an MLP with batch norm.
+    """From codes to locations: a linear map without bias, or an MLP with batch norm.
 
     Args:
         code_dim: D.
@@ -46,7 +46,7 @@ class Probe(nn.Module):
         self.read = stack([*widths, 2 * num_dots])
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Locations (..., K, 2) of codes (..., D), in float32 or more whatever the autocast."""
+        """Locations (..., K, 2) of codes (..., D), in float32 or wider even under autocast."""
         with full_precision(codes.device):
             flat: Tensor = self.read(widened(codes).flatten(0, -2))
         return flat.view(*codes.shape[:-1], self.num_dots, 2)
@@ -55,11 +55,11 @@ class Probe(nn.Module):
 class NormalEquations:
     """Least squares over a stream of batches, in float64: W minimises |H W - P|^2 + lambda |W|^2.
 
-    The minimum over all batches seen, and the error of any W on them, follow from three sums:
-    H^T H, H^T P and |P|^2.
+    The minimum over all batches, and the error of any W on them, follow from three sums: H^T H,
+    H^T P and |P|^2.
 
     Attributes:
-        rows: how many were added.
+        rows: number of rows added.
     """
 
     def __init__(self) -> None:
@@ -80,21 +80,21 @@ class NormalEquations:
         self.rows += len(features)
 
     def __add__(self, other: NormalEquations, sign: int = 1) -> NormalEquations:
-        """Those of the rows of both."""
+        """The equations of the rows of both."""
         both = NormalEquations()
         both.gram, both.cross = self.gram + sign * other.gram, self.cross + sign * other.cross
         both.square, both.rows = self.square + sign * other.square, self.rows + sign * other.rows
         return both
 
     def __sub__(self, part: NormalEquations) -> NormalEquations:
-        """Those of the rows that are not in `part`."""
+        """The equations of the rows that are not in `part`."""
         return self.__add__(part, -1)
 
     def solve(self, ridge: float) -> Tensor:
         """W, float64 (D, M), for lambda = ridge times the mean of diag(H^T H).
 
-        Entries of the code that are always zero get the weight zero. Codes that are no numbers
-        give a W that is none, and no error: so a run that failed is told from one that did not.
+        Entries of the code that are always zero get weight zero. Codes with NaN give a W of NaN and
+        no exception, so that the metrics show the failure of the run.
         """
         # The smallest normal number keeps an all-zero Gram matrix solvable: W is 0 then.
         penalty = ridge * self.gram.diagonal().mean() + torch.finfo(torch.float64).tiny
@@ -117,24 +117,23 @@ def closed_form(features: Tensor, targets: Tensor, ridge: float = RIDGE) -> Tens
 
 
 class Checked:
-    """Least squares that see whether their rows are enough.
+    """Least squares with a ridge that depends on the number of rows.
 
-    With `ENOUGH` rows to an entry of the code the ridge is `RIDGE`. With fewer it is the one that
-    leaves the least error on rows that were held out, each of five parts in turn. Either way the
-    map is then fitted to all rows.
+    With `ENOUGH` rows per entry of the code the ridge is `RIDGE`. With fewer it is the one with the
+    smallest error in five-fold cross-validation. The map is then fitted to all rows.
     """
 
     def __init__(self) -> None:
         self.parts = [NormalEquations() for _ in range(5)]
 
     def add(self, features: Tensor, targets: Tensor, part: Tensor) -> None:
-        """Adds rows (…, N, D) and targets (…, N, M); `part` (N,) says to which part they go."""
+        """Adds rows (…, N, D) and targets (…, N, M); `part` (N,) is the number of their fold."""
         for number, equations in enumerate(self.parts):
             rows = (each[..., part == number, :].flatten(0, -2) for each in (features, targets))
             equations.add(*rows)
 
     def solve(self, ridge: float | None) -> Tensor:
-        """W, float64 (D, M), with the given ridge or the one that suits the rows."""
+        """W, float64 (D, M), with the given ridge; None: with the one for these rows."""
         every = sum(self.parts[1:], self.parts[0])
         width = len(every.gram)
         enough = every.rows >= ENOUGH * width
@@ -157,12 +156,12 @@ class Checked:
 def fit_closed_form(
     pairs: Iterable[Pair], ridge: float | None = None, *, burnin: int = 1
 ) -> tuple[Probe, Probe]:
-    """Exact linear probes of all frames, and of the first frame alone (the encoder's).
+    """Exact linear probes for all frames, and for the first frame alone (the encoder's).
 
     Args:
         pairs: batches, each read once.
         ridge: as in `Checked.solve`.
-        burnin: R; the probe of all frames reads those from R - 1 on.
+        burnin: R; the probe for all frames uses those from R - 1 on.
     """
     every, first = Checked(), Checked()
     num_dots, seen = 1, 0
@@ -186,7 +185,7 @@ def fit_adam(pairs: Iterable[Pair], lr: float, hidden: str = "") -> Probe:
     """The published probe: Adam on the mean, over frames and dots, of the squared distance.
 
     Args:
-        pairs: as many batches as there shall be steps, fresh ones.
+        pairs: one new batch for each step.
         lr: Adam's learning rate.
         hidden: widths of hidden layers, as in `Probe`.
     """
@@ -209,9 +208,9 @@ def squared_errors(readouts: Sequence[Readout], pairs: Iterable[Pair]) -> list[T
     """Mean squared Euclidean distance of every frame and dot, for each of several read-outs.
 
     Args:
-        readouts: codes to locations.
+        readouts: maps from codes to locations.
         pairs: batches, each read once.
-    Returns: float64 (T, K) each, in squared normalised units.
+    Returns: for each read-out float64 (T, K), in squared normalised units.
     """
     totals, count = [torch.zeros((), dtype=torch.float64) for _ in readouts], 0
     for codes, locations in pairs:

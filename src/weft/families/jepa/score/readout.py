@@ -1,4 +1,4 @@
-"""How well positions are read out of a model's rollouts over held-out episodes, in pixels."""
+"""Errors in pixels of positions read out of a model's rollouts over held-out episodes."""
 
 # T frames, B batch, D code, K dots
 
@@ -27,7 +27,7 @@ POWERS = tuple(2**n for n in range(10))
 
 @dataclass(frozen=True)
 class Reading:
-    """A model whose rollouts over some episodes are read.
+    """Evaluates a model's rollouts over some episodes.
 
     Attributes:
         config: of the run.
@@ -42,17 +42,17 @@ class Reading:
     def metrics(self) -> dict[str, float]:
         """Errors in pixels.
 
-        Every error is the root of a mean squared *Euclidean* distance, x and y together.
+        Every error is the root of a mean squared *Euclidean* distance, of x and y together.
 
         Returns:
             rmse_px: over all frames and dots.
             enc_rmse_px: of the encoder alone, on the first frame.
-            dot_rmse_px_<k>: of dot k, counted from 1; only where there are three.
+            dot_rmse_px_<k>: of dot k, counted from 1; only if there are three dots.
             step_rmse_px_<t>: of frame t = 0, 1, 2, 4, 8, …; of every frame if diagnostics=full.
-            batch_norm_rmse_px: with batch statistics in place of running ones, as the original
-                scored; only for `supervised`.
-            mpc_…: of plans, as of `Planned.metrics`; only with `probe.mpc`.
-            shift_rmse_px_<factor>_<by>: where one factor of the scene is changed; only with
+            batch_norm_rmse_px: with batch statistics instead of running ones, as the original
+                scores; only for `supervised`.
+            mpc_…: of plans, see `Planned.metrics`; only with `probe.mpc`.
+            shift_rmse_px_<factor>_<by>: with one factor of the scene changed; only with
                 `probe.shifts`.
         """
         readout, first = self.readouts()
@@ -72,16 +72,16 @@ class Reading:
         return metrics
 
     def planned(self, readout: Readout) -> Planned:
-        """Episodes in which the first dot is led to a goal by the forward model."""
+        """Episodes in which plans with the forward model steer the first dot towards a goal."""
         probe = self.config.probe
         steps = probe.mpc_steps or self.config.val_n_steps
         return planned(self.model, self.source, readout, probe, steps)
 
     def readouts(self) -> tuple[Readout, Readout | Tuned]:
-        """Maps from codes to locations: of rollouts, and of the encoder's first code.
+        """Maps from codes to locations: for rollouts, and for the encoder's first code.
 
-        They learn from episodes like those of `source`, none of which are in it, and are the same
-        at every step of a run. Only `supervised` brings its own.
+        They are fitted to episodes with the distribution of `source` that are not in it, and that
+        are the same at every step of a run. Only `supervised` has its own trained maps.
         """
         probe = self.config.probe
         learnt = probe_source(self.config, self.source)
@@ -107,7 +107,7 @@ class Reading:
         """Mean squared Euclidean distances in normalised units.
 
         Returns: for each of `readouts` that of each frame of the rollout and dot, (T, K); and that
-            of each dot, (K,), read by `first` out of the first frame's code.
+            of each dot, (K,), for `first` and the code of the first frame.
         """
         size = self.config.eval.batch_size
         known = [*readouts] if isinstance(first, Tuned) else [*readouts, first]
@@ -119,14 +119,14 @@ class Reading:
         return [errors[self.model.burnin - 1 :] for errors in rolled], of_first[0]
 
     def pairs(self, batches: Iterable[Batch]) -> Iterator[Pair]:
-        """Codes of all frames, true ones before the rollout begins, and their locations."""
+        """Codes of all frames, which are true codes before the rollout begins, and locations."""
         for batch in batches:
             start = self.model.encode(batch["image"][:, : self.model.burnin])
             codes = self.model.rollout(start, batch["action"])
             yield torch.cat((start[:-1], codes)), batch["location"].transpose(0, 1)
 
     def pixels(self, squared: Tensor) -> float:
-        """Root of a mean squared distance in normalised units, in pixels."""
+        """The root in pixels of a mean squared distance in normalised units."""
         return float(squared.sqrt()) * self.source.norm.location_scale
 
     def _errors(self, readout: Readout, first: Readout | Tuned) -> dict[str, float]:
@@ -143,11 +143,11 @@ class Reading:
         return metrics
 
     def _fresh(self, learnt: DotsSource, epochs: int) -> Iterator[Pair]:
-        """Pairs of `epochs` passes over fresh episodes."""
+        """Codes and locations of `epochs` passes over new episodes."""
         return self.pairs(self._episodes(learnt, epochs))
 
     def _episodes(self, learnt: DotsSource, epochs: int) -> Iterator[Batch]:
-        """Batches of `epochs` passes over fresh episodes, in a random stream of the probe's own."""
+        """Batches of `epochs` passes over new episodes, from the probe's own random stream."""
         seed = derive(self.config.seed, "probe")
         plans = (indices for epoch in range(epochs) for indices in learnt.plan(seed, epoch))
         for step, indices in enumerate(plans):

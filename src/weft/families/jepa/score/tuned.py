@@ -1,4 +1,4 @@
-"""The encoder's score of `supervised` as published: trained on for it, with a map of its own."""
+"""The published score of the encoder under `supervised`: a copy, fine-tuned with its own map."""
 
 # T frames, B batch, D code, K dots
 
@@ -19,11 +19,11 @@ from weft.nn.optimisers import Adam
 
 @dataclass(frozen=True)
 class Tuned:
-    """An encoder of its own and the linear map that reads positions from its codes.
+    """A fine-tuned encoder, and the linear map that reads positions from its codes.
 
     Attributes:
         encoder: in eval mode.
-        probe: codes (1, B, D) to locations (1, B, K, 2).
+        probe: from codes (1, B, D) to locations (1, B, K, 2).
     """
 
     encoder: Encoder
@@ -39,8 +39,8 @@ def tuned(model: Model, batches: Iterable[Batch], lr: float) -> Tuned:
     """A copy of the model's encoder, trained with a new map to read the first frame's positions.
 
     Args:
-        model: left as it is.
-        batches: one a step of Adam.
+        model: not changed.
+        batches: one for each step of Adam.
         lr: Adam's learning rate.
     """
     made: Tuned | None = None

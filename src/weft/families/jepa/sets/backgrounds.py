@@ -1,4 +1,4 @@
-"""Grey pictures to put behind the dots: an image set as one tensor of bytes."""
+"""Grey background pictures: an image set as one tensor of bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK = 1024
 
 
 def grey(images: Tensor, size: int) -> Tensor:
-    """The luminance of the top left corner of images, byte for byte what Pillow's mode L holds.
+    """The luminance of the top left corner of images, exactly as in Pillow's mode L.
 
     Args:
         images: uint8 (N, 1 or 3, H, W), grey or red, green, blue.
@@ -42,7 +42,7 @@ def load_backgrounds(
     root: str | None = None,
     download: bool = True,
 ) -> Tensor:
-    """The grey pictures of a split, uint8 (N, S, S); kept, so that all sources share one tensor.
+    """The grey pictures of a split, uint8 (N, S, S); cached, so that all sources share one tensor.
 
     Args:
         split: "train" or "test".
@@ -50,7 +50,7 @@ def load_backgrounds(
         size: S, pixels along a side.
         root, download: where to look and whether to fetch, as in `weft.data.images.load_images`.
     Raises:
-        DataError: the pictures are missing, or smaller than S.
+        DataError: if the pictures are missing, or smaller than S.
     """
     images = load_images(name, split, root=root, download=download).images
     if min(images.shape[-2:]) < size:

@@ -1,4 +1,4 @@
-"""The moving dots: episodes made on the device, as a source of batches and as an iterable."""
+"""The moving dots: episodes generated on the device, as a source of batches and an iterable."""
 
 # B batch, T frames, K dots, C channels, S pixels along a side, N pictures, n backgrounds
 
@@ -23,16 +23,16 @@ from weft.families.jepa.sets.motion import Motion
 from weft.families.jepa.sets.scene import Norm, Scene
 
 _DEFAULT = Scene()
-# `batches` draws blocks of this many episodes, so that they are the same at whatever size served.
+# `batches` draws blocks of this many episodes, so that they do not depend on the batch size.
 _BLOCK = 64
 
 
 @dataclass(frozen=True)
 class DotsSource:
-    """Episodes made on demand: a batch is a pure function of its indices and generator.
+    """Episodes generated on demand: a batch is a pure function of its indices and generator.
 
     Args:
-        scene: what an episode shows.
+        scene: the content of an episode.
         motion: the scene's walks as tensors.
         norm: the units of the batches.
         backgrounds: grey pictures, uint8 (N, S, S), or None for uniform noise.
@@ -63,10 +63,10 @@ class DotsSource:
 
         Args:
             scene, backgrounds, batch_size, size, seed: as in the class.
-            norm_batches: batches over which the pixels' mean and deviation are averaged; 0 leaves
-                everything in raw units, brightness and pixels.
+            norm_batches: number of batches over which mean and deviation of the pixels are
+                averaged; 0 keeps raw units, brightness and pixels.
         Raises:
-            ConfigError: an epoch has no whole batch, or the pictures are not of the scene's size.
+            ConfigError: if an epoch has no whole batch, or pictures do not have the scene's size.
         """
         if batch_size < 1:
             raise ConfigError(f"a batch of {batch_size} episodes", expected="one or more")
@@ -84,7 +84,7 @@ class DotsSource:
 
     @property
     def device(self) -> torch.device:
-        """Where batches are made."""
+        """The device on which batches are generated."""
         return self.norm.image_centre.device
 
     def __len__(self) -> int:
@@ -93,14 +93,14 @@ class DotsSource:
     def plan(self, seed: int, epoch: int) -> Sequence[Tensor]:
         """The epoch's batches, int64 (B, n) each: the numbers of every episode's backgrounds.
 
-        Epochs deal on from one endless row of shuffles, so that no picture comes again before all
-        have been shown. Without pictures an episode has a number of its own.
+        All epochs take their numbers from one endless sequence of permutations, so that no picture
+        is repeated before all have been shown. Without pictures, an index is the episode's number.
         """
         used = self.size // self.batch_size * self.batch_size
         return torch.split(self._deal(seed, epoch * used, used), self.batch_size)
 
     def _deal(self, seed: int, first: int, amount: int) -> Tensor:
-        """Background numbers (amount, n) of the episodes from `first` on, counted over epochs."""
+        """Background numbers (amount, n) of the episodes from `first` on, counted across epochs."""
         each = self.scene.fixed_backgrounds + self.scene.changing_backgrounds
         if self.backgrounds is None or each == 0:
             return torch.arange(first, first + amount, device="cpu")[:, None]
@@ -117,9 +117,9 @@ class DotsSource:
         return torch.cat(shuffles)[start % size :][: stop - start].view(amount, each)
 
     def take(self, indices: Tensor, generator: torch.Generator) -> Batch:
-        """Fresh episodes in front of the backgrounds numbered `indices` (B, n).
+        """New episodes with the backgrounds of the numbers `indices` (B, n).
 
-        Returns: `image` (B, T, C, S, S); `action` (B, T - 1, 2), dot 1's alone; `location`
+        Returns: `image` (B, T, C, S, S); `action` (B, T - 1, 2), those of dot 1; `location`
             (B, T, K, 2); positions and actions as (x, y), all float32 in the units of `norm`.
         """
         batch = self.episodes(indices, generator)
@@ -135,7 +135,7 @@ class DotsSource:
         }
 
     def stage(self, indices: Tensor, generator: torch.Generator) -> Stage:
-        """Episodes before they are drawn: where dots go by themselves, and what lies behind."""
+        """Episodes before rendering: positions of dots on their own walks, and backgrounds."""
         scene, count = self.scene, len(indices)
         draws = self._uniform(
             (count, scene.num_dots, self.motion.num_draws(scene.num_frames)), generator
@@ -148,7 +148,7 @@ class DotsSource:
         if scene.unit == "batch":
             profile = render.profiles(positions, scene.size, scene.std)
             unit = render.brightest(profile).view(-1, 1, 1)
-        # The units of the batch are worked into what is small, so that pixels are touched once.
+        # The units of the batch are applied to small tensors, so that pixels are written once.
         scale = self.norm.image_scale.view(-1, 1, 1)
         ground = -self.norm.image_centre.view(-1, 1, 1) / scale
         if door is not None:
@@ -166,7 +166,7 @@ class DotsSource:
         return Stage(self, positions, actions, ground, door)
 
     def _noise(self, numbers: Tensor, num_frames: int, generator: torch.Generator) -> Tensor:
-        """Fresh backgrounds in [0, 1], (B, num_frames, K, S, S): those numbered, or uniform."""
+        """Backgrounds in [0, 1], (B, num_frames, K, S, S): pictures by number, or uniform noise."""
         scene = self.scene
         shape = (len(numbers), num_frames, scene.num_dots, scene.size, scene.size)
         if self.backgrounds is None:
@@ -175,7 +175,7 @@ class DotsSource:
         return chosen.view(shape).float().div_(255)
 
     def _uniform(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Uniform numbers in [0, 1), drawn where the generator lives."""
+        """Uniform numbers in [0, 1), drawn on the generator's device."""
         draws = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
         return draws.to(self.device)
 
@@ -200,13 +200,13 @@ class DotsSource:
 
 @dataclass(frozen=True)
 class Stage:
-    """Episodes of a source before they are drawn, in which dots may be moved by others.
+    """Episodes of a source before rendering, in which a caller can move dots.
 
     Attributes:
-        source: whose scene and units these are.
+        source: gives scene and units.
         positions, actions: of the dots' own walks in pixels, (B, T, K, 2) and (B, T - 1, K, 2).
         ground: what dots are added to, in the units of the batch, broadcast to (B, T, K, S, S).
-        door: y of the door's middle, (B,), where there are two rooms.
+        door: y of the door's middle, (B,), if there are two rooms.
     """
 
     source: DotsSource
@@ -216,7 +216,7 @@ class Stage:
     door: Tensor | None
 
     def frames(self, positions: Tensor, ground: Tensor) -> Tensor:
-        """Frames (B, n, C, S, S) with dots at `positions` (B, n, K, 2) on a part of `ground`."""
+        """Frames (B, n, C, S, S) with dots at `positions` (B, n, K, 2) and a part of `ground`."""
         scene, norm = self.source.scene, self.source.norm
         profile = render.profiles(positions, scene.size, scene.std)
         profile[..., 1, :] /= (norm.image_scale / scene.brightness).view(-1, 1)
@@ -224,39 +224,39 @@ class Stage:
         return paint(profile, ground)
 
     def frame(self, positions: Tensor, time: int) -> Tensor:
-        """Frame t (B, 1, C, S, S) of the episodes, had dots been led to `positions` (B, K, 2)."""
+        """Frame t = `time`, (B, 1, C, S, S), with dots at `positions` (B, K, 2)."""
         ground = self.ground
         if ground.dim() == 5 and ground.shape[1] > 1:
             ground = ground[:, time : time + 1]
         return self.frames(positions[:, None], ground)
 
     def step(self, positions: Tensor, action: Tensor) -> Tensor:
-        """Where dots at `positions` (B, K, 2) are after `action` (B, K, 2), all in pixels."""
+        """Positions of dots at `positions` (B, K, 2) after `action` (B, K, 2), all in pixels."""
         return self.source.motion.step(positions, action, self.door)
 
 
 class MovingDots(IterableDataset[Batch]):
-    """Moving dots for anyone's model: an endless iterable of fresh batches.
+    """Moving dots for any model: an endless iterable of new batches.
 
-    Each batch holds `image` (B, T, C, S, S), `action` (B, T - 1, K, 2) and `location`
-    (B, T, K, 2), float32; iterating again gives the same batches again. In a `DataLoader` every
-    worker has a stream of its own: `DataLoader(dots, batch_size=None, num_workers=2)`.
+    Each batch has `image` (B, T, C, S, S), `action` (B, T - 1, K, 2) and `location` (B, T, K, 2),
+    float32. Iterating again gives the same batches again. In a `DataLoader` every worker has its
+    own stream: `DataLoader(dots, batch_size=None, num_workers=2)`.
 
     Args:
-        scene: what an episode shows.
+        scene: the content of an episode.
         backgrounds: grey pictures, uint8 (N, S, S), such as those of `load_backgrounds`, or None
             for uniform noise.
-        noise: one of the paper's four kinds in a word, such as `fixed_structured`, instead of
-            the scene's noise and `backgrounds`. Structured ones are CIFAR-10's training pictures.
+        noise: one of the paper's four kinds by name, such as `fixed_structured`, instead of the
+            scene's noise and `backgrounds`. Structured noise is CIFAR-10's training pictures.
         level: brightness of the background of `noise`.
-        batch_size: B; None for single episodes, without that axis, for loaders that batch.
+        batch_size: B; None for single episodes, without that dimension, for loaders that batch.
         seed: of the stream.
-        device: where batches are made; a loader's workers need the CPU.
-        normalise: whether values have unit variance (`source.norm` says how); else they are
-            brightness and pixels.
+        device: where batches are generated; a loader's workers need the CPU.
+        normalise: whether values have unit variance (by `source.norm`); else they are brightness
+            and pixels.
     Raises:
-        ConfigError: for a kind of noise that there is not, or one beside `backgrounds`.
-        DataError: the pictures are missing.
+        ConfigError: for an unknown kind of noise, or one together with `backgrounds`.
+        DataError: if the pictures are missing.
     """
 
     def __init__(
@@ -294,7 +294,7 @@ class MovingDots(IterableDataset[Batch]):
 def _noisy(
     scene: Scene, backgrounds: Tensor | None, noise: str, level: float
 ) -> tuple[Scene, Tensor | None]:
-    """The scene with one of the paper's kinds of noise, and the pictures that this needs."""
+    """The scene with one of the paper's kinds of noise, and the pictures for it, if any."""
     if noise not in get_args(Noise) or backgrounds is not None:
         raise ConfigError(
             f"`noise` = {noise}" + ("" if backgrounds is None else " beside `backgrounds`"),
@@ -312,14 +312,14 @@ def _apart(batch: Batch) -> Iterator[Batch]:
 
 
 def _endless(source: DotsSource, seed: int) -> Iterator[Batch]:
-    """Fresh batches for ever, a pure function of `seed`."""
+    """An endless stream of new batches, a pure function of `seed`."""
     plans = (indices for epoch in count() for indices in source.plan(seed, epoch))
     for step, indices in enumerate(plans):
         yield source.episodes(indices, stream(seed, step, "data", device=source.device))
 
 
 def _measure(source: DotsSource, num_batches: int) -> Norm:
-    """Units of unit variance: means and deviations of batches of `source`, averaged."""
+    """Units in which values have unit variance, from averages over batches of `source`."""
     apart = replace(source, scene=replace(source.scene, merge=False))
     seed = derive(source.seed, "normalisation")
     moments = [

@@ -1,4 +1,4 @@
-"""First frames before the ground of another sequence, where sequences have one of their own."""
+"""Exchanges the fixed background (ground) of first frames with that of another sequence."""
 
 # B batch, T frames, C channels, S pixels along a side
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 
 def on_other_ground(image: Tensor, frames: int, share: float) -> Tensor:
-    """The first frames of sequences, some of them before the ground of another sequence.
+    """The first frames of sequences, some of them with the ground of another sequence.
 
-    A ground is the darkest each pixel gets: what stays is in it whole, and a dot that adds its
-    light elsewhere in time is not. A mean or a median has a trail of the dot, which tells of its
-    way to come. Where nothing stays even the darkest tells of the noise to come, and frames are
-    left as they are.
+    The ground of a sequence is the minimum of each pixel over time. It contains a fixed background
+    completely, and a moving dot not at all, whereas a mean or a median would have a trail of the
+    dot, which reveals its future path. If no background is fixed, even the minimum would reveal
+    future noise; frames are then not changed.
 
     Args:
         image: (B, T, C, S, S).
-        frames: how many.
-        share: of the sequences that are given another ground, that of the one before in the batch.
+        frames: number of first frames.
+        share: share of the sequences that get the ground of the previous sequence in the batch.
     Returns: (B, frames, C, S, S).
     """
     ground = image.amin(1, keepdim=True)
@@ -29,10 +29,10 @@ def on_other_ground(image: Tensor, frames: int, share: float) -> Tensor:
 
 
 def stays(image: Tensor) -> Tensor:
-    """Whether sequences (B, T, C, S, S) have grounds that stay, a scalar.
+    """Whether sequences (B, T, C, S, S) have fixed backgrounds, a bool scalar.
 
-    They do if the means of the first and of the last third of the frames, less their means over
-    sequences, correlate by more than a half.
+    They have if the means of the first and of the last third of the frames, minus their means over
+    sequences, have a correlation above one half.
     """
     third = -(-image.shape[1] // 3)
     early, late = image[:, :third].mean(1), image[:, -third:].mean(1)

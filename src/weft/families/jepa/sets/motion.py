@@ -1,4 +1,4 @@
-"""How dots move: walks with a favourite direction, stopped by walls."""
+"""Motion of dots: random walks with a preferred direction, stopped by walls."""
 
 # B batch, T frames, K dots, Q steps of a quantile table
 
@@ -20,14 +20,14 @@ _EXACT: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
 
 @dataclass(frozen=True)
 class Walk:
-    """How one dot moves.
+    """The random walk of one dot.
 
-    An episode draws a direction mu ~ U(0, 2 pi). Each step goes at an angle ~ VonMises(mu,
-    concentration), over a length ~ U(0, max_step).
+    An episode draws a direction mu ~ U(0, 2 pi). Each step has an angle ~ VonMises(mu,
+    concentration) and a length ~ U(0, max_step).
 
     Attributes:
         max_step: longest step in pixels; 0 keeps the dot in place.
-        concentration: how closely steps follow mu; 0 not at all, inf exactly.
+        concentration: of angles around mu; 0 is uniform, inf is exactly mu.
     """
 
     max_step: float = 4.0
@@ -35,10 +35,10 @@ class Walk:
 
 
 def von_mises_quantiles(concentration: float) -> Tensor:
-    """Angles in [-pi, pi] below which VonMises(0, concentration) lies with chance i/Q, (Q + 1,).
+    """Quantiles i/Q of VonMises(0, concentration), angles in [-pi, pi], (Q + 1,).
 
-    Between them, straight lines are right to 1e-7 in chance at a concentration of 0.2; at any, to
-    2e-4, since the last line on either side spans a whole tail.
+    Linear interpolation between them has an error in probability of 1e-7 at a concentration of
+    0.2, and of at most 2e-4 at any other, as the last interval on either side spans a whole tail.
     """
     if math.isinf(concentration):
         return torch.zeros(_QUANTILES + 1, dtype=torch.float32, device="cpu")
@@ -57,7 +57,7 @@ class Motion:
     """K walks as tensors on one device, so that all dots of a batch move at once.
 
     Attributes:
-        quantiles: table of each walk's angles about its direction, (K, Q + 1).
+        quantiles: quantiles of each walk's angles relative to its direction, (K, Q + 1).
         max_step: pixels, (K,).
         low, high: the walls, in pixels, for both axes.
         door: width in pixels of the door in a wall between two rooms; 0 if there is no wall.
@@ -83,11 +83,14 @@ class Motion:
 
     @staticmethod
     def num_draws(num_frames: int) -> int:
-        """Uniform numbers that one dot's episode of `num_frames` frames is made of."""
+        """Number of uniform random numbers for one dot in an episode of `num_frames` frames."""
         return 3 + 2 * (num_frames - 1)
 
     def doors(self, draws: Tensor) -> Tensor:
-        """Where along the wall the door's middle is, of uniform numbers: whole doors in reach."""
+        """Positions of the door's middle along the wall, from uniform numbers `draws`.
+
+        The whole door is between the outer walls.
+        """
         reach = (self.high - self.low - self.door) / 2
         return (self.low + self.high) / 2 + reach * (2 * draws - 1)
 
@@ -97,8 +100,8 @@ class Motion:
         Args:
             draws: in [0, 1), shape (B, K, 3 + 2 (T - 1)): start x, start y, direction, then an
                 angle for each step, then a length for each step.
-            door: y of the door's middle, (B,), where there are two rooms.
-        Returns: positions (B, T, K, 2) and actions (B, T - 1, K, 2), both (x, y) in pixels, where
+            door: y of the door's middle, (B,), if there are two rooms.
+        Returns: positions (B, T, K, 2) and actions (B, T - 1, K, 2), both (x, y) in pixels, with
             p_(t+1) = clamp(p_t + a_t, low, high): an action may point into a wall.
         """
         num_steps = (draws.shape[-1] - 3) // 2
@@ -125,14 +128,14 @@ class Motion:
         return (self.low + self.high) / 2
 
     def step(self, before: Tensor, action: Tensor, door: Tensor | None = None) -> Tensor:
-        """Where dots at `before` (B, K, 2) are after `action` (B, K, 2), all in pixels."""
+        """Positions of dots at `before` (B, K, 2) after `action` (B, K, 2), all in pixels."""
         after = (before + action).clamp(self.low, self.high)
         if door is None:
             return after
         return rooms.stopped(before, after, door[:, None], self.middle, self.door / 2)
 
     def _about(self, chance: Tensor) -> Tensor:
-        """The angles that lie below with the given chances (B, K, T - 1)."""
+        """The angles at the quantiles `chance` (B, K, T - 1), by interpolation."""
         place = chance * _QUANTILES
         left = place.long()
         row = torch.arange(len(self.quantiles), device=chance.device)[:, None]

@@ -1,4 +1,4 @@
-"""Pictures of dots: separable Gaussians on rolling or flickering backgrounds."""
+"""Rendering of dots: separable Gaussians on rolling or changing backgrounds."""
 
 # B batch, T frames, K dots, S pixels along a side
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def peak(std: float) -> float:
-    """The brightest that a dot of `std` pixels can be: 1 / (2 pi std^2)."""
+    """The largest brightness of a dot of `std` pixels: 1 / (2 pi std^2)."""
     return 1 / (2 * math.pi * std**2)
 
 
 def profiles(positions: Tensor, size: int, std: float) -> Tensor:
-    """Each dot's brightness along x and along y; their outer product is its picture.
+    """Each dot's brightness along x and y; its picture is their outer product.
 
     Args:
         positions: (x, y) in pixels, shape (..., 2).
@@ -37,7 +37,7 @@ def brightest(profile: Tensor) -> Tensor:
 def roll(pictures: Tensor, num_frames: int, speed: float) -> Tensor:
     """Pictures (B, 1, ..., S) as frames (B, T, ..., S), frame t moved right by int(t speed) pixels.
 
-    What leaves on the right comes back on the left.
+    Pixels that leave on the right come back on the left.
     """
     size = pictures.shape[-1]
     shift = torch.tensor([int(t * speed) for t in range(num_frames)], device=pictures.device)
@@ -47,7 +47,7 @@ def roll(pictures: Tensor, num_frames: int, speed: float) -> Tensor:
 
 
 def paint(profile: Tensor, ground: Tensor) -> Tensor:
-    """Each dot on a background of its own, in one pass over the pixels.
+    """Each dot on its own background, in one pass over the pixels.
 
     Args:
         profile: of each dot along x and y, shape (B, T, K, 2, S).
@@ -59,9 +59,9 @@ def paint(profile: Tensor, ground: Tensor) -> Tensor:
 
 
 def paint_sum(profile: Tensor, ground: Tensor) -> Tensor:
-    """The sum over dots of what `paint` returns, shape (B, T, 1, S, S), without holding them all.
+    """The sum of `paint` over dots, shape (B, T, 1, S, S), without the single terms in memory.
 
-    A product over dots (a matmul) would be as fast, but autocast would round it to bfloat16.
+    A matmul over dots would be as fast, but autocast would round it to bfloat16.
     """
     image = ground.sum(-3)
     for dot in profile.unbind(2):

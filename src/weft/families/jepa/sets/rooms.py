@@ -1,4 +1,4 @@
-"""Two rooms: a wall from top to bottom in the middle, which stops dots except at its door."""
+"""Two rooms: a vertical wall in the middle, which stops dots except at its door."""
 
 # S pixels along a side
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 HALF_WALL = 1.0
-"""Pixels from the middle of the wall to where a dot is stopped."""
+"""Distance in pixels from the middle of the wall at which a dot is stopped."""
 
 
 def stopped(before: Tensor, after: Tensor, door: Tensor, middle: float, half: float) -> Tensor:
-    """Where steps end: a dot slides along the wall, and passes through the door.
+    """The ends of steps: a dot slides along the wall, and passes through the door.
 
     Args:
-        before, after: where a step begins and would end without the wall, (…, 2) as (x, y).
+        before, after: the beginning of a step, and its end without the wall, (…, 2) as (x, y).
         door: y of the door's middle, (…).
         middle: x of the wall's middle.
         half: half the door's width.
@@ -33,14 +33,14 @@ def stopped(before: Tensor, after: Tensor, door: Tensor, middle: float, half: fl
 
 
 def beside(start: Tensor, middle: float) -> Tensor:
-    """Positions (…, 2) with those in the wall moved out of it, to the side they are on."""
+    """Positions (…, 2), of which those inside the wall are moved to the nearer side."""
     x = start[..., 0]
     out = torch.where(x < middle, x.clamp(max=middle - HALF_WALL), x.clamp(min=middle + HALF_WALL))
     return torch.stack((out, start[..., 1]), dim=-1)
 
 
 def picture(door: Tensor, size: int, middle: float, half: float) -> Tensor:
-    """The wall, 1 where it is and 0 elsewhere, (B, S, S), for doors (B,)."""
+    """The wall as a picture, 1 on it and 0 elsewhere, (B, S, S), for doors at `door` (B,)."""
     pixel = torch.arange(size, device=door.device)
     column = ((pixel - middle).abs() <= HALF_WALL).float()
     row = ((pixel - door[:, None]).abs() > half).float()

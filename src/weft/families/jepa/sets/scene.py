@@ -1,4 +1,4 @@
-"""What an episode of the moving dots shows, and the units its batches are in."""
+"""The content of an episode of moving dots, and the units of its batches."""
 
 # T frames, K dots, C channels (K, or 1 where dots are summed), S pixels along a side
 
@@ -24,25 +24,25 @@ _EPSILON = 1e-7
 
 @dataclass(frozen=True)
 class Scene:
-    """What an episode shows.
+    """The content of an episode.
 
     A frame of a dot is clean + unit * (fixed_noise * N_fixed + changing_noise * N_changing), with
-    N in [0, 1]: uniform noise, or pictures where the source has some.
+    N in [0, 1]: pictures if the source has some, else uniform noise.
 
     Attributes:
-        walks: how each of the K dots moves; the first is the one whose actions the model sees.
+        walks: the motion of each of the K dots; the model gets the actions of the first.
         num_frames: T.
         size: S.
         std: standard deviation of a dot in pixels.
         fixed_noise: brightness of a background that stays for the whole episode.
         changing_noise: brightness of a background drawn anew for each frame.
-        speed: pixels a frame by which the fixed background rolls to the right.
-        unit: of brightness: "constant", a dot's peak; "batch", the brightest pixel of that dot in
-            the clean batch (as published; it couples the episodes of a batch).
+        speed: pixels per frame by which the fixed background rolls to the right.
+        unit: of brightness: "constant" is a dot's peak; "batch" is the brightest pixel of that dot
+            in the clean batch (as published, which couples the episodes of a batch).
         merge: whether the dots share one channel, as a sum; else each has its own.
-        door: width in pixels of the door in a wall that makes two rooms of the square, drawn as
-            bright as a dot; 0 if there is no wall.
-        brightness: of the dots; that of backgrounds and wall does not follow.
+        door: width in pixels of the door in a wall between two rooms, which is as bright as a dot;
+            0 if there is no wall.
+        brightness: factor of the dots' brightness; backgrounds and wall do not change.
     """
 
     walks: tuple[Walk, ...] = ONE_DOT
@@ -79,12 +79,12 @@ class Scene:
 
     @property
     def fixed_backgrounds(self) -> int:
-        """Backgrounds of an episode that stay: one a dot, if they show at all."""
+        """Number of fixed backgrounds in an episode: one per dot, or 0 if none is shown."""
         return self.num_dots if self.fixed_noise > 0 else 0
 
     @property
     def changing_backgrounds(self) -> int:
-        """Backgrounds of an episode that change: one a dot and frame, if they show at all."""
+        """Number of changing backgrounds in an episode: one per dot and frame, or 0."""
         return self.num_dots * self.num_frames if self.changing_noise > 0 else 0
 
 
@@ -93,7 +93,7 @@ class Norm:
     """The units of a batch: value = (raw - centre) / scale.
 
     Attributes:
-        image_centre, image_scale: brightness, one a dot, (K,).
+        image_centre, image_scale: brightness, one per dot, (K,).
         location_centre, location_scale: pixels. A squared error of normalised locations times
             location_scale^2 is in pixels^2.
         action_scale: pixels; actions have no centre.

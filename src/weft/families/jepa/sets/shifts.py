@@ -1,4 +1,4 @@
-"""The moving dots with one factor of variation changed, in the units a model was trained in."""
+"""The moving dots with one factor of variation changed, in the units of a model's training."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ SHIFTS: Mapping[str, tuple[float, float]] = {
     "brightness": (0.5, 2.0),
     "speed": (0.5, 1.5),
 }
-"""What is multiplied, and by how much."""
+"""Factor of variation -> the numbers by which it is multiplied."""
 
 
 def shifted(source: DotsSource, factor: str, by: float) -> DotsSource:
     """The same episodes with the dots' size, brightness or speed multiplied.
 
-    Walls and units stay. A dot of another size keeps the brightness of its middle, one of another
-    brightness its background, and what is faster takes longer steps than the model ever saw.
+    Walls and units do not change. A dot of another size keeps the brightness of its centre; a dot
+    of another brightness keeps its background; a faster dot takes longer steps than in training.
 
     Args:
-        source: as trained on.
+        source: the source of training.
         factor: one of `SHIFTS`.
-        by: what it is multiplied by.
+        by: the number by which it is multiplied.
     """
     scene = source.scene
     if factor == "speed":

@@ -1,4 +1,4 @@
-"""The divergence of an RSSM's states before and after seeing a frame, and its loss."""
+"""The KL divergence between prior and posterior states of an RSSM, and its loss."""
 
 # T frames, B batch, D state
 

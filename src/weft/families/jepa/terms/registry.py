@@ -1,4 +1,4 @@
-"""The loss terms by name: pure functions of a rollout, freely weighed against each other."""
+"""The loss terms by name: pure functions of a rollout, which an objective weights and sums."""
 
 # T frames, B batch
 
@@ -22,12 +22,12 @@ from weft.families.jepa.terms.spread import centred, covariance, var_ratio, vari
 
 @dataclass(frozen=True)
 class Setting:
-    """What a term may look at beside the rollout.
+    """What a term may use besides the rollout.
 
     Attributes:
         batch: time first, from the rollout's first frame on.
         config: the run's config.
-        generator: random stream of the step; None where tensors have no content.
+        generator: random stream of the step; None on the meta device.
     """
 
     batch: Batch
@@ -36,7 +36,7 @@ class Setting:
 
     @property
     def first(self) -> int:
-        """First frame that VICReg's std and cov look at."""
+        """The first frame used by VICReg's std and cov."""
         return int(self.config.vicreg.skip_first_step_vc)
 
 
@@ -55,7 +55,7 @@ def _nt_xent(r: Rollout, at: Setting) -> Tensor:
 
 
 def _error(read: Tensor | None, name: str, at: Setting) -> Tensor:
-    """Mean squared error of what a head read; `build_model` adds the heads that terms need."""
+    """Mean squared error of a head's output; `build_model` adds the heads that terms need."""
     assert read is not None
     return F.mse_loss(read, at.batch[name])
 
@@ -69,8 +69,9 @@ def _position_error(r: Rollout, at: Setting) -> Tensor:
 def _reconstruction(r: Rollout, at: Setting) -> Tensor:
     """Error of all T frames over T - 1.
 
-    In a frame, `compat` takes the mean over pixels. Beside a KL summed over entries a likelihood
-    has to be a sum too: half the squared error, a Gaussian's negative log-likelihood in nats.
+    With `compat` it is the mean squared error over pixels. Otherwise the KL is a sum over entries,
+    and the likelihood must be a sum too: half the squared error, which is the negative
+    log-likelihood of a unit Gaussian in nats, up to a constant.
     """
     frames = len(r.e)
     error = _error(r.pixels, "image", at) * frames / (frames - 1)
@@ -109,15 +110,15 @@ TERMS: dict[str, Term] = {
     "reconstruction": _reconstruction,
     "kl": _kl,
 }
-"""Every term that `weights_of` can name."""
+"""All terms by name."""
 
 
 def weights_of(config: Config) -> Mapping[str, float]:
-    """The terms that `config.objective` sums up, with their weights; those of weight 0 left out.
+    """The terms of `config.objective` and their weights, without those of weight 0.
 
-    VICReg (Bardes et al. 2022), SimCLR, IDM and RSSM are weighted sums like any other; `random`
-    has no terms. `detached_forward` is the IDM of the paper's text: actions are read from true
-    codes, and the forward model learns to predict codes that it does not move.
+    VICReg (Bardes et al. 2022), SimCLR, IDM and RSSM are weighted sums of terms; `random` has no
+    terms. `detached_forward` is the IDM of the paper's text: actions are read from true codes, and
+    the forward model learns to predict codes without a gradient to the encoder.
     """
     vicreg, simclr, idm = config.vicreg, config.simclr, config.idm
     sums: dict[str, Mapping[str, float]] = {

@@ -1,4 +1,4 @@
-"""What a model makes of a batch: codes, predicted codes, and what was read from them."""
+"""A model's output for a batch: codes, predicted codes, and the outputs of heads."""
 
 # T frames, B batch, D code, P projection, K dots, C channels, S pixels along a side
 
@@ -28,10 +28,10 @@ class Gaussian:
 class Rollout:
     """Codes of a batch, time first; entries that the objective does not need are None.
 
-    Frames of a burn-in are left out: frame 0 here is the last one whose code was given.
+    Frames of a burn-in are left out: frame 0 is the last one whose code the forward model is given.
 
     Attributes:
-        e: codes of the true frames, (T, B, D); of the first alone where no other is needed.
+        e: codes of the true frames, (T, B, D), or only of the first if no other is needed.
         h: codes predicted from the first one and the actions, (T, B, D); h[0] is e[0].
         z_e, z_h: e and h after the projector, (T, B, P).
         action_rollout: actions read from [h_t, e_(t+1)], (T - 1, B, 2).
@@ -54,7 +54,7 @@ class Rollout:
 
     @property
     def codes(self) -> dict[str, Tensor]:
-        """The kinds of code of all frames by name: projections only where there is a projector."""
+        """The kinds of codes by name; projections only if there is a projector."""
         if len(self.e) < len(self.h):
             return {"h": self.h}
         codes = {"e": self.e, "h": self.h}

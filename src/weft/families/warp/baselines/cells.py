@@ -1,4 +1,4 @@
-"""Recurrent cells of the baselines: GRU, LSTM and a linear recurrence, all at once or by steps."""
+"""Recurrent cells of the baselines (GRU, LSTM, linear): over all steps at once, or step by step."""
 
 # N batch, T steps, i inputs, H state width, l layers
 
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 State = tuple[Tensor, ...]
-"""What a cell remembers; each tensor has the batch in dimension 0."""
+"""The state of a cell; each tensor has the batch in dimension 0."""
 
 
 class Cell(Protocol):
-    """A recurrence over inputs; both calls compute the same."""
+    """A recurrence over inputs; calling it and repeated `step` give the same features."""
 
     width: int
 
@@ -74,10 +74,10 @@ class GatedCell(nn.Module):
 
 
 class LinearCell(nn.Module):
-    """h_t = A h_{t-1} + B u_t from h_{-1} = phi(x_0): the weight-space recurrence, of a state that
-    is no weight of anything. A is stored as E = A - I; as there, A starts at I and B at 0.
+    """h_t = A h_{t-1} + B u_t from h_{-1} = phi(x_0): the weight-space recurrence with a state that
+    is not used as weights. A is stored as E = A - I; A starts at I and B at 0, as there.
 
-    In a stack, the states of a layer drive the next one by their differences.
+    In a stack, the differences of a layer's states drive the next layer.
 
     Args:
         inputs: i.

@@ -1,4 +1,4 @@
-"""Rivals of a root read by query that map the steps given to all steps at once: MLP and DLinear."""
+"""Baselines that map the given steps to all steps at once: MLP and DLinear."""
 
 # N batch, T steps, L of them given, d channels, o outputs a step, H width, F features
 
@@ -22,7 +22,7 @@ SMOOTH = 25
 
 
 class Direct(nn.Module, ABC):
-    """From x_0 .. x_{L-1} to the outputs of T places, called and asked as `WarpModel` is.
+    """From x_0 .. x_{L-1} to the outputs at T positions, with the interface of `WarpModel`.
 
     Args:
         head: of the outputs.
@@ -37,7 +37,7 @@ class Direct(nn.Module, ABC):
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """What is kept of the steps given, (N, L, d): (N, F)."""
+        """Features (N, F) of the given steps, (N, L, d)."""
 
     @abstractmethod
     def outputs(self, features: Tensor) -> Tensor:
@@ -53,14 +53,14 @@ class Direct(nn.Module, ABC):
         position: Tensor | None = None,
         last: bool = False,
     ) -> Prediction:
-        """All T steps from the L given ones, or only what is to be asked, if `last`.
+        """Predictions of all T steps from the L given ones; only the features if `last`.
 
         Args:
             x: (N, L, d).
-            force, sample, length, position: of recurrences; None here.
-            last: whether the outputs are left to `query`.
+            force, sample, length, position: must be None; they apply to recurrences.
+            last: whether outputs are left to `query`.
         Raises:
-            DataError: if other than L steps are given, or what recurrences take.
+            DataError: if the number of steps is not L, or an argument of recurrences is given.
         """
         if any(other is not None for other in (force, sample, length, position)):
             raise DataError("a map from steps to steps takes nothing beside the steps")
@@ -76,11 +76,11 @@ class Direct(nn.Module, ABC):
         return self.query(features, torch.arange(self.steps, device=x.device))
 
     def query(self, theta: Tensor, position: Tensor) -> Prediction:
-        """The outputs at whole places.
+        """The outputs at integer positions.
 
         Args:
             theta: features, (N, F).
-            position: places in steps, (M,), or of each sequence (N, M).
+            position: positions in steps, (M,), or of each sequence (N, M).
         """
         raw = self.outputs(theta)
         place = position.long().expand(len(theta), position.shape[-1])
@@ -89,7 +89,7 @@ class Direct(nn.Module, ABC):
 
 
 class Perceptron(Direct):
-    """An MLP with two hidden layers from all that is given to all that is told.
+    """An MLP with two hidden layers from all given steps to all outputs.
 
     Args:
         head, given, channels, steps: as of `Direct`.
@@ -117,7 +117,7 @@ class Perceptron(Direct):
 
 
 class DLinear(Direct):
-    """Two linear maps in time, of the trend and of what it leaves, shared by the channels.
+    """Two linear maps in time, of the trend and of the remainder, shared by all channels.
 
     Zeng, Chen, Zhang, Xu, *Are Transformers Effective for Time Series Forecasting?* (2023).
 
@@ -141,7 +141,7 @@ class DLinear(Direct):
         self.rest = nn.Linear(given, steps * each)
 
     def features(self, x: Tensor) -> Tensor:
-        """The steps as they are, (N, d L)."""
+        """The given steps themselves, (N, d L)."""
         return x.mT.flatten(1)
 
     def outputs(self, features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sequence models with an ordinary state, under the protocol of the weight-space model."""
+"""Sequence models with an ordinary state and the interface of the weight-space model."""
 
 # N batch, T steps, d data channels, q clock features, r clock channels, H state width
 
@@ -30,22 +30,22 @@ Kind = Literal["gru", "lstm", "linear", "ssm"]
 
 
 class Baseline(nn.Module):
-    """A GRU, LSTM, linear recurrence or diagonal state-space model, called as `WarpModel` is.
+    """A GRU, LSTM, linear recurrence or diagonal state-space model, with `WarpModel`'s interface.
 
-    What a step gets:   gru, lstm, ssm   [xin_t, tau_t]             h_t -> one affine map
-                        linear           [dx_t, dclock_t]           [h_t, z_t] -> an MLP
+    Inputs and decoder:   gru, lstm, ssm   [xin_t, tau_t]             h_t -> one affine map
+                          linear           [dx_t, dclock_t]           [h_t, z_t] -> an MLP
 
-    with xin, dx, tau and z of the weight-space model: the linear recurrence is that model with a
-    decoder that does not change. Heads, forcing, grounding and sampling are the same code.
+    with xin, dx, tau and z of the weight-space model; the linear recurrence is that model with a
+    fixed decoder. Heads, forcing, grounding and sampling are the same code.
 
     Args:
-        kind: which recurrence.
-        rule: of the weight-space model this one is compared with.
+        kind: of the recurrence.
+        rule: of the weight-space model with which this one is compared.
         clock, head, embedding, smoothing: as there.
         width, layers: of the recurrence.
         decoder_width, decoder_depth, nonlinearity: of the linear recurrence's decoder.
-        root: a root whose weights h_t spans, theta = mean + C h_t, as decoder; it is asked for
-            places as the weight-space model's is.
+        root: a root as decoder, with weights theta = mean + C h_t; `query` reads it as it does
+            that of the weight-space model.
     """
 
     def __init__(
@@ -113,10 +113,10 @@ class Baseline(nn.Module):
         Args:
             x: (N, T, d).
             force: share of the truth in each step's input, (N, T); None for a free run.
-            sample: standard normal, (N, T, d), by which the prediction fed back strays from the
-                mean; None feeds back the mean.
+            sample: standard normal, (N, T, d): the prediction fed back is mean + std * sample; None
+                feeds back the mean.
             length: steps of right-aligned sequences, int64 (N,).
-            position: place of each step on the clock, (T,); 0, 1, ... if None.
+            position: of each step on the clock, (T,); 0, 1, ... if None.
             last: whether only the last step's output is wanted.
         Returns: predictions, with the last features (N, H) in place of weights.
         Raises:
@@ -135,11 +135,11 @@ class Baseline(nn.Module):
         return self.head.split(out[:, -1:] if last else out, features)
 
     def query(self, theta: Tensor, position: Tensor) -> Prediction:
-        """What the features of the last step say of any place.
+        """Predictions at any position from the features of the last step.
 
         Args:
             theta: these features, (N, H).
-            position: places in steps, (M,), or of each sequence (N, M).
+            position: positions in steps, (M,), or of each sequence (N, M).
         """
         assert self.span is not None, "the baseline was built to be asked"
         tau = self.clock.read(position.to(theta.dtype))
@@ -155,7 +155,7 @@ class Baseline(nn.Module):
         inputs = (
             free_drive(x, dclock, length) if self.kind == "linear" else torch.cat([x, seen], -1)
         )
-        # Sequences begin at step 0 of the recurrence, so that padding leaves no trace in its state.
+        # Sequences begin at step 0 of the recurrence, so that padding does not change its state.
         features = self.cell(first_data(x, length), _shifted(inputs, length, to_front=True))
         features = _shifted(features, length, to_front=False)
         if last and self.smoothing is None:
@@ -206,7 +206,7 @@ class Baseline(nn.Module):
 
 
 def build_baseline(config: Config, spec: SeriesSpec, width: int) -> Baseline:
-    """The baseline that `config.model_type` names, with the parts its weight-space twin has.
+    """The baseline that `config.model_type` names, with the same parts as the weight-space model.
 
     Args:
         config: the run's config.
@@ -246,7 +246,8 @@ def equal_width(build: Callable[[int], nn.Module], parameters: int) -> int:
     """The state width whose model has the number of parameters nearest to `parameters`.
 
     Args:
-        build: width -> model; the count must grow with the width.
+        build: width -> model; the number of parameters must increase with the width.
+        parameters: the number wanted.
     """
 
     def count(width: int) -> int:

@@ -1,4 +1,4 @@
-"""A diagonal state-space model (S4D): convolution over a whole sequence, recurrence by steps."""
+"""A diagonal state-space model (S4D): a convolution over a sequence, or a recurrence by steps."""
 
 # N batch, T steps, H features, S complex states of a feature
 
@@ -37,7 +37,7 @@ class DiagonalLayer(nn.Module):
         self.log_dt = nn.Parameter(low + (high - low) * torch.rand(width))
         self.log_decay = nn.Parameter(torch.full((width, states), math.log(0.5)))
         self.turn = nn.Parameter(math.pi * torch.arange(states).float().repeat(width, 1))
-        # Real and imaginary part: optimisers and checkpoints know real numbers.
+        # Real and imaginary parts, as optimisers and checkpoints use real numbers.
         self.c = nn.Parameter(torch.randn(width, states, 2) * 0.5**0.5)
         self.skip = nn.Parameter(torch.randn(width))
         self.mix = nn.Linear(width, 2 * width)
@@ -58,7 +58,7 @@ class DiagonalLayer(nn.Module):
         return torch.einsum("hs,hst->ht", gain * c, powers).real
 
     def forward(self, u: Tensor) -> Tensor:
-        """All steps of u (N, T, H) by a product of spectra; zero-padded, so nothing wraps."""
+        """All steps of u (N, T, H) by a product of spectra, zero-padded against wrap-around."""
         length = u.shape[1]
         spectrum = torch.fft.rfft(u.mT, 2 * length) * torch.fft.rfft(
             self.kernel(length), 2 * length

@@ -20,7 +20,7 @@ class Activation:
     Attributes:
         name: what a config calls it.
         function: x -> y.
-        slope: (x, y) -> dy/dx, where y = function(x); each uses what is cheaper.
+        slope: (x, y) -> dy/dx with y = function(x), computed from x or y, whichever is cheaper.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Activation:
         return self.function(x)
 
     def __reduce__(self) -> tuple[Callable[[str], Activation], tuple[str]]:
-        # By name: modules that hold one are pickled, and a lambda cannot be.
+        # By name, because modules with an activation are pickled, and lambdas cannot be.
         return activation, (self.name,)
 
 

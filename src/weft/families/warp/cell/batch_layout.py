@@ -1,4 +1,4 @@
-"""Sequences as callers have them - alone, time first, packed - and as the recurrence reads them."""
+"""Converts callers' sequences (single, time first, packed) to the layout of the recurrence."""
 
 # N batch, T steps, d data channels, o outputs
 
@@ -14,14 +14,14 @@ from weft.errors import DataError
 
 
 class Given(NamedTuple):
-    """Sequences in the one layout of the recurrence, and the way back.
+    """Sequences in the layout of the recurrence, and the conversion of outputs back.
 
     Attributes:
-        x: (N, T, d); of a packed batch right-aligned.
-        force, sample: beside them, (N, T) and (N, T, d), or None.
+        x: (N, T, d); a packed batch is right-aligned.
+        force, sample: of the sequences, (N, T) and (N, T, d), or None.
         length: steps of right-aligned sequences, (N,), or None.
-        packed: what x was, if it was packed: then each sequence has a clock of its own.
-        alone: whether x was one sequence without a batch.
+        packed: the original x, if it was packed; each sequence then has its own clock.
+        alone: whether x was one sequence without batch dimension.
         time_first: whether x was (T, N, d).
     """
 
@@ -34,8 +34,10 @@ class Given(NamedTuple):
     time_first: bool
 
     def restored(self, out: Tensor) -> Tensor | PackedSequence:
-        """Outputs (N, T', o) in the layout that x had; those of the last step alone stay a tensor
-        where x was packed."""
+        """Outputs (N, T', o) in the original layout of x.
+
+        If x was packed, outputs of the last step only stay a tensor.
+        """
         if self.packed is None:
             return out[0] if self.alone else out.transpose(0, 1) if self.time_first else out
         if out.shape[1] != self.x.shape[1]:
@@ -57,13 +59,13 @@ def given(
     length: Tensor | None = None,
     batch_first: bool = True,
 ) -> Given:
-    """The caller's tensors as the recurrence reads them.
+    """The caller's tensors in the layout of the recurrence.
 
     Args:
         x: (N, T, d), or (T, N, d) if not `batch_first`; (T, d); or packed, as for `nn.GRU`.
-        force, sample: laid out as x; left-aligned where x is packed, as `pad_packed_sequence` does.
+        force, sample: laid out as x; left-aligned if x is packed, as by `pad_packed_sequence`.
         length: steps of right-aligned sequences, (N,).
-        batch_first: whether N comes before T.
+        batch_first: whether N is before T.
     Raises:
         DataError: if a packed batch or a sequence without one comes with a `length`.
     """

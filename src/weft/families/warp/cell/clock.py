@@ -1,4 +1,4 @@
-"""What a root knows of the place it is read at: time, positional encoding, picture coordinates."""
+"""The position features of a root's input: time, positional encoding, picture coordinates."""
 
 # T steps, q features of a place, r clock channels of the drive
 
@@ -21,8 +21,8 @@ class Ticks(NamedTuple):
     """The clock of a sequence.
 
     Attributes:
-        tau: where the root is read at each step, (T, q); (T, N, q) where sequences have clocks of
-            their own.
+        tau: features at which the root is read at each step, (T, q); (T, N, q) if sequences have
+            different clocks.
         dclock: clock channels of the drive, (T, r) or (T, N, r); row 0 drives the first real step.
     """
 
@@ -31,7 +31,7 @@ class Ticks(NamedTuple):
 
 
 def aligned(own: Sequence[Ticks], steps: int) -> Ticks:
-    """The clocks of right-aligned sequences side by side, each from its own first step on.
+    """The clocks of right-aligned sequences in one tensor, each from its first step on.
 
     Args:
         own: the ticks of each of N sequences.
@@ -51,16 +51,17 @@ class Clock:
     """Features of a position k = 0, 1, ...: [k / (length - 1), encoding, x, y].
 
     Args:
-        length: positions that make up the time from 0 to 1.
+        length: number of positions in the time from 0 to 1.
         encoding: (p, c): p columns sin(k / c^(i/p)), cos(k / c^(i/p)) for even i; None for none.
         picture: (rows, columns) of a picture read row by row, whose normalised coordinates
             x = column / (columns - 1) and y = row / (rows - 1) become features; None for none.
-        waves: n: of x and of y, as they run over [-1, 1], the sines and cosines of the frequencies
-            pi / 2, 2 pi / 2, ... n pi / 2 are features, too.
+        waves: n; sines and cosines of x and y, scaled to [-1, 1], with the frequencies pi / 2,
+            2 pi / 2, ... n pi / 2 are features too.
         time_as_channel: whether the difference of time drives the weights; with a picture, the
             differences of (time, x, y) always do.
-        extrapolates: whether a run that feeds back reads the root at 2 c_t - c_{t-1} of the whole
-            vector c of features, as the original does, not at the features of the next position.
+        extrapolates: whether a run that feeds predictions back reads the root at 2 c_t - c_{t-1},
+            with the vector c of all features, as the original does, and not at the features of the
+            next position.
     """
 
     length: int
@@ -130,11 +131,11 @@ class Clock:
         return torch.cat(columns, -1)
 
     def places(self, rows: int, columns: int, lead: int = 0) -> tuple[Tensor, Tensor]:
-        """Where to read the pixels of the picture at another resolution, row by row.
+        """Positions and coordinates of the picture's pixels at another resolution, row by row.
 
         Args:
-            rows, columns: of the wanted picture; its corner pixels are those of `picture`.
-            lead: how many steps ahead of its own place the root is read for a pixel.
+            rows, columns: of the result; its corner pixels are those of `picture`.
+            lead: how many steps after its own position the root is read for a pixel.
         Returns: positions (rows * columns,) and coordinates (rows * columns, 2), float64.
         """
         assert self.picture is not None
@@ -142,7 +143,7 @@ class Clock:
         row = torch.linspace(0, height - 1, rows, dtype=torch.float64).repeat_interleave(columns)
         column = torch.linspace(0, width - 1, columns, dtype=torch.float64).repeat(rows) + lead
         position = row * width + column
-        # A lead takes the last column to the first one of the next row, as it did in training.
+        # With a lead the last column is read at the first one of the next row, as in training.
         wraps = column > width - 1
         column = torch.where(wraps, (column - width).clamp_min(0), column)
         x, y = column / max(1, width - 1), (row + wraps) / max(1, height - 1)
@@ -167,7 +168,7 @@ class Clock:
         Args:
             position: k of each step, rising, (T,).
             drive: of a run that feeds back predictions; None for a free run.
-            before: k_{-1} of a run that goes on, (1,); None of one that starts.
+            before: k_{-1} of a run that continues a state, (1,); None at the start.
         """
         if len(position) == 0:
             raise DataError("a sequence has no steps", expected="one step or more")

@@ -1,4 +1,4 @@
-"""What drives the weights: the data that are read, and in a free run their differences."""
+"""The drive of the weights: the data that are read, and in a free run their differences."""
 
 # N batch, T steps, d data channels, r clock channels
 
@@ -37,7 +37,7 @@ def held_front(x: Tensor, length: Tensor | None) -> Tensor:
 
 
 def known_data(x: Tensor, share: Tensor) -> Tensor:
-    """x with zeros for what is no number where none of it is fed; x_0 always is.
+    """x with NaN replaced by 0 at steps where the truth is not fed; x_0 always is.
 
     Args:
         x: (N, T, d).
@@ -56,7 +56,7 @@ def free_drive(
         x: (N, T, d), with its first real datum repeated through the front padding.
         dclock: (T, r), or (T, N, r).
         length: steps of each right-aligned sequence, int64 (N,), or None if all have T.
-        before: the datum before x_0 of a run that goes on, (N, d); x_0 itself if None.
+        before: the datum before x_0 in a run that continues a state, (N, d); None: x_0 itself.
     Returns: (N, T, d + r).
     """
     before = x[:, :1] if before is None else before.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""What a formula must say of itself to be a root: its weights, and if it likes what moves them."""
+"""Formulas as roots: their weights, and optionally the start of their dynamics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ broadcast, and x has no channels unless `input_prev_data`."""
 
 
 class Dynamics(NamedTuple):
-    """Where a recurrence starts that is to write what a formula reads; all of it is then learnt.
+    """The start of a recurrence that computes the weights of a formula; it is then trained.
 
     Attributes:
         transition: A, shape (D, D).
@@ -31,16 +31,15 @@ class Dynamics(NamedTuple):
 
 @dataclass(frozen=True)
 class Law:
-    """A formula with what must be known to use it as a root.
+    """A formula with everything needed to use it as a root.
 
     Attributes:
         formula: computes the outputs from weights, time and, if given, data.
-        size: D, weights the formula reads.
-        outputs: channels it returns.
-        fresh: generator -> first weights (D,); zeros if None.
+        size: D, number of weights of the formula.
+        outputs: number of channels it returns.
+        fresh: generator -> initial weights (D,); None: zeros.
         flops: floating point operations of one evaluation.
-        dynamics: where A, B and theta_0 start; None for A = I, B = 0 and what the config says of
-            theta_0.
+        dynamics: start of A, B and theta_0; None for A = I, B = 0 and the config's theta_0.
     """
 
     formula: Formula
@@ -53,13 +52,13 @@ class Law:
 
 @dataclass(frozen=True)
 class FormulaRoot:
-    """A law as a root; deviations, if any, are weights of their own, read as they are.
+    """A law as a root; raw deviations, if any, are additional weights.
 
     Args:
         law: the formula.
         inputs: features of z; the first is the time tau.
-        channels: how many of the last features of z are data.
-        deviations: channels with a raw standard deviation, 0 without likelihood.
+        channels: number of the last features of z that are data.
+        deviations: number of channels with a raw standard deviation, 0 without likelihood.
     """
 
     law: Law
@@ -83,13 +82,13 @@ class FormulaRoot:
         return self.law.flops
 
     def fresh(self, generator: torch.Generator | None = None) -> Tensor:
-        """First weights, shape (D,), as the law wants them; raw deviations are 0."""
+        """Initial weights of the law, shape (D,); raw deviations are 0."""
         law = self.law
         start = torch.zeros(law.size) if law.fresh is None else law.fresh(generator)
         return torch.cat([start, torch.zeros(self.deviations)])
 
     def dynamics(self) -> Dynamics | None:
-        """What the law asks for, where raw deviations stay at 0; None if it asks for nothing."""
+        """The law's dynamics, in which raw deviations stay at 0; None if it has none."""
         if self.law.dynamics is None:
             return None
         asked, more = self.law.dynamics(), self.deviations

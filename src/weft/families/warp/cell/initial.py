@@ -1,4 +1,4 @@
-"""The weights a sequence starts from: one free vector, or a network's answer to its first datum."""
+"""The initial weights of a sequence: a learnt vector, or a network's output for its first datum."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from weft.families.warp.cell.root import Root
 
 
 class Initial(nn.Module, ABC):
-    """theta_0.
+    """Computes theta_0.
 
     Attributes:
-        shared: whether all sequences start from the same weights.
+        shared: whether all sequences have the same initial weights.
     """
 
     shared: bool
@@ -28,7 +28,7 @@ class Initial(nn.Module, ABC):
 
 
 class FreeInitial(Initial):
-    """A learnt vector that starts as the weights of a fresh root."""
+    """A learnt vector, initialised as the weights of a new root."""
 
     shared = True
 
@@ -37,12 +37,12 @@ class FreeInitial(Initial):
         self.theta = nn.Parameter(root.fresh())
 
     def forward(self, first: Tensor) -> Tensor:
-        """The vector, (D,), whatever the data."""
+        """The vector, (D,), for any data."""
         return self.theta
 
 
 class GradualInitial(Initial):
-    """A network phi: R^d -> R^D whose hidden widths lie evenly between d and D.
+    """A network phi: R^d -> R^D with hidden widths evenly spaced between d and D.
 
     Args:
         channels: d.

@@ -1,4 +1,4 @@
-"""One weight-space layer: where its weights start, what moves them and what reads them."""
+"""One weight-space layer: its initial weights, its recurrence and its root."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from weft.families.warp.transition.build import build_transition
 
 
 class Layer(nn.Module):
-    """The parameters theta_0 (or phi), A and B of a recurrence, and its root and rule.
+    """The parameters theta_0 (or phi), A and B of a recurrence, with its root and rule.
 
     Args:
-        root: reads the weights; D is its size.
-        rule: what moves them.
+        root: uses the weights; D is its size.
+        rule: of the recurrence.
         clock_channels: r, columns of B after those of the data.
-        transition: see `build_transition`; A starts as the identity if it can. Where it moves fewer
-            numbers than the root has weights, these are the state: the root becomes a `Span`.
+        transition: see `build_transition`; A starts as the identity if possible. If its state has
+            fewer numbers than the root has weights, the root becomes a `Span`.
         initial_layers: hidden layers of phi; None for a free theta_0.
         nonlinearity: activation of phi.
         drive_std: B starts as N(0, drive_std^2), at 0 exactly by default.
         initial_bias: whether phi has biases.
-        horizon: steps that A starts with a memory of, see `Transition.spread`; None: the start of
+        horizon: memory of A at the start in steps, see `Transition.spread`; None: the default of
             its kind.
     Raises:
-        ConfigError: if the root brings its own dynamics, and `transition` or `initial_layers` leave
-            no room for them, or if a number has no meaning.
+        ConfigError: if the root has its own dynamics and `transition` or `initial_layers` do not
+            allow them, or if a number is invalid.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Layer(nn.Module):
 
     @torch.no_grad()
     def _spread(self, horizon: float) -> None:
-        """Starts A with a memory; of a low-rank one B then moves what A remembers, and no more."""
+        """Starts A with a memory; for a low-rank A, B then drives only the part with memory."""
         self.transition.spread(horizon)
         if self.transition.factors is not None:
             _, V = self.transition.factors
@@ -82,7 +82,7 @@ class Layer(nn.Module):
 
     @torch.no_grad()
     def _adopt(self, dynamics: Dynamics, initial_layers: int | None) -> None:
-        """Starts A, B and theta_0 = W x_0 where the root's law wants them."""
+        """Starts A, B and theta_0 = W x_0 as the root's law defines."""
         A, B, W = dynamics
         if initial_layers is not None or not self.transition.adopt(A):
             raise ConfigError(

@@ -17,12 +17,12 @@ Final = str | float | Sequence[float] | None
 
 
 class Prediction(NamedTuple):
-    """What a model says of each step; None for what it does not predict.
+    """A model's predictions of each step; None for outputs that it does not have.
 
     Attributes:
         mean: (N, T, c).
         std: (N, T, c), positive.
-        logits: (N, T, K), or (N, 1, K) where only the last step was asked for.
+        logits: (N, T, K), or (N, 1, K) if only the last step is read.
         theta: the root's weights after the last step, (N, D).
     """
 
@@ -33,21 +33,21 @@ class Prediction(NamedTuple):
 
 
 class Head(nn.Module):
-    """Columns [mean, raw std, logits] of the root's outputs, each entry mapped by itself.
+    """Elementwise maps of the root's output columns [mean, raw std, logits].
 
     mean = final(raw); std = max(softplus(raw), std_lower_bound), with raw replaced by tanh(raw) if
-    `std_tanh`; logits are left alone.
+    `std_tanh`; logits are not changed.
 
     Args:
         channels: c, number of means; 0 for a pure classifier.
         final: activation of the mean: a name; a number b to clip to [-b, b]; four numbers
-            (a, b, alpha, beta) that start a learnable alpha tanh((raw - b) / a) + beta; or None.
+            (a, b, alpha, beta), the start of a learnable alpha tanh((raw - b) / a) + beta; or None.
         uncertain: whether there is a std for each mean.
         std_tanh: whether raw stds pass a tanh first.
         std_lower_bound: smallest std.
         classes: K, number of logits.
     Raises:
-        ConfigError: if `final` is none of these, or a number has no meaning.
+        ConfigError: if `final` is none of these, or a number is invalid.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Head(nn.Module):
         check_size("std_lower_bound", std_lower_bound, positive=False)
         if channels == classes == 0:
             raise ConfigError(
-                "the network has nothing to put out",
+                "the network has no outputs",
                 where="output_size, classes",
                 expected="one of them above 0",
             )

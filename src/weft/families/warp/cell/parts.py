@@ -1,4 +1,4 @@
-"""What a config and the data say of a model's parts: its rule, clock, head and root."""
+"""Builds the parts of a model from config and data: its rule, clock, head and root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weft.families.warp.sets.source import SeriesSpec
 
 
 def rule_of(config: Config, channels: int) -> Rule:
-    """The recurrence of a layer that `channels` channels drive."""
+    """The rule of a layer whose input has `channels` channels."""
     return Rule(
         channels=channels,
         drive=config.drive,
@@ -29,7 +29,7 @@ def clock_of(config: Config, spec: SeriesSpec) -> Clock:
     """The clock of sequences of `spec.steps` steps.
 
     Raises:
-        ConfigError: if coordinates are asked for and the steps are not those of a picture.
+        ConfigError: if coordinates are asked for and the steps are not pixels of a picture.
     """
     if config.include_canonical_coords and spec.canvas is None:
         raise ConfigError(
@@ -48,24 +48,24 @@ def clock_of(config: Config, spec: SeriesSpec) -> Clock:
 
 
 def memory_of(config: Config, spec: SeriesSpec) -> int:
-    """Steps that a sequence is known from: those given, or all where the input is no target."""
+    """Number of steps that a prediction may use: the given ones, or all of another input."""
     if not config.reconstructs or "target" in spec.fields:
         return spec.steps
     return config.grounding_length if spec.context is None else spec.context
 
 
 def inputs_of(config: Config, spec: SeriesSpec) -> int:
-    """Channels of a step that the recurrence reads: those of the data, of `patch` steps."""
+    """Input channels of the recurrence: those of the data, times `patch`."""
     return spec.channels * (config.patch or 1)
 
 
 def head_of(config: Config, spec: SeriesSpec) -> Head:
-    """Means (and deviations) of the target's channels, then a logit a class, as the task asks.
+    """Means (and deviations) of the target's channels and a logit per class, as the task needs.
 
-    `root_output_dim` overrides the number of means, and must leave a whole one.
+    `root_output_dim` overrides the number of outputs.
 
     Raises:
-        ConfigError: if it does not.
+        ConfigError: if this number cannot be divided into logits and predictions.
     """
     uncertain = config.reconstructs and config.loss == "nll"
     classes = spec.num_classes if config.classifies else 0
@@ -97,8 +97,8 @@ def root_of(config: Config, inputs: int, channels: int, head: Head) -> Root:
     Args:
         config: the run's config.
         inputs: features of z.
-        channels: how many of them are data.
-        head: says what the root must put out.
+        channels: number of them that are data.
+        head: gives the number of the root's outputs.
     """
     width, depth, nonlinearity = (
         config.mlp_hidden_size,

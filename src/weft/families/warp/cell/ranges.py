@@ -1,4 +1,4 @@
-"""What the numbers that a network is built from must be."""
+"""Checks of the numbers and names from which a network is built."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from weft.errors import ConfigError
 
 
 def check_count(where: str, value: object, least: int = 1) -> None:
-    """Refuses what is not a whole number, `least` or more.
+    """Checks that an option is an integer of at least `least`.
 
     Raises:
-        ConfigError: saying which option it is.
+        ConfigError: if it is not; the error names the option.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ConfigError(
@@ -23,10 +23,10 @@ def check_count(where: str, value: object, least: int = 1) -> None:
 
 
 def check_size(where: str, value: object, *, positive: bool = True) -> None:
-    """Refuses what is not a finite number above 0, or from 0 on if not `positive`.
+    """Checks that an option is a finite number above 0, or at least 0 if not `positive`.
 
     Raises:
-        ConfigError: saying which option it is.
+        ConfigError: if it is not; the error names the option.
     """
     good = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not good or float(value) < 0 or (positive and float(value) == 0):  # type: ignore[arg-type]
@@ -35,10 +35,10 @@ def check_size(where: str, value: object, *, positive: bool = True) -> None:
 
 
 def check_name(where: str, value: object, known: Sequence[str]) -> None:
-    """Refuses what is none of the names that are known.
+    """Checks that an option is one of the known names.
 
     Raises:
-        ConfigError: saying which option it is.
+        ConfigError: if it is not; the error names the option.
     """
     if value not in known:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What is fixed about one layer's recurrence: its mode, what drives it, its bounds."""
+"""The rule of one layer's recurrence: its drive, bounds and order."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Rule:
         channels: d, data channels of the layer's input; clock channels follow them in the drive.
         drive: what dx_t is when predictions are fed back: `diff` xin_t - xprev_t, `innovation`
             xin_t - xhat_t, `true_diff` xin_t - xin_{t-1} with xin_{-1} = x_0.
-        input_prev_data: whether the root sees data beside the clock.
-        limit: c of clip(., -c, c) on theta; None does not clip. Its gradient is torch.clamp's: it
-            passes where the value before clipping is at most c in size, equality included. That
-            case is common: under A = I and B = 0 a clipped weight meets its bound exactly at the
-            next step, and would never move again if the gradient stopped there.
-        halves: whether half the gradient passes at the bound itself, as in the original, where it
-            is the mean of the two sides'.
+        input_prev_data: whether the root's input includes data besides the clock.
+        limit: c of clip(., -c, c) on theta; None does not clip. The gradient is that of
+            torch.clamp: it passes if the value before clipping is at most c in magnitude, equality
+            included. Equality is common: with A = I and B = 0 a clipped weight is exactly at its
+            bound in the next step, and could never move again without a gradient there.
+        halves: whether half of the gradient passes at the bound itself, the mean of both sides, as
+            in the original.
         half: whether products with a full A are rounded to bfloat16 in the clipped form of a run
-            that feeds predictions back; the weights are not.
+            that feeds predictions back; weights are not rounded.
         second_order: whether v_t = A v_{t-1} + B [dx_t, dclock_t] with v_{-1} = 0 moves theta, as
             theta_t = clip(theta_{t-1} + v_t); v itself is never clipped.
     Raises:
-        ConfigError: if one of these has no meaning.
+        ConfigError: if one of these is invalid.
     """
 
     channels: int

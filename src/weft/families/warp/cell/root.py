@@ -1,4 +1,4 @@
-"""The root network: a function of a flat vector of weights and of the place where it is read."""
+"""The root network: a function of a flat weight vector and of the position where it is read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from weft.families.warp.cell.ranges import check_count
 
 
 class Root(Protocol):
-    """Anything that turns D weights and an input into outputs; it holds no parameters itself.
+    """A function of D weights and an input; it has no parameters itself.
 
     Attributes:
         size: D, number of weights.
@@ -51,7 +51,7 @@ class Root(Protocol):
 
 
 class Dense(NamedTuple):
-    """Where one affine map lies in the flat vector: rows of the weight one by one, then the bias.
+    """The place of one affine map in the flat vector: the weight row by row, then the bias.
 
     Attributes:
         start: index of the first weight.
@@ -88,7 +88,7 @@ class MlpRoot:
         depth: hidden layers; 0 is one affine map.
         nonlinearity: name of the activation after each hidden layer.
     Raises:
-        ConfigError: if a number has no meaning, or there is no such activation.
+        ConfigError: if a number is invalid, or there is no such activation.
     """
 
     inputs: int
@@ -158,10 +158,10 @@ class MlpRoot:
 
 
 def check_root(root: Root, wanted: Root) -> None:
-    """Refuses a root that does not map what `wanted` does.
+    """Checks that a root has the same inputs and outputs as `wanted`.
 
     Raises:
-        ConfigError: saying what both map.
+        ConfigError: if it has not.
     """
     if (root.inputs, root.outputs) != (wanted.inputs, wanted.outputs):
         raise ConfigError(

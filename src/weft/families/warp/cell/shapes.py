@@ -1,4 +1,4 @@
-"""What a caller's tensors must be: their shapes, and the values that have a meaning."""
+"""Checks of callers' tensors: their shapes, and the range of their values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_shapes(
     sample: Tensor | None = None,
     length: Tensor | None = None,
 ) -> None:
-    """Refuses sequences x that are not (N, T, channels), and companions that do not fit them.
+    """Checks that sequences x are (N, T, channels), and that the other tensors match them.
 
     Args:
         x: of floating point, N >= 1, T >= 1.
@@ -27,7 +27,7 @@ def check_shapes(
         sample: (N, T, d).
         length: whole numbers, (N,).
     Raises:
-        DataError: saying which one is wrong.
+        DataError: if one is wrong; the error names it.
     """
     if x.dim() != 3 or 0 in x.shape[:2] or x.shape[2] != channels:
         raise DataError(
@@ -57,17 +57,16 @@ def check_values(
     position: Tensor | None = None,
     before: Tensor | None = None,
 ) -> None:
-    """Refuses values without a meaning. Those that lie on a GPU, where asking would stall, and
-    those of a graph that is being compiled are taken as they are.
+    """Checks values, but not on a GPU, where that would wait for the device, nor in compiled code.
 
     Args:
         steps: T.
         force: shares in [0, 1].
         length: 1 to T.
-        position: rising, (T,).
+        position: ascending, (T,).
         before: the position of the step before, (1,).
     Raises:
-        DataError: saying which one is wrong.
+        DataError: if one is wrong; the error names it.
     """
     if position is not None and tuple(position.shape) != (steps,):
         raise DataError(

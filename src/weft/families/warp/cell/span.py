@@ -1,4 +1,4 @@
-"""A root whose weights move along a few learnt directions: theta = mean + C h."""
+"""A root whose weights are a function of a few numbers h: theta = mean + C h."""
 
 # D weights, m directions
 
@@ -10,20 +10,20 @@ from torch import Tensor, nn
 from weft.families.warp.cell.root import MlpRoot, Root
 
 SCALE = 0.3
-"""C starts as N(0, SCALE^2 / m): h of size 1 moves each weight by about as much."""
+"""C starts as N(0, SCALE^2 / m), so that h of size 1 changes each weight by about SCALE."""
 
 
 class Span(nn.Module):
-    """root(mean + C h; z): to a recurrence, h is the state and this is the root.
+    """root(mean + C h; z), a root of a recurrence whose state is h.
 
-    With h_t = Lambda h_{t-1} + b dx_t, theta_t is the recurrence of A = I + low rank written in its
-    modes.
+    With h_t = Lambda h_{t-1} + b dx_t, theta_t is the recurrence with A = I + low rank in the basis
+    of its modes.
 
     Args:
         inner: the root of D weights.
-        count: m, numbers of h.
+        count: m, length of h.
     Attributes:
-        mean: theta at h = 0, (D,); starts as the weights of a fresh root.
+        mean: theta at h = 0, (D,); initialised as the weights of a new root.
         C: the directions, (D, m).
     """
 
@@ -35,12 +35,12 @@ class Span(nn.Module):
         self.C = nn.Parameter(torch.randn(inner.size, count) * SCALE / count**0.5)
 
     def fresh(self, generator: torch.Generator | None = None) -> Tensor:
-        """h of a fresh root, zeros (m,)."""
+        """Initial h, zeros (m,)."""
         return torch.zeros(self.size)
 
     @property
     def flops(self) -> int:
-        """2 D m beside those of an MLP root; 2 D for another."""
+        """2 D m, plus those of the inner root (2 D unless it is an MLP)."""
         inner = self.inner
         reading = inner.flops if isinstance(inner, MlpRoot) else 2 * inner.size
         return reading + 2 * inner.size * self.size

@@ -19,17 +19,17 @@ def _pad(x: Tensor, kernel: int, causal: bool, zeros: bool) -> Tensor:
 
 
 class Embedding(nn.Module):
-    """One convolution without bias: theta_0, B and the root see its channels instead of the data.
+    """One convolution without bias, whose channels replace the data for theta_0, B and the root.
 
-    Beyond the edges the first and last datum are repeated; padding in front of a shorter sequence
-    repeats its first datum too, and thus changes nothing if the convolution is causal.
+    Beyond the edges the first and the last datum are repeated. Padding before a shorter sequence
+    repeats its first datum too, so that it has no effect on a causal convolution.
 
     Args:
         inputs: d.
         channels: of the embedded signal.
         kernel: taps.
-        causal: whether step t sees t - kernel + 1 ... t, instead of a window centred at t.
-        original: whether zeros stand beyond the edges.
+        causal: whether step t reads t - kernel + 1 ... t, instead of a window centred at t.
+        original: whether values beyond the edges are zeros.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Smoothing(nn.Module):
     """Three taps over time, shared by all outputs; starts as the identity.
 
     Args:
-        causal: whether step t sees t - 2 ... t, instead of t - 1 ... t + 1.
-        original: whether it is centred all the same, sees zeros beyond the edges, starts at random
-            and runs over what the head makes of the raw outputs, which it may leave without bounds.
+        causal: whether step t reads t - 2 ... t, instead of t - 1 ... t + 1.
+        original: whether it is always centred, has zeros beyond the edges, starts at random and is
+            applied after the head, so that its results may exceed the head's bounds.
     """
 
     kernel = 3
@@ -74,8 +74,10 @@ class Smoothing(nn.Module):
 
 
 def finished(raw: Tensor, head: Head, smoothing: Smoothing | None, *, last: bool = False) -> Tensor:
-    """Raw outputs (N, T, o) through head and smoothing, in the order that the smoothing asks for;
-    those of the last step alone if `last`."""
+    """Raw outputs (N, T, o) after head and smoothing, in the order that the smoothing defines.
+
+    If `last`, only the last step's outputs are returned.
+    """
     if smoothing is not None and not smoothing.original:
         raw = smoothing(raw)
     if smoothing is None or not smoothing.original:

@@ -1,4 +1,4 @@
-"""How a trained model is asked for a sequence: what it is given, and what it must tell."""
+"""Inference of a trained model: which steps it is given, and how it predicts the others."""
 
 # N batch, T steps, d channels, L steps of context
 
@@ -23,12 +23,12 @@ Mode = Literal["feedback", "free", "recall", "query"]
 
 
 def mode_of(config: Config, spec: SeriesSpec) -> Mode:
-    """How sequences are asked for.
+    """The mode of inference.
 
-    `feedback`: the truth for L steps, then the model's own predictions (M2, M3). `free`: the whole
-    input, where it is not the target or passes convolutions (M1). `recall`: the weights after the
-    last step, read at every step. `query`: the first L steps are read, and the weights after them
-    are asked for every place.
+    `feedback`: the input is the truth for L steps, then the model's own predictions (M2, M3).
+    `free`: the whole input is read, if it is not the target or passes convolutions (M1). `recall`:
+    the root with the weights after the last step is read at every step. `query`: the first L steps
+    are read, and then the root with the weights after them at every position.
     """
     if config.read == "query":
         return "query"
@@ -40,7 +40,7 @@ def mode_of(config: Config, spec: SeriesSpec) -> Mode:
 
 
 def context_of(config: Config, spec: SeriesSpec) -> int:
-    """L: steps that are given, which no metric counts."""
+    """L: the number of given steps, which are not part of metrics."""
     if spec.context is not None:
         return spec.context
     how = mode_of(config, spec)
@@ -56,11 +56,14 @@ def infer(
     context: int | Tensor,
     draws: Generator | None = None,
 ) -> Prediction:
-    """Predictions of every step of a batch; of the last one's class alone if that is all.
+    """Predictions of every step of a batch; only of the class if nothing else is learnt.
 
     Args:
-        context: L, true steps given; of each sequence (N,) if a tensor.
-        draws: stream of the samples fed back, where inference samples.
+        config, spec: of the run.
+        model: in eval mode.
+        batch: `x` (N, T, d).
+        context: L, number of given steps; a tensor (N,) if it differs between sequences.
+        draws: random stream of samples that are fed back, if inference samples.
     """
     x, length = batch["x"], batch.get("length")
     if not config.reconstructs:
@@ -83,7 +86,7 @@ def infer(
 
 
 def recalled(model: nn.Module, batch: Batch, *, feedback: bool) -> Prediction:
-    """What the weights after the last step say of every step; the whole sequence is read first."""
+    """Predictions of every step by the weights after the last step."""
     assert isinstance(model, WarpModel), "the config lets no baseline recall"
     x = batch["x"]
     force = torch.ones(x.shape[:2], device=x.device) if feedback else None
@@ -99,22 +102,22 @@ def asked(
     period: int | None = None,
     patch: int | None = None,
 ) -> Prediction:
-    """What the weights after the context say of places; nothing else of the input is looked at.
+    """Predictions at positions by the weights after the context; the rest of the input is not read.
 
     Args:
         model: any of `model.Model`.
         batch: `x` (N, T, d).
-        context: L, steps read; 0 for all, where the target is another sequence; of each sequence
-            (N,) if a tensor.
-        position: places, (M,), or of each sequence (N, M).
-        period: what is read and told is relative to the mean of the steps read that lie whole
-            periods away; None: as it is.
-        patch: steps read at once, see `patched`; None: each for itself.
+        context: L, number of steps read; 0 for all, if the target is another sequence; a tensor
+            (N,) if it differs between sequences.
+        position: positions, (M,), or of each sequence (N, M).
+        period: inputs and predictions are relative to the mean over the given steps at whole
+            periods from them; None: they are absolute.
+        patch: number of steps read at once, see `patched`; None: 1.
     """
     assert isinstance(model, WarpModel | Baseline | Direct)
     x = batch["x"]
     if isinstance(context, Tensor):
-        # Sequences of equal contexts at a time: few of them differ, and only where pictures ask.
+        # Sequences with equal contexts together; few contexts differ, and only in figures.
         rows = [(context == length).nonzero()[:, 0] for length in context.unique()]
         parts = [
             asked(model, {"x": x[of]}, int(context[of[0]]), _of(position, of), period, patch)
@@ -143,7 +146,7 @@ def asked(
 
 
 def _read(model: nn.Module, given: Tensor, patch: int | None) -> Tensor:
-    """The weights after the steps given, (N, D), or what stands for them."""
+    """The weights after the given steps, (N, D), or the features that replace them."""
     if patch is None:
         theta: Tensor = model(given, last=True).theta
         return theta
@@ -153,9 +156,9 @@ def _read(model: nn.Module, given: Tensor, patch: int | None) -> Tensor:
 
 
 def patched(x: Tensor, patch: int) -> Tensor:
-    """Sequences (N, T, d) whose step holds `patch` of theirs, (N, ceil(T / patch), patch d).
+    """Sequences (N, T, d) with `patch` steps joined to one, (N, ceil(T / patch), patch d).
 
-    The last one ends with the sequence; the first is filled up with the first datum.
+    The last patch ends with the sequence; the first one is padded with the first datum.
     """
     missing = -x.shape[1] % patch
     whole = torch.cat([x[:, :1].expand(-1, missing, -1), x], 1)
@@ -163,7 +166,7 @@ def patched(x: Tensor, patch: int) -> Tensor:
 
 
 def recurring(given: Tensor, period: int) -> Tensor:
-    """The mean of (N, L, d) at each phase, over the last whole periods: (N, period, d)."""
+    """The mean of (N, L, d) at each phase over the last whole periods, (N, period, d)."""
     steps = given.shape[1]
     whole = given[:, steps % period :].unflatten(1, (-1, period)).mean(1)
     return whole.roll(steps % period, 1)

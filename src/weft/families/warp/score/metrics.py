@@ -35,7 +35,7 @@ METRICS = {
             about="Root mean square of the errors in predicted deviations: 1 if these are honest.",
         ),
         Metric("coverage", "higher", about="Share of targets in the central 90 % of the forecast."),
-        Metric("accuracy", "higher", about="Share of sequences whose class is told right."),
+        Metric("accuracy", "higher", about="Share of sequences that are classified correctly."),
         Metric("error_rate", "lower", about="Share of sequences whose class is told wrong."),
         Metric("f1_score", "higher", about="Harmonic mean of precision and recall, over classes."),
         Metric("cce", "lower", "nats", "Mean cross-entropy of a sequence."),
@@ -47,15 +47,15 @@ METRICS = {
         Metric("spectral_radius", "lower", about="Growth of the recurrence by a step."),
     )
 }
-"""All scores by name, and which way is better."""
+"""All metrics by name, and whether higher or lower is better."""
 NINETY = 1.6448536269514722
-"""Deviations on either side that hold 90 % of a normal density."""
+"""Standard deviations on either side of the mean that contain 90 % of a normal density."""
 SMALLEST = 1e-8
-"""Targets at most this large in magnitude have no percentage error."""
+"""Targets of at most this magnitude are left out of percentage errors."""
 
 
 class Regression:
-    """Errors of predictions, gathered over batches in float64.
+    """Errors of predictions, summed over batches in float64.
 
     Each is a mean over sequences, counted steps and channels:
 
@@ -72,8 +72,8 @@ class Regression:
     The last four need standard deviations.
 
     Args:
-        unscale: takes values (N, T, d) to the data's own unit; None if they were not scaled. With
-            it, `mse_original`, … repeat the errors in that unit.
+        unscale: converts values (N, T, d) to the data's own unit; None if they are not scaled. With
+            it, `mse_original`, … are the errors in that unit.
     """
 
     def __init__(self, unscale: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -83,12 +83,12 @@ class Regression:
     def add(
         self, mean: Tensor, std: Tensor | None, target: Tensor, counted: Tensor | None = None
     ) -> None:
-        """Takes in a batch.
+        """Adds a batch.
 
         Args:
             mean, target: (N, T, d).
-            std: (N, T, d), or None from a model without one.
-            counted: which steps count, bool (N, T); all of them if None.
+            std: (N, T, d), or None if the model has none.
+            counted: which steps are counted, bool (N, T); None: all.
         """
         self.own.add(*_entries(counted, mean, std, target))
         if self.unscale is not None:
@@ -107,7 +107,7 @@ class Regression:
 def _entries(
     counted: Tensor | None, mean: Tensor, std: Tensor | None, target: Tensor
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """What is counted of each, in float64 on the CPU (some accelerators have no float64)."""
+    """The counted entries, in float64 on the CPU (some accelerators have no float64)."""
 
     def pick(values: Tensor) -> Tensor:
         return (values if counted is None else values[counted]).cpu().double()
@@ -158,7 +158,7 @@ class _Errors:
 
 
 class Classification:
-    """Scores of the last step's logits, gathered over batches.
+    """Metrics of the last step's logits, summed over batches.
 
         accuracy     share of sequences whose largest logit is their label's
         error_rate   1 - accuracy
@@ -175,7 +175,7 @@ class Classification:
         self.entropy = 0.0
 
     def add(self, logits: Tensor, label: Tensor) -> None:
-        """Takes in logits (N, K) and labels (N,)."""
+        """Adds logits (N, K) and labels (N,)."""
         logits, label = logits.cpu().double(), label.cpu()
         classes = self.confusion.shape[0]
         pairs = label * classes + logits.argmax(-1)
@@ -198,5 +198,5 @@ class Classification:
 
 
 def without(leading: Container[str]) -> list[Metric]:
-    """All scores but those."""
+    """All metrics except those in `leading`."""
     return [metric for name, metric in METRICS.items() if name not in leading]

@@ -1,4 +1,4 @@
-"""What a dry run says of the recurrence: its possible forms, their costs, and the one taken."""
+"""The text of a dry run on the recurrence: its possible forms, their costs, and the choice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from weft.families.warp.sets.source import SeriesSpec
 def outline(rnn: WeightSpaceRNN, config: Config, spec: SeriesSpec) -> list[str]:
     """Parameters by part, and `describe` of a run's training step.
 
-    Without data, first weights made of x_0 are taken to differ between all sequences.
+    As there are no data, initial weights computed from x_0 are assumed to differ between sequences.
     """
     counts = parameter_counts(rnn).items()
     query, given = config.read == "query", context_of(config, spec)
@@ -62,8 +62,8 @@ def describe(
         feedback: whether predictions are fed back.
         last: whether only the last step is read.
         noisy: whether noise is added to each sequence's theta_0.
-        ragged: whether sequences have lengths of their own.
-        form: what the config asks for.
+        ragged: whether lengths of sequences differ.
+        form: `form` of the config.
     """
     if feedback and len(layers) > 1:
         return ["recurrence: a stack that feeds predictions back runs as the literal loop"]
@@ -84,12 +84,12 @@ def describe(
 
 
 def explain(problem: Problem, machine: Machine, form: str = "auto") -> list[str]:
-    """A line for each form: what a training step costs in it, or why it cannot be used.
+    """A line for each form: the cost of a training step, or the reason why it cannot be used.
 
     Args:
         problem: shapes and rule of a layer's run.
         machine: where it runs.
-        form: what the config asks for.
+        form: `form` of the config.
     """
     p = problem
     mode = (

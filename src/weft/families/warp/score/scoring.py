@@ -33,17 +33,17 @@ def score(
 
     Args:
         config, spec: of the run.
-        model: a `WarpModel`, or a baseline called as one.
-        source: what it is scored on.
-        ctx: where training stands; only its seed matters, so that a repeated evaluation repeats.
-        context: L, true steps given; the run's own number if None.
+        model: a `WarpModel`, or a baseline with its interface.
+        source: the sequences.
+        ctx: the state of training; only its seed is used, so that evaluations can be repeated.
+        context: L, number of given steps; None: that of the run.
     Returns:
         mse, rmse, mae, mape, nll, bpd: of steps >= L; with `_original` in the data's own unit.
-        shuffled: of the same steps, each sequence told from the context of another one.
-        calibration, coverage: of the deviations.
-        loss_all_steps: the training loss over all steps, given ones included.
+        shuffled: error at the same steps if each sequence is predicted from another's context.
+        calibration, coverage: of the standard deviations.
+        loss_all_steps: the training loss over all steps, with the given ones.
         accuracy, error_rate, f1_score, cce: of the last step's logits.
-        max_theta: of the weight-space model, the largest weight after a last step.
+        max_theta: largest weight after the last step, of a weight-space model.
     """
     given = context_of(config, spec) if context is None else context
     predictions, strangers = Regression(_unscale(source, spec)), Regression()
@@ -78,7 +78,7 @@ def score(
 def _add(
     predictions: Regression, predicted: Prediction, batch: Batch, how: Alignment, context: int
 ) -> None:
-    """Counts the steps whose target is one of those from L on; padding lies before them."""
+    """Adds the steps whose target is at L or later; padding is before them."""
     target = batch.get("target", batch["x"])
     assert predicted.mean is not None
     mean, truth = aligned(predicted.mean, target, how)
@@ -90,13 +90,13 @@ def _add(
 
 
 def _exchanged(predicted: Prediction) -> Prediction:
-    """Each sequence with what was told from its neighbour's context: no other thing tells it."""
+    """The predictions with those of neighbouring sequences exchanged."""
     assert predicted.mean is not None
     return predicted._replace(mean=predicted.mean.roll(1, 0), std=None)
 
 
 def _unscale(source: SeriesSource, spec: SeriesSpec) -> Callable[[Tensor], Tensor] | None:
-    """The way back to the data's own unit; None for pixels and for data left as they are."""
+    """Conversion to the data's own unit; None for pixels and for unscaled data."""
     scale = source.scale
     untouched = bool((scale.unit == 1).all() and (scale.centre == 0).all())
     return None if untouched or spec.canvas is not None else source.unscale

@@ -1,4 +1,4 @@
-"""What to watch in a weight-space network: its size, its weights, the growth of its recurrence."""
+"""Diagnostics of a weight-space network: its size, weights, and growth of its recurrence."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from weft.families.warp.rnn import WeightSpaceRNN
 
 
 def parameter_counts(rnn: WeightSpaceRNN) -> dict[str, int]:
-    """Trainable numbers, by what they are for, summed over layers.
+    """Numbers of trainable parameters by their purpose, summed over layers.
 
-    Returns: `root` (D, free first weights count as that), `hypernet` (the network that makes first
+    Returns: `root` (D, for learnt initial weights), `hypernet` (the network that computes initial
         weights, or 0), `transition` (A and B), `other` (head and convolutions), `total`.
     """
     count = {"root": 0, "hypernet": 0, "transition": 0}
@@ -32,22 +32,22 @@ def parameter_counts(rnn: WeightSpaceRNN) -> dict[str, int]:
 
 
 def largest_weight(theta: Tensor) -> Tensor:
-    """max |theta| over sequences (and steps): a scalar tensor that grows when A is unstable."""
+    """max |theta| over sequences (and steps), a scalar tensor; it grows if A is unstable."""
     return theta.detach().abs().max()
 
 
 def spectral_radius(rnn: WeightSpaceRNN) -> float:
     """Largest modulus of an eigenvalue of A, over the layers.
 
-    Weights grow like its power of the number of steps: over 18,000 steps, 1.001 makes them 6e7
-    times as large, and 1.005 overflows fp32. A full A costs O(D^3).
+    Weights grow as this radius to the power of the number of steps: over 18,000 steps a radius of
+    1.001 is a factor of 6e7, and 1.005 overflows fp32. For a full A the cost is O(D^3).
     """
     radii = [layer.transition.spectral_radius() for layer in rnn.layers]
     return float(torch.tensor(radii, dtype=torch.float64).max())  # NaN if one is
 
 
 def radius_is_cheap(rnn: WeightSpaceRNN) -> bool:
-    """Whether `spectral_radius` costs little beside an evaluation, in all layers."""
+    """Whether `spectral_radius` of all layers is cheap compared with an evaluation."""
     return all(layer.transition.radius_is_cheap for layer in rnn.layers)
 
 

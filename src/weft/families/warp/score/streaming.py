@@ -1,4 +1,4 @@
-"""Inference datum by datum, with a state of O(D) numbers a sequence whatever its length."""
+"""Inference step by step, with a state of O(D) numbers per sequence, whatever its length."""
 
 # N sequences side by side, d data channels, D weights, o outputs
 
@@ -15,7 +15,7 @@ from weft.families.warp.rnn import WeightSpaceRNN
 
 
 class Stream:
-    """Reads sequences as they arrive; step by step equal to the network's own `forward`.
+    """Reads sequences as they arrive; equal to the network's `forward` at every step.
 
     >>> stream = Stream(rnn, feedback=True)
     >>> for datum in context: out = stream.step(datum)      # (N, d) to (N, o)
@@ -23,9 +23,9 @@ class Stream:
 
     Args:
         model: a `WeightSpaceRNN` with a `length`, or a `WarpModel`; used in eval mode, without
-            noise in its first weights.
-        feedback: whether predictions take the place of data that are not given (M2), as in
-            `forward` with a force of 1 where there is a datum and 0 where there is none.
+            noise in its initial weights.
+        feedback: whether predictions replace data that are not given (M2), as in `forward` with a
+            force of 1 at steps with a datum and 0 at others.
     Attributes:
         theta: the last layer's weights now, (N, D).
     Raises:
@@ -69,19 +69,19 @@ class Stream:
 
     @torch.no_grad()
     def step(self, x: Tensor | None = None, sample: Tensor | None = None) -> Tensor:
-        """Moves on by one step.
+        """One step.
 
         Args:
-            x: the datum, (N, d); None feeds the prediction back, if the stream does that.
+            x: the datum, (N, d); None feeds the prediction back, if `feedback` is set.
             sample: standard normal, (N, d), by which the next prediction fed back strays from the
                 mean; None for the mean.
         Returns: outputs [means, deviations, logits], (N, o).
         Raises:
-            DataError: if there is no datum and no prediction to take its place.
+            DataError: if there is neither a datum nor a prediction.
         """
         if x is None and (self._back is None or not self.feedback):
             raise DataError(
-                "there is no datum, and no prediction to take its place",
+                "there is neither a datum nor a prediction that could replace it",
                 expected="a first datum; and for steps without one Stream(model, feedback=True)",
             )
         ticks = self._ticks()
@@ -132,7 +132,7 @@ class Stream:
         return signal
 
     def _ticks(self) -> Ticks:
-        """The clock of the step that comes now, as one row."""
+        """The clock of the current step, as one row."""
         parameter = next(self.rnn.parameters())
         first = max(0, self._count - 1)
         now = torch.arange(first, first + 3, dtype=parameter.dtype, device=parameter.device)
@@ -143,7 +143,7 @@ class Stream:
 
 
 def _window(past: Tensor | None, now: Tensor, size: int) -> Tensor:
-    """The last `size` values (N, size, c), the first one repeated before it; `now` is (N, c)."""
+    """The last `size` values, (N, size, c), up to `now` (N, c), padded with the first one."""
     if past is None:
         return now.unsqueeze(1).expand(-1, size, -1)
     return torch.cat([past[:, 1:], now.unsqueeze(1)], 1)

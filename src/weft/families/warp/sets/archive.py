@@ -1,4 +1,4 @@
-"""Classification sets of the UEA/UCR archive, and stand-ins of the shape of absent ones."""
+"""Classification sets of the UEA/UCR archive, and synthetic stand-ins with the same shapes."""
 
 # N series, T steps of the longest, d channels
 
@@ -21,7 +21,7 @@ from weft.families.warp.sets.source import Header, Parts, extremes, identity
 
 @dataclass(frozen=True)
 class Shape:
-    """What a set of the archive is like: series, channels, steps, classes."""
+    """The sizes of a set of the archive: series, channels, steps, classes."""
 
     train: int
     test: int
@@ -30,7 +30,7 @@ class Shape:
     classes: int
 
 
-#: sets of the literature that a stand-in `NAME-shaped` exists for, as the archive describes them
+#: Sets of the literature with a stand-in `NAME-shaped`, with the archive's sizes.
 SHAPES = {
     "EigenWorms": Shape(128, 131, 17_984, 6, 5),
     "SelfRegulationSCP1": Shape(268, 293, 896, 6, 2),
@@ -67,10 +67,13 @@ def right_aligned(found: SeriesSet, steps: int) -> Batch:
 def stand_in(
     labels: Tensor, steps: int, channels: int, generator: torch.Generator, *, classes: int
 ) -> Tensor:
-    """Noisy oscillations whose frequency tells the class; invented, like nothing in the archive.
+    """Synthetic noisy oscillations whose frequency determines the class.
 
     Args:
         labels: int64 (N,).
+        steps, channels: T and d.
+        generator: draws phases and noise.
+        classes: number of classes.
     Returns: float32 (N, T, d).
     """
     size = len(labels)
@@ -83,12 +86,12 @@ def stand_in(
 
 
 def header(config: Config) -> Header:
-    """The set named by `data.subset`, from the catalogue if it is there.
+    """The set named by `data.subset`, from the catalogue if it is in it.
 
-    `NAME-shaped` is a stand-in; `NAME-pooled` divides all series anew, as the literature does.
+    `NAME-shaped` is a stand-in; `NAME-pooled` splits all series again, as the literature does.
 
     Raises:
-        DataError: it is not here.
+        DataError: if it is missing.
     """
     data, name = config.data, _name(config)
     if shape := _shape(name):
@@ -114,7 +117,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """The series of every part; channels keep their units unless `data.normalize`."""
+    """The series of every part; channels have their own units unless `data.normalize` is set."""
     about = header(config)
     fit = extremes(positive=config.unit_normalise) if config.data.normalize else identity
     if shape := _shape(_name(config)):
@@ -162,7 +165,7 @@ def _shape(name: str) -> Shape | None:
 
 
 def _series(config: Config) -> dict[str, SeriesSet]:
-    """Both halves of a set, with labels that mean the same in both."""
+    """Both parts of a set, with the same meaning of labels in both."""
     found = {split: _read(config, split) for split in ("train", "test")}
     return matched(found, _name(config), pooled=_is_pooled(config))
 

@@ -1,4 +1,4 @@
-"""Sequences of the user's own, or pictures, from an npz file."""
+"""A user's sequences or pictures from an npz file."""
 
 # N sequences, T steps, d channels
 
@@ -40,17 +40,17 @@ def _locate(config: Config) -> Path:
     """The file `data.dataset`, as given or below a data folder.
 
     Raises:
-        DataError: there is none.
+        DataError: if there is none.
     """
     data = config.data
     return own_file(data.dataset, root=data.root, expected=f"an npz file of {_FORM}")
 
 
 def header(config: Config) -> Header:
-    """What the file holds.
+    """Shapes and sizes of the file's arrays.
 
     Raises:
-        DataError: the file is absent, or its arrays are missing, ill-shaped or no numbers.
+        DataError: if the file or an array is missing, or an array has a wrong shape or dtype.
     """
     if _holds_images(config):
         return pixels.header(config)
@@ -67,7 +67,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """The sequences in their own units, or scaled by their training extremes if `normalize`."""
+    """The sequences in their own units, or scaled by the training extremes if `normalize`."""
     if _holds_images(config):
         return pixels.load(config)
     splits, _ = _read(config)
@@ -81,7 +81,7 @@ def _holds_images(config: Config) -> bool:
 
 
 def _read(config: Config) -> tuple[dict[str, Batch], int]:
-    """The parts, held against each other, and the number of classes."""
+    """The parts, after a check that they agree, and the number of classes."""
     path = _locate(config)
     with open_npz(path, f"an npz file of {_FORM}") as archive:
         arrays = {name: archive.array(name) for name in archive.names if name in _ARRAYS}
@@ -102,7 +102,7 @@ def _read(config: Config) -> tuple[dict[str, Batch], int]:
 
 
 def _part(arrays: Arrays) -> Part:
-    """What is held against the other parts."""
+    """The properties in which all parts must agree."""
     facts: dict[str, object] = {"arrays": ", ".join(f"{_NAMES[entry]}_…" for entry in arrays)}
     for entry in _SERIES & arrays.keys():
         facts[f"shape of {_NAMES[entry]}"] = arrays[entry].shape[1:]
@@ -111,7 +111,7 @@ def _part(arrays: Arrays) -> Part:
 
 
 def _checked(arrays: Mapping[str, NDArray[Any]], split: str, path: Path) -> Arrays:
-    """The arrays of a part, each of its kind and as many items as there are sequences."""
+    """The arrays of a part, after a check of their shapes, dtypes and numbers of items."""
     found = {
         entry: arrays[f"{name}_{split}"]
         for entry, name in _NAMES.items()

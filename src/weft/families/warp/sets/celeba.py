@@ -24,21 +24,21 @@ from weft.families.warp.config import Config
 from weft.families.warp.sets.pixels import as_sequence, bytes_to
 from weft.families.warp.sets.source import Header, Parts
 
-# The official parts, by a number in list_eval_partition.txt.
+# Numbers of the official parts in list_eval_partition.txt.
 _PARTS = {"train": "0", "val": "1", "test": "2"}
 
-# Raised when pictures are decoded in another way, so that what was kept is made anew.
+# To be increased when pictures are decoded in another way, which makes the cache invalid.
 _DECODER = 2
 
 _READ = 500
-"""Pictures of a part whose bytes stand for it."""
+"""Number of pictures of a part whose bytes are in the checksum."""
 
 
 def header(config: Config) -> Header:
     """The pictures of the three official parts, at `data.resolution`.
 
     Raises:
-        DataError: they are not here.
+        DataError: if they are missing.
     """
     height, width = config.data.resolution
     sizes = {split: len(paths) for split, paths in _files(config).items()}
@@ -46,7 +46,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """The pictures as bytes, resized once a machine and kept in the cache."""
+    """The pictures as bytes, resized once and cached."""
     size = config.data.resolution
     splits: dict[str, Batch] = {}
     for split, paths in _files(config).items():
@@ -61,8 +61,10 @@ def load(config: Config) -> Parts:
 
 
 def _identity(paths: list[Path], size: tuple[int, int]) -> str:
-    """A SHA-256 of the names and sizes of all pictures, and of the bytes of some spread evenly:
-    those of all 200,000 would take minutes."""
+    """A SHA-256 of the names and sizes of all pictures, and of the bytes of some of them.
+
+    To read all 200,000 would take minutes; those read are evenly spaced.
+    """
     found = hashlib.sha256(str(size).encode())
     every = -(-len(paths) // _READ)
     for place, path in enumerate(paths):
@@ -76,7 +78,7 @@ def _files(config: Config) -> dict[str, list[Path]]:
     """The files of each part that the config asks for, in the partition's order.
 
     Raises:
-        DataError: the folder or its partition is not here, or a part is empty.
+        DataError: if the folder or its partition is missing, or a part is empty.
     """
     looked = [
         place / name for place in fetch.places(config.data.root) for name in ("celeba", "CelebA")
@@ -110,7 +112,7 @@ def _files(config: Config) -> dict[str, list[Path]]:
             where=str(folder / partition),
             expected="lines `000001.jpg 0`, with 0 train, 1 val, 2 test",
         )
-    # Decoding is slow: what will not be used is not decoded.
+    # Decoding is slow, so only the pictures in use are decoded.
     files = {split: paths[: wanted.get(split)] for split, paths in files.items()}
     pictures = folder / "img_align_celeba"
     here = {entry.name for entry in pictures.iterdir()} if pictures.is_dir() else set()

@@ -22,7 +22,7 @@ from weft.families.warp.sets.source import Header, Parts, Scale, extremes
 
 _STEPS = 192
 _CHANNELS = 7
-#: member -> rows of the usual split, 12 + 4 + 4 months
+#: Table -> rows of each part of the usual split, 12 + 4 + 4 months.
 _ROWS = {
     "h1": (8_640, 2_880, 2_880),
     "h2": (8_640, 2_880, 2_880),
@@ -32,18 +32,18 @@ _ROWS = {
 
 
 def windows(rows: Tensor, steps: int, stride: int = 1) -> Tensor:
-    """All windows of `steps` rows of (R, d), `stride` apart, as a view (W, T, d)."""
+    """All windows of `steps` rows of (R, d) at a distance of `stride`, as a view (W, T, d)."""
     return rows.unfold(0, steps, stride).transpose(1, 2)
 
 
 def window(config: Config, usual: int) -> tuple[int, int]:
-    """Steps of a window, and how many of them are given before the forecast begins.
+    """Number of steps of a window, and how many of them are given before the forecast.
 
-    Without `data.sequence_length` it is the literature's problem: half of the `usual` steps are
-    given. With it, the first `grounding_length` are.
+    Without `data.sequence_length` half of the `usual` steps are given, as in the literature. With
+    it, the first `grounding_length` are given.
 
     Raises:
-        ConfigError: nothing is left to forecast.
+        ConfigError: if nothing is left to forecast.
     """
     steps = config.data.sequence_length
     if steps is None:
@@ -61,7 +61,7 @@ def count_windows(config: Config, steps: int, rows: Mapping[str, int]) -> dict[s
     """Split -> windows of `steps` in its rows; only training windows are `data.stride` apart.
 
     Raises:
-        ConfigError: they are longer than a split.
+        ConfigError: if windows are longer than a split.
     """
     shortest = min(rows.values())
     if steps > shortest:
@@ -82,8 +82,8 @@ def header(config: Config) -> Header:
     """Windows of 96 steps of context and 96 to forecast, in the usual parts of the table.
 
     Raises:
-        ConfigError: `data.subset` names no table, or windows do not fit.
-        DataError: the file is missing and will not be downloaded.
+        ConfigError: if `data.subset` is not a table, or windows do not fit.
+        DataError: if the file is missing and may not be downloaded.
     """
     data = config.data
     member(config, _ROWS)
@@ -105,8 +105,8 @@ def header(config: Config) -> Header:
 def load(config: Config) -> Parts:
     """The windows, as views of the table; every channel is scaled by its training rows.
 
-    Where the model neither feeds its forecasts back nor is asked for them, the input holds the
-    context only: it would see what it is to forecast.
+    If the model neither feeds predictions back nor is read by query, the input has the context
+    only, since it would otherwise include the values to forecast.
     """
     data, name = config.data, _name(config)
     if name in SETS:
@@ -137,7 +137,7 @@ def _fit(config: Config, rows: Tensor) -> Callable[[Tensor], Scale]:
 
 
 def _stops(config: Config) -> bool:
-    """Whether the model itself stops reading at the context, so that the input is the target."""
+    """Whether the model itself stops reading after the context; the input is then the target."""
     return config.feeds_back or config.read == "query"
 
 
@@ -146,10 +146,10 @@ def _name(config: Config) -> str:
 
 
 def _loose_table(config: Config) -> NDArray[np.float32]:
-    """A table that the catalogue does not know.
+    """A table that is not in the catalogue.
 
     Raises:
-        DataError: it is not here, or ends before its last part does.
+        DataError: if it is missing, or has too few rows.
     """
     name = _name(config)
     path = find_file(
@@ -168,7 +168,7 @@ def _loose_table(config: Config) -> NDArray[np.float32]:
 
 
 def _parts(config: Config, context: int) -> dict[str, tuple[int, int]]:
-    """Split -> its rows; val and test reach back so that every row of theirs can be forecast."""
+    """Split -> its rows; val and test begin a context earlier, so that all rows are forecast."""
     train, val, test = _ROWS[str(config.data.subset)]
     return {
         "train": (0, train),

@@ -1,4 +1,4 @@
-"""What all sets that are made have in common: their sizes, and random streams of their own."""
+"""Shared by all generated sets: their sizes, and their own random streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ranges = Mapping[str, tuple[float, float]]
 
 
 def sizes_of(config: Config, usual: Mapping[str, int]) -> dict[str, int]:
-    """Sequences to make for each part: as many as the config asks for, else the usual number."""
+    """Number of sequences in each part: that of the config, or else the usual one."""
     data = config.data
     asked = {"train": data.train_size, "test": data.test_size}
     return {split: asked.get(split) or size for split, size in usual.items()}

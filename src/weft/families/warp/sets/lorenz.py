@@ -21,7 +21,7 @@ def lorenz63(start: Tensor, step: float, steps: int, *, order: int = 12) -> Tens
 
     Args:
         start: float64 (N, 3).
-        step: time between samples; order 12 errs by some 1e-13 in a step of 0.01.
+        step: time between samples; order 12 has an error of about 1e-13 in a step of 0.01.
         steps: T.
         order: of the Taylor series.
     Returns: (N, T, 3).
@@ -42,7 +42,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """Makes the sequences: a function of (data.seed, split) and their number and length alone."""
+    """The generated sequences, a function of (data.seed, split), their number and length."""
     about = header(config)
     made = {split: _part(config, split, size, about.steps) for split, size in about.sizes.items()}
     fit = extremes(positive=config.unit_normalise) if config.data.normalize else identity
@@ -53,6 +53,6 @@ def _part(config: Config, split: str, size: int, steps: int) -> Tensor:
     generator = stream_of(config, "lorenz", split)
     start = torch.randn(size, 3, generator=generator, dtype=torch.float64) * 5
     start[:, 2] += 25
-    # Five units of time, roughly, bring every start onto the attractor.
+    # After about five units of time every start is on the attractor.
     settled = lorenz63(start, 0.025, 201, order=6)[:, -1]
     return lorenz63(settled, 0.01, steps).float().contiguous()

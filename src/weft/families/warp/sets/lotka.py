@@ -1,4 +1,4 @@
-"""Predator and prey by Lotka and Volterra: the first steps are shown, and then to be repeated."""
+"""Lotka-Volterra trajectories, of which the first steps are given and then to be repeated."""
 
 # N sequences, T steps; computed in float64
 
@@ -15,7 +15,7 @@ from weft.families.warp.sets.taylor import integrate, product
 
 _STEPS = 256
 _SIZES = {"train": 15_000, "test": 3_000}
-# Test sets range wider than training sets: the systems tested are partly unlike all seen.
+# Parameters of test sets have wider ranges than in training.
 _RANGES: dict[str, Ranges] = {
     "train": {"a": (20, 50), "b": (80, 120), "c": (80, 120), "d": (20, 50)},
     "test": {"a": (10, 60), "b": (70, 130), "c": (70, 130), "d": (10, 60)},
@@ -38,7 +38,7 @@ def lotka_volterra(rates: Tensor, start: Tensor, steps: int) -> Tensor:
         met = product(rising[:, 0], falling[:, 1])
         return torch.stack((a * prey - b * met, c * met - d * predators))
 
-    # Rates reach some 400 per unit of time: 510 inner steps of order 12 leave errors near 2e-10.
+    # Rates are up to about 400 per unit of time: 510 inner steps of order 12 have errors of 2e-10.
     inner = -(-510 // (steps - 1))
     return integrate(rate, start, 1 / (steps - 1), steps, order=12, substeps=inner)
 
@@ -48,7 +48,7 @@ def repeat_copy(paths: Tensor, cuts: Tensor, gap: int) -> tuple[Tensor, Tensor]:
 
     Args:
         paths: (N, T, d).
-        cuts: n, how many steps are shown and then repeated, int64 (N,).
+        cuts: n, number of steps that are given and then repeated, int64 (N,).
         gap: zero steps between two copies.
     Returns: input (first n steps, then zeros) and target (copies from step 0, n + gap, …).
     """
@@ -67,7 +67,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """Makes the sequences: a function of (data.seed, split) and their number and length alone."""
+    """The generated sequences, a function of (data.seed, split), their number and length."""
     about = header(config)
     made = {split: _part(config, split, size, about.steps) for split, size in about.sizes.items()}
     return Parts(made["train"], made["test"], fit=extremes(positive=config.unit_normalise))

@@ -9,13 +9,14 @@ from weft.families.warp.config import Config
 
 
 def member(config: Config, known: Iterable[str], usual: str | None = None) -> str | None:
-    """`data.subset`, or `usual` where it is null.
+    """`data.subset`, or `usual` if it is null.
 
     Args:
-        known: the members there are.
-        usual: what null stands for; None if nothing.
+        config: of the run.
+        known: names of all members.
+        usual: meaning of null; None if it has none.
     Raises:
-        ConfigError: there is no such member.
+        ConfigError: if there is no such member.
     """
     name, known = config.data.subset, list(known)
     if name is None:

@@ -22,7 +22,7 @@ def as_sequence(images: Tensor, downsample: int) -> Tensor:
 
 
 def bytes_to(config: Config) -> Callable[[Tensor], Scale]:
-    """The scale of pictures, whatever is in them: 0..255 to [-1, 1], or to [0, 1]."""
+    """The scale of pictures, the same for all: 0..255 to [-1, 1], or to [0, 1]."""
     scale = Scale.between(torch.zeros(()), torch.tensor(255.0), positive=config.unit_normalise)
     return lambda raw: scale
 

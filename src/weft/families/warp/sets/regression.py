@@ -25,10 +25,10 @@ def pairs(
     *,
     cumsum: Literal["time", "features"] = "time",
 ) -> Batch:
-    """Sequences of pairs with y_k = w . x_k, and w of each sequence's own.
+    """Sequences of pairs with y_k = w . x_k, with a different w for each sequence.
 
-    w and the rows x_k are U(-1, 1)^n. Columns are cumulated over time, so that the differences
-    which drive the recurrence are the pairs themselves; the y of the query is 0 in the input.
+    w and all x_k are U(-1, 1)^n. Columns are cumulative sums over time, so that the differences
+    that drive the recurrence are the pairs themselves; the y of the query is 0 in the input.
 
     Args:
         size, steps, inputs: N, T, n.
@@ -56,7 +56,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """Makes the sequences: a function of (data.seed, split) and their number and shape alone."""
+    """The generated sequences, a function of (data.seed, split), their number and shape."""
     about = header(config)
     made = {
         split: pairs(

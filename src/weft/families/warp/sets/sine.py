@@ -1,4 +1,4 @@
-"""Sines of one period whose phase is to be told from their first value."""
+"""Sines of one period, whose phase is to be inferred from their first value."""
 
 # N sequences, T steps; computed in float64
 
@@ -18,10 +18,10 @@ _HELD = 1_000
 
 
 def header(config: Config) -> Header:
-    """Training sets of five sizes, each within the next; one step is given.
+    """Training sets of five sizes, each a subset of the next; one step is given.
 
     Raises:
-        ConfigError: `data.subset` is none of them.
+        ConfigError: if `data.subset` is none of them.
     """
     train = _TRAIN[member(config, _TRAIN) or "huge"]
     sizes = sizes_of(config, {"train": train, "val": _HELD, "test": _HELD})
@@ -29,7 +29,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """Makes the sequences: a function of (data.seed, split) and their number and length alone."""
+    """The generated sequences, a function of (data.seed, split), their number and length."""
     about = header(config)
     made = {split: _part(config, split, size, about.steps) for split, size in about.sizes.items()}
     fit = extremes(positive=config.unit_normalise) if config.data.normalize else identity

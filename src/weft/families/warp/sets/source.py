@@ -1,4 +1,4 @@
-"""Sequences as a source: raw values in memory, scaled when a batch of them is taken."""
+"""A source of sequences: raw values in memory, which are scaled when a batch is taken."""
 
 # N items, T steps, d channels
 
@@ -25,7 +25,7 @@ class Scale:
     unit: Tensor
 
     def __call__(self, raw: Tensor) -> Tensor:
-        """Raw values (..., T, d), bytes or float32, as the model sees them, float32."""
+        """Raw values (..., T, d), bytes or float32, scaled for the model, float32."""
         return (raw - self.centre) / self.unit
 
     def undo(self, values: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class Scale:
 
     @staticmethod
     def between(low: Tensor, high: Tensor, *, positive: bool) -> Scale:
-        """Takes [low, high] to [-1, 1], or to [0, 1] if `positive`; constants to 0."""
+        """Maps [low, high] to [-1, 1], or to [0, 1] if `positive`; constant channels to 0."""
         low, high = low.double(), high.double()
         spread = torch.where(high > low, high - low, 1.0)
         if positive:
@@ -47,7 +47,7 @@ class Scale:
 
 
 def identity(raw: Tensor) -> Scale:
-    """The scale that leaves values as they are."""
+    """The scale that does not change values."""
     return Scale(torch.zeros(()), torch.ones(()))
 
 
@@ -63,17 +63,17 @@ def extremes(*, positive: bool) -> Callable[[Tensor], Scale]:
 
 @dataclass(frozen=True)
 class Header:
-    """What a set holds, known before its sequences are read or made.
+    """The shapes and sizes of a set, known before its sequences are read or generated.
 
     Attributes:
         steps: T.
         channels: d.
-        sizes: sequences in "train" and "test", and in "val" if the set has its own.
-        outputs: channels of a target of its own; None where the input is the target.
+        sizes: number of sequences in "train" and "test", and in "val" if the set has its own.
+        outputs: channels of the target, if it is another sequence than the input; else None.
         num_classes: number of classes, or 0 without labels.
-        ragged: whether sequences have lengths of their own.
-        context: leading steps that the problem itself gives at inference, or None.
-        canvas: (height, width) of the picture that the steps are the pixels of, row by row.
+        ragged: whether lengths of sequences differ.
+        context: number of first steps that the problem itself gives at inference, or None.
+        canvas: (height, width) of the picture whose pixels are the steps, row by row.
     """
 
     steps: int
@@ -88,14 +88,14 @@ class Header:
 
 @dataclass(frozen=True)
 class Parts:
-    """A set as it was read or made, in its own units, before any of it is held out.
+    """A set in its own units, before validation items are held out.
 
     Attributes:
-        train, test: batch entry -> items; "x" and "target" bytes or float32; no test if None.
+        train, test: batch entry -> items; "x" and "target" are bytes or float32; test may be None.
         val: the set's own validation items, or None.
-        fit: the scale that suits raw training sequences "x" (or "target", where there is one).
-        past: the input holds the true values of so many steps, then repeats the last of them, and
-            the whole sequence is the target; None where the input is what was read.
+        fit: computes the scale from raw training sequences "x" (or "target", if there is one).
+        past: if set, the input has the true values of this many steps and then repeats the last of
+            them, and the whole sequence is the target.
     """
 
     train: Batch
@@ -107,11 +107,11 @@ class Parts:
 
 @dataclass(frozen=True)
 class SeriesSpec(DataSpec):
-    """What can be known of the sequences without reading them; adds to `DataSpec`:
+    """Shapes and sizes of the sequences, known without reading them. In addition to `DataSpec`:
 
     Attributes:
-        context: leading steps that the problem itself gives at inference, or None if it is open.
-        canvas: (height, width) of the picture that the steps are the pixels of, or None.
+        context: number of first steps that the problem itself gives at inference, or None.
+        canvas: (height, width) of the picture whose pixels are the steps, or None.
     """
 
     context: int | None = None
@@ -134,7 +134,7 @@ class SeriesSpec(DataSpec):
 
     @property
     def ragged(self) -> bool:
-        """Whether sequences have lengths of their own, right-aligned."""
+        """Whether lengths of sequences differ; they are then right-aligned."""
         return "length" in self.fields
 
     @property
@@ -145,11 +145,11 @@ class SeriesSpec(DataSpec):
 
 @dataclass(frozen=True)
 class SeriesSource(TensorSource):
-    """Sequences held raw, so that pixels stay bytes and overlapping windows stay views.
+    """Sequences stored raw, so that pixels stay bytes and overlapping windows stay views.
 
-    Batches have "x" (N, T, d) float32; "target" likewise where it is not the input; "label" and
-    "length" int64 (N,). Sequences shorter than T end at step T - 1; in front of them their first
-    value is repeated.
+    Batches have "x" float32 (N, T, d); "target" likewise if it is not the input; "label" and
+    "length" int64 (N,). Sequences shorter than T end at step T - 1; before them their first value
+    is repeated.
 
     Args:
         fields, batch_size: as in `TensorSource`.

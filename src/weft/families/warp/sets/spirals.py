@@ -17,7 +17,7 @@ _DECAY, _TURN, _END = 0.3, 2.0, 4 * torch.pi
 def spirals(angles: Tensor, clockwise: Tensor, steps: int) -> Tensor:
     """x(t) = e^{Mt} x(0) with M = [[-.3, 2], [-2, -.3]] at even times in [0, 4 pi].
 
-    M turns clockwise; a mirror at the second axis (the sign of the first entry) turns it round.
+    M rotates clockwise; a reflection at the second axis (sign of the first entry) reverses this.
 
     Args:
         angles: of x(0) on the unit circle before the mirror, radians, float64 (N,).

@@ -12,13 +12,13 @@ from weft.families.warp.sets.generated import Ranges, sizes_of, stream_of, unifo
 from weft.families.warp.sets.source import Header, Parts, extremes, identity
 
 _STEPS = 256
-# MSD-Zero has no published generator: ours is msd-2, whose starts are random.
+# MSD-Zero has no published generator; here it is msd-2, with random starts.
 _SIZES = {
     "msd": {"train": 20_480, "test": 4_096},
     "msd-zero": {"train": 8_192, "test": 2_048},
     "msd-2": {"train": 8_192, "test": 2_048},
 }
-# Test sets range wider than training sets: the systems tested are partly unlike all seen.
+# Parameters of test sets have wider ranges than in training.
 _RANGES: dict[str, Ranges] = {
     "train": {"m": (0.02, 0.04), "k": (4, 16), "c": (0.01, 0.2)},
     "test": {"m": (0.01, 0.05), "k": (2, 18), "c": (0.01, 0.3)},
@@ -53,7 +53,7 @@ def mass_spring(
 
 
 def propagator(m: Tensor, k: Tensor, c: Tensor, time: float) -> Tensor:
-    """e^{Et} of E = [[0, 1], [-k/m, -c/m]], (2, 2, N), whether it swings or creeps.
+    """e^{Et} of E = [[0, 1], [-k/m, -c/m]], (2, 2, N), underdamped or overdamped.
 
     With g = c/2m and w^2 = k/m - g^2 of either sign, it is
     e^{-gt} (cos(wt) I + sin(wt)/w (E + g I)).
@@ -62,7 +62,7 @@ def propagator(m: Tensor, k: Tensor, c: Tensor, time: float) -> Tensor:
     square = stiffness - damping.square()
     angle = square.abs().sqrt() * time
     swings = square >= 0
-    # sinh(z)/z below 1e-4 by its series; sinc covers the swinging side down to zero.
+    # sinh(z)/z below 1e-4 by its series; sinc covers the underdamped case down to zero.
     large = angle.clamp(min=1e-4)
     creeping = torch.where(angle < 1e-4, 1 + angle.square() / 6, large.sinh() / large)
     even = torch.where(swings, angle.cos(), angle.cosh())
@@ -78,7 +78,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """Makes the sequences: a function of (data.seed, split) and their number and length alone."""
+    """The generated sequences, a function of (data.seed, split), their number and length."""
     about = header(config)
     made = {split: _part(config, split, size, about.steps) for split, size in about.sizes.items()}
     fit = extremes(positive=config.unit_normalise) if config.data.normalize else identity

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-#: coefficients 0..k of the state, (k + 1, s, N), and the same from k to 0 -> coefficient k of the
-#: state's rate, (s, N)
+#: From coefficients 0..k of the state, (k + 1, s, N), and the same in the order k..0, to the
+#: coefficient k of the state's rate, (s, N).
 Rate = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -19,8 +19,8 @@ def integrate(
 ) -> Tensor:
     """Samples of the solution of y' = f(y) at times 0, step, 2 step, …
 
-    With y(t + h) = sum_k c_k h^k the equation reads c_{k+1} = f_k(c_0 … c_k) / (k + 1): where f is
-    quadratic, f_k is a convolution of coefficients, and the order may be as high as one likes.
+    With y(t + h) = sum_k c_k h^k the equation is c_{k+1} = f_k(c_0 … c_k) / (k + 1). If f is
+    quadratic, f_k is a convolution of coefficients, so that any order is possible.
 
     Args:
         rate: f_k as a function of c_0 … c_k and of c_k … c_0.
@@ -32,7 +32,7 @@ def integrate(
     Returns: shape (N, T, s).
     """
     h = step / substeps
-    # Both orders are kept, since a convolution needs both and a flip would copy.
+    # Both orders are stored, since a convolution needs both and a flip would copy.
     rising = start.new_empty(order + 1, *start.T.shape)
     falling = torch.empty_like(rising)
     value = start.T.contiguous()

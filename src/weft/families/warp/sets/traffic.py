@@ -1,4 +1,4 @@
-"""Traffic forecasting on a user's PEMS08 file: twelve past steps, twelve to forecast."""
+"""Traffic forecasting with a user's PEMS08 file: twelve given steps, twelve to forecast."""
 
 # R rows (five minutes each), d sensors
 
@@ -25,8 +25,8 @@ def header(config: Config) -> Header:
     """Windows of 24 steps in the usual 60/20/20 parts of the record, one after another in time.
 
     Raises:
-        DataError: the file is not here, or not such a file.
-        ConfigError: windows do not fit.
+        DataError: if the file is missing, or not such a file.
+        ConfigError: if windows do not fit.
     """
     flow = _flow(config)
     hold(
@@ -45,10 +45,10 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """The windows; the input holds the context only.
+    """The windows; the input has the context only.
 
-    The original's loader lets a convolution see the steps it is to forecast; here they are never
-    part of the input, whichever the model.
+    In the original's loader a convolution can see the steps to forecast; here they are not part of
+    the input of any model.
     """
     steps, context = window(config, _STEPS)
     made = {

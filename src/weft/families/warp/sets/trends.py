@@ -1,4 +1,4 @@
-"""Synthetic control charts in six classes, made here or read from UCI's file."""
+"""Synthetic control charts in six classes, generated or read from UCI's file."""
 
 # N sequences, T steps
 
@@ -61,8 +61,8 @@ def header(config: Config) -> Header:
     """600 charts of 60 steps by default, a fifth of them for testing.
 
     Raises:
-        ConfigError: `data.subset` is neither null nor uci.
-        DataError: UCI's file is asked for and is not here, or not that file.
+        ConfigError: if `data.subset` is neither null nor uci.
+        DataError: if UCI's file is asked for and is missing, or not that file.
     """
     given = member(config, ["uci"]) == "uci"
     if given:
@@ -72,7 +72,7 @@ def header(config: Config) -> Header:
 
 
 def load(config: Config) -> Parts:
-    """Makes the charts, classes in turn; or reads UCI's with `data.subset` uci."""
+    """The generated charts, classes in turn; with `data.subset` uci those of UCI."""
     if config.data.subset == "uci":
         return _read(config)
     about = header(config)
@@ -86,7 +86,7 @@ def load(config: Config) -> Parts:
 
 
 def _read(config: Config) -> Parts:
-    """UCI's 600 charts; the same fifth of every class is for testing, whatever the seed."""
+    """UCI's 600 charts; a fixed fifth of every class is for testing, whatever the seed."""
     x = _rows(config)[:, : header(config).steps, None]
     labels = torch.arange(_ROWS) // (_ROWS // len(CLASSES))
     test = torch.arange(_ROWS) % 5 == 4
@@ -98,7 +98,7 @@ def _rows(config: Config) -> Tensor:
     """UCI's file, float32 (600, 60).
 
     Raises:
-        DataError: it is not here, or not that file.
+        DataError: if it is missing, or not that file.
     """
     path = find_file(
         (f"trends/{_FILE}", _FILE),

@@ -196,7 +196,7 @@ def test_noise_in_one_word_stands_for_three_keys() -> None:
     assert config.dataset_structured_noise and config.uses_backgrounds
     assert config.noise is None
     assert api.configure(f"jepa/{README}", **config.plain()).config == config
-    with pytest.raises(ValueError, match="says by itself"):
+    with pytest.raises(ValueError, match="already sets"):
         Config(epochs=1, noise="changing_uniform", dataset_noise=1.0)
 
 

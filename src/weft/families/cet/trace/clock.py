@@ -1,4 +1,4 @@
-"""The time of a converted model: which moment of which stream each row of a batch is."""
+"""The clock of a converted model: the time step and the stream of each row of a batch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from weft.errors import UsageError
 from weft.families.cet.trace.kernel import ErrorShape, Kernel, Pairing, Readout, pairing
-from weft.families.cet.trace.watch import Told
+from weft.families.cet.trace.watch import WarnOnce
 
 _PAIRINGS = 64
-"""Pairings that are kept, those used last: one has B x B numbers, and B may vary for ever."""
+"""Number of pairings in the cache, the last ones used. Each has B x B numbers, and B may vary."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """The trace of a layer: the arguments of `kernel.pairing` but for the length of a stream."""
+    """The trace of a layer: the arguments of `kernel.pairing` except the length of a stream."""
 
     delay: int
     order: int
@@ -44,32 +44,32 @@ class Trace:
 
 
 class Clock:
-    """Which moment of which stream each row of a batch is; all layers of a model share one.
+    """The time step and the stream of each row of a batch; all layers of a model share one clock.
 
     Attributes:
-        streams: independent streams of equal length in a batch, one after another.
+        streams: number of independent streams of equal length in a batch, one after another.
         similarity: whether backward passes compare updates with the true gradient.
-        told: warnings that have been given.
+        warn: gives each warning about the model once.
     """
 
     def __init__(self, streams: int = 1, similarity: bool = False) -> None:
-        self.streams, self.similarity, self.told = streams, similarity, Told()
+        self.streams, self.similarity, self.warn = streams, similarity, WarnOnce()
         self._seen: tuple[int, str] | None = None
         self._kept: tuple[Tensor, Tensor | None, int] | None = None
         self._pairings: dict[tuple[Trace, int, torch.device, torch.dtype], Pairing] = {}
 
     def keep(self, times: Tensor, stream: Tensor | None = None, *, length: int) -> None:
-        """From now on batches hold only some moments of each stream.
+        """From now on batches contain only some time steps of each stream.
 
         Args:
-            times: time stamps of the rows, integers in [0, length), shape (m,).
-            stream: number of the stream of each row, shape (m,); None if there is but one.
+            times: time step of each row, integers in [0, length), shape (m,).
+            stream: number of the stream of each row, shape (m,); None if there is only one.
             length: items B of a whole stream.
         """
         self._kept = times, stream, length
 
     def keep_all(self) -> None:
-        """From now on batches hold whole streams, times 0..B-1 (as at the start)."""
+        """From now on batches contain whole streams, time steps 0..B-1; this is the default."""
         self._kept = None
 
     def begin(self, model: nn.Module, args: Any) -> None:
@@ -77,12 +77,13 @@ class Clock:
         self._seen = None
 
     def check(self, rows: int, name: str, trace: Trace) -> None:
-        """Looks whether a layer's rows can be moments of time, and enough of them.
+        """Checks that the rows of a layer's input can be time steps, and warns if they are too few.
 
         Args:
-            rows: in dimension 0 of the input of the layer `name`.
-            trace: its own; nothing depends on time where its delay is 0.
-        Raises: UsageError if another layer had other rows in this pass through the model.
+            rows: size of dimension 0 of the input of the layer `name`.
+            trace: of the layer; with delay 0 nothing depends on time, and nothing is checked.
+        Raises:
+            UsageError: if another layer got another number of rows in this forward pass.
         """
         if trace.delay == 0:
             return
@@ -97,7 +98,7 @@ class Clock:
         self._seen = rows, name
         lost = trace.taps is None and not trace.carry
         if self._kept is None and lost and rows // self.streams <= trace.delay:
-            self.told(
+            self.warn(
                 "too short",
                 f"a stream of {rows // self.streams} steps is over before an error that comes "
                 f"{trace.delay} steps late (layer `{name}`): nothing is learnt from it",
@@ -106,14 +107,15 @@ class Clock:
     def pairing(self, trace: Trace, rows: int, like: Tensor) -> Pairing:
         """The pairing for a batch of `rows` rows, on the device and in the dtype of `like`.
 
-        Raises: UsageError if the rows are not what was announced, or the trace carries and only
-            some moments are kept.
+        Raises:
+            UsageError: if the number of rows is not that of `keep` or no multiple of the number of
+                streams, or if only some time steps are kept in carry mode.
         """
         if self._kept is not None:
             times, stream, length = self._kept
             if trace.carry:
                 raise UsageError(
-                    "carry mode needs every moment of a stream",
+                    "carry mode needs every time step of a stream",
                     where="Clock.keep",
                     hint="convert(..., carry=False), or keep_all()",
                 )
