@@ -72,16 +72,16 @@ def extra(config: sections.Extra, groups: Groups) -> torch.optim.Optimizer:
     options: dict[str, Any] = {
         "lr": config.lr, "weight_decay": config.weight_decay, **config.options
     }  # fmt: skip
-    groups = [dict(group) for group in groups]
+    copies = [dict(group) for group in groups]
     try:
-        built: torch.optim.Optimizer = chosen(groups, **options)
+        built: torch.optim.Optimizer = chosen(copies, **options)
     # Each is written by another author: what one cannot use, it finds anywhere.
     except Exception as error:
         raise ConfigError(
             f"`{config.name}` does not take these options: {told(error)}", where="optim.options"
         ) from error
     try:
-        rehearsal = chosen([{"params": _stand_ins(groups)}], **options)
+        rehearsal = chosen([{"params": _stand_ins(copies)}], **options)
         rehearsal.step()
     except Exception as error:
         raise ConfigError(

@@ -26,7 +26,7 @@ def normalisation(images: Tensor, dataset: str) -> Norm:
 
     Args:
         images: the training set, uint8 (N, C, H, W).
-        dataset: its name or path; cifar10 takes each channel's mean and deviation, others 0.5.
+        dataset: its name or path.
 
     Raises:
         DataError: if all bytes are equal, so that their deviation is 0.
