@@ -170,8 +170,8 @@ def _reference(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
 
 
 def _torchs(q: Tensor, k: Tensor, v: Tensor, _: Sight, p: float) -> Tensor:
-    heads = (x.transpose(1, 2) for x in (q, k, v))
-    return scaled_dot_product_attention(*heads, dropout_p=p).transpose(1, 2).flatten(2)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return scaled_dot_product_attention(q, k, v, dropout_p=p).transpose(1, 2).flatten(2)
 
 
 def _attention(way: Callable[..., Tensor], size: int) -> Form:
