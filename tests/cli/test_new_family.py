@@ -182,6 +182,8 @@ def test_inside_the_repository_it_is_registered_and_keeps_a_preset_s_part(
         ("My-Curve", "cannot be the name of a family", "weft new-family my_curve"),
         ("2fast", "cannot be the name of a family", ""),
         ("class", "cannot be the name of a family", ""),
+        ("all", "means something else", ""),
+        ("sweeps", "means something else", ""),
         ("a" * 31, "too long", "at most 30 letters"),
         ("cet", "there is a family `cet` already", "weft recipes cet"),
     ],

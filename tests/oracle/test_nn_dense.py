@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.nn import dense
+from weft.nn import onednn
 from weft.nn.dense import Dense, linear, product, quiet
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -74,7 +74,7 @@ def test_without_onednn_all_stays_the_same(
     torch.manual_seed(0)
     x, weight, bias = (_random(*shape, dtype=dtype) for shape in ((3, 4), (5, 4), (5,)))
     expected = F.linear(x, weight, bias)
-    monkeypatch.setattr(dense, "_PRESENT", False)
+    monkeypatch.setattr(onednn, "_PRESENT", False)
     _agree(linear(x, weight, bias), expected, [x, weight, bias])
 
 
@@ -124,3 +124,14 @@ def test_flops_of_a_product_are_counted() -> None:
     with FlopCounterMode(display=False) as counter:
         linear(x, weight).sum().backward()
     assert counter.get_total_flops() == 3 * (2 * 3 * 4 * 5)
+
+
+@pytest.mark.parametrize("sizes", [(7, 5, 3), (40, 17, 33), (300, 326, 64)])
+def test_products_of_transposes_keep_the_digits_of_float32(sizes: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    rows, inner, columns = sizes
+    x, weight = torch.randn(inner, rows).t(), torch.randn(columns, inner)
+    for other in (weight, weight.t().contiguous().t()):
+        exact = x.double() @ other.double().t()
+        most = 1e-6 * (x.double().abs() @ other.double().abs().t())
+        assert ((product(x, other) - exact).abs() <= most).all()

@@ -97,7 +97,7 @@ def load(
     recipe = recipe_class(family)
     tree = Layer(defaults_of(recipe))
     for layer in layers:
-        tree.lay(_translate(layer, family, notices))
+        tree.lay(_spelt_out(_translate(layer, family, notices)))
     try:
         config = check(recipe, tree.values, tree.origin)
     except ConfigError as error:
@@ -130,6 +130,17 @@ def validate(values: Mapping[str, Any], family: Family, where: str) -> FamilyCon
 def is_override(word: str) -> bool:
     """Whether the word is `key=value`, and not the name of an existing file."""
     return bool(_OVERRIDE.match(word)) and not isfile(word)
+
+
+def _spelt_out(layer: Layer) -> Layer:
+    """`optim.kind: extra:NAME` as the two keys that it is short for."""
+    optim = layer.values.get("optim")
+    kind = optim.get("kind") if isinstance(optim, Mapping) else None
+    if not (isinstance(optim, Mapping) and isinstance(kind, str) and kind.startswith("extra:")):
+        return layer
+    named = {**optim, "kind": "extra", "name": kind.removeprefix("extra:")}
+    origin = layer.origin(("optim", "kind"))
+    return Layer({**layer.values, "optim": named}, {**layer.origins, ("optim", "name"): origin})
 
 
 def _translate(layer: Layer, family: Family, notices: list[str]) -> Layer:

@@ -62,7 +62,8 @@ class AdamW(KindConfig):
 
 
 class Extra(KindConfig):
-    """Any optimiser of the package pytorch-optimizer, by its name there."""
+    """Any optimiser of the package pytorch-optimizer, by its name there: `optim.kind=extra:NAME` is
+    short for `optim.kind=extra optim.name=NAME`."""
 
     kind: Literal["extra"] = "extra"
     name: str = Field(description="Name in that package, such as lion, soap or muon.")

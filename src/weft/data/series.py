@@ -211,15 +211,17 @@ def read_scp1(path: Path, split: str) -> SeriesSet:
 
 
 def require_finite(values: NDArray[Any], path: Path) -> None:
-    """Refuses NaN and infinity.
+    """Refuses NaN, infinity, and what is infinity in 32 bits, as which values are taken.
 
     Raises:
         DataError: naming the index of the first such value.
     """
-    wrong = ~np.isfinite(values)
+    with np.errstate(over="ignore"):
+        wrong = ~np.isfinite(values.astype(np.float32))
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise unreadable(str(path), "finite numbers only", f"{values[index]} at index {index}")
+        wanted = "finite numbers only" + ", of 32 bits" * bool(np.isfinite(values[index]))
+        raise unreadable(str(path), wanted, f"{values[index]} at index {index}")
 
 
 def _check_line(key: str, values: list[str], where: str) -> None:

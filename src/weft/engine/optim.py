@@ -44,7 +44,8 @@ def extra(config: sections.Extra, groups: Groups) -> torch.optim.Optimizer:
 
     Raises:
         MissingExtra: if that package is not installed.
-        ConfigError: if it has no optimiser of that name, or the optimiser lacks an option.
+        ConfigError: if it has no optimiser of that name, the optimiser lacks an option, or it needs
+            more than gradients.
     """
     try:
         from pytorch_optimizer import get_supported_optimizers, load_optimizer
@@ -71,13 +72,39 @@ def extra(config: sections.Extra, groups: Groups) -> torch.optim.Optimizer:
     options: dict[str, Any] = {
         "lr": config.lr, "weight_decay": config.weight_decay, **config.options
     }  # fmt: skip
+    copies = [dict(group) for group in groups]
     try:
-        built: torch.optim.Optimizer = chosen([dict(group) for group in groups], **options)
-    except (TypeError, ValueError) as error:
+        built: torch.optim.Optimizer = chosen(copies, **options)
+    # Each is written by another author: what one cannot use, it finds anywhere.
+    except Exception as error:
         raise ConfigError(
             f"`{config.name}` does not take these options: {told(error)}", where="optim.options"
         ) from error
+    try:
+        rehearsal = chosen([{"params": _stand_ins(copies)}], **options)
+        rehearsal.step()
+    except Exception as error:
+        raise ConfigError(
+            f"`{config.name}` cannot take a step of this model: {told(error)}",
+            where="optim.name",
+            expected="an optimiser that needs gradients alone, of all of the model's tensors",
+        ) from error
     return built
+
+
+def _stand_ins(groups: Iterable[Mapping[str, Any]]) -> list[torch.nn.Parameter]:
+    """Parameters of ones, shaped as the smallest of the model's of each number of dimensions, with
+    gradients: the model's own may be many, and are not moved before its first step."""
+    smallest: dict[int, torch.Size] = {}
+    for group in groups:
+        for param in group["params"]:
+            known = smallest.get(param.dim())
+            if known is None or param.numel() < known.numel():
+                smallest[param.dim()] = param.shape
+    made = [torch.nn.Parameter(torch.ones(shape)) for shape in smallest.values()]
+    for param in made:
+        param.grad = torch.ones_like(param)
+    return made
 
 
 def _adam_options(config: sections.Adam | sections.AdamW) -> dict[str, Any]:

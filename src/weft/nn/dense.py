@@ -9,33 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import register_flop_formula
 
 from weft.nn.once import once
-
-_PRESENT = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+from weft.nn.onednn import has_full_rate, has_onednn, mm
 
 _NARROW = 64
 """Inputs of a layer whose weight's gradient is made on its side."""
 
-_HAS_BF16 = _PRESENT and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-if _PRESENT:
-
-    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
-    def _product_flops(x: torch.Size, weight: torch.Size, *more: Any, **_: Any) -> int:
-        """FLOPs as counted by `weft train --dry-run` and the benchmarks."""
-        onto = bool(more) and isinstance(more[0], torch.Size) and len(more[0]) == 2
-        return 2 * x[0] * x[1] * (more[0] if onto else weight)[0]
-
-
-def has_onednn(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether oneDNN's products can be called directly in `dtype` on the device of x.
-
-    Its bf16 kernels need AVX-512 or better, and fail elsewhere.
-    """
-    here = _PRESENT and x.device.type == "cpu" and not torch.compiler.is_compiling()
-    return here and (dtype == torch.float32 or (dtype == torch.bfloat16 and _HAS_BF16))
+_LARGE = 1 << 12
+"""Products of two numbers from which on torch gives a matrix product to oneDNN."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -52,6 +34,8 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns: (R, O).
     """
     if x.dtype == torch.float32 and x.numel() > 0 and has_onednn(x):
+        if bias is None and _turned(x) and x.numel() * len(weight) >= _LARGE and has_full_rate(x):
+            return mm(x, _gapless(weight).t())
         out: Tensor = torch.ops.mkldnn._linear_pointwise(
             _gapless(x), _gapless(weight), bias, "none", [], ""
         )
@@ -182,6 +166,12 @@ def _plain(x: Tensor) -> bool:
         or torch.compiler.is_compiling()
         or x.numel() == 0
     )
+
+
+def _turned(matrix: Tensor) -> bool:
+    """Whether columns lie where rows should: `_linear_pointwise` would copy it, `mm` does not,
+    which takes a fifth off the gradient of a weight."""
+    return not matrix.is_contiguous() and matrix.t().is_contiguous()
 
 
 def _gapless(matrix: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""torch's own products of matrices, by oneDNN in full float32 where torch would call MKL."""
+"""What oneDNN can do here; and torch's own products by it, in full float32, in place of MKL's."""
 
 from __future__ import annotations
 
@@ -9,12 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.flop_counter import register_flop_formula
 
-from weft.nn.dense import has_onednn
+_PRESENT = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+_HAS_BF16 = _PRESENT and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 _SET = getattr(torch._C, "_set_fp32_precision_setter", None)
 _GET = getattr(torch._C, "_get_fp32_precision_getter", None)
 _WHERE = ("mkldnn", "matmul")
+
+if _PRESENT:
+
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+    def _product_flops(x: torch.Size, weight: torch.Size, *more: Any, **_: Any) -> int:
+        """FLOPs as counted by `weft train --dry-run` and the benchmarks."""
+        onto = bool(more) and isinstance(more[0], torch.Size) and len(more[0]) == 2
+        return 2 * x[0] * x[1] * (more[0] if onto else weight)[0]
+
+
+def has_onednn(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether oneDNN's products can be called directly in `dtype` on the device of x.
+
+    Its bf16 kernels need AVX-512 or better, and fail elsewhere.
+    """
+    here = _PRESENT and x.device.type == "cpu" and not torch.compiler.is_compiling()
+    return here and (dtype == torch.float32 or (dtype == torch.bfloat16 and _HAS_BF16))
 
 
 def has_full_rate(x: Tensor) -> bool:

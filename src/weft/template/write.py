@@ -16,6 +16,14 @@ from weft.errors import UsageError
 TEMPLATE = Path(__file__).parent
 WEFT = TEMPLATE.parent
 _NAME = "newcomer"
+_MEANT = {
+    "all": "every family, as in `weft reproduce all`",
+    "loop": "the training loop, as in `weft bench loop`",
+    "reproduce": "the folder of papers' runs below runs/",
+    "sweeps": "the folder of sweeps below runs/",
+}
+"""Words that stand where families' names do."""
+
 _LONGEST = 30
 
 
@@ -111,6 +119,10 @@ def _check(name: str) -> None:
             f"`{name}` cannot be the name of a family",
             expected="lower-case letters, digits and underscores, a letter first, as `my_model`",
             hint=f"weft new-family {proposal}" if usable else "",
+        )
+    if name in _MEANT:
+        raise UsageError(
+            f"`{name}` means something else: {_MEANT[name]}", expected="another name for a family"
         )
     if len(name) > _LONGEST:
         raise UsageError(

@@ -144,15 +144,23 @@ def test_an_imported_checkpoint_goes_on_as_the_run_it_came_from(stage: str) -> N
     assert not torch.equal(resumed[0]["base.table"], ours["base.table"]) or words
 
 
+@pytest.mark.parametrize(
+    ("home", "name"),
+    [
+        (".out/mine/ff_model_2025-08-17_10-00-00", "best_ckpt_mine.pt"),
+        ("elsewhere/copied", "epoch_ckpt_mine_10.pt"),
+    ],
+)
 def test_the_scripts_take_a_checkpoint_of_the_original_as_the_base(
-    capsys: pytest.CaptureFixture[str],
+    home: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train("base", "steps=1", "epochs=null")
-    folder = Path(".out/mine/ff_model_2025-08-17_10-00-00")
+    folder = Path(home)
     folder.mkdir(parents=True)
-    assert main(["export", str(run.path), str(folder / "best_ckpt_mine.pt"), *ORIGINAL]) == 0
+    assert main(["export", str(run.path), str(folder / name), *ORIGINAL]) == 0
     (folder / "config.json").write_text(Path("config.json").read_text())
-    place = ["--ff_checkpoint_dir", folder.name, "--ff_checkpoint_name", "best_ckpt_mine.pt"]
+    where = folder.name if home.startswith(".out") else home
+    place = ["--ff_checkpoint_dir", where, "--ff_checkpoint_name", name]
     small = [word for pair in ("steps=1", "eval.levels=1", "log.tensorboard=false")
              for word in ("--set", pair)]  # fmt: skip
     words = ["--active_dataset", "mine", *place, *small]

@@ -9,6 +9,7 @@ import pytest
 
 from weft import api, families
 from weft.config.load import load
+from weft.config.yaml import write
 from weft.errors import ConfigError, UsageError
 from weft.sweeps.space import parse
 
@@ -61,6 +62,17 @@ def test_override_of_a_union_keeps_its_kind_and_a_new_kind_replaces_the_branch(t
     }
     with pytest.raises(ConfigError, match="sgd, adam, adamw or extra"):
         api.configure(toy, "optim.kind=sdg")
+
+
+@pytest.mark.parametrize("word", ["optim.kind=extra:lion", "optim={kind: 'extra:lion', lr: 0.5}"])
+def test_an_optimiser_of_the_extra_is_named_in_one_word(toy: str, word: str) -> None:
+    resolved = api.configure(toy, word, "optim.lr=0.25")
+    assert resolved.config.optim.model_dump() == {
+        "kind": "extra", "name": "lion", "lr": 0.25, "weight_decay": 0.0, "options": {}
+    }  # fmt: skip
+    assert resolved.origin(("optim", "name")) == resolved.origin(("optim", "kind"))
+    written = write(resolved.config.plain())
+    assert "extra:" not in written and "name: lion" in written
 
 
 def test_steps_take_back_epochs_and_both_at_once_are_refused(toy: str) -> None:
@@ -128,7 +140,6 @@ def test_a_path_is_a_word_and_a_value_like_its_text(toy: str, workspace: Path) -
 
 @pytest.mark.parametrize("name", ["cet", "toy"])
 def test_a_config_survives_being_written_and_read(toy: str, name: str, tmp_path: Path) -> None:
-    from weft.config.yaml import write
 
     config = api.configure(name).config
     path = tmp_path / "config.yaml"

@@ -11,7 +11,7 @@ import pytest
 from weft.data import fetch, series
 from weft.data.catalog.sets import SETS
 from weft.data.images import image_header
-from weft.data.series import load_series, load_table, read_scp1, read_ts
+from weft.data.series import load_series, load_table, read_scp1, read_ts, require_finite
 from weft.data.table import read_ett
 from weft.errors import DataError, UsageError
 
@@ -241,3 +241,10 @@ def test_a_row_behind_a_hash_is_not_dropped(tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             read_ett(path)
         assert caught.value.where == f"{path}:2"
+
+
+def test_a_number_that_32_bits_do_not_hold_is_told(tmp_path: Path) -> None:
+    values = np.zeros((3, 4))
+    values[1, 2] = 1e60
+    with pytest.raises(DataError, match=r"of 32 bits(.|\n)*1e\+60 at index \(1, 2\)"):
+        require_finite(values, tmp_path / "x.npz")

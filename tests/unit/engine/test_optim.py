@@ -34,6 +34,10 @@ def test_an_optimiser_of_that_package_takes_rate_and_options() -> None:
         (Extra(name="lio"), "has no `lio`"),
         (Extra(name="lion", options={"beta": 1}), "has no option `beta`"),
         (Extra(name="lion", options={"betas": [2.0, 3.0]}), "does not take these options"),
+        (Extra(name="lomo"), "does not take these options: AttributeError"),
+        (Extra(name="alig"), "cannot take a step of this model: NoClosureError"),
+        (Extra(name="adahessian"), "cannot take a step of this model: RuntimeError"),
+        (Extra(name="spectralsphere"), "cannot take a step of this model: ValueError"),
     ],
 )
 def test_what_it_does_not_have_is_told(config: Extra, says: str) -> None:

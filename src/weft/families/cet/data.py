@@ -10,7 +10,7 @@ from torch import Tensor
 from weft.data.images import ImageHeader, ImageSet, image_header, load_images
 from weft.data.random import derive
 from weft.data.source import DataSpec, Field, Splits
-from weft.errors import ConfigError
+from weft.errors import ConfigError, DataError
 from weft.families.cet.config import Config
 from weft.families.cet.sets.stream import Norm, StreamSource
 
@@ -27,11 +27,20 @@ def normalisation(images: Tensor, dataset: str) -> Norm:
     Args:
         images: the training set, uint8 (N, C, H, W).
         dataset: its name or path.
+
+    Raises:
+        DataError: if all bytes are equal, so that their deviation is 0.
     """
     values = torch.arange(256, dtype=torch.float64, device=images.device)
     share = torch.bincount(images.flatten(), minlength=256).double() / images.numel()
     mean = (share * values).sum()
     std = (share * (values - mean).square()).sum().sqrt()
+    if not std:
+        raise DataError(
+            "all pixels of the training pictures are the same",
+            where=dataset,
+            expected="pictures that differ",
+        )
     new_mean: tuple[float, ...] = (0.5,)
     new_std: tuple[float, ...] = (0.5,)
     if dataset == "cifar10":
@@ -61,6 +70,12 @@ def data_spec(config: Config) -> DataSpec:
         ConfigError: if an epoch has no whole batch.
     """
     header = _header(config)
+    if sum(count > 0 for count in header.class_counts) < 2:
+        raise DataError(
+            "all training items are of one class: there is nothing to tell apart",
+            where=config.data.dataset,
+            expected="items of two classes or more",
+        )
     train, val = class_sizes(header.class_counts, config)
     run = config.data.n_groups
     usable = sum(n // run * run for n in train)

@@ -18,7 +18,7 @@ from weft.families.feedback import reference
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model
 from weft.families.feedback.nets.rows import Rows
-from weft.nn.dense import has_onednn
+from weft.nn.onednn import has_onednn
 from weft.nn.products import products_alone
 from weft.task.bench import Case, Form
 

@@ -17,7 +17,8 @@ from weft.families.warp.forms.choose import FORMS, choose, refusal
 from weft.families.warp.forms.cost import Machine, Problem
 from weft.families.warp.forms.estimate import estimates
 from weft.families.warp.rnn import WeightSpaceRNN
-from weft.nn.dense import has_onednn, product
+from weft.nn.dense import product
+from weft.nn.onednn import has_onednn
 from weft.task.bench import Case, Form
 
 FORCING = 0.5

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from weft.config.yaml import read_file
 from weft.errors import CheckpointError, UsageError
 from weft.papers.feedback import checkpoints
 from weft.papers.feedback.config_file import OldConfig
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from weft.run.registry import Run
 
 RECIPE = "feedback/original"
+_NAME = re.compile(r"(?:best|epoch)_ckpt_(?P<dataset>.+?)(?:_\d+)?\.pt")
 _KEYS = {"step", "model_state_dict", "optimizer_state_dict", "loss", "val_loss", "best_val_loss"}
 
 
@@ -138,14 +141,22 @@ def imported(folder: Path, name: str) -> Path:
     """The run made of a feedforward checkpoint of the original; made now, unless it exists.
 
     Args:
-        folder: the original's run, `<out_dir>/<data set>/<name>`, with its config.json.
+        folder: the original's run, `<out_dir>/<data set>/<name>`, with its config.json; or a copy
+            of it elsewhere, if the checkpoint still has the name that it was given.
         name: of the checkpoint.
     """
     path = folder.with_name(f"{folder.name}_{Path(name).stem}")
     if not path.exists():
-        old = OldConfig(folder / "config.json", folder.resolve().parent.name)
+        old = OldConfig(folder / "config.json", _dataset(folder, name))
         adopt(folder / name, old, path, {"engine.compile": False})
     return path
+
+
+def _dataset(folder: Path, name: str) -> str:
+    """What a checkpoint was trained on: its name says so, or the folder above its run's."""
+    known = read_file(folder / "config.json")[0].get("datasets") or ()
+    told = _NAME.fullmatch(name)
+    return told["dataset"] if told and told["dataset"] in known else folder.resolve().parent.name
 
 
 def _read(file: Path) -> dict[str, Any]:

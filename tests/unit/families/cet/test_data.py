@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weft.data.images import ImageSet
 from weft.data.source import Splits
-from weft.errors import ConfigError
+from weft.errors import ConfigError, DataError
 from weft.families.cet.config import CetData, Config
 from weft.families.cet.data import (
     CIFAR10_MEAN,
@@ -155,7 +155,8 @@ def test_spec_is_what_take_gives() -> None:
 def test_only_the_cnn_on_cifar10_mirrors_unless_told_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    few = ImageSet(torch.zeros(30, 3, 32, 32, dtype=torch.uint8), torch.arange(30) % 10)
+    pixels = torch.arange(30 * 3 * 32 * 32).view(30, 3, 32, 32).byte()
+    few = ImageSet(pixels, torch.arange(30) % 10)
     monkeypatch.setattr("weft.families.cet.data.load_images", lambda *args, **kwargs: few)
 
     def mirrors(arch: str, **data: Any) -> bool:
@@ -259,3 +260,23 @@ def test_sources_move_between_devices_whole() -> None:
     moved = load_splits(config()).to(torch.device("meta"))
     assert isinstance(moved, Splits)
     assert moved.train.images.device.type == moved.train.norm.scale.device.type == "meta"
+
+
+@pytest.mark.parametrize(("pixel", "label", "says"), [
+    (None, 0, "all training items are of one class"),
+    (7, None, "all pixels of the training pictures are the same"),
+])  # fmt: skip
+def test_data_of_which_nothing_can_be_learnt_are_refused(
+    pixel: int | None, label: int | None, says: str, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (60, 8, 8), np.uint8) if pixel is None else np.full(
+        (60, 8, 8), pixel, np.uint8
+    )  # fmt: skip
+    labels = np.arange(60) % 3 if label is None else np.full(60, label)
+    file = tmp_path / "own.npz"
+    np.savez(file, x_train=images, x_test=images, y_train=labels, y_test=labels)
+    asked = config(data={"dataset": str(file)})
+    with pytest.raises(DataError, match=says):
+        data_spec(asked)
+        load_splits(asked)

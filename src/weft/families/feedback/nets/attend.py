@@ -39,9 +39,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, p: float = 0.0) -> Ten
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
     """Attention of (B, H, T, d) to (B, H, S, d)."""
     if q.shape[2] * k.shape[2] > _FEW and has_full_rate(q):
-        heads = (x.flatten(0, 1).contiguous() for x in (q * q.shape[-1] ** -0.5, k, v))
-        out: Tensor = _Heads.apply(*heads, mask, p)
-        return out.unflatten(0, q.shape[:2])
+        out: Tensor = _Heads.apply(q, k, v, mask, p)
+        return out
     if p == 0 or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
     # With dropout torch has no fused form for CPUs either, and draws its bits slowly.
@@ -52,7 +51,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> T
 
 
 class _Heads(torch.autograd.Function):
-    """softmax(q k^T) v, all of whose products are made by oneDNN.
+    """softmax(q k^T / sqrt(d)) v, all of whose products are made by oneDNN.
 
     torch's fused form for CPUs leaves them to MKL. With P the softmax, K = 0 where dropout takes
     an entry and else 1, E = P K and O = c E v: dS = E c (dO v^T) - P rowsum(dO O).
@@ -60,7 +59,10 @@ class _Heads(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
-        """Maps q (N, T, d), k and v (N, S, d) to (N, T, d); a mask is as that of `Sight`."""
+        """Maps q (B, H, T, d), k and v (B, H, S, d) to (B, H, T, d); a mask is that of `Sight`."""
+        ctx.heads, ctx.p, ctx.scale = q.shape[:2], p, q.shape[-1] ** -0.5
+        q, k, v = (x.flatten(0, 1).contiguous() for x in (q, k, v))
+        q = q * ctx.scale
         score = bmm(q, k.transpose(1, 2))
         if mask is not None:
             score.view(len(mask), -1, *score.shape[1:]).masked_fill_(~mask, -torch.inf)
@@ -70,13 +72,13 @@ class _Heads(torch.autograd.Function):
         # Of what is dropped the rest is scaled here, where the numbers are few.
         out = bmm(sent, v).mul_(gain(p))
         ctx.save_for_backward(q, k, v, out, share, sent)
-        ctx.p = p
-        return out
+        return out.unflatten(0, ctx.heads)
 
     @staticmethod
     @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, out, share, sent = ctx.saved_tensors
+        grad = grad.flatten(0, 1)
         rows = (grad * out).sum(-1, keepdim=True)
         grad = grad * gain(ctx.p)
         slope = bmm(grad, v.transpose(1, 2))
@@ -85,4 +87,5 @@ class _Heads(torch.autograd.Function):
         else:
             slope.sub_(rows).mul_(share)
         turned = slope.transpose(1, 2)
-        return bmm(slope, k), bmm(turned, q), bmm(sent.transpose(1, 2), grad), None, None
+        found = bmm(slope, k).mul_(ctx.scale), bmm(turned, q), bmm(sent.transpose(1, 2), grad)
+        return *(each.unflatten(0, ctx.heads) for each in found), None, None

@@ -100,11 +100,14 @@ class Block(nn.Module):
         Returns: (B, n, C).
         """
         batch, _, width = x.shape
-        own = linear(norm(tokens), self.qkv).view(1, len(tokens), 3, self.heads, -1)
-        q, k_own, v_own = own.unbind(2)
+        # Not a slice of all three, whose gradient would be one of all three, of zeros for a third.
+        for_q, for_kv = self.qkv.split((width, 2 * width))
+        own = norm(tokens)[None]
+        q = linear(own, for_q).unflatten(-1, (self.heads, -1))
+        k_own, v_own = linear(own, for_kv).unflatten(-1, (2, self.heads, -1)).unbind(2)
         if turn_tokens is not None:
             q, k_own = turn_tokens(q), turn_tokens(k_own)
-        k, v = linear(norm(x), self.qkv[width:]).unflatten(-1, (2, self.heads, -1)).unbind(2)
+        k, v = linear(norm(x), for_kv).unflatten(-1, (2, self.heads, -1)).unbind(2)
         keys = torch.cat((turn(k), k_own.expand(batch, -1, -1, -1)), 1)
         values = torch.cat((v, v_own.expand(batch, -1, -1, -1)), 1)
         seen = attend(q.expand(batch, -1, -1, -1), keys, values, sight, self.p_now)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from weft.nn.dense import product
 from weft.nn.once import once
-from weft.nn.onednn import has_full_rate, mm
 
 
 class _Parts(NamedTuple):
@@ -129,16 +128,11 @@ def _walk(
         if grad_hidden is not None:
             grad_hidden[part] = product(off, vectors.t()) * scale
         if wanted[1]:
-            step = _turned(off, (h * scale).to(h.dtype)).to(table.dtype)
+            step = product(off.t(), (h * scale).to(h.dtype).t()).to(table.dtype)
             grad_table = step if grad_table is None else grad_table.add_(step)
     if wanted[1] and grad_table is None:
         grad_table = torch.zeros_like(table)
     return _Parts(nats, grad_hidden, grad_table)
-
-
-def _turned(off: Tensor, h: Tensor) -> Tensor:
-    """off^T h, (V, C), of which oneDNN's `product` would first turn off, (N, V), over."""
-    return mm(off.t(), h) if has_full_rate(h) else product(off.t(), h.t())
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:

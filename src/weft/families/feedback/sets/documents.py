@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from weft.data.content import one_ending
+from weft.data.guard import unreadable
 from weft.data.records import Fields, parse
+from weft.errors import DataError
 
 JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$")
 _PROBLEM: Fields = {"question": str, "answer": str}
@@ -34,10 +36,24 @@ def objects(text: str, path: Path, field: str | None = None) -> list[str]:
     Raises:
         DataError: if a line is not an object with these texts.
     """
-    if field is None and '"text"' not in text.partition("\n")[0]:
-        return problems(text, path)
+    if field is None:
+        first: Mapping[str, Any] = next(_each_object(text, path, {}), {})
+        if "text" not in first and first.keys() & _PROBLEM.keys():
+            return problems(text, path)
+        if first and "text" not in first:
+            raise _nameless(first, path)
     name = field or "text"
     return [values[name] for values in _each_object(text, path, {name: str})]
+
+
+def _nameless(first: Mapping[str, Any], path: Path) -> DataError:
+    """The error of objects none of whose texts has a name that is known."""
+    expected = "JSON objects with `text`, or `question` and `answer`"
+    error = unreadable(path, expected, f"keys {', '.join(first)}")
+    texts = [key for key, value in first.items() if isinstance(value, str)]
+    if texts:
+        error.hint += f"\n`data.field={texts[0]}` reads that one"
+    return error
 
 
 def lines(text: str, path: Path) -> list[str]:

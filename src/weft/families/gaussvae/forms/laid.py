@@ -1,4 +1,4 @@
-"""Splats as they lie in a picture, compiled, eight at a time: their ellipses, and the way back."""
+"""Splats as they lie in a picture, compiled, sixteen at a time: ellipses, and the way back."""
 
 # N splats
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.lanes import (
-    WIDTH,
+    both,
     exponential,
     fused,
     greater,
-    load,
+    load_pairs,
     over,
     root,
     smaller,
@@ -24,7 +24,7 @@ from weft.families.gaussvae.forms.lanes import (
     where_negative,
 )
 from weft.families.gaussvae.forms.reach import COLUMNS, FALL, SHAPE, extents
-from weft.families.gaussvae.forms.rows import columns, store_columns
+from weft.families.gaussvae.forms.rows import ROWS, columns, store_columns
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
 
 _F = np.float32
@@ -75,11 +75,11 @@ def _bounded(m: Any, a: Any, b: Any, most: Any) -> Any:
 
 @compiled
 def _turned(splats: Any, begin: int, count: int, angles: Any) -> Any:
-    """cos and sin of up to eight splats' angles."""
-    for i in range(WIDTH):
+    """cos and sin of up to ROWS splats' angles."""
+    for i in range(ROWS):
         angle = splats[begin + min(i, count - 1), 4]
-        angles[i], angles[WIDTH + i] = math.cos(angle), math.sin(angle)
-    return load(angles, 0), load(angles, WIDTH)
+        angles[i], angles[ROWS + i] = math.cos(angle), math.sin(angle)
+    return load_pairs(angles, 0), load_pairs(angles, ROWS)
 
 
 @compiled
@@ -112,10 +112,10 @@ def lay(
     across, down = width / wide, height / high
     most = _F(_TWO * math.log(max(high, wide)))
     by_aa, by_ab, by_bb = _F(1 / across**2), _F(1 / (across * down)), _F(1 / down**2)
-    whole, end, none = (int(width) + BLOCK - 1) // BLOCK, 0, spread(_ZERO)
-    angles = np.empty(2 * WIDTH, np.float32)
-    for n in range(0, len(splats), WIDTH):
-        count, to = min(WIDTH, len(splats) - n), n * SHAPE
+    whole, end, none = (int(width) + BLOCK - 1) // BLOCK, 0, both(spread(_ZERO), spread(_ZERO))
+    angles = np.empty(2 * ROWS, np.float32)
+    for n in range(0, len(splats), ROWS):
+        count, to = min(ROWS, len(splats) - n), n * SHAPE
         x, y, p, q, t, red, green, blue = columns(splats, n * _SPLAT, _SPLAT, count)
         if layout == 0:
             m, along, aside, _, square = _bounded(p, q, t, most)
@@ -166,9 +166,9 @@ def chain(
     across, down = width / wide, height / high
     most = _F(_TWO * math.log(max(high, wide)))
     by_aa, by_ab, by_bb = _F(1 / across**2), _F(1 / (across * down)), _F(1 / down**2)
-    angles = np.empty(2 * WIDTH, np.float32)
-    for n in range(first, last, WIDTH):
-        count, at = min(WIDTH, last - n), n * _SPLAT
+    angles = np.empty(2 * ROWS, np.float32)
+    for n in range(first, last, ROWS):
+        count, at = min(ROWS, last - n), n * _SPLAT
         by_x, by_y, by_a, by_b, by_c, red, green, blue = columns(slopes, at, _SPLAT, count)
         by_a, by_b, by_c = times(by_a, by_aa), times(by_b, by_ab), times(by_c, by_bb)
         _, _, p, q, t, _, _, _ = columns(splats, at, _SPLAT, count)
@@ -213,7 +213,7 @@ def _by_logcov(by_a: Any, by_b: Any, by_c: Any, p: Any, q: Any, t: Any, most: An
     moved = fused(m, -_ONE, p)
     moved = times(times(moved, moved), -_ONE)
     return (
-        where_negative(moved, spread(_ZERO), by_m),
+        where_negative(moved, _ZERO, by_m),
         times(by_along, shrink),
         times(by_aside, shrink),
     )

@@ -228,8 +228,12 @@ def smaller(context: Any, a: Any, b: Any) -> Any:
 @intrinsic
 def kept(context: Any, a: Any, least: Any) -> Any:
     """a where it is no less than `least`, 0 elsewhere."""
-    zero = _constant(0.0)
-    return _typed(lanes, (a, least), lambda at, a, least: _chosen(at, ">=", a, least, zero))
+
+    def emit(builder: Any, a: Any, least: Any) -> Any:
+        a, least = _alike(builder, a, least)
+        return _chosen(builder, ">=", a, least, _constant(0.0, a.type))
+
+    return _typed(lanes, (a, least), emit)
 
 
 @intrinsic
@@ -237,7 +241,8 @@ def where_negative(context: Any, sign: Any, a: Any, b: Any) -> Any:
     """a where `sign` is below 0, b elsewhere."""
 
     def emit(builder: Any, sign: Any, a: Any, b: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<", sign, _constant(0.0)), a, b)
+        sign, a, b = _alike(builder, sign, a, b)
+        return builder.select(builder.fcmp_ordered("<", sign, _constant(0.0, sign.type)), a, b)
 
     return _typed(lanes, (sign, a, b), emit)
 
@@ -276,14 +281,15 @@ def exponential(context: Any, value: Any) -> Any:
     """e^v, off by 1e-7 of itself where products are fused; held between 2^-126 and 2^127."""
 
     def emit(builder: Any, value: Any) -> Any:
-        least, most = _constant(_EXPONENT_LEAST / _LOG2E), _constant(_EXPONENT_MOST / _LOG2E)
+        kind = value.type
+        least, most = (_constant(e / _LOG2E, kind) for e in (_EXPONENT_LEAST, _EXPONENT_MOST))
         value = _chosen(builder, ">", value, least, least)
         value = _chosen(builder, "<", value, most, most)
-        ulp, factor = _constant(_ULP_ONE), _constant(_LOG2E)
+        ulp, factor = _constant(_ULP_ONE, kind), _constant(_LOG2E, kind)
         rounded = _fused(builder, value, factor, ulp)
         # What is left of v log2 e is small, and so is its rounding; that of v log2 e is not.
         rest = _fused(builder, value, factor, builder.fsub(ulp, rounded))
-        rest = _fused(builder, value, _constant(_LOG2E - float(np.float32(_LOG2E))), rest)
+        rest = _fused(builder, value, _constant(_LOG2E - float(np.float32(_LOG2E)), kind), rest)
         return _power_of_parts(builder, rounded, rest, _MORE_POWERS)
 
     return _typed(lanes, (value,), emit)
@@ -344,13 +350,13 @@ def halves(context: Any, both: Any) -> Any:
 
 @intrinsic
 def floats(context: Any, array: Any, index: Any) -> Any:
-    """Eight numbers of a contiguous int32 array from `index` on."""
+    """Sixteen numbers of a contiguous int32 array from `index` on."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _place(context, builder, signature.args[0], _WHOLE, *values)
-        return builder.sitofp(builder.load(place, align=4), _FLOATS)
+        place = _place(context, builder, signature.args[0], _whole_of(pairs.floats), *values)
+        return builder.sitofp(builder.load(place, align=4), pairs.floats)
 
-    return lanes(array, types.intp), generate
+    return pairs(array, types.intp), generate
 
 
 @intrinsic
@@ -398,14 +404,17 @@ def store(context: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def store_whole(context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Writes eight numbers without their fractions to a contiguous int32 array."""
+    """Writes lanes or pairs without their fractions to a contiguous int32 array."""
+    if value not in (lanes, pairs):
+        return None
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _place(context, builder, signature.args[0], _WHOLE, *values[:2])
-        builder.store(builder.fptosi(values[2], _WHOLE), place, align=4)
+        kind = _whole_of(values[2].type)
+        place = _place(context, builder, signature.args[0], kind, *values[:2])
+        builder.store(builder.fptosi(values[2], kind), place, align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, lanes), generate
+    return types.void(array, types.intp, value), generate
 
 
 @intrinsic

@@ -31,7 +31,7 @@ from weft.families.gaussvae.forms.lanes import (
     where_negative,
     whole,
 )
-from weft.families.gaussvae.forms.rows import listed
+from weft.families.gaussvae.forms.rows import ROWS, listed
 from weft.families.gaussvae.splats.geometry import BLOCK
 
 SHAPE = 16
@@ -46,8 +46,8 @@ FIELDS = 5
 STARTS = 2 * WIDTH
 """Numbers it begins with: weights of eight pixels, and the ratios to them of those below."""
 
-SPARE = WIDTH
-"""Strips more than there are that a list has room for, as eight are written at once."""
+SPARE = ROWS
+"""Strips more than there are that a list has room for, as so many are written at once."""
 
 _PACE = 16
 """Rows after which weights are computed anew: each product of ratios rounds once more."""
@@ -69,7 +69,7 @@ _BY_A, _BY_B = _F(-math.log2(math.e) / 2), _F(-math.log2(math.e))
 
 @compiled
 def extents(x: Any, a: Any, b: Any, c: Any, cut: Any, most: int) -> Any:
-    """What `reach` needs to know of eight splats: FIRST to PEAK.
+    """What `reach` needs to know of splats: FIRST to PEAK.
 
     Args:
         x, a, b, c: x, A, B, C of SHAPE.
@@ -114,16 +114,16 @@ def reach(shapes: Any, ends: Any, cut: Any, height: int, strips: Any, starts: An
     parts = np.empty(_BATCH * _PARTS, np.float32)
     for begin in range(0, at, _BATCH):
         end = min(begin + _BATCH, at)
-        for index in range(begin, end, WIDTH):
+        for index in range(begin, end, ROWS):
             to = (index - begin) * _PARTS
-            _rows(shapes, strips, index, min(WIDTH, end - index), cut, height, parts, to)
+            _rows(shapes, strips, index, min(ROWS, end - index), cut, height, parts, to)
         # Not at once: what was stored as one value and is read as eight keeps the reader waiting.
         for index in range(begin, end):
             k = index - begin
-            at_part = k // WIDTH * WIDTH * _PARTS + k % WIDTH
+            k = k // ROWS * ROWS * _PARTS + k % ROWS
             first = _powers(
-                parts[at_part], parts[at_part + WIDTH], parts[at_part + 2 * WIDTH],
-                parts[at_part + 3 * WIDTH], parts[at_part + 4 * WIDTH], parts[at_part + 5 * WIDTH],
+                parts[k], parts[k + ROWS], parts[k + 2 * ROWS], parts[k + 3 * ROWS],
+                parts[k + 4 * ROWS], parts[k + 5 * ROWS],
             )  # fmt: skip
             store(starts, STARTS * index, first)
 
@@ -132,12 +132,12 @@ def reach(shapes: Any, ends: Any, cut: Any, height: int, strips: Any, starts: An
 def _rows(
     shapes: Any, strips: Any, index: int, count: int, cut: Any, height: int, parts: Any, to: int
 ) -> None:
-    """First row, row behind the last, and pace of eight strips from `index` on, of `count`.
+    """First row, row behind the last, and pace of `count` <= ROWS strips from `index` on.
 
     Args:
         shapes, cut, height: as of `reach`.
         strips: their splats and columns are read, the rest written.
-        parts: gets the arguments of `_powers` from `to` on, eight of each after another.
+        parts: gets the arguments of `_powers` from `to` on, ROWS of each after another.
     """
     room, reached = len(strips) // FIELDS, _F(cut * cut)
     x, y, a, b, c, _, _, _ = listed(shapes, strips, index, count, SHAPE, 0)
@@ -160,17 +160,17 @@ def _rows(
         greater(_square(west, high, a, b, c), _square(east, high, a, b, c)),
         greater(_square(west, deep, a, b, c), _square(east, deep, a, b, c)),
     )
-    pace = where_negative(fused(most, _ONE, _F(-_FAR)), spread(_F(_PACE)), spread(_ONE))
+    pace = where_negative(fused(most, _ONE, _F(-_FAR)), _F(_PACE), _ONE)
     store_whole(strips, 2 * room + index, begin)
     store_whole(strips, 3 * room + index, end)
     store_whole(strips, 4 * room + index, pace)
     store(parts, to, west)
-    store(parts, to + WIDTH, high)
-    store(parts, to + 2 * WIDTH, times(a, _BY_A))
-    store(parts, to + 3 * WIDTH, times(b, _BY_B))
+    store(parts, to + ROWS, high)
+    store(parts, to + 2 * ROWS, times(a, _BY_A))
+    store(parts, to + 3 * ROWS, times(b, _BY_B))
     c = times(c, _BY_A)
-    store(parts, to + 4 * WIDTH, times(c, high))
-    store(parts, to + 5 * WIDTH, times(c, fused(high, _TWO, spread(_ONE))))
+    store(parts, to + 4 * ROWS, times(c, high))
+    store(parts, to + 5 * ROWS, times(c, fused(high, _TWO, _ONE)))
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Eight rows of eight float32 numbers as lanes: one value of a column each, and back to rows."""
+"""Sixteen rows of eight float32 numbers as pairs, one for each column, and back to rows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from weft.families.gaussvae.forms.lanes import WIDTH, intrinsic, lanes
+from weft.families.gaussvae.forms.lanes import WIDTH, intrinsic, pairs
+
+ROWS = 2 * WIDTH
+"""As many as are taken at once: with less, each waits for its own roots and quotients."""
 
 _FLOATS = ir.VectorType(ir.FloatType(), WIDTH)
-_PLACES = ir.VectorType(ir.IntType(32), WIDTH)
 _INDEX = ir.IntType(64)
+
+
+def _shuffled(builder: Any, one: Any, two: Any, places: Any) -> Any:
+    places = list(places)
+    which = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+    return builder.shuffle_vector(one, two, which)
 
 
 def _turned(builder: Any, values: list[Any]) -> list[Any]:
@@ -23,9 +31,16 @@ def _turned(builder: Any, values: list[Any]) -> list[Any]:
             low = [k + WIDTH - apart if k & apart else k for k in range(WIDTH)]
             high = [k + WIDTH if k & apart else k + apart for k in range(WIDTH)]
             one, two = values[i], values[i + apart]
-            values[i] = builder.shuffle_vector(one, two, ir.Constant(_PLACES, low))
-            values[i + apart] = builder.shuffle_vector(one, two, ir.Constant(_PLACES, high))
+            values[i] = _shuffled(builder, one, two, low)
+            values[i + apart] = _shuffled(builder, one, two, high)
     return values
+
+
+def _columns(builder: Any, rows: list[Any]) -> list[Any]:
+    """Eight pairs of ROWS rows."""
+    first, second = _turned(builder, rows[:WIDTH]), _turned(builder, rows[WIDTH:])
+    both = zip(first, second, strict=True)
+    return [_shuffled(builder, one, two, range(ROWS)) for one, two in both]
 
 
 def _row(builder: Any, data: Any, index: Any) -> Any:
@@ -34,9 +49,9 @@ def _row(builder: Any, data: Any, index: Any) -> Any:
 
 def _least(builder: Any, i: int, count: Any) -> Any:
     """i, or the last below `count`."""
-    one = ir.Constant(_INDEX, 1)
     here = ir.Constant(_INDEX, i)
-    return builder.select(builder.icmp_signed("<", here, count), here, builder.sub(count, one))
+    last = builder.sub(count, ir.Constant(_INDEX, 1))
+    return builder.select(builder.icmp_signed("<", here, count), here, last)
 
 
 def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
@@ -45,42 +60,42 @@ def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
 
 @intrinsic
 def columns(context: Any, array: Any, index: Any, stride: Any, count: Any) -> Any:
-    """Columns of `count` <= 8 rows of a contiguous float32 array.
+    """Columns of `count` <= ROWS rows of a contiguous float32 array.
 
-    Row i begins at index + i stride; lanes beyond `count` repeat the last of the rows.
+    Row i begins at index + i stride; what is beyond `count` repeats the last of the rows.
     """
-    out = types.UniTuple(lanes, WIDTH)
+    out = types.UniTuple(pairs, WIDTH)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = _data(context, builder, signature.args[0], values[0])
         rows = []
-        for i in range(WIDTH):
+        for i in range(ROWS):
             far = builder.mul(_least(builder, i, values[3]), values[2])
             row = _row(builder, data, builder.add(values[1], far))
             rows.append(builder.load(row, align=4))
-        return context.make_tuple(builder, out, _turned(builder, rows))
+        return context.make_tuple(builder, out, _columns(builder, rows))
 
     return out(array, types.int64, types.int64, types.int64), generate
 
 
 @intrinsic
 def listed(context: Any, array: Any, list_: Any, at: Any, count: Any, scale: Any, far: Any) -> Any:
-    """Columns of the `count` <= 8 rows that a list of int32 names from `at` on.
+    """Columns of the `count` <= ROWS rows that a list of int32 names from `at` on.
 
-    The row named k begins at k scale + far; lanes beyond `count` repeat the last of the rows.
+    The row named k begins at k scale + far; what is beyond `count` repeats the last of the rows.
     """
-    out = types.UniTuple(lanes, WIDTH)
+    out = types.UniTuple(pairs, WIDTH)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = _data(context, builder, signature.args[0], values[0])
         names = _data(context, builder, signature.args[1], values[1])
         rows = []
-        for i in range(WIDTH):
+        for i in range(ROWS):
             place = builder.add(values[2], _least(builder, i, values[3]))
             name = builder.zext(builder.load(builder.gep(names, [place])), _INDEX)
             begin = builder.add(builder.mul(name, values[4]), values[5])
             rows.append(builder.load(_row(builder, data, begin), align=4))
-        return context.make_tuple(builder, out, _turned(builder, rows))
+        return context.make_tuple(builder, out, _columns(builder, rows))
 
     return out(array, list_, types.int64, types.int64, types.int64, types.int64), generate
 
@@ -90,15 +105,20 @@ def store_columns(
     context: Any, array: Any, index: Any, stride: Any, count: Any,
     a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any,
 ) -> Any:  # fmt: skip
-    """Writes the rows that `columns` takes; lanes beyond `count` must repeat the last of these."""
+    """Writes the rows that `columns` takes; what is beyond `count` must repeat the last."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = _data(context, builder, signature.args[0], values[0])
-        for i, row in enumerate(_turned(builder, list(values[4:]))):
+        halves = (
+            [_shuffled(builder, each, each, range(k, k + WIDTH)) for each in values[4:]]
+            for k in (0, WIDTH)
+        )
+        rows = [row for half in halves for row in _turned(builder, half)]
+        for i, row in enumerate(rows):
             far = builder.mul(_least(builder, i, values[3]), values[2])
             place = _row(builder, data, builder.add(values[1], far))
             builder.store(row, place, align=4)
         return context.get_dummy_value()
 
-    kinds = (array, *[types.int64] * 3, *[lanes] * WIDTH)
+    kinds = (array, *[types.int64] * 3, *[pairs] * WIDTH)
     return types.void(*kinds), generate

@@ -19,7 +19,7 @@ from weft.families.jepa.model import Model, build_model
 from weft.families.jepa.optim.lars import lars
 from weft.families.jepa.options.sections import Lars
 from weft.families.jepa.reference import frame_by_frame
-from weft.nn.dense import has_onednn
+from weft.nn.onednn import has_onednn
 from weft.task.bench import Case, Form
 
 _SLOW = 3

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from weft.nn.dense import has_onednn, product
+from weft.nn.dense import product
 from weft.nn.once import once
+from weft.nn.onednn import has_onednn
 from weft.nn.precision import widened
 
 

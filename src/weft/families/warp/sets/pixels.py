@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,17 +50,19 @@ def header(config: Config) -> Header:
 def load(config: Config) -> Parts:
     """The pictures as bytes."""
     data, about = config.data, header(config)
-    where: dict[str, Any] = {
-        "root": data.root, "download": data.download, "layout": data.layout
-    }  # fmt: skip
     splits: dict[str, Batch] = {}
     for split, size in about.sizes.items():
         if not size:
             continue
         if about.num_classes:
-            found = load_images(data.dataset, split, **where)
+            found = load_images(
+                data.dataset, split, root=data.root, download=data.download, layout=data.layout
+            )
             images, labels = found.images, {"label": found.labels}
         else:
-            images, labels = load_pixels(data.dataset, split, **where), {}
+            labels = {}
+            images = load_pixels(
+                data.dataset, split, root=data.root, download=data.download, layout=data.layout
+            )
         splits[split] = {"x": as_sequence(images, data.downsample_factor), **labels}
     return Parts(splits["train"], splits.get("test"), splits.get("val"), bytes_to(config))

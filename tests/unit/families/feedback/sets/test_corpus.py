@@ -112,6 +112,19 @@ def test_documents_of_a_file_stand_in_the_form_that_is_said(form: str, tmp_path:
     assert found.read("train") == found.read("val") == ["one", "two", "  three"]
 
 
+def test_objects_without_a_known_text_are_refused_by_the_names_they_have(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": 3, "body": "one"}\n{"id": 4, "body": "two"}\n')
+    with pytest.raises(DataError) as refused:
+        open_corpus(str(path), FeedbackData(dataset=str(path))).read("train")
+    said = str(refused.value)
+    assert "`text`, or `question` and `answer`" in said and "found: keys id, body" in said
+    assert "`data.field=body` reads that one" in said
+    path.write_text('{"question": "Is \\"text\\" a key?", "answer": "no"}\n' * 20)
+    found = open_corpus(str(path), FeedbackData(dataset=str(path))).read("train")
+    assert found[0] == 'Question: Is "text" a key?\nAnswer: no'
+
+
 def test_one_long_text_is_cut_at_ends_of_lines_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
     text = "a first line\nand one more\nword " + "x" * 25 + " y\nend"
     cut = corpus.pieces(text, 20)

@@ -53,7 +53,7 @@ def drawn(some: Tensor, size: int, topk: int = 0) -> tuple[Tensor, Tensor]:
 def extend() -> Any:
     """`extents` of one splat, into its `shapes`."""
     from weft.families.gaussvae.forms.compiled import compiled
-    from weft.families.gaussvae.forms.lanes import spread
+    from weft.families.gaussvae.forms.lanes import both, spread
     from weft.families.gaussvae.forms.reach import FALL, SHAPE, extents
     from weft.families.gaussvae.forms.rows import columns, store_columns
 
@@ -62,7 +62,7 @@ def extend() -> Any:
     @compiled
     def run(shapes: Any, cut: Any, most: int) -> None:
         x, _, a, b, c, _, _, _ = columns(shapes, 0, SHAPE, 1)
-        none = spread(zero)
+        none = both(spread(zero), spread(zero))
         store_columns(shapes, FALL, SHAPE, 1, none, *extents(x, a, b, c, cut, most), none, none)
 
     return run
@@ -154,11 +154,11 @@ def test_powers_of_e_are_right_to_the_last_digit() -> None:
 
 
 @pytest.mark.parametrize("layout", ["logcov", "rs"])
-@pytest.mark.parametrize("count", [1, 7, 8, 9, 20])
-def test_splats_beside_the_last_eight_are_drawn_as_the_formula_says(
+@pytest.mark.parametrize("count", [1, 8, 9, 15, 16, 17, 40])
+def test_splats_beside_the_last_sixteen_are_drawn_as_the_formula_says(
     layout: str, count: int
 ) -> None:
-    # Eight are laid at a time. Some (a, b) lie beyond what is allowed, some m below.
+    # Sixteen are laid at a time. Some (a, b) lie beyond what is allowed, some m below.
     some = splats(2, count)
     some[..., 2] -= 6.0 * (torch.arange(count) % 5 == 0)
     some[..., 3:5] *= torch.linspace(0.1, 9, count)[:, None]
