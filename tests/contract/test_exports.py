@@ -156,12 +156,12 @@ def test_a_form_that_is_none_and_a_family_without_one_are_told(
     [
         (
             "jepa/clean objective=rssm rssm.compat=true",
-            "are samples, not a function of what it sees",
+            "are random samples, not a function of its inputs",
         ),
         (
             "feedback/text base=x stage=feedback lora_rank=1 feedback_source=hidden "
             "feedback_error=gradient",
-            "takes a gradient",
+            "computes a gradient",
         ),
     ],
 )

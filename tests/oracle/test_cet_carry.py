@@ -365,7 +365,7 @@ def test_what_cannot_be_carried_is_refused() -> None:
         learn(model, x, slopes)
     clock(model).streams = 1
     clock(model).keep(torch.arange(6), length=8)
-    with pytest.raises(UsageError, match="every moment"):
+    with pytest.raises(UsageError, match="every time step"):
         model(x[0])
 
 

@@ -1,4 +1,4 @@
-"""The anchored fit: each splat stays near its cell of a grid, so that its number says its place."""
+"""The anchored fit: each splat stays near its grid cell, so that its index gives its position."""
 
 # M pictures of H x W pixels, N splats each
 
@@ -25,24 +25,24 @@ STD = 0.4
 """Standard deviation at the start, in sides of a cell."""
 
 LONGEST = 2.0
-"""Most that a cell may be longer than wide."""
+"""Largest ratio of a cell's longer side to its shorter one."""
 
 FLOOR = 1e-5
-"""Mean squared error that is as good as none: what the logarithm of the loss sees beside it."""
+"""Added to the mean squared error in the logarithm of the loss, which bounds it below."""
 
 
 @dataclass(frozen=True)
 class Anchored:
-    """How an anchored fit goes down; the defaults were chosen on training pictures of CIFAR-10.
+    """Settings of an anchored fit; the defaults were chosen on training pictures of CIFAR-10.
 
     Attributes:
-        splats: N, with two factors that make a grid of nearly square cells.
-        steps: of Adam.
-        rate: of every number, in its own unit; falls to 0 in a line over the last `decay` of them.
+        splats: N, a product of two factors that make a grid of nearly square cells.
+        steps: number of steps of Adam.
+        rate: learning rate of all numbers; it falls linearly to 0 in the last `decay` of the steps.
         decay: share of the steps, in (0, 1].
         betas: Adam's.
-        pull: weight of the mean square of what u, v, m, a, b have moved from their start.
-        bits: that numbers are rounded to at the end, see `quantise`; not at all without it.
+        pull: weight of the mean square of the change of u, v, m, a, b from their start.
+        bits: to which numbers are rounded at the end, see `quantise`; None: not rounded.
         blend: "normalised" or "sum".
         form: of the renderer; "auto" takes the fastest.
     """
@@ -58,20 +58,20 @@ class Anchored:
     form: str = "auto"
 
     def rate_at(self, step: int) -> float:
-        """The rate of a step, counted from 0."""
+        """The learning rate of a step, counted from 0."""
         return self.rate * min(1.0, (self.steps - step) / (self.steps * self.decay))
 
 
 class AnchoredFit:
-    """Splats of many pictures of one size on their way down
+    """A running fit of splats to many pictures of one size, by minimising
 
         log(mean squared error + FLOOR) + pull mean((u, v, m, a, b) - start)^2
 
-    Each picture has a sum and moments of its own: nothing depends on its company.
+    Each picture has its own loss and moments, so that its result does not depend on the others.
 
     Args:
         images: (M, 3, H, W) in [0, 1].
-        how: rates and steps.
+        how: the settings.
     """
 
     def __init__(self, images: Tensor, how: Anchored) -> None:
@@ -83,11 +83,11 @@ class AnchoredFit:
 
     @property
     def left(self) -> int:
-        """Steps until it is done."""
+        """Number of steps that remain."""
         return self.how.steps - self.way.step
 
     def advance(self, steps: int) -> None:
-        """Takes the next so many steps, or as many as are left."""
+        """Takes the next `steps` steps, or those that remain."""
         end = self.way.step + min(steps, self.left)
         if _is_native(self.how.form, self.images):
             self._descend(end)
@@ -130,18 +130,18 @@ class AnchoredFit:
                 hold(way.free, *self.size, self.how.blend)
 
     def splats(self) -> Tensor:
-        """What was found: (M, N, 8), layout `logcov`."""
+        """The splats: (M, N, 8), layout `logcov`."""
         assert self.cells is not None
         found = placed(self.way.free, self.cells)
         return quantised(found, self.how.bits) if self.how.bits else found
 
     def state(self) -> dict[str, Any]:
-        """What another process needs to go on exactly here, for `restore`."""
+        """The state from which another process can continue exactly, by `restore`."""
         way = self.way
         return {"step": way.step, "ways": [way.free, way.first, way.second]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken."""
+        """Continues from a `state`."""
         free, first, second = (part.to(self.start) for part in state["ways"])
         self.way = Descent(free, first, second, state["step"])
 
@@ -158,10 +158,10 @@ class AnchoredFit:
 
 
 def grid(splats: int, height: int, width: int) -> tuple[int, int]:
-    """(rows, columns) of the grid of N cells that are as near to squares as N allows.
+    """(rows, columns) of the grid of N cells that are as square as N allows.
 
     Raises:
-        UsageError: N has no such two factors; the nearest numbers that have are named.
+        UsageError: if no grid has nearly square cells; the error names the nearest possible N.
     """
     found = _factors(splats, height, width)
     if found is None:
@@ -192,7 +192,7 @@ def centres(cells: tuple[int, int]) -> Tensor:
 
 
 def start(images: Tensor, cells: tuple[int, int]) -> Tensor:
-    """The free numbers at the start: round splats in the middle of their cells, of its mean colour.
+    """Initial free numbers: round splats in the middle of their cells, with the cell's mean colour.
 
     Args:
         images: (M, 3, H, W) in [0, 1].
@@ -225,10 +225,10 @@ def placed(free: Tensor, cells: tuple[int, int]) -> Tensor:
 
 
 def hold(free: Tensor, height: int, width: int, blend: str) -> None:
-    """Keeps numbers, in place, where covariances are neither points nor without end.
+    """Clamps numbers in place, so that covariances are bounded on both sides.
 
-    Colours that are mixed stay in [0, 1]: beyond it they gain less than a tenth of a decibel, and a
-    model of them has outliers to learn. Those that are summed up are free.
+    With blend "normalised" colours are clamped to [0, 1]: without it fits gain less than 0.1 dB,
+    and a model of the splats has to learn outliers. With blend "sum" colours are free.
     """
     free[..., 2].clamp_(2 * math.log(STD_LEAST), 2 * math.log(max(height, width)))
     shapes = free[..., 3:5]
@@ -239,6 +239,6 @@ def hold(free: Tensor, height: int, width: int, blend: str) -> None:
 
 
 def _is_native(form: str, images: Tensor) -> bool:
-    """Whether the compiled kernel is here and can do it."""
+    """Whether the compiled kernel can be used."""
     asked = form in ("auto", "native") and images.device.type == "cpu"
     return asked and has_numba()

@@ -1,4 +1,4 @@
-"""Checkpoints to archives and back: a folder at a time, what is done is not done again."""
+"""Converts folders of checkpoints to archives and back; finished files are skipped."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ WAYS = {"pt2npz": (".pt", ".npz"), "npz2pt": (".npz", ".pt")}
 """Direction -> suffix of what is read, and of what is written."""
 
 _RATIOS = {"pt2npz": "compression_ratio", "npz2pt": "expansion_ratio"}
-"""How the original calls checkpoint bytes over archive bytes, in either direction."""
+"""Direction -> the original's name for checkpoint bytes over archive bytes."""
 
 LOG, SUMMARY = "conversion_log.jsonl", "summary.json"
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be done.
+    """Settings of a conversion.
 
     Attributes:
         way: one of WAYS.
-        validate: whether each file is read again and compared.
+        validate: whether each written file is read again and compared.
         vis_feat: whether checkpoints get the tensor of that name.
-        force: whether files that are there are written anew.
-        batch: files between two summaries.
-        log: where a line for each file goes; conversion_log.jsonl beside them by default.
+        force: whether existing files are overwritten.
+        batch: number of files between two summaries.
+        log: file that gets a line for each file; by default conversion_log.jsonl beside them.
     """
 
     way: str
@@ -58,7 +58,7 @@ def inputs(place: Path, way: str) -> list[Path]:
     """The file, or the files of a folder, that a direction reads.
 
     Raises:
-        UsageError: there is none.
+        UsageError: if there is none.
     """
     suffix = WAYS[way][0]
     found = sorted(place.glob(f"*{suffix}")) if place.is_dir() else [place]
@@ -70,7 +70,7 @@ def inputs(place: Path, way: str) -> list[Path]:
 
 
 def target(path: Path, out: Path, way: str) -> Path:
-    """Where what is made of a file goes."""
+    """The path of the converted file."""
     return out / f"{path.stem}{WAYS[way][1]}"
 
 
@@ -80,7 +80,7 @@ def unfinished(paths: Sequence[Path], out: Path, order: Order) -> list[Path]:
 
 
 def convert(path: Path, out: Path, order: Order) -> dict[str, Any]:
-    """Converts one file; an outcome that is no success says why in `error`, and writes nothing."""
+    """Converts one file; on failure the result has `error`, and nothing is written."""
     began = time.perf_counter()
     made = target(path, out, order.way)
     try:
@@ -105,12 +105,16 @@ def convert(path: Path, out: Path, order: Order) -> dict[str, Any]:
 def convert_all(
     paths: Sequence[Path], out: Path, order: Order, told: Callable[[int], object]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Converts those of `paths`, files of one folder, that are not done. The pictures' sizes go
-    with them where they are noted.
+    """Converts the unfinished files of `paths`, which are of one folder.
+
+    The pictures' sizes are copied too, if sizes.json has them.
 
     Args:
-        told: called with the number of files that are done.
-    Returns: the summary, which is also written, and why each file failed that did.
+        paths: the files.
+        out: folder of the results.
+        order: the settings.
+        told: called with the number of finished files.
+    Returns: the summary, which is also written, and the reason of each failure by file name.
     """
     out.mkdir(parents=True, exist_ok=True)
     todo = unfinished(paths, out, order)
@@ -139,7 +143,7 @@ def convert_all(
 def _summarised(
     paths: Sequence[Path], out: Path, order: Order, lines: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Counts what is in `out` and what failed now, and writes it down."""
+    """Writes and returns a summary of the files in `out` and the failures."""
     done = [path for path in paths if target(path, out, order.way).exists()]
     failed = [line for line in lines if not line["success"]]
     sizes = [_pt_and_npz(path, target(path, out, order.way), order) for path in done]
@@ -174,7 +178,7 @@ def _write(path: Path, file: SplatFile, order: Order) -> None:
 
 
 def _same(path: Path, file: SplatFile) -> bool:
-    """Whether a file that was written holds what was to be written."""
+    """Whether a written file has the content of `file`."""
     there = read_npz(path) if path.suffix == ".npz" else read_pt(path)
     wanted = file.splats if path.suffix == ".npz" else file.splats.astype(np.float32)
     same = np.array_equal(there.splats, wanted, equal_nan=True)

@@ -1,4 +1,4 @@
-"""Orders of places in the plane: Morton's and Hilbert's codes, and Hilbert's path on any grid."""
+"""Orders of positions in the plane: Morton and Hilbert codes, and Hilbert's path on any grid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 MOST_BITS = 31
-"""Bits of a coordinate: two of them interleaved fit into an int64."""
+"""Largest number of bits of a coordinate, so that two interleaved ones fit into an int64."""
 
 
 def morton(x: Tensor, y: Tensor, bits: int = 16) -> Tensor:
@@ -27,7 +27,7 @@ def morton(x: Tensor, y: Tensor, bits: int = 16) -> Tensor:
 
 
 def hilbert(x: Tensor, y: Tensor, bits: int = 16) -> Tensor:
-    """Where Hilbert's curve through the square of 2^bits x 2^bits cells meets each cell.
+    """The index of each cell on Hilbert's curve through the square of 2^bits x 2^bits cells.
 
     Cells of consecutive numbers share a side.
 
@@ -41,7 +41,7 @@ def hilbert(x: Tensor, y: Tensor, bits: int = 16) -> Tensor:
     for bit in reversed(range(bits)):
         right, lower = x >> bit & 1, y >> bit & 1
         code = code << 2 | 3 * right ^ lower
-        # Each quarter holds the same curve, turned so that its ends meet the neighbours'.
+        # Each quarter has the same curve, rotated so that its ends meet those of its neighbours.
         size = 1 << bit
         x, y = x & size - 1, y & size - 1
         flipped = (lower == 0) & (right == 1)
@@ -57,10 +57,10 @@ def order(splats: Tensor, curve: str = "hilbert", bits: int = 16) -> Tensor:
     """The order of splats along a curve through their centres.
 
     Args:
-        splats: [..., N, >= 2], x and y in the unit square first; what lies outside counts as on
-            its edge.
+        splats: [..., N, >= 2], with x and y in the unit square first; positions outside are clamped
+            to its edge.
         curve: "morton" or "hilbert".
-        bits: that a coordinate is rounded down to.
+        bits: to which coordinates are rounded down.
     Returns: int64 [..., N], a permutation: `splats.take_along_dim(order[..., None], -2)`. Splats
         of one cell keep their order.
     """
@@ -70,12 +70,12 @@ def order(splats: Tensor, curve: str = "hilbert", bits: int = 16) -> Tensor:
 
 @lru_cache(maxsize=64)
 def path(rows: int, columns: int) -> tuple[tuple[int, int], ...]:
-    """Hilbert's way through all cells of a grid of any size, as (row, column).
+    """Hilbert's path through all cells of a grid of any size, as (row, column).
 
     Consecutive cells share a side. It starts in the first cell of the first row; on a square of
     2^k it is Hilbert's curve.
     """
-    # Ends at the other end of an even side: on a chess board of unlike numbers there is no other.
+    # It ends at the other end of an even side; with one odd side no other path exists, by parity.
     along_columns = columns >= rows if (columns % 2 == 0) == (rows % 2 == 0) else columns % 2 == 0
     cells: list[tuple[int, int]] = []
     if along_columns:

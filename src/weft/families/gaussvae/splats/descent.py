@@ -1,4 +1,4 @@
-"""Adam on the numbers of many pictures at once, each of which goes its own way."""
+"""Adam on the numbers of many pictures at once, independently for each picture."""
 
 # M pictures, N splats each
 
@@ -15,11 +15,11 @@ EPSILON = 1e-8
 
 @dataclass
 class Descent:
-    """Numbers under way, and Adam's two moments of their gradients.
+    """The numbers of a fit, and Adam's two moments of their gradients.
 
     Attributes:
-        free, first, second: (M, N, 8), contiguous, changed in place.
-        step: how many steps were taken.
+        free, first, second: numbers and moments, (M, N, 8), contiguous, changed in place.
+        step: number of steps taken.
     """
 
     free: Tensor
@@ -29,14 +29,15 @@ class Descent:
 
     @classmethod
     def of(cls, free: Tensor) -> Descent:
-        """At rest."""
+        """The state before the first step."""
         return cls(free.contiguous(), torch.zeros_like(free), torch.zeros_like(free))
 
     def alone(self) -> Iterator[Descent]:
-        """The same memory in parts that do not feel each other's company.
+        """The same memory in parts whose results do not depend on each other.
 
-        On a CPU that is one picture each: how torch splits a tensor over vectors and threads moves
-        last digits. On a GPU a number's arithmetic does not depend on its place.
+        On a CPU a part is one picture, because torch's division of a tensor over vectors and
+        threads changes last digits. On a GPU the arithmetic of a number does not depend on its
+        position, and all pictures are one part.
         """
         size = 1 if self.free.device.type == "cpu" else len(self.free)
         parts = (values.split(size) for values in (self.free, self.first, self.second))
@@ -44,12 +45,12 @@ class Descent:
             yield Descent(free, first, second, self.step)
 
     def down(self, gradient: Tensor, rates: float | Tensor, betas: tuple[float, float]) -> None:
-        """One step: p <- p - rate m' / (sqrt(v') + epsilon), m' and v' free of their bias.
+        """One step: p <- p - rate m' / (sqrt(v') + epsilon), with bias-corrected m' and v'.
 
         Args:
             gradient: (M, N, 8).
             rates: of all numbers, or of each column, (8,).
-            betas: how much of the old moments stays.
+            betas: decay rates of the moments.
         """
         self.step += 1
         self.move(gradient, rates, betas, self.step)
@@ -61,7 +62,7 @@ class Descent:
         betas: tuple[float, float],
         step: int | Tensor,
     ) -> None:
-        """What `down` does, for who counts steps himself: `step` from 1, or a scalar tensor."""
+        """As `down`, with the number of the step, from 1, given by the caller; may be a tensor."""
         one, two = betas
         self.first.mul_(one).add_(gradient, alpha=1 - one)
         self.second.mul_(two).addcmul_(gradient, gradient, value=1 - two)

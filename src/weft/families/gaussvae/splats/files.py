@@ -29,7 +29,7 @@ GROUPS = {"xy": 2, "scale": 2, "rot": 1, "feat": 3}
 SCORES = ("psnr", "ssim", "lpips")
 
 SIZES = "sizes.json"
-"""Beside such files: what they do not say of themselves."""
+"""File with the sizes of the pictures, which the other files do not contain."""
 
 _CONVENTION = {"layout": "rs", "sampling": "corner"}
 
@@ -40,11 +40,11 @@ _KINDS = (torch.float16, torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class SplatFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         splats: (N, 8), layout `rs`, sampling `corner`; in the file's own precision.
-        scores: of the fit, of SCORES those that are known.
+        scores: of the fit, those of SCORES that are known.
     """
 
     splats: NDArray[Any]
@@ -55,7 +55,7 @@ def read_file(path: Path) -> NDArray[np.float32]:
     """The splats of a .pt or .npz file as float32 (N, 8), layout `rs`, sampling `corner`.
 
     Raises:
-        DataError: it is neither, is damaged, or holds a number that is none.
+        DataError: if it is neither, is damaged, or has a number that is not finite.
     """
     read = read_pt if path.suffix == ".pt" else read_npz
     splats: NDArray[np.float32] = read(path).splats.astype(np.float32)
@@ -66,10 +66,10 @@ def read_file(path: Path) -> NDArray[np.float32]:
 
 
 def read_pt(path: Path) -> SplatFile:
-    """A checkpoint; its tensors lie in `state_dict`, or beside the scores. No code in it is run.
+    """Reads a checkpoint, with tensors in `state_dict` or beside the scores; runs no code from it.
 
     Raises:
-        DataError: it is none, is damaged, or lacks a tensor.
+        DataError: if it is not a checkpoint, is damaged, or lacks a tensor.
     """
     with parsing(path, _PT):
         size = path.stat().st_size
@@ -91,10 +91,10 @@ def read_pt(path: Path) -> SplatFile:
 
 
 def read_npz(path: Path) -> SplatFile:
-    """An archive.
+    """Reads an archive.
 
     Raises:
-        DataError: it is none, is damaged, or lacks `gaussians`.
+        DataError: if it is not an archive, is damaged, or lacks `gaussians`.
     """
     with open_npz(path, _NPZ) as archive:
         splats = archive.array("gaussians", "f")
@@ -107,7 +107,7 @@ def read_npz(path: Path) -> SplatFile:
 
 
 def write_npz(path: Path, file: SplatFile) -> None:
-    """Writes `gaussians` in the precision it has, and the scores as float64 scalars."""
+    """Writes `gaussians` in its own precision, and the scores as float64 scalars."""
     scores = {name: np.float64(value) for name, value in file.scores.items()}
     with atomic_writer(path) as stream:
         np.savez(stream, allow_pickle=False, gaussians=file.splats, **scores)
@@ -122,7 +122,7 @@ def write_pt(path: Path, file: SplatFile, *, vis_feat: bool = True) -> None:
     """
     splats = torch.from_numpy(np.ascontiguousarray(file.splats)).float()
     parts = splats.split(list(GROUPS.values()), 1)
-    # Tensors of their own: a slice would be written with all that it is a slice of.
+    # Copies, because a slice would be written with the whole tensor behind it.
     tensors = {name: part.clone() for name, part in zip(GROUPS, parts, strict=True)}
     if vis_feat:
         tensors["vis_feat"] = torch.zeros(len(splats), 3)
@@ -131,16 +131,16 @@ def write_pt(path: Path, file: SplatFile, *, vis_feat: bool = True) -> None:
 
 
 def write_sizes(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Notes (height, width) of the pictures behind files, by stem, beside those noted before."""
+    """Adds (height, width) of pictures to sizes.json, by the stem of their files."""
     known = read_sizes(folder) | dict(sizes)
     write_text(folder / SIZES, json.dumps({**_CONVENTION, "sizes": known}, indent=1) + "\n")
 
 
 def read_sizes(folder: Path) -> dict[str, tuple[int, int]]:
-    """What `write_sizes` noted; nothing where it did not.
+    """The sizes written by `write_sizes`; empty if there is no file.
 
     Raises:
-        DataError: the file is damaged, or of another convention.
+        DataError: if the file is damaged, or of another convention.
     """
     path = folder / SIZES
     if not path.is_file():

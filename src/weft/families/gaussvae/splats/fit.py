@@ -1,4 +1,4 @@
-"""Pictures to splats: one function over both ways to fit, many pictures in one optimiser."""
+"""Fits splats to pictures, by either of two methods, many pictures at once."""
 
 # M pictures of H x W pixels, N splats each
 
@@ -19,7 +19,7 @@ from weft.families.gaussvae.splats.quality import psnr, ssim
 from weft.families.gaussvae.splats.rasterise import render
 
 MODES: dict[str, type[Anchored] | type[ImageGS]] = {"grid": Anchored, "imagegs": ImageGS}
-"""What `fit` may be told, by the name of the way."""
+"""Name of a method -> its settings."""
 
 How = Anchored | ImageGS
 Fit = AnchoredFit | ImageGSFit
@@ -27,15 +27,15 @@ Fit = AnchoredFit | ImageGSFit
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit found.
+    """The result of a fit.
 
     Attributes:
         splats: (M, N, 8), layout `logcov`, sampling `centre`.
-        psnr: decibels, (M,), of the rendered pictures with colours held in [0, 1].
+        psnr: in decibels, (M,), of the rendered pictures clamped to [0, 1].
         ssim: (M,).
         size: (H, W).
         cells: (rows, columns) of the grid whose cells, in Hilbert's order, the splats belong to;
-            None for splats without a place.
+            None for splats without cells.
     """
 
     splats: Tensor
@@ -53,19 +53,19 @@ def fit(
     progress: Callable[[int], object] | None = None,
     **options: Any,
 ) -> Fitted:
-    """Splats that render to the pictures; the same for each picture whatever its company.
+    """Splats that render to the pictures; the result of a picture does not depend on the others.
 
     Args:
         images: (M, 3, H, W), or (3, H, W) for one: floats in [0, 1], or bytes.
         splats: N.
         mode: `grid`, see `anchored.Anchored`, or `imagegs`, see `imagegs.ImageGS`.
-        progress: called now and then with how many steps are left.
+        progress: called now and then with the number of steps that remain.
         options: fields of the mode's class, such as `steps`.
 
-    Returns: with a leading dimension M, 1 for a single picture.
+    Returns: the result, with a leading dimension M, which is 1 for a single picture.
 
     Raises:
-        UsageError: no such mode or option, no splats, or pictures of another form.
+        UsageError: for an unknown mode or option, no splats, or pictures of another form.
     """
     if mode not in MODES:
         raise UsageError(f"unknown mode `{mode}`", expected=f"one of {', '.join(MODES)}")
@@ -92,7 +92,7 @@ def fit(
 
 
 STEPS = 25
-"""Steps between two words about them."""
+"""Steps between two calls of `progress`."""
 
 
 def begin(images: Tensor, how: How) -> Fit:
@@ -101,12 +101,12 @@ def begin(images: Tensor, how: How) -> Fit:
 
 
 def judged(under_way: Fit, images: Tensor) -> Fitted:
-    """What a fit has found of the pictures, and how near it is to them."""
+    """The splats of a fit, with their PSNR and SSIM."""
     how = under_way.how
     splats = under_way.splats().detach()
     topk = how.topk if isinstance(how, ImageGS) else 0
     scores: list[Tensor] = []
-    # One at a time: a mean over many pictures is summed in another order than that over one.
+    # One at a time, because a mean over many pictures is summed in another order.
     for one, image in zip(splats.split(1), images.split(1), strict=True):
         found = render(one, *under_way.size, blend=how.blend, topk=topk, form=how.form).clamp(0, 1)
         scores.append(torch.stack([psnr(found, image), ssim(found, image)]))
@@ -118,7 +118,7 @@ def as_unit(images: Tensor) -> Tensor:
     """Pictures as float32 (M, 3, H, W) in [0, 1].
 
     Raises:
-        UsageError: they are of another shape or kind, empty, or out of range.
+        UsageError: if they have another shape or dtype, are empty, or out of range.
     """
     if not isinstance(images, Tensor):
         raise UsageError(
@@ -134,7 +134,7 @@ def as_unit(images: Tensor) -> Tensor:
         return pictures.float() / 255
     if not pictures.is_floating_point():
         raise UsageError(f"pictures of {pictures.dtype}", expected="floats in [0, 1], or bytes")
-    # Also false where a number is none.
+    # False for NaN too.
     if not (pictures.amin() >= 0 and pictures.amax() <= 1):
         raise UsageError("pictures with values outside of [0, 1]", expected="floats in [0, 1]")
     return pictures.float().contiguous()

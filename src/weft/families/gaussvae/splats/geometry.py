@@ -1,4 +1,4 @@
-"""Where splats lie: the two layouts of their eight numbers, and the ellipses these stand for."""
+"""The two layouts of a splat's eight numbers, and the ellipses that they represent."""
 
 # N splats, H x W pixels
 
@@ -14,31 +14,31 @@ LAYOUTS = ("logcov", "rs")
 """Columns x, y, then m, a, b (logarithm of the covariance) or s1, s2, theta (original), r, g, b."""
 
 SAMPLINGS = ("centre", "corner")
-"""Pixel i lies at i + 1/2 of a width W, or at i, as in files of Image-GS."""
+"""Pixel i of a width W is sampled at i + 1/2, or at i, as in files of Image-GS."""
 
 COLUMNS = 8
 
 STD_LEAST = 0.05
-"""Least standard deviation of a `logcov` splat, geometric mean of both axes, in pixels."""
+"""Smallest standard deviation of a `logcov` splat, the geometric mean of both axes, in pixels."""
 
 RATIO_LOG_MOST = 4.0
-"""Most of sqrt(a^2 + b^2), the logarithm of the long axis over the short one."""
+"""Largest sqrt(a^2 + b^2), the logarithm of the long axis over the short one."""
 
 BLOCK = 8
 """Rows of a cut splat reach out to multiples of so many pixels."""
 
 
 class Frame(NamedTuple):
-    """How splats become a picture.
+    """The settings of rendering.
 
     Attributes:
         layout: index in LAYOUTS.
         height, width: H and W, pixels.
-        high, wide: of the picture whose pixels the splats' shapes are counted in.
-        shift: 1/2 where x puts a centre at pixel x W - 1/2, 0 where at x W.
-        cut: how far a splat reaches, in sigmas; may be infinite.
+        high, wide: size of the picture whose pixels are the unit of the splats' shapes.
+        shift: 1/2 if a centre x is at pixel x W - 1/2, 0 if it is at x W.
+        cut: reach of a splat in sigmas; may be infinite.
         normalised: whether the sum is divided by that of the weights.
-        topk: only the so many largest weights of each pixel count; 0 for all.
+        topk: only this many of the largest weights of each pixel count; 0: all.
     """
 
     layout: int
@@ -70,11 +70,11 @@ class Ellipses(NamedTuple):
 
 
 def ellipses(splats: Tensor, frame: Frame) -> Ellipses:
-    """The splats (..., N, 8) as they lie in a picture; differentiable.
+    """The ellipses of splats (..., N, 8) in the pixels of a picture; differentiable.
 
     With r^2 = a^2 + b^2, `logcov` gives Q = e^-m [[cosh r - a sinh r / r, -b sinh r / r], [.,
-    cosh r + a sinh r / r]] without angle or eigenvalues: smooth, the round splat included. m is
-    held in [log STD_LEAST^2, log max(high, wide)^2], r below RATIO_LOG_MOST. `rs` turns
+    cosh r + a sinh r / r]] without angle or eigenvalues, which is smooth even for round splats. m
+    is clamped to [log STD_LEAST^2, log max(high, wide)^2], and r to RATIO_LOG_MOST. `rs` rotates
     diag(s1^2, s2^2) by theta, from x towards y, and clamps nothing.
     """
     x, y, p, q, t, *_ = splats.unbind(-1)
@@ -122,10 +122,10 @@ def _conic_of_rs(s1: Tensor, s2: Tensor, theta: Tensor) -> tuple[Tensor, Tensor,
 
 
 def to_logcov(splats: Tensor) -> Tensor:
-    """`rs` splats (..., N, 8) in the layout `logcov`; x, y and colours stay.
+    """`rs` splats (..., N, 8) in the layout `logcov`; x, y and colours do not change.
 
     m = -log|s1| - log|s2|; a, b = delta cos 2 theta, delta sin 2 theta, delta = log|s2| - log|s1|.
-    A scale of exactly zero, a splat without end, becomes 1e-12.
+    A scale of exactly zero, an infinite splat, becomes 1e-12.
     """
     x, y, s1, s2, theta, *colour = splats.unbind(-1)
     one, two = (s.abs().clamp_min(1e-12).log() for s in (s1, s2))
@@ -139,25 +139,25 @@ def to_rs(splats: Tensor) -> Tensor:
     r = torch.hypot(a, b)
     theta = torch.atan2(b, a) / 2
     theta = theta.where(theta >= 0, theta + math.pi)
-    # What lies just below 0 is rounded to pi itself.
+    # Angles just below 0 would be rounded to pi itself.
     theta = theta.where(theta < math.pi, 0.0)
     s1, s2 = torch.exp(-(m + r) / 2), torch.exp(-(m - r) / 2)
     return torch.stack([x, y, s1, s2, theta, *colour], -1)
 
 
 def enlarged(splats: Tensor, factor: float) -> Tensor:
-    """`logcov` splats of a picture, as those of the same picture `factor` times as large."""
+    """`logcov` splats of a picture, for the same picture enlarged by `factor`."""
     return splats + 2 * math.log(factor) * splats.new_tensor([0, 0, 1, 0, 0, 0, 0, 0])
 
 
 def spans(shapes: Ellipses, frame: Frame) -> tuple[Tensor, Tensor]:
-    """Which pixels of each row a splat reaches: those within `cut`, rounded out to blocks.
+    """The pixels of each row that a splat reaches: those within `cut`, rounded outwards to blocks.
 
-    The exact ellipse would leave steps in pictures that only tails reach; rounding out costs
-    nothing where pixels are taken eight at a time. A shape that is no number reaches all.
+    The exact ellipse would leave visible steps where only tails of splats reach; rounding costs
+    nothing if pixels are processed eight at a time. A shape with NaN reaches all pixels.
 
-    Returns: first pixel and first pixel behind, (..., N, H) each, multiples of BLOCK or the border;
-        equal where the splat does not reach the row.
+    Returns: the first pixel, and the pixel after the last, (..., N, H) each, multiples of BLOCK or
+        the border; they are equal if the splat does not reach the row.
     """
     x, y, a, b, c = (part.detach().unsqueeze(-1) for part in shapes[:5])
     dy = torch.arange(frame.height, dtype=x.dtype, device=x.device) - y

@@ -1,4 +1,4 @@
-"""The schedule of Image-GS: begin with half of the splats, add the others where the error is."""
+"""The schedule of Image-GS: starts with half of the splats, and adds others where errors are."""
 
 # N splats, H x W pixels
 
@@ -22,32 +22,32 @@ from weft.families.gaussvae.splats.quantise import Bits, quantised
 from weft.families.gaussvae.splats.rasterise import render
 
 ADDITIONS = 4
-"""How often splats are added, each time a quarter of those there were at the start."""
+"""Number of times that splats are added, each time a quarter of the initial number."""
 
 FEWEST_AFTER = 3000
-"""Steps after the last addition, at least, whatever the plateau rule says."""
+"""Smallest number of steps after the last addition, whatever the plateau rule decides."""
 
 
 @dataclass(frozen=True)
 class ImageGS:
-    """How a fit by the schedule of Image-GS goes down (Zhang et al., 2025).
+    """Settings of a fit by the schedule of Image-GS (Zhang et al., 2025).
 
     Attributes:
-        splats: N, of which ceil(N / 2) are there at the start.
-        steps: at most.
-        rate_position, rate_scale, rate_rotation, rate_colour: of Adam, in units of the picture,
-            1/pixel, radians, and of brightness.
-        std: of a new splat, in pixels; round.
-        edges: share of the first splats that are drawn where the picture changes.
+        splats: N, of which ceil(N / 2) exist at the start.
+        steps: largest number of steps.
+        rate_position, rate_scale, rate_rotation, rate_colour: learning rates of Adam, in units of
+            the picture's side, 1/pixel, radians, and brightness.
+        std: standard deviation of a new splat, which is round, in pixels.
+        edges: share of the initial splats that are placed in proportion to the picture's gradient.
         l1, l2, dissimilarity: weights of the mean absolute error, the mean squared error, and
             1 - SSIM.
         add_every: steps between additions.
-        look_every: steps between looks at PSNR and SSIM.
-        patience: steps without a rise by `rise_psnr` decibels or `rise_ssim` after which all rates
-            are divided by 10; the second time the fit ends.
-        bits: of a position, scale, rotation and colour number, 4 to 32; none without it.
-        seed: of the places that are drawn.
-        topk: only the so many largest weights of a pixel count; 0 for all.
+        look_every: steps between two measurements of PSNR and SSIM.
+        patience: number of steps without a rise by `rise_psnr` decibels or `rise_ssim` after which
+            all rates are divided by 10; the second time the fit ends.
+        bits: of a position, scale, rotation and colour number, 4 to 32; None: not quantised.
+        seed: of the random positions.
+        topk: only this many of the largest weights of a pixel count; 0: all.
         blend: "normalised" or "sum".
         form: of the renderer; "auto" takes the fastest.
     """
@@ -85,23 +85,23 @@ class ImageGS:
 
     @classmethod
     def lasting(cls, steps: int, splats: int = 512, **options: Any) -> ImageGS:
-        """A schedule of so many steps; a shorter one adds its splats sooner, in proportion."""
+        """A schedule of `steps` steps; a shorter one adds its splats earlier, in proportion."""
         add_every = max(1, min(cls.add_every, cls.add_every * steps // cls.steps))
         return cls(splats, steps, add_every=add_every, **options)
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """Of the eight columns of layout `rs`."""
+        """Learning rates of the eight columns of layout `rs`."""
         position, scale, colour = self.rate_position, self.rate_scale, self.rate_colour
         return position, position, scale, scale, self.rate_rotation, colour, colour, colour
 
 
 @dataclass
 class Plateau:
-    """Whether a fit still gains: the best so far, and when it was last raised.
+    """Tracks whether a fit still improves: the best scores, and the step of the last rise.
 
     Attributes:
-        psnr, ssim: the best.
+        psnr, ssim: the best so far.
         since: step of the last rise.
         drops: how often the rates were divided by 10.
     """
@@ -112,7 +112,7 @@ class Plateau:
     drops: int = 0
 
     def look(self, step: int, psnr: float, ssim: float, how: ImageGS) -> bool:
-        """Notes what was reached at a step; whether rates must fall now."""
+        """Records the scores of a step, and returns whether rates must fall now."""
         if psnr > self.psnr + how.rise_psnr or ssim > self.ssim + how.rise_ssim:
             self.psnr, self.ssim = max(psnr, self.psnr), max(ssim, self.ssim)
             self.since = step
@@ -124,13 +124,13 @@ class Plateau:
 
 @dataclass
 class _One:
-    """One picture's fit.
+    """The fit of one picture.
 
     Attributes:
         image: (1, 3, H, W).
-        likeness: to it.
-        way: of the splats that are there; `go` takes a step of it.
-        taken: steps of `way`, a scalar.
+        likeness: gives the gradient of the error.
+        way: the current splats and their moments; `go` takes a step.
+        taken: number of steps of `way`, a scalar tensor.
         rates: of the eight columns.
     """
 
@@ -147,11 +147,11 @@ class _One:
 
 
 class ImageGSFit:
-    """Pictures of one size, each by itself on its way down
+    """A running fit of pictures of one size, each independently, by minimising
 
         l1 mean|error| + l2 mean error^2 + dissimilarity (1 - SSIM)
 
-    in layout `rs`. Adam begins anew with each addition.
+    in layout `rs`. Adam restarts with each addition of splats.
 
     Args:
         images: (M, 3, H, W) in [0, 1].
@@ -171,23 +171,23 @@ class ImageGSFit:
 
     @property
     def left(self) -> int:
-        """Steps until all are done, at most."""
+        """Largest number of steps that remain for any picture."""
         return max(0 if one.ended else self.how.steps - one.step for one in self.ones)
 
     def advance(self, steps: int) -> None:
-        """Takes the next so many steps of each picture, or as many as are left."""
+        """Takes the next `steps` steps of each picture, or those that remain."""
         for one in self.ones:
             end = min(one.step + steps, self.how.steps)
             while one.step < end and not one.ended:
                 self._step(one)
 
     def splats(self) -> Tensor:
-        """What was found: (M, N, 8), layout `logcov`."""
+        """The splats: (M, N, 8), layout `logcov`."""
         found = torch.cat([self._rounded(one.way.free.detach()) for one in self.ones])
         return to_logcov(found)
 
     def state(self) -> dict[str, Any]:
-        """What another process needs to go on exactly here, for `restore`."""
+        """The state from which another process can continue exactly, by `restore`."""
         return {
             "ones": [
                 {
@@ -203,7 +203,7 @@ class ImageGSFit:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was taken."""
+        """Continues from a `state`."""
         for one, saved in zip(self.ones, state["ones"], strict=True):
             free, first, second = (part.to(one.image) for part in saved["ways"])
             one.step, one.ended = saved["step"], saved["ended"]
@@ -212,12 +212,12 @@ class ImageGSFit:
             self._set_out(one, Descent(free, first, second, saved["taken"]))
 
     def _begun(self, image: Tensor) -> _One:
-        """With ceil(N / 2) splats, `edges` of them where the picture changes."""
+        """A fit with ceil(N / 2) splats, a share `edges` of them in proportion to the gradient."""
         generator = torch.Generator().manual_seed(self.how.seed)
         count = math.ceil(self.how.splats / 2)
         of_edges = round(self.how.edges * count)
         slope = _slope(image[0]).flatten().cpu()
-        # Without replacement: a place that was drawn for its slope is not drawn again.
+        # Without replacement: a position drawn for its gradient is not drawn again.
         places = _drawn(slope, of_edges, generator)
         rest = torch.ones_like(slope)
         rest[places] = 0
@@ -230,7 +230,7 @@ class ImageGSFit:
         return one
 
     def _set_out(self, one: _One, way: Descent) -> None:
-        """Goes on with these splats, at the rates that the plateau has left."""
+        """Continues with these splats, at the rates that the plateau rule has set."""
         one.way = way
         one.taken.fill_(way.step)
         one.rates.copy_(one.rates.new_tensor(self.how.rates) / 10**one.plateau.drops)
@@ -246,7 +246,7 @@ class ImageGSFit:
         self._look(one)
 
     def _move(self, one: _One) -> None:
-        """A step of Adam, all of it on the picture's device."""
+        """A step of Adam, computed entirely on the picture's device."""
         free = one.way.free.detach().requires_grad_()
         found = self._drawing(self._rounded(free))
         slope = one.likeness.slope(found.detach()[0])[None]
@@ -259,7 +259,7 @@ class ImageGSFit:
         scales.copy_(torch.copysign(scales.abs().clamp(least, most), scales))
 
     def _look(self, one: _One) -> None:
-        """Holds what is reached against the plateau rule, once all splats are in."""
+        """Applies the plateau rule to the scores, once all splats have been added."""
         last = ADDITIONS * self.how.add_every
         if one.step % self.how.look_every or one.step <= last:
             return
@@ -272,7 +272,7 @@ class ImageGSFit:
             one.ended = one.plateau.drops > 1 and one.step >= last + FEWEST_AFTER
 
     def _add(self, one: _One) -> None:
-        """More splats, where the error is, of the colour that is missing there."""
+        """Adds splats at positions of large error, with the missing colour."""
         there = one.way.free.shape[1]
         count = min(math.ceil(math.ceil(self.how.splats / 2) / ADDITIONS), self.how.splats - there)
         if count == 0:
@@ -284,7 +284,7 @@ class ImageGSFit:
         self._set_out(one, Descent.of(torch.cat([one.way.free, self._new(places, missing)], 1)))
 
     def _new(self, places: Tensor, colours: Tensor) -> Tensor:
-        """Round splats (1, K, 8) on pixels, of the colours there."""
+        """Round splats (1, K, 8) at pixels, with the given colours."""
         height, width = self.size
         x, y = (places % width + 0.5) / width, (places // width + 0.5) / height
         scale = torch.full_like(x, 1 / self.how.std)
@@ -309,7 +309,7 @@ def _slope(image: Tensor) -> Tensor:
 
 
 def _drawn(weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Different places drawn in proportion to their weight, evenly where that is nought for all."""
+    """Distinct positions drawn in proportion to their weight, uniformly if all weights are 0."""
     if count == 0:
         return torch.empty(0, dtype=torch.int64)
     # A whit for every place: there may be fewer of any weight than are to be drawn.

@@ -1,4 +1,4 @@
-"""Many pictures fitted into a folder, so that a process killed at any moment goes on exactly."""
+"""Fits many pictures to a folder; a killed fit can be continued exactly from any moment."""
 
 # M pictures, N splats each
 
@@ -25,20 +25,20 @@ from weft.families.gaussvae.splats.result import Result, results_of
 from weft.families.gaussvae.splats.search import smallest
 
 Told = Callable[[float], object]
-"""Called with how many pictures are done, parts of pictures counted in."""
+"""Called with the number of finished pictures, with fractions for unfinished ones."""
 
 _GROUP_PIXELS, _GROUP_LEAST = 2**18, 4
-"""Pictures are fitted together until they have so many pixels, and so many at least."""
+"""Pictures are grouped up to this many pixels, and at least this many pictures."""
 
 _WORD_SECONDS, _SAVE_SECONDS = 0.5, 20.0
-"""Time between two words about progress, and between two saves of a fit under way."""
+"""Seconds between two reports of progress, and between two saves of a running fit."""
 
 
 def open_job(folder: Path, pictures: Sequence[Picture], settings: dict[str, Any]) -> None:
-    """Makes `folder` the place of this job, or sees that it is that already.
+    """Prepares `folder` for this job, or checks that it already has the same job.
 
     Raises:
-        UsageError: it holds another job: of other pictures, or with other settings.
+        UsageError: if it has another job, with other pictures or settings.
     """
     described = sha256("".join(f"{one.name}{one.digest}" for one in pictures).encode())
     wanted = {"format": "weft fit", "version": 1, "pictures": described.hexdigest(), **settings}
@@ -69,12 +69,14 @@ def run(
     wanted: float | None = None,
     device: str = "cpu",
 ) -> list[Result]:
-    """Fits all pictures; what `folder` holds already is not done again.
+    """Fits all pictures; those that `folder` already has are not fitted again.
 
     Args:
         folder: of `open_job`.
-        how: of the fit.
-        wanted: decibels that the number of splats is searched for; None keeps that of `how`.
+        pictures: the pictures.
+        how: settings of the fit.
+        told: reports progress.
+        wanted: PSNR in decibels for which the number of splats is searched; None: that of `how`.
         device: of torch.
     """
     parts = folder / "parts"
@@ -102,12 +104,12 @@ def run(
 
 
 def close_job(folder: Path) -> None:
-    """Removes what only a job under way needs."""
+    """Removes files that only a running job needs."""
     shutil.rmtree(folder / "parts", ignore_errors=True)
 
 
 def groups(pictures: Sequence[Picture]) -> Iterator[list[int]]:
-    """Which pictures are fitted at once: some of one size, by their place in `pictures`."""
+    """Groups of pictures of one size that are fitted at once, as indices into `pictures`."""
     sizes: dict[tuple[int, int], list[int]] = {}
     for index, picture in enumerate(pictures):
         sizes.setdefault(picture.size, []).append(index)
@@ -123,7 +125,7 @@ def tensor(pictures: Sequence[Picture], device: str = "cpu") -> Tensor:
 
 
 def fitted(state: Path, images: Tensor, how: How, told: Told) -> list[Result]:
-    """Fits pictures of one size, going on where the file `state`, which it writes, was left."""
+    """Fits pictures of one size; saves its state to the file `state`, and continues from it."""
     under_way = begin(images, how)
     before = _restored(under_way, state)
     steps, start = 1, time.perf_counter()
@@ -132,7 +134,7 @@ def fitted(state: Path, images: Tensor, how: How, told: Told) -> list[Result]:
         began = time.perf_counter()
         under_way.advance(steps)
         now = time.perf_counter()
-        # The results do not know how many steps were taken at once.
+        # Results do not depend on the number of steps taken at once.
         steps = max(1, round(steps * min(2.0, _WORD_SECONDS / max(1e-6, now - began))))
         told(len(images) * (1 - under_way.left / how.steps))
         if now - saved > _SAVE_SECONDS and under_way.left:
@@ -143,7 +145,7 @@ def fitted(state: Path, images: Tensor, how: How, told: Told) -> list[Result]:
 
 
 def _restored(under_way: Fit, state: Path) -> float:
-    """Goes on from a file if there is one; seconds that were spent before."""
+    """Continues from the file if there is one; returns the seconds spent before."""
     if not state.exists():
         return 0.0
     saved = torch.load(state, map_location="cpu", weights_only=True)
@@ -163,7 +165,7 @@ def _keep(path: Path, results: Sequence[Result]) -> None:
 
 
 def _kept(path: Path, count: int) -> list[Result] | None:
-    """What an earlier process found, or None where it must be found anew."""
+    """The results of an earlier process; None if there are none."""
     if not path.exists():
         return None
     try:

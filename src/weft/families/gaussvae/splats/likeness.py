@@ -1,4 +1,4 @@
-"""How a fit's error changes with its picture: absolute error, squared error and SSIM at once."""
+"""The gradient of a fit's error by its picture, for absolute error, squared error and SSIM."""
 
 # C channels, H x W pixels, h x w places where SSIM's window lies within the picture
 
@@ -13,15 +13,15 @@ from weft.families.gaussvae.splats.quality import C1, C2, window
 
 
 class Likeness:
-    """The slope of l1 mean|error| + l2 mean error^2 + dissimilarity (1 - SSIM) by the picture.
+    """The gradient of l1 mean|error| + l2 mean error^2 + dissimilarity (1 - SSIM) by the picture.
 
-    By hand, as a fit asks for it thousands of times with one picture to reach: what SSIM needs of
-    that one is computed once, and autograd would keep some eighty pictures for the other.
+    It is written by hand, because a fit needs it thousands of times for one target picture: the
+    target's part of SSIM is computed once, and autograd would store about eighty pictures.
 
     Args:
-        wanted: (C, H, W), of floats.
+        wanted: the target, floats (C, H, W).
         l1, l2, dissimilarity: weights.
-        compiled: whether the kernel is taken where numba is and can do it.
+        compiled: whether to use the numba kernel if possible.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Likeness:
         return one + 2 * found * two + self.wanted * three
 
     def _blurred(self, planes: Tensor, border: int = 0) -> Tensor:
-        """Planes (..., H, W) below the window, where it lies within them and `border` zeros."""
+        """Windowed means of planes (..., H, W) padded by `border` zeros, at valid positions."""
         lines = planes.flatten(0, -3)[None]
         count = lines.shape[1]
         # A plane a group: torch computes these itself, in all digits of float32, on GPUs too.

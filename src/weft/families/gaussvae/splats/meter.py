@@ -1,4 +1,4 @@
-"""How far work has come: a bar on a terminal, a line now and then elsewhere, on standard error."""
+"""Reports progress on standard error: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _LINE_SECONDS = 10.0
 
 
 class Meter:
-    """Tells how many of so many things are done; used in a `with` block.
+    """Reports how many of `total` things are done; used in a `with` block.
 
     Args:
-        total: things.
-        what: they are.
-        quiet: says nothing.
+        total: number of things.
+        what: their name.
+        quiet: whether nothing is reported.
     """
 
     def __init__(self, total: int, what: str, *, quiet: bool = False) -> None:
@@ -54,7 +54,7 @@ class Meter:
         self.bar.stop()
 
     def __call__(self, done: float) -> None:
-        """So many are done; parts of one count."""
+        """Reports that `done` things are done, which may be a fraction."""
         self.bar.update(self.task, completed=done)
         now = time.monotonic()
         if self.bar.disable and not self.quiet and now - self.last > _LINE_SECONDS:

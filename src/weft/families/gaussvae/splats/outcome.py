@@ -1,4 +1,4 @@
-"""What a folder of fits ends as: splats in one of three forms, a table, pictures side by side."""
+"""Writes the results of fits: splats in one of three formats, a table, and pictures."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ FORMS = ("packed", "npz", "pt")
 TABLE = "table.csv"
 
 _SHOWN_SIDE = 256
-"""Smaller pictures are enlarged to about this side, to be seen."""
+"""Smaller pictures are enlarged to about this side."""
 
 
 def rows_of(pictures: Sequence[Picture], results: Sequence[Result]) -> list[dict[str, Any]]:
-    """One for each picture."""
+    """A row of the table for each picture."""
     return [
         {
             "name": picture.name,
@@ -57,7 +57,7 @@ def write_table(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def read_table(folder: Path) -> list[dict[str, Any]] | None:
-    """The rows, or None where there are none yet."""
+    """The rows of table.csv; None if there is no such file."""
     path = folder / TABLE
     if not path.exists():
         return None
@@ -70,13 +70,13 @@ def read_table(folder: Path) -> list[dict[str, Any]] | None:
 
 
 def mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The mean of what was counted and measured."""
+    """Means over the rows of the numeric columns."""
     names = ("splats", "psnr", "ssim", "seconds")
     return {name: sum(row[name] for row in rows) / len(rows) for name in names}
 
 
 def clear(folder: Path) -> None:
-    """Removes what says that a fit is there, or under way; what it wrote is written over."""
+    """Removes the files that mark a finished or running fit; other files will be overwritten."""
     shutil.rmtree(folder / "parts", ignore_errors=True)
     for name in ("fit.json", TABLE):
         (folder / name).unlink(missing_ok=True)
@@ -94,8 +94,8 @@ def write_splats(
     """Writes the splats.
 
     Args:
-        form: `packed`, or `npz` or `pt`: a file for each picture, in the original's layout.
-        images: whether the pictures are kept beside packed splats; only where all have one size.
+        form: `packed`; or `npz` or `pt`, a file for each picture in the original's layout.
+        images: whether the pictures are stored with packed splats; only if all have one size.
     """
     if form != "packed":
         for picture, result in zip(pictures, results, strict=True):
@@ -128,7 +128,7 @@ def original(result: Result, size: tuple[int, int]) -> SplatFile:
 
 
 def draw(folder: Path, pictures: Sequence[Picture], results: Sequence[Result], how: How) -> None:
-    """A PNG for each picture: the original on the left, on the right what its splats show."""
+    """A PNG for each picture: the original on the left, its rendered splats on the right."""
     for picture, result in zip(pictures, results, strict=True):
         pair = torch.cat([_source(picture), _shown(picture, result, how)], 2)
         scale = max(1, round(_SHOWN_SIDE / max(picture.size)))
@@ -149,7 +149,7 @@ def _source(picture: Picture) -> Tensor:
 
 
 def _shown(picture: Picture, result: Result, how: How) -> Tensor:
-    """What the splats of a picture show: (3, H, W) in [0, 1]."""
+    """The rendered splats of a picture, (3, H, W) in [0, 1]."""
     topk = how.topk if isinstance(how, ImageGS) else 0
     splats = torch.from_numpy(result.splats.copy())
     return render(splats, *picture.size, blend=how.blend, topk=topk).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""A set of splats as one memory-mapped array, beside a file that says what its numbers mean."""
+"""A set of splats as one memory-mapped array, with a file that describes its numbers."""
 
 # M pictures, N splats each
 
@@ -36,17 +36,17 @@ class Packed:
     """Splats of many pictures.
 
     Attributes:
-        splats: float32 (M, N, 8); of a file, mapped into memory and read where it is touched.
+        splats: float32 (M, N, 8); memory-mapped if they are from a file.
         names: of the pictures.
-        sizes: (height, width) of each picture: the pixels that the splats' covariances count in.
-        layout: what the columns are: "logcov" or "rs".
-        sampling: where pixel i is: at "centre" x W - 0.5, or at its "corner" x W.
+        sizes: (height, width) of each picture, whose pixels are the unit of covariances.
+        layout: of the columns: "logcov" or "rs".
+        sampling: a centre x is at pixel x W - 0.5 for "centre", and at x W for "corner".
         blend: "normalised" or "sum".
         cells: (rows, columns) of the grid whose cells, in Hilbert's order, the splats of an
-            anchored fit belong to; None for splats without a place.
-        psnr, ssim: of each fit; empty where it is not known.
-        images: the pictures themselves, uint8 (M, 3, H, W); None where they are not kept.
-        settings: how the splats were made, as far as that is known.
+            anchored fit belong to; None for splats without cells.
+        psnr, ssim: of each fit; empty if unknown.
+        images: the pictures, uint8 (M, 3, H, W); None if they are not stored.
+        settings: of the fit, as far as they are known.
     """
 
     splats: NDArray[np.float32]
@@ -66,21 +66,21 @@ class Packed:
 
     @property
     def size(self) -> Size | None:
-        """(height, width) of all pictures; None where they differ."""
+        """(height, width) of all pictures; None if they differ."""
         return self.sizes[0] if len(set(self.sizes)) == 1 else None
 
 
 def write_packed(folder: Path, packed: Packed) -> None:
-    """Writes splats.npy, images.npy where there are pictures, and splats.json into `folder`.
+    """Writes splats.npy, splats.json and, if there are pictures, images.npy to `folder`.
 
     Raises:
-        ValueError: the parts of `packed` do not fit together.
+        ValueError: if the parts of `packed` do not match.
     """
     if wrong := _misfit(packed):
         raise ValueError(wrong)
     folder.mkdir(parents=True, exist_ok=True)
     words = folder / "splats.json"
-    # A description of other splats must not lie beside these for a moment.
+    # The old description is removed first, as it must never stand beside the new splats.
     words.unlink(missing_ok=True)
     arrays: dict[str, NDArray[Any]] = {"splats": packed.splats}
     if packed.images is not None:
@@ -110,10 +110,10 @@ def read_packed(folder: Path, *, verify: bool = True) -> Packed:
     """The splats in `folder`, mapped into memory.
 
     Args:
-        folder: that `write_packed` wrote.
-        verify: whether to read the arrays once, and hold them against their checksums.
+        folder: written by `write_packed`.
+        verify: whether to read the arrays once and verify their checksums.
     Raises:
-        DataError: a file is missing, damaged, or of another form or version.
+        DataError: if a file is missing, damaged, or of another format or version.
     """
     words = folder / "splats.json"
     text = read_text(words, _EXPECTED)
@@ -165,7 +165,7 @@ def _checksum(path: Path) -> str:
 
 
 def _misfit(packed: Packed) -> str:
-    """What is wrong with it, or ""."""
+    """What is wrong with `packed`; "" if nothing is."""
     splats, images = packed.splats, packed.images
     if splats.ndim != 3 or splats.shape[2] != 8 or splats.dtype != np.float32 or not splats.size:
         return f"splats as {splats.dtype} {splats.shape} instead of float32 (M, N, 8)"

@@ -1,4 +1,4 @@
-"""How near one picture is to another: PSNR in decibels and SSIM, both for brightness in [0, 1]."""
+"""Similarity of pictures with brightness in [0, 1]: PSNR in decibels, and SSIM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 WINDOW, SIGMA = 11, 1.5
 """Side and standard deviation of SSIM's Gaussian window, in pixels (Wang et al., 2004)."""
 C1, C2 = 0.01**2, 0.03**2
-"""What keeps SSIM's quotients from 0 / 0, for a data range of 1."""
+"""SSIM's constants against 0 / 0, for a data range of 1."""
 
 _LEAST = 1e-10
 
@@ -18,23 +18,23 @@ def psnr(found: Tensor, wanted: Tensor) -> Tensor:
 
     Args:
         found, wanted: [..., C, H, W] in [0, 1].
-    Returns: [...], decibels; at most 100, which pictures that are the same have.
+    Returns: [...], decibels, at most 100, the value of equal pictures.
     """
     error = (found - wanted).square().flatten(-3).mean(-1)
     return -10 * error.clamp(min=_LEAST).log10()
 
 
 def ssim(found: Tensor, wanted: Tensor) -> Tensor:
-    """Structural similarity of each picture, the mean over channels and places of
+    """Structural similarity of each picture, the mean over channels and positions of
 
         (2 m n + c1) (2 s_mn + c2) / ((m^2 + n^2 + c1) (s_m + s_n + c2))
 
-    with means m, n, variances s_m, s_n and covariance s_mn below a Gaussian window, at all places
-    where the window lies within the picture. Pictures smaller than it get the largest that fits.
+    with means m, n, variances s_m, s_n and covariance s_mn in a Gaussian window, at all positions
+    where the window is inside the picture. Smaller pictures get the largest window that fits.
 
     Args:
         found, wanted: [..., C, H, W] in [0, 1].
-    Returns: [...], 1 for pictures that are the same.
+    Returns: [...], 1 for equal pictures.
     """
     weights = window(*found.shape[-2:]).tolist()
     # All five at once, and shifted sums instead of a convolution: small pictures are many.
@@ -47,7 +47,7 @@ def ssim(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _blurred(values: Tensor, weights: list[float], axis: int) -> Tensor:
-    """The weighted sum at each place where all of the window lies within the axis."""
+    """The weighted sum at each position where the whole window is inside the axis."""
     length = values.shape[axis] - len(weights) + 1
     total = weights[0] * values.narrow(axis, 0, length)
     for shift, weight in enumerate(weights[1:], start=1):
@@ -56,7 +56,7 @@ def _blurred(values: Tensor, weights: list[float], axis: int) -> Tensor:
 
 
 def window(height: int, width: int) -> Tensor:
-    """The weights of SSIM's window along one axis, float64; 11, or the most that fits, and odd."""
+    """The weights of SSIM's window along one axis, float64: 11, or the largest odd number below."""
     side = min(WINDOW, height, width)
     side -= 1 - side % 2
     places = torch.arange(side, dtype=torch.float64, device="cpu") - side // 2

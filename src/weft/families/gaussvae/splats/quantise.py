@@ -1,4 +1,4 @@
-"""Splats rounded to so many bits a number, with gradients that pass as if nothing were rounded."""
+"""Quantises splats to a number of bits, with a straight-through gradient."""
 
 # N splats
 
@@ -15,16 +15,16 @@ GROUPS = {
     "rotation": slice(4, 5),
     "colour": slice(5, 8),
 }
-"""Columns that are rounded together, named as in layout `rs`."""
+"""Columns that are quantised together, named as in layout `rs`."""
 
 Bits = tuple[int, int, int, int]
-"""Of a position, scale, rotation and colour number."""
+"""Bits of a position, scale, rotation and colour number."""
 
 LEAST_BITS, MOST_BITS = 4, 32
 
 
 def quantised(splats: Tensor, bits: Bits) -> Tensor:
-    """Each group of columns on 2^bits values, evenly from its least to its largest in a picture.
+    """Each group of columns rounded to 2^bits values, evenly spaced over its range in a picture.
 
     round((p - least) / (largest - least) (2^bits - 1)), and back; the gradient is that of p.
 
@@ -33,7 +33,7 @@ def quantised(splats: Tensor, bits: Bits) -> Tensor:
         bits: of a position, scale, rotation and colour number.
     Returns: (M, N, 8).
     Raises:
-        UsageError: bits outside of 4 to 32.
+        UsageError: if bits are not between 4 and 32.
     """
     if not all(LEAST_BITS <= each <= MOST_BITS for each in bits) or len(bits) != len(GROUPS):
         raise UsageError(
@@ -52,6 +52,6 @@ def quantised(splats: Tensor, bits: Bits) -> Tensor:
 
 
 def bits_of(splats: int, bits: Bits) -> int:
-    """What N splats take, without the ends of the ranges."""
+    """Bits of N splats, without the ends of the ranges."""
     widths = (columns.stop - columns.start for columns in GROUPS.values())
     return splats * sum(width * each for width, each in zip(widths, bits, strict=True))

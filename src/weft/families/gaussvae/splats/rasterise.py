@@ -1,4 +1,4 @@
-"""Splats to pictures: one function over all forms of the computation."""
+"""Renders splats to pictures, by any form of the computation."""
 
 # N splats, H x W pixels
 
@@ -16,7 +16,7 @@ from weft.nn.precision import full_precision, widened
 BLENDS = ("normalised", "sum")
 
 CUT = 3.5
-"""How far a splat reaches, in standard deviations. Fit and decode by the same."""
+"""Reach of a splat in standard deviations, equal for fitting and decoding."""
 
 
 def render(
@@ -43,20 +43,20 @@ def render(
         layout: `logcov` (x, y, m, a, b, r, g, b) or `rs` (x, y, s1, s2, theta, r, g, b), see
             `geometry.ellipses`, which says what is clamped.
         blend: `normalised` or `sum`.
-        topk: only the so many largest weights of each pixel count; 0 for all.
-        sampling: `centre` puts x at pixel x W - 1/2, `corner`, as files of Image-GS, at x W.
-        size: (height, width) of the picture whose pixels the splats' shapes are counted in; the
-            rendered one by default.
-        cut: how far a splat reaches, in sigmas, rows rounded out to 8 pixels. With `math.inf` all
+        topk: only this many of the largest weights of each pixel count; 0: all.
+        sampling: `centre` puts x at pixel x W - 1/2, `corner`, as in files of Image-GS, at x W.
+        size: (height, width) of the picture whose pixels are the unit of the splats' shapes; by
+            default that of the result.
+        cut: reach of a splat in sigmas, with rows rounded outwards to 8 pixels. With `math.inf` all
             splats reach all pixels, and the work grows from the splats' area to N H W.
-        form: `auto`, the fastest that is here and can do it, or `dense`, `gemm`, `sdpa`,
+        form: `auto`, the fastest one that is available and possible, or `dense`, `gemm`, `sdpa`,
             `native` (float32 on a CPU), `triton` (float32 on a GPU).
 
     Returns: (..., 3, H, W).
 
     Raises:
         UsageError: if an option is unknown or out of range, or `form` cannot do what is asked.
-        MissingExtra: if `form` needs a package that is not here.
+        MissingExtra: if `form` needs a package that is not installed.
     """
     for name, value, known in (
         ("layout", layout, LAYOUTS),

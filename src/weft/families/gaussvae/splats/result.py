@@ -1,4 +1,4 @@
-"""What was found of one picture, in numpy, as it goes to files and tables."""
+"""The result of fitting one picture, in numpy, for files and tables."""
 
 # N splats
 
@@ -14,13 +14,13 @@ from weft.families.gaussvae.splats.fit import Fitted
 
 @dataclass(frozen=True)
 class Result:
-    """A picture's splats, and how near they come to it.
+    """A picture's splats and their quality.
 
     Attributes:
         splats: (N, 8), layout `logcov`, sampling `centre`.
         psnr, ssim: see `fit.Fitted`.
         cells: (rows, columns) of its grid, or None.
-        seconds: that it took, its share of what was fitted at once with it.
+        seconds: time of the fit, divided evenly over pictures that are fitted at once.
     """
 
     splats: NDArray[np.float32]
@@ -31,7 +31,7 @@ class Result:
 
 
 def results_of(found: Fitted, seconds: float) -> list[Result]:
-    """What was found of each picture; the time is shared evenly."""
+    """The result of each picture; the time is divided evenly."""
     splats = found.splats.cpu().numpy()
     scores = zip(splats, found.psnr.tolist(), found.ssim.tolist(), strict=True)
     return [Result(*one, found.cells, seconds / len(splats)) for one in scores]

@@ -1,4 +1,4 @@
-"""How many splats a picture needs: the smallest number that reaches a PSNR, or that bits allow."""
+"""Searches the smallest number of splats for a PSNR, or the largest for a number of bits."""
 
 # N splats, H x W pixels
 
@@ -18,17 +18,17 @@ from weft.families.gaussvae.splats.quantise import Bits, bits_of
 from weft.families.gaussvae.splats.result import Result, results_of
 
 _STRETCH = 1.25
-"""A cell's longer side over its shorter one, at most."""
+"""Largest ratio of a cell's longer side to its shorter one."""
 
 _FIRST_PIXELS = 32
-"""A search begins with about so many pixels to a splat."""
+"""A search begins with about this many pixels per splat."""
 
 
 def ladder(height: int, width: int) -> list[int]:
-    """The numbers of splats that are tried: of grids whose cells are nearly as wide as high, each
-    by a sixteenth more than the one before, or by as little as there is.
+    """The numbers of splats to try: those of grids with nearly square cells.
 
-    It ends where the splats' numbers are as many as the picture's.
+    Each is larger than the one before by a sixteenth, or by the next possible number. The last one
+    has as many numbers as the picture.
     """
     most = 3 * height * width // 8
     counts: set[int] = set()
@@ -49,10 +49,10 @@ def ladder(height: int, width: int) -> list[int]:
 
 
 def affordable(height: int, width: int, most: int, bits: Bits) -> int:
-    """The most splats that take no more than so many bits.
+    """The largest number of splats with at most `most` bits in all.
 
     Raises:
-        UsageError: not even one does.
+        UsageError: if not even one splat is possible.
     """
     within = [count for count in ladder(height, width) if bits_of(count, bits) <= most]
     if not within:
@@ -65,7 +65,7 @@ def affordable(height: int, width: int, most: int, bits: Bits) -> int:
 
 @dataclass
 class _Search:
-    """One picture's: rungs below `low` did not reach what is wanted, `high` did."""
+    """The search of one picture: rungs below `low` did not reach the PSNR, `high` did."""
 
     next: int
     low: int = -1
@@ -79,14 +79,14 @@ def smallest(
 ) -> list[Result]:
     """For each picture the fit with the smallest number of splats that has the wanted PSNR.
 
-    PSNR is taken to rise with N: the search doubles until it is reached, and halves what is
-    between. Where all numbers fall short, the fit with the most.
+    PSNR is assumed to rise with N: the search doubles N until the PSNR is reached, and then
+    bisects. If no number reaches it, the result is the fit with the largest.
 
     Args:
         images: (M, 3, H, W) in [0, 1], of one size.
-        wanted: decibels.
-        how: of each fit; its number of splats is not looked at.
-        told: called after each round with how many pictures are done.
+        wanted: PSNR in decibels.
+        how: settings of each fit; their number of splats is not used.
+        told: called after each round with the number of finished pictures.
     """
     rungs = ladder(*images.shape[-2:])
     first = next(
@@ -107,7 +107,7 @@ def smallest(
 
 
 def _note(search: _Search, rung: int, result: Result, wanted: float, rungs: Sequence[int]) -> None:
-    """Takes what a rung has shown into account; the next one is -1 where the search is over."""
+    """Updates a search by the result of a rung; the next rung is -1 when the search has ended."""
     search.seconds += result.seconds
     if result.psnr >= wanted:
         search.high, search.best = rung, result

@@ -1,4 +1,4 @@
-"""Pictures of splats from files alone: nothing of the source pictures is read."""
+"""Renders splats from files, without the source pictures."""
 
 # N splats
 
@@ -25,13 +25,13 @@ from weft.plots.images import enlarged
 
 @dataclass(frozen=True)
 class Drawable:
-    """Splats that know how they are drawn.
+    """Splats with the settings of their rendering.
 
     Attributes:
         name: of the picture.
-        splats: (N, 8) in `layout`, sampled as `sampling` says.
-        size: (height, width) whose pixels their covariances count in.
-        topk: how many of the weights of a pixel count; 0 for all.
+        splats: (N, 8) in `layout`, with the given `sampling`.
+        size: (height, width) of the picture whose pixels are the unit of covariances.
+        topk: number of the largest weights of a pixel that count; 0: all.
     """
 
     name: str
@@ -47,12 +47,13 @@ def drawables(place: Path, size: tuple[int, int] | None, topk: int = 0) -> Itera
     """The splats of a packed folder, of a .pt or .npz file, or of a folder of such files.
 
     Args:
-        size: of the pictures that .pt and .npz files were fitted to, which these do not say; by
-            default what the file sizes.json beside them does.
-        topk: of .pt and .npz files.
+        place: the folder or file.
+        size: of the pictures behind .pt and .npz files, which do not contain it; by default that of
+            the file sizes.json beside them.
+        topk: for .pt and .npz files.
     Raises:
-        UsageError: there are none, or their size is not known.
-        DataError: a file is damaged, or of another kind.
+        UsageError: if there are none, or their size is unknown.
+        DataError: if a file is damaged, or of another kind.
     """
     if (place / "splats.json").is_file():
         packed = read_packed(place)
@@ -84,7 +85,8 @@ def picture(one: Drawable, height: int | None = None) -> Tensor:
     """The picture (3, H, W) in [0, 1].
 
     Args:
-        height: pixels, of a picture as much wider or narrower; that of the splats by default.
+        one: the splats.
+        height: in pixels; the width follows in proportion. None: that of the splats.
     """
     high, wide = one.size
     tall = height or high
@@ -92,7 +94,7 @@ def picture(one: Drawable, height: int | None = None) -> Tensor:
     if one.layout == "rs":
         splats = to_logcov(splats)
     if one.sampling == "corner":
-        # Corners of pixels lie elsewhere in a picture of another size; centres of them do not.
+        # In a picture of another size corners of pixels are at other positions; centres are not.
         splats[..., :2] += torch.tensor([0.5 / wide, 0.5 / high])
     shown = render(
         splats,
@@ -106,7 +108,7 @@ def picture(one: Drawable, height: int | None = None) -> Tensor:
 
 
 def save(folder: Path, one: Drawable, height: int | None = None) -> None:
-    """Writes the picture as a PNG that bears its name."""
+    """Writes the picture as a PNG with its name."""
     pixels = picture(one, height).permute(1, 2, 0)
     with atomic_writer(folder / f"{one.name}.png") as file:
         enlarged(pixels, 1).save(file, "PNG")

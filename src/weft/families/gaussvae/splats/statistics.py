@@ -22,7 +22,7 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a splat's numbers are around.
+    """Means and standard deviations of splats' numbers.
 
     Attributes:
         mean, std: float32 (8,), or (N, 8); `std` is never below 1e-6.
@@ -35,15 +35,16 @@ class Statistics:
 
 
 def statistics(splats: NDArray[Any], layout: str, *, per_index: bool = False) -> Statistics:
-    """Over all splats of all pictures, or over all pictures for each number of a splat.
+    """Statistics over all splats of all pictures, or for each index of a splat over all pictures.
 
     Args:
-        splats: (M, N, 8), may be mapped into memory: it is read in parts.
-        per_index: whether each of the N has its own.
+        splats: (M, N, 8), may be memory-mapped; it is read in parts.
+        layout: of the columns.
+        per_index: whether each of the N indices has its own.
     """
     axes = (0,) if per_index else (0, 1)
     count = len(splats) if per_index else len(splats) * splats.shape[1]
-    # Twice over the data: squares of large numbers would swallow small deviations.
+    # In two passes, as small deviations would be lost in squares of large numbers.
     mean = sum(part.sum(axes) for part in _parts(splats)) / count
     square = sum(np.square(part - mean).sum(axes) for part in _parts(splats)) / count
     std = np.maximum(np.sqrt(square), _LEAST)
@@ -51,16 +52,16 @@ def statistics(splats: NDArray[Any], layout: str, *, per_index: bool = False) ->
 
 
 def write_statistics(path: Path, found: Statistics) -> None:
-    """Writes them as an npz file of `mean`, `std` and `layout`."""
+    """Writes statistics as an npz file with `mean`, `std` and `layout`."""
     with atomic_writer(path) as stream:
         np.savez(stream, allow_pickle=False, mean=found.mean, std=found.std, layout=found.layout)
 
 
 def read_statistics(path: Path) -> Statistics:
-    """What `write_statistics` wrote.
+    """Reads a file of `write_statistics`.
 
     Raises:
-        DataError: it is something else, or damaged.
+        DataError: if it is something else, or damaged.
     """
     with open_npz(path, _EXPECTED) as archive:
         mean, std = (archive.array(name, "f").astype(np.float32) for name in ("mean", "std"))

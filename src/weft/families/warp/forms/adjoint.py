@@ -1,4 +1,4 @@
-"""What a run that feeds predictions back does beside moving the weights, forward and backward."""
+"""The decoding and feedback of a run that feeds predictions back, forward and backward."""
 
 # N batch, T steps, d data channels, D weights, q clock features, o raw outputs
 
@@ -26,7 +26,7 @@ def mix(
         drive: which difference.
         x: the truth, time first, (T, N, d).
         force: f, time first, (T, N, 1).
-        fed: xin_{-1} of a run that goes on, (N, d); x_0 if None.
+        fed: xin_{-1} in a run that continues a state, (N, d); x_0 if None.
     Returns: known (T, N, d); a and b (T, N, 1).
     """
     known = force * x
@@ -34,7 +34,7 @@ def mix(
         return known, -force, torch.zeros_like(force)
     if drive == "diff":
         return known, 1 - force, -torch.ones_like(force)
-    # Before the first step it is all known what was fed.
+    # What was fed before the first step is known.
     before = torch.cat([torch.ones_like(force[:1]), force[:-1]])
     first = x[:1] if fed is None else fed.unsqueeze(0)
     return known - before * torch.cat([first, x[:-1]]), 1 - force, before - 1
@@ -42,17 +42,17 @@ def mix(
 
 @dataclass(frozen=True)
 class Course:
-    """What is given before a run starts; times come first.
+    """The inputs of a run that are known before it starts; dimension 0 is time.
 
     Attributes:
         decoder: of the root.
-        head: gives the prediction that is fed back.
-        a, b: shares of the last two predictions in dx, (T, N, 1); see `mix`.
+        head: computes the prediction that is fed back.
+        a, b: weights of the last two predictions in dx, (T, N, 1); see `mix`.
         tau: clock features, (T, q) or (T, N, q).
-        sees_data: whether the root reads xprev_t = xhat_{t-1} beside the clock.
-        noise: standard normal, (T, N, d): mean + std * noise is fed back; None feeds the mean.
-        begun: whether the step is data and not front padding, (T, N, 1); None if all are. In the
-            padding the prediction fed back stays x_0.
+        sees_data: whether the root's input includes xprev_t = xhat_{t-1} besides the clock.
+        noise: standard normal, (T, N, d): mean + std * noise is fed back; None: the mean.
+        begun: whether the step is data and not front padding, (T, N, 1); None: all are. In the
+            padding x_0 is fed back.
     """
 
     decoder: Decoder
@@ -70,26 +70,26 @@ class Course:
         return len(self.tau)
 
     def predict(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        """What raw outputs (..., o) feed back, (..., d)."""
+        """The values (..., d) that are fed back for raw outputs (..., o)."""
         d = self.head.channels
         mean = self.head.mean(raw[..., :d])
         return mean if noise is None else mean + self.head.std(raw[..., d : 2 * d]) * noise
 
 
 class Track:
-    """What a run leaves beside the weights, and what its backward pass reads.
+    """The results of a run except the weights, with everything that its backward pass needs.
 
     Args:
-        course: what is given.
-        known: the part of dx that is no prediction, (T, N, d).
-        opening: xhat_{-1} and xhat_0, both x_0 unless the run goes on, (2, N, d).
+        course: the run's inputs.
+        known: the part of dx without predictions, (T, N, d).
+        opening: xhat_{-1} and xhat_0, both x_0 unless the run continues a state, (2, N, d).
         outputs: o.
         keeps: whether a backward pass will follow.
     Attributes:
         seen: xhat_{-1}, xhat_0, xhat_1, ..., xhat_T, (T + 2, N, d): step t reads rows t and t + 1.
         raw: raw outputs, (T, N, o).
-        tape: what the decoder kept of each step, side by side, (T, N, sum of widths). Kept one by
-            one, they would settle in the gaps of freed weights and make the heap grow.
+        tape: the decoder's tape of each step in one tensor, (T, N, sum of widths). Separate tensors
+            would be allocated in the gaps of freed weights and make the heap grow.
     """
 
     def __init__(
@@ -144,15 +144,15 @@ class Adjoint:
         raw = track.raw.detach().requires_grad_()
         with torch.enable_grad():
             self.guess = track.course.predict(raw, track.course.noise)
-        # Entry by entry: each prediction depends on its own raw mean and raw std alone.
+        # Elementwise, as each prediction depends only on its own raw mean and raw std.
         (self.slope,) = torch.autograd.grad(
             self.guess, raw, torch.ones_like(self.guess), retain_graph=bool(self.parameters)
         )
 
     def weights(self, t: int, theta: Tensor, out: Tensor, *, adds: bool = False) -> None:
-        """Writes the gradient by theta_t through out_t alone into `out` (N, D), or adds it there.
+        """Writes the gradient by theta_t through out_t to `out` (N, D), or adds it.
 
-        Later steps must have been done: what they drew from the prediction of step t comes in here.
+        Later steps must be done before, as their use of the prediction of step t is included.
         """
         course, error, d = self.track.course, self.error[t], self.known.shape[-1]
         for start in (0,) if course.noise is None else (0, d):
@@ -166,7 +166,7 @@ class Adjoint:
             self.seen[t].add_(back[:, -d:])
 
     def difference(self, t: int, error: Tensor) -> None:
-        """Hands the gradient by dx_t (N, d) down to what dx_t was made of."""
+        """Passes the gradient by dx_t (N, d) on to the parts of dx_t."""
         self.known[t] = error
         self.seen[t + 1].addcmul_(self.track.course.a[t], error)
         self.seen[t].addcmul_(self.track.course.b[t], error)

@@ -27,11 +27,11 @@ Form = Literal["history", "sequential"]
 
 
 class Rolled(NamedTuple):
-    """What a run leaves.
+    """The result of a run.
 
     Attributes:
-        out: what the head makes of all steps, (N, T, o).
-        theta: the weights after the last step, (N, D); of a `Span` its state.
+        out: outputs of the head for all steps, (N, T, o).
+        theta: the weights after the last step, (N, D), or the state of a `Span`.
     """
 
     out: Tensor
@@ -53,9 +53,9 @@ def rollout(
     form: Form = "sequential",
     doublings: int = 0,
 ) -> Rolled:
-    """What `reference.autoregress` gives for one layer, up to rounding; gradients included.
+    """As `reference.autoregress` for one layer, up to rounding, with gradients.
 
-    Autocast is left: everything runs in the precision of the parameters.
+    Autocast has no effect: everything is computed in the precision of the parameters.
 
     Args:
         layer: theta_0, A, B, root and rule.
@@ -67,13 +67,13 @@ def rollout(
             feeds back the mean.
         noise: added to theta_0, (N, D).
         length: steps of each right-aligned sequence, (N,); the padding repeats the first datum.
-        carry: what the run goes on from; None for the layer's own start.
-        back: the predictions that the first step is fed; x_0 if None.
-        form: `history` (F3; sequences with equal x_0 share their start) if all have T steps, or
-            `sequential` (F4), which needs a root of its own weights, not a `Span`.
+        carry: the state that the run continues; None: the layer's own start.
+        back: the predictions fed to the first step; None: x_0.
+        form: `history` (F3; sequences with equal x_0 share their start), if all have T steps, or
+            `sequential` (F4), which does not work with a `Span`.
         doublings: of the kernel of `history`, see `lag_kernel`.
     Raises:
-        Bound: in `history`, at the first step at which the clip would hold a weight back.
+        Bound: in `history`, at the first step at which the clip would change a weight.
     """
     assert form == "sequential" or length is None
     dtype = layer.B.dtype
@@ -128,7 +128,7 @@ def rollout(
                 layer.transition, rule.limit, rule.second_order, begun, rule.halves, rule.half
             )
             if begun is not None:
-                # Whatever its place in the batch, a sequence starts with the clock's first row.
+                # Every sequence starts with the first row of the clock.
                 opens = begun & ~torch.cat([torch.zeros_like(begun[:1]), begun[:-1]])
                 dclock = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
                 dclock = torch.where(opens, dclock[0], dclock)
@@ -150,7 +150,7 @@ def _last_state(
     opening: Tensor,
     raw: Tensor,
 ) -> Tensor:
-    """h_T = Z_T + sum_s K_{T-s} dx_s of a run that is over, (N, m): its drives are known then."""
+    """h_T = Z_T + sum_s K_{T-s} dx_s, (N, m), after a run, when its drives are known."""
     fed = course.predict(raw, course.noise)
     guess = torch.cat([opening[1:], fed[:-1]])
     before = torch.cat([opening[:1], guess[:-1]])
@@ -162,14 +162,14 @@ def _last_state(
 def starts(
     layer: Layer, first: Tensor, noise: Tensor | None, carry: Carry | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """The different theta_0, (G, D), and which of them each sequence has, (N,); None if one.
+    """The distinct theta_0, (G, D), and the number of that of each sequence, (N,); None if G = 1.
 
     Args:
         layer: gives theta_0.
-        first: x_0, (N, d); equal ones have equal starts, which are shared if no gradient by x_0
-            is asked for and they have content (those of a dry run have none).
-        noise: added to theta_0, (N, D): then all starts differ.
-        carry: has theta_0 in place of the layer.
+        first: x_0, (N, d). Sequences with equal x_0 share their start, if no gradient by x_0 is
+            needed and tensors have values (not those of a dry run).
+        noise: added to theta_0, (N, D), which makes all starts distinct.
+        carry: has theta_0 instead of the layer.
     """
     if carry is not None:
         return carry.theta, torch.arange(len(first), device=first.device)
@@ -183,8 +183,11 @@ def starts(
 
 
 def _indistinct(first: Tensor) -> bool:
-    """Whether it is not asked which of these data are equal: gradients tell them apart, they have
-    no content, or a step is being recorded, in which nothing may be asked."""
+    """Whether equal data may not be looked for.
+
+    They may not if gradients by them are needed, if they have no values, or during the capture of a
+    CUDA graph, in which values cannot be read.
+    """
     recorded = first.is_cuda and torch.cuda.is_current_stream_capturing()
     return first.requires_grad or first.is_meta or recorded
 
@@ -192,7 +195,7 @@ def _indistinct(first: Tensor) -> bool:
 def count_starts(
     layer: Layer, first: Tensor, noise: Tensor | None, carry: Carry | None = None
 ) -> int:
-    """How many theta_0 `starts` finds different."""
+    """G, the number of distinct theta_0 that `starts` gives."""
     if carry is not None:
         return len(first)
     if layer.initial.shared and noise is None:

@@ -1,4 +1,4 @@
-"""What a run starts from or goes on from, and what it leaves for the rest of its sequence."""
+"""The state from which a run starts or continues, and the state it returns."""
 
 # N batch, d data channels, D weights
 
@@ -15,7 +15,7 @@ from weft.families.warp.reference import Carry, Feedback, State
 
 
 def check_theta0(layers: Sequence[Layer], theta0: Tensor, count: int, state: State | None) -> None:
-    """Refuses weights that N = `count` sequences cannot start from.
+    """Checks that N = `count` sequences can start from these weights.
 
     Raises:
         ConfigError: if there are several layers, or a state as well.
@@ -35,7 +35,7 @@ def check_theta0(layers: Sequence[Layer], theta0: Tensor, count: int, state: Sta
 
 
 def check_kind(state: object) -> None:
-    """Refuses what no call has returned as its state.
+    """Checks that `state` is one that a call has returned.
 
     Raises:
         DataError: if it is something else, such as weights.
@@ -58,18 +58,18 @@ def check_state(
     timed: bool,
     convolves: bool,
 ) -> None:
-    """Refuses a state that N = `count` sequences cannot go on from.
+    """Checks that N = `count` sequences can continue from a state.
 
     Args:
         layers: of the network.
-        state: what an earlier run left.
+        state: returned by an earlier run.
         count: N.
         feedback: whether predictions are fed back.
-        ragged: whether the sequences have lengths of their own.
-        timed: whether the time of a step is known whatever the number of steps.
+        ragged: whether lengths of sequences differ.
+        timed: whether the time of a step does not depend on the number of steps.
         convolves: whether there is a convolution over time.
     Raises:
-        ConfigError: if this kind of run cannot go on.
+        ConfigError: if this kind of run cannot be continued.
         DataError: if its weights have another shape.
     """
     reasons = {
@@ -82,9 +82,9 @@ def check_state(
     for reason, holds in reasons.items():
         if holds:
             raise ConfigError(
-                f"a run cannot go on from this state: {reason}",
+                f"a run cannot continue from this state: {reason}",
                 where="state",
-                hint="weft.families.warp.score.streaming.Stream reads datum by datum",
+                hint="weft.families.warp.score.streaming.Stream reads one datum at a time",
             )
     shape = (count, layers[-1].root.size)
     if len(state.carries) != len(layers) or tuple(state.theta.shape) != shape:
@@ -97,13 +97,13 @@ def check_state(
 
 
 def carry_of(layer: Layer, theta0: Tensor, first: Tensor) -> Carry:
-    """What a run with first data (N, d) goes on from if it starts at given weights."""
+    """The state of a run with first data (N, d) that starts from given weights."""
     theta = theta0.to(layer.B.dtype).expand(len(first), -1)
     return Carry(theta, torch.zeros_like(theta), first)
 
 
 def left(theta: Tensor, seen: Tensor) -> Carry:
-    """What a fast form leaves; it keeps no velocity."""
+    """The state after a fast form, which has no velocity."""
     return Carry(theta, torch.zeros_like(theta[:, :1]).expand_as(theta), seen)
 
 
@@ -115,15 +115,15 @@ def left_fed_back(
     length: Tensor | None,
     back: Feedback | None,
 ) -> tuple[Carry, Feedback]:
-    """What a fast form that feeds predictions back leaves.
+    """The state after a fast form that feeds predictions back.
 
     Args:
         x: (N, T, d).
         force: (N, T).
-        guesses: what the steps predicted, to be fed to the next ones, (N, T, d).
+        guesses: predictions of the steps, (N, T, d).
         theta: the last weights, (N, D).
         length: steps of right-aligned sequences, (N,), or None.
-        back: what the run went on from, or None.
+        back: predictions of the state that the run continued, or None.
     """
     first = x[:, 0] if back is None else back.guess
     before = guesses[:, -2] if guesses.shape[1] > 1 else first

@@ -1,4 +1,4 @@
-"""Forms of the recurrence: which can compute a run, what each costs, the cheapest one, its call."""
+"""Selects the form of the recurrence: those that can compute a run, and the cheapest of them."""
 
 # N batch, T steps, d data channels, D weights, o outputs
 
@@ -28,11 +28,11 @@ from weft.families.warp.forms.states import Reader, step_by_step
 from weft.families.warp.reference import Carry, Feedback
 
 FORMS = ("last_state", "chunked", "history", "scan", "sequential")
-"""All but the literal `loop`, which the model runs itself."""
+"""All forms except the literal `loop`, which the model runs itself."""
 
 
 def refusal(problem: Problem, form: str) -> str:
-    """Why `form` cannot compute `problem`; empty if it can."""
+    """The reason why `form` cannot compute `problem`; empty if it can."""
     p = problem
     shared = p.shared or p.second_order
     reasons = {
@@ -61,7 +61,7 @@ def refusal(problem: Problem, form: str) -> str:
 
 @lru_cache(maxsize=256)
 def choose(problem: Problem, machine: Machine, form: str = "auto") -> Estimate:
-    """The best way to compute `problem` by `Estimate.rank`, or the best numbers for `form`.
+    """The best form for `problem` by `Estimate.rank`; of a given `form` the best free numbers.
 
     Raises:
         ConfigError: if `form` cannot compute it.
@@ -90,7 +90,7 @@ def free(
     last: bool = False,
     form: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """M1: what `reference.free` gives for one layer, up to rounding; gradients included.
+    """M1: as `reference.free` for one layer, up to rounding, with gradients.
 
     Args:
         layer: theta_0, A, B, root and rule.
@@ -98,7 +98,7 @@ def free(
         ticks: the clock of a free run.
         noise: added to theta_0, (N, D).
         length: steps of each right-aligned sequence, (N,); None: T.
-        carry: what the run goes on from; None for the layer's own start.
+        carry: the state that the run continues; None: the layer's own start.
         last: whether only the last step is read.
         form: `auto` or one of `FORMS`.
     Returns: raw outputs (N, T, o), or (N, 1, o), and the last weights (N, D).
@@ -135,7 +135,7 @@ def fed_back(
     back: Feedback | None = None,
     form: str = "auto",
 ) -> Rolled:
-    """M2 and M3: what `reference.autoregress` gives for one layer; arguments as for `rollout`.
+    """M2 and M3: as `reference.autoregress` for one layer; arguments as for `rollout`.
 
     Raises:
         ConfigError: if `form` cannot compute this run.
@@ -162,16 +162,16 @@ def fed_back(
 
 
 def _sizes(x: Tensor) -> tuple[int, int]:
-    """N and T to choose by; one sequence where a program is traced for any number of them."""
+    """N and T for the choice; N is 1 if a program is traced for any number of sequences."""
     count, steps = x.shape[:2]
     return count if isinstance(count, int) else 1, steps
 
 
 def _may_never_clip(layer: Layer, problem: Problem, x: Tensor) -> bool:
-    """Whether to try what is exact only if the clip holds no weight back at any step.
+    """Whether to try a form that is exact only if the clip never changes a weight.
 
-    On a GPU, where asking at each step would stall, and for a state that is not the weights, no;
-    nor where the weights that are learnt meet the bound at once.
+    It is not tried on a GPU, where the check at each step would wait for the device; if the state
+    is not the weights; or if the initial weights already reach the bound.
     """
     limit = layer.rule.limit
     if (

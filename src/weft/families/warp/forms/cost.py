@@ -1,4 +1,4 @@
-"""A machine, a problem, and the time of the one on the other: what costs are counted in."""
+"""The cost model: a machine, the work of a problem, and its time on the machine."""
 
 # N batch, T steps, m drive channels, d data channels, D weights
 
@@ -21,9 +21,9 @@ class Machine:
     Attributes:
         rate: operations per second of large float32 products.
         bandwidth: bytes per second from memory.
-        cache: bytes that are read at the rate `cached` when they are read again and again.
-        cached: bytes per second from there.
-        call: seconds that any call takes.
+        cache: size of the cache in bytes; data up to this size are read at the rate `cached`.
+        cached: bytes per second from the cache.
+        call: overhead of a call in seconds.
     """
 
     rate: float
@@ -47,7 +47,7 @@ class Machine:
 
 
 class Work(NamedTuple):
-    """Equal calls: how many, and what they do in all.
+    """A number of equal calls, and their total work.
 
     Attributes:
         calls: number of calls.
@@ -60,7 +60,7 @@ class Work(NamedTuple):
     bytes: float
 
     def seconds(self, machine: Machine) -> float:
-        """Time, bound by arithmetic or by memory, and by the calls themselves."""
+        """Time: the larger of arithmetic and memory time, plus the overhead of calls."""
         small = self.bytes <= machine.cache * max(1.0, self.calls)
         moved = self.bytes / (machine.cached if small else machine.bandwidth)
         return max(self.flops / machine.rate, moved) + self.calls * machine.call
@@ -80,12 +80,12 @@ class Problem:
         rank: of a low-rank A, else 0.
         structured: whether A is not a full matrix.
         reading: operations of one evaluation of the root.
-        starts: different weights that the sequences start from, 1 to N.
+        starts: number of distinct initial weights, 1 to N.
         clipped, second_order: of the rule.
         feedback: whether predictions are fed back.
         last: whether only the last step is read.
-        ragged: whether sequences have lengths of their own.
-        span: weights that a root has whose state, of `size`, are coordinates of them; else 0.
+        ragged: whether lengths of sequences differ.
+        span: number of weights of a root in a `Span`, whose state has `size` numbers; else 0.
         closed: whether a formula gives the powers of A.
     """
 
@@ -131,7 +131,7 @@ class Problem:
     ) -> Problem:
         """The run of `layer` over N = `batch` sequences of T = `steps` steps.
 
-        `starts` is 1 or N, as the layer's theta_0 is free or made of x_0, where it is None.
+        If `starts` is None, it is 1 for a learnt theta_0 and N for one computed from x_0.
         """
         A, root, size = layer.transition, layer.root, layer.root.size
         return Problem(

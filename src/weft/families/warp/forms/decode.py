@@ -1,4 +1,4 @@
-"""Reading many roots at once, and the gradient of that by hand: no graph is built at any step."""
+"""Evaluates many roots at once, with hand-written gradients, without a graph at each step."""
 
 # N rows (sequences), D weights, i inputs of the root, o raw outputs
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from weft.families.warp.cell.root import Dense, MlpRoot, Root
 
 Tape = tuple[Tensor, ...]
-"""What a decoder keeps of one evaluation, much smaller than the weights."""
+"""Values of one evaluation that the backward pass needs, much smaller than the weights."""
 
 
 class Decoder(ABC):
@@ -31,7 +31,7 @@ class Decoder(ABC):
         Args:
             theta: weights, (N, D), rows contiguous.
             z: inputs, (N, i).
-        Returns: raw outputs (N, o), and what `backward` needs beside theta and z.
+        Returns: raw outputs (N, o), and what `backward` needs besides theta and z.
         """
 
     @abstractmethod
@@ -52,14 +52,14 @@ class Decoder(ABC):
             theta, z, tape: of the evaluation.
             error: (N, o).
             out: receives the gradient by theta, (N, D).
-            wants_z: whether the gradient by z is asked for.
-            adds: adds to what `out` holds.
-        Returns: the gradient by z, (N, i), or None if not asked for.
+            wants_z: whether the gradient by z is needed.
+            adds: whether to add to `out` instead of overwriting it.
+        Returns: the gradient by z, (N, i), or None.
         """
 
 
 class MlpDecoder(Decoder):
-    """A multilayer perceptron with weights of its own in each row.
+    """A multilayer perceptron with different weights in each row.
 
     Rows are multiplied as vector times matrix: a batch of such products runs at four times the
     rate of matrix times vector (MKL, 128 matrices of 24 x 24: 17 against 70 us).

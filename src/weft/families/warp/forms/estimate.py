@@ -12,25 +12,25 @@ from weft.families.warp.forms.cost import Machine, Problem, Work
 
 FLOAT = 4
 CHUNK = 2**25
-"""Bytes of the weights of a chunk of steps, which exist at the same time."""
+"""Bytes of the weights of a chunk of steps, which are in memory at the same time."""
 MEMORY = 2**32
-"""Bytes that a form may store before a slower one that stores less is preferred."""
+"""Bytes above which a slower form that stores less is preferred."""
 DECODE_CALLS = 40
-"""Calls of a step that reads an MLP root and goes back through it by hand."""
+"""Calls of a step that evaluates an MLP root, with its hand-written backward pass."""
 GRAPH_CALLS = 120
 """Calls of a step of the literal loop under autograd."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A form with its free numbers, and what it costs.
+    """A form with its free numbers, and its cost.
 
     Attributes:
         form: its name.
-        doublings: c, where it has giant steps of 2^c.
-        chunk: steps whose weights exist at the same time, where it has chunks.
+        doublings: c, if it has giant steps of 2^c.
+        chunk: number of steps whose weights are in memory at the same time, if it has chunks.
         work: all its calls.
-        stored: bytes between forward and backward pass, and the largest temporaries.
+        stored: bytes between forward and backward pass, with the largest temporaries.
     """
 
     form: str
@@ -54,12 +54,12 @@ class Estimate:
         return sum(part.seconds(machine) for part in self.work)
 
     def rank(self, machine: Machine) -> tuple[float, float]:
-        """Smaller is better: what it stores beyond `MEMORY`, then its time."""
+        """A key for sorting, smaller is better: memory beyond `MEMORY`, then time."""
         return max(0.0, self.stored - MEMORY), self.seconds(machine)
 
 
 def estimates(problem: Problem, form: str) -> Iterator[Estimate]:
-    """What `form` costs, for every choice of its free numbers.
+    """The costs of `form` for every choice of its free numbers.
 
     Args:
         problem: shapes and rule.
@@ -97,7 +97,7 @@ def _product(calls: float, rows: float, inner: float, columns: float) -> Work:
 
 
 def _reading(p: Problem, chunk: int) -> list[Work]:
-    """Reading all steps in chunks, again in the backward pass, and the way back."""
+    """Evaluating the root at all steps in chunks, again in the backward pass, and its gradient."""
     if p.last:
         return []
     chunks = math.ceil(p.steps / chunk)
@@ -203,7 +203,7 @@ def _factors(p: Problem) -> Estimate:
 
 
 def _fed_steps(p: Problem) -> Estimate:
-    """F4: weights are kept for all steps if they fit into 2^28 bytes, else made again."""
+    """F4: weights of all steps are stored if they fit into 2^28 bytes, else computed again."""
     every = FLOAT * p.batch * p.steps * p.size
     again = every > 2**28
     rows = p.batch * p.steps
@@ -233,7 +233,7 @@ def _fed_history(p: Problem, level: int) -> Estimate:
 
 
 def _loop(p: Problem) -> Estimate:
-    """The literal loop: all weights stay in the graph, and dA is written at every step."""
+    """The literal loop: the graph has all weights, and dA is written at every step."""
     rows = p.batch * p.steps
     work = [
         _moves(p, 3 * p.steps, p.batch),
@@ -246,6 +246,6 @@ def _loop(p: Problem) -> Estimate:
 
 
 def _fitting(p: Problem, extra: float) -> int:
-    """Steps whose weights, and `extra` times as much beside them, fit into a chunk."""
+    """Number of steps whose weights, times 1 + `extra`, fit into a chunk."""
     each = FLOAT * p.batch * ((p.span or p.size) + p.size * extra)
     return max(1, min(p.steps, int(CHUNK / each)))

@@ -1,8 +1,8 @@
-"""F3: the weights of every step from the history of drives alone, without a state of size D.
+"""F3: computes the weights of every step from the history of drives, without a state of size D.
 
-theta_t = Z_t + sum_{s <= t} K_{t-s} dx_s: the kernel is known before the data, so it serves runs
-that feed predictions back too. The backward pass makes theta_t again from dx, which is D / d times
-smaller.
+theta_t = Z_t + sum_{s <= t} K_{t-s} dx_s. The kernel does not depend on the data, so that this also
+works if predictions are fed back. The backward pass computes theta_t again from dx, which is D / d
+times smaller.
 """
 
 # N batch, T steps, d data channels, D weights, G starts, o raw outputs
@@ -23,11 +23,11 @@ from weft.nn.once import once
 ROWS = 1024
 """Rows (steps times sequences) that one product for the gradient of the kernel sums over."""
 LAGS = 16
-"""Products take lags in multiples of this: oneDNN compiles a kernel for each shape it meets."""
+"""Numbers of lags in products are multiples of this, as oneDNN compiles a kernel per shape."""
 
 
 class Bound(Exception):
-    """A weight meets the clip: it is no longer a sum of what the drives did to it."""
+    """Raised if the clip changes a weight, which is then no longer a linear function of drives."""
 
 
 def run_history(
@@ -43,16 +43,16 @@ def run_history(
     """Raw outputs of all steps, (T, N, o), and the weights after the last one, (N, D).
 
     Args:
-        course: what is given; without padding.
+        course: the run's inputs, without padding.
         kernel: K of `response`, (T, d, D).
         path: Z, (T, G, D).
-        group: which start each sequence has, (N,); None if G is 1.
-        known: the part of dx that is no prediction, (T, N, d).
+        group: number of each sequence's start, (N,); None if G is 1.
+        known: the part of dx without predictions, (T, N, d).
         opening: the first two predictions, (2, N, d), see `Track`.
         outputs: o.
-        limit: of a clip that must not hold any weight back; None for none.
+        limit: of a clip that must not change any weight; None: no clip.
     Raises:
-        Bound: at the first step at which it would.
+        Bound: at the first step at which the clip would change a weight.
     """
     # Reversed, so that the lags t, ..., 0 are adjacent rows.
     rows = F.pad(kernel.flip(0), (0, 0, 0, 0, -len(kernel) % LAGS, 0)).flatten(0, 1)
@@ -89,7 +89,7 @@ class _History(Function):
             track.read(t, theta)
         ctx.track, ctx.group = track, group
         ctx.save_for_backward(kernel, path, moves)
-        # What autograd hands out must not be what the backward pass keeps.
+        # The returned tensors must not be those that the backward pass keeps.
         return track.raw.clone(), theta
 
     @staticmethod
@@ -126,7 +126,7 @@ class _History(Function):
 
 
 def mean_lags(steps: int) -> int:
-    """Lags in the product of a step, on average over T = `steps` steps."""
+    """Mean number of lags in the product of a step, over T = `steps` steps."""
     return round(sum(_rounded(t + 1) for t in range(steps)) / steps)
 
 
@@ -136,17 +136,17 @@ def _rounded(lags: int) -> int:
 
 
 def _lags(kernel: Tensor, channels: int, t: int) -> Tensor:
-    """The rows of the lags t, ..., 0 and as many before as rounding adds."""
+    """The rows of the lags t, ..., 0, and those before them that rounding adds."""
     return kernel[len(kernel) - _rounded(t + 1) * channels :]
 
 
 def _window(moves: Tensor, steps: int, t: int) -> Tensor:
-    """What belongs to those rows among T' steps before the first one and the T steps from there.
+    """The drives for the rows of `_lags`.
 
     Args:
         moves: (T' + T, d, N).
         steps: T.
-        t: the last step looked at.
+        t: the last step.
     Returns: (lags, d, N).
     """
     stop = len(moves) - steps + t + 1

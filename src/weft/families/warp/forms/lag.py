@@ -1,4 +1,4 @@
-"""How the weights of a run respond to its data, k steps later, and to its start and its clock."""
+"""The linear response of the weights to the data k steps before, and to start and clock."""
 
 # T steps, d data channels, r clock channels, G different starts, D weights
 
@@ -21,18 +21,18 @@ def response(
     second_order: bool = False,
     doublings: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """The parts of theta_t = Z_t + sum_{s <= t} K_{t-s} dx_s, batch independent, differentiable.
+    """K and Z of theta_t = Z_t + sum_{s <= t} K_{t-s} dx_s, differentiable; K has no batch.
 
-    K_k = A^k B by the columns of the data; Z_t = A^{t+1} theta_0 + sum_{s <= t} A^{t-s} B dclock_s
-    by those of the clock, which all sequences share. At second order I + A + ... + A^k stands for
-    A^k, and theta_0 stays where it is.
+    K_k = A^k B with the columns of B for data; Z_t = A^{t+1} theta_0 + sum_{s <= t} A^{t-s} B
+    dclock_s with the columns for the clock, which all sequences share. At second order A^k is
+    replaced by I + A + ... + A^k, and A^{t+1} theta_0 by theta_0.
 
     Args:
         transition: A.
         B: (D, d + r), data channels first.
         theta_0: (G, D).
         dclock: (T, r).
-        second_order: whether the rule is.
+        second_order: whether the rule is of second order.
         doublings: see `lag_kernel`.
     Returns: K, (T, d, D), and Z, (T, G, D).
     """

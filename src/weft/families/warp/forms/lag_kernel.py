@@ -1,4 +1,4 @@
-"""The lag kernel A^k X, k = 0, 1, ...: how start and drive of a recurrence arrive k steps later."""
+"""The lag kernel A^k X, k = 0, 1, ...: effect of start and drive of a recurrence k steps later."""
 
 # K lags = J giants of C baby steps, Q columns, D weights
 
@@ -17,8 +17,10 @@ from weft.nn.once import once
 def kernel_of(
     transition: Transition, columns: Tensor, count: int, doublings: int = 0, *, few: bool = False
 ) -> Tensor:
-    """A^k X by the formula of a transition that has one, else `lag_kernel`, whose arguments these
-    are; `few` asks for the layout that suits a few rows at a time."""
+    """A^k X by the transition's formula if it has one, else by `lag_kernel`.
+
+    Arguments are those of `lag_kernel`; `few` selects the layout for products with few rows.
+    """
     lags = transition.lags(columns, count)
     if lags is not None:
         return lags
@@ -29,11 +31,11 @@ def kernel_of(
 def lag_kernel(power: Power, columns: Tensor, count: int, doublings: int = 0) -> Tensor:
     """A^k X for k = 0 .. count - 1, independent of any batch.
 
-    Step by step, A is read once a lag for Q columns only: bound by memory, and by calls on a GPU.
-    With C = 2^c, A^C (c squarings, 2 D^3 operations each) gives every C-th lag, and C - 1 products
-    with A, of K / C lags each, give those between. The gradient needs no squaring: the adjoint
-    S_k = g_k + A' S_{k+1} is built by the same steps backwards, and dA = sum_k S_{k+1} (A^k X)' is
-    one product.
+    Step by step, A would be read once per lag for only Q columns, which is limited by memory, and
+    on a GPU by calls. With C = 2^c, A^C (c squarings of 2 D^3 operations) gives every C-th lag, and
+    C - 1 products with A, for K / C lags each, give those between. The gradient needs no squaring:
+    the adjoint S_k = g_k + A' S_{k+1} is computed by the same steps backwards, and dA = sum_k
+    S_{k+1} (A^k X)' is one product.
 
     Args:
         power: A.

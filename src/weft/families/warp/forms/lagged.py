@@ -1,4 +1,4 @@
-"""All weights of a free run (M1) as the history of what drove them: F3, one product a chunk."""
+"""F3 for a free run (M1): all weights from the history of drives, one product per chunk."""
 
 # N batch, T steps, m drive channels, D weights, C steps a chunk, o outputs
 
@@ -27,7 +27,7 @@ def by_history(
 ) -> tuple[Tensor, Tensor]:
     """theta_t = A^(t+1) theta_0 + sum_k (A^k B) u_(t-k): N D m T^2 operations instead of 2 N T D^2.
 
-    A second-order rule is this recurrence begun at zero, driven by the sums of u, plus theta_0.
+    A second-order rule is theta_0 plus this recurrence from zero, driven by cumulative sums of u.
 
     Args:
         transition: A.
@@ -49,7 +49,7 @@ def by_history(
         columns = torch.cat([B.mT, theta_0.unsqueeze(0)])
         lags = kernel_of(transition, columns, steps + 1, doublings)
         kernel, starts = lags[:-1, :channels].flatten(0, 1), lags[:, channels]
-    # Read from the end, u_t, u_(t-1), ..., u_0, 0, ... is a slice of one sequence.
+    # In reversed order u_t, u_(t-1), ..., u_0, 0, ... is a slice of one sequence.
     backwards = F.pad(drive.flip(1), (0, 0, 0, reader.chunk))
     late = None if length is None else steps - length
 

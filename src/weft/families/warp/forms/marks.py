@@ -1,4 +1,4 @@
-"""One bit for each number of each step: eight steps share a byte."""
+"""Boolean marks of many steps, stored as bits: eight steps share a byte."""
 
 # L steps, N batch, D weights
 

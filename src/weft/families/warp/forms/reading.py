@@ -1,4 +1,4 @@
-"""Reading the root at many weights at once, with its gradient by hand: no slices of weights."""
+"""Evaluates the root at many weights at once, with a hand-written gradient."""
 
 # M rows (steps times sequences), D weights, i inputs of the root, o raw outputs
 
@@ -17,13 +17,13 @@ from weft.nn.once import once
 
 
 def read(root: Root, theta: Tensor, z: Tensor) -> Tensor:
-    """root(theta; z), as `Root.__call__` gives it.
+    """root(theta; z), as by `Root.__call__`.
 
-    Under autograd each slice of theta that is a layer's weight would get a gradient as large as
-    theta; written by hand there is one.
+    With autograd each slice of theta, the weight of a layer, would have a gradient as large as
+    theta; the hand-written form has only one.
 
     Args:
-        root: what is read.
+        root: the root to evaluate.
         theta: (..., D).
         z: (..., i), broadcast against theta's leading dimensions.
     Returns: (..., o).

@@ -26,15 +26,15 @@ def recur(
 ) -> Tensor:
     """All states s_j = clip(P s_{j-1} + w_j, -limit, limit), with s_{-1} = start.
 
-    The gradient of P is taken by one product over all steps and sequences; taken step by step, it
-    would be read and written J times.
+    The gradient of P is one product over all steps and sequences; step by step it would be read and
+    written J times.
 
     Args:
         power: P.
         start: (N, D).
         drive: w, (J, N, D), J >= 1.
-        limit: None does not clip. The gradient is torch.clamp's: it passes at the bound itself.
-        halves: whether half of it passes there.
+        limit: None does not clip. The gradient is that of torch.clamp, which passes at the bound.
+        halves: whether half of the gradient passes at the bound.
         valid: bool (J, N); s_j = s_{j-1} where it is False. None: valid everywhere.
     Returns: (J, N, D).
     """

@@ -1,8 +1,8 @@
-"""All weights of a free run (M1) of a structured A, many steps at once: form F5.
+"""F5 for a free run (M1) with a structured A: all weights, many steps at once.
 
-What is scanned is delta_t = theta_t - theta_0 = A delta_(t-1) + B u_t + E theta_0: it starts at
-zero and stays there through the front padding, where the push is zero. A second-order rule has
-delta_t = A delta_(t-1) + B (u_0 + ... + u_t).
+The recurrence is that of delta_t = theta_t - theta_0 = A delta_(t-1) + B u_t + E theta_0, which
+starts at zero and stays there in the front padding. A second-order rule has delta_t = A delta_(t-1)
++ B (u_0 + ... + u_t).
 """
 
 # N batch, T steps, m drive channels, D weights, C steps a chunk, o outputs, r rank
@@ -30,8 +30,8 @@ def by_doubling(
 ) -> tuple[Tensor, Tensor]:
     """Adds A^s times the weights of s steps before, s = 1, 2, 4, ...: log2 C passes over a chunk.
 
-    More arithmetic than the steps one by one, but log2 C calls instead of C: for small batches,
-    and for GPUs.
+    This takes more arithmetic than single steps, but log2 C calls instead of C, which is faster for
+    small batches and on GPUs.
 
     Args:
         transition: A; diagonal or of blocks, whose powers are cheap.
@@ -39,7 +39,7 @@ def by_doubling(
         theta_0: (D,) or (N, D).
         drive: u, (N, T, m), zero up to and with the first step of each sequence.
         reader: reads each step's weights.
-        valid: which steps are data, bool (N, T); the weights stand still elsewhere. None: all.
+        valid: which steps are data, bool (N, T); weights do not change at others. None: all.
         second_order: whether the weights have a velocity.
     Returns: outputs (N, T, o) and the last weights (N, D).
     """
@@ -87,7 +87,7 @@ def by_factors(
 
     Args:
         factors: U and V of A = I + U V', (D, r) each.
-        others: as `by_doubling`; without a reader the last weights are all that is made.
+        others: as in `by_doubling`; without a reader only the last weights are computed.
     Returns: outputs (N, T, o), or None, and the last weights (N, D).
     """
     U, V = factors

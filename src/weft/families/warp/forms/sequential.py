@@ -21,20 +21,20 @@ from weft.nn.once import once
 ROWS = 1024
 """Rows (steps times sequences) that one product for the gradients of A and B sums over."""
 STORED = 2**28
-"""Bytes of weights that are stored; beyond, those of a block's first step are, and the rest of the
-block is computed again in the backward pass."""
+"""Largest number of bytes of stored weights. Beyond it only those of each block's first step are
+stored, and the others are computed again in the backward pass."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """How the weights move.
+    """The recurrence of the weights.
 
     Attributes:
         transition: A.
-        limit: of the clip; None for none.
+        limit: of the clip; None: no clip.
         second_order: see `Rule`.
-        begun: whether a step moves the weights at all, (T, N, 1); None if all do.
-        halves: whether half the gradient passes where a weight meets its bound exactly.
+        begun: whether a step changes the weights, (T, N, 1); None: all do.
+        halves: whether half of the gradient passes if a weight is exactly at its bound.
         half: whether products with a full A are rounded to bfloat16.
     """
 
@@ -46,25 +46,26 @@ class Motion:
     half: bool = False
 
     def rows(self, B: Tensor) -> Rows:
-        """By which products a step is made."""
+        """The products of a step."""
         return rows_of(self.transition, B, half=self.half)
 
 
 class Block:
-    """The weights of some steps in a row, each beside what drove the next one.
+    """The weights of consecutive steps, with the drive of the next step in the same rows.
 
     Args:
-        motion: what moves the weights.
-        rows: by which products.
-        length: steps that there is room for, at most.
+        motion: the recurrence.
+        rows: its products.
+        length: L, largest number of steps.
         like: (N, D).
         keeps: whether a backward pass will follow.
     Attributes:
-        moved: [what A acts on, drive, zeros] before each step and after the last, (L + 1, N, P).
-        theta: the weights there, (L + 1, N, D): the same numbers, unless the rule is second-order.
-        places: the two, or `moved` alone where it holds the weights too.
-        outside: where the clip held a weight back after each step, or None.
-        tied: where a weight met its bound exactly, if half the gradient passes there, or None.
+        moved: [vector that A multiplies, drive, zeros] before each step and after the last,
+            (L + 1, N, P).
+        theta: the weights, (L + 1, N, D): a part of `moved`, unless the rule is of second order.
+        places: both tensors, or `moved` alone if it contains the weights.
+        outside: where the clip changed a weight after each step, or None.
+        tied: where a weight is exactly at its bound, if half of the gradient passes there, or None.
     """
 
     def __init__(
@@ -83,11 +84,11 @@ class Block:
         self.tied = Marks(length, like) if clips and motion.halves else None
 
     def drive(self, i: int) -> Tensor:
-        """What drives the step after place i, (N, P - D), to be written."""
+        """The drive of the step after place i, (N, P - D), a view to be written to."""
         return self.moved[i, :, self.size :]
 
     def step(self, i: int, t: int) -> None:
-        """Moves from place i to the next one, which is step t."""
+        """Computes step t, from place i to i + 1."""
         motion, limit, size = self.motion, self.motion.limit, self.size
         before, after = self.theta[i], self.theta[i + 1]
         free = self.rows.move(self.moved[i])[:, :size]
@@ -101,7 +102,7 @@ class Block:
         else:
             torch.clamp(free, -limit, limit, out=after)
             if self.outside is not None:
-                # The same as `free != after`, which takes four times as long on a CPU.
+                # Equal to `free != after`, in a quarter of its time on a CPU.
                 self.outside.write(i, (free - after).bool())
             if self.tied is not None:
                 self.tied.write(i, free.abs() == limit)
@@ -109,7 +110,7 @@ class Block:
             torch.where(begun, after, before, out=after)
 
     def held(self, i: int, error: Tensor, out: Tensor) -> None:
-        """Writes the gradient (N, D) by the weights after step i, taken back through the clip."""
+        """Writes to `out` the gradient (N, D) by the weights of step i before the clip."""
         if self.outside is None:
             out.copy_(error)
         else:
@@ -119,7 +120,7 @@ class Block:
 
 
 def span(steps: int, count: int) -> int:
-    """Steps of a block: enough rows for a product, and at least sqrt(T)."""
+    """Number of steps in a block: enough rows for a product, and at least sqrt(T)."""
     return min(steps, max(1, ROWS // count, math.isqrt(steps)))
 
 
@@ -136,11 +137,11 @@ def run_sequential(
     """Raw outputs of all steps, (T, N, o), and the weights after the last one, (N, D).
 
     Args:
-        course: what is given.
-        motion: what moves the weights.
+        course: the run's inputs.
+        motion: the recurrence.
         B: (D, d + r).
         theta_0: (N, D).
-        known: the part of dx that is no prediction, (T, N, d).
+        known: the part of dx without predictions, (T, N, d).
         opening: the first two predictions, (2, N, d), see `Track`.
         dclock: (T, r), or (T, N, r).
         outputs: o.
@@ -189,7 +190,7 @@ class _Sequential(Function):
         ctx.track, ctx.motion, ctx.every = track, motion, every
         ctx.starts, ctx.block = starts, block
         ctx.save_for_backward(B, drives, *parameters)
-        # What autograd hands out must not be what the backward pass keeps.
+        # The returned tensors must not be those that the backward pass keeps.
         return track.raw.clone(), block.theta[i + 1].clone()
 
     @staticmethod
@@ -204,7 +205,7 @@ class _Sequential(Function):
         length = min(steps, max(1, ROWS // count)) if ctx.every == 1 else ctx.every
         grads: tuple[Tensor, ...] = ()
         by_theta, by_velocity = last.clone(), None  # gradients by what step t leaves
-        # Gradients by what A and B add up to, with zeros where a row has a drive.
+        # Gradients by A x + B u, with zeros in the columns of the drive.
         pushed = B.new_zeros(length, count, rows.width)
         stop = steps
         while stop > 0:
@@ -242,7 +243,7 @@ class _Sequential(Function):
 
 
 def kept_every(motion: Motion, steps: int, theta_0: Tensor) -> int:
-    """Each how many steps the state is kept: 1 if all of them fit into `STORED` bytes."""
+    """The distance in steps of stored states: 1 if all of them fit into `STORED` bytes."""
     weight = theta_0.element_size() * (1 + motion.second_order)
     if steps * theta_0.numel() * weight <= STORED:
         return 1
@@ -250,7 +251,7 @@ def kept_every(motion: Motion, steps: int, theta_0: Tensor) -> int:
 
 
 def _sum(totals: tuple[Tensor, ...], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The totals with the parts added in place; at first the parts themselves."""
+    """The totals with the parts added in place; the parts themselves if there are no totals."""
     if not totals:
         return parts
     return tuple(total.add_(part) for total, part in zip(totals, parts, strict=True))

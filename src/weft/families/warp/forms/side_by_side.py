@@ -1,4 +1,4 @@
-"""One step of the weights by few large products: state and drive lie side by side in a row."""
+"""One step of the weights by few large products, with state and drive in one row."""
 
 # N batch, R rows, m drive channels, D weights, P width of a row
 
@@ -15,9 +15,9 @@ from weft.families.warp.transition.full import Full
 from weft.nn.dense import product, product_onto
 
 WIDTH = 16
-"""A long row is as wide as the next multiple: products run faster over whole vectors."""
+"""Long rows are padded to a multiple of this, as products are faster with whole vectors."""
 LONG = 40 * WIDTH
-"""Rows from which on that costs little."""
+"""Length from which on this padding costs little."""
 
 
 class Rows(Protocol):
@@ -45,8 +45,7 @@ class DenseRows:
     Args:
         E: A - I, (D, D).
         B: (D, m).
-        half: whether products are rounded to bfloat16. What they are added to is not: of A x = x +
-            E x only the change is.
+        half: whether products are rounded to bfloat16. In A x = x + E x this is only E x.
     """
 
     def __init__(self, E: Tensor, B: Tensor, *, half: bool = False) -> None:
@@ -58,7 +57,7 @@ class DenseRows:
         W = torch.cat([E, B, B.new_zeros(self.size, beyond - self.drives)], 1)
         W = F.pad(W, (0, 0, 0, beyond))
         self.W = W.bfloat16() if half else W
-        # A product is 6 % faster where the matrix lies in memory as it is multiplied.
+        # Products are 6 % faster if the matrix is stored in the order of multiplication.
         self.W_forth = self.W.mT.contiguous().mT
 
     def move(self, rows: Tensor) -> Tensor:
@@ -112,7 +111,7 @@ class ShapedRows:
 
 
 def rows_of(transition: Transition, B: Tensor, *, half: bool = False) -> Rows:
-    """The fastest way to move rows by `transition` and B; `half` is of `DenseRows` alone."""
+    """The fastest products for `transition` and B; `half` applies to `DenseRows` only."""
     if isinstance(transition, Full):
         return DenseRows(transition.E, B, half=half)
     return ShapedRows(transition, B)

@@ -1,4 +1,4 @@
-"""All weights of a free run (M1), read in chunks of time and never kept: step by step."""
+"""A free run (M1) step by step: its weights are read in chunks of time and not stored."""
 
 # N batch, T steps, m drive channels, D weights, C steps a chunk, o outputs
 
@@ -18,7 +18,7 @@ from weft.nn.dense import linear
 
 
 class Reader(NamedTuple):
-    """What is wanted of the weights of each step.
+    """How the weights of each step are read.
 
     Attributes:
         read: the root, (theta (C, N, D), z (C, N or 1, q)) -> (C, N, o).
@@ -52,7 +52,7 @@ def step_by_step(
         theta_0: (D,) or (N, D).
         drive: u, (N, T, m), zero up to and with the first step of each sequence.
         reader: reads each step's weights; None if the last ones are all that is wanted.
-        valid: which steps are data, bool (N, T); the weights stand still elsewhere. None: all.
+        valid: which steps are data, bool (N, T); weights do not change at others. None: all.
         limit: clip of the weights.
         halves: whether half the gradient passes at the bound itself.
         second_order: whether the weights have a velocity.
@@ -95,5 +95,5 @@ def push(u: Tensor, B: Tensor) -> Tensor:
 
 
 def recomputed(part: Callable[..., Any], *args: object) -> Any:
-    """`part(*args)`, whose inner tensors are made again in the backward pass."""
+    """`part(*args)`, whose inner tensors are computed again in the backward pass."""
     return checkpoint(part, *args, use_reentrant=False, preserve_rng_state=False)

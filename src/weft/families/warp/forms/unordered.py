@@ -1,8 +1,8 @@
-"""Runs of tensors without content: all steps at once, as a dry run has no order to keep.
+"""Runs on the meta device, in a dry run: all steps at once, as no values depend on their order.
 
-The shape analysis of T steps takes longer than their arithmetic. The products here are those that
-`run_history` and `run_sequential` take step by step, with the same number of operations; where the
-weights of all steps are kept, they count twice.
+The shape analysis of T single steps takes longer than their arithmetic. The products here are those
+of `run_history` and `run_sequential`, with the same number of operations; if the weights of all
+steps are stored, they count twice.
 """
 
 # N batch, T steps, d data channels, m drive channels, D weights, G starts, o raw outputs
@@ -73,7 +73,7 @@ def steps_at_once(
 
 
 def _drives(like: Tensor, rows: int, columns: int) -> Tensor:
-    """Drives made of predictions: they have a gradient where anything has one."""
+    """Drives that depend on predictions, and so require a gradient if anything does."""
     return torch.empty(rows, columns, dtype=like.dtype, device=like.device,
                        requires_grad=torch.is_grad_enabled())  # fmt: skip
 

@@ -1,7 +1,8 @@
-"""What every kind of the matrix A is: a linear map of weights, its powers, and what it costs.
+"""The interface of the matrix A: a linear map of weights, its powers, and its cost.
 
-A is stored as E = A - I. Stored as A, steps of a small learning rate would vanish beside the ones
-on the diagonal (fp32 has a spacing of 6e-8 below 1); products are therefore theta + E theta.
+A is stored as E = A - I, and products are theta + E theta. If A itself were stored, steps of a
+small learning rate would be lost in rounding next to the ones of the diagonal (fp32 has a spacing
+of 6e-8 below 1).
 """
 
 # M rows, D weights
@@ -19,13 +20,13 @@ from weft.errors import ConfigError
 
 
 class Power(ABC):
-    """I + E for one shape of E, as a map of rows; squaring keeps the shape, autograd sees through.
+    """I + E for one structure of E, as a differentiable map of rows; squaring keeps the structure.
 
-    E, never I + E, is what is stored and squared, as 2E + E^2: the small entries of E would be
-    rounded away beside the ones of the diagonal.
+    E is stored, not I + E, and squared as 2E + E^2, as small entries of E would be lost in rounding
+    next to the ones of the diagonal.
 
     Args:
-        tensors: what E is made of.
+        tensors: from which E is made.
     """
 
     def __init__(self, *tensors: Tensor) -> None:
@@ -53,13 +54,14 @@ class Power(ABC):
 
 
 class Transition(nn.Module, ABC):
-    """A linear map on R^D; one subclass, in its own file, a kind. It starts as the identity where
-    it can, or `spread`.
+    """A linear map on R^D, with one subclass in its own file for each kind.
+
+    It starts as the identity if possible, or with the memory of `spread`.
 
     Args:
         size: D.
     Attributes:
-        structured: whether A has fewer numbers than any matrix, so that its powers are cheap.
+        structured: whether A has fewer numbers than a full matrix, so that its powers are cheap.
     """
 
     structured = True
@@ -73,13 +75,13 @@ class Transition(nn.Module, ABC):
         """A theta, shape (..., D), under autograd."""
 
     def carry(self, rows: Tensor) -> Tensor:
-        """A x of each row x, (M, D), in a new tensor; nobody asks for its gradient."""
+        """A x of each row x, (M, D), in a new tensor, without gradient."""
         image: Tensor = self(rows)
         return image
 
     @abstractmethod
     def transpose(self, rows: Tensor) -> Tensor:
-        """A' x of each row x, (M, D), in a new tensor; nobody asks for its gradient."""
+        """A' x of each row x, (M, D), in a new tensor, without gradient."""
 
     @abstractmethod
     def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
@@ -106,7 +108,7 @@ class Transition(nn.Module, ABC):
     def spread(self, horizon: float) -> None:
         """Starts with a memory of `horizon` steps instead of at the identity, see `paces.paces`.
 
-        Of an A = I + U V' the columns of V become orthonormal.
+        If A = I + U V', the columns of V become orthonormal.
 
         Raises:
             ConfigError: if the kind has no such start.
@@ -125,11 +127,11 @@ class Transition(nn.Module, ABC):
     @property
     @abstractmethod
     def reach(self) -> float:
-        """How far the spectrum of A may move when every entry of a parameter moves by 1."""
+        """Largest change of A's spectrum if every entry of a parameter changes by 1."""
 
     @property
     def decays(self) -> bool:
-        """Whether weight decay takes A to the identity; else it would change what A remembers."""
+        """Whether weight decay moves A towards the identity; otherwise A gets none."""
         return True
 
     @property
@@ -143,7 +145,7 @@ class Transition(nn.Module, ABC):
         return None
 
     def adopt(self, matrix: Tensor) -> bool:
-        """Starts at A = `matrix`, (D, D), where A may be any matrix; returns whether it may."""
+        """Starts at A = `matrix`, (D, D), if the kind can be any matrix; returns whether it can."""
         return False
 
     def dense(self) -> Tensor:
@@ -160,14 +162,14 @@ class Transition(nn.Module, ABC):
 
     @property
     def radius_is_cheap(self) -> bool:
-        """Whether `spectral_radius` costs little beside an evaluation."""
+        """Whether `spectral_radius` is cheap compared with an evaluation."""
         return True
 
 
 def radius(matrix: Tensor) -> float:
-    """Largest modulus of an eigenvalue of a square matrix; NaN where an entry is no finite number.
+    """Largest modulus of an eigenvalue of a square matrix; NaN if an entry is not finite.
 
-    MKL would write beyond its memory there, and the process would end without a word.
+    With such entries MKL would write out of bounds, and the process would crash.
     """
     if not matrix.isfinite().all():
         return math.nan

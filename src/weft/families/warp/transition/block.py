@@ -1,4 +1,4 @@
-"""A block-diagonal A: weights move within blocks of neighbours."""
+"""A block-diagonal A, with blocks of neighbouring weights."""
 
 # M rows, D weights, G blocks of b weights
 
@@ -48,7 +48,7 @@ class BlockPower(Power):
 class Block(Transition):
     """Dense blocks of `width` along the diagonal; the last block is padded to full width.
 
-    Rows and columns of the padding never meet a weight: their gradient is zero and they stay zero.
+    Rows and columns of the padding do not act on weights: their gradient is zero and they stay 0.
 
     Args:
         size: D.

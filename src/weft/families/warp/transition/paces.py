@@ -1,7 +1,8 @@
-"""A start with memory: time constants and phases spread over what a sequence may need.
+"""A start of A with memory: modes with a range of time constants and phases.
 
-With A = I and differences as the drive the sum telescopes: theta_L = theta_0 + B (x_L - x_0), the
-last datum alone. Modes that forget and turn at many paces hold the sequence.
+With A = I and differences as the drive, the sum telescopes to theta_L = theta_0 + B (x_L - x_0),
+which depends on the last datum only. Modes that decay and rotate at different rates represent the
+whole sequence.
 """
 
 # P pairs of weights, D weights
@@ -24,8 +25,8 @@ def paces(count: int, horizon: float) -> tuple[Tensor, Tensor]:
 
     Args:
         count: P.
-        horizon: steps that are to be remembered.
-    Returns: (P,) each, from torch's own generator.
+        horizon: number of steps to be remembered.
+    Returns: (P,) each, from torch's default generator.
     """
     longest = max(LONGEST * horizon, 2 * SHORTEST)
     constants = SHORTEST * (longest / SHORTEST) ** torch.rand(count)

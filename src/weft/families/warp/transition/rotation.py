@@ -1,4 +1,4 @@
-"""A complex diagonal A: pairs of weights turn and shrink, each pair at its own pace."""
+"""A complex diagonal A: each pair of weights rotates and decays at its own rate."""
 
 # M rows, D weights, K lags, Q columns
 
@@ -54,7 +54,7 @@ class RotationPower(Power):
 class Rotation(Transition):
     """A = diag(exp(-exp(rate) + i phase)) on D real numbers taken in pairs.
 
-    It cannot grow, and it cannot be the identity: it always starts spread, see `paces`.
+    It can neither grow nor be the identity, and always starts with the memory of `paces`.
 
     Args:
         size: D.
@@ -91,7 +91,7 @@ class Rotation(Transition):
 
     @property
     def decays(self) -> bool:
-        """No: a rate of 0 forgets within a step."""
+        """No: a rate of 0 is a time constant of one step."""
         return False
 
     @property
@@ -122,7 +122,7 @@ class Rotation(Transition):
 
 
 def modes(size: int, count: int) -> Rotation:
-    """The transition of a root of `size` weights that move along `count` directions only."""
+    """The transition of `count` directions for a root of `size` weights."""
     return Rotation(count)
 
 

@@ -85,13 +85,13 @@ def test_the_state_does_not_grow() -> None:
 
 
 def test_a_stream_says_what_it_lacks() -> None:
-    with pytest.raises(DataError, match="no datum"):
+    with pytest.raises(DataError, match="neither a datum"):
         Stream(_rnn(), feedback=True).step()
     with pytest.raises(DataError, match="read nothing yet"):
         Stream(_rnn()).theta  # noqa: B018
     free = Stream(_rnn())
     free.step(torch.zeros(1, 2).double())
-    with pytest.raises(DataError, match="no datum"):
+    with pytest.raises(DataError, match="neither a datum"):
         free.step()
 
 
