@@ -17,6 +17,7 @@ import torch
 from weft.config.explain import suggest
 from weft.config.family import resolve
 from weft.engine.device import prepare_cpu
+from weft.engine.isolation import isolated
 from weft.errors import UsageError
 from weft.machine import cpu_name
 from weft.task.bench import Case, Form
@@ -25,6 +26,7 @@ _WARM_UP = 2
 """Untimed calls of each form before the timed ones."""
 
 
+@isolated()
 def timed(
     what: str,
     path: str | None,

@@ -26,7 +26,9 @@ def colour(number: int) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Applies weft's style to figures made within the block: colours, fonts, spines, grid."""
+    """Applies weft's style to figures made within the block: colours, fonts, spines, grid. What a
+    caller, or a matplotlibrc, has set does not reach them: pictures would stand on their heads.
+    """
     import matplotlib
     from cycler import cycler
 
@@ -68,5 +70,7 @@ def style() -> Iterator[None]:
         "svg.fonttype": "none",
         "svg.hashsalt": "weft",
     }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
         yield

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib import rcParams
+from matplotlib.figure import Figure
 
+from weft.plots.images import save
 from weft.plots.style import PALETTE, PALETTE_DARK, PAPER, colour, style
 
 # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
@@ -89,3 +93,29 @@ def test_the_style_ends_with_its_block() -> None:
 
 def test_line_numbers_go_round_the_palette() -> None:
     assert [colour(number) for number in (0, 5, 6)] == ["C0", "C5", "C0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image.origin", "lower"), ("text.usetex", True), ("savefig.transparent", True),
+        ("savefig.bbox", "tight"), ("savefig.facecolor", "red"), ("axes.xmargin", 0.5),
+    ],
+)  # fmt: skip
+def test_what_a_caller_set_in_matplotlib_does_not_reach_a_figure(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    def drawn(file: str) -> bytes:
+        with style():
+            figure = Figure()
+            axes = figure.add_subplot()
+            axes.imshow([[0, 1], [2, 3]])
+            axes.set_title("a % of $x$")
+            save(figure, tmp_path / file)
+        return (tmp_path / file).read_bytes()
+
+    plain = drawn("plain.png")
+    with matplotlib.rc_context({name: value}):
+        own = dict(matplotlib.rcParams)
+        assert drawn("own.png") == plain
+        assert dict(matplotlib.rcParams) == own
