@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from weft.task.writing import Writing, Written
 
 
-def configure(*words: str | Path, **overrides: Any) -> Resolved:
+def configure(*words: Which, **overrides: Any) -> Resolved:
     """The config that recipe names, files and `key=value` words resolve to.
 
     Keyword arguments override by key; nested keys as `optim={"lr": 1e-3}` or
@@ -81,7 +81,7 @@ def recipes(pattern: str | None = None) -> list[dict[str, str]]:
     return matching
 
 
-def dry_run(*words: str | Path, **overrides: Any) -> dict[str, Any]:
+def dry_run(*words: Which, **overrides: Any) -> dict[str, Any]:
     """What a run would cost - parameters, FLOPs, memory, steps - without training it."""
     from weft.run import start
 
@@ -96,7 +96,7 @@ def mean_flops(*words: str) -> float:
 
 
 def train(
-    *words: str | Path,
+    *words: Which,
     show: bool = False,
     report: bool = True,
     sinks: Sequence[SinkMaker] = (),

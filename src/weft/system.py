@@ -126,11 +126,27 @@ def _refused(error: OSError) -> WeftError:
 
 
 def _not_imported(package: str, error: BaseException) -> SystemFault:
+    hint = f"install `{package}` anew; `weft doctor` says what else is wrong"
+    if isinstance(error, ValueError):
+        hint = f"it refuses a setting of its own: an environment variable, or a file of {package}'s"
+    if (file := _in_the_way(error)) is not None:
+        hint = f"`{file.name}` here is taken for the module of that name: rename it, or call weft "
+        hint += "in another folder"
     return SystemFault(
         f"`{package}` cannot be imported: {type(error).__name__}: {_first_line(error)}",
         where=sys.executable,
-        hint=f"install `{package}` anew; `weft doctor` says what else is wrong",
+        hint=hint,
     )
+
+
+def _in_the_way(error: BaseException) -> Path | None:
+    """The file of the folder at hand that Python found in place of a module of a package, if the
+    error was raised there, or for want of what it lacks."""
+    here = Path.cwd()
+    found = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    lacking = getattr(error, "path", None) or getattr(getattr(error, "obj", None), "__file__", None)
+    found += [Path(lacking)] if isinstance(lacking, str) else []
+    return next((file for file in reversed(found) if file.parent == here and file.exists()), None)
 
 
 def _failed_import(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,11 @@ def test_series_are_cut_in_time_and_columns_that_are_no_numbers_left_out(workspa
         ("2026-01-01;1,5\n2026-01-02;2,5\n", ["--steps", "2"], "between semicolons"),
         ("1\t2\n3\t4\n", ["--steps", "2"], "between tabulators"),
         ("1 2\n3 4\n", ["--steps", "2"], "between blanks"),
+        (
+            "day,a\n2026-01-02,1\n2026-01-01,2\n",
+            [],
+            "go back: 2026-01-01 00:00:00 after 2026-01-02",
+        ),
         ("a\n1\n1e39\n", ["--steps", "2"], "expected a number of 32 bits"),
         ("a\n1\n\udcff\n", [], "expected a table of text in UTF-8"),
     ],
@@ -152,3 +158,15 @@ def test_a_pipe_among_pictures_is_not_waited_for(
     os.mkfifo(workspace / "photos" / "cats" / "p.png")
     assert main(["data", "pack", "photos", "--out", "a.npz"]) == 2
     assert "found: a pipe" in capsys.readouterr().err
+
+
+def test_copies_that_are_trained_and_tested_on_are_told(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos(workspace / "photos", 3)
+    assert main(["data", "pack", "photos", "--out", "a.npz"]) == 0
+    assert "copies" not in capsys.readouterr().err
+    for copy in range(9):
+        shutil.copy(workspace / "photos/cats/0.png", workspace / f"photos/cats/copy{copy}.png")
+    assert main(["data", "pack", "photos", "--out", "a.npz"]) == 0
+    assert "pictures to test on are trained on, too: copies" in capsys.readouterr().err

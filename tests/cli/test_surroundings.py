@@ -194,6 +194,32 @@ def _weft(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("numpy", "raise RuntimeError('mine')"), ("queue", "mine = 1"), ("yaml", "raise KeyError(1)")],
+)
+def test_a_file_that_stands_in_a_package_s_way_is_named(
+    name: str, text: str, workspace: Path
+) -> None:
+    Path(f"{name}.py").write_text(text)
+    done = _weft("train", "cet/digits")
+    assert done.returncode == 1
+    assert f"`{name}.py` here is taken for the module of that name" in done.stderr
+    assert "anew" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "LOCAL_RANK"])
+def test_an_environment_that_only_looks_like_torchrun_s_is_told(name: str, workspace: Path) -> None:
+    done = _weft("train", "cet/digits", "steps=1", **{name: "two"})
+    assert done.returncode == 2 and f"{name}=two is no number" in done.stderr
+
+
+def test_a_backend_that_matplotlib_does_not_know_is_not_its_installation(workspace: Path) -> None:
+    done = _weft("train", "cet/digits", "steps=1", "-q", MPLBACKEND="nonsense")
+    assert done.returncode == 1
+    assert "an environment variable, or a file of matplotlib's" in done.stderr
+
+
 def test_ascii_is_enough_for_a_table_of_options(workspace: Path) -> None:
     done = _weft("config", "schema", "cet", "--table", PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weft.families.jepa.nets.norm import rectified_norm, run
+from weft.families.jepa.nets.norm import _LINES, rectified_norm, run
 
 
 def _one_by_one(x: Tensor, norm: nn.BatchNorm2d, frames: int) -> Tensor:
@@ -38,6 +38,23 @@ def test_values_gradients_and_statistics_are_those_of_frames_normalised_one_by_o
         # Only the order differs in which the frames' gradients are added up.
         torch.testing.assert_close(ours, torchs, rtol=1e-5, atol=1e-5)
     assert found[0][0].is_contiguous(memory_format=memory)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_frames_of_more_lines_than_are_added_up_together_are_those_of_float64(frames: int) -> None:
+    """In parts of which the last is shorter, and far from zero."""
+    torch.manual_seed(0)
+    x, grad = (torch.randn(440, 3, 5, 4) for _ in "xg")
+    assert 440 // frames * 5 > _LINES and 440 // frames * 5 % _LINES
+    found = []
+    for normalise, dtype in ((rectified_norm, torch.float32), (_one_by_one, torch.float64)):
+        norm, given = nn.BatchNorm2d(3, dtype=dtype), (x + 9).to(dtype).requires_grad_()
+        laid = given.clone(memory_format=torch.channels_last)
+        normalise(laid, norm, frames).backward(grad.to(dtype))
+        of = (given.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var)
+        found.append([each.double() for each in of if each is not None])
+    for ours, exact in zip(*found, strict=True):
+        assert float((ours - exact).norm()) <= 3e-6 * float(exact.norm())
 
 
 def test_evaluation_uses_the_running_statistics_for_all_frames() -> None:

@@ -41,6 +41,17 @@ def test_dense_equals_linear(shape: tuple[int, ...], bias: bool, dtype: torch.dt
 
 
 @Dtypes
+def test_the_gradient_of_few_inputs_is_made_on_its_side_and_lies_as_the_weight(
+    dtype: torch.dtype,
+) -> None:
+    torch.manual_seed(0)
+    x, weight = _random(6, 2, dtype=dtype), _random(dense._NARROW + 1, 2, dtype=dtype)
+    _agree(linear(x, weight), F.linear(x, weight), [x, weight])
+    linear(x, weight).sum().backward()
+    assert weight.grad is not None and weight.grad.is_contiguous()
+
+
+@Dtypes
 @pytest.mark.parametrize(("rows", "width"), [(0, 4), (3, 0)])
 def test_linear_takes_empty_inputs(rows: int, width: int, dtype: torch.dtype) -> None:
     x, weight = torch.randn(rows, width, dtype=dtype), _random(5, width, dtype=dtype)

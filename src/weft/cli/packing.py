@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,6 +87,7 @@ def pictures(
     from PIL import Image, ImageOps
 
     from weft.data.albums import album
+    from weft.data.remarks import remark
 
     below = sorted(
         each for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")
@@ -93,6 +95,7 @@ def pictures(
     _check_apart(below)
     parts: dict[str, list[NDArray[np.uint8]]] = {"train": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "test": []}
+    seen: dict[str, list[str]] = {"train": [], "test": []}
     draw = np.random.default_rng(seed)
     for label, place in enumerate(below or [folder]):
         found = album([str(place)])
@@ -106,6 +109,10 @@ def pictures(
             split = "test" if held else "train"
             parts[split].append(pixels if grey else pixels.transpose(2, 0, 1))
             labels[split].append(label)
+            seen[split].append(each.digest)
+    known = set(seen["train"])
+    if twice := sum(digest in known for digest in seen["test"]):
+        remark(f"{twice} of {len(seen['test'])} pictures to test on are trained on, too: copies")
     arrays: dict[str, Any] = {f"x_{split}": np.stack(x) for split, x in parts.items()}
     arrays |= {f"y_{split}": np.array(y) for split, y in labels.items()}
     return arrays, {"classes": [each.name for each in below]}
@@ -183,6 +190,8 @@ def _numbers(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         )
     if not kept:
         raise DataError("there is no column of numbers", where=str(path))
+    for place in {*range(len(head))} - {*kept}:
+        _check_order(path, head[place], [(line, row[place : place + 1]) for line, row in body])
     values = np.array(list(_checked(path, head, body, kept)), np.float32)
     return [head[place] for place in kept], values
 
@@ -226,6 +235,28 @@ def _checked(
                     expected="a number of 32 bits in each row of a column that begins with one",
                 )
         yield [float(row[place]) for place in kept]
+
+
+def _check_order(path: Path, name: str, column: Sequence[tuple[int, list[str]]]) -> None:
+    """Refuses dates that go back: sequences would run the wrong way, or across times, and the last
+    rows, which are tested on, would not be the latest. A column that holds no dates says nothing.
+    """
+    back: tuple[str, str] | None = None
+    dates: list[datetime] = []
+    for line, entry in column:
+        try:
+            date = datetime.fromisoformat("".join(entry).strip())
+            if back is None and dates and date < dates[-1]:
+                back = f"{path}:{line}", f"{date} after {dates[-1]}"
+        except (ValueError, TypeError):
+            return
+        dates.append(date)
+    if back is not None:
+        raise DataError(
+            f"the dates of column `{name}` go back: {back[1]}",
+            where=back[0],
+            expected="rows in the order of time, the earliest first",
+        )
 
 
 def _is_number(text: str) -> bool:

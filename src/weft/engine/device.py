@@ -67,6 +67,23 @@ class Ranks:
             tensor.div_(self.world)
 
 
+def launched(name: str, alone: int) -> int:
+    """What torchrun says of this process, or `alone` where it did not start it.
+
+    Raises:
+        DeviceError: if the environment says no number.
+    """
+    said = os.environ.get(name, "")
+    if said and not said.isdecimal():
+        raise DeviceError(
+            f"{name}={said} is no number",
+            where=f"${name}",
+            expected="what torchrun sets, or nothing",
+            hint=f"`unset {name}` where no torchrun is at work",
+        )
+    return int(said) if said else alone
+
+
 @contextmanager
 def joined(timeout: float) -> Iterator[Ranks]:
     """Joins the process group if torchrun started this process, and leaves it at the end.
@@ -77,7 +94,7 @@ def joined(timeout: float) -> Iterator[Ranks]:
     Raises:
         RunError: if another process has ended, or does not answer in time.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if launched("WORLD_SIZE", 1) == 1:
         yield Ranks()
         return
     _meet(timedelta(seconds=timeout))
@@ -140,7 +157,7 @@ def choose_device(config: EngineConfig) -> torch.device:
     Raises:
         DeviceError: if the named device is unknown or absent.
     """
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local = launched("LOCAL_RANK", 0)
     if config.device == "auto":
         return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
     try:

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from weft.config.yaml import read_value
-from weft.errors import ConfigError, UsageError
+from weft.errors import ConfigError, PlaceTaken, RunError, UsageError
 from weft.run.directory import unused as unused
 from weft.stopping import stopped_by_signals
 from weft.system import check_folder, fault
 from weft.terminal import plainly, tell
+
+_TRIES = 100
+"""Scripts that may start in the same second."""
+
+Trained = TypeVar("Trained")
+
+
+def in_new_folder(choose: Callable[[], Path], train: Callable[[str], Trained]) -> Trained:
+    """What `train` returns of the folder that `choose` names by the time. Scripts that start in the
+    same second choose the same folder; all but the first choose again.
+    """
+    for _ in range(_TRIES):
+        folder = choose()
+        try:
+            return train(str(folder))
+        except PlaceTaken as error:
+            # Of several processes only the first knows; the others wait for it where it was.
+            if str(folder) not in error.where or os.environ.get("WORLD_SIZE", "1") != "1":
+                raise
+    raise RunError("other scripts take every new folder", where=str(folder))
 
 
 def run(work: Callable[[list[str]], None], argv: Sequence[str] | None = None) -> int:

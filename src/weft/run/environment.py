@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from weft.engine.device import launched
 from weft.machine import cpu_name
 
 
@@ -29,7 +30,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
-        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+        "world_size": launched("WORLD_SIZE", 1),
         "git": _git(),
         "command": sys.argv,
         "directory": str(Path.cwd()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from weft.config.base import FamilyConfig
@@ -32,7 +32,7 @@ from weft.run.start import name_for
 from weft.shell import spelt
 
 
-def changes(words: Sequence[str | Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def changes(words: Sequence[str | PathLike[str]], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The values that `key=value` words and keyword arguments set, by dotted key."""
     pairs = [word.partition("=") for word in map(str, words) if is_override(word)]
     return {key: read_value(text, "command line") for key, _, text in pairs} | dotted(overrides)

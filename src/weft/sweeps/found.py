@@ -18,7 +18,7 @@ from weft.reports.tables import Column, Table
 from weft.run.registry import find_runs
 from weft.sweeps.grid import Point, known_metric, points
 from weft.sweeps.places import LOCAL, find_place
-from weft.sweeps.pool import DEVICE, THREADS, Outcome
+from weft.sweeps.pool import DEVICE, THREADS, Outcome, check_workers
 from weft.sweeps.search import (
     WHY,
     Plan,
@@ -71,6 +71,7 @@ def search(
     from weft.reports.overview import write_overview
     from weft.task.load import load_task
 
+    check_workers(workers)
     typed = tuple(map(str, words))
     space = parse(typed)
     kinds = distributions(space)

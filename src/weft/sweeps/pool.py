@@ -20,7 +20,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
-from weft.errors import Interrupted
+from weft.errors import Interrupted, UsageError
 from weft.families import blame
 from weft.stopping import Stop, Stopped, handled, stopped_by_signals
 from weft.sweeps.grid import Point
@@ -143,6 +143,17 @@ def run_points(
             for flight in flying.values():
                 flight.process.join()
     return in_order(points, ended, stopping.name or "")
+
+
+def check_workers(workers: object) -> None:
+    """Raises: UsageError if this is no number of processes; None leaves it to the machine."""
+    whole = isinstance(workers, int) and not isinstance(workers, bool)
+    if workers is not None and not (whole and workers >= 1):  # type: ignore[operator]
+        raise UsageError(
+            f"{workers!r} is no number of processes",
+            where="workers",
+            expected="a whole number, 1 or more, or None",
+        )
 
 
 def in_order(points: Sequence[Point], ended: Mapping[str, Outcome], by: str) -> list[Outcome]:

@@ -16,7 +16,7 @@ from weft.run.registry import find_runs
 from weft.sweeps.grid import PLAN, known_metric, open_plan, outstanding, points, table_of
 from weft.sweeps.places import LOCAL, find_place
 from weft.sweeps.point import train_point
-from weft.sweeps.pool import Outcome
+from weft.sweeps.pool import Outcome, check_workers
 from weft.sweeps.space import parse
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def sweep(
     from weft.run.parents import find_weights
     from weft.task.load import load_task
 
+    check_workers(workers)
     space = parse(words)
     # Check all points first, so that a mistake in one leaves nothing behind.
     resolved = [load(point.overrides, families, {}) for point in points(space)]

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from weft.errors import ConfigError, Interrupted, RunError, UsageError
+from weft import api
+from weft.errors import ConfigError, Interrupted, PlaceTaken, RunError, UsageError
 from weft.papers import script
+from weft.run.directory import RunDirectory
+from weft.run.registry import Run
 
 
 def test_blank_words_are_left_out_and_the_process_s_are_the_default(
@@ -97,3 +100,27 @@ def test_a_folder_that_is_taken_gets_the_first_free_number(tmp_path: Path) -> No
     for name in ("a", "a-2"):
         (tmp_path / name).mkdir()
     assert script.unused(tmp_path / "a") == tmp_path / "a-3"
+
+
+def test_scripts_of_one_second_that_chose_the_same_folder_choose_again(
+    toy: str, workspace: Path, without_pictures: None
+) -> None:
+    # Both saw that the folder was free, and the other one was faster.
+    others = RunDirectory(workspace / "250430")
+    others.path.mkdir()
+    others.lock()
+    (others.path / "config.yaml").touch()
+    names = iter(["250430", "250430-2"])
+
+    def train(folder: str) -> Run | None:
+        return api.train(toy, "steps=1", run={"dir": folder})
+
+    run = script.in_new_folder(lambda: workspace / next(names), train)
+    others.unlock()
+    assert run is not None and run.path == workspace / "250430-2"
+    with pytest.raises(PlaceTaken, match="elsewhere"):
+        script.in_new_folder(lambda: workspace / "x", _taken_elsewhere)
+
+
+def _taken_elsewhere(folder: str) -> None:
+    raise PlaceTaken("taken elsewhere", where="another folder")

@@ -56,6 +56,14 @@ def test_what_names_no_run_or_recipe_is_told(word: Any) -> None:
         weft.configure(word)
 
 
+@pytest.mark.parametrize("workers", [0, -1, "2", 1.5, True])
+def test_a_number_of_processes_is_a_number(workers: Any, toy: str, workspace: Path) -> None:
+    for verb, more in ((api.sweep, {}), (api.search, {"trials": 1})):
+        with pytest.raises(UsageError, match="is no number of processes"):
+            verb(toy, "seed=0,1", "width=2,3", workers=workers, **more)
+    assert not [*workspace.iterdir()]
+
+
 def test_one_run_named_twice_is_no_pair(run: Run) -> None:
     with pytest.raises(UsageError, match=r"name 1 run\(s\)"):
         weft.compare(run, run.path.resolve())

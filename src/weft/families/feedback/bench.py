@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from weft.data.source import DataSpec
 from weft.families.feedback import reference
 from weft.families.feedback.config import Config
 from weft.families.feedback.model import LanguageModel, build_model
-from weft.families.feedback.nets.rows import Rows
+from weft.families.feedback.nets.attend import attend
+from weft.families.feedback.nets.rows import Rows, Sight
 from weft.nn.onednn import has_onednn
 from weft.nn.products import products_alone
 from weft.task.bench import Case, Form
@@ -46,7 +48,8 @@ def cases(full: bool) -> Iterator[Case]:
     matrix products of `weft` and `reference` alone. All forms of `text-…` handle the same number of
     real tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like
     length or, for `ff`, packed into two rows. The reference, as the original, has fused attention,
-    runs the unadapted network beside and takes gradients of the frozen weights.
+    runs the unadapted network beside and takes gradients of the frozen weights. `attention` is that
+    of one block with dropout, forward and backward; `torch` is torch's own.
 
     Args:
         full: not needed; the cases say themselves whether they take long.
@@ -57,6 +60,14 @@ def cases(full: bool) -> Iterator[Case]:
         yield _case(f"ff-b{size}", ff, same, full=size > 1)
         for rank in (4, 32):
             yield _case(f"fb{rank}-b{size}", _feedback(rank), same, full=size > 1)
+        yield Case(
+            f"attention-b{size}",
+            {
+                "weft": partial(_attention, attend, size),
+                "torch": partial(_attention, _torchs, size),
+            },
+            ("torch",),
+        )
     if torch.cuda.is_available():
         for size in (1, 4):
             for name, options in (("ff", ff), ("fb4", _feedback(4)), ("fb32", _feedback(32))):
@@ -156,6 +167,24 @@ def _reference(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
             reference.feedforward(model.base, noisy)
     return reference.loss(model, noisy, clean, masked, torch.tensor(0.5))
+
+
+def _torchs(q: Tensor, k: Tensor, v: Tensor, _: Sight, p: float) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return scaled_dot_product_attention(q, k, v, dropout_p=p).transpose(1, 2).flatten(2)
+
+
+def _attention(way: Callable[..., Tensor], size: int) -> Form:
+    """Attention of 8 heads of 32 with a tenth of the softmax dropped, and its gradients."""
+    read = torch.randn(size, LENGTH, 3, 8, 32, generator=torch.Generator().manual_seed(0))
+    read.requires_grad_()
+    grad = torch.ones(size, LENGTH, 256)
+
+    def step() -> None:
+        read.grad = None
+        way(*read.unbind(2), Sight(), 0.1).backward(grad)
+
+    return Form(step)
 
 
 def _clip(trained: list[nn.Parameter]) -> None:

@@ -88,7 +88,11 @@ def _start(name: str, flags: argparse.Namespace) -> Run | None:
         values["lora_rank"] = flags.lora_rank
         if flags.feedback_reverse is not None:
             values["feedback_reverse"] = flags.feedback_reverse
-    values["run.dir"] = str(fresh(old.home, old.setting(chosen.run_name)))
+
+    def choose() -> Path:
+        return fresh(old.home, old.setting(chosen.run_name))
+
+    values["run.dir"] = chosen_by_time = str(choose())
     values = script.overlay(values, flags.set)
     own = {"lora_rank": "--lora_rank", "feedback_reverse": "--feedback_reverse"}
     with script.told(flags.set, old.origins | own):
@@ -107,7 +111,12 @@ def _start(name: str, flags: argparse.Namespace) -> Run | None:
             directory.note(f"note: {text}")
         return OriginalLayout(directory, _names(chosen, old))
 
-    return api.train(RECIPE, show=True, sinks=[layout], **values)
+    def train(folder: str) -> Run | None:
+        return api.train(RECIPE, show=True, sinks=[layout], **{**values, "run.dir": folder})
+
+    if values["run.dir"] != chosen_by_time:
+        return train(values["run.dir"])
+    return script.in_new_folder(choose, train)
 
 
 def _resume(name: str, flags: argparse.Namespace) -> Run | None:

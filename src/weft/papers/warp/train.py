@@ -18,6 +18,7 @@ from weft.shell import spelt
 
 if TYPE_CHECKING:
     from weft.families.warp.config import Config
+    from weft.run.registry import Run
 
 _WHICH_RUN = ("run.", "dataset=", "data.dataset=")
 
@@ -67,7 +68,7 @@ def _train(path: Path, changes: Sequence[str]) -> None:
     config = _config(path, changes)
     for caution in config.cautions:
         script.note(caution)
-    overrides: dict[str, Any] = {"train": True, "run.dir": config.run.dir or str(_fresh(config))}
+    overrides: dict[str, Any] = {"train": True}
     # The backup is run from another folder.
     if config.data.root is not None:
         overrides["data.root"] = str(Path(config.data.root).resolve())
@@ -75,7 +76,13 @@ def _train(path: Path, changes: Sequence[str]) -> None:
         overrides["data.dataset"] = str(Path(config.data.dataset).resolve())
     text = as_run(path, changes)
     sinks = [lambda directory: OriginalLayout(directory, text)]
-    run = api.train(str(path), *changes, show=True, sinks=sinks, **overrides)
+
+    def train(folder: str) -> Run | None:
+        chosen = {**overrides, "run.dir": folder}
+        return api.train(str(path), *changes, show=True, sinks=sinks, **chosen)
+
+    told = config.run.dir
+    run = script.in_new_folder(lambda: _fresh(config), train) if told is None else train(told)
     if run is not None:
         print(f"{run.path}  {_headline(run.metrics)}")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from weft.data.random import derive, stream
 from weft.data.source import Batch
+from weft.errors import UsageError
 
 # Does not depend on the run, so that all models with one tokenizer are scored with the same masks.
 _FIXED = derive("feedback", "fixed masks")
@@ -145,8 +146,16 @@ def masked_noise(
         generator: on the batch's device; None on the meta device.
         eps: smallest mask probability.
         stratified: whether the batch's times are stratified.
+
+    Raises:
+        UsageError: if `text` is of another shape than the tokens, or `eps` is no probability.
     """
     tokens = batch["tokens"]
+    if text.shape != tokens.shape or not 0 <= eps <= 1:
+        raise UsageError(
+            f"tokens of shape {tuple(tokens.shape)}, text of {tuple(text.shape)}, eps {eps}",
+            expected="(rows, positions) both, and 0 to 1",
+        )
     p = mask_probability(document_times(batch, generator, stratified=stratified), eps)
     draws = torch.rand(tokens.shape, generator=generator, device=tokens.device)
     return apply_mask(tokens, text, draws, p, mask_id)

@@ -7,11 +7,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from weft.errors import UsageError
 from weft.nn.precision import widened
 
 #: (tokens (B, T), masked (B, T)) -> logits at the masked positions, (N, V)
@@ -34,6 +35,9 @@ class Way:
             (LLaDA's semi-autoregressive order); None: all together.
         jointly: whether the rows of a batch share one schedule and one ranking, as in the original;
             the text of a row then depends on the others.
+
+    Raises:
+        UsageError: for a setting without a meaning.
     """
 
     steps: int
@@ -42,6 +46,23 @@ class Way:
     remask: Remask = "low-confidence"
     block: int | None = None
     jointly: bool = False
+
+    def __post_init__(self) -> None:
+        meant = {
+            "steps": (
+                self.steps >= 1 and self.steps == int(self.steps),
+                "a whole number, 1 or more",
+            ),
+            "temperature": (0 <= self.temperature < math.inf, "0 or more"),
+            "top_p": (0 < self.top_p <= 1, "more than 0, and 1 at most"),
+            "remask": (self.remask in get_args(Remask), f"one of {', '.join(get_args(Remask))}"),
+            "block": (self.block is None or self.block >= 1, "1 or more, or None"),
+        }
+        for name, (holds, expected) in meant.items():
+            if not holds:
+                raise UsageError(
+                    f"`{name}` is {getattr(self, name)!r}", where=name, expected=expected
+                )
 
 
 def still_masked(step: int, steps: int, masked_at_first: int) -> int:
@@ -73,7 +94,18 @@ def unmask(
         way: settings of unmasking.
         generator: draws tokens and positions; needed if `way` asks for random draws.
     Returns: the filled tokens, int64 (B, T); other positions are unchanged.
+
+    Raises:
+        UsageError: if a tensor, or what `predict` gives, is of another shape, or no id is allowed.
     """
+    if tokens.dim() != 2 or masked.shape != tokens.shape or masked.dtype != torch.bool:
+        raise UsageError(
+            f"tokens of shape {tuple(tokens.shape)}, and a mask of {tuple(masked.shape)}, "
+            f"{masked.dtype}",
+            expected="(rows, positions) both, the mask of torch.bool",
+        )
+    if not allowed.any():
+        raise UsageError("no token is allowed", expected="an id that may be generated")
     tokens = tokens.clone()
     blocks = list(_blocks(masked, way.block))
     steps = max(1, way.steps // max(1, len(blocks)))
@@ -82,7 +114,13 @@ def unmask(
         for step in range(steps):
             if not open_.any():
                 break
-            logits = widened(predict(tokens, open_)).masked_fill(~allowed, -torch.inf)
+            logits = widened(predict(tokens, open_))
+            if logits.dim() != 2 or logits.shape[1] != len(allowed):
+                raise UsageError(
+                    f"`predict` gives logits of shape {tuple(logits.shape)}",
+                    expected=f"(N, {len(allowed)}): of the N masked positions alone, of every id",
+                )
+            logits = logits.masked_fill(~allowed, -torch.inf)
             guess = _choose(logits, way, generator)
             sure = _confidence(logits, guess, way, generator)
             confidence = sure.new_full(open_.shape, -torch.inf).masked_scatter(open_, sure)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from weft.errors import UsageError
 from weft.families.feedback.noise.process import (
     apply_mask,
     cut,
@@ -124,3 +125,12 @@ def test_a_random_length_is_rare_and_covers_1_to_t() -> None:
     assert abs(len(lengths) - 500) < 80
     assert random_length(5, 0.0, generator()) is None
     assert random_length(1, 1.0, generator()) == 1
+
+
+@pytest.mark.parametrize(("wide", "eps"), [(5, 0.1), (9, -0.5), (9, 2.0), (9, float("nan"))])
+def test_noise_of_other_shapes_or_chances_is_refused(wide: int, eps: float) -> None:
+    batch = {"tokens": torch.ones(3, 9, dtype=torch.int64)}
+    with pytest.raises(UsageError, match="text of"):
+        masked_noise(
+            batch, torch.ones(3, wide, dtype=torch.bool), 7, None, eps=eps, stratified=True
+        )

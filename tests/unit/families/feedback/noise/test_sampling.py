@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from weft.errors import UsageError
 from weft.families.feedback.noise.sampling import Way, still_masked, unmask
 
 V, MASK = 12, 10
@@ -158,3 +160,26 @@ def test_rows_filled_jointly_share_one_schedule_and_one_ranking() -> None:
     for step, left in enumerate(seen[1:]):
         count = math.floor(math.cos(math.pi / 2 * (step + 1) / 4) * 20)
         assert left.sum(1).tolist() == [max(0, count - 10), min(10, count)]
+
+
+@pytest.mark.parametrize("setting", [
+    {"steps": 0}, {"steps": 2.5}, {"temperature": -1.0}, {"temperature": math.nan}, {"top_p": 0.0},
+    {"top_p": 2.0}, {"block": 0}, {"block": -1}, {"remask": "nonsense"},
+])  # fmt: skip
+def test_a_setting_without_a_meaning_is_refused(setting: dict[str, Any]) -> None:
+    # A negative temperature drew the least likely tokens, and a negative block filled none.
+    (name,) = setting
+    with pytest.raises(UsageError, match=f"`{name}` is"):
+        Way(**{"steps": 3, **setting})
+
+
+def test_shapes_that_do_not_fit_are_told_in_words() -> None:
+    tokens, masked = rows(5, 3)
+    predict, way = by_position(table()), Way(3)
+    for other in (masked[:, :4], masked.long(), masked[0]):
+        with pytest.raises(UsageError, match="and a mask of"):
+            unmask(predict, tokens, other, ALLOWED, way)
+    with pytest.raises(UsageError, match="no token is allowed"):
+        unmask(predict, tokens, masked, torch.zeros_like(ALLOWED), way)
+    with pytest.raises(UsageError, match=r"logits of shape \(2, 9, 12\)"):
+        unmask(lambda *_: torch.zeros(2, 9, V), tokens, masked, ALLOWED, way)
