@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.nn import onednn
+from weft.nn import dense, onednn
 from weft.nn.dense import Dense, linear, product, quiet
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
