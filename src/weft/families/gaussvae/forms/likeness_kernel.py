@@ -54,7 +54,7 @@ def _slope(
     out: Any,
     l1: Any,
     l2: Any,
-    ssim: Any,
+    dissimilarity: Any,
     c1: Any,
     c2: Any,
 ) -> None:
@@ -68,7 +68,7 @@ def _slope(
     one, two, zero = _F(1), _F(2), _F(0)
     for channel in range(start, end):
         x, y = found[channel], wanted[channel]
-        if ssim > zero:
+        if dissimilarity > zero:
             for row in range(height):
                 _across(x[row], y[row], window, across[:, row])
             for row in range(high):
@@ -95,7 +95,7 @@ def _slope(
                         _add(across[part, row + k], window[k], inner[part, row])
         for row in range(height):
             spread[:] = zero
-            if ssim > zero:
+            if dissimilarity > zero:
                 for k in range(taps):
                     for part in range(3):
                         _add(spread[part, k : k + wide], window[k], across[part, row])
@@ -103,7 +103,7 @@ def _slope(
                 error = x[row, j] - y[row, j]
                 sign = one if error > zero else (-one if error < zero else zero)
                 like = spread[0, j] + two * x[row, j] * spread[1, j] + y[row, j] * spread[2, j]
-                out[channel, row, j] = l1 * sign + two * l2 * error - ssim * like
+                out[channel, row, j] = l1 * sign + two * l2 * error - dissimilarity * like
 
 
 @compiled

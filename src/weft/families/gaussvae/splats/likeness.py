@@ -50,10 +50,10 @@ class Likeness:
                 found.contiguous(), self.wanted, self.mean.contiguous(), self.variance,
                 self.window, self.weights, (C1, C2),
             )  # fmt: skip
-        l1, l2, ssim = self.weights
+        l1, l2, dissimilarity = self.weights
         error = found - self.wanted
         out = l1 * error.sign() + 2 * l2 * error
-        return out.sub_(self._likeness(found), alpha=ssim) if ssim else out
+        return out.sub_(self._likeness(found), alpha=dissimilarity) if dissimilarity else out
 
     def _likeness(self, found: Tensor) -> Tensor:
         """d (sum of SSIM) / d found."""
