@@ -69,7 +69,7 @@ def test_products_are_those_of_float32(shape: tuple[int, ...]) -> None:
     count, rows, inner, columns = shape
     torch.manual_seed(0)
     x, y = torch.randn(count, rows, inner), torch.randn(count, inner, columns)
-    before = onednn.leave()
+    before = onednn.precision()
     for a in (x, x.mT.contiguous().mT):
         for b in (y, y.mT.contiguous().mT):
             exact = a.double() @ b.double()
@@ -77,7 +77,7 @@ def test_products_are_those_of_float32(shape: tuple[int, ...]) -> None:
             most = 1e-6 * (a.double().abs() @ b.double().abs())
             assert ((onednn.bmm(a, b) - exact).abs() <= most).all()
             assert ((onednn.mm(a[0], b[0]) - exact[0]).abs() <= most[0]).all()
-    assert onednn.leave() == before
+    assert onednn.precision() == before
 
 
 def test_where_digits_would_be_lost_torchs_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from weft.data.remarks import remark
 if TYPE_CHECKING:
     from PIL import Image
 
-WHITE = (255, 255, 255)
 _MOST_PIXELS = 2**26
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
 _SIXTEEN = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -28,17 +27,13 @@ _ORIENTATION = 0x0112
 
 
 class Decoder:
-    """Decodes pictures, and counts the conversions it made.
-
-    Args:
-        background: colour behind transparent pixels.
+    """Decodes pictures, with white behind transparent pixels, and counts its conversions.
 
     Attributes:
         done: conversion, in words -> number of pictures.
     """
 
-    def __init__(self, background: tuple[int, int, int] = WHITE) -> None:
-        self.background = background
+    def __init__(self) -> None:
         self.done: Counter[str] = Counter()
 
     def __call__(self, source: Path | bytes, where: str | Path = "") -> Image.Image:
@@ -90,8 +85,8 @@ class Decoder:
         if image.mode in _WITH_ALPHA or "transparency" in image.info:
             whole = image.convert("RGBA")
             if whole.getchannel("A").getextrema() != (255, 255):
-                self.done[f"composited on {_named(self.background)}: they had transparency"] += 1
-            behind = Image.new("RGBA", whole.size, (*self.background, 255))
+                self.done["composited on white: they had transparency"] += 1
+            behind = Image.new("RGBA", whole.size, "white")
             return Image.alpha_composite(behind, whole).convert("RGB")
         if image.mode not in ("1", "L", "P", "RGB"):
             self.done[f"converted from {image.mode} to RGB"] += 1
@@ -121,7 +116,3 @@ def _as_bytes(values: NDArray[np.generic], where: str | Path) -> tuple[str, NDAr
         most = 255.0 if high <= 255 else 65535.0
         deed = f"scaled from floats of 0 to {most:.0f} to 8 bits"
     return deed, (wide * (255 / most)).round().astype(np.uint8)
-
-
-def _named(colour: tuple[int, int, int]) -> str:
-    return "white" if colour == WHITE else f"rgb{colour}"

@@ -1,4 +1,4 @@
-"""Operations of fused attention on a CPU, for which torch has formulas on GPUs alone."""
+"""Counts operations of fused attention on a CPU; torch has formulas for GPUs only."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
 
 @register_flop_formula(_ATEN._scaled_dot_product_flash_attention_for_cpu_backward)
 def _attention_backward(_: Any, query: Any, key: Any, value: Any, *__: Any, **___: Any) -> int:
-    """Two products for each of the forward pass; what is computed anew to save memory is not
-    counted, as where attention is written out."""
+    """Two products for each one of the forward pass.
+
+    Values that the kernel computes again to save memory are not counted, as in unfused attention.
+    """
     return 2 * int(sdpa_flop_count(query, key, value))

@@ -14,10 +14,10 @@ from weft.nn.once import once
 from weft.nn.onednn import has_full_rate, has_onednn, mm
 
 _NARROW = 64
-"""Inputs of a layer whose weight's gradient is made on its side."""
+"""Layers with fewer inputs than this compute the transpose of the weight's gradient."""
 
 _LARGE = 1 << 12
-"""Products of two numbers from which on torch gives a matrix product to oneDNN."""
+"""Number of multiplications from which on torch passes a matrix product to oneDNN."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -150,8 +150,8 @@ class _Quiet(torch.autograd.Function):
 def _of_weight(grad: Tensor, x: Tensor) -> Tensor:
     """The weight's gradient (O, I), given that of the outputs (R, O) and the inputs (R, I).
 
-    A result of few columns takes oneDNN longer than one of few rows (measured for 512 rows and
-    1536 outputs, one thread: 0.63 ms against 0.07 for 2 inputs, 0.69 against 0.32 for 32).
+    oneDNN is slower for results with few columns than for those with few rows (measured for 512
+    rows and 1536 outputs, one thread: 0.63 ms against 0.07 for 2 inputs, 0.69 against 0.32 for 32).
     """
     if x.shape[1] < _NARROW < grad.shape[1]:
         return product(x.t(), grad.t()).t().contiguous()
@@ -169,12 +169,12 @@ def _plain(x: Tensor) -> bool:
 
 
 def _turned(matrix: Tensor) -> bool:
-    """Whether columns lie where rows should: `_linear_pointwise` would copy it, `mm` does not,
-    which takes a fifth off the gradient of a weight."""
+    """Whether the matrix is a transposed view. `_linear_pointwise` would copy it and `mm` does not,
+    which makes the gradient of a weight faster by a fifth."""
     return not matrix.is_contiguous() and matrix.t().is_contiguous()
 
 
 def _gapless(matrix: Tensor) -> Tensor:
-    """The matrix, copied if its rows have gaps, on which oneDNN is a thousand times as slow."""
+    """The matrix, copied if its rows have gaps, with which oneDNN is a thousand times slower."""
     dense = matrix.is_contiguous() or matrix.t().is_contiguous()
     return matrix if dense else matrix.contiguous()

@@ -42,16 +42,22 @@ def once(backward: Backward) -> Backward:
 
 
 def is_transformed() -> bool:
-    """Whether this is inside `torch.func.vmap`, `grad` or another transform of theirs, which cannot
-    see through a function whose gradient is written by hand."""
+    """Whether a transform of torch.func is active, such as `vmap` or `grad`.
+
+    These cannot transform functions with hand-written gradients.
+    """
     return bool(torch._C._are_functorch_transforms_active())
 
 
 def refuse_transforms(what: str, instead: str) -> None:
-    """Tells that `what` cannot be transformed, and what can be done instead.
+    """Raises an error inside transforms of torch.func.
+
+    Args:
+        what: cannot be transformed, for the message.
+        instead: what the user can do instead.
 
     Raises:
-        UsageError: inside a transform of torch.func.
+        UsageError: if a transform is active.
     """
     if is_transformed():
         raise UsageError(

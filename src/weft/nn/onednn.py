@@ -1,4 +1,4 @@
-"""What oneDNN can do here; and torch's own products by it, in full float32, in place of MKL's."""
+"""Checks what oneDNN supports, and has torch compute exact float32 products with it, not MKL."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def has_onednn(x: Tensor, dtype: torch.dtype = torch.float32) -> bool:
 
 
 def has_full_rate(x: Tensor) -> bool:
-    """Whether `mm` and `bmm` are faster than torch's for operands such as x, and as exact."""
+    """Whether `mm` and `bmm` are faster than torch's and equally exact for operands like x."""
     here = x.dtype == torch.float32 and has_onednn(x) and not torch.is_autocast_enabled("cpu")
     return here and _keeps_digits()
 
 
 def mm(x: Tensor, y: Tensor) -> Tensor:
-    """x y without gradient, where `has_full_rate`; any strides, and none is copied.
+    """x y without gradient and without copies, if `has_full_rate`; operands may have any strides.
 
     Args:
         x: (R, I).
@@ -55,10 +55,10 @@ def mm(x: Tensor, y: Tensor) -> Tensor:
 
 
 def bmm(x: Tensor, y: Tensor) -> Tensor:
-    """x_n y_n without gradient, where `has_full_rate`.
+    """x_n y_n without gradient, if `has_full_rate`.
 
-    MKL takes an AMD core twice as long: 8 products 326 x 32 x 326 0.59 against 0.29 ms, the other
-    way round 0.60 against 0.25 (one thread of an EPYC with AVX-512).
+    On AMD, MKL takes twice as long: 0.59 ms against 0.29 for 8 products of 326 x 32 x 326, and
+    0.60 against 0.25 for 326 x 326 x 32 (one thread of an EPYC with AVX-512).
 
     Args:
         x: (N, R, I), any strides.
@@ -68,16 +68,16 @@ def bmm(x: Tensor, y: Tensor) -> Tensor:
     return _allowed(torch.bmm, x, y)
 
 
-def leave() -> str | None:
-    """How inexact float32 products of a CPU may be now; None where torch cannot tell."""
+def precision() -> str | None:
+    """The precision that torch allows for float32 products on the CPU; None if not settable."""
     return None if _GET is None else _GET(*_WHERE)
 
 
-def under(given: str | None, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """What a call returns, with leave to be as inexact as `given`; None: as it is."""
+def at_precision(given: str | None, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """`call(*args, **options)` with the allowed precision `given`; None: the current one."""
     if given is None or _SET is None:
         return call(*args, **options)
-    before = leave()
+    before = precision()
     _SET(*_WHERE, given)
     try:
         return call(*args, **options)
@@ -86,24 +86,24 @@ def under(given: str | None, call: Callable[..., Any], *args: Any, **options: An
 
 
 def _allowed(call: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """The call with leave to compute in bf16: with it torch gives float32 products to oneDNN, which
-    makes no use of it (`_keeps_digits`). What a user has set stays for all other products."""
-    out: Tensor = under("bf16", call, x, y)
+    """The product with bf16 allowed. Torch then passes float32 products to oneDNN, which computes
+    them in float32 all the same (`_keeps_digits`). The user's setting holds for other products."""
+    out: Tensor = at_precision("bf16", call, x, y)
     return out
 
 
 @cache
 def _keeps_digits() -> bool:
-    """Whether float32 products with leave to be less exact are exact all the same.
+    """Whether float32 products stay exact when lower precision is allowed.
 
-    oneDNN takes the leave on cores with matrix tiles (AMX) alone. Nothing promises it, so numbers
-    that bf16 and tf32 cannot hold are multiplied by 1 and looked at. Older versions of torch, and
-    CPUs without AVX-512, do not know the way.
+    oneDNN uses lower precision only on cores with matrix tiles (AMX). As this is not documented, it
+    is tested: numbers that bf16 and tf32 cannot represent are multiplied by 1. Older versions of
+    torch, and CPUs without AVX-512, lack this path.
     """
     tiles = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     if _SET is None or _GET is None or tiles() or not has_onednn(torch.empty(0), torch.bfloat16):
         return False
-    # Whoever counts or records the operations of a step counts none of these.
+    # These products are not counted or recorded as operations of a step.
     with _disable_current_modes():
         return all(_is_exact(size) for size in (32, 320))
 

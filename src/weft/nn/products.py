@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 import weft.nn.counted  # noqa: F401  more formulas
-from weft.nn.onednn import leave, under
+from weft.nn.onednn import at_precision, precision
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,11 @@ class _Layout:
 
 
 class _Recorder(TorchDispatchMode):
-    """Records the calls whose FLOPs torch can count, with a `_Layout` for each tensor, and how
-    inexact float32 products may be then, which decides the library that computes them."""
+    """Records the calls whose FLOPs torch can count.
+
+    For each tensor there is a `_Layout`, and for each call the allowed precision, which decides
+    the library that computes it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +42,7 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func._overloadpacket in flop_registry:
-            self.calls.append((func, tree_map(_layout, (args, kwargs)), leave()))
+            self.calls.append((func, tree_map(_layout, (args, kwargs)), precision()))
         return func(*args, **kwargs)
 
 
@@ -72,7 +75,7 @@ def products_alone(step: Callable[[], object]) -> Callable[[], None]:
     @torch.no_grad()
     def again() -> None:
         for func, (args, kwargs), given in calls:
-            under(given, func, *args, **kwargs)
+            at_precision(given, func, *args, **kwargs)
 
     return again
 

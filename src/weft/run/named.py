@@ -38,11 +38,13 @@ def as_word(word: object) -> str:
     return text
 
 
-def folder_named(word: Which, root: str | Path = ROOT) -> Path:
-    """The folder that `word` names: here if it exists, else below `root` if it exists there, else
-    `word` itself."""
+def folder_named(word: Which) -> Path:
+    """The folder that `word` names: `word` itself if it exists, or else the one below runs/.
+
+    If neither exists, it is `word` itself.
+    """
     word = as_word(word)
-    below = Path(root) / word
+    below = Path(ROOT) / word
     return below if not os.path.exists(word) and below.is_dir() else Path(word)
 
 

@@ -41,18 +41,18 @@ def test_products_are_repeated_by_who_made_them() -> None:
 
     def step() -> None:
         torch.mm(torch.ones(3, 4), torch.ones(4, 5))
-        onednn.under("bf16", torch.mm, torch.ones(3, 4), torch.ones(4, 5))
+        onednn.at_precision("bf16", torch.mm, torch.ones(3, 4), torch.ones(4, 5))
 
     class Watch(TorchDispatchMode):
         def __torch_dispatch__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             if func is torch.ops.aten.mm.default:
-                asked.append(onednn.leave())
+                asked.append(onednn.precision())
             return func(*args, **(kwargs or {}))
 
     alone = products_alone(step)
     with Watch():
         alone()
-    plain = onednn.leave()
+    plain = onednn.precision()
     assert asked == [plain, plain and "bf16"]

@@ -1,4 +1,4 @@
-"""Benchmark: forward and backward of the literal loop, of the fast forms, and of a GRU as large."""
+"""Benchmark: forward and backward of the literal loop, the fast forms, and a GRU of equal size."""
 
 # N batch, T steps, d channels, D weights, H state width of the GRU
 
@@ -22,12 +22,12 @@ from weft.nn.onednn import has_onednn
 from weft.task.bench import Case, Form
 
 FORCING = 0.5
-"""Share of the steps that are fed the truth where predictions are fed back."""
+"""Share of the steps whose input is the truth, if predictions are fed back."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is run.
+    """The shape of a case.
 
     Attributes:
         batch, steps, channels: N, T and d.
@@ -45,13 +45,13 @@ class Shape:
 def cases(full: bool) -> Iterator[Case]:
     """Shapes of the published runs, and smaller ones for a few minutes on two cores.
 
-    `auto-<form>` is the form that the cost model chooses, over 20 windows; slower ones take 3 to 5.
-    The loop is left out at EigenWorms' full length, where its graph holds 4 GB; a shorter
-    `worms-1124` has it. The GRU has as many parameters and reads the true sequence at once, which a
-    GRU that feeds back its own predictions could not: the comparison flatters it there.
+    `auto-<form>` is the form that the cost model chooses, timed in 20 windows; slower ones are
+    timed in 3 to 5. The loop is left out at EigenWorms' full length, where its graph takes 4 GB; it
+    is timed in the shorter `worms-1124`. The GRU has as many parameters and reads the true sequence
+    at once. A GRU that feeds back its predictions could not, so that the comparison favours it.
 
     Args:
-        full: not needed; the cases say themselves whether they take long.
+        full: has no effect: each case states whether it takes long.
     """
     image = {"uncertain": True, "final": "tanh", "std_lower_bound": 0.01}
     digit = {"output_size": 0, "classes": 10, "width": 32, "depth": 2}
@@ -81,7 +81,7 @@ def _case(
 ) -> Case:
     problem = _problem(shape)
     chosen = choose(problem, Machine.of(torch.device("cpu"))).form
-    # Step by step is what the loop does; beside a better form it is measured in feedback alone.
+    # `sequential` is the loop's order; it is measured only if predictions are fed back.
     able = [
         form
         for form in FORMS
@@ -103,10 +103,12 @@ def _case(
 
 
 def _clipped(name: str, shape: Shape) -> Case:
-    """Weights that are clipped, as the original's are: `loop` is what the original computes, a scan
-    whose gradient by A is summed step by step, `again` what `sequential` is where the weights of
-    all steps are too many to keep, and `products` the three products of each step alone, below
-    which steps in turn cannot come."""
+    """A case with clipped weights, as in the original.
+
+    `loop` is the original's computation, a scan whose gradient by A is summed step by step; `again`
+    is `sequential` if the weights of all steps are too large to store; `products` has only the
+    three products of each step, a lower bound for sequential steps.
+    """
     half = Shape(shape.batch, shape.steps, shape.channels, {**shape.options, "half": True}, True)
     forms: dict[str, Callable[[], Form]] = {
         "auto": partial(_weights, shape, "auto", windows=5),
@@ -121,7 +123,7 @@ def _clipped(name: str, shape: Shape) -> Case:
 
 
 def _again(shape: Shape) -> Form:
-    """`sequential` that keeps the weights of some steps alone and computes the others again."""
+    """`sequential` that stores the weights of some steps only and computes the others again."""
     form = _weights(shape, "sequential")
 
     def step() -> None:
@@ -151,8 +153,7 @@ def _products(shape: Shape) -> Form:
 
 
 def _replayed(name: str, shape: Shape) -> Case:
-    """On a GPU: the loop, the form that is chosen, and that one recorded and replayed, in whole and
-    in TF32 precision."""
+    """On a GPU: the loop, the chosen form, and this form as a CUDA graph, in float32 and TF32."""
     forms = {
         "loop": partial(_on_gpu, shape, "loop", recorded=False),
         "auto": partial(_on_gpu, shape, "auto", recorded=False),

@@ -16,16 +16,16 @@ from weft.nn.once import once
 from weft.nn.onednn import bmm, has_full_rate
 
 _FEW = 1 << 14
-"""Scores of a head, T S, up to which torch's own way is as fast."""
+"""Number of scores of a head, T S, up to which torch's own attention is as fast."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, p: float = 0.0) -> Tensor:
-    """softmax(q k^T / sqrt(d)) v, with a share p of the softmax dropped.
+    """softmax(q k^T / sqrt(d)) v, with dropout of probability p on the softmax.
 
     Args:
         q: (B, T, H, d).
         k, v: (B, S, H, d).
-        sight: which keys a query sees.
+        sight: which keys each query attends to.
     Returns: (B, T, H d).
     """
     if sight.lengths is None:
@@ -43,7 +43,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> T
         return out
     if p == 0 or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
-    # With dropout torch has no fused form for CPUs either, and draws its bits slowly.
+    # Torch has no fused form with dropout for CPUs, and draws random bits slowly.
     score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if mask is not None:
         score = score.masked_fill(~mask, -torch.inf)
@@ -51,10 +51,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> T
 
 
 class _Heads(torch.autograd.Function):
-    """softmax(q k^T / sqrt(d)) v, all of whose products are made by oneDNN.
+    """softmax(q k^T / sqrt(d)) v with all products by oneDNN; torch's fused form uses MKL.
 
-    torch's fused form for CPUs leaves them to MKL. With P the softmax, K = 0 where dropout takes
-    an entry and else 1, E = P K and O = c E v: dS = E c (dO v^T) - P rowsum(dO O).
+    Let P be the softmax, K 0 where dropout removes an entry and 1 elsewhere, E = P K and O = c E v.
+    Then dS = E c (dO v^T) - P rowsum(dO O).
     """
 
     @staticmethod

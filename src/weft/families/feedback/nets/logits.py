@@ -1,4 +1,4 @@
-"""Cross-entropy at the masked positions, whose logits exist a few thousand positions at a time."""
+"""Cross-entropy at masked positions, with logits of a few thousand positions at a time."""
 
 # N masked positions, C width, V vocabulary
 
@@ -14,7 +14,7 @@ from weft.nn.once import once
 
 
 class _Parts(NamedTuple):
-    """What one pass over the positions gives; gradients are of the weighted sum."""
+    """The results of one pass over the positions; gradients are those of the weighted sum."""
 
     nats: Tensor
     grad_hidden: Tensor | None
@@ -31,18 +31,19 @@ def cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """sum_i w_i CE_i with logits = hidden table^T, and the CE_i.
 
-    The weights enter here, and not afterwards, because then the gradients can be taken while the
-    logits are at hand: three products in all, and never more than chunk x V numbers.
+    The weights are applied here and not afterwards, so that gradients can be computed together with
+    the logits: three products in all, and never more than chunk x V numbers in memory.
 
     Args:
         hidden: (N, C); N may be 0.
         table: the head, tied to the token embedding, (V, C). Its gradient is computed only if it
-            is wanted.
+            requires one.
         targets: int64 (N,).
-        weight: w, constants, (N,).
-        chunk: positions whose logits exist at once; None: all.
-        used: ids that can be meant, the first; the others have no share. None: all V.
-    Returns: the sum, a differentiable scalar, and CE in nats, constants, (N,); in float32 or wider.
+        weight: w, without gradient, (N,).
+        chunk: number of positions whose logits are computed at once; None: all.
+        used: the softmax is over the first `used` ids; None: all V.
+    Returns: the sum, a differentiable scalar, and CE in nats, (N,), without gradient; in float32 or
+        wider.
     """
     if not torch.is_grad_enabled():
         hidden, table = hidden.detach(), table.detach()
@@ -52,7 +53,7 @@ def cross_entropy(
 
 
 class _WeightedSum(torch.autograd.Function):
-    """The weighted sum, whose gradients are ready when it is."""
+    """The weighted sum, whose gradients are computed in the forward pass."""
 
     @staticmethod
     def forward(
@@ -84,7 +85,7 @@ class _WeightedSum(torch.autograd.Function):
 
 
 def _times(gradient: Tensor, by: Tensor) -> Tensor:
-    """gradient * by; on a CPU, which knows the number, not by 1: the table's is large."""
+    """gradient * by; on a CPU it is skipped if `by` is 1, as the table's gradient is large."""
     if by.device.type == "cpu" and float(by) == 1:
         return gradient
     return gradient * by.to(gradient.dtype)
@@ -99,7 +100,7 @@ def _walk(
     used: int | None,
     wanted: tuple[bool, bool],
 ) -> _Parts:
-    """Chunk by chunk: logits, softmax, and from it the gradients that are `wanted`."""
+    """Computes logits, softmax and the gradients that are `wanted`, chunk by chunk."""
     wide = torch.promote_types(hidden.dtype, torch.float32)
     low = _autocast_dtype(hidden)
     vectors = table if low is None else table.to(low)
@@ -115,7 +116,7 @@ def _walk(
             # Not cut off: a number of columns that is no multiple of 8 is slow on many devices.
             logits[:, used:] = -torch.inf
         of_target, top = logits.gather(1, chosen).to(wide), logits.amax(1, keepdim=True).to(wide)
-        # In place: a second block as large costs more time than what is computed.
+        # In place, as a second block of this size takes more time than the computation.
         place = logits if logits.dtype == wide else None
         share = torch.softmax(logits, 1, dtype=wide, out=place)
         # The largest share is at least 1/V, so that its logarithm is safe: log sum exp = top - it.
@@ -123,7 +124,7 @@ def _walk(
         if not any(wanted):
             continue
         off = share.scatter_add_(1, chosen, torch.full_like(of_target, -1)).to(h.dtype)
-        # Weights are left to what is as narrow as h: every pass over V columns takes time.
+        # Weights are applied to tensors of C columns, as every pass over V columns takes time.
         scale = weight[part, None].to(wide)
         if grad_hidden is not None:
             grad_hidden[part] = product(off, vectors.t()) * scale
@@ -136,7 +137,7 @@ def _walk(
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:
-    """The dtype that autocast computes products in, if it is on; `meta` knows no autocast."""
+    """The dtype of products under autocast, or None; the meta device has no autocast."""
     kind = x.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return None

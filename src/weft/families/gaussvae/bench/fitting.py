@@ -1,4 +1,4 @@
-"""Fits of small pictures, Adam's update alone, the slope of an error: compiled, and in torch."""
+"""Benchmark: fits of small pictures, Adam's update, and the gradient of the error."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from weft.families.gaussvae.splats.quality import ssim
 from weft.task.bench import Case, Form
 
 PICTURES, SIDE, SPLATS, STEPS = 4, 32, 64, 120
-"""What one call of a form fits: so many pictures of SIDE x SIDE."""
+"""One call of a form fits PICTURES pictures of SIDE x SIDE with SPLATS splats in STEPS steps."""
 
 _UPDATED = 256
-"""Pictures whose numbers one update moves: half a million with their moments."""
+"""Number of pictures in one update: half a million numbers with their moments."""
 
 
 def fitting_cases() -> Iterator[Case]:
-    """Whole fits of 4 pictures of 32 x 32, 64 splats, 120 steps; updates of 256 such sets; and the
-    slope of Image-GS's error, L1 and SSIM, by a picture of 768 x 512.
+    """Fits, updates and gradients.
 
-    `compiled` is what `fit` does where numba is; `by-autograd` what it does elsewhere, a picture at
-    a time so that none depends on its company.
+    These are whole fits of 4 pictures of 32 x 32 with 64 splats in 120 steps; updates of 256 such
+    sets; and the gradient of Image-GS's error, L1 and SSIM, for a picture of 768 x 512. `compiled`
+    is the form of `fit` with numba, `by-autograd` the one without, one picture at a time.
     """
     fits: dict[str, Callable[[], Form]] = {"by-autograd": partial(_fitted, "sdpa")}
     updates: dict[str, Callable[[], Form]] = {"torch": _by_torch, "torch-fused": _by_fused}

@@ -1,4 +1,4 @@
-"""The least that drawing splats takes: its products and sums, of what is in registers already."""
+"""A lower bound for rendering splats: its arithmetic, with all operands in registers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ _PIECES = 64
 
 
 def arithmetic(eights: int) -> None:
-    """What `kernels.paint` and `kernels.pull` do with so many eights of pixels but for their lists
-    and planes, on as many threads as pictures would."""
+    """The arithmetic of `kernels.paint` and `kernels.pull` for groups of eight pixels.
+
+    It has no lists and planes, and uses as many threads as rendering would.
+    """
     each = -(-eights // _PIECES)
     share(lambda first, last: _picture_and_slopes((last - first) * each, np.float32(1)), _PIECES)
 
 
 @compiled
 def _picture_and_slopes(eights: int, one: float) -> float:
-    """Their sum, lest the compiler leaves them out; `one` is 1, and the compiler does not know."""
+    """The sum of all results, so that the compiler keeps them; `one` is 1, unknown to it."""
     f = np.float32
     w, ratio, fall = spread(one), spread(one), spread(one)
     red, green, blue, weight = spread(one), counted(one), spread(f(0)), counted(f(0))

@@ -54,8 +54,12 @@ def panels(
     return figure
 
 
-def histogram(scores: Mapping[str, Tensor], label: str = "PSNR (dB)") -> Figure:
-    """A histogram of each score over pictures, with a line at its mean."""
+def histogram(scores: Mapping[str, Tensor]) -> Figure:
+    """A histogram over pictures of the PSNR of each form, with a line at its mean.
+
+    Args:
+        scores: name of a form -> PSNR in decibels, (B,).
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 3.2), layout="constrained")
@@ -63,7 +67,7 @@ def histogram(scores: Mapping[str, Tensor], label: str = "PSNR (dB)") -> Figure:
     for number, (name, values) in enumerate(scores.items()):
         axes.hist(values.cpu().numpy(), bins=30, histtype="step", color=colour(number), label=name)
         axes.axvline(float(values.mean()), color=colour(number), linewidth=0.8, linestyle="--")
-    axes.set(xlabel=label, ylabel="pictures")
+    axes.set(xlabel="PSNR (dB)", ylabel="pictures")
     axes.legend()
     return figure
 

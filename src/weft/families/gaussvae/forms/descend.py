@@ -1,4 +1,4 @@
-"""The anchored fit, compiled: a thread takes all steps of a picture, which stays in its cache."""
+"""The compiled anchored fit: one thread takes all steps of a picture, which stays in its cache."""
 
 # M pictures, N splats each, H x W pixels
 
@@ -41,11 +41,11 @@ def descend(
     cut: float,
     normalised: bool,
 ) -> None:
-    """Steps of `anchored.AnchoredFit`, in place; each picture's numbers are one thread's alone.
+    """Steps of `anchored.AnchoredFit` in place; each picture is computed by one thread.
 
     Args:
-        free, first, second: what goes down, and Adam's moments; (M, N, 8), contiguous float32.
-        begin: where it began, (M, N, 8).
+        free, first, second: free numbers and Adam's moments, (M, N, 8), contiguous float32.
+        begin: the free numbers at the start, (M, N, 8).
         images: (M, 3, H, W).
         places: centres of the cells, (N, 2).
         cells: (rows, columns).
@@ -54,7 +54,7 @@ def descend(
         pull, floor: of the loss.
         epsilon: Adam's.
         cut: reach of a splat in sigmas.
-        normalised: how splats blend.
+        normalised: whether blending is normalised.
     """
     width = images.shape[-1]
     wanted = functional.pad(images, (0, -width % BLOCK)).contiguous()
@@ -89,7 +89,7 @@ def _descend(
     normalised: bool,
     width: int,
 ) -> None:
-    """Pictures `start` to `end`; `width` is that of the picture without what it was padded by."""
+    """Steps of the pictures `start` to `end`; `width` is their width without padding."""
     count, height, wide = free.shape[1], images.shape[2], images.shape[3]
     splats, shapes = np.empty((count, 8), np.float32), np.empty((count, SHAPE), np.float32)
     ends = np.empty(count, np.int64)
@@ -154,7 +154,7 @@ def _place(free: Any, places: Any, rows: int, columns: int, splats: Any) -> None
 
 @compiled
 def _error(image: Any, wanted: Any, width: int, slope: Any) -> Any:
-    """Sum of squares of the difference, which goes to `slope`; nought where pictures are padded."""
+    """Sum of squares of the difference, which is written to `slope`; it is 0 in the padding."""
     height, wide = image.shape[1], image.shape[2]
     whole = width // BLOCK * BLOCK
     squares = 0.0
@@ -178,7 +178,7 @@ def _error(image: Any, wanted: Any, width: int, slope: Any) -> Any:
 def _back(
     free: Any, begin: Any, rows: int, columns: int, scale: Any, weight: Any, slopes: Any
 ) -> None:
-    """Derivatives by splats into those of the loss by the free numbers, in place."""
+    """Converts derivatives by splats to those of the loss by the free numbers, in place."""
     back = _F(2) * weight / _F(5 * len(free))
     for n in range(len(free)):
         x, y = math.tanh(free[n, 0]), math.tanh(free[n, 1])

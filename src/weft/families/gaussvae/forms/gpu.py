@@ -1,4 +1,4 @@
-"""The form for GPUs, as one step of autograd: each tile of pixels, each splat's slope a program."""
+"""The form for GPUs as one autograd function; a program computes a tile, or a splat's gradient."""
 
 # M pictures, N splats, H x W pixels
 
@@ -26,19 +26,19 @@ from weft.nn.once import once
 
 _TILE = 16
 _LAID, _SOUGHT, _PAINTED = 128, 256, 8
-"""Splats that a program lays, seeks and paints at once."""
+"""Number of splats that a program of `lay`, `find` and `paint` processes at once."""
 
 _ROWS, _COLUMNS = 8, 32
-"""Pixels that a splat's program takes at once."""
+"""Pixels that a program of `pull` processes at once."""
 
 _PULL_WARPS = 1
-"""A splat's sums are many and its pixels few: one warp adds them up without waiting for others."""
+"""A splat has many sums over few pixels, so that one warp without synchronisation is best."""
 
 
 def by_triton(splats: Tensor, frame: Frame) -> Tensor:
-    """What `reference.blend` gives of the splats (M, N, 8), float32 on a GPU, without top-K.
+    """As `reference.blend` for splats (M, N, 8), float32 on a GPU, without top-K.
 
-    Both directions add in one order and use no atomic sums, so that they repeat bit for bit.
+    Both directions sum in a fixed order without atomic operations, and so are deterministic.
 
     Returns: (M, 3, H, W).
     """
@@ -100,10 +100,10 @@ def _is_logcov(frame: Frame) -> bool:
 
 
 def _scale(frame: Frame) -> tuple[float, float]:
-    """How many times as wide and as high as the picture that shapes are counted in."""
+    """Width and height relative to the picture whose pixels are the unit of shapes."""
     return frame.width / frame.wide, frame.height / frame.high
 
 
 def _bounds(frame: Frame) -> tuple[float, float]:
-    """Of m."""
+    """Bounds of m."""
     return 2 * math.log(STD_LEAST), 2 * math.log(max(frame.high, frame.wide))

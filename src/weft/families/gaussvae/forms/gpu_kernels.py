@@ -1,4 +1,4 @@
-"""Kernels of the form for GPUs, in Triton: ellipses, who reaches which tile, pixels, slopes."""
+"""Triton kernels of the form for GPUs: ellipses, splats of each tile, pixels, gradients."""
 
 # M pictures, N splats, T tiles of S x S pixels
 
@@ -18,7 +18,7 @@ def _jit(function: Callable[..., Any]) -> Any:
 
 @_jit
 def _hyperbolic(q: tl.tensor) -> tl.tensor:
-    """cosh r, sinh r / r and the latter's derivative by q = r^2; near 0 by their series."""
+    """cosh r, sinh r / r and the latter's derivative by q = r^2; series are used near 0."""
     small = q < 0.0625
     near = tl.where(small, q, 0.0)
     far = tl.where(small, 1.0, q)
@@ -39,13 +39,13 @@ def _hyperbolic(q: tl.tensor) -> tl.tensor:
 
 @_jit
 def _held(value: tl.tensor, least: tl.tensor, most: tl.tensor) -> tl.tensor:
-    """The value between two others; what is no number stays none."""
+    """The value clamped to [least, most]; NaN stays NaN."""
     return tl.where(value < least, least, tl.where(value > most, most, value))
 
 
 @_jit
 def _shrink(square: tl.tensor, ratio: tl.constexpr) -> tl.tensor:
-    """What (a, b) of this squared length is multiplied by, lest it is longer than `ratio`."""
+    """The factor that limits the length of (a, b), given its square, to `ratio`."""
     return ratio / tl.sqrt(tl.maximum(square, ratio * ratio))
 
 
@@ -67,8 +67,8 @@ def lay(
 ) -> None:
     """`geometry.ellipses` of `each` of all `count` splats: x, y, A, B, C, r, g, b.
 
-    `across` and `down` are how many times as wide and high the picture is as the one whose pixels
-    shapes are counted in; m lies between `least` and `most`.
+    `across` and `down` are the picture's width and height relative to the one whose pixels are the
+    unit of shapes; m is clamped to [least, most].
     """
     n = tl.program_id(0) * each + tl.arange(0, each)
     there = n < count
@@ -111,9 +111,9 @@ def find(
     tile: tl.constexpr,
     each: tl.constexpr,
 ) -> None:
-    """Which splats may reach a tile, in their order: `found` (M, T, N), `counts` (M, T).
+    """The splats that may reach a tile, in their order: `found` (M, T, N), `counts` (M, T).
 
-    A splat whose reach is no number reaches all.
+    A splat whose reach is NaN reaches all tiles.
     """
     across = tl.cdiv(width, tile)
     tiles = across * tl.cdiv(height, tile)
@@ -227,7 +227,7 @@ def _chain_logcov(
     most: tl.tensor,
     ratio: tl.constexpr,
 ) -> tl.tensor:
-    """Slopes by m, a, b from those by the conic: `laid.chain`."""
+    """Derivatives by m, a, b from those by the conic, as in `laid.chain`."""
     m = _held(p, least, most)
     square = q * q + t * t
     shrink = _shrink(square, ratio)
@@ -260,7 +260,7 @@ def _chain_rs(
     by_b: tl.tensor,
     by_c: tl.tensor,
 ) -> tl.tensor:
-    """Slopes by s1, s2, theta from those by the conic: `laid.chain`."""
+    """Derivatives by s1, s2, theta from those by the conic, as in `laid.chain`."""
     cos, sin = tl.cos(t), tl.sin(t)
     by_p = 2 * p * (by_a * cos * cos + by_b * cos * sin + by_c * sin * sin)
     by_q = 2 * q * (by_a * sin * sin - by_b * cos * sin + by_c * cos * cos)
@@ -288,7 +288,7 @@ def pull(
     tall: tl.constexpr,
     broad: tl.constexpr,
 ) -> None:
-    """The slope of one splat, of `count` a picture, over the box of pixels it reaches.
+    """The gradient of one of a picture's `count` splats, over the box of pixels it reaches.
 
     With t = w (sum_c colour_c numbers_c + back): sums of w numbers_c, and of t times powers of d.
     """

@@ -1,8 +1,8 @@
-"""The renderer of one picture and its gradient, compiled: each splat down the columns it reaches.
+"""The compiled renderer of one picture and its gradient, splat by splat and column by column.
 
-Arrays are contiguous float32. A picture's width is a multiple of eight; its caller pads it. A
-scratch `plane` holds, for each column of eights and each row of it, eight numbers of each of four
-quantities after another, and behind all of these eight of the fifth.
+Arrays are contiguous float32. The width of a picture is a multiple of eight, padded by the caller.
+A column is eight pixels wide. The scratch array `plane` has, for each column and each of its rows,
+eight numbers of each of four quantities, and after all of these eight of the fifth.
 """
 
 # N splats, H x W pixels
@@ -36,7 +36,7 @@ from weft.families.gaussvae.reference import EPSILON
 from weft.families.gaussvae.splats.geometry import BLOCK
 
 PLANES = 5
-"""Red, green, blue, sum of weights, and the least weight that counts, for top-K."""
+"""Number of quantities: red, green, blue, sum of weights, and the top-K threshold."""
 
 _F = np.float32
 _ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
@@ -52,7 +52,7 @@ _b_and_b = shuffled(3, 3, 8, 8, 8, 8, 8, 8)
 
 @compiled
 def scratch(count: int) -> Any:
-    """So many numbers, not set; lanes and pairs of them lie in one line of a cache each."""
+    """An uninitialised array of `count` numbers, aligned to cache lines."""
     room = np.empty(count + _LINE, np.float32)
     first = -(room.ctypes.data // room.itemsize) % _LINE
     return room[first : first + count]
@@ -103,17 +103,17 @@ def paint(
     inverses: Any,
     least: Any,
 ) -> None:
-    """Columns of eights `left` to `right` of a picture: `reference.blend`.
+    """Columns `left` to `right` of a picture, as by `reference.blend`.
 
     Args:
         shapes: of `laid.lay`.
         strips, starts: of `reach`.
-        topk: how many weights of a pixel count; 0 for all. Of equal ones at the border all do.
+        topk: number of the largest weights of a pixel that count, with all equal ones; 0: all.
         best: scratch, pixels x topk numbers.
         plane: scratch, pixels x PLANES numbers.
-        image: gets the columns, (3, H, W).
-        inverses: gets one over the divisor, (H, W); not written if not `normalised`.
-        least: gets the least weight that counts, (H, W); not written if topk is 0.
+        image: receives the columns, (3, H, W).
+        inverses: receives one over the divisor, (H, W); not written if not `normalised`.
+        least: receives the smallest weight that counts, (H, W); not written if topk is 0.
     """
     height, width = image.shape[1], image.shape[2]
     size, used = height * width, height * (right - left) * BLOCK
@@ -163,12 +163,12 @@ def paint(
 def turn(
     image: Any, inverses: Any, least: Any, slope: Any, normalised: bool, topk: int, plane: Any
 ) -> None:
-    """What `pull` reads of a picture: dL/dI / D for each colour, -sum dL/dI I / D, least weights.
+    """The input of `pull`: dL/dI / D for each colour, -sum dL/dI I / D, and smallest weights.
 
     Args:
         image, inverses, least: of `paint`.
         slope: dL/dI, (3, H, W).
-        plane: gets H x W x PLANES numbers.
+        plane: receives H x W x PLANES numbers.
     """
     height, width = image.shape[1], image.shape[2]
     size = height * width
@@ -204,14 +204,14 @@ def pull(
     plane: Any,
     slopes: Any,
 ) -> None:
-    """Derivatives by what `laid.lay` gives, of splats `first` to `last`.
+    """Derivatives by the results of `laid.lay`, for splats `first` to `last`.
 
     Args:
         shapes, ends: of `laid.lay`.
         strips, starts: of `reach`.
         height: H.
         plane: of `turn`.
-        slopes: gets them, (N, 8).
+        slopes: receives them, (N, 8).
     """
     borders = plane[len(plane) // PLANES * 4 :]
     none, index = spread(_ZERO), ends[first - 1] if first > 0 else 0
@@ -224,7 +224,7 @@ def pull(
             _, column, row, end, pace = strip(strips, index)
             w, ratio = load(starts, STARTS * index), load(starts, STARTS * index + BLOCK)
             above = column * height
-            # Sums of t, the slope by the exponent: down to each row, of these sums, of those again.
+            # Cumulative sums over rows of t, the derivative by the exponent, of these, and again.
             here, once, twice = none, none, none
             while row < end:
                 eight, row = above + row, min(row + pace, end)

@@ -1,4 +1,4 @@
-"""Splats as they lie in a picture, compiled, sixteen at a time: ellipses, and the way back."""
+"""Ellipses of splats in a picture and their gradients, compiled, sixteen splats at a time."""
 
 # N splats
 
@@ -38,7 +38,7 @@ _SPLAT = 8
 
 @compiled
 def _hyperbolic(q: Any) -> Any:
-    """cosh r, sinh r / r and the latter's derivative by q = r^2; by their series near 0."""
+    """cosh r, sinh r / r and the latter's derivative by q = r^2; series are used near 0."""
     r = root(q)
     grown = exponential(r)
     shrunk = over(_ONE, grown)
@@ -65,8 +65,8 @@ def _series(q: Any, one: Any, two: Any, three: Any, four: Any) -> Any:
 
 @compiled
 def _bounded(m: Any, a: Any, b: Any, most: Any) -> Any:
-    """m, a, b as they count, what a and b were multiplied by, and a^2 + b^2 of these."""
-    # What is no number stays the first argument.
+    """m, a, b after clamping, the factor applied to a and b, and the clamped a^2 + b^2."""
+    # NaN stays the first argument.
     m = smaller(greater(m, _M_LEAST), most)
     shrink = smaller(over(_RATIO, root(fused(a, a, times(b, b)))), _ONE)
     a, b = times(a, shrink), times(b, shrink)
@@ -95,19 +95,19 @@ def lay(
     shapes: Any,
     ends: Any,
 ) -> int:
-    """`geometry.ellipses` of one picture, and how many columns of eights they reach.
+    """`geometry.ellipses` of one picture, and the number of columns of eight pixels they reach.
 
     Args:
         splats: (N, 8).
         layout: index in `geometry.LAYOUTS`.
-        height, width, high, wide: of the picture, and of the one whose pixels shapes are counted
-            in; floats.
+        height, width, high, wide: sizes of the picture, and of the one whose pixels are the unit of
+            shapes; floats.
         shift: 1/2 for sampling at centres, 0 at corners.
         cut: reach of a splat in sigmas, infinite for all pixels.
-        shapes: gets what `reach` names, (N, SHAPE).
-        ends: gets the sum of columns up to each splat, (N,).
+        shapes: receives the numbers named in `reach`, (N, SHAPE).
+        ends: receives the cumulative number of columns, (N,).
 
-    Returns: the sum for all.
+    Returns: the total number of columns.
     """
     across, down = width / wide, height / high
     most = _F(_TWO * math.log(max(high, wide)))
@@ -157,11 +157,11 @@ def chain(
     last: int,
     slopes: Any,
 ) -> None:
-    """Turns derivatives by what `lay` gives into those by the splats, in place, for some of them.
+    """Converts derivatives by the results of `lay` to those by the splats, in place.
 
     Args:
-        first, last: which splats.
-        slopes: (N, 8).
+        first, last: range of splats.
+        slopes: the derivatives, (N, 8).
     """
     across, down = width / wide, height / high
     most = _F(_TWO * math.log(max(high, wide)))
@@ -190,7 +190,7 @@ def chain(
 
 @compiled
 def _by_logcov(by_a: Any, by_b: Any, by_c: Any, p: Any, q: Any, t: Any, most: Any) -> Any:
-    """Derivatives by m, a, b, which are p, q, t, from those by A, B, C."""
+    """Derivatives by m, a, b (the arguments p, q, t), from those by A, B, C."""
     m, along, aside, shrink, square = _bounded(p, q, t, most)
     cosh, sinhc, slope = _hyperbolic(square)
     scale = exponential(times(m, -_ONE))
@@ -198,18 +198,18 @@ def _by_logcov(by_a: Any, by_b: Any, by_c: Any, p: Any, q: Any, t: Any, most: An
     by_cosh = times(scale, fused(by_a, _ONE, by_c))
     by_sinhc = fused(difference, along, times(times(by_b, aside), -_ONE))
     by_sinhc = times(scale, by_sinhc)
-    # Twice that by the square, as r^2 is of a.
+    # Twice the derivative by r^2, as r^2 is quadratic in a.
     by_square = fused(by_cosh, sinhc, times(times(by_sinhc, slope), _TWO))
     scale_sinhc = times(scale, sinhc)
     by_along = fused(by_square, along, times(scale_sinhc, difference))
     by_aside = fused(by_square, aside, times(times(scale_sinhc, by_b), -_ONE))
-    # On the border only the direction of (a, b) is free.
+    # At the bound only the direction of (a, b) is free.
     held = fused(shrink, _ONE, -_ONE)
     part = over(fused(by_along, along, times(by_aside, aside)), square)
     by_along = where_negative(held, fused(times(part, along), -_ONE, by_along), by_along)
     by_aside = where_negative(held, fused(times(part, aside), -_ONE, by_aside), by_aside)
     by_m = times(fused(by_cosh, cosh, times(by_sinhc, sinhc)), -_ONE)
-    # A bounded m has moved by more than nothing; one that is no number stays none.
+    # The derivative is 0 if clamping has changed m; NaN stays NaN.
     moved = fused(m, -_ONE, p)
     moved = times(times(moved, moved), -_ONE)
     return (

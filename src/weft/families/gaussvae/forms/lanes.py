@@ -1,7 +1,7 @@
 """Eight float32 numbers, or twice as many, as one value of numba's kernels.
 
-So no compiler has to find what goes together. Sixteen lie in one register of 512 bits or, where
-there are none, in two of 256.
+With them vectorisation does not depend on the compiler. Sixteen numbers are in one register of 512
+bits, or in two of 256 bits if there are no larger ones.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ _POWERS = (
     0.001339086336353527, 0.009676031918255982, 0.05550357114222094,
     0.2402210748530968, 0.6931471880262273, 1.0000000754548972,
 )  # fmt: skip
-"""2^f for |f| <= 1/2, highest power of f first: Chebyshev's interpolation, off by 1e-7 at most."""
+"""2^f for |f| <= 1/2 by Chebyshev interpolation, highest power first; the error is below 1e-7."""
 
 _MORE_POWERS = (
     1.5303699e-05, 0.000154697291, 0.00133334785, 0.00961802561, 0.0555041091, 0.240226512,
     0.693147181, 1.0,
 )  # fmt: skip
-"""The same, off by 6e-11 before numbers are rounded."""
+"""The same, with an error of 6e-11 before rounding."""
 
 _EXPONENT_LEAST, _EXPONENT_MOST = -126.0, 127.0
-"""Of normal float32s; smaller powers become 2^-126, which no picture shows."""
+"""Exponents of normal float32 numbers; smaller powers become 2^-126, invisible in pictures."""
 
 _LOG2E = math.log2(math.e)
 
 _ULP_ONE = 1.5 * 2**23
-"""A float32 whose neighbours are 1 apart; its last nine bits are 0."""
+"""A float32 whose neighbours differ by 1; its last nine bits are 0."""
 
 
 class Lanes(types.Type):
-    """Numba's type of so many numbers."""
+    """Numba's type of `width` float32 numbers."""
 
     def __init__(self, width: int) -> None:
         super().__init__(name=f"Lanes{width}")
@@ -61,15 +61,15 @@ Emit = Callable[..., Any]
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Numba's decorator. Kernels leave out the first argument, which is numba's own."""
+    """Numba's decorator. Kernels call the function without the first argument, which is numba's."""
     made: Callable[..., Any] = extending.intrinsic(function)
     return made
 
 
 def _typed(out: Any, kinds: tuple[Any, ...], emit: Emit) -> tuple[Any, Emit]:
-    """What an intrinsic returns; a number among its arguments counts as float32.
+    """The result type and code of an intrinsic; scalar arguments are converted to float32.
 
-    Of pairs it returns pairs where it would return lanes.
+    If arguments are pairs, the result is pairs instead of lanes.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -82,7 +82,7 @@ def _typed(out: Any, kinds: tuple[Any, ...], emit: Emit) -> tuple[Any, Emit]:
 
 
 def _wide(builder: Any, value: Any, kind: Any = _FLOATS) -> Any:
-    """The value, in all lanes if it is one number."""
+    """The value; a scalar is copied to all lanes."""
     if value.type == kind:
         return value
     empty = ir.Constant(kind, ir.Undefined)
@@ -91,7 +91,7 @@ def _wide(builder: Any, value: Any, kind: Any = _FLOATS) -> Any:
 
 
 def _alike(builder: Any, *values: Any) -> list[Any]:
-    """The values, numbers among them as wide as the lanes among them."""
+    """The values, with scalars copied to as many lanes as the others have."""
     kinds = [each.type for each in values if isinstance(each.type, ir.VectorType)]
     return [_wide(builder, each, kinds[0] if kinds else _FLOATS) for each in values]
 
@@ -105,7 +105,7 @@ def _constant(value: float, kind: Any = _FLOATS) -> Any:
 
 
 def _done(builder: Any, name: str, *values: Any) -> Any:
-    """What LLVM's operation of this name makes of them."""
+    """The result of LLVM's operation of this name."""
     operands = _alike(builder, *values)
     out = operands[0].type
     kind = ir.FunctionType(out, [out] * len(operands))
@@ -114,25 +114,25 @@ def _done(builder: Any, name: str, *values: Any) -> Any:
 
 
 def _fused(builder: Any, *factors: Any) -> Any:
-    """a b + c, rounded once where the processor can."""
+    """a b + c, rounded once if the processor has this operation."""
     return _done(builder, "fmuladd", *factors)
 
 
 @intrinsic
 def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
-    """a b + c; each of them lanes or one number."""
+    """a b + c; each is lanes or a scalar."""
     return _typed(lanes, (a, b, c), _fused)
 
 
 @intrinsic
 def times(context: Any, a: Any, b: Any) -> Any:
-    """a b; each of them lanes or one number."""
+    """a b; each is lanes or a scalar."""
     return _typed(lanes, (a, b), lambda at, a, b: at.fmul(*_alike(at, a, b)))
 
 
 @intrinsic
 def over(context: Any, a: Any, b: Any) -> Any:
-    """a / b; each of them lanes or one number."""
+    """a / b; each is lanes or a scalar."""
     return _typed(lanes, (a, b), lambda at, a, b: at.fdiv(*_alike(at, a, b)))
 
 
@@ -144,13 +144,13 @@ def root(context: Any, a: Any) -> Any:
 
 @intrinsic
 def floor(context: Any, a: Any) -> Any:
-    """The whole number below, lane by lane."""
+    """The largest integer not above a, lane by lane."""
     return _typed(lanes, (a,), lambda at, a: _done(at, "floor", a))
 
 
 @intrinsic
 def spread(context: Any, a: Any) -> Any:
-    """One number eight times."""
+    """A scalar copied to eight lanes."""
     return _typed(lanes, (a,), _wide)
 
 
@@ -162,7 +162,7 @@ def counted(context: Any, first: Any) -> Any:
 
 
 def shuffled(*places: int) -> Any:
-    """What makes of lanes a and b those at these places among a's, 0 to 7, and b's, 8 to 15."""
+    """A function of lanes a and b that selects `places` among a's (0 to 7) and b's (8 to 15)."""
 
     @intrinsic
     def found(context: Any, a: Any, b: Any) -> Any:
@@ -174,7 +174,7 @@ def shuffled(*places: int) -> Any:
 
 @intrinsic
 def total(context: Any, a: Any) -> Any:
-    """The sum of all eight, always in the same order."""
+    """The sum of all eight lanes, always in the same order."""
 
     def emit(builder: Any, value: Any) -> Any:
         for half in (4, 2, 1):
@@ -187,7 +187,7 @@ def total(context: Any, a: Any) -> Any:
 
 @intrinsic
 def totals(context: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
-    """The sums of all eight lanes of each of eight, always in the same order."""
+    """The sums over the lanes of eight values, as lanes, always in the same order."""
 
     def emit(builder: Any, *values: Any) -> Any:
         left = list(values)
@@ -208,26 +208,26 @@ def totals(context: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any,
 
 
 def _chosen(builder: Any, comparison: str, a: Any, b: Any, other: Any) -> Any:
-    """a where it compares so with b, or one of them is no number; `other` elsewhere."""
+    """a where the comparison with b holds or one of them is NaN; `other` elsewhere."""
     a, b, other = _alike(builder, a, b, other)
     return builder.select(builder.fcmp_unordered(comparison, a, b), a, other)
 
 
 @intrinsic
 def greater(context: Any, a: Any, b: Any) -> Any:
-    """The greater of two, lane by lane; a where one is no number."""
+    """The greater of two, lane by lane; a where one is NaN."""
     return _typed(lanes, (a, b), lambda at, a, b: _chosen(at, ">", a, b, b))
 
 
 @intrinsic
 def smaller(context: Any, a: Any, b: Any) -> Any:
-    """The smaller of two, lane by lane; a where one is no number."""
+    """The smaller of two, lane by lane; a where one is NaN."""
     return _typed(lanes, (a, b), lambda at, a, b: _chosen(at, "<", a, b, b))
 
 
 @intrinsic
 def kept(context: Any, a: Any, least: Any) -> Any:
-    """a where it is no less than `least`, 0 elsewhere."""
+    """a where it is at least `least`, 0 elsewhere."""
 
     def emit(builder: Any, a: Any, least: Any) -> Any:
         a, least = _alike(builder, a, least)
@@ -248,7 +248,7 @@ def where_negative(context: Any, sign: Any, a: Any, b: Any) -> Any:
 
 
 def _power_of_parts(builder: Any, rounded: Any, rest: Any, powers: tuple[float, ...]) -> Any:
-    """2^e of e's whole number, in the last bits of a float beside _ULP_ONE, and what is left."""
+    """2^e from the integer part of e, in the last bits of a float near _ULP_ONE, and the rest."""
     kind, whole = rest.type, _whole_of(rest.type)
     found = _constant(powers[0], kind)
     for each in powers[1:]:
@@ -262,7 +262,7 @@ def _power_of_parts(builder: Any, rounded: Any, rest: Any, powers: tuple[float, 
 
 @intrinsic
 def power(context: Any, exponent: Any) -> Any:
-    """2^e for e <= 0, off by 2e-7 of itself; 2^-126 for all that is smaller."""
+    """2^e for e <= 0 with a relative error of 2e-7; 2^-126 for smaller results."""
 
     def emit(builder: Any, exponent: Any) -> Any:
         kind = exponent.type
@@ -278,7 +278,7 @@ def power(context: Any, exponent: Any) -> Any:
 
 @intrinsic
 def exponential(context: Any, value: Any) -> Any:
-    """e^v, off by 1e-7 of itself where products are fused; held between 2^-126 and 2^127."""
+    """e^v with a relative error of 1e-7 if products are fused; clamped to [2^-126, 2^127]."""
 
     def emit(builder: Any, value: Any) -> Any:
         kind = value.type
@@ -296,7 +296,7 @@ def exponential(context: Any, value: Any) -> Any:
 
 
 def _place(context: Any, builder: Any, kind: Any, many: Any, array: Any, index: Any) -> Any:
-    """Where so many numbers of an array of this kind begin."""
+    """The address of the element `index`, as a pointer to `many` numbers."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), many.as_pointer())
 
@@ -313,7 +313,7 @@ def load(context: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def load_pairs(context: Any, array: Any, index: Any) -> Any:
-    """Sixteen of them."""
+    """Sixteen numbers of a contiguous float32 array from `index` on."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         place = _place(context, builder, signature.args[0], pairs.floats, *values)
@@ -324,7 +324,7 @@ def load_pairs(context: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def both(context: Any, first: Any, second: Any) -> Any:
-    """Lanes as pairs, the first in front."""
+    """Two lanes joined to pairs, `first` in front."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         places = ir.Constant(_whole_of(pairs.floats), list(range(2 * WIDTH)))
@@ -335,7 +335,7 @@ def both(context: Any, first: Any, second: Any) -> Any:
 
 @intrinsic
 def halves(context: Any, both: Any) -> Any:
-    """Pairs as lanes: those in front, and those behind."""
+    """The two halves of pairs, as lanes."""
     out = types.UniTuple(lanes, 2)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -361,9 +361,9 @@ def floats(context: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def whole(context: Any, array: Any, index: Any) -> Any:
-    """One number of a contiguous int32 array, read as one that has no sign.
+    """One element of a contiguous int32 array, as an unsigned number.
 
-    It takes no index that counts from the end, which costs numba's own four steps.
+    Negative indices are not supported, which saves four instructions of numba's own indexing.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -375,10 +375,9 @@ def whole(context: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def unforeseen(context: Any, index: Any) -> Any:
-    """The whole number, of which the compiler then knows nothing.
+    """The same integer, hidden from the compiler's analysis.
 
-    A loop that counts by it is not unrolled: what is left over of a short one costs more than that
-    saves.
+    A loop that counts by it is not unrolled, which for short loops would cost more than it saves.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The native form: compiled kernels over the pictures of a batch, as one step of autograd."""
+"""The native form as one autograd function: compiled kernels over the pictures of a batch."""
 
 # M pictures, N splats, H x W pixels
 
@@ -20,17 +20,17 @@ from weft.families.gaussvae.splats.geometry import BLOCK, Frame
 from weft.nn.once import once
 
 _BAND_PIXELS = 32768
-"""Pixels of the rows that are painted together: their sums stay in a core's cache."""
+"""Number of pixels in rows that are rendered together; their sums stay in a core's cache."""
 
 _SPLATS = 128
-"""Splats whose gradient is one piece of work."""
+"""Number of splats whose gradient is one piece of work."""
 
 
 def native(splats: Tensor, frame: Frame) -> Tensor:
-    """What `reference.blend` gives of the splats (M, N, 8), float32 on the CPU; (M, 3, H, W).
+    """As `reference.blend` for splats (M, N, 8), float32 on the CPU; (M, 3, H, W).
 
-    The same numbers at any M and any number of threads: each row and each splat's gradient is
-    summed by one thread in one order.
+    Results do not depend on M or the number of threads: each row, and each splat's gradient, is
+    summed by one thread in a fixed order.
     """
     frame = frame._replace(cut=min(frame.cut, FARTHEST))
     pictures: Tensor = _Native.apply(splats, frame)
@@ -38,7 +38,7 @@ def native(splats: Tensor, frame: Frame) -> Tensor:
 
 
 class _Native(Function):
-    """Pictures as wide as the next multiple of eight."""
+    """Pictures, with their width padded to a multiple of eight."""
 
     @staticmethod
     def forward(ctx: Any, splats: Tensor, frame: Frame) -> Tensor:
@@ -134,9 +134,9 @@ def _paint(
     image: Any,
     frame: Frame,
 ) -> None:
-    """The bands `first` to `last`, of `bands` in each picture and `columns` of eights each.
+    """The bands `first` to `last`, with `bands` in each picture and `columns` of eight pixels each.
 
-    The lists of pictures that have more than one are there already.
+    For pictures with more than one band the lists of strips exist already.
     """
     room = columns * BLOCK * frame.height
     plane = kernels.scratch(room * kernels.PLANES)

@@ -1,4 +1,4 @@
-"""Which pixels splats reach, as one list of strips: rows of a column of eights."""
+"""Lists the pixels that splats reach, as strips: rows of a column that is eight pixels wide."""
 
 # N splats, S strips
 
@@ -35,31 +35,32 @@ from weft.families.gaussvae.forms.rows import ROWS, listed
 from weft.families.gaussvae.splats.geometry import BLOCK
 
 SHAPE = 16
-"""Numbers of a splat as it lies in a picture: x, y in pixels, A, B, C, r, g, b, and those below."""
+"""Numbers of a splat in a picture: x, y in pixels, A, B, C, r, g, b, and the following."""
 
 FALL, FIRST, COLUMNS, SQUARE, INVERSE, PEAK = range(8, 14)
-"""exp(-C); first column of eights, and how many; AC - B^2; 1 / C; dx of the lowest point."""
+"""exp(-C); first column (of eight pixels), number of columns; AC - B^2; 1 / C; dx of the lowest
+point."""
 
 FIELDS = 5
-"""Whole numbers of a strip: splat, column, first row, first row behind, pace."""
+"""Integers of a strip: splat, column, first row, row after the last, pace."""
 
 STARTS = 2 * WIDTH
-"""Numbers it begins with: weights of eight pixels, and the ratios to them of those below."""
+"""Floats of a strip: weights of its first eight pixels, and ratios of the next row's to these."""
 
 SPARE = ROWS
-"""Strips more than there are that a list has room for, as so many are written at once."""
+"""Additional capacity of a list of strips, as this many are written at once."""
 
 _PACE = 16
-"""Rows after which weights are computed anew: each product of ratios rounds once more."""
+"""Rows after which weights are computed again, as each product of ratios adds a rounding error."""
 
 FARTHEST = math.sqrt(2 * 126 * math.log(2))
-"""Sigmas at which a weight is 2^-126: what is smaller no float32 holds, and no picture shows."""
+"""Sigmas at which a weight is 2^-126, the smallest normal float32."""
 
 _BATCH, _PARTS = 64, 6
-"""Strips whose beginnings are worked out together, and numbers of each that are kept meanwhile."""
+"""Number of strips whose first weights are computed together, and of values stored for each."""
 
 _FAR = 140.0
-"""d'Qd up to which weights, and their ratios, are numbers that float32 holds with all digits."""
+"""d'Qd up to which weights and their ratios are normal float32 numbers."""
 
 _F = np.float32
 _ZERO, _ONE, _TWO, _HALF = _F(0), _F(1), _F(2), _F(1 / 2)
@@ -69,19 +70,19 @@ _BY_A, _BY_B = _F(-math.log2(math.e) / 2), _F(-math.log2(math.e))
 
 @compiled
 def extents(x: Any, a: Any, b: Any, c: Any, cut: Any, most: int) -> Any:
-    """What `reach` needs to know of splats: FIRST to PEAK.
+    """The numbers FIRST to PEAK of splats, for `reach`.
 
     Args:
         x, a, b, c: x, A, B, C of SHAPE.
         cut: reach in sigmas.
-        most: columns of eights in the picture.
+        most: number of columns of eight pixels in the picture.
     """
     square = fused(a, c, times(times(b, b), -_ONE))
     half = times(root(over(c, square)), cut)
-    # What is no number is the second argument, and ends as a border of the picture.
+    # NaN gives the second argument, and so a border of the picture.
     first = floor(times(fused(half, -_ONE, x), _EIGHTH))
     first = smaller(greater(_ZERO, first), _F(most))
-    # One is added to a whole number: the float below `most` and one make more than `most`.
+    # One is added to an integer: the float just below `most` plus one would exceed `most`.
     last = fused(floor(times(fused(half, _ONE, x), _EIGHTH)), _ONE, _ONE)
     last = greater(_ZERO, smaller(_F(most), last))
     peak = times(times(over(b, a), root(over(a, square))), -cut)
@@ -90,18 +91,18 @@ def extents(x: Any, a: Any, b: Any, c: Any, cut: Any, most: int) -> Any:
 
 @compiled
 def reach(shapes: Any, ends: Any, cut: Any, height: int, strips: Any, starts: Any) -> None:
-    """Lists the eights of pixels that splats reach: `geometry.spans`, column by column.
+    """Lists the groups of eight pixels that splats reach: `geometry.spans`, column by column.
 
-    An ellipse meets a column in rows without a gap: from the least to the greatest y on it, at its
-    own highest and lowest point where the column has these, on the column's border if not.
+    An ellipse meets a column in consecutive rows, from its smallest to its largest y there. These
+    are at its highest and lowest point if they are in the column, and else on the column's border.
 
     Args:
         shapes, ends: of `laid.lay`.
         cut: reach in sigmas.
         height: of the picture.
-        strips: gets the list, FIELDS numbers of each after another, S + SPARE of them; `strip`
-            reads them.
-        starts: gets STARTS numbers for each.
+        strips: receives the list, FIELDS numbers of each strip in turn, for S + SPARE strips; read
+            by `strip`.
+        starts: receives STARTS numbers for each.
     """
     room, at = len(strips) // FIELDS, 0
     for n in range(len(shapes)):
@@ -132,19 +133,19 @@ def reach(shapes: Any, ends: Any, cut: Any, height: int, strips: Any, starts: An
 def _rows(
     shapes: Any, strips: Any, index: int, count: int, cut: Any, height: int, parts: Any, to: int
 ) -> None:
-    """First row, row behind the last, and pace of `count` <= ROWS strips from `index` on.
+    """First row, row after the last, and pace of `count` <= ROWS strips from `index` on.
 
     Args:
         shapes, cut, height: as of `reach`.
-        strips: their splats and columns are read, the rest written.
-        parts: gets the arguments of `_powers` from `to` on, ROWS of each after another.
+        strips: their splats and columns are read, other fields written.
+        parts: receives the arguments of `_powers` from `to` on, ROWS of each in turn.
     """
     room, reached = len(strips) // FIELDS, _F(cut * cut)
     x, y, a, b, c, _, _, _ = listed(shapes, strips, index, count, SHAPE, 0)
     _, _, _, square, inverse, peak, _, _ = listed(shapes, strips, index, count, SHAPE, FALL)
     west = fused(floats(strips, room + index), _EIGHT, times(x, -_ONE))
     east = fused(west, _ONE, _EIGHT)
-    # What is no number stays first argument, and ends as a border of the picture.
+    # NaN stays the first argument, and gives a border of the picture.
     under = smaller(greater(peak, west), east)
     above = smaller(greater(times(peak, -_ONE), west), east)
     deep, high = times(times(under, under), square), times(times(above, above), square)
@@ -181,7 +182,7 @@ def _square(dx: Any, dy: Any, a: Any, b: Any, c: Any) -> Any:
 
 @compiled
 def strip(strips: Any, index: int) -> Any:
-    """What FIELDS names of one of them."""
+    """The fields of one strip, see FIELDS."""
     room = len(strips) // FIELDS
     return (
         whole(strips, index),
@@ -194,9 +195,9 @@ def strip(strips: Any, index: int) -> Any:
 
 @compiled
 def begun(shapes: Any, n: int, column: int, row: int) -> Any:
-    """w of a splat in eight pixels, and the ratios to it of w in those below.
+    """w of a splat in eight pixels, and the ratios of w in the next row to it.
 
-    From row to row, w is multiplied by a ratio, and that by exp(-C): shapes[n, FALL].
+    In each further row w is multiplied by the ratio, and the ratio by exp(-C), shapes[n, FALL].
     """
     west, dy = _F(column * BLOCK) - shapes[n, 0], _F(row) - shapes[n, 1]
     a, b, c = _BY_A * shapes[n, 2], _BY_B * shapes[n, 3], _BY_A * shapes[n, 4]

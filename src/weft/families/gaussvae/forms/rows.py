@@ -1,4 +1,4 @@
-"""Sixteen rows of eight float32 numbers as pairs, one for each column, and back to rows."""
+"""Transposes sixteen rows of eight float32 numbers to pairs of lanes, one for each column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba import types
 from weft.families.gaussvae.forms.lanes import WIDTH, intrinsic, pairs
 
 ROWS = 2 * WIDTH
-"""As many as are taken at once: with less, each waits for its own roots and quotients."""
+"""Number of rows processed at once; with fewer, each would wait for its roots and quotients."""
 
 _FLOATS = ir.VectorType(ir.FloatType(), WIDTH)
 _INDEX = ir.IntType(64)
@@ -23,7 +23,7 @@ def _shuffled(builder: Any, one: Any, two: Any, places: Any) -> Any:
 
 
 def _turned(builder: Any, values: list[Any]) -> list[Any]:
-    """The transpose of eight by eight: blocks of four, two and one change their places."""
+    """The transpose of eight by eight, by exchange of blocks of four, two and one."""
     for apart in (4, 2, 1):
         for i in range(WIDTH):
             if i & apart:
@@ -62,7 +62,7 @@ def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
 def columns(context: Any, array: Any, index: Any, stride: Any, count: Any) -> Any:
     """Columns of `count` <= ROWS rows of a contiguous float32 array.
 
-    Row i begins at index + i stride; what is beyond `count` repeats the last of the rows.
+    Row i begins at index + i stride; rows from `count` on repeat the last one.
     """
     out = types.UniTuple(pairs, WIDTH)
 
@@ -80,9 +80,9 @@ def columns(context: Any, array: Any, index: Any, stride: Any, count: Any) -> An
 
 @intrinsic
 def listed(context: Any, array: Any, list_: Any, at: Any, count: Any, scale: Any, far: Any) -> Any:
-    """Columns of the `count` <= ROWS rows that a list of int32 names from `at` on.
+    """Columns of the `count` <= ROWS rows whose numbers are in a list of int32 from `at` on.
 
-    The row named k begins at k scale + far; what is beyond `count` repeats the last of the rows.
+    Row k begins at k scale + far; rows from `count` on repeat the last one.
     """
     out = types.UniTuple(pairs, WIDTH)
 
@@ -105,7 +105,7 @@ def store_columns(
     context: Any, array: Any, index: Any, stride: Any, count: Any,
     a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any,
 ) -> Any:  # fmt: skip
-    """Writes the rows that `columns` takes; what is beyond `count` must repeat the last."""
+    """Writes rows, the inverse of `columns`; those from `count` on must repeat the last."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = _data(context, builder, signature.args[0], values[0])

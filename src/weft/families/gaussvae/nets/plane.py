@@ -18,8 +18,8 @@ from weft.families.gaussvae.options.sizes import COLUMNS, Sizes
 class PlaneBlock(nn.Module):
     """x + conv(gelu(norm(conv(gelu(norm(x)))))), each norm over all of an item.
 
-    Items stay apart, unlike below a batch norm. Where channels differ, the skip is a convolution
-    of one tap.
+    Items do not depend on each other, other than with batch norm. If channels differ, the skip is a
+    convolution of one tap.
     """
 
     def __init__(self, inputs: int, outputs: int, taps: int, dropout: float) -> None:

@@ -44,16 +44,16 @@ class Likeness:
     def slope(self, found: Tensor) -> Tensor:
         """d loss / d found, both (C, H, W)."""
         if self.compiled:
-            from weft.families.gaussvae.forms.unlikeness import slope
+            from weft.families.gaussvae.forms.likeness_kernel import slope
 
             return slope(
                 found.contiguous(), self.wanted, self.mean.contiguous(), self.variance,
                 self.window, self.weights, (C1, C2),
             )  # fmt: skip
-        l1, l2, unlike = self.weights
+        l1, l2, dissimilarity = self.weights
         error = found - self.wanted
         out = l1 * error.sign() + 2 * l2 * error
-        return out.sub_(self._likeness(found), alpha=unlike) if unlike else out
+        return out.sub_(self._likeness(found), alpha=dissimilarity) if dissimilarity else out
 
     def _likeness(self, found: Tensor) -> Tensor:
         """d (sum of SSIM) / d found."""

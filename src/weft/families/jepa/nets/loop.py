@@ -1,4 +1,4 @@
-"""Dense layers inside a loop over time: weights laid out once, one product for their gradient."""
+"""Dense layers in a loop over time: packed weights, and one product for their gradient."""
 
 # T steps of a loop, R rows, I inputs, O outputs
 
@@ -17,16 +17,16 @@ from weft.nn.precision import widened
 
 
 class Constant:
-    """A dense layer that is not trained here, for many calls of few rows each.
+    """A dense layer without gradient of its weight, for many calls with few rows each.
 
-    A loop reads the whole weight at every step. On a CPU it is laid out beforehand the way
-    oneDNN's kernels read it (measured for 16 rows, 512 x 1536, one thread: 0.28 ms a product
-    instead of 0.44; laying it out takes 0.8 ms), and turned the same way once for all gradients.
+    A loop reads the whole weight at every step. On a CPU it is packed once into the layout of
+    oneDNN's kernels (measured for 16 rows, 512 x 1536, one thread: 0.28 ms per product instead of
+    0.44; packing takes 0.8 ms), and its transpose once for all gradients.
 
     Args:
         weight: (O, I).
         bias: (O,) or None.
-        rows: R, rows of every call.
+        rows: R, number of rows in every call.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
@@ -40,7 +40,7 @@ class Constant:
         self.turned: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The layer's output (R, O), without gradient and in float32 or more, for x (R, I)."""
+        """The layer's output (R, O) for x (R, I), without gradient, in float32 or wider."""
         with torch.no_grad():
             low = x.to(self.low)
             if self.laid_out is None:
@@ -59,7 +59,7 @@ class Constant:
 
 
 def _laid_out(weight: Tensor, rows: int) -> Tensor | None:
-    """A weight (O, I) as oneDNN reads it fastest for so many rows, or None where it is not used."""
+    """A weight (O, I) packed for oneDNN and this number of rows; None if oneDNN is not used."""
     if not has_onednn(weight, weight.dtype):
         return None
     kept: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
@@ -72,7 +72,7 @@ def _by(laid_out: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Frozen(torch.autograd.Function):
-    """A dense layer whose gradient reaches its input alone."""
+    """A dense layer with a gradient of its input only."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: Constant) -> Tensor:
@@ -108,9 +108,9 @@ class _Tap(torch.autograd.Function):
 class Stepped:
     """A dense layer inside one loop over time, with one product for its whole weight gradient.
 
-    Backpropagation through a loop adds up T weight gradients of O x I numbers each, which costs
-    more memory traffic than the steps themselves when a batch is small. Here a step passes the
-    gradient to its input only, and the gradients of all outputs meet in one product at the end.
+    Back-propagation through a loop sums T weight gradients of O x I numbers, which for small
+    batches is more memory traffic than the steps themselves. Here a step passes the gradient to its
+    input only, and the gradients of all outputs are used in one product at the end.
 
     Args:
         weight: (O, I).

@@ -114,16 +114,17 @@ class ResidualConv(Predictor):
 
     Args:
         shape: (channels, height, width) of a code.
-        hidden: channels between the two convolutions.
     """
 
-    def __init__(self, shape: tuple[int, int, int], hidden: int = 32) -> None:
+    hidden = 32
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.shape = shape
         self.net = nn.Sequential(
-            nn.Conv2d(shape[0] + ACTION_DIM, hidden, 5, padding=2),
+            nn.Conv2d(shape[0] + ACTION_DIM, self.hidden, 5, padding=2),
             nn.ReLU(),
-            nn.Conv2d(hidden, shape[0], 5, padding=2),
+            nn.Conv2d(self.hidden, shape[0], 5, padding=2),
         )
 
     def forward(self, start: Tensor, action: Tensor) -> Tensor:

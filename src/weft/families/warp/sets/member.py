@@ -8,19 +8,18 @@ from weft.errors import ConfigError
 from weft.families.warp.config import Config
 
 
-def member(config: Config, known: Iterable[str], usual: str | None = None) -> str | None:
-    """`data.subset`, or `usual` if it is null.
+def member(config: Config, known: Iterable[str]) -> str | None:
+    """`data.subset`, which may be null.
 
     Args:
         config: of the run.
         known: names of all members.
-        usual: meaning of null; None if it has none.
     Raises:
         ConfigError: if there is no such member.
     """
     name, known = config.data.subset, list(known)
     if name is None:
-        return usual
+        return None
     if name not in known:
         raise ConfigError(
             f"`{config.data.dataset}` has no subset `{name}`",

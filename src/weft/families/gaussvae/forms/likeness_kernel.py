@@ -1,4 +1,4 @@
-"""The slope of a picture's error, compiled: absolute, squared and SSIM's, in one go a channel."""
+"""The compiled gradient of a picture's error: absolute, squared and SSIM, channel by channel."""
 
 # H x W pixels, K taps of the window, h x w places where it lies within the picture
 
@@ -25,13 +25,13 @@ def slope(
     weights: tuple[float, float, float],
     small: tuple[float, float],
 ) -> Tensor:
-    """What `likeness.Likeness.slope` gives, of float32 pictures on the CPU.
+    """`likeness.Likeness.slope` of float32 pictures on the CPU.
 
     Args:
         found, wanted: (C, H, W), contiguous.
-        mean, variance: of `wanted` below the window, (C, h, w).
+        mean, variance: of `wanted` in the window, (C, h, w).
         window: (K,).
-        weights: of the sum of absolute errors, of squared ones, and of the sum of 1 - SSIM.
+        weights: of the sum of absolute errors, of squared errors, and of 1 - SSIM.
         small: SSIM's constants.
     Returns: (C, H, W).
     """
@@ -54,7 +54,7 @@ def _slope(
     out: Any,
     l1: Any,
     l2: Any,
-    unlike: Any,
+    dissimilarity: Any,
     c1: Any,
     c2: Any,
 ) -> None:
@@ -68,7 +68,7 @@ def _slope(
     one, two, zero = _F(1), _F(2), _F(0)
     for channel in range(start, end):
         x, y = found[channel], wanted[channel]
-        if unlike > zero:
+        if dissimilarity > zero:
             for row in range(height):
                 _across(x[row], y[row], window, across[:, row])
             for row in range(high):
@@ -95,7 +95,7 @@ def _slope(
                         _add(across[part, row + k], window[k], inner[part, row])
         for row in range(height):
             spread[:] = zero
-            if unlike > zero:
+            if dissimilarity > zero:
                 for k in range(taps):
                     for part in range(3):
                         _add(spread[part, k : k + wide], window[k], across[part, row])
@@ -103,12 +103,12 @@ def _slope(
                 error = x[row, j] - y[row, j]
                 sign = one if error > zero else (-one if error < zero else zero)
                 like = spread[0, j] + two * x[row, j] * spread[1, j] + y[row, j] * spread[2, j]
-                out[channel, row, j] = l1 * sign + two * l2 * error - unlike * like
+                out[channel, row, j] = l1 * sign + two * l2 * error - dissimilarity * like
 
 
 @compiled
 def _across(x: Any, y: Any, window: Any, out: Any) -> None:
-    """Rows of x, x^2 and x y below the window along the row: (3, w)."""
+    """Windowed means of x, x^2 and x y along a row: (3, w)."""
     square, product = x * x, x * y
     out[:] = _F(0)
     wide = out.shape[1]
