@@ -6,7 +6,6 @@ import argparse
 import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,82 +16,13 @@ from weft.reports.tables import rich_table
 from weft.studies.armed import find, listed
 from weft.studies.interior import best, beyond
 from weft.studies.legs import FLOPS, STEPS, Leg, Sums, judge, summarise
+from weft.studies.plan import Study, told
 from weft.terminal import show, show_table, tell
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
     from weft.sweeps.grid import Point
     from weft.sweeps.pool import Outcome
-
-LOOKS = 8
-"""Evaluations of a run, the last one included: enough to see whether its loss still falls."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """What is compared, and on what budget.
-
-    Attributes:
-        comparison: arms and metrics that the family declares.
-        words: recipe and `key=value` that all arms share.
-        base: recipe and `key=value` of the base.
-        arms: names of the arms to compare.
-        budgets: `STEPS`, the recipe's number of steps; `FLOPS`, as many steps as cost what the
-            recipe's steps cost for `yardstick`.
-        yardstick: an arm, or "" for the recipe as it is.
-        rates: learning rates. For each budget an arm without rates of its own takes the best one on
-            the first seed's validation data; the grid grows until the best is not at its end.
-        grow: how often the grid may grow at either end.
-        seeds: number of seeds, each with a base and a run of every arm.
-        tolerance: share by which a loss may still fall in the last quarter of a run.
-        folder: of the runs.
-    """
-
-    comparison: Comparison
-    words: tuple[str, ...]
-    base: tuple[str, ...]
-    arms: tuple[str, ...]
-    budgets: tuple[str, ...]
-    yardstick: str
-    rates: tuple[str, ...]
-    grow: int
-    seeds: tuple[int, ...]
-    tolerance: float
-    folder: Path
-
-    def words_of(self, arm: str) -> tuple[str, ...]:
-        """All words of an arm, except base, rate, steps and seed."""
-        return (*self.words, *(self.comparison.arms[arm].words if arm else ()))
-
-    def rates_of(self, arm: str) -> tuple[str, ...]:
-        """The rates that an arm's search begins with."""
-        return self.comparison.arms[arm].rates or self.rates
-
-    def base_point(self, seed: int, steps: int) -> Point:
-        """The base of a seed."""
-        return self._point(f"base,seed={seed}", (*self.base, f"seed={seed}"), steps)
-
-    def home(self, seed: int) -> str:
-        """The directory of the base of a seed."""
-        return str(self.folder / f"base,seed={seed}")
-
-    def point(self, arm: str, rate: str, steps: int, seed: int) -> Point:
-        """The run of an arm on the base of its seed."""
-        words = (
-            *self.words_of(arm),
-            f"{self.comparison.key}={self.home(seed)}",
-            f"optim.lr={rate}",
-            f"steps={steps}",
-            f"seed={seed}",
-        )
-        return self._point(f"{arm},lr={rate},steps={steps},seed={seed}", words, steps)
-
-    def _point(self, name: str, words: tuple[str, ...], steps: int) -> Point:
-        from weft.sweeps.grid import Point
-
-        home = str(self.folder / name)
-        looks = f"eval.every={max(1, steps // LOOKS)}"
-        return Point((*words, looks, f"run.dir={home}"), {"run.dir": home}, name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,9 +91,7 @@ def _study(flags: argparse.Namespace, comparison: Comparison) -> Study:
 
 
 def _tell_plan(study: Study, name: str) -> None:
-    from weft.studies import planned
-
-    show(planned.told(study, name, *_check(study)))
+    show(told(study, name, *_check(study)))
 
 
 def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None]) -> Sums:

@@ -15,10 +15,10 @@ from torch.nn.grad import conv2d_input
 
 from weft.errors import UsageError
 from weft.families.cet.trace.behind import Reading
-from weft.families.cet.trace.clock import Trace
 from weft.families.cet.trace.conversion import traced_layers
 from weft.families.cet.trace.kernel import FORMS, cascade_kernel, ideal_kernel, support
 from weft.families.cet.trace.rule import Gate
+from weft.families.cet.trace.streams import Trace
 from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
 
 

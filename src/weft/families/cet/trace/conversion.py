@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from weft.errors import UsageError
 from weft.families.cet.trace.behind import READ, pair, read_functions
 from weft.families.cet.trace.carry import History
-from weft.families.cet.trace.clock import Clock, Trace
 from weft.families.cet.trace.flow import Flow
 from weft.families.cet.trace.kernel import ErrorShape, Kernel, Readout
 from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Gate, Rule
 from weft.families.cet.trace.similarity import similarity as agreement
+from weft.families.cet.trace.streams import Clock, Trace
 from weft.families.cet.trace.traced import TracedConv2d, TracedLinear
 from weft.families.cet.trace.watch import Watch
 

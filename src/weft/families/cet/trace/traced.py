@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from weft.errors import UsageError
 from weft.families.cet.trace.carry import History
-from weft.families.cet.trace.clock import Clock, Trace
 from weft.families.cet.trace.memory import RunningMean
 from weft.families.cet.trace.operation import Conv, Dense
 from weft.families.cet.trace.rule import Rule, Site, traced
+from weft.families.cet.trace.streams import Clock, Trace
 from weft.families.cet.trace.watch import Watch
 from weft.nn.once import refuse_transforms
 

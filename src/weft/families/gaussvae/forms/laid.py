@@ -24,7 +24,7 @@ from weft.families.gaussvae.forms.lanes import (
     where_negative,
 )
 from weft.families.gaussvae.forms.reach import COLUMNS, FALL, SHAPE, extents
-from weft.families.gaussvae.forms.rows import ROWS, columns, store_columns
+from weft.families.gaussvae.forms.transposed import ROWS, columns, store_columns
 from weft.families.gaussvae.splats.geometry import BLOCK, RATIO_LOG_MOST, STD_LEAST
 
 _F = np.float32

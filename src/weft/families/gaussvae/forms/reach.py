@@ -31,7 +31,7 @@ from weft.families.gaussvae.forms.lanes import (
     where_negative,
     whole,
 )
-from weft.families.gaussvae.forms.rows import ROWS, listed
+from weft.families.gaussvae.forms.transposed import ROWS, listed
 from weft.families.gaussvae.splats.geometry import BLOCK
 
 SHAPE = 16

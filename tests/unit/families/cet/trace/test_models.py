@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 from weft.errors import UsageError
 from weft.families.cet.reference import literal_conv_update, literal_update
-from weft.families.cet.trace.clock import Trace
 from weft.families.cet.trace.conversion import clock, convert, revert, summary, traced_layers
+from weft.families.cet.trace.streams import Trace
 
 ROWS = 5
 TRACE = {"delay": 2, "order": 3}

@@ -55,7 +55,7 @@ def extend() -> Any:
     from weft.families.gaussvae.forms.compiled import compiled
     from weft.families.gaussvae.forms.lanes import both, spread
     from weft.families.gaussvae.forms.reach import FALL, SHAPE, extents
-    from weft.families.gaussvae.forms.rows import columns, store_columns
+    from weft.families.gaussvae.forms.transposed import columns, store_columns
 
     zero = np.float32(0)
 
