@@ -139,7 +139,8 @@ def test_json_lines_are_documents_or_told_what_they_need(tmp_path: Path) -> None
     assert objects('{"question": "q", "answer": "a"}', path) == ["Question: q\nAnswer: a"]
     with pytest.raises(DataError) as caught:
         objects('{"body": "one"}\n', path)
-    assert caught.value.where == f"{path}:1"
+    assert caught.value.where == str(path)
+    assert "`data.field=body`" in caught.value.hint
 
 
 def test_bad_data_are_bad_input_and_missing_data_a_failure() -> None:
