@@ -45,15 +45,16 @@ class _Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         stride, padding = ctx.geometry
         kernel = weight.shape[2:]
+        by_pixel = grad.permute(0, 2, 3, 1).flatten(0, 2)
+        # First, as the gradient was written a moment ago and still lies in the cache.
+        of_bias = by_pixel.sum(0) if ctx.needs_input_grad[2] else None
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(
             grad, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1,
             (ctx.needs_input_grad[0], not ctx.by_patches, False),
         )  # fmt: skip
-        by_pixel = grad.permute(0, 2, 3, 1).flatten(0, 2)
         if ctx.by_patches:
             product = by_pixel.t() @ patches(x, kernel, stride, padding)
             of_weight = product.unflatten(1, (*kernel, -1)).permute(0, 3, 1, 2)
-        of_bias = by_pixel.sum(0) if ctx.needs_input_grad[2] else None
         return of_x, of_weight, of_bias, None, None
 
 

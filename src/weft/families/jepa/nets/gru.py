@@ -93,10 +93,12 @@ class _Joined(torch.autograd.Function):
         before, new = made.states[:-1], made.news
         r, z = made.gates.chunk(2, dim=-1)
         # Derivatives of h' by the argument of the tanh, and by the state's part of each gate.
-        inside = (1 - z) * (1 - new * new)
-        share = torch.stack(
-            (inside * made.held * r * (1 - r), (before - new) * z * (1 - z), inside * r), dim=2
-        )  # (T, B, 3, D)
+        closed = 1 - z
+        inside = (new * new).neg_().add_(1).mul_(closed)
+        share = new.new_empty(*new.shape[:2], 3, new.shape[2])  # (T, B, 3, D)
+        torch.mul(inside, r, out=share[:, :, 2])
+        torch.mul(share[:, :, 2], (1 - r).mul_(made.held), out=share[:, :, 0])
+        torch.mul((before - new).mul_(z), closed, out=share[:, :, 1])
         of_gates, of_states = torch.empty_like(share), torch.empty_like(new)
         carried = torch.zeros_like(new[0])
         for t in reversed(range(len(new))):
