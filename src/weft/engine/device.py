@@ -20,6 +20,7 @@ from weft.config.family import Parallel
 from weft.config.sections import EngineConfig
 from weft.data.random import derive
 from weft.data.source import Batch
+from weft.engine.isolation import FORKS
 from weft.errors import DeviceError, RunError
 
 _MEETING_SECONDS = 120
@@ -211,11 +212,20 @@ def using_threads(number: int | None) -> Iterator[None]:
     """Sets torch's number of CPU threads within the block; None leaves it unchanged.
 
     Setting and resetting takes 1.4 us, since torch keeps idle threads for later use.
+
+    Raises:
+        DeviceError: for more than one in a process that was forked from one that trained.
     """
     before = torch.get_num_threads()
     if number is None or number == before:
         yield
         return
+    if FORKS.here and number > 1:
+        raise DeviceError(
+            f"{number} threads are asked for in a process that was forked, where they do not run",
+            where="engine.threads",
+            expected="1, or a process that is spawned: multiprocessing.get_context('spawn')",
+        )
     torch.set_num_threads(number)
     try:
         yield

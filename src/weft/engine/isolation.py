@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,29 @@ _kept: list[dict[torch.device, Tensor]] = []
 """States of accelerators' generators as the caller left them, a mapping for each nested block."""
 
 
+class _Forks:
+    """What a forked process must know: of torch's threads none but the one that forked is there,
+    and work that is shared out among them would wait for the others for ever."""
+
+    def __init__(self) -> None:
+        self.watched, self.here = False, False
+
+    def watch(self) -> None:
+        """Has processes that are forked from now on compute with one thread."""
+        if not self.watched and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
+        self.watched = True
+
+    def _in_child(self) -> None:
+        global _ALONE
+        _ALONE = threading.RLock()  # Whoever held it is not here.
+        self.here = True
+        torch.set_num_threads(1)
+
+
+FORKS = _Forks()
+
+
 @contextmanager
 def isolated() -> Iterator[None]:
     """Runs the block with torch's global state as in a fresh process, and restores it afterwards.
@@ -27,6 +51,7 @@ def isolated() -> Iterator[None]:
     make torch slower or stricter stay: deterministic algorithms, anomaly detection, warnings as
     errors. A second thread waits until the first has left its block.
     """
+    FORKS.watch()
     with _ALONE, ExitStack() as left:
         left.enter_context(_defaults())
         left.enter_context(_products())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -190,3 +193,36 @@ def test_a_run_may_be_evaluated_from_within_another(
     run = api.train(toy, *WORDS, "log.every=1", report=False, on_step=look)
     assert run is not None
     assert run.metrics == alone.metrics and seen == [alone.metrics] * 4
+
+
+FORKED = """
+import multiprocessing, torch
+from weft import api
+from weft.errors import DeviceError
+
+def one(threads):
+    more = {} if threads is None else {"engine": {"threads": threads}}
+    try:
+        return api.train("cet/digits", steps=2, report=False, **more).metrics["test/accuracy"]
+    except DeviceError as error:
+        return str(error)
+
+torch.set_num_threads(2)
+torch.randn(600, 600) @ torch.randn(600, 600)
+known = one(1)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    found = pool.map_async(one, [None, 2]).get(timeout=100)
+print(found[0] == known, "engine.threads" in found[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_run_in_a_forked_process_does_not_wait_for_threads_that_are_not_there(
+    workspace: Path,
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("OMP_NUM_THREADS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["True", "True"], done.stderr
