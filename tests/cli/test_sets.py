@@ -81,7 +81,7 @@ def test_a_layout_of_a_named_set_is_a_mistake(
     reader: str, workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", *READERS[reader], "data.layout=channels_last", "--dry-run"]) == 2
-    assert "is for pictures of an .npz file" in capsys.readouterr().err
+    assert "applies to pictures of an .npz file" in capsys.readouterr().err
 
 
 def _ts(name: str, train: str, test: str, used: str = "") -> None:

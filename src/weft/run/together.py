@@ -175,7 +175,9 @@ def _trained(members: Sequence[_Prepared], stack: Any) -> list[Ending]:
     for number, work in enumerate(works):
         work.outcome = outcome
         ended = failure or (taking[number].failure if taking else None)
-        endings.append(Ending(work.trained, _closed(contexts[number], ended)))
+        # Closed first: that sets `work.trained`.
+        reported = _closed(contexts[number], ended)
+        endings.append(Ending(work.trained, reported))
     for member in members[len(works) :]:
         assert member.directory is not None
         member.directory.unlock()
