@@ -420,7 +420,8 @@ class Config(ReadingOptions, OriginalOptions):
         yield Rule(
             ("data.layout", "data.dataset"),
             self.data.layout is not None and not is_npz(dataset),
-            f"`data.layout` applies to pictures of an .npz file only, and `data.dataset` is {dataset}",
+            "`data.layout` applies to pictures of an .npz file only, and `data.dataset` is "
+            f"{dataset}",
             "leave it out",
         )
         yield Rule(
