@@ -17,7 +17,7 @@ from weft.errors import DataError, MissingExtra
 
 ELSEWHERE, EARLY = 2e-2, 6
 """Relative difference allowed on another processor or torch, whose sums have another order, and of
-how many losses: what begins as a last digit grows from step to step, on warp/lorenz to 4 % in 8.""" (on warp/lorenz to 4 % in eight)
+how many losses: what begins as a last digit grows from step to step, on warp/lorenz to 4 % in 8."""
 
 
 def _cases() -> list[Any]:
