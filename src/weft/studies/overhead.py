@@ -104,8 +104,8 @@ def ours(steps: int) -> tuple[nn.Module, Callable[[], object]]:
 def bare(steps: int, *, indexed: bool = False) -> tuple[nn.Module, Callable[[], object]]:
     """The same in ten lines of torch, for comparison.
 
-    It takes items and updates weights by the same operations as weft, but has no random streams, no
-    gradient norm, and no check for NaN.
+    It takes items by the same operation as weft and updates weights by the same kernel, by way of
+    `torch.optim.AdamW`. It has no random streams, no gradient norm, and no check for NaN.
 
     Args:
         steps: number of steps.
