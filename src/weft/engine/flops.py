@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
-import weft.nn.counted  # noqa: F401  more formulas
+from weft.nn.counted import flop_registry
 
 
 class Flops(TorchDispatchMode):

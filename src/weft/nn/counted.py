@@ -1,11 +1,13 @@
-"""Counts operations of fused attention on a CPU; torch has formulas for GPUs only."""
+"""torch's registry of FLOP formulas, with those of fused attention on a CPU, which it lacks."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import register_flop_formula, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry, register_flop_formula, sdpa_flop_count
+
+__all__ = ["flop_registry"]
 
 _ATEN = torch.ops.aten
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
-from torch.utils.flop_counter import flop_registry
 
-import weft.nn.counted  # noqa: F401  more formulas
+from weft.nn.counted import flop_registry
 from weft.nn.onednn import at_precision, precision
 
 

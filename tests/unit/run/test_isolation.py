@@ -28,30 +28,12 @@ Surroundings = Callable[[], AbstractContextManager[Any]]
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    torch.set_default_dtype(dtype)
+def _set(setter: Callable[[Any], Any], value: object, afterwards: object) -> Iterator[None]:
+    setter(value)
     try:
         yield
     finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@contextmanager
-def _default_device(name: str) -> Iterator[None]:
-    torch.set_default_device(name)
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-@contextmanager
-def _product_precision(name: str) -> Iterator[None]:
-    torch.set_float32_matmul_precision(name)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision("highest")
+        setter(afterwards)
 
 
 @contextmanager
@@ -70,28 +52,18 @@ def _errors() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 SURROUNDINGS: dict[str, Surroundings] = {
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
-    "float64": lambda: _default_dtype(torch.float64),
-    "bfloat16": lambda: _default_dtype(torch.bfloat16),
-    "device meta": lambda: _default_device("meta"),
+    "float64": lambda: _set(torch.set_default_dtype, torch.float64, torch.float32),
+    "bfloat16": lambda: _set(torch.set_default_dtype, torch.bfloat16, torch.float32),
+    "device meta": lambda: _set(torch.set_default_device, "meta", None),
     "with device meta": lambda: torch.device("meta"),
-    "medium products": lambda: _product_precision("medium"),
+    "medium products": lambda: _set(torch.set_float32_matmul_precision, "medium", "highest"),
     "attention": _attention_without_cudnn,
     "warnings are errors": _errors,
-    "three threads": lambda: _threads(3),
+    "three threads": lambda: _set(torch.set_num_threads, 3, torch.get_num_threads()),
 }
 
 
