@@ -182,8 +182,8 @@ def test_exit_codes_and_hints(
 def test_bench_all_tells_of_every_family_that_has_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = {"case": "c", "form": "weft", "median_ms": 2.0, "iqr_ms": 0.1, "windows": 3,
-           "peak_mib": 1.0, "flops": 4_000_000}  # fmt: skip
+    row = {"case": "c", "form": "weft", "device": "cpu", "median_ms": 2.0, "iqr_ms": 0.1,
+           "windows": 3, "peak_mib": 1.0, "flops": 4_000_000}  # fmt: skip
     found = {"machine": {"gemm_gflops": 4.0}, "cases": [row], "ratios": {"c/weft:slow": 0.5}}
     monkeypatch.setattr(api, "bench", lambda family, **_: found)
     assert main(["bench", "all", "--markdown"]) == 0

@@ -16,7 +16,7 @@ import torch
 
 from weft.config.explain import suggest
 from weft.config.family import resolve
-from weft.engine.device import prepare_cpu
+from weft.engine.device import prepare_cpu, prepare_gpu
 from weft.engine.isolation import isolated
 from weft.errors import UsageError
 from weft.machine import cpu_name
@@ -53,7 +53,11 @@ def timed(
         taken = [case for case in every if full or not case.full]
     else:
         taken = _called(pattern, every)
-    return {"machine": machine(), **measure(taken, show)}
+    about = machine()
+    found = measure(taken, show)
+    if any(row.get("device") == "cuda" for row in found["cases"]):
+        about |= _gpu()
+    return {"machine": about, **found}
 
 
 def _called(pattern: str, cases: list[Case]) -> list[Case]:
@@ -77,10 +81,12 @@ def measure(
         report: called with "case/form" before each form is measured.
 
     Returns:
-        `{"cases": [{case, form, median_ms, iqr_ms, windows, peak_mib, flops}], "ratios":
+        `{"cases": [{case, form, device, median_ms, iqr_ms, windows, peak_mib, flops}], "ratios":
         {"case/form:baseline": time over time}}`.
     """
     prepare_cpu()
+    if torch.cuda.is_available():
+        prepare_gpu()
     rows: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
     for case in cases:
@@ -107,6 +113,21 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _gpu() -> dict[str, Any]:
+    """The GPU: its name, and its rate of a 4096-cube float32 product."""
+    a = torch.randn(4096, 4096, device="cuda")
+
+    def product() -> None:
+        a @ a
+        torch.cuda.synchronize()
+
+    best = min(_timed(product) for _ in range(10))
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "gpu_gemm_gflops": round(2 * 4096**3 / best / 1e9, 1),
+    }
+
+
 def _measure(case: Case, report: Callable[[str], None]) -> list[dict[str, Any]]:
     """Builds and warms up each form by itself, to see its memory, then times all of them in turns,
     so that a slow moment of the machine falls on all.
@@ -118,14 +139,17 @@ def _measure(case: Case, report: Callable[[str], None]) -> list[dict[str, Any]]:
     peaks: dict[str, float] = {}
     for name, build in case.forms.items():
         report(f"{case.name}/{name}")
-        before = _reset_peak()
+        before, held = _reset_peak(), _reset_gpu_peak()
         forms[name] = build()
         highest = _peak_bytes()
         for _ in range(_WARM_UP):
             _reset_peak()
             forms[name].step()
             highest = max(highest, _peak_bytes())
-        peaks[name] = (highest - before) / 2**20
+        grown = highest - before
+        if forms[name].device == "cuda":
+            grown = torch.cuda.max_memory_allocated() - held
+        peaks[name] = grown / 2**20
     times: dict[str, list[float]] = {name: [] for name in forms}
     for window in range(max(form.windows for form in forms.values())):
         for name, form in forms.items():
@@ -138,6 +162,7 @@ def _measure(case: Case, report: Callable[[str], None]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "form": name,
+                "device": form.device,
                 "median_ms": statistics.median(times[name]),
                 "iqr_ms": quartiles[2] - quartiles[0],
                 "windows": form.windows,
@@ -167,6 +192,14 @@ def _reset_peak() -> int:
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return _status_bytes("VmRSS")
+
+
+def _reset_gpu_peak() -> int:
+    """Resets torch's record of the GPU's peak memory, and returns the bytes in use now."""
+    if not torch.cuda.is_initialized():
+        return 0
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
 
 
 def _peak_bytes() -> int:

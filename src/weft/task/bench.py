@@ -15,12 +15,14 @@ class Form:
         flops: floating point operations of one call, or None if not counted.
         windows: timed windows; slow references take fewer.
         steps_per_window: calls in one window.
+        device: where the work is done, `cpu` or `cuda`; its memory is what is measured.
     """
 
     step: Callable[[], object]
     flops: int | None = None
     windows: int = 20
     steps_per_window: int = 5
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

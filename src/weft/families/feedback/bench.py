@@ -44,12 +44,13 @@ def cases(full: bool) -> Iterator[Case]:
     `ff` trains the feedforward network, `fb4` and `fb32` a feedback network of that rank; `b1` and
     `b4` are the batch size. `weft` computes what `reference` does; `stable` is the default mode,
     which reads tokens by the frozen embedding; `bf16` is `weft` under autocast, on CPUs that have
-    kernels for it and on a GPU, whose cases end in `-cuda`; `products` and `its-products` are the
-    matrix products of `weft` and `reference` alone. All forms of `text-…` handle the same number of
-    real tokens, 628: `reference` and `padded` in rows of 326, `weft` and `stable` in rows of like
-    length or, for `ff`, packed into two rows. The reference, as the original, has fused attention,
-    runs the unadapted network beside and takes gradients of the frozen weights. `attention` is that
-    of one block with dropout, forward and backward; `torch` is torch's own.
+    kernels for it and on a GPU, whose cases end in `-cuda` and have the reference in bf16, too;
+    `products` and `its-products` are the matrix products of `weft` and `reference` alone. All forms
+    of `text-…` handle the same number of real tokens, 628: `reference` and `padded` in rows of 326,
+    `weft` and `stable` in rows of like length or, for `ff`, packed into two rows. The reference, as
+    the original, has fused attention, runs the unadapted network beside and takes gradients of the
+    frozen weights. `attention` is that of one block with dropout, forward and backward; `torch` is
+    torch's own.
 
     Args:
         full: not needed; the cases say themselves whether they take long.
@@ -91,20 +92,26 @@ def _case(name: str, options: dict[str, Any], lengths: tuple[int, ...], *, full:
         stable = options | {"mode": "stable"}
         forms["stable"] = partial(_form, _fast, stable, _padded(lengths))
     if has_onednn(torch.empty(0), torch.bfloat16):
-        forms["bf16"] = partial(_form, _in_bf16, options, _padded(lengths))
+        forms["bf16"] = partial(_form, _fast, options, _padded(lengths), bf16=True)
     return Case(name, forms, ("reference",), full)
 
 
 def _on_gpu(name: str, options: dict[str, Any], lengths: tuple[int, ...]) -> Case:
     form = partial(_form, batch=_padded(lengths), device="cuda")
+    # As in the original, padding is text; else attention takes a mask, as nobody asks a GPU whether
+    # there is any.
+    fast = partial(_fast, pad=None)
     forms: dict[str, Callable[[], Form]] = {
-        "weft": partial(form, _fast, options),
-        "bf16": partial(form, _in_bf16, options),
+        "weft": partial(form, fast, options),
+        "bf16": partial(form, fast, options, bf16=True),
         "reference": partial(form, _reference, options),
+        "reference-bf16": partial(form, _reference, options, bf16=True),
     }
     if options["stage"] == "feedback":
-        forms["stable"] = partial(form, _fast, options | {"mode": "stable"})
-    return Case(name, forms, ("reference",))
+        stable = options | {"mode": "stable"}
+        forms["stable"] = partial(form, _fast, stable)
+        forms["stable-bf16"] = partial(form, _fast, stable, bf16=True)
+    return Case(name, forms, ("reference", "reference-bf16"))
 
 
 def _text(name: str, options: dict[str, Any]) -> Case:
@@ -144,20 +151,15 @@ def _tokens(real: Tensor) -> Tensor:
     return tokens.masked_fill(~real, PAD)
 
 
-def _fast(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
+def _fast(model: LanguageModel, batch: dict[str, Tensor], pad: int | None = PAD) -> Tensor:
     clean, masked = batch["tokens"], batch["masked"]
     noisy = clean.masked_fill(masked, VOCAB - 2)
-    rows = Rows.of(noisy, PAD, batch.get("document"), batch.get("position"))
+    rows = Rows.of(noisy, pad, batch.get("document"), batch.get("position"))
     hits = masked.flatten().nonzero()[:, 0]
     read = model(noisy, rows).flatten(0, 1)[hits]
     targets = clean.flatten()[hits]
     weight = torch.full(targets.shape, 2.0 / clean.numel(), device=clean.device)
     return model.cross_entropy(read, targets, weight)[0]
-
-
-def _in_bf16(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
-    with torch.autocast(batch["tokens"].device.type, torch.bfloat16):
-        return _fast(model, batch)
 
 
 def _reference(model: LanguageModel, batch: dict[str, Tensor]) -> Tensor:
@@ -205,6 +207,7 @@ def _form(
     batch: dict[str, Tensor],
     windows: int = 20,
     device: str = "cpu",
+    bf16: bool = False,
 ) -> Form:
     """A step on a fixed batch of which half the tokens are masked."""
     tokens = batch["tokens"]
@@ -223,7 +226,9 @@ def _form(
 
     def step() -> None:
         model.zero_grad()
-        loss(model, batch).backward()
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            total = loss(model, batch)
+        total.backward()
         clip(trained)
         optimiser.step()
         if device == "cuda":
@@ -231,7 +236,7 @@ def _form(
 
     with FlopCounterMode(display=False) as counter:
         step()
-    return Form(step, counter.get_total_flops(), windows, steps_per_window=1)
+    return Form(step, counter.get_total_flops(), windows, steps_per_window=1, device=device)
 
 
 def _products(

@@ -194,7 +194,7 @@ def _on_gpu(shape: Shape, form: str, *, recorded: bool, precision: str = "highes
     machine = Machine.of(x.device)
     known = form if form == "loop" else choose(_problem(shape), machine).form
     flops = min(estimates(_problem(shape), known), key=lambda each: each.seconds(machine)).flops
-    return Form(timed, int(flops), windows=5, steps_per_window=1)
+    return Form(timed, int(flops), windows=5, steps_per_window=1, device="cuda")
 
 
 def _model(shape: Shape, form: str) -> WeightSpaceRNN:
