@@ -97,13 +97,7 @@ def summarise(
     split = "test" if tested else "val"
     key = f"{split}/{comparison.loss}"
     done = {id(leg): [runs[p.name] for p in leg.points if p.name in runs] for leg in legs}
-    best = {
-        budget: min(
-            (leg for leg in legs if leg.budget == budget and leg.arm in controls),
-            key=lambda leg: fmean(judge(comparison, runs.get(p.name)) for p in leg.points),
-        )
-        for budget in dict.fromkeys(leg.budget for leg in legs)
-    }
+    best = _best(comparison, legs, controls, runs)
     ground = _ground(
         comparison, bases, [run for found in done.values() for run in found], tolerance
     )
@@ -122,18 +116,30 @@ def summarise(
             checks = [*ground, *own[id(leg)], *own[id(rival)]]
             difference = Difference.of(apart or [math.nan])  # NaN if runs are missing
             lines.append(verdict(leg.name, rival.arm, difference, checks))
-    rivals = " and ".join(f"{leg.arm} (equal {budget})" for budget, leg in best.items())
     curves = {(leg.arm, leg.budget): _curve(comparison, done[id(leg)][:1]) for leg in legs}
-    return Sums(
-        Table(
-            columns=_columns(comparison, split),
-            rows=tuple(rows),
-            note="mean ± standard error over n seeds, each with its own base; differences are "
-            "paired; rates were chosen for each arm and budget on validation data; the best "
-            f"control by validation data: {rivals}",
-        ),
-        tuple(lines),
-        curves,
+    return Sums(Table(_columns(comparison, split), tuple(rows), _note(best)), tuple(lines), curves)
+
+
+def _best(
+    comparison: Comparison, legs: Sequence[Leg], controls: Sequence[str], runs: Mapping[str, Run]
+) -> dict[str, Leg]:
+    """For each budget the control with the lowest mean validation loss."""
+
+    def loss(leg: Leg) -> float:
+        return fmean(judge(comparison, runs.get(point.name)) for point in leg.points)
+
+    return {
+        budget: min((leg for leg in legs if leg.budget == budget and leg.arm in controls), key=loss)
+        for budget in dict.fromkeys(leg.budget for leg in legs)
+    }
+
+
+def _note(best: Mapping[str, Leg]) -> str:
+    rivals = " and ".join(f"{leg.arm} (equal {budget})" for budget, leg in best.items())
+    return (
+        "mean ± standard error over n seeds, each with its own base; differences are paired; rates "
+        "were chosen for each arm and budget on validation data; the best control by validation "
+        f"data: {rivals}"
     )
 
 

@@ -97,7 +97,7 @@ def _case(name: str, options: dict[str, Any], lengths: tuple[int, ...], *, full:
 
 
 def _on_gpu(name: str, options: dict[str, Any], lengths: tuple[int, ...]) -> Case:
-    form = partial(_form, batch=_padded(lengths), device="cuda")
+    form = partial(_form, batch=_padded(lengths), windows=10, device="cuda")
     # As in the original, padding is text; else attention takes a mask, as nobody asks a GPU whether
     # there is any.
     fast = partial(_fast, pad=None)

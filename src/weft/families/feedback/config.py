@@ -206,6 +206,7 @@ class Config(FamilyConfig):
         yield from self._rules_of_compat()
         yield from self._rules_of_sizes()
         yield from self._rules_of_text()
+        yield from self._rules_of_tokens()
 
     def _rules_of_stages(self) -> Iterator[Rule]:
         yield Rule(
@@ -303,6 +304,7 @@ class Config(FamilyConfig):
 
     def _rules_of_text(self) -> Iterator[Rule]:
         data = self.data
+        own = {"form": data.form != "auto", "field": data.field, "val_file": data.val_file}
         yield Rule(
             ("data.pad_is_text", "data.batching", *_DELTAS),
             data.pad_is_text and self.batching != "padded",
@@ -316,19 +318,6 @@ class Config(FamilyConfig):
             "set `model.unused_ids` to published",
         )
         yield Rule(
-            ("data.restrict_vocab", "data.tokenizer"),
-            data.restrict_vocab and data.tokenizer in ("bytes", "json"),
-            f"`data.restrict_vocab` leaves nothing out of `data.tokenizer` {data.tokenizer}",
-            "set `data.tokenizer` to bpe or gpt2",
-        )
-        yield Rule(
-            ("data.tokenizer", "data.tokenizer_file"),
-            data.tokenizer == "json" and data.tokenizer_file is None,
-            "`data.tokenizer` json needs a file",
-            "name it as `data.tokenizer_file`, such as tokenizer.json",
-        )
-        own = {"form": data.form != "auto", "field": data.field, "val_file": data.val_file}
-        yield Rule(
             ("data.dataset", *(f"data.{key}" for key in own)),
             data.dataset in NAMES and any(own.values()),
             f"`data.dataset` {data.dataset} has a form and held-out text of its own",
@@ -341,15 +330,30 @@ class Config(FamilyConfig):
             "set `data.form` to jsonl",
         )
         yield Rule(
+            ("eval.exact_match", "data.dataset"),
+            self.eval.exact_match > 0 and data.dataset != "gsm8k",
+            "`eval.exact_match` reads answers of gsm8k",
+            "set it to 0 for other data sets",
+        )
+
+    def _rules_of_tokens(self) -> Iterator[Rule]:
+        data = self.data
+        yield Rule(
+            ("data.restrict_vocab", "data.tokenizer"),
+            data.restrict_vocab and data.tokenizer in ("bytes", "json"),
+            f"`data.restrict_vocab` leaves nothing out of `data.tokenizer` {data.tokenizer}",
+            "set `data.tokenizer` to bpe or gpt2",
+        )
+        yield Rule(
+            ("data.tokenizer", "data.tokenizer_file"),
+            data.tokenizer == "json" and data.tokenizer_file is None,
+            "`data.tokenizer` json needs a file",
+            "name it as `data.tokenizer_file`, such as tokenizer.json",
+        )
+        yield Rule(
             ("data.tokenizer_corpora", "data.tokenizer", "data.restrict_vocab"),
             bool(data.tokenizer_corpora) and data.tokenizer != "bpe" and not data.restrict_vocab,
             "`data.tokenizer_corpora` matter to `data.tokenizer` bpe and to `data.restrict_vocab` "
             "alone",
             "leave them out, or set one of these",
-        )
-        yield Rule(
-            ("eval.exact_match", "data.dataset"),
-            self.eval.exact_match > 0 and data.dataset != "gsm8k",
-            "`eval.exact_match` reads answers of gsm8k",
-            "set it to 0 for other data sets",
         )

@@ -14,7 +14,12 @@ from weft.papers.feedback.config_file import OldConfig
 from weft.papers.feedback.layout import epochs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from weft.engine.parts import Parts
+    from weft.engine.step import Stepper
     from weft.families.feedback.config import Config
+    from weft.run.parents import Parent
     from weft.run.registry import Run
 
 RECIPE = "feedback/original"
@@ -71,62 +76,98 @@ def adopt(
         UsageError: if a feedback network is given without its base.
     """
     from weft import api
+    from weft.engine.parts import Parts
+    from weft.families import find
+    from weft.run.parents import find_parents
+
+    saved = _read(file)
+    said = {"run.dir": str(path), **old.values, **values}
+    said |= _feedback(saved["model_state_dict"], base, file)
+    asked = api.configure(RECIPE, **said)
+    parts = Parts.of(find(asked.config.family), asked.config)
+    parents = find_parents(asked.config, asked.origin)
+    stepper = _restored(saved, parts, parents)
+    return _write(parts, stepper, saved, parents, path, f"imported from {file}")
+
+
+def _feedback(weights: Mapping[str, Tensor], base: Path | None, file: Path) -> dict[str, Any]:
+    """The options of a feedback network that its weights tell; none of a feedforward network.
+
+    Raises:
+        UsageError: if it is a feedback network and there is no base.
+    """
+    rank = next((value.shape[1] // 8 for key, value in weights.items() if "h_qkvo" in key), None)
+    if rank is None:
+        return {}
+    if base is None:
+        raise UsageError(
+            "a feedback network needs the feedforward network it writes into",
+            where=str(file),
+            expected="--base: a run of weft, or one imported before",
+        )
+    recurrent = any("transformer.h.h_qkvo" in key for key in weights)
+    return {
+        "stage": "feedback",
+        "mode": "compat",
+        "lora_rank": rank,
+        "recurrent": recurrent,
+        "base": str(base),
+    }
+
+
+def _restored(saved: Mapping[str, Any], parts: Parts, parents: Mapping[str, Parent]) -> Stepper:
+    """Model and optimiser in the state of an original checkpoint."""
+    from weft.engine.step import Stepper
+
+    config = cast("Config", parts.config)
+    model = parts.model(parents)
+    own = checkpoints.new_names(saved["model_state_dict"], model.state_dict(), config)
+    model.load_state_dict(own, strict=False)
+    stepper = Stepper(parts, model)
+    if saved["optimizer_state_dict"]["state"]:
+        trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
+        kept = stepper.optimiser.state_dict()
+        kept = checkpoints.new_moments(saved["optimizer_state_dict"], kept, trained, config)
+        stepper.optimiser.load_state_dict(kept)
+    return stepper
+
+
+def _write(
+    parts: Parts,
+    stepper: Stepper,
+    saved: Mapping[str, Any],
+    parents: Mapping[str, Parent],
+    path: Path,
+    note: str,
+) -> Path:
+    """Writes the folder of a run that stands where the original's checkpoint was saved."""
     from weft.engine.checkpoint import Store
     from weft.engine.loop import Progress
-    from weft.engine.parts import Parts
     from weft.engine.profile import resolved
-    from weft.engine.step import Stepper
-    from weft.families import find
     from weft.run.directory import create, now
     from weft.run.environment import environment
     from weft.run.export import export as write_weights
-    from weft.run.parents import find_parents, recorded
+    from weft.run.parents import recorded
 
-    saved = _read(file)
-    weights = saved["model_state_dict"]
-    rank = next((value.shape[1] // 8 for key, value in weights.items() if "h_qkvo" in key), None)
-    said = {"run.dir": str(path), **old.values, **values}
-    if rank is not None:
-        if base is None:
-            raise UsageError(
-                "a feedback network needs the feedforward network it writes into",
-                where=str(file),
-                expected="--base: a run of weft, or one imported before",
-            )
-        recurrent = any("transformer.h.h_qkvo" in key for key in weights)
-        said |= {"stage": "feedback", "mode": "compat", "lora_rank": rank, "recurrent": recurrent}
-        said["base"] = str(base)
-    asked = api.configure(RECIPE, **said)
-    config = cast("Config", asked.config)
-    parts = Parts.of(find(config.family), config)
-    parents = find_parents(config, asked.origin)
-    model = parts.model(parents)
-    own = checkpoints.new_names(weights, model.state_dict(), config)
-    model.load_state_dict(own, strict=False)
-    stepper = Stepper(parts, model)
-    trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
-    kept = stepper.optimiser.state_dict()
-    if saved["optimizer_state_dict"]["state"]:
-        kept = checkpoints.new_moments(saved["optimizer_state_dict"], kept, trained, config)
-        stepper.optimiser.load_state_dict(kept)
+    config = parts.config
     step, metrics = int(saved["step"]), {"val/loss_original": float(saved["val_loss"])}
-    progress = Progress(step=step, saved_step=step, metrics=metrics)
     new = create(config.run, config.family, path.name)
-    new.write_yaml("config", config.plain(), f"imported from {file}")
+    new.write_yaml("config", config.plain(), note)
     new.write_yaml("resolved", {**resolved(parts), **recorded(parents)})
     new.write_json("env", environment(parts.device))
+    progress = Progress(step=step, saved_step=step, metrics=metrics)
     state = {"family": config.family, "progress": vars(progress), "identity": parts.identity()}
     Store(new.checkpoints).save({**state, **stepper.state()}, step)
-    write_weights(model, config, new.weights)
+    write_weights(stepper.model, config, new.weights)
     ended = step >= parts.plan.total_steps
     new.write_json("status", {
         "state": "finished" if ended else "interrupted", "family": config.family,
         "name": path.name, "recipe": RECIPE, "total_steps": parts.plan.total_steps,
         "declared": [metric.plain() for metric in parts.task.metrics], "started": now(),
         "step": step, "updated": now(), "seconds": 0.0, "metrics": metrics, "best": None,
-        "saved": step, "pid": 0, "host": "", "message": f"imported from {file}",
+        "saved": step, "pid": 0, "host": "", "message": note,
     })  # fmt: skip
-    new.note(f"imported from {file}")
+    new.note(note)
     new.unlock()
     return new.path
 

@@ -36,9 +36,9 @@ class Seen:
             for a generator that does not read it.
         rows, turn: the positions of text, and their rotary embedding.
         error: empty if errors are not read. Otherwise, at the tokens hidden from the pass that gave
-            `stream`, the embedding of the true token minus the hidden state that the head read,
-            (B, T, C), and 0 elsewhere; or the negative gradient of the loss at these tokens with
-            respect to the stream after each block, L of (B, T, C).
+            `stream`, the embedding of the true token minus the mean embedding under the guess of
+            the head, (B, T, C), and 0 elsewhere; or the negative gradient of the loss at these
+            tokens with respect to the stream after each block, L of (B, T, C).
         heard: inputs of Wo of each block, L of (B, T, C); empty if `stream` is.
         shown: text that is not [MASK], bool (B, T); None: all positions.
     """
@@ -228,9 +228,7 @@ class OuterGenerator(Generator):
         code = linear(x, projection)
         if rows.real is None:
             return code.transpose(1, 2) @ x / x.shape[1]
-        share = rows.real.to(x.dtype)
-        share = share / share.sum(1, keepdim=True).clamp_min(1)
-        return (code * share[:, :, None]).transpose(1, 2) @ x
+        return (code * rows.share(x)[:, :, None]).transpose(1, 2) @ x
 
 
 class AssocGenerator(Generator):

@@ -98,14 +98,7 @@ def unmask(
     Raises:
         UsageError: if a tensor, or what `predict` gives, is of another shape, or no id is allowed.
     """
-    if tokens.dim() != 2 or masked.shape != tokens.shape or masked.dtype != torch.bool:
-        raise UsageError(
-            f"tokens of shape {tuple(tokens.shape)}, and a mask of {tuple(masked.shape)}, "
-            f"{masked.dtype}",
-            expected="(rows, positions) both, the mask of torch.bool",
-        )
-    if not allowed.any():
-        raise UsageError("no token is allowed", expected="an id that may be generated")
+    _check(tokens, masked, allowed)
     tokens = tokens.clone()
     blocks = list(_blocks(masked, way.block))
     steps = max(1, way.steps // max(1, len(blocks)))
@@ -114,13 +107,7 @@ def unmask(
         for step in range(steps):
             if not open_.any():
                 break
-            logits = widened(predict(tokens, open_))
-            if logits.dim() != 2 or logits.shape[1] != len(allowed):
-                raise UsageError(
-                    f"`predict` gives logits of shape {tuple(logits.shape)}",
-                    expected=f"(N, {len(allowed)}): of the N masked positions alone, of every id",
-                )
-            logits = logits.masked_fill(~allowed, -torch.inf)
+            logits = _predicted(predict, tokens, open_, allowed)
             guess = _choose(logits, way, generator)
             sure = _confidence(logits, guess, way, generator)
             confidence = sure.new_full(open_.shape, -torch.inf).masked_scatter(open_, sure)
@@ -133,6 +120,28 @@ def unmask(
             tokens = torch.where(revealed, filled, tokens)
             open_ = open_ & ~revealed
     return tokens
+
+
+def _check(tokens: Tensor, masked: Tensor, allowed: Tensor) -> None:
+    if tokens.dim() != 2 or masked.shape != tokens.shape or masked.dtype != torch.bool:
+        raise UsageError(
+            f"tokens of shape {tuple(tokens.shape)}, and a mask of {tuple(masked.shape)}, "
+            f"{masked.dtype}",
+            expected="(rows, positions) both, the mask of torch.bool",
+        )
+    if not allowed.any():
+        raise UsageError("no token is allowed", expected="an id that may be generated")
+
+
+def _predicted(predict: Predict, tokens: Tensor, masked: Tensor, allowed: Tensor) -> Tensor:
+    """Logits at the masked positions in float32 or wider, (N, V); -inf for what is not allowed."""
+    logits = widened(predict(tokens, masked))
+    if logits.dim() != 2 or logits.shape[1] != len(allowed):
+        raise UsageError(
+            f"`predict` gives logits of shape {tuple(logits.shape)}",
+            expected=f"(N, {len(allowed)}): of the N masked positions alone, of every id",
+        )
+    return logits.masked_fill(~allowed, -torch.inf)
 
 
 def _blocks(masked: Tensor, size: int | None) -> Iterator[Tensor]:
