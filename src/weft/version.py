@@ -1,7 +1,10 @@
-"""The version of weft that is installed."""
+"""The version of weft that runs."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-__version__ = version("weft")
+try:
+    __version__ = version("weft")
+except PackageNotFoundError:  # A source tree on the path, which nothing has installed.
+    __version__ = "0+source"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import torch
 
 from weft.config.layer import dotted
 from weft.errors import WrongRun
+from weft.version import __version__
 
 Identity = dict[str, Any]
 
@@ -35,7 +35,7 @@ def identity(config: Mapping[str, Any], files: Mapping[str, str]) -> Identity:
         "options": dotted({key: value for key, value in config.items() if key not in free}),
         "data": dict(files),
         "torch": str(torch.__version__),
-        "weft": version("weft"),
+        "weft": __version__,
     }
 
 

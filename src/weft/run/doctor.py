@@ -17,6 +17,7 @@ from weft.data.fetch import locate
 from weft.errors import WeftError
 from weft.machine import cpu_name
 from weft.system import fault
+from weft.version import __version__
 
 _REQUIREMENT = re.compile(r"^([\w.-]+)(?:.*extra\s*==\s*['\"]([\w-]+)['\"])?")
 
@@ -49,7 +50,7 @@ def examine() -> dict[str, Any]:
             if (found := fault(error)) is not None:
                 problems.append(found.brief)
     return {
-        "weft": version("weft"),
+        "weft": __version__,
         "python": platform.python_version(),
         "torch": "does not load" if torch is None else str(torch.__version__),
         "cores": os.cpu_count(),

@@ -14,12 +14,13 @@ import torch
 
 from weft.engine.device import launched
 from weft.machine import cpu_name
+from weft.version import __version__
 
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions, machine, git commit and command line, for env.json."""
     return {
-        "weft": version("weft"),
+        "weft": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": version("numpy"),

@@ -90,7 +90,12 @@ def _drawn(
         if splats.is_cuda:
             torch.cuda.synchronize()
 
-    return Form(step, windows=windows, steps_per_window=5 if windows == 20 else 1)
+    return Form(
+        step,
+        windows=windows,
+        steps_per_window=5 if windows == 20 else 1,
+        device=splats.device.type,
+    )
 
 
 def _floor(splats: Tensor, size: int) -> Form:

@@ -127,7 +127,7 @@ def _alone(config: Config, device: torch.device) -> Form:
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    return _counted(step)
+    return _counted(step, device)
 
 
 def _form(
@@ -151,13 +151,15 @@ def _form(
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    return _counted(step)
+    return _counted(step, device)
 
 
-def _counted(step: Callable[[], None]) -> Form:
+def _counted(step: Callable[[], None], device: torch.device) -> Form:
     with FlopCounterMode(display=False) as counter:
         step()
-    return Form(step, counter.get_total_flops(), windows=5, steps_per_window=2)
+    return Form(
+        step, counter.get_total_flops(), windows=5, steps_per_window=2, device=device.type
+    )
 
 
 class _Residual(nn.Module):

@@ -144,7 +144,9 @@ def forward_rssm(
 ) -> Rollout:
     """`RssmModel.forward`: belief, prior, posterior, sample and picture, frame after frame."""
     e = encode(model, image)
-    fed_noise, prior_noise = torch.randn((2, *e.shape), generator=generator, dtype=e.dtype)
+    fed_noise, prior_noise = torch.randn(
+        (2, *e.shape), generator=generator, dtype=e.dtype, device=e.device
+    )
     width = e.shape[-1]
     belief, z = e[0], e[0]
     beliefs, priors, posteriors, states, pixels = [], [], [], [], []
