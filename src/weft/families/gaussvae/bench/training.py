@@ -157,9 +157,7 @@ def _form(
 def _counted(step: Callable[[], None], device: torch.device) -> Form:
     with FlopCounterMode(display=False) as counter:
         step()
-    return Form(
-        step, counter.get_total_flops(), windows=5, steps_per_window=2, device=device.type
-    )
+    return Form(step, counter.get_total_flops(), windows=5, steps_per_window=2, device=device.type)
 
 
 class _Residual(nn.Module):

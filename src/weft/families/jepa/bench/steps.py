@@ -122,9 +122,7 @@ def _form(
     with FlopCounterMode(display=False) as counter:
         step()
     take = _replayed(slopes, model, generator) if recorded else step
-    return Form(
-        take, counter.get_total_flops(), windows, steps_per_window=2, device=device.type
-    )
+    return Form(take, counter.get_total_flops(), windows, steps_per_window=2, device=device.type)
 
 
 def _replayed(slopes: Callable[[], None], model: Model, generator: torch.Generator) -> Replay:
