@@ -196,7 +196,7 @@ def _reset_peak() -> int:
 
 def _reset_gpu_peak() -> int:
     """Resets torch's record of the GPU's peak memory, and returns the bytes in use now."""
-    if not torch.cuda.is_initialized():
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return 0
     torch.cuda.reset_peak_memory_stats()
     return torch.cuda.memory_allocated()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -94,7 +95,7 @@ def _apart(configs: Sequence[Config]) -> Form:
     return _counted(step)
 
 
-def _counted(step: Callable[[], None], **timing: int) -> Form:
+def _counted(step: Callable[[], None], **timing: Any) -> Form:
     with FlopCounterMode(display=False) as counter:
         step()
     return Form(step, counter.get_total_flops(), **timing)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from weft.engine.parts import Parts
     from weft.engine.step import Stepper
     from weft.families.feedback.config import Config
-    from weft.run.parents import Parent
     from weft.run.registry import Run
+    from weft.task.parent import Parent
 
 RECIPE = "feedback/original"
 _NAME = re.compile(r"(?:best|epoch)_ckpt_(?P<dataset>.+?)(?:_\d+)?\.pt")
