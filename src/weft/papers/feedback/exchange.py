@@ -82,7 +82,7 @@ def adopt(
 
     saved = _read(file)
     said = {"run.dir": str(path), **old.values, **values}
-    said |= _feedback(saved["model_state_dict"], base, file)
+    said |= _feedback_options(saved["model_state_dict"], base, file)
     asked = api.configure(RECIPE, **said)
     parts = Parts.of(find(asked.config.family), asked.config)
     parents = find_parents(asked.config, asked.origin)
@@ -90,7 +90,9 @@ def adopt(
     return _write(parts, stepper, saved, parents, path, f"imported from {file}")
 
 
-def _feedback(weights: Mapping[str, Tensor], base: Path | None, file: Path) -> dict[str, Any]:
+def _feedback_options(
+    weights: Mapping[str, Tensor], base: Path | None, file: Path
+) -> dict[str, Any]:
     """The options of a feedback network that its weights tell; none of a feedforward network.
 
     Raises:
