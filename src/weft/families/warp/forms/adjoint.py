@@ -88,8 +88,10 @@ class Track:
     Attributes:
         seen: xhat_{-1}, xhat_0, xhat_1, ..., xhat_T, (T + 2, N, d): step t reads rows t and t + 1.
         raw: raw outputs, (T, N, o).
-        tape: the decoder's tape of each step in one tensor, (T, N, sum of widths). Separate tensors
-            would be allocated in the gaps of freed weights and make the heap grow.
+        tapes: the decoder's tape of each step, parts of few tensors: separate ones would be
+            allocated in the gaps of freed weights and make the heap grow.
+        places: z_t without xprev_t, T of (N, q).
+        mixed: the parts of dx, (known_t, a_t, b_t) of each step.
     """
 
     def __init__(
@@ -100,30 +102,37 @@ class Track:
         self.seen = known.new_empty(steps + 2, count, channels)
         self.seen[:2] = opening
         self.raw = known.new_empty(steps, count, outputs)
-        kept = sum(course.decoder.widths) if keeps else 0
-        self.tape = known.new_empty(steps, count, kept)
+        self.tapes: list[tuple[Tensor, ...]] = [()] * steps
+        if keeps and course.decoder.widths:
+            kept = (part.unbind() for part in course.decoder.tape(known, steps, count))
+            self.tapes = list(zip(*kept, strict=True))
+        tau = course.tau if course.tau.dim() == 3 else course.tau.unsqueeze(1)
+        # Views are made once, as to make them takes longer than what a step does with some.
+        self.places = tau.expand(-1, count, -1).unbind()
+        self.mixed = list(zip(known.unbind(), course.a.unbind(), course.b.unbind(), strict=True))
+        self._seen, self._raw = self.seen.unbind(), self.raw.unbind()
 
     def difference(self, t: int, out: Tensor) -> None:
         """Writes dx_t into `out` (N, d)."""
-        torch.addcmul(self.known[t], self.course.a[t], self.seen[t + 1], out=out)
-        out.addcmul_(self.course.b[t], self.seen[t])
+        known, a, b = self.mixed[t]
+        torch.addcmul(known, a, self._seen[t + 1], out=out)
+        out.addcmul_(b, self._seen[t])
 
     def place(self, t: int) -> Tensor:
         """z_t = [tau_t, xprev_t if the root sees data], (N, i)."""
-        tau = self.course.tau[t].expand(self.seen.shape[1], -1)
-        return torch.cat([tau, self.seen[t]], -1) if self.course.sees_data else tau
+        if self.course.sees_data:
+            return torch.cat([self.places[t], self._seen[t]], -1)
+        return self.places[t]
 
     def read(self, t: int, theta: Tensor) -> None:
         """Decodes theta_t (N, D) and feeds the prediction back."""
         course = self.course
-        raw, tape = course.decoder.forward(theta, self.place(t))
-        if self.keeps and tape:
-            torch.cat(tape, -1, out=self.tape[t])
-        self.raw[t] = raw
+        raw = self._raw[t]
+        raw.copy_(course.decoder.forward(theta, self.place(t), self.tapes[t]))
         guess = course.predict(raw, None if course.noise is None else course.noise[t])
         if course.begun is not None:
-            guess = torch.where(course.begun[t], guess, self.seen[0])
-        self.seen[t + 2] = guess
+            guess = torch.where(course.begun[t], guess, self._seen[0])
+        self._seen[t + 2].copy_(guess)
 
 
 class Adjoint:
@@ -141,6 +150,7 @@ class Adjoint:
         self.seen = torch.zeros_like(track.seen)
         self.known = torch.empty_like(track.known)
         self.parameters = tuple(track.course.head.parameters())
+        self._error, self._seen = self.error.unbind(), self.seen.unbind()
         raw = track.raw.detach().requires_grad_()
         with torch.enable_grad():
             self.guess = track.course.predict(raw, track.course.noise)
@@ -148,28 +158,34 @@ class Adjoint:
         (self.slope,) = torch.autograd.grad(
             self.guess, raw, torch.ones_like(self.guess), retain_graph=bool(self.parameters)
         )
+        d = self.known.shape[-1]
+        starts = (0,) if track.course.noise is None else (0, d)
+        both = [(self.error[..., k : k + d], self.slope[..., k : k + d]) for k in starts]
+        self._fed_back = [list(zip(e.unbind(), s.unbind(), strict=True)) for e, s in both]
+        self._known = self.known.unbind()
 
     def weights(self, t: int, theta: Tensor, out: Tensor, *, adds: bool = False) -> None:
         """Writes the gradient by theta_t through out_t to `out` (N, D), or adds it.
 
         Later steps must be done before, as their use of the prediction of step t is included.
         """
-        course, error, d = self.track.course, self.error[t], self.known.shape[-1]
-        for start in (0,) if course.noise is None else (0, d):
-            columns = slice(start, start + d)
-            error[:, columns].addcmul_(self._fed(t), self.slope[t, :, columns])
-        tape = self.track.tape[t].split(course.decoder.widths, -1) if course.decoder.widths else ()
-        back = course.decoder.backward(
-            theta, self.track.place(t), tape, error, out, course.sees_data, adds=adds
+        track = self.track
+        for steps in self._fed_back:
+            error, slope = steps[t]
+            error.addcmul_(self._fed(t), slope)
+        sees = track.course.sees_data
+        back = track.course.decoder.backward(
+            theta, track.place(t), track.tapes[t], self._error[t], out, sees, adds=adds
         )
         if back is not None:
-            self.seen[t].add_(back[:, -d:])
+            self._seen[t].add_(back[:, -self.known.shape[-1] :])
 
     def difference(self, t: int, error: Tensor) -> None:
         """Passes the gradient by dx_t (N, d) on to the parts of dx_t."""
-        self.known[t] = error
-        self.seen[t + 1].addcmul_(self.track.course.a[t], error)
-        self.seen[t].addcmul_(self.track.course.b[t], error)
+        _, a, b = self.track.mixed[t]
+        self._known[t].copy_(error)
+        self._seen[t + 1].addcmul_(a, error)
+        self._seen[t].addcmul_(b, error)
 
     @property
     def opening(self) -> Tensor:
@@ -189,5 +205,5 @@ class Adjoint:
 
     def _fed(self, t: int) -> Tensor:
         """Gradient by the prediction of step t, (N, d)."""
-        begun, fed = self.track.course.begun, self.seen[t + 2]
+        begun, fed = self.track.course.begun, self._seen[t + 2]
         return fed if begun is None else fed * begun[t]

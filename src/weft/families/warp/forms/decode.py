@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from weft.families.warp.cell.root import Dense, MlpRoot, Root
+from weft.families.warp.cell.root import MlpRoot, Root
 
-Tape = tuple[Tensor, ...]
+Tape = Sequence[Tensor]
 """Values of one evaluation that the backward pass needs, much smaller than the weights."""
 
 
@@ -24,14 +26,19 @@ class Decoder(ABC):
 
     widths: tuple[int, ...] = ()
 
+    def tape(self, theta: Tensor, *leading: int) -> tuple[Tensor, ...]:
+        """Room for what `backward` needs besides weights and inputs, (*leading, width) each."""
+        return tuple(theta.new_empty(*leading, width) for width in self.widths)
+
     @abstractmethod
-    def forward(self, theta: Tensor, z: Tensor) -> tuple[Tensor, Tape]:
+    def forward(self, theta: Tensor, z: Tensor, tape: Tape) -> Tensor:
         """Evaluates the root without building a graph.
 
         Args:
             theta: weights, (N, D), rows contiguous.
             z: inputs, (N, i).
-        Returns: raw outputs (N, o), and what `backward` needs besides theta and z.
+            tape: receives what `backward` needs, (N, width) each; if empty, nothing is kept.
+        Returns: raw outputs (N, o).
         """
 
     @abstractmethod
@@ -69,14 +76,20 @@ class MlpDecoder(Decoder):
         self.layers, self.activation = root.layers, root.activation
         self.widths = tuple(layer.rows for layer in self.layers[:-1])
 
-    def forward(self, theta: Tensor, z: Tensor) -> tuple[Tensor, Tape]:
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """Numbers of each weight and bias, in the order of the flat vector."""
+        parts = ((layer.middle - layer.start, layer.rows) for layer in self.layers)
+        return [size for both in parts for size in both]
+
+    def forward(self, theta: Tensor, z: Tensor, tape: Tape) -> Tensor:
         """The tape holds the values before each activation, (N, width)."""
-        tape = []
-        x = _affine(self.layers[0], theta, z)
-        for layer in self.layers[1:]:
-            tape.append(x)
-            x = _affine(layer, theta, self.activation(x))
-        return x, tuple(tape)
+        weights, biases = self._parts(theta)
+        x = z
+        for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            h = self.activation(x) if number else x
+            x = _affine(weight, bias, h, tape[number] if number < len(tape) else None)
+        return x
 
     def backward(
         self,
@@ -90,13 +103,23 @@ class MlpDecoder(Decoder):
         adds: bool = False,
     ) -> Tensor | None:
         """dW_l = delta_l h_{l-1}', db_l = delta_l, delta_{l-1} = slope * W_l' delta_l."""
+        weights, _ = self._parts(theta)
+        by_weights, by_biases = self._parts(out)
         delta = error
-        for layer, x in zip(self.layers[:0:-1], tape[::-1], strict=True):
-            h = self.activation(x)
-            _outer(layer, delta, h, out, adds)
-            delta = _back(layer, theta, delta).mul_(self.activation.slope(x, h))
-        _outer(self.layers[0], delta, z, out, adds)
-        return _back(self.layers[0], theta, delta) if wants_z else None
+        for number in range(len(weights) - 1, -1, -1):
+            x = tape[number - 1] if number else z
+            h = self.activation(x) if number else x
+            _outer(by_weights[number], by_biases[number], delta, h, adds)
+            if number:
+                delta = _back(weights[number], delta).mul_(self.activation.slope(x, h))
+        return _back(weights[0], delta) if wants_z else None
+
+    def _parts(self, theta: Tensor) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        """Views of each layer's weight (N, rows, columns) and bias (N, rows)."""
+        parts = theta.split_with_sizes(self._sizes, -1)
+        count = len(theta)
+        flat = zip(self.layers, parts[::2], strict=True)
+        return [each.view(count, layer.rows, layer.columns) for layer, each in flat], parts[1::2]
 
 
 class GraphDecoder(Decoder):
@@ -105,9 +128,9 @@ class GraphDecoder(Decoder):
     def __init__(self, root: Root) -> None:
         self.root = root
 
-    def forward(self, theta: Tensor, z: Tensor) -> tuple[Tensor, Tape]:
+    def forward(self, theta: Tensor, z: Tensor, tape: Tape) -> Tensor:
         """The tape is empty: `backward` evaluates again."""
-        return self.root(theta, z), ()
+        return self.root(theta, z)
 
     def backward(
         self,
@@ -139,22 +162,22 @@ def decoder(root: Root) -> Decoder:
     return MlpDecoder(root) if isinstance(root, MlpRoot) else GraphDecoder(root)
 
 
-def _affine(layer: Dense, theta: Tensor, h: Tensor) -> Tensor:
-    """W h + b of each row, (N, rows)."""
-    weight, bias = layer.weight(theta), layer.bias(theta)
-    if layer.columns == 1:
-        return torch.addcmul(bias, weight.squeeze(-1), h)
-    return torch.bmm(h.unsqueeze(1), weight.mT).squeeze(1).add_(bias)
+def _affine(weight: Tensor, bias: Tensor, h: Tensor, out: Tensor | None) -> Tensor:
+    """W h + b of each row, (N, rows), in `out` if it is given."""
+    if weight.shape[-1] == 1:
+        return torch.addcmul(bias, weight.squeeze(-1), h, out=out)
+    column = None if out is None else out.unsqueeze(1)
+    moved = torch.baddbmm(bias.unsqueeze(1), h.unsqueeze(1), weight.mT, out=column)
+    return moved.squeeze(1)
 
 
-def _back(layer: Dense, theta: Tensor, delta: Tensor) -> Tensor:
+def _back(weight: Tensor, delta: Tensor) -> Tensor:
     """W' delta of each row, (N, columns)."""
-    return torch.bmm(delta.unsqueeze(1), layer.weight(theta)).squeeze(1)
+    return torch.bmm(delta.unsqueeze(1), weight).squeeze(1)
 
 
-def _outer(layer: Dense, delta: Tensor, h: Tensor, out: Tensor, adds: bool) -> None:
-    """Writes, or adds, delta h' and delta where W and b lie in `out`."""
-    weight, bias = layer.weight(out), layer.bias(out)
+def _outer(weight: Tensor, bias: Tensor, delta: Tensor, h: Tensor, adds: bool) -> None:
+    """Writes, or adds, delta h' and delta to the gradients by W and b."""
     column, row = delta.unsqueeze(-1), h.unsqueeze(-2)
     if adds:
         weight.addcmul_(column, row)

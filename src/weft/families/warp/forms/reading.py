@@ -39,7 +39,8 @@ def read(root: Root, theta: Tensor, z: Tensor) -> Tensor:
 class _Reading(Function):
     @staticmethod
     def forward(ctx: Any, decode: Decoder, theta: Tensor, z: Tensor) -> Tensor:
-        out, tape = decode.forward(theta, z)
+        tape = decode.tape(theta, len(theta))
+        out = decode.forward(theta, z, tape)
         ctx.decode = decode
         ctx.save_for_backward(theta, z, *tape)
         return out
@@ -50,6 +51,6 @@ class _Reading(Function):
         theta, z, *tape = ctx.saved_tensors
         by_theta = torch.empty_like(theta)
         by_z = ctx.decode.backward(
-            theta, z, tuple(tape), error.contiguous(), by_theta, ctx.needs_input_grad[2]
+            theta, z, tape, error.contiguous(), by_theta, ctx.needs_input_grad[2]
         )
         return None, by_theta, by_z

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from weft.families.warp.forms.marks import unless
+from weft.families.warp.forms.passing import unless
 from weft.families.warp.transition.base import Power
 from weft.nn.once import once
 

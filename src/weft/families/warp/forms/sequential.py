@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from weft.families.warp.forms.adjoint import Adjoint, Course, Track
-from weft.families.warp.forms.marks import Marks, unless
+from weft.families.warp.forms.passing import next_above, within
 from weft.families.warp.forms.side_by_side import Rows, rows_of
 from weft.families.warp.transition.base import Transition
 from weft.nn.once import once
@@ -53,75 +53,102 @@ class Motion:
 class Block:
     """The weights of consecutive steps, with the drive of the next step in the same rows.
 
+    What the clip gets is kept instead of what it gives: one number tells both the weight and
+    whether the clip held it back, which no gradient passes.
+
     Args:
         motion: the recurrence.
         rows: its products.
         length: L, largest number of steps.
         like: (N, D).
-        keeps: whether a backward pass will follow.
+        drives: m, columns of B.
     Attributes:
         moved: [vector that A multiplies, drive, zeros] before each step and after the last,
             (L + 1, N, P).
-        theta: the weights, (L + 1, N, D): a part of `moved`, unless the rule is of second order.
-        places: both tensors, or `moved` alone if it contains the weights.
-        outside: where the clip changed a weight after each step, or None.
-        tied: where a weight is exactly at its bound, if half of the gradient passes there, or None.
+        drives: the drive of the step after each place, (L + 1, N, m), a part of `moved`.
+        theta: the weights before each step and after the last, L + 1 of (N, D).
+        free: the weights of each step before the clip, L of (N, D).
+        speeds: the velocities after each step if the rule is of second order, L of (N, D).
     """
 
-    def __init__(
-        self, motion: Motion, rows: Rows, length: int, like: Tensor, *, keeps: bool
-    ) -> None:
+    def __init__(self, motion: Motion, rows: Rows, length: int, like: Tensor, drives: int) -> None:
         count, size = like.shape
-        self.motion, self.rows, self.size = motion, rows, size
+        self.motion, self.rows = motion, rows
+        if motion.limit is not None:
+            self._beyond = next_above(motion.limit, like.dtype)
         self.moved = like.new_zeros(length + 1, count, rows.width)
-        self.theta = self.moved[..., :size]
-        self.places = [self.moved]
-        if motion.second_order:
-            self.theta = like.new_empty(length + 1, count, size)
-            self.places.append(self.theta)
-        clips = keeps and motion.limit is not None
-        self.outside = Marks(length, like) if clips else None
-        self.tied = Marks(length, like) if clips and motion.halves else None
-
-    def drive(self, i: int) -> Tensor:
-        """The drive of the step after place i, (N, P - D), a view to be written to."""
-        return self.moved[i, :, self.size :]
+        self.drives = self.moved[..., size : size + drives]
+        vectors = self.moved[..., :size]
+        weights = like.new_empty(vectors.shape) if motion.second_order else vectors
+        # Views are made once, as to make them takes longer than what a step does with some.
+        self._rows, self._vectors = self.moved.unbind(), vectors.unbind()
+        self.theta = weights.unbind()
+        self.free = [like] * length
+        self.speeds = [like] * length if motion.second_order else []
 
     def step(self, i: int, t: int) -> None:
         """Computes step t, from place i to i + 1."""
-        motion, limit, size = self.motion, self.motion.limit, self.size
-        before, after = self.theta[i], self.theta[i + 1]
-        free = self.rows.move(self.moved[i])[:, :size]
-        begun = None if motion.begun is None else motion.begun[t]
-        if motion.second_order:
-            velocity, was = self.moved[i + 1, :, :size], self.moved[i, :, :size]
-            velocity.copy_(free if begun is None else torch.where(begun, free, was))
-            free = before + free
+        vector, theta = self._vectors[i], self.theta[i]
+        free = self.rows.move(self._rows[i])[:, : theta.shape[1]]
+        begun = None if self.motion.begun is None else self.motion.begun[t]
+        if self.motion.second_order:
+            self.speeds[i] = free if begun is None else torch.where(begun, free, vector)
+            free = theta + free
+        self.free[i] = free if begun is None else torch.where(begun, free, theta)
+        self._settle(i + 1, t, *self.kept(i))
+
+    def kept(self, i: int) -> tuple[Tensor, ...]:
+        """What tells place i + 1: the weights before the clip, and the velocities if any."""
+        return (self.free[i], *self.speeds[i : i + 1])
+
+    def start(self, theta: Tensor, speed: Tensor | None = None) -> None:
+        """Begins at place 0 with weights as they are, and velocities, zero if None."""
+        self.theta[0].copy_(theta)
+        if self.motion.second_order:
+            self._vectors[0].copy_(torch.zeros_like(theta) if speed is None else speed)
+
+    def first(self) -> tuple[Tensor, ...]:
+        """A copy of what `start` takes."""
+        theta = self.theta[0].clone()
+        return (theta, self._vectors[0].clone()) if self.motion.second_order else (theta,)
+
+    def go_on(self) -> None:
+        """Begins where the last block ended."""
+        self.start(self.theta[-1].clone(), self._vectors[-1])
+
+    def restore(self, i: int, t: int, kept: tuple[Tensor, ...]) -> None:
+        """Fills place i as step t did, of which `kept` is what it left."""
+        if i > 0:
+            self.free[i - 1] = kept[0]
+        self._settle(i, t, *kept)
+
+    def held(self, i: int, error: Tensor, out: Tensor) -> None:
+        """Writes to `out` the gradient (N, D) by the weights of step i before the clip."""
+        limit = self.motion.limit
+        if limit is None:
+            out.copy_(error)
+            return
+        within(self.free[i], self._beyond, error, out)
+        if self.motion.halves:
+            out.mul_(1 - 0.5 * (self.free[i].abs() == limit).to(out.dtype))
+
+    def _settle(self, i: int, t: int, free: Tensor, speed: Tensor | None = None) -> None:
+        """Fills place i, after step t."""
+        limit, begun, after = self.motion.limit, self.motion.begun, self.theta[i]
         if limit is None:
             after.copy_(free)
         else:
             torch.clamp(free, -limit, limit, out=after)
-            if self.outside is not None:
-                # Equal to `free != after`, in a quarter of its time on a CPU.
-                self.outside.write(i, (free - after).bool())
-            if self.tied is not None:
-                self.tied.write(i, free.abs() == limit)
-        if begun is not None:
-            torch.where(begun, after, before, out=after)
-
-    def held(self, i: int, error: Tensor, out: Tensor) -> None:
-        """Writes to `out` the gradient (N, D) by the weights of step i before the clip."""
-        if self.outside is None:
-            out.copy_(error)
-        else:
-            unless(self.outside.read(i, error.dtype), error, out)
-        if self.tied is not None:
-            out.mul_(1 - 0.5 * self.tied.read(i, error.dtype))
+            if begun is not None:  # theta_0 may lie beyond the limit
+                torch.where(begun[t], after, free, out=after)
+        if speed is not None:
+            self._vectors[i].copy_(speed)
 
 
-def span(steps: int, count: int) -> int:
-    """Number of steps in a block: enough rows for a product, and at least sqrt(T)."""
-    return min(steps, max(1, ROWS // count, math.isqrt(steps)))
+def span(steps: int, count: int, *, again: bool) -> int:
+    """Number of steps in a block: enough rows for a product; at least sqrt(T) if only the first
+    step of each is stored."""
+    return min(steps, max(1, ROWS // count, math.isqrt(steps) if again else 1))
 
 
 def run_sequential(
@@ -172,50 +199,63 @@ class _Sequential(Function):
         steps, count, channels = known.shape
         drives = known.new_empty(steps, count, B.shape[1])
         drives[..., channels:] = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
-        every = kept_every(motion, steps, theta_0) if keeps else span(steps, count)
-        block = Block(motion, motion.rows(B), steps if every == 1 else every, theta_0, keeps=keeps)
-        block.theta[0] = theta_0
-        starts: list[list[Tensor]] = []  # of blocks that are computed again
-        for t in range(steps):
-            i = t if every == 1 else t % every
-            if every > 1 and i == 0 and t > 0:
-                for place in block.places:
-                    place[0] = place[every]
-            if every > 1 and i == 0 and keeps:
-                starts.append([place[0].clone() for place in block.places])
-            track.difference(t, drives[t, :, :channels])
-            block.drive(i)[:, : B.shape[1]] = drives[t]
-            block.step(i, t)
-            track.read(t, block.theta[i + 1])
-        ctx.track, ctx.motion, ctx.every = track, motion, every
-        ctx.starts, ctx.block = starts, block
-        ctx.save_for_backward(B, drives, *parameters)
+        again = keeps and kept_every(motion, steps, theta_0) > 1
+        length = span(steps, count, again=again)
+        block = Block(motion, motion.rows(B), length, theta_0, B.shape[1])
+        block.start(theta_0)
+        differences = block.drives[..., :channels].unbind()
+        kept: list[tuple[Tensor, ...]] = []  # of all steps, or of those where a block starts
+        for start in range(0, steps, length):
+            stop = min(start + length, steps)
+            block.drives[: stop - start] = drives[start:stop]
+            if start > 0:
+                block.go_on()
+            if again:
+                kept.append(block.first())
+            for t in range(start, stop):
+                i = t - start
+                track.difference(t, differences[i])
+                block.step(i, t)
+                track.read(t, block.theta[i + 1])
+                if keeps and not again:
+                    kept.append(block.kept(i))
+            drives[start:stop] = block.drives[: stop - start]
+        ctx.track, ctx.motion, ctx.again = track, motion, again
+        ctx.kept, ctx.block, ctx.length = kept, block, length
+        ctx.save_for_backward(B, theta_0, drives, *parameters)
         # The returned tensors must not be those that the backward pass keeps.
         return track.raw.clone(), block.theta[i + 1].clone()
 
     @staticmethod
     @once
     def backward(ctx: Any, error: Tensor, last: Tensor) -> tuple[Tensor | None, ...]:
-        B, drives, *_ = ctx.saved_tensors
+        B, theta_0, drives, *_ = ctx.saved_tensors
         motion: Motion = ctx.motion
         block: Block = ctx.block
         adjoint, rows = Adjoint(ctx.track, error), block.rows
         steps, count, _ = drives.shape
         size, channels = len(B), adjoint.known.shape[-1]
-        length = min(steps, max(1, ROWS // count)) if ctx.every == 1 else ctx.every
         grads: tuple[Tensor, ...] = ()
         by_theta, by_velocity = last.clone(), None  # gradients by what step t leaves
         # Gradients by A x + B u, with zeros in the columns of the drive.
-        pushed = B.new_zeros(length, count, rows.width)
-        stop = steps
-        while stop > 0:
-            start = (stop - 1) // length * length
-            offset = start if ctx.every == 1 else 0
-            if ctx.every > 1:
-                _again(block, ctx.starts[start // length], drives, start, stop)
+        pushed = B.new_zeros(ctx.length, count, rows.width)
+        pushes = [(row, row[:, :size]) for row in pushed]
+        for start in range((steps - 1) // ctx.length * ctx.length, -1, -ctx.length):
+            stop = min(start + ctx.length, steps)
+            block.drives[: stop - start] = drives[start:stop]
+            if ctx.again:
+                block.start(*ctx.kept[start // ctx.length])
+                for t in range(start, stop):
+                    block.step(t - start, t)
+            elif start == 0:
+                block.start(theta_0)
+            else:
+                block.restore(0, start - 1, ctx.kept[start - 1])
             for t in range(stop - 1, start - 1, -1):
-                i, row = t - start + offset, pushed[t - start]
-                push = row[:, :size]
+                i = t - start
+                row, push = pushes[i]
+                if not ctx.again:  # just before it is read, as it is in the cache then
+                    block.restore(i + 1, t, ctx.kept[t])
                 adjoint.weights(t, block.theta[i + 1], by_theta, adds=True)
                 block.held(i, by_theta, out=push)
                 held = push.clone() if motion.second_order else push
@@ -223,18 +263,15 @@ class _Sequential(Function):
                     push += by_velocity
                 if motion.begun is not None:
                     push *= motion.begun[t]
-                back = rows.back(row)
-                adjoint.difference(t, back[:, size : size + channels])
-                by_next = back[:, :size]
+                by_next, by_drive = rows.back(row).split_with_sizes([size, rows.width - size], 1)
+                adjoint.difference(t, by_drive[:, :channels])
                 if motion.second_order:
                     by_velocity, by_next = by_next, held
                 if motion.begun is not None:
                     by_next = torch.where(motion.begun[t], by_next, by_theta)
                 by_theta = by_next
-            moved = block.moved[offset : offset + stop - start]
-            errors = pushed[: stop - start]
-            grads = _sum(grads, rows.gradients(errors.flatten(0, 1), moved.flatten(0, 1)))
-            stop = start
+            errors, moved = (each[: stop - start].flatten(0, 1) for each in (pushed, block.moved))
+            grads = _sum(grads, rows.gradients(errors, moved))
         grad_B, *grad_A = grads
         return (
             None, None, None, None, None,
@@ -247,7 +284,7 @@ def kept_every(motion: Motion, steps: int, theta_0: Tensor) -> int:
     weight = theta_0.element_size() * (1 + motion.second_order)
     if steps * theta_0.numel() * weight <= STORED:
         return 1
-    return span(steps, len(theta_0))
+    return span(steps, len(theta_0), again=True)
 
 
 def _sum(totals: tuple[Tensor, ...], parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -255,13 +292,3 @@ def _sum(totals: tuple[Tensor, ...], parts: tuple[Tensor, ...]) -> tuple[Tensor,
     if not totals:
         return parts
     return tuple(total.add_(part) for total, part in zip(totals, parts, strict=True))
-
-
-def _again(block: Block, start: list[Tensor], drives: Tensor, first: int, stop: int) -> None:
-    """Computes the steps from `first` up to `stop` once more."""
-    for place, kept in zip(block.places, start, strict=True):
-        place[0] = kept
-    for t in range(first, stop):
-        i = t - first
-        block.drive(i)[:, : drives.shape[2]] = drives[t]
-        block.step(i, t)
