@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from weft.nn.precision import full_precision
 
 MOMENTUM, EPSILON = 0.01, 1e-3
 """torch's momentum is the share of the new statistics, 1 - Keras' .99."""
@@ -37,23 +41,71 @@ class KerasBatchNorm(nn.BatchNorm1d):
             variance.copy_(torch.lerp(variances, (1 - MOMENTUM) * variance, 1 / count))
         return y
 
+    def move(self, mean: Tensor, variance: Tensor) -> None:
+        """Moves the running statistics, if they are tracked, by those of a batch, each (C,).
+
+        Args:
+            mean: of the batch.
+            variance: biased.
+        """
+        if self.track_running_stats and self.running_mean is not None:
+            self.running_mean.lerp_(mean, MOMENTUM)
+        if self.track_running_stats and self.running_var is not None:
+            self.running_var.lerp_(variance, MOMENTUM)
+
 
 class SameConv1d(nn.Conv1d):
     """1D convolution that keeps the length T: (k - 1) // 2 zeros before, k // 2 after.
 
     Lines are stored as images of one row, (B, C, 1, T), because torch's batch norms and pools for
     images are fast in channels-last memory.
+
+    Args:
+        inputs, outputs: channels.
+        taps: k.
+        repeats: s; the convolution is of the line in which each position stands s times. It is
+            computed from the positions themselves: where taps meet the same one they are added
+            up beforehand, 3 in place of 5 for s = 2, and s results of a position lie side by side
+            as s times the channels, which in channels-last memory is their order along the line.
     """
 
-    def __init__(self, inputs: int, outputs: int, taps: int) -> None:
+    met: Tensor
+
+    def __init__(self, inputs: int, outputs: int, taps: int, repeats: int = 1) -> None:
         super().__init__(inputs, outputs, taps, padding=(taps - 1) // 2)
-        self.before, self.behind = (taps - 1) // 2, taps // 2 - (taps - 1) // 2
+        self.repeats = repeats
+        before, behind = (taps - 1) // 2, taps // 2
+        # Taps of the computed convolution, before and behind a position.
+        self.before, self.behind = -(-before // repeats), (behind + repeats - 1) // repeats
+        if repeats > 1:
+            self.register_buffer("met", self._meetings(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, 1, T) -> (B, outputs, 1, T)."""
-        if self.behind:
-            x = F.pad(x, (0, self.behind))
-        return F.conv2d(x, self.weight.unsqueeze(2), self.bias, padding=(0, self.before))
+        """(B, inputs, 1, T) -> (B, outputs, 1, s T)."""
+        weight, bias = self.weight, self.bias
+        if self.repeats > 1:
+            with full_precision(x.device):
+                weight = torch.mm(weight.flatten(0, 1), self.met)
+            # (outputs, inputs, s, taps) -> (s outputs, inputs, taps)
+            weight = weight.unflatten(0, (self.out_channels, -1)).unflatten(2, (self.repeats, -1))
+            weight = weight.permute(2, 0, 1, 3).flatten(0, 1)
+            bias = None if bias is None else bias.repeat(self.repeats)
+        if self.behind > self.before:
+            x = F.pad(x, (0, self.behind - self.before))
+        y = F.conv2d(x, weight.unsqueeze(2), bias, padding=(0, self.before))
+        if self.repeats > 1:
+            y = y.permute(0, 2, 3, 1).unflatten(3, (self.repeats, -1)).flatten(2, 3)
+            y = y.permute(0, 3, 1, 2)
+        return y
+
+    def _meetings(self) -> Tensor:
+        """1 where a tap meets a position, (k, s taps), for each of the s places of a result."""
+        taps, positions = self.kernel_size[0], self.before + 1 + self.behind
+        found = torch.zeros(taps, self.repeats, positions)
+        for tap, place in product(range(taps), range(self.repeats)):
+            at = place + tap - (taps - 1) // 2
+            found[tap, place, self.before + at // self.repeats] = 1
+        return found.flatten(1)
 
 
 def initialised(net: nn.Module) -> None:

@@ -12,40 +12,49 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from weft.families.gaussvae.nets.block_end import block_end
 from weft.families.gaussvae.nets.keras import KerasBatchNorm, SameConv1d
 from weft.families.gaussvae.nets.pooling import pooling
 from weft.families.gaussvae.options.sizes import COLUMNS, Sizes
 from weft.nn.dense import Dense
 from weft.nn.dropout import Dropout
 
-MakeBlock = Callable[[int, int, int, float], nn.Module]
-"""(inputs, outputs, taps, dropout) -> a block (B, inputs, 1, T) -> (B, outputs, 1, T)."""
+MakeBlock = Callable[[int, int, int, float, int, int], nn.Module]
+"""(inputs, outputs, taps, dropout, r, s) -> a block (B, inputs, 1, T) -> (B, outputs, 1, r T / s).
+
+Each position of its input stands r times; it ends in the maximum of s positions.
+"""
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch norm, ELU, dropout."""
+    """Repetition, convolution, batch norm, ELU, dropout, max-pool."""
 
-    def __init__(self, inputs: int, outputs: int, taps: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, taps: int, dropout: float, repeats: int = 1, pool: int = 1
+    ) -> None:
         super().__init__()
-        self.conv = SameConv1d(inputs, outputs, taps)
+        self.conv = SameConv1d(inputs, outputs, taps, repeats)
         self.norm = KerasBatchNorm(outputs)
         self.dropout = Dropout(dropout)
+        self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, 1, T) -> (B, outputs, 1, T)."""
-        y: Tensor = self.dropout(F.elu(self.norm(self.conv(x)), inplace=True))
-        return y
+        """(B, inputs, 1, T) -> (B, outputs, 1, r T / s)."""
+        return block_end(self.conv(x), self.norm, self.dropout, self.pool)
 
 
 class ResidualBlock(nn.Module):
-    """elu(skip(x) + norm(conv(dropout(elu(norm(conv(x))))))).
+    """elu(skip(x) + norm(conv(dropout(elu(norm(conv(x))))))), of x repeated; then a max-pool.
 
     The skip is a convolution of one tap where the channels differ, else x itself.
     """
 
-    def __init__(self, inputs: int, outputs: int, taps: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, taps: int, dropout: float, repeats: int = 1, pool: int = 1
+    ) -> None:
         super().__init__()
-        self.conv1 = SameConv1d(inputs, outputs, taps)
+        self.repeats, self.pool = repeats, pool
+        self.conv1 = SameConv1d(inputs, outputs, taps, repeats)
         self.norm1 = KerasBatchNorm(outputs)
         self.dropout = Dropout(dropout)
         self.conv2 = SameConv1d(outputs, outputs, taps)
@@ -53,9 +62,16 @@ class ResidualBlock(nn.Module):
         self.skip = SameConv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, 1, T) -> (B, outputs, 1, T)."""
-        y = self.dropout(F.elu(self.norm1(self.conv1(x)), inplace=True))
-        return F.elu(self.norm2(self.conv2(y)) + self.skip(x), inplace=True)
+        """(B, inputs, 1, T) -> (B, outputs, 1, r T / s)."""
+        y = block_end(self.conv1(x), self.norm1, self.dropout)
+        # A convolution of one tap is the same before its results are repeated as after.
+        y = F.elu(self.norm2(self.conv2(y)) + repeated(self.skip(x), self.repeats), inplace=True)
+        return F.max_pool2d(y, (1, self.pool)) if self.pool > 1 else y
+
+
+def repeated(x: Tensor, times: int) -> Tensor:
+    """Each position of x (B, C, 1, T) `times` times, (B, C, 1, times T)."""
+    return x if times == 1 else F.interpolate(x, scale_factor=(1.0, float(times)))
 
 
 class LineEncoder(nn.Module):
@@ -70,10 +86,11 @@ class LineEncoder(nn.Module):
 
     def __init__(self, sizes: Sizes, block: MakeBlock, pool: str, queries: int) -> None:
         super().__init__()
-        self.blocks, half = nn.ModuleList(), sizes.encoder
-        self.scales, inputs = half.scales, COLUMNS
-        for outputs, taps, dropout in zip(half.filters, half.taps, half.dropout, strict=True):
-            self.blocks.append(block(inputs, outputs, taps, dropout))
+        self.blocks, half, inputs = nn.ModuleList(), sizes.encoder, COLUMNS
+        for outputs, taps, dropout, scale in zip(
+            half.filters, half.taps, half.dropout, half.scales, strict=True
+        ):
+            self.blocks.append(block(inputs, outputs, taps, dropout, 1, scale))
             inputs = outputs
         self.pool = pooling(pool, inputs, sizes.positions, queries)
         self.dense = Dense(self.pool.features, sizes.dense)
@@ -85,10 +102,8 @@ class LineEncoder(nn.Module):
     def forward(self, splats: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, 8), standardised -> mean and log variance, each (B, L)."""
         x = splats.transpose(1, 2).unsqueeze(2)
-        for block, scale in zip(self.blocks, self.scales, strict=True):
+        for block in self.blocks:
             x = block(x)
-            if scale > 1:
-                x = F.max_pool2d(x, (1, scale))
         x = self.dropout(self.norm(F.elu(self.dense(self.pool(x.squeeze(2))))))
         return self.mean(x), self.log_var(x)
 
@@ -105,11 +120,14 @@ class LineDecoder(nn.Module):
             self.norms.append(KerasBatchNorm(units))
             inputs = units
         self.start, half = sizes.start, sizes.decoder
-        self.blocks, self.scales, inputs = nn.ModuleList(), half.scales, self.start[1]
-        for outputs, taps, dropout in zip(half.filters, half.taps, half.dropout, strict=True):
-            self.blocks.append(block(inputs, outputs, taps, dropout))
-            inputs = outputs
-        self.out = SameConv1d(inputs, COLUMNS, 1)
+        self.blocks, inputs, repeats = nn.ModuleList(), self.start[1], 1
+        for outputs, taps, dropout, scale in zip(
+            half.filters, half.taps, half.dropout, half.scales, strict=True
+        ):
+            # What a block ends with is repeated by the next one, or by the last convolution.
+            self.blocks.append(block(inputs, outputs, taps, dropout, repeats, 1))
+            inputs, repeats = outputs, scale
+        self.out = SameConv1d(inputs, COLUMNS, 1, repeats)
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, L) -> standardised splats (B, N, 8)."""
@@ -117,9 +135,7 @@ class LineDecoder(nn.Module):
         for dense, norm in zip(self.dense, self.norms, strict=True):
             x = norm(F.elu(dense(x)))
         x = x.unflatten(1, self.start).transpose(1, 2).unsqueeze(2)
-        for block, scale in zip(self.blocks, self.scales, strict=True):
+        for block in self.blocks:
             x = block(x)
-            if scale > 1:
-                x = F.interpolate(x, scale_factor=(1.0, float(scale)))
         y: Tensor = self.out(x)
         return y.squeeze(2).transpose(1, 2)
