@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from weft.families.jepa import objective
 from weft.families.jepa.config import Config
 from weft.families.jepa.data import data_spec, load_splits
 from weft.families.jepa.model import build_model
-from weft.families.jepa.nets import norm
+from weft.families.jepa.nets import backbone, lines, norm, trunk
 
 
 @pytest.mark.slow
@@ -33,18 +34,23 @@ def test_gradients_in_float32_have_five_digits_at_the_sizes_of_published_runs(
     model = build_model(config, data_spec(config))
     noise = torch.randn(2, 17, rows, model.dim)
     sides: list[Tensor] = []
-    joined = norm.rectified_norm
 
-    def remembering(x: Tensor, layer: nn.BatchNorm2d, frames: int = 1) -> Tensor:
+    def remembering(x: Tensor, *args: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        moments = lines.rectified(x, *args, **options)
         sides.append(x > 0)
-        return joined(x, layer, frames)
+        return moments
 
     def following(x: Tensor, layer: nn.BatchNorm2d, frames: int = 1) -> Tensor:
         return torch.cat([layer(frame) for frame in (x * sides.pop(0)).chunk(frames)])
 
+    for module in (norm, trunk):
+        monkeypatch.setattr(module, "rectified", remembering)
     found = []
-    for dtype, rectified in ((torch.float32, remembering), (torch.float64, following)):
-        monkeypatch.setattr(norm, "rectified_norm", rectified)
+    for dtype in (torch.float32, torch.float64):
+        if dtype == torch.float64:
+            assert sides
+            monkeypatch.setattr(backbone, "trunk", lambda net, x: (x, net))
+            monkeypatch.setattr(norm, "rectified_norm", following)
         monkeypatch.setattr(torch, "randn", lambda *_, d=dtype, **__: noise.to(d))
         form, batch = deepcopy(model).to(dtype), {k: v.to(dtype) for k, v in given.items()}
         objective.loss(form, batch, config, None)[0].backward()

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weft.families.jepa.nets.norm import _LINES, rectified_norm, run
+from weft.families.jepa.nets.lines import LINES
+from weft.families.jepa.nets.norm import rectified_norm, run
 
 
 def _one_by_one(x: Tensor, norm: nn.BatchNorm2d, frames: int) -> Tensor:
@@ -45,7 +46,7 @@ def test_frames_of_more_lines_than_are_added_up_together_are_those_of_float64(fr
     """In parts of which the last is shorter, and far from zero."""
     torch.manual_seed(0)
     x, grad = (torch.randn(440, 3, 5, 4) for _ in "xg")
-    assert 440 // frames * 5 > _LINES and 440 // frames * 5 % _LINES
+    assert 440 // frames * 5 > LINES and 440 // frames * 5 % LINES
     found = []
     for normalise, dtype in ((rectified_norm, torch.float32), (_one_by_one, torch.float64)):
         norm, given = nn.BatchNorm2d(3, dtype=dtype), (x + 9).to(dtype).requires_grad_()

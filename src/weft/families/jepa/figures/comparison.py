@@ -136,28 +136,7 @@ def noise_sweep(results: Iterable[Result]) -> Named:
     top = max([r.rmse for r in results if math.isfinite(r.rmse)] + guesses, default=1.0)
     handles: dict[str, Any] = {}
     for axes, noise in zip(panels.flat, present, strict=False):
-        for number, method in enumerate(METHODS):
-            mine = [r for r in results if (r.noise, r.method) == (noise, method)]
-            levels = sorted({r.level for r in mine})
-            if not levels:
-                continue
-            means, reach = zip(
-                *(_interval([r.rmse for r in mine if r.level == level]) for level in levels),
-                strict=True,
-            )
-            shade = "0.55" if method == "random" else colour(number - 1)
-            dash = DOTTED if method in ("random", "supervised") else "-"
-            (handles[method],) = axes.plot(
-                levels, means, color=shade, linestyle=dash, marker="o", markersize=3.6
-            )
-            axes.fill_between(
-                levels,
-                [m - r for m, r in zip(means, reach, strict=True)],
-                [m + r for m, r in zip(means, reach, strict=True)],
-                color=shade,
-                alpha=0.16,
-                linewidth=0,
-            )
+        handles |= _lines(axes, [r for r in results if r.noise == noise])
         if guesses:
             handles["guess"] = axes.axhline(max(guesses), color="0.6", linestyle=DOTTED, zorder=0)
         axes.set_ylim(0, 1.06 * top)
@@ -179,6 +158,31 @@ def noise_sweep(results: Iterable[Result]) -> Named:
         + ". The dot itself has brightness 1. Settings of a method were chosen by validation."
     )
     return "noise_sweep", caption, figure
+
+
+def _lines(axes: Any, results: Sequence[Result]) -> dict[str, Any]:
+    """Draws the error over brightness and its band for each method; returns the methods' lines."""
+    handles: dict[str, Any] = {}
+    for number, method in enumerate(METHODS):
+        mine = [r for r in results if r.method == method]
+        levels = sorted({r.level for r in mine})
+        if not levels:
+            continue
+        means, reach = zip(
+            *(_interval([r.rmse for r in mine if r.level == level]) for level in levels),
+            strict=True,
+        )
+        shade = "0.55" if method == "random" else colour(number - 1)
+        dash = DOTTED if method in ("random", "supervised") else "-"
+        (handles[method],) = axes.plot(
+            levels, means, color=shade, linestyle=dash, marker="o", markersize=3.6
+        )
+        low, high = (
+            [mean + side * half for mean, half in zip(means, reach, strict=True)]
+            for side in (-1, 1)
+        )
+        axes.fill_between(levels, low, high, color=shade, alpha=0.16, linewidth=0)
+    return handles
 
 
 def dots_kept(results: Iterable[Result]) -> Named:
@@ -254,7 +258,7 @@ def _guess(config: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _pixels(value: float | None) -> float:
-    """A metric in pixels; NaN for null, which the log writes for it."""
+    """A metric in pixels; infinite for null, which the log writes for what is no number."""
     return math.inf if value is None else float(value)
 
 

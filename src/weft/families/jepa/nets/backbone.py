@@ -15,6 +15,7 @@ from weft.errors import ConfigError
 from weft.families.jepa.nets.conv import Convolution, PatchedConv
 from weft.families.jepa.nets.norm import run
 from weft.families.jepa.nets.resnet import WIDTHS, resnet18
+from weft.families.jepa.nets.trunk import trunk
 from weft.families.jepa.options.sections import ModelConfig
 from weft.nn.dense import Dense
 from weft.nn.layout import channels_last, pixels_last
@@ -210,7 +211,8 @@ class Encoder(nn.Module):
         """Codes (T, B, D), float32, of images (B, T, C, S, S)."""
         frames = self.frames(image)
         images = frames.flatten(0, 1)
-        codes = run(self.net, pixels_last(images) if self.channels_last else images)
+        maps, rest = trunk(self.net, pixels_last(images) if self.channels_last else images)
+        codes = run(rest, maps)
         return widened(codes).unflatten(0, frames.shape[:2])
 
     def frames(self, image: Tensor) -> Tensor:

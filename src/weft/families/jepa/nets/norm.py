@@ -4,12 +4,19 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from weft.families.jepa.nets.lines import (
+    factors,
+    lines,
+    rectified,
+    slopes,
+    summed_in_lines,
+    through,
+)
 from weft.nn.once import once
 
 _aten = torch.ops.aten
@@ -69,9 +76,9 @@ class _RectifiedNorm(torch.autograd.Function):
         kept = (norm.running_mean, norm.running_var) if norm.track_running_stats else (None, None)
         mean, scale = (weight.new_empty(frames, len(weight)) for _ in range(2))
         variance: Tensor | None = None
-        if _channels_last(r):
-            exact = _rectified(r, frames)
-            _keep(*exact, r.numel() // r.shape[1] // frames, *kept, norm.momentum)
+        if summed_in_lines(r):
+            exact = rectified(r, frames)
+            keep(norm, *exact, r.numel() // r.shape[1] // frames)
             mean[:], variance = exact[0], exact[1].to(mean.dtype)
             scale[:] = (exact[1] + norm.eps).rsqrt()
         else:
@@ -90,7 +97,7 @@ class _RectifiedNorm(torch.autograd.Function):
     @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         r, weight, mean, scale = ctx.saved_tensors
-        if _channels_last(r):
+        if summed_in_lines(r):
             return *_backward_lines(grad, r, weight, mean, scale), None, None
         of_x = torch.empty_like(r)
         of_weight, of_bias = torch.zeros_like(weight), torch.zeros_like(weight)
@@ -114,99 +121,33 @@ def _of_frame(
     return of_weight, of_bias
 
 
-_LINES = 512
-"""Number of lines of pixels that are summed in float32; their gradients fit into the cache."""
+def keep(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
+    """Updates the running statistics of `norm`, if any, by each frame in turn.
 
-
-def _channels_last(r: Tensor) -> bool:
-    """Whether torch would sum all pixels of a channel one after another in float32.
-
-    It does in channels-last memory. With 213,000 pixels (64 sequences of 17 frames of 14 x 14) a
-    variance then has 4 correct digits, and the first layer's gradient 2. In bf16 this is no loss.
+    Args:
+        norm: the layer.
+        mean, variance: of the frames, (T, C) each.
+        count: pixels of a frame.
     """
-    last = r.is_contiguous(memory_format=torch.channels_last) and not r.is_contiguous()
-    return last and r.dtype in (torch.float32, torch.float64)
-
-
-def _lines(x: Tensor, frames: int) -> list[tuple[Tensor, ...]]:
-    """x (N, C, H, W) in its channels-last memory order, as parts (lines, W C) of each frame.
-
-    Torch then sees each position in a line of each channel as a channel, and sums the lines of a
-    part; sums over positions and parts are in float64. With whole images as lines, (N, H W C), the
-    sums would not fit into the first-level cache.
-    """
-    whole = x.permute(0, 2, 3, 1).flatten(2).flatten(0, 1)
-    return [frame.split(_LINES) for frame in whole.chunk(frames)]
-
-
-def _rectified(x: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-    """Applies ReLU to x (N, C, H, W) in place.
-
-    Returns: mean and variance of each frame's channels, float64 (T, C) each.
-    """
-    parts, found = _lines(x, frames), []
-    for part in chain(*parts):
-        part.clamp_min_(0)
-        found.append(_aten.batch_norm_update_stats(part, None, None, 0.0))
-    means, variances = (
-        torch.stack(each).double().view(frames, len(parts[0]), x.shape[3], -1)
-        for each in zip(*found, strict=True)
-    )
-    # The last part of a frame may have fewer lines.
-    lines = torch.tensor([len(part) for part in parts[0]], dtype=means.dtype)[:, None, None]
-    share = lines / (lines.sum() * x.shape[3])
-    mean = (share * means).sum((1, 2))
-    return mean, (share * (variances + (means - mean[:, None, None]).square())).sum((1, 2))
-
-
-def _keep(
-    mean: Tensor,
-    variance: Tensor,
-    count: int,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    momentum: float | None,
-) -> None:
-    """Updates running statistics, if any, by each frame of `count` pixels in turn."""
-    if running_mean is None or running_var is None:
+    if not norm.track_running_stats:
         return
+    kept, spread, momentum = norm.running_mean, norm.running_var, norm.momentum
+    assert kept is not None and spread is not None
     assert momentum is not None, "nobody here averages over all batches"
-    for m, v in zip(mean.to(running_mean.dtype), variance.to(running_var.dtype), strict=True):
-        running_mean.lerp_(m, momentum)
-        running_var.lerp_(v * (count / (count - 1)), momentum)
+    for m, v in zip(mean.to(kept.dtype), variance.to(spread.dtype), strict=True):
+        kept.lerp_(m, momentum)
+        spread.lerp_(v * (count / (count - 1)), momentum)
 
 
 def _backward_lines(
     grad: Tensor, r: Tensor, weight: Tensor, mean: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x, weight and bias, with sums over pixels as in `_rectified`.
-
-    d/dr = (grad - sum(grad) / n - (r - mean) scale sum(grad (r - mean) scale) / n) weight scale
-    is linear in grad and r, so that one pass over data in the cache is enough.
-    """
-    frames, width = len(mean), r.shape[3]
-    grad = grad.contiguous(memory_format=torch.channels_last)
+    """Gradients of x, weight and bias, with sums over pixels as in `rectified`."""
+    frames = len(mean)
     of_x = torch.empty_like(r)
-    parts = [_lines(of, frames) for of in (grad, r, of_x)]
-    everywhere = [of.repeat(1, width) for of in (weight.expand_as(mean), mean, scale)]
-    found = [
-        _aten.native_batch_norm_backward(
-            grad_p, r_p, w, None, None, m, s, True, 0.0, (False, True, True)
-        )[1:]
-        for of_grad, of_r, w, m, s in zip(*parts[:2], *everywhere, strict=True)
-        for grad_p, r_p in zip(of_grad, of_r, strict=True)
-    ]
-    of_weight, of_bias = (
-        torch.stack(sums).double().view(frames, -1, len(weight)).sum(1)
-        for sums in zip(*found, strict=True)
-    )
-    count = r.numel() / (frames * len(weight))
-    by_grad = weight.double() * scale.double()
-    by_r = -by_grad * scale.double() * of_weight / count
-    constant = -by_grad * of_bias / count - by_r * mean.double()
-    factors = (of.to(r.dtype).repeat(1, width) for of in (constant, by_grad, by_r))
-    for c, g, k, *frame in zip(*factors, *parts, strict=True):
-        for grad_p, r_p, out in zip(*frame, strict=True):
-            torch.addcmul(c, g, grad_p, out=out).addcmul_(k, r_p)
-            _aten.threshold_backward.grad_input(out, r_p, 0, grad_input=out)
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    of_grad, of_r, out = (lines(of, frames) for of in (grad, r, of_x))
+    of_weight, of_bias = slopes(of_grad, of_r, mean, scale)
+    by = factors(weight, mean, scale, of_weight, of_bias, r.numel() // mean.numel())
+    through(by, of_grad, of_r, out)
     return of_x, of_weight.sum(0).to(weight.dtype), of_bias.sum(0).to(weight.dtype)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from weft.data.source import Batch
 from weft.families.jepa.config import Config
 from weft.families.jepa.terms.registry import Setting
 from weft.families.jepa.terms.rollout import Rollout
@@ -112,17 +113,6 @@ def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
         assert read is not None
         return each(F.mse_loss, read, true)
 
-    def position() -> Tensor:
-        assert r.location is not None
-        distance = (r.location - batch["location"]).norm(dim=-1)
-        return distance.pow(2).mean()
-
-    def reconstruction() -> Tensor:
-        assert r.pixels is not None
-        scale = 1.0 if config.rssm.compat else batch["image"][0, 0].numel() / 2
-        frames = [F.mse_loss(a, b) for a, b in zip(r.pixels, batch["image"], strict=True)]
-        return scale * torch.stack(frames).sum() / (len(r.e) - 1)
-
     def alone(z: Tensor) -> Tensor:
         return centred(z).unflatten(0, z.shape[:2])
 
@@ -147,10 +137,25 @@ def terms(r: Rollout, at: Setting) -> Mapping[str, Callable[[], Tensor]]:
         "idm": lambda: error(r.action_rollout, batch["action"]),
         "idm_enc": lambda: error(r.action_codes, batch["action"]),
         "decoding": lambda: error(r.pixels, batch["image"]),
-        "position": position,
-        "reconstruction": reconstruction,
+        "position": lambda: _position(r, batch),
+        "reconstruction": lambda: _reconstruction(r, at),
         "kl": lambda: _kl(r, config),
     }
+
+
+def _position(r: Rollout, batch: Batch) -> Tensor:
+    """Mean squared Euclidean distance of the positions read from the rollout."""
+    assert r.location is not None
+    return (r.location - batch["location"]).norm(dim=-1).pow(2).mean()
+
+
+def _reconstruction(r: Rollout, at: Setting) -> Tensor:
+    """Error of all T frames over T - 1, a mean over pixels, or half a sum without `compat`."""
+    assert r.pixels is not None
+    image = at.batch["image"]
+    scale = 1.0 if at.config.rssm.compat else image[0, 0].numel() / 2
+    frames = [F.mse_loss(a, b) for a, b in zip(r.pixels, image, strict=True)]
+    return scale * torch.stack(frames).sum() / (len(r.e) - 1)
 
 
 def _kl(r: Rollout, config: Config) -> Tensor:

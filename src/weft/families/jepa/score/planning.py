@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -81,25 +82,17 @@ def planned(
     aim, longest = norm.location(goal), float(source.motion.max_step[0]) / norm.action_scale
     candidates = stream(0, 0, "candidates")
     places = list(stage.positions[:, :burnin].unbind(1))
-    frames = [stage.frame(place, time) for time, place in enumerate(places)]
+    frames = [stage.frame(place, number) for number, place in enumerate(places)]
     taken = list((stage.actions[:, : burnin - 1, 0] / norm.action_scale).unbind(1))
     first = goal.new_zeros(len(goal), min(probe.mpc_horizon or num_actions, num_actions), 2)
     seconds, queue = 0.0, list[Tensor]()
     for left in range(num_actions, 0, -1):
         if not queue:
             began = time.perf_counter()
-            start = model.encode(torch.cat(frames[-burnin:], dim=1))
-            seen = taken[len(taken) - burnin + 1 :]
-
-            def distance(
-                actions: Tensor, start: Tensor = start, seen: list[Tensor] = seen
-            ) -> Tensor:
-                times = len(actions) // len(goal)
-                before = [torch.stack(seen, dim=1)] if seen else []
-                given = torch.cat([each.repeat(times, 1, 1) for each in before] + [actions], dim=1)
-                codes = model.rollout(start.repeat(1, times, 1), given)
-                return (readout(codes[-1:])[0, :, 0] - aim.repeat(times, 1)).square().sum(-1)
-
+            distance = _distances(
+                model, readout, model.encode(torch.cat(frames[-burnin:], dim=1)),
+                taken[len(taken) - burnin + 1 :], aim,
+            )  # fmt: skip
             actions = plan(distance, first, probe, longest, candidates)
             queue = list(actions.unbind(1))
             if probe.mpc_horizon:
@@ -113,6 +106,29 @@ def planned(
     return Planned(path, goal, frames[burnin - 1][:, 0], seconds / len(goal))
 
 
+def _distances(
+    model: Model, readout: Readout, start: Tensor, seen: Sequence[Tensor], aim: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """A function from actions (n B, A, 2), n plans for each episode, to squared distances (n B,).
+
+    Args:
+        model: predicts where the actions lead.
+        readout: from codes to normalised locations.
+        start: the codes read before predicting, (R, B, D).
+        seen: the actions between them, R - 1 of (B, 2).
+        aim: normalised goals, (B, 2).
+    """
+    before = [torch.stack([*seen], dim=1)] if seen else []
+
+    def distance(actions: Tensor) -> Tensor:
+        times = len(actions) // len(aim)
+        given = torch.cat([*(each.repeat(times, 1, 1) for each in before), actions], dim=1)
+        codes = model.rollout(start.repeat(1, times, 1), given)
+        return (readout(codes[-1:])[0, :, 0] - aim.repeat(times, 1)).square().sum(-1)
+
+    return distance
+
+
 def _stage(source: DotsSource, episodes: int, num_frames: int) -> Stage:
     """Episodes long enough for burn-in and plan, the same on every call."""
     longer = replace(source, scene=replace(source.scene, num_frames=num_frames))
@@ -121,7 +137,7 @@ def _stage(source: DotsSource, episodes: int, num_frames: int) -> Stage:
     return longer.stage(numbers, stream(source.seed, 0, "planning"))
 
 
-def _moved(stage: Stage, places: Tensor, action: Tensor, time: int) -> Tensor:
-    """The next positions of all dots, (B, K, 2): dot 1 by `action`, others by their own walk."""
+def _moved(stage: Stage, places: Tensor, action: Tensor, frame: int) -> Tensor:
+    """The positions of all dots at `frame`, (B, K, 2): dot 1 by `action`, others by themselves."""
     led = stage.step(places[:, :1], action[:, None])
-    return torch.cat((led, stage.positions[:, time, 1:]), dim=1)
+    return torch.cat((led, stage.positions[:, frame, 1:]), dim=1)
