@@ -172,7 +172,7 @@ def test_a_wrong_item_is_told_once_as_a_mistake_of_its_option(
 
 
 def test_an_item_s_own_message_is_kept() -> None:
-    with pytest.raises(ConfigError, match="`data.image_datasets`: there is no data set `foo`"):
+    with pytest.raises(ConfigError, match=r"`data.image_datasets`: there is no data set `foo`"):
         api.configure("warp/digits", "data.image_datasets=[digits,foo,bar]")
 
 
