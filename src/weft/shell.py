@@ -16,3 +16,12 @@ def quoted(word: str | Path) -> str:
 def spelt(*words: str | Path) -> str:
     """The command `weft` with `words`."""
     return " ".join(map(quoted, ("weft", *words)))
+
+
+def words_of(line: str) -> list[str]:
+    """The words of what `quoted` joined. A line of before it was quoted, which may hold half a
+    quotation, is split at blanks."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 # Controls but for tab and line feed, and what turns the direction of text around.
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -69,9 +70,23 @@ def console(stream: TextIO) -> Console:
             for text, look, control in super().render(*arguments, **options):
                 yield Segment(text if control else printable(text), look, control)
 
-    shown = Careful(file=stream)
+    # Names and paths are shown as they are: `[red]` is no colour in one, nor `:cat:` a picture.
+    literal: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
+    shown = Careful(file=stream, **literal)
     # A file has no edge at which to break a table's lines.
-    return shown if shown.is_terminal else Careful(file=stream, width=160)
+    return shown if shown.is_terminal else Careful(file=stream, width=160, **literal)
+
+
+def unbroken(text: str, look: str = "") -> Text:
+    """Lines for rich that no width breaks, so that a path in them can be copied.
+
+    Args:
+        text: the lines.
+        look: a style of rich's.
+    """
+    from rich.text import Text
+
+    return Text(text, style=look, no_wrap=True, overflow="ignore")
 
 
 def plainly() -> None:

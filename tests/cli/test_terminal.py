@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from weft import api
+from weft.cli import main
 
 COLUMNS = 60
 LONG = "a-run-with-a-name-of-its-own"
@@ -104,3 +105,14 @@ with open({str(tmp_path / "kept")!r}, "w") as file:
         preexec_fn=close, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert (tmp_path / "kept").read_text() == "True (2, 0)"
+
+
+@pytest.mark.parametrize("name", ["[red]a:cat:b", "a long name, " * 14 + "with an end"])
+def test_the_path_of_a_run_is_printed_as_it_is_and_on_one_line(
+    name: str, toy: str, without_pictures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", toy, "steps=1", f'run.name="{name}"', "-q"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"runs/toy/{name}"
+    assert f"run     runs/toy/{name}" in out
+    assert Path(f"runs/toy/{name}").is_dir()

@@ -79,3 +79,48 @@ def test_deltas_are_learnt_by_two_processes_as_well_as_by_one(workspace: Path) -
     assert one.metrics["val/gain"] > 0.1
     assert two.metrics["val/gain"] == pytest.approx(one.metrics["val/gain"], rel=0.2)
     assert two.metrics["val/base_loss"] == one.metrics["val/base_loss"]
+
+
+STOPPED = """
+import os, signal, sys, time
+from pathlib import Path
+from weft.task import calls
+
+whole = calls.evaluate
+
+def evaluate(*given):
+    if not Path("sent").exists():
+        Path("sent").touch()
+        for process in [os.getpid(), int(Path("other").read_text())][: int(os.environ["HEARD_BY"])]:
+            os.kill(process, signal.SIGTERM)
+        time.sleep(1)
+        Path("ended").touch()
+    return whole(*given)
+
+calls.evaluate = evaluate
+if os.environ["RANK"] == "1":
+    Path("other").write_text(str(os.getpid()))
+from weft.__main__ import run
+sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize("heard_by", ["1", "2"])
+def test_a_signal_cuts_the_evaluation_of_two_processes_short_and_they_go_on_with_it(
+    heard_by: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEARD_BY", heard_by)
+    Path("stopped.py").write_text(STOPPED)
+    words = (*WORDS, "data.use_val=true", "log.every=12", "--quiet")
+    done = ranks.run("train", *words, "run.dir=cut", script="stopped.py")
+    assert done.returncode == 143, done.stderr
+    assert Path("sent").exists() and not Path("ended").exists()
+    cut = api.runs("cut")[0]
+    assert (cut.state, cut.status["saved"], cut.metrics) == ("interrupted", 6, {})
+    assert ranks.run("resume", "cut", "--quiet").returncode == 0
+    assert ranks.run("train", *words, "run.dir=straight").returncode == 0
+    resumed, straight = api.runs("cut")[0], api.runs("straight")[0]
+    assert resumed.metrics == straight.metrics
+    assert [row["step"] for row in resumed.history()] == [row["step"] for row in straight.history()]
+    ours, theirs = (run.load_model("last").state_dict() for run in (resumed, straight))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -85,7 +85,8 @@ def test_a_program_of_torch_gives_what_the_model_gives_for_any_number_of_items(
         given = inputs(inference, count)
         with torch.no_grad():
             wanted = listed(inference.function(whole.model, *given))
-            found = listed(program(*given))
+        found = listed(program(*given))
+        assert not any(part.requires_grad for part in found)
         assert len(wanted) == len(found) == len(inference.outputs)
         assert max(float(part.abs().max()) for part in wanted) > 0
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)

@@ -11,7 +11,7 @@ import typer
 from weft.cli.arguments import Root, there
 from weft.cli.output import emit
 from weft.errors import UsageError, WeftError
-from weft.terminal import show, tell
+from weft.terminal import show, tell, unbroken
 from weft.verbs.arguments import Json, Workers
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _grouped(tables: Sequence[Table], *further: str) -> RenderableType:
 
     from weft.reports.tables import rich_table
 
-    return Group(*map(rich_table, tables), *further)
+    return Group(*map(rich_table, tables), *map(unbroken, further))
 
 
 def run_values(run: Run) -> dict[str, Any]:

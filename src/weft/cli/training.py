@@ -14,7 +14,7 @@ from weft.cli.listing import run_values
 from weft.cli.output import emit, pairs, readable
 from weft.errors import UsageError, WeftError
 from weft.shell import spelt
-from weft.terminal import show, tell
+from weft.terminal import show, tell, unbroken
 from weft.verbs.arguments import Json, Quiet
 
 if TYPE_CHECKING:
@@ -250,7 +250,8 @@ def _show_run(run: Run | None, as_json: bool) -> None:
 
         page = run.path / "report.html"
         places = [f"run     {run.path}"] + ([f"report  {page}"] if page.is_file() else [])
-        return Group(_metrics(run.metrics, run.declared, values["run"]), *places)
+        table = _metrics(run.metrics, run.declared, values["run"])
+        return Group(table, unbroken("\n".join(places)))
 
     emit(as_json, values, text)
 

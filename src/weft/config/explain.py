@@ -44,7 +44,7 @@ def explain(
         values: the values that were checked.
         origin: says where the values at key paths were set.
     """
-    found = list(problems)
+    found = _of_options(problems, model, values)
     errors = [_explain_one(problem, model, values, origin) for problem in found[:_MOST_SHOWN]]
     if len(found) > _MOST_SHOWN:
         errors.append(ConfigError(f"and {len(found) - _MOST_SHOWN:,} more mistakes"))
@@ -65,15 +65,7 @@ def suggest(word: str, known: Sequence[str], otherwise: str) -> str:
 def expected(info: FieldInfo) -> str:
     """Type and range of a field, as in `int >= 1 or null` or `one of mlp, cnn`."""
     whole = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-    words, null, _ = _type_words(whole).partition(" or null")
-    signs = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
-    limits = [
-        f"{sign} {getattr(meta, kind.__name__.lower())}"
-        for meta in info.metadata
-        for kind, sign in signs.items()
-        if isinstance(meta, kind)
-    ]
-    return f"{words} {' and '.join(limits)}".rstrip() + null
+    return _type_words(whole)
 
 
 def fields(model: type[BaseModel], prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
@@ -115,6 +107,35 @@ def section_at(
         chosen = [b for b in branches if len(branches) == 1 or tag_of(b) == tag]
         current = chosen[0] if chosen else branches[0]
     return current
+
+
+def _of_options(
+    problems: Iterable[Problem], model: type[BaseModel], values: Mapping[str, Any]
+) -> list[Problem]:
+    """The problems, in order, where those of a list's items or of the members of a union are one
+    problem of the option that holds the list."""
+    found: dict[tuple[Any, ...], Problem] = {}
+    for number, problem in enumerate(problems):
+        path = key_path(problem, model, values)
+        option = _option_at(path, model, values)
+        if option is not None and option != path:
+            value: Any = values
+            for key in option:
+                value = value[key]
+            said = problem if problem["type"] == "value_error" else {"type": "item"}
+            problem = {**said, "loc": option, "input": value}
+        found.setdefault(option or (number,), problem)
+    return [*found.values()]
+
+
+def _option_at(path: KeyPath, model: type[BaseModel], values: Mapping[str, Any]) -> KeyPath | None:
+    """The option that `path` leads to or, through an item of its list, into; None if none."""
+    for end in range(1, len(path) + 1):
+        section = section_at(model, path[: end - 1], values)
+        info = section.model_fields.get(path[end - 1]) if section else None
+        if info is not None and not models_of(info.annotation):
+            return path[:end]
+    return None
 
 
 def _explain_one(
@@ -261,13 +282,18 @@ def _tag_given(value: Any) -> Any:
 def _type_words(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return ACCEPTED if COUNTS in arguments[1:] else _type_words(arguments[0])
+        return ACCEPTED if COUNTS in arguments[1:] else _within(arguments[0], arguments[1:])
     if origin is Literal:
         return f"one of {', '.join(str(a) for a in arguments)}"
     if origin in (Union, types.UnionType):
         return " or ".join(_type_words(a) for a in arguments)
     if origin in (tuple, list):
-        return f"list of {_type_words(arguments[0])}"
+        items = [_type_words(a) for a in arguments if a is not Ellipsis]
+        if len(set(items)) > 1:
+            return f"[{', '.join(items)}]"
+        length = f"{len(items)} " if origin is tuple and Ellipsis not in arguments else ""
+        one = f"({items[0]})" if " or " in items[0] else items[0]
+        return f"list of {length}{one}"
     if annotation is type(None):
         return "null"
     names = {
@@ -277,6 +303,23 @@ def _type_words(annotation: Any) -> str:
         RunRef: "a run (directory or family/name, @CHECKPOINT if not its best)",
     }
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _within(annotation: Any, metadata: Iterable[Any]) -> str:
+    """The words of a type and its range, as in `int >= 1 or null`."""
+    signs = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+    given = [
+        m for each in metadata for m in (each.metadata if isinstance(each, FieldInfo) else (each,))
+    ]
+    limits = [
+        f"{sign} {getattr(meta, kind.__name__.lower())}"
+        for meta in given
+        for kind, sign in signs.items()
+        if isinstance(meta, kind)
+    ]
+    words = _type_words(annotation)
+    null = " or null" * words.endswith(" or null")
+    return f"{words.removesuffix(null)} {' and '.join(limits)}".rstrip() + null
 
 
 def _show(value: Any) -> str:

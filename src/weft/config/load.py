@@ -18,6 +18,7 @@ from weft.config.presets import base_layer
 from weft.config.recipe import defaults_of, recipe_class
 from weft.config.yaml import KeyPath, read_value
 from weft.errors import ConfigError, UsageError, WeftError
+from weft.shell import quoted, words_of
 
 _OVERRIDE = re.compile(r"^([A-Za-z_][\w-]*(?:\.[\w-]+)*)=(.*)$", re.DOTALL)
 
@@ -28,7 +29,7 @@ class Resolved:
 
     Attributes:
         config: the validated config.
-        recipe: the words that named it, e.g. `cet/mnist`.
+        recipe: the words that named it, as a shell takes them, e.g. `cet/mnist`.
         origin: key path -> "preset cet/mnist:4", "my.yaml:7", "command line, override 2", or ""
             for a default.
         notices: sentences to tell the user once, such as old keys that were translated.
@@ -38,6 +39,11 @@ class Resolved:
     recipe: str
     origin: Callable[[KeyPath], str]
     notices: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> str:
+        """The words that named it, with blanks between them and no quotes."""
+        return " ".join(words_of(self.recipe))
 
 
 def load(
@@ -104,9 +110,8 @@ def load(
         problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return Resolved(
-        config, " ".join(name for name, _ in named), tree.origin, tuple(dict.fromkeys(notices))
-    )
+    words_named = " ".join(quoted(name) for name, _ in named)
+    return Resolved(config, words_named, tree.origin, tuple(dict.fromkeys(notices)))
 
 
 def _typed(value: Any) -> Any:

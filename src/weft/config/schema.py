@@ -86,6 +86,8 @@ def _rows(
             yield f"`{key}.kind`", f"one of {tags}", about(info, default.kind)
         elif not branches and not (tag and name == "kind"):
             yield f"`{key}`{tag}", expected(info), about(info, default)
+        elif branches and key not in FamilyConfig.model_fields and "." not in key:
+            yield f"`{key}`", f"options `{key}.`…", info.description or ""
         for branch in branches:
             mine = not several or tag_of(branch) == default.kind
             kind = f" ({tag_of(branch)})" if several else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import cycle
@@ -135,16 +135,17 @@ class Trainer:
         Returns: whether the run ends here, or is interrupted: `stop` then has a name.
         """
         plan, done = self.parts.plan, progress.step
-        # Processes agree on an end when they log, and not in the midst of an evaluation.
-        alone = self.parts.ranks.world == 1
-        improved = ends = False
+        improved = ends = cut = False
         if progress.pending:
-            with suppress(CutShort):
-                improved = self.evaluate(progress, stop if alone else None)
+            try:
+                improved = self.evaluate(progress, stop)
                 ends = self.is_worn_out(progress) or self._enough()
+            except CutShort:
+                cut = True
         if plan.histograms_every and plan.due(plan.histograms_every, done):
             self._tell_weights(done)
-        if interrupted := self._interrupted(stop, log):
+        # All processes know of a cut; on other signals they agree when they log.
+        if interrupted := cut or self._interrupted(stop, log):
             stop.name = stop.name or "SIGTERM"
         ends |= interrupted
         if improved or ends or plan.due(plan.save_every, done):
@@ -232,19 +233,16 @@ class Trainer:
             progress: changed once all is measured.
             stop: cuts it short, if given.
         Raises:
-            CutShort: by a signal; nothing has changed then.
+            CutShort: by a signal to the process that evaluates, on all of them; nothing has
+                changed then.
         """
-        parts, model = self.parts, self.stepper.shown
+        parts = self.parts
         self.stepper.settle()
         split = "val" if self.data.val is not None else "test"
         selects = parts.task.metrics[0]
         improved, value = False, math.nan
+        metrics, told = self._measured(split, progress.step, stop)
         if self.recorder is not None:
-            self.recorder.alive(progress.step)
-            with nullcontext() if stop is None else stop.cutting():
-                metrics = evaluate(parts, model, self.data, split, progress.step)
-                with at_rest(parts, model, progress.step) as ctx:
-                    told = calls.tell(parts.task, model, getattr(self.data, split), ctx)
             progress.metrics.update(metrics)
             if split == "val":
                 value = metrics[f"val/{selects.name}"]
@@ -262,6 +260,28 @@ class Trainer:
         progress.stale = 0 if improved else progress.stale + 1
         progress.pending = False
         return improved
+
+    def _measured(
+        self, split: str, step: int, stop: Stop | None
+    ) -> tuple[dict[str, float], Sequence[str]]:
+        """Metrics of `split` and the task's lines for the log; nothing where not this process but
+        the first one evaluates, which tells the others if a signal has cut it short."""
+        parts, model = self.parts, self.stepper.shown
+        metrics: dict[str, float] = {}
+        told: Sequence[str] = ()
+        cut: CutShort | None = None
+        if self.recorder is not None:
+            self.recorder.alive(step)
+            try:
+                with nullcontext() if stop is None else stop.cutting():
+                    metrics = evaluate(parts, model, self.data, split, step)
+                    with at_rest(parts, model, step) as ctx:
+                        told = calls.tell(parts.task, model, getattr(self.data, split), ctx)
+            except CutShort as error:
+                cut = error
+        if parts.ranks.any(cut is not None):
+            raise cut or CutShort("SIGTERM")
+        return metrics, told
 
     def _tell_weights(self, step: int) -> None:
         if self.recorder is not None:

@@ -31,8 +31,6 @@ class Fitting:
         if Measurement.get(console, wide, self.columns).minimum <= options.max_width:
             yield self.columns
             return
-        if self.columns.title:
-            yield self.columns.title
         for head, *cells in self.rows:
             yield Text("")
             yield head
@@ -43,6 +41,3 @@ class Fitting:
                 if cell.plain:
                     below.add_row(heading, cell)
             yield below
-        if self.columns.caption:
-            yield Text("")
-            yield self.columns.caption

@@ -278,16 +278,15 @@ def rich_table(table: Table) -> RenderableType:
     from rich.text import Text
 
     from weft.reports.fitting import Fitting
+    from weft.terminal import unbroken
 
-    if not table.rows:  # Not a rich caption, which would be wrapped to the width of the table.
-        said = [Text(table.title, style="bold"), Text(table.caption, style="dim")]
-        return Group(*(text for text in said if text))
+    # Not rich's own title and caption, which are wrapped to the width of the table.
+    title = [unbroken(table.title, "bold")] if table.title else []
+    caption = [Text(table.caption, style="dim")] if table.caption else []
+    if not table.rows:
+        return Group(*title, *caption)
     styles = {"good": "green", "bad": "red", "busy": "cyan", "muted": "dim", "plain": ""}
     rich = RichTable(
-        title=Text(table.title, style="bold") if table.title else None,
-        caption=Text(table.caption, style="dim") if table.caption else None,
-        title_justify="left",
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
@@ -305,7 +304,8 @@ def rich_table(table: Table) -> RenderableType:
         rows.append(cells)
     for cells in rows:
         rich.add_row(*cells)
-    return Fitting(rich, [column.heading for column in table.columns], rows)
+    fitting = Fitting(rich, [column.heading for column in table.columns], rows)
+    return Group(*title, fitting, *caption)
 
 
 def markdown(table: Table) -> str:

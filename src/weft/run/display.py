@@ -58,7 +58,6 @@ class Bar:
     """A rich progress bar with loss, rate and time left, on standard error."""
 
     def __init__(self, start: int, total: int, title: str) -> None:
-        from rich.markup import escape
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -68,7 +67,7 @@ class Bar:
         )
 
         self.progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -76,9 +75,7 @@ class Bar:
             TextColumn("{task.fields[shown]}"),
             console=console(sys.stderr),
         )
-        self.task = self.progress.add_task(
-            escape(title), total=total, completed=start, shown="", rate=""
-        )
+        self.task = self.progress.add_task(title, total=total, completed=start, shown="", rate="")
         self.shown: dict[str, float] = {}
         self.progress.start()
 
@@ -93,7 +90,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Prints the text above the bar."""
-        self.progress.console.print(text, markup=False)
+        self.progress.console.print(text)
 
     def close(self) -> None:
         """Leaves the bar as it stands."""

@@ -27,6 +27,7 @@ from weft.run.model import Trained
 from weft.run.parents import find_parents, recorded
 from weft.run.recorder import Followers
 from weft.run.session import Session
+from weft.shell import words_of
 from weft.task.parent import Parent
 
 
@@ -126,6 +127,6 @@ def written(
 
 def name_for(recipe: str) -> str:
     """The default name of a run: the preset of its last recipe, or the stem of its last file."""
-    last = recipe.split()[-1]
+    last = words_of(recipe)[-1]
     file = last.endswith((".yaml", ".yml", ".json"))
     return as_name(Path(last).stem if file else last.split("/")[-1])

@@ -88,7 +88,7 @@ def search(
             "nothing is held out that trials could be judged by",
             expected="a validation split, or --metric with a metric of another split",
         )
-    folder = Path(directory or Path("runs") / "sweeps" / f"{as_name(resolved[0].recipe)}-search")
+    folder = Path(directory or Path("runs") / "sweeps" / f"{as_name(resolved[0].named)}-search")
     carry_out = find_place(on, folder)
     plan = open_plan(folder, Plan(typed, sampler, trials, prune, sought, declared.better))
     study_of(folder, plan)

@@ -79,7 +79,7 @@ def sweep(
         from weft.run.together import stackable
 
         stackable(resolved)
-    recipe = as_name(resolved[0].recipe)
+    recipe = as_name(resolved[0].named)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
     carry_out = find_place(on, folder)
     if not (folder / PLAN).exists():

@@ -209,7 +209,7 @@ def test_a_mistake_exits_with_2_and_writes_nothing(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("resolution", "[0, 5]", "`resolution.0`"),
+        ("resolution", "[0, 5]", "`resolution` = [0, 5]"),
         ("resolution", "32", "`resolution` = 32"),
         ("image_datasets", "[foo]", "there is no data set `foo`"),
         ("init_lr", ".inf", "`init_lr` = inf"),

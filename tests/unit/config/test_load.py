@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from weft import api, families
 from weft.config.load import load
 from weft.config.yaml import write
 from weft.errors import ConfigError, UsageError
+from weft.run.start import name_for
 from weft.sweeps.space import parse
 
 
@@ -145,3 +147,38 @@ def test_a_config_survives_being_written_and_read(toy: str, name: str, tmp_path:
     path = tmp_path / "config.yaml"
     path.write_text(write(config.plain()))
     assert api.configure(str(path)).config == config
+
+
+@pytest.mark.parametrize(
+    ("words", "accepted"),
+    [
+        (("warp/digits", "data.resolution=[a,3]"), "list of 2 int >= 1 and <= 1024"),
+        (("warp/digits", "data.resolution=[64]"), "list of 2 int >= 1 and <= 1024"),
+        (("gaussvae/demo", "net.encoder_filters=[a,3.5,{b: 3}]"), "list of int >= 1 or null"),
+        (("cet/digits", "run.tags=[[1,2],3]"), "list of text"),
+        (("warp/digits", "positional_encoding=[1,2,3]"), "[int >= 1, number > 1] or null"),
+        (("warp/digits", "root_final_activation=[1,b]"), "or list of 4 number or null"),
+    ],
+)
+def test_a_wrong_item_is_told_once_as_a_mistake_of_its_option(
+    words: tuple[str, str], accepted: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        api.configure(*words)
+    (problem,) = caught.value.problems
+    key, _, value = words[1].partition("=")
+    assert f"`{key}` = {value[:2]}" in str(problem)
+    assert accepted in str(problem)
+
+
+def test_an_item_s_own_message_is_kept() -> None:
+    with pytest.raises(ConfigError, match=r"`data.image_datasets`: there is no data set `foo`"):
+        api.configure("warp/digits", "data.image_datasets=[digits,foo,bar]")
+
+
+@pytest.mark.parametrize("stem", ["my first run", "it's", "plain"])
+def test_a_run_is_named_by_the_whole_name_of_its_file(stem: str, toy: str, workspace: Path) -> None:
+    Path(f"{stem}.yaml").write_text("family: toy\n")
+    resolved = api.configure(f"{stem}.yaml", "steps=1")
+    assert name_for(resolved.recipe) == stem
+    assert shlex.split(resolved.recipe) == [f"{stem}.yaml"] == [resolved.named]

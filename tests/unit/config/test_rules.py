@@ -56,7 +56,7 @@ def test_each_broken_rule_is_an_error_with_its_origins_and_its_hint() -> None:
 
 def test_rules_that_depend_on_no_invalid_option_are_told_beside_it() -> None:
     invalid, rule = mistakes(steps=1, a=10, list=["x", 2])
-    assert "`list.0`" in invalid and "`a` + `b`" in rule
+    assert "`list` = [x, 2]" in invalid and "`a` + `b`" in rule
     unknown, rule = mistakes(steps=1, a=10, c=3)
     assert "unknown key `c`" in unknown and "`a` + `b`" in rule
     kind, length = mistakes(optim={"kind": "sdg", "lr": 1.0})

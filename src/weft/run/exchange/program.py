@@ -85,7 +85,9 @@ def write_program(trained: Trained, form: str, path: Path) -> Inference:
         UsageError: if the family says that the model has no such function, or it cannot be traced.
         MissingExtra: if ONNX is asked for and its packages are not installed.
     """
-    model = copy.deepcopy(trained.model).cpu().eval()
+    # Whoever runs the program need not think of `no_grad`, under which alone some of its operations
+    # would take weights that ask for gradients.
+    model = copy.deepcopy(trained.model).cpu().eval().requires_grad_(False)
     inference = calls.inference(trained.parts.task, model, trained.parts.spec)
     config = json.dumps(trained.parts.config.plain())
     program = _traced(model, inference, trained.parts.config.family)

@@ -72,11 +72,12 @@ def test_metrics_count_the_steps_that_were_not_given() -> None:
     assert score(WarpTask(config()), late, source(x))["mse"] == pytest.approx(1)
 
 
-def test_a_context_that_is_not_used_is_no_better_than_another_sequence_s() -> None:
-    x = torch.randn(6, 16, 2)
-    blind = score(WarpTask(config()), Oracle(lambda x: 0 * x + x.mean(0)), source(x))
+@pytest.mark.parametrize("size", [1, 4, 5, 6])
+def test_a_context_that_is_not_used_is_no_better_than_another_sequence_s(size: int) -> None:
+    x, batches = torch.randn(6, 16, 2), {"eval": {"batch_size": size}}
+    blind = score(WarpTask(config(**batches)), Oracle(lambda x: 0 * x + 0.3), source(x))
     assert blind["shuffled"] == pytest.approx(blind["mse"], rel=1e-5)
-    seeing = score(WarpTask(config()), Oracle(), source(x))
+    seeing = score(WarpTask(config(**batches)), Oracle(), source(x))
     wanted = (x.roll(1, 0) - x)[:, 4:].square().mean().item()
     assert seeing["mse"] == 0 and seeing["shuffled"] == pytest.approx(wanted, rel=1e-5)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from weft.data.random import stream
@@ -39,14 +40,15 @@ def score(
         context: L, number of given steps; None: that of the run.
     Returns:
         mse, rmse, mae, mape, nll, bpd: of steps >= L; with `_original` in the data's own unit.
-        shuffled: error at the same steps if each sequence is predicted from another's context.
+        shuffled: error at the same steps if each sequence is predicted from the context of the one
+            before it in `source`, the first one from the last one's.
         calibration, coverage: of the standard deviations.
         loss_all_steps: the training loss over all steps, with the given ones.
         accuracy, error_rate, f1_score, cce: of the last step's logits.
         max_theta: largest weight after the last step, of a weight-space model.
     """
     given = context_of(config, spec) if context is None else context
-    predictions, strangers = Regression(_unscale(source, spec)), Regression()
+    predictions, strangers = Regression(_unscale(source, spec)), _Strangers(config, given)
     labels: Classification | None = None
     losses, count, largest = 0.0, 0, 0.0
     draws = stream(ctx.seed, 0, "inference", device=ctx.device)
@@ -57,15 +59,15 @@ def score(
             loss = prediction_loss(predicted, batch, config.target)
             losses, count = losses + size * float(loss), count + size
             _add(predictions, predicted, batch, config.target, given)
-            if given and size > 1 and "length" not in batch:
-                _add(strangers, _exchanged(predicted), batch, config.target, given)
+            if given and "length" not in batch:
+                strangers.add(predicted, batch)
         if predicted.logits is not None:
             labels = labels or Classification(predicted.logits.shape[-1])
             labels.add(predicted.logits[:, -1], batch["label"])
         largest = max(largest, float(largest_weight(predicted.theta)))
     metrics = predictions.result() if config.reconstructs else {}
-    if strangers.own.count:
-        metrics["shuffled"] = strangers.result()["mse"]
+    if (error := strangers.error()) is not None:
+        metrics["shuffled"] = error
     if config.reconstructs:
         metrics["loss_all_steps"] = losses / max(1, count)
     if labels is not None:
@@ -89,10 +91,47 @@ def _add(
     predictions.add(mean, std, truth, counted)
 
 
-def _exchanged(predicted: Prediction) -> Prediction:
-    """The predictions with those of neighbouring sequences exchanged."""
+class _Strangers:
+    """The error of sequences that are predicted from the context of the one before them, whatever
+    batches they come in; the first of all is predicted from the last one's.
+
+    Args:
+        config: of the run.
+        context: L.
+    """
+
+    def __init__(self, config: Config, context: int) -> None:
+        self.how, self.context, self.errors = config.target, context, Regression()
+        self.first: Batch | None = None
+        self.last: Prediction | None = None
+
+    def add(self, predicted: Prediction, batch: Batch) -> None:
+        """Adds a batch, with its own predictions."""
+        mean = _mean(predicted)
+        if self.last is None:
+            self.first = {name: values[:1] for name, values in batch.items()}
+            before, batch = mean[:-1], {name: values[1:] for name, values in batch.items()}
+        else:
+            before = torch.cat([_mean(self.last), mean[:-1]])
+        if len(before):
+            self._compare(predicted._replace(mean=before, std=None), batch)
+        self.last = predicted._replace(mean=mean[-1:], std=None)
+
+    def error(self) -> float | None:
+        """The mean squared error; None for fewer than two sequences."""
+        if self.first is None or self.last is None or not self.errors.own.count:
+            return None
+        self._compare(self.last, self.first)
+        self.first = None
+        return self.errors.result()["mse"]
+
+    def _compare(self, predicted: Prediction, batch: Batch) -> None:
+        _add(self.errors, predicted, batch, self.how, self.context)
+
+
+def _mean(predicted: Prediction) -> Tensor:
     assert predicted.mean is not None
-    return predicted._replace(mean=predicted.mean.roll(1, 0), std=None)
+    return predicted.mean
 
 
 def _unscale(source: SeriesSource, spec: SeriesSpec) -> Callable[[Tensor], Tensor] | None:
