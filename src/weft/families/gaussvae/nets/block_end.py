@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from weft.families.gaussvae.forms.crew import share
 from weft.families.gaussvae.forms.dispatch import has_numba
-from weft.families.gaussvae.nets.keras import EPSILON, MOMENTUM, KerasBatchNorm
+from weft.families.gaussvae.nets.keras import EPSILON, KerasBatchNorm
 from weft.nn.dropout import Dropout, bits, gain, lowest
 from weft.nn.once import is_transformed, once
 
