@@ -25,14 +25,16 @@ def compare(found: Decoder, root: MlpRoot, count: int = 3) -> None:
     by_theta, by_z = torch.autograd.grad(expected, (theta, z), error)
     with torch.no_grad():
         tape = found.tape(theta, count)
-        raw = found.forward(theta, z, tape)
-        torch.testing.assert_close(found.forward(theta, z, ()), raw, **TOLERANCE)
+        parts = found.parts(theta)
+        raw = found.forward(parts, z, tape)
+        torch.testing.assert_close(found.forward(parts, z, ()), raw, **TOLERANCE)
         out = torch.full_like(theta, torch.nan)
-        back = found.backward(theta, z, tape, error, out, wants_z=True)
+        back = found.backward(parts, z, tape, error, found.parts(out), wants_z=True)
         again = torch.full_like(theta, torch.nan)
-        assert found.backward(theta, z, tape, error, again, wants_z=False) is None
+        by_parts = found.parts(again)
+        assert found.backward(parts, z, tape, error, by_parts, wants_z=False) is None
         onto = theta.clone()
-        found.backward(theta, z, tape, error, onto, wants_z=False, adds=True)
+        found.backward(parts, z, tape, error, found.parts(onto), wants_z=False, adds=True)
     assert back is not None
     torch.testing.assert_close(raw, expected.detach(), **TOLERANCE)
     torch.testing.assert_close(out, by_theta, **TOLERANCE)
@@ -79,7 +81,7 @@ def test_gradients_by_what_a_root_ignores_are_zero() -> None:
 
     found, z = decoder(Constant()), torch.ones(4, 1)
     theta, out = torch.ones(4, 3), torch.ones(4, 3)
-    back = found.backward(theta, z, (), torch.ones(4, 2), out, wants_z=True)
+    back = found.backward((theta,), z, (), torch.ones(4, 2), (out,), wants_z=True)
     assert back is not None
     assert torch.equal(out, torch.zeros(4, 3))
     assert torch.equal(back, torch.full((4, 1), 2.0))

@@ -25,7 +25,7 @@ from weft.families.warp.cell.recurrence_rule import Drive, Rule
 from weft.families.warp.cell.root import MlpRoot, Root, check_root
 from weft.families.warp.cell.shapes import check_shapes, check_values
 from weft.families.warp.cell.span import Span
-from weft.families.warp.cell.time_conv import Embedding, Smoothing, finished
+from weft.families.warp.cell.time_conv import convolutions, finished
 from weft.families.warp.forms.carrying import (
     carry_of,
     check_kind,
@@ -157,19 +157,16 @@ class WeightSpaceRNN(nn.Module):
             std_lower_bound=std_lower_bound,
             classes=classes,
         )
-        self.embedding = self.smoothing = None
-        if embedding is not None:
-            self.embedding = Embedding(input_size, *embedding, original=original_convolutions)
-        if smoothing:
-            causal = bool(embedding and embedding[2])
-            self.smoothing = Smoothing(causal, original=original_convolutions)
+        self.embedding, self.smoothing = convolutions(
+            input_size, embedding, smoothing, original=original_convolutions
+        )
         first = input_size if embedding is None else embedding[0]
         sizes = list(pairwise([first, *inner_sizes, self.head.outputs]))
+        seen = [self.clock.features + inputs * input_prev_data for inputs, _ in sizes]
         roots: list[Root] = [
-            MlpRoot(self.clock.features + inputs * input_prev_data, outputs, width, depth,
-                    nonlinearity)
-            for inputs, outputs in sizes
-        ]  # fmt: skip
+            MlpRoot(features, outputs, width, depth, nonlinearity)
+            for features, (_, outputs) in zip(seen, sizes, strict=True)
+        ]
         if root is not None:
             check_root(root, roots[-1])
             roots[-1] = root

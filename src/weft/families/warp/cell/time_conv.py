@@ -84,3 +84,19 @@ def finished(raw: Tensor, head: Head, smoothing: Smoothing | None, *, last: bool
         return head(raw[:, -1:] if last else raw)
     out = smoothing(head(raw))
     return out[:, -1:] if last else out
+
+
+def convolutions(
+    channels: int, embedding: tuple[int, int, bool] | None, smoothing: bool, *, original: bool
+) -> tuple[Embedding | None, Smoothing | None]:
+    """The convolutions before the recurrence and after the root, as far as asked for.
+
+    Args:
+        channels: d.
+        embedding: (channels, kernel, causal) of the first; None for none.
+        smoothing: whether there is the second, which is causal if the first is.
+        original: whether both are the original's.
+    """
+    before = None if embedding is None else Embedding(channels, *embedding, original=original)
+    causal = embedding is not None and embedding[2]
+    return before, Smoothing(causal, original=original) if smoothing else None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from weft.families.warp.cell.outputs import Head
 from weft.families.warp.cell.recurrence_rule import Drive
-from weft.families.warp.forms.decode import Decoder
+from weft.families.warp.forms.decode import Decoder, Parts
 
 
 def mix(
@@ -124,8 +124,8 @@ class Track:
             return torch.cat([self.places[t], self._seen[t]], -1)
         return self.places[t]
 
-    def read(self, t: int, theta: Tensor) -> None:
-        """Decodes theta_t (N, D) and feeds the prediction back."""
+    def read(self, t: int, theta: Parts) -> None:
+        """Decodes theta_t and feeds the prediction back."""
         course = self.course
         raw = self._raw[t]
         raw.copy_(course.decoder.forward(theta, self.place(t), self.tapes[t]))
@@ -164,8 +164,8 @@ class Adjoint:
         self._fed_back = [list(zip(e.unbind(), s.unbind(), strict=True)) for e, s in both]
         self._known = self.known.unbind()
 
-    def weights(self, t: int, theta: Tensor, out: Tensor, *, adds: bool = False) -> None:
-        """Writes the gradient by theta_t through out_t to `out` (N, D), or adds it.
+    def weights(self, t: int, theta: Parts, out: Parts, *, adds: bool = False) -> None:
+        """Writes the gradient by theta_t through out_t to `out`, or adds it.
 
         Later steps must be done before, as their use of the prediction of step t is included.
         """

@@ -13,6 +13,7 @@ from weft.families.warp.cell.clock import Ticks
 from weft.families.warp.cell.drive import valid_steps
 from weft.families.warp.cell.layer import Layer
 from weft.families.warp.cell.outputs import Head
+from weft.families.warp.cell.root import Root
 from weft.families.warp.cell.span import Span
 from weft.families.warp.forms.adjoint import Course, mix
 from weft.families.warp.forms.decode import decoder
@@ -87,58 +88,74 @@ def rollout(
         fed = None if carry is None else carry.seen
         known, a, b = mix(layer.rule.drive, x.transpose(0, 1), shares, fed)
         opening = torch.stack([first, first] if back is None else [back.before, back.guess])
-        root, outputs = layer.root, layer.root.outputs
-        inner = root.inner if isinstance(root, Span) else root
-        course = Course(
-            decoder(inner),
-            head,
-            a,
-            b,
-            tau,
-            layer.rule.input_prev_data,
-            None if sample is None else sample.to(dtype).transpose(0, 1),
-            begun,
-        )
+        noises = None if sample is None else sample.to(dtype).transpose(0, 1)
+        decode = decoder(_inner(layer.root))
+        course = Course(decode, head, a, b, tau, layer.rule.input_prev_data, noises, begun)
         if form == "history":
-            theta_0, group = starts(layer, first, noise, carry)
-            kernel, path = response(
-                layer.transition,
-                layer.B,
-                theta_0,
-                dclock,
-                second_order=layer.rule.second_order,
-                doublings=doublings,
-            )
-            reached = (kernel, path)
-            if isinstance(root, Span):
-                reached = (kernel @ root.C.mT, root.weights(path))
-            if x.is_meta:
-                raw, theta = history_at_once(course, inner, *reached, x.shape[0])
-            else:
-                raw, theta = run_history(
-                    course, *reached, group, known, opening, outputs, layer.rule.limit
-                )
-            if isinstance(root, Span):
-                theta = _last_state(course, kernel, path, group, known, opening, raw)
+            run = _Run(course, known, opening, *starts(layer, first, noise, carry))
+            raw, theta = _by_history(layer, run, dclock, doublings)
         else:
             theta_0 = layer.start(first, noise) if carry is None else carry.theta
             theta_0 = theta_0.expand(x.shape[0], -1).contiguous()
-            rule = layer.rule
-            motion = Motion(
-                layer.transition, rule.limit, rule.second_order, begun, rule.halves, rule.half
-            )
-            if begun is not None:
-                # Every sequence starts with the first row of the clock.
-                opens = begun & ~torch.cat([torch.zeros_like(begun[:1]), begun[:-1]])
-                dclock = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
-                dclock = torch.where(opens, dclock[0], dclock)
-            if x.is_meta:
-                raw, theta = steps_at_once(course, inner, motion, layer.B, theta_0)
-            else:
-                raw, theta = run_sequential(
-                    course, motion, layer.B, theta_0, known, opening, dclock, outputs
-                )
+            raw, theta = _by_steps(layer, _Run(course, known, opening, theta_0), dclock)
         return Rolled(head(raw.transpose(0, 1)), theta)
+
+
+class _Run(NamedTuple):
+    """What a form starts from: the inputs, the first weights (G, D), and the number of those that
+    each sequence has, (N,); None if G is 1, or each has its own."""
+
+    course: Course
+    known: Tensor
+    opening: Tensor
+    theta_0: Tensor
+    group: Tensor | None = None
+
+
+def _by_history(layer: Layer, run: _Run, dclock: Tensor, doublings: int) -> tuple[Tensor, Tensor]:
+    """Raw outputs (T, N, o), and the last weights (N, D) or modes, from the kernel of A."""
+    root, rule, course = layer.root, layer.rule, run.course
+    kernel, path = response(
+        layer.transition,
+        layer.B,
+        run.theta_0,
+        dclock,
+        second_order=rule.second_order,
+        doublings=doublings,
+    )
+    spans = isinstance(root, Span)
+    reached = (kernel @ root.C.mT, root.weights(path)) if spans else (kernel, path)
+    if kernel.is_meta:
+        raw, theta = history_at_once(course, _inner(root), *reached, run.known.shape[1])
+    else:
+        raw, theta = run_history(
+            course, *reached, run.group, run.known, run.opening, root.outputs, rule.limit
+        )
+    if spans:
+        theta = _last_state(course, kernel, path, run.group, run.known, run.opening, raw)
+    return raw, theta
+
+
+def _by_steps(layer: Layer, run: _Run, dclock: Tensor) -> tuple[Tensor, Tensor]:
+    """Raw outputs (T, N, o) and the last weights (N, D), step by step."""
+    rule, begun, theta_0 = layer.rule, run.course.begun, run.theta_0
+    motion = Motion(layer.transition, rule.limit, rule.second_order, begun, rule.halves, rule.half)
+    if begun is not None:
+        # Every sequence starts with the first row of the clock.
+        opens = begun & ~torch.cat([torch.zeros_like(begun[:1]), begun[:-1]])
+        dclock = dclock if dclock.dim() == 3 else dclock.unsqueeze(1)
+        dclock = torch.where(opens, dclock[0], dclock)
+    if theta_0.is_meta:
+        return steps_at_once(run.course, _inner(layer.root), motion, layer.B, theta_0)
+    outputs = layer.root.outputs
+    return run_sequential(
+        run.course, motion, layer.B, theta_0, run.known, run.opening, dclock, outputs
+    )
+
+
+def _inner(root: Root) -> Root:
+    """The root that reads weights: that of a `Span`, or itself."""
+    return root.inner if isinstance(root, Span) else root
 
 
 def _last_state(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,6 +14,9 @@ from weft.families.warp.cell.root import MlpRoot, Root
 
 Tape = Sequence[Tensor]
 """Values of one evaluation that the backward pass needs, much smaller than the weights."""
+
+Parts = tuple[Tensor, ...]
+"""Views of weights (N, D) as `Decoder.parts` makes them."""
 
 
 class Decoder(ABC):
@@ -30,12 +32,17 @@ class Decoder(ABC):
         """Room for what `backward` needs besides weights and inputs, (*leading, width) each."""
         return tuple(theta.new_empty(*leading, width) for width in self.widths)
 
+    def parts(self, theta: Tensor) -> Parts:
+        """What the others read of weights (N, D), whose rows are contiguous, and write gradients
+        to: views, to be made once for a tensor that is used often."""
+        return (theta,)
+
     @abstractmethod
-    def forward(self, theta: Tensor, z: Tensor, tape: Tape) -> Tensor:
+    def forward(self, theta: Parts, z: Tensor, tape: Tape) -> Tensor:
         """Evaluates the root without building a graph.
 
         Args:
-            theta: weights, (N, D), rows contiguous.
+            theta: the weights.
             z: inputs, (N, i).
             tape: receives what `backward` needs, (N, width) each; if empty, nothing is kept.
         Returns: raw outputs (N, o).
@@ -44,11 +51,11 @@ class Decoder(ABC):
     @abstractmethod
     def backward(
         self,
-        theta: Tensor,
+        theta: Parts,
         z: Tensor,
         tape: Tape,
         error: Tensor,
-        out: Tensor,
+        out: Parts,
         wants_z: bool,
         *,
         adds: bool = False,
@@ -58,7 +65,7 @@ class Decoder(ABC):
         Args:
             theta, z, tape: of the evaluation.
             error: (N, o).
-            out: receives the gradient by theta, (N, D).
+            out: receives the gradient by the weights.
             wants_z: whether the gradient by z is needed.
             adds: whether to add to `out` instead of overwriting it.
         Returns: the gradient by z, (N, i), or None.
@@ -76,50 +83,44 @@ class MlpDecoder(Decoder):
         self.layers, self.activation = root.layers, root.activation
         self.widths = tuple(layer.rows for layer in self.layers[:-1])
 
-    @cached_property
-    def _sizes(self) -> list[int]:
-        """Numbers of each weight and bias, in the order of the flat vector."""
-        parts = ((layer.middle - layer.start, layer.rows) for layer in self.layers)
-        return [size for both in parts for size in both]
+        layers = ((layer.middle - layer.start, layer.rows) for layer in root.layers)
+        self._sizes = [size for both in layers for size in both]
 
-    def forward(self, theta: Tensor, z: Tensor, tape: Tape) -> Tensor:
+    def parts(self, theta: Tensor) -> Parts:
+        """Each layer's weight (N, rows, columns) and bias (N, rows), in turn."""
+        parts = list(theta.split_with_sizes(self._sizes, -1))
+        for number, layer in enumerate(self.layers):
+            parts[2 * number] = parts[2 * number].view(len(theta), layer.rows, layer.columns)
+        return tuple(parts)
+
+    def forward(self, theta: Parts, z: Tensor, tape: Tape) -> Tensor:
         """The tape holds the values before each activation, (N, width)."""
-        weights, biases = self._parts(theta)
         x = z
-        for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        for number, (weight, bias) in enumerate(zip(theta[::2], theta[1::2], strict=True)):
             h = self.activation(x) if number else x
             x = _affine(weight, bias, h, tape[number] if number < len(tape) else None)
         return x
 
     def backward(
         self,
-        theta: Tensor,
+        theta: Parts,
         z: Tensor,
         tape: Tape,
         error: Tensor,
-        out: Tensor,
+        out: Parts,
         wants_z: bool,
         *,
         adds: bool = False,
     ) -> Tensor | None:
         """dW_l = delta_l h_{l-1}', db_l = delta_l, delta_{l-1} = slope * W_l' delta_l."""
-        weights, _ = self._parts(theta)
-        by_weights, by_biases = self._parts(out)
         delta = error
-        for number in range(len(weights) - 1, -1, -1):
+        for number in range(len(self.layers) - 1, -1, -1):
             x = tape[number - 1] if number else z
             h = self.activation(x) if number else x
-            _outer(by_weights[number], by_biases[number], delta, h, adds)
+            _outer(out[2 * number], out[2 * number + 1], delta, h, adds)
             if number:
-                delta = _back(weights[number], delta).mul_(self.activation.slope(x, h))
-        return _back(weights[0], delta) if wants_z else None
-
-    def _parts(self, theta: Tensor) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """Views of each layer's weight (N, rows, columns) and bias (N, rows)."""
-        parts = theta.split_with_sizes(self._sizes, -1)
-        count = len(theta)
-        flat = zip(self.layers, parts[::2], strict=True)
-        return [each.view(count, layer.rows, layer.columns) for layer, each in flat], parts[1::2]
+                delta = _back(theta[2 * number], delta).mul_(self.activation.slope(x, h))
+        return _back(theta[0], delta) if wants_z else None
 
 
 class GraphDecoder(Decoder):
@@ -128,30 +129,30 @@ class GraphDecoder(Decoder):
     def __init__(self, root: Root) -> None:
         self.root = root
 
-    def forward(self, theta: Tensor, z: Tensor, tape: Tape) -> Tensor:
+    def forward(self, theta: Parts, z: Tensor, tape: Tape) -> Tensor:
         """The tape is empty: `backward` evaluates again."""
-        return self.root(theta, z)
+        return self.root(theta[0], z)
 
     def backward(
         self,
-        theta: Tensor,
+        theta: Parts,
         z: Tensor,
         tape: Tape,
         error: Tensor,
-        out: Tensor,
+        out: Parts,
         wants_z: bool,
         *,
         adds: bool = False,
     ) -> Tensor | None:
         """Through a graph of this one evaluation."""
-        theta, z = theta.detach().requires_grad_(), z.detach().requires_grad_()
+        weights, z = theta[0].detach().requires_grad_(), z.detach().requires_grad_()
         with torch.enable_grad():
-            raw = self.root(theta, z)
-        grad, grad_z = torch.autograd.grad(raw, (theta, z), error, allow_unused=True)
+            raw = self.root(weights, z)
+        grad, grad_z = torch.autograd.grad(raw, (weights, z), error, allow_unused=True)
         if not adds:
-            out.zero_()
+            out[0].zero_()
         if grad is not None:
-            out.add_(grad)
+            out[0].add_(grad)
         if not wants_z:
             return None
         return torch.zeros_like(z) if grad_z is None else grad_z

@@ -86,7 +86,7 @@ class _History(Function):
             theta = _weights(kernel, path, group, moves, t)
             if limit is not None and not theta.abs().max() <= limit:
                 raise Bound
-            track.read(t, theta)
+            track.read(t, course.decoder.parts(theta))
         ctx.track, ctx.group = track, group
         ctx.save_for_backward(kernel, path, moves)
         # The returned tensors must not be those that the backward pass keeps.
@@ -100,13 +100,14 @@ class _History(Function):
         steps, (_, channels, count) = len(path), moves.shape
         pulls = torch.zeros_like(moves)  # gradient by dx
         grad_kernel, grad_path = torch.zeros_like(kernel), torch.zeros_like(path)
+        parts = ctx.track.course.decoder.parts
         span = min(steps, max(1, ROWS // count))
         grads = kernel.new_empty(span, count, kernel.shape[1])  # by theta, of some steps
         for stop in range(steps, 0, -span):
             start = max(0, stop - span)
             for t in range(stop - 1, start - 1, -1):
                 theta, grad = _weights(kernel, path, group, moves, t), grads[t - start]
-                adjoint.weights(t, theta, out=grad)
+                adjoint.weights(t, parts(theta), out=parts(grad))
                 if t == steps - 1:
                     grad += last
                 if group is None:

@@ -40,7 +40,7 @@ class _Reading(Function):
     @staticmethod
     def forward(ctx: Any, decode: Decoder, theta: Tensor, z: Tensor) -> Tensor:
         tape = decode.tape(theta, len(theta))
-        out = decode.forward(theta, z, tape)
+        out = decode.forward(decode.parts(theta), z, tape)
         ctx.decode = decode
         ctx.save_for_backward(theta, z, *tape)
         return out
@@ -50,7 +50,8 @@ class _Reading(Function):
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         theta, z, *tape = ctx.saved_tensors
         by_theta = torch.empty_like(theta)
+        parts, by_parts = (ctx.decode.parts(each) for each in (theta, by_theta))
         by_z = ctx.decode.backward(
-            theta, z, tape, error.contiguous(), by_theta, ctx.needs_input_grad[2]
+            parts, z, tape, error.contiguous(), by_parts, ctx.needs_input_grad[2]
         )
         return None, by_theta, by_z

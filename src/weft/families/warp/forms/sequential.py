@@ -204,6 +204,7 @@ class _Sequential(Function):
         block = Block(motion, motion.rows(B), length, theta_0, B.shape[1])
         block.start(theta_0)
         differences = block.drives[..., :channels].unbind()
+        weights = [course.decoder.parts(theta) for theta in block.theta]
         kept: list[tuple[Tensor, ...]] = []  # of all steps, or of those where a block starts
         for start in range(0, steps, length):
             stop = min(start + length, steps)
@@ -216,7 +217,7 @@ class _Sequential(Function):
                 i = t - start
                 track.difference(t, differences[i])
                 block.step(i, t)
-                track.read(t, block.theta[i + 1])
+                track.read(t, weights[i + 1])
                 if keeps and not again:
                     kept.append(block.kept(i))
             drives[start:stop] = block.drives[: stop - start]
@@ -240,6 +241,8 @@ class _Sequential(Function):
         # Gradients by A x + B u, with zeros in the columns of the drive.
         pushed = B.new_zeros(ctx.length, count, rows.width)
         pushes = [(row, row[:, :size]) for row in pushed]
+        parts = ctx.track.course.decoder.parts
+        weights = [parts(theta) for theta in block.theta]
         for start in range((steps - 1) // ctx.length * ctx.length, -1, -ctx.length):
             stop = min(start + ctx.length, steps)
             block.drives[: stop - start] = drives[start:stop]
@@ -256,7 +259,7 @@ class _Sequential(Function):
                 row, push = pushes[i]
                 if not ctx.again:  # just before it is read, as it is in the cache then
                     block.restore(i + 1, t, ctx.kept[t])
-                adjoint.weights(t, block.theta[i + 1], by_theta, adds=True)
+                adjoint.weights(t, weights[i + 1], parts(by_theta), adds=True)
                 block.held(i, by_theta, out=push)
                 held = push.clone() if motion.second_order else push
                 if by_velocity is not None:
@@ -271,8 +274,8 @@ class _Sequential(Function):
                     by_next = torch.where(motion.begun[t], by_next, by_theta)
                 by_theta = by_next
             errors, moved = (each[: stop - start].flatten(0, 1) for each in (pushed, block.moved))
-            grads = _sum(grads, rows.gradients(errors, moved))
-        grad_B, *grad_A = grads
+            grads = _sum(grads, rows.sums(errors, moved))
+        grad_B, *grad_A = rows.gradients(grads)
         return (
             None, None, None, None, None,
             grad_B, by_theta, adjoint.known, adjoint.opening, *grad_A, *adjoint.head(),

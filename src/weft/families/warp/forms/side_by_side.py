@@ -35,8 +35,11 @@ class Rows(Protocol):
     def back(self, errors: Tensor) -> Tensor:
         """[A' e, B' e] of errors [e, zeros], (N, P), in the first D + m columns."""
 
-    def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
-        """Of sum e . (A x + B u) over R rows, both (R, P): by B, and by each parameter of A."""
+    def sums(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        """Sums over R rows of errors and rows, both (R, P), which may be added to others."""
+
+    def gradients(self, sums: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Of sum e . (A x + B u) over all rows: by B, and by each parameter of A."""
 
 
 class DenseRows:
@@ -68,11 +71,15 @@ class DenseRows:
         """One product."""
         return self._added(errors, self.W.mT)
 
-    def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+    def sums(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """One product for both."""
         if self.half:
             errors, rows = errors.bfloat16(), rows.bfloat16()
-        both = product(errors.mT, rows.mT)[: self.size].to(self.dtype)
+        return (product(errors.mT, rows.mT).to(self.dtype),)
+
+    def gradients(self, sums: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Parts of the sum."""
+        both = sums[0][: self.size]
         return both[:, self.size : self.size + self.drives], both[:, : self.size]
 
     def _added(self, rows: Tensor, weight: Tensor) -> Tensor:
@@ -103,11 +110,15 @@ class ShapedRows:
         error = errors[:, : self.size].contiguous()
         return torch.cat([self.transition.transpose(error), error @ self.B], 1)
 
-    def gradients(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+    def sums(self, errors: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """One product for each."""
         error = errors[:, : self.size].contiguous()
         x, u = rows.split([self.size, self.B.shape[1]], 1)
         return error.mT @ u, *self.transition.gradients(error, x.contiguous())
+
+    def gradients(self, sums: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The sums."""
+        return sums
 
 
 def rows_of(transition: Transition, B: Tensor, *, half: bool = False) -> Rows:
