@@ -15,9 +15,11 @@ import numpy as np
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.lanes import (
+    both,
     fused,
     greater,
     load_pairs,
+    spread,
     store,
     times,
     where_negative,
@@ -36,7 +38,7 @@ PART = 8192
 """Numbers of a part: float32 of them are in a core's nearest cache."""
 
 _F = np.float32
-_ZERO, _ONE = _F(0), _F(1)
+_ZERO, _ONE, _LOWEST = _F(0), _F(1), _F(-np.inf)
 
 
 @compiled
@@ -124,21 +126,15 @@ def forth(
         for group in range(start // pool, end // pool):
             for c in range(0, channels, WIDE):
                 a, b = load_pairs(known, c), load_pairs(known, channels + c)
-                at = group * pool * channels + c
-                best = _one(x, at, a, b, drops, gain)
-                for k in range(1, pool):
-                    other = _one(x, at + k * channels, a, b, drops, gain)
-                    best = greater(other, best)
+                best = both(spread(_LOWEST), spread(_LOWEST))
+                for k in range(pool):
+                    at = (group * pool + k) * channels + c
+                    u = fused(load_any(x, at), a, b)
+                    found = where_negative(u, less_one(u), u)
+                    if drops[2] > 0:
+                        found = times(found, drawn(drops[0], drops[1], at, drops[2], gain))
+                    best = greater(found, best)
                 store_any(y, group * channels + c, best)
-
-
-@compiled
-def _one(x: Any, at: int, a: Any, b: Any, drops: Any, gain: Any) -> Any:
-    u = fused(load_any(x, at), a, b)
-    y = where_negative(u, less_one(u), u)
-    if drops[2] > 0:
-        y = times(y, drawn(drops[0], drops[1], at, drops[2], gain))
-    return y
 
 
 @compiled
@@ -158,12 +154,13 @@ def back(
     total, channels = x.shape
     for part in range(first, last):
         start, end = part * rows, min(total, (part + 1) * rows)
-        for c in range(0, channels, WIDE):
-            a, b = load_pairs(known, c), load_pairs(known, channels + c)
-            centre = times(load_pairs(known, 2 * channels + c), -_ONE)
-            here = times(a, _ZERO)
-            crossed = here
-            for group in range(start // pool, end // pool):
+        sums[part] = _ZERO
+        for group in range(start // pool, end // pool):
+            for c in range(0, channels, WIDE):
+                a, b = load_pairs(known, c), load_pairs(known, channels + c)
+                mean = load_pairs(known, 2 * channels + c)
+                total_at, crossed_at = 2 * part * channels + c, (2 * part + 1) * channels + c
+                here, crossed = load_pairs(sums, total_at), load_pairs(sums, crossed_at)
                 low = group * channels + c
                 left = load_any(slope, low)
                 for k in range(pool):
@@ -186,9 +183,9 @@ def back(
                         g = times(by_u, left)
                     store_any(inner, at, g)
                     here = fused(g, _ONE, here)
-                    crossed = fused(g, fused(value, _ONE, centre), crossed)
-            store(sums, (2 * part) * channels + c, here)
-            store(sums, (2 * part + 1) * channels + c, crossed)
+                    crossed = fused(g, fused(mean, -_ONE, value), crossed)
+                store(sums, total_at, here)
+                store(sums, crossed_at, crossed)
 
 
 @compiled

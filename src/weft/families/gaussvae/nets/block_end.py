@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,10 @@ from weft.nn.once import is_transformed, once
 
 _LEAST = 1 << 15
 """Numbers from which on the compiled passes are worth their calls, and being compiled."""
+
+_SHARED = 1 << 21
+"""Numbers from which on passes are divided over threads: to hand smaller ones over, and to wake a
+thread while torch's own still spin on its core, takes as long as it saves."""
 
 _WIDE = 16
 """Channels come in such numbers."""
@@ -83,18 +88,19 @@ class _BlockEnd(Function):
         parts = -(-total // rows)
         given = _rows(x)
         sums = np.empty((parts, 2, channels), np.float32)
-        share(lambda first, last: kernels.moments(first, last, rows, given, sums), parts)
+        _over(given, parts, lambda first, last: kernels.moments(first, last, rows, given, sums))
         known = np.empty((4, channels), np.float32)
         affine = weight.detach().numpy(), bias.detach().numpy()
         kernels.settle(rows, total, sums, *affine, EPSILON, MOMENTUM, *_moving(norm), known)
         drops, gain = _drops(dropout)
         y = x.new_empty(batch, 1, length // pool, channels).permute(0, 3, 1, 2)
         out = _rows(y)
-        share(
+        _over(
+            given,
+            parts,
             lambda first, last: kernels.forth(
                 first, last, rows, given, known, drops, gain, pool, out
             ),
-            parts,
         )
         ctx.known = rows, parts, known, drops, gain, pool
         ctx.save_for_backward(x, weight, y)
@@ -112,18 +118,29 @@ class _BlockEnd(Function):
         slope = slope.to(x.dtype).contiguous(memory_format=torch.channels_last)
         given, out, above, g = (_rows(each) for each in (x, y, slope, inner))
         sums = np.empty((parts, 2, channels), np.float32)
-        share(
+        _over(
+            given,
+            parts,
             lambda first, last: kernels.back(
                 first, last, rows, given, known, drops, gain, pool, out, above, g, sums
             ),
-            parts,
         )
         factors = np.empty((3, channels), np.float32)
         kernels.resolve(len(given), sums, weight.numpy(), known, slopes.numpy(), factors)
-        share(
-            lambda first, last: kernels.through(first, last, rows, given, known, factors, g), parts
+        _over(
+            given,
+            parts,
+            lambda first, last: kernels.through(first, last, rows, given, known, factors, g),
         )
         return inner, slopes[0], slopes[1], None, None, None
+
+
+def _over(given: np.ndarray[Any, Any], parts: int, work: Callable[[int, int], object]) -> None:
+    """work(first, last) over all parts, by several threads where that pays."""
+    if given.size < _SHARED:
+        work(0, parts)
+    else:
+        share(work, parts)
 
 
 def _moving(norm: KerasBatchNorm) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
