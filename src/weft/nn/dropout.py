@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,14 +56,6 @@ def kept(drawn: Tensor, p: float, dtype: torch.dtype) -> Tensor:
     # Arithmetic of 16 bits: comparing, and bools as factors, takes a CPU three times as long.
     least = level - _LEVELS // 2
     return drawn.clamp_(least - 1, least).sub_(least - 1).to(dtype)
-
-
-def lowest(p: float) -> np.int16:
-    """The least of 16 random bits, as int16, with which an entry stays; p in (0, 1).
-
-    As `kept`, which also knows p that are rounded to 0: then all stay.
-    """
-    return np.int16(round(p * _LEVELS) - _LEVELS // 2)
 
 
 def gain(p: float) -> float:

@@ -8,15 +8,18 @@ bf16 as int16. Rows are taken in parts of `PART` numbers, so that sums do not de
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from weft.families.gaussvae.forms.compiled import compiled
 from weft.families.gaussvae.forms.lanes import (
+    both,
     fused,
     greater,
     load_pairs,
+    spread,
     store,
     times,
     where_negative,
@@ -35,7 +38,7 @@ PART = 8192
 """Numbers of a part: float32 of them are in a core's nearest cache."""
 
 _F = np.float32
-_ZERO, _ONE = _F(0), _F(1)
+_ZERO, _ONE, _LOWEST = _F(0), _F(1), _F(-np.inf)
 
 
 @compiled
@@ -66,72 +69,82 @@ def moments(first: int, last: int, rows: int, x: Any, sums: Any) -> None:
 
 
 @compiled
-def together(rows: int, total: int, sums: Any, mean: Any, variance: Any) -> None:
-    """Mean and biased variance of each channel from `sums` of parts of `rows` of `total` rows."""
+def settle(
+    rows: int, total: int, sums: Any, weight: Any, bias: Any, epsilon: Any, momentum: Any,
+    moving: Any, deviations: Any, known: Any,
+) -> None:  # fmt: skip
+    """The line of each channel, and its moving statistics moved, from `moments`.
+
+    Args:
+        rows, total: of a part, and R.
+        sums: (P, 2, C).
+        weight, bias: of the norm, (C,).
+        epsilon: added to the variance.
+        momentum: share of these statistics in the moving ones.
+        moving, deviations: moving mean and variance, (C,), or nothing.
+        known: receives a, b, mean and 1 / deviation, (4, C): norm(x) = a x + b.
+    """
     parts, _, channels = sums.shape
     for c in range(channels):
-        centre = 0.0
+        mean = 0.0
         for part in range(parts):
-            count = min(rows, total - part * rows)
-            centre += count * np.float64(sums[part, 0, c])
-        centre /= total
-        squares = 0.0
+            mean += min(rows, total - part * rows) * np.float64(sums[part, 0, c])
+        mean /= total
+        variance = 0.0
         for part in range(parts):
-            count = min(rows, total - part * rows)
-            off = np.float64(sums[part, 0, c]) - centre
-            squares += np.float64(sums[part, 1, c]) + count * off * off
-        mean[c], variance[c] = _F(centre), _F(squares / total)
+            off = np.float64(sums[part, 0, c]) - mean
+            variance += sums[part, 1, c] + min(rows, total - part * rows) * off * off
+        variance /= total
+        inverse = 1 / math.sqrt(variance + epsilon)
+        known[0, c] = weight[c] * inverse
+        known[1, c] = bias[c] - weight[c] * inverse * mean
+        known[2, c], known[3, c] = mean, inverse
+        if len(moving) > 0:
+            moving[c] += momentum * (mean - moving[c])
+            deviations[c] += momentum * (variance - deviations[c])
 
 
 @compiled
 def forth(
-    first: int, last: int, rows: int, x: Any, line: Any, bits: Any, least: Any, gain: Any,
-    pool: int, y: Any,
+    first: int, last: int, rows: int, x: Any, known: Any, drops: Any, gain: Any, pool: int, y: Any
 ) -> None:  # fmt: skip
     """max over `pool` rows of dropout(elu(a x + b)), for the parts `first` to `last` of x.
 
     Args:
         rows: of a part, a multiple of `pool`.
         x: (R, C).
-        line: a and b, (2, C).
-        bits: 16 for each number of x, (R, C); none: nothing is dropped.
-        least, gain: numbers with bits below `least` are dropped, others multiplied by `gain`.
+        known: of `settle`.
+        drops: two seeds, and the least of 32 random bits with which a number stays; uint32.
+            A least of 0: all stay.
+        gain: what is left is multiplied by this.
         pool: s.
         y: receives them, (R / s, C).
     """
     total, channels = x.shape
-    drops = len(bits) > 0
     for part in range(first, last):
         start, end = part * rows, min(total, (part + 1) * rows)
         for group in range(start // pool, end // pool):
             for c in range(0, channels, WIDE):
-                a, b = load_pairs(line, c), load_pairs(line, channels + c)
-                at = group * pool * channels + c
-                best = _one(x, at, a, b, bits, drops, least, gain)
-                for k in range(1, pool):
-                    other = _one(x, at + k * channels, a, b, bits, drops, least, gain)
-                    best = greater(other, best)
+                a, b = load_pairs(known, c), load_pairs(known, channels + c)
+                best = both(spread(_LOWEST), spread(_LOWEST))
+                for k in range(pool):
+                    at = (group * pool + k) * channels + c
+                    u = fused(load_any(x, at), a, b)
+                    found = where_negative(u, less_one(u), u)
+                    if drops[2] > 0:
+                        found = times(found, drawn(drops[0], drops[1], at, drops[2], gain))
+                    best = greater(found, best)
                 store_any(y, group * channels + c, best)
 
 
 @compiled
-def _one(x: Any, at: int, a: Any, b: Any, bits: Any, drops: bool, least: Any, gain: Any) -> Any:
-    u = fused(load_any(x, at), a, b)
-    y = where_negative(u, less_one(u), u)
-    if drops:
-        y = times(y, drawn(bits, at, least, gain))
-    return y
-
-
-@compiled
 def back(
-    first: int, last: int, rows: int, x: Any, line: Any, mean: Any, bits: Any, least: Any,
-    gain: Any, pool: int, y: Any, slope: Any, inner: Any, sums: Any,
+    first: int, last: int, rows: int, x: Any, known: Any, drops: Any, gain: Any, pool: int, y: Any,
+    slope: Any, inner: Any, sums: Any,
 ) -> None:  # fmt: skip
     """Derivatives by a x + b of `forth`, and their sums, for the parts `first` to `last`.
 
     Args:
-        mean: of the rows of x, (C,).
         y: of `forth`.
         slope: by y, (R / s, C).
         inner: receives the derivatives, (R, C).
@@ -139,15 +152,15 @@ def back(
         Others as of `forth`.
     """
     total, channels = x.shape
-    drops = len(bits) > 0
     for part in range(first, last):
         start, end = part * rows, min(total, (part + 1) * rows)
-        for c in range(0, channels, WIDE):
-            a, b = load_pairs(line, c), load_pairs(line, channels + c)
-            centre = times(load_pairs(mean, c), -_ONE)
-            here = times(a, _ZERO)
-            crossed = here
-            for group in range(start // pool, end // pool):
+        sums[part] = _ZERO
+        for group in range(start // pool, end // pool):
+            for c in range(0, channels, WIDE):
+                a, b = load_pairs(known, c), load_pairs(known, channels + c)
+                mean = load_pairs(known, 2 * channels + c)
+                total_at, crossed_at = 2 * part * channels + c, (2 * part + 1) * channels + c
+                here, crossed = load_pairs(sums, total_at), load_pairs(sums, crossed_at)
                 low = group * channels + c
                 left = load_any(slope, low)
                 for k in range(pool):
@@ -156,12 +169,11 @@ def back(
                     u = fused(value, a, b)
                     grown = less_one(u)
                     by_u = where_negative(u, fused(grown, _ONE, _ONE), _ONE)
-                    if drops:
-                        by_u = times(by_u, drawn(bits, at, least, gain))
+                    found = where_negative(u, grown, u)
+                    if drops[2] > 0:
+                        stays = drawn(drops[0], drops[1], at, drops[2], gain)
+                        by_u, found = times(by_u, stays), times(found, stays)
                     if pool > 1:
-                        found = where_negative(u, grown, u)
-                        if drops:
-                            found = times(found, drawn(bits, at, least, gain))
                         same = as_stored(y, found)
                         # The first of equals has it all, and leaves nothing to the others.
                         best = load_any(y, low)
@@ -171,42 +183,52 @@ def back(
                         g = times(by_u, left)
                     store_any(inner, at, g)
                     here = fused(g, _ONE, here)
-                    crossed = fused(g, fused(value, _ONE, centre), crossed)
-            store(sums, (2 * part) * channels + c, here)
-            store(sums, (2 * part + 1) * channels + c, crossed)
+                    crossed = fused(g, fused(mean, -_ONE, value), crossed)
+                store(sums, total_at, here)
+                store(sums, crossed_at, crossed)
 
 
 @compiled
-def summed(sums: Any, out: Any) -> None:
-    """The sums of all parts, (P, 2, C) -> (2, C)."""
-    parts, kinds, channels = sums.shape
-    for kind in range(kinds):
-        for c in range(channels):
-            total = 0.0
-            for part in range(parts):
-                total += np.float64(sums[part, kind, c])
-            out[kind, c] = _F(total)
+def resolve(total: int, sums: Any, weight: Any, known: Any, slopes: Any, factors: Any) -> None:
+    """Derivatives by weight and bias, and what `through` needs, from the sums of `back`.
+
+    Args:
+        total: R.
+        sums: (P, 2, C).
+        weight: of the norm, (C,).
+        known: of `settle`.
+        slopes: receives derivatives by weight and by bias, (2, C).
+        factors: receives a, p and q of `through`, (3, C).
+    """
+    parts, _, channels = sums.shape
+    for c in range(channels):
+        by_bias, by_weight, inverse = 0.0, 0.0, np.float64(known[3, c])
+        for part in range(parts):
+            by_bias += np.float64(sums[part, 0, c])
+            by_weight += np.float64(sums[part, 1, c])
+        by_weight *= inverse
+        slopes[0, c], slopes[1, c] = by_weight, by_bias
+        factor = weight[c] * inverse
+        factors[0, c] = factor
+        factors[1, c] = -factor * inverse * by_weight / total
+        factors[2, c] = -factor * by_bias / total
 
 
 @compiled
-def through(
-    first: int, last: int, rows: int, x: Any, mean: Any, factors: Any, inner: Any
-) -> None:
-    """a g + p (x - mean) + q in place of g, for the parts `first` to `last`.
+def through(first: int, last: int, rows: int, x: Any, known: Any, factors: Any, g: Any) -> None:
+    """a g + p (x - mean) + q in place of g (R, C), for the parts `first` to `last`.
 
     Args:
         x: (R, C).
-        mean: (C,).
+        known: of `settle`.
         factors: a, p and q, (3, C).
-        inner: g, (R, C).
     """
     total, channels = x.shape
     for part in range(first, last):
         for row in range(part * rows, min(total, (part + 1) * rows)):
             for c in range(0, channels, WIDE):
                 at = row * channels + c
-                off = fused(load_pairs(mean, c), -_ONE, load_any(x, at))
-                rest = fused(
-                    load_pairs(factors, channels + c), off, load_pairs(factors, 2 * channels + c)
-                )
-                store_any(inner, at, fused(load_pairs(factors, c), load_any(inner, at), rest))
+                off = fused(load_pairs(known, 2 * channels + c), -_ONE, load_any(x, at))
+                p, q = load_pairs(factors, channels + c), load_pairs(factors, 2 * channels + c)
+                a = load_pairs(factors, c)
+                store_any(g, at, fused(a, load_any(g, at), fused(p, off, q)))

@@ -1,4 +1,4 @@
-"""Sixteen numbers from arrays of float32, bf16 or random bits, and ELU of them."""
+"""Sixteen numbers of float32 or bf16 arrays, ELU of them, and random numbers for dropout."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from weft.families.gaussvae.forms.lanes import (
     _fused,
     _place,
     _typed,
+    _wide,
     intrinsic,
     pairs,
 )
@@ -31,6 +32,9 @@ _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 
 _SERIES = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0)
 """(e^r - 1) / r in powers of r, highest first; the error is 1e-8 for |r| <= ln 2 / 2."""
+
+_ROUNDS = (0x21F0AAAD, 0x735A2D97)
+"""Factors of a hash of 32 bits, each followed by an exclusive or with its upper half."""
 
 _EXPONENT_LEAST = -25.0
 """2^this - 1 is -1 in float32."""
@@ -94,26 +98,35 @@ def as_stored(context: Any, array: Any, value: Any) -> Any:
 
 
 @intrinsic
-def drawn(context: Any, bits: Any, index: Any, least: Any, gain: Any) -> Any:
-    """`gain` where the sixteen int16 from `index` on are at least `least`, 0 elsewhere."""
+def drawn(context: Any, first: Any, second: Any, index: Any, least: Any, gain: Any) -> Any:
+    """`gain` where a random number of 32 bits is at least `least`, 0 elsewhere.
+
+    The numbers are a hash of two seeds and of index, index + 1, ..., index + 15; all uint32 but
+    `index` and the float32 `gain`.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        array, index, least, gain = values
-        found = builder.load(
-            _place(context, builder, signature.args[0], _HALVES, array, index), align=2
+        first, second, index, least = (
+            _same(builder, builder.trunc(each, _WHOLE.element) if each.type.width > 32 else each)
+            for each in values[:4]
         )
-        border, factor = (_same(builder, each, kind) for each, kind in
-                          ((least, _HALVES), (gain, _KIND)))  # fmt: skip
-        kept = builder.icmp_signed(">=", found, border)
-        return builder.select(kept, factor, _constant(0.0, _KIND))
+        x = builder.add(index, ir.Constant(_WHOLE, list(range(WIDE))))
+        x = builder.add(x, first)
+        # The second seed between the rounds: calls do not draw parts of one long sequence.
+        for shift, factor, seed in ((16, _ROUNDS[0], second), (15, _ROUNDS[1], None)):
+            x = builder.mul(builder.xor(x, builder.lshr(x, _whole(shift))), _whole(factor))
+            x = x if seed is None else builder.xor(x, seed)
+        x = builder.xor(x, builder.lshr(x, _whole(15)))
+        kept = builder.icmp_unsigned(">=", x, least)
+        return builder.select(kept, _wide(builder, values[4], _KIND), _constant(0.0, _KIND))
 
-    return pairs(bits, types.intp, types.int16, types.float32), generate
+    word = types.uint32
+    return pairs(word, word, types.intp, word, types.float32), generate
 
 
-def _same(builder: Any, value: Any, kind: Any) -> Any:
-    empty = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, empty, _whole(0))
+def _same(builder: Any, word: Any) -> Any:
+    """One word sixteen times."""
+    return _wide(builder, word, _WHOLE)
 
 
 @intrinsic

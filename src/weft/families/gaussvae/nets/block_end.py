@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,29 @@ from torch.nn import functional as F
 
 from weft.families.gaussvae.forms.crew import share
 from weft.families.gaussvae.forms.dispatch import has_numba
-from weft.families.gaussvae.nets.keras import EPSILON, KerasBatchNorm
-from weft.nn.dropout import Dropout, bits, gain, lowest
+from weft.families.gaussvae.nets.keras import EPSILON, MOMENTUM, KerasBatchNorm
+from weft.nn.dropout import Dropout
 from weft.nn.once import is_transformed, once
 
 _LEAST = 1 << 15
 """Numbers from which on the compiled passes are worth their calls, and being compiled."""
 
+_SHARED = 1 << 21
+"""Numbers from which on passes are divided over threads: to hand smaller ones over, and to wake a
+thread while torch's own still spin on its core, takes as long as it saves."""
+
 _WIDE = 16
+"""Channels come in such numbers."""
+
+_LEVELS = 1 << 32
+"""A share that is dropped is rounded to a multiple of one over this."""
 
 
 def block_end(x: Tensor, norm: KerasBatchNorm, dropout: Dropout, pool: int = 1) -> Tensor:
     """max_pool(dropout(elu(norm(x)))); x may be overwritten.
 
-    In training on a CPU with numba it takes a fourth of the time of torch's layers, draws the same
-    random bits, and agrees with them to rounding; in bf16 it rounds once where they round at each
-    layer.
+    In training on a CPU with numba it takes a fourth of the time of torch's layers and agrees with
+    them to rounding, but drops other entries; in bf16 it rounds once where they round thrice.
 
     Args:
         x: (B, C, 1, T).
@@ -75,35 +83,27 @@ class _BlockEnd(Function):
         from weft.families.gaussvae.forms import block_kernels as kernels
 
         batch, channels, _, length = x.shape
-        rows = batch * length
-        part = max(1, kernels.PART // channels // pool) * pool
-        parts = -(-rows // part)
+        total = batch * length
+        rows = max(1, kernels.PART // channels // pool) * pool
+        parts = -(-total // rows)
         given = _rows(x)
         sums = np.empty((parts, 2, channels), np.float32)
-        share(lambda first, last: kernels.moments(first, last, part, given, sums), parts)
-        statistics = torch.empty(2, channels)
-        mean, variance = statistics
-        kernels.together(part, rows, sums, mean.numpy(), variance.numpy())
-        norm.move(mean, variance)
-        inverse = torch.rsqrt(variance + EPSILON)
-        factor = weight * inverse
-        line = torch.stack((factor, torch.addcmul(bias, factor, mean, value=-1)))
-        drops = dropout.training and dropout.p > 0
-        random = bits((rows, channels) if drops else (0, channels))
+        _over(given, parts, lambda first, last: kernels.moments(first, last, rows, given, sums))
+        known = np.empty((4, channels), np.float32)
+        affine = weight.detach().numpy(), bias.detach().numpy()
+        kernels.settle(rows, total, sums, *affine, EPSILON, MOMENTUM, *_moving(norm), known)
+        drops, gain = _drops(dropout)
         y = x.new_empty(batch, 1, length // pool, channels).permute(0, 3, 1, 2)
-        numbers = (
-            lowest(dropout.p) if drops else np.int16(0),
-            np.float32(gain(dropout.p) if drops else 1),
-        )
-        lines, chosen, out = line.numpy(), random.numpy(), _rows(y)
-        share(
-            lambda first, last: kernels.forth(
-                first, last, part, given, lines, chosen, *numbers, pool, out
-            ),
+        out = _rows(y)
+        _over(
+            given,
             parts,
+            lambda first, last: kernels.forth(
+                first, last, rows, given, known, drops, gain, pool, out
+            ),
         )
-        ctx.sizes, ctx.numbers = (part, parts, pool), numbers
-        ctx.save_for_backward(x, weight, y, line, mean, inverse, random)
+        ctx.known = rows, parts, known, drops, gain, pool
+        ctx.save_for_backward(x, weight, y)
         return y
 
     @staticmethod
@@ -111,34 +111,53 @@ class _BlockEnd(Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         from weft.families.gaussvae.forms import block_kernels as kernels
 
-        x, weight, y, line, mean, inverse, random = ctx.saved_tensors
-        part, parts, pool = ctx.sizes
+        x, weight, y = ctx.saved_tensors
+        rows, parts, known, drops, gain, pool = ctx.known
         channels = x.shape[1]
-        given, lines, means = _rows(x), line.numpy(), mean.numpy()
-        inner = torch.empty_like(x)
-        sums = np.empty((parts, 2, channels), np.float32)
+        inner, slopes = torch.empty_like(x), torch.empty(2, channels)
         slope = slope.to(x.dtype).contiguous(memory_format=torch.channels_last)
-        arrays = (_rows(y), _rows(slope), _rows(inner))
-        chosen = random.numpy()
-        share(
+        given, out, above, g = (_rows(each) for each in (x, y, slope, inner))
+        sums = np.empty((parts, 2, channels), np.float32)
+        _over(
+            given,
+            parts,
             lambda first, last: kernels.back(
-                first, last, part, given, lines, means, chosen, *ctx.numbers, pool, *arrays, sums
+                first, last, rows, given, known, drops, gain, pool, out, above, g, sums
             ),
-            parts,
         )
-        both = torch.empty(2, channels)
-        kernels.summed(sums, both.numpy())
-        by_bias, by_weight = both[0], both[1] * inverse
-        rows = x.numel() // channels
-        factor = weight * inverse
-        share_of = factor / rows
-        factors = torch.stack((factor, -share_of * inverse * by_weight, -share_of * by_bias))
-        three, passed = factors.numpy(), arrays[2]
-        share(
-            lambda first, last: kernels.through(first, last, part, given, means, three, passed),
+        factors = np.empty((3, channels), np.float32)
+        kernels.resolve(len(given), sums, weight.numpy(), known, slopes.numpy(), factors)
+        _over(
+            given,
             parts,
+            lambda first, last: kernels.through(first, last, rows, given, known, factors, g),
         )
-        return inner, by_weight, by_bias, None, None, None
+        return inner, slopes[0], slopes[1], None, None, None
+
+
+def _over(given: np.ndarray[Any, Any], parts: int, work: Callable[[int, int], object]) -> None:
+    """work(first, last) over all parts, by several threads where that pays."""
+    if given.size < _SHARED:
+        work(0, parts)
+    else:
+        share(work, parts)
+
+
+def _moving(norm: KerasBatchNorm) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The moving mean and variance, if they are to be moved."""
+    mean, variance = norm.running_mean, norm.running_var
+    if not norm.track_running_stats or mean is None or variance is None:
+        return np.empty(0, np.float32), np.empty(0, np.float32)
+    return mean.numpy(), variance.numpy()
+
+
+def _drops(dropout: Dropout) -> tuple[np.ndarray[Any, Any], np.float32]:
+    """Two random seeds and the least of 32 bits that stays, of torch's stream; and the gain."""
+    level = round(dropout.p * _LEVELS) if dropout.training else 0
+    if level == 0:
+        return np.zeros(3, np.uint32), np.float32(1)
+    seeds = torch.empty(2, dtype=torch.int64).random_(0, _LEVELS)
+    return np.array([*seeds.tolist(), level], np.uint32), np.float32(1 / (1 - level / _LEVELS))
 
 
 def _rows(x: Tensor) -> np.ndarray[Any, Any]:

@@ -41,18 +41,6 @@ class KerasBatchNorm(nn.BatchNorm1d):
             variance.copy_(torch.lerp(variances, (1 - MOMENTUM) * variance, 1 / count))
         return y
 
-    def move(self, mean: Tensor, variance: Tensor) -> None:
-        """Moves the running statistics, if they are tracked, by those of a batch, each (C,).
-
-        Args:
-            mean: of the batch.
-            variance: biased.
-        """
-        if self.track_running_stats and self.running_mean is not None:
-            self.running_mean.lerp_(mean, MOMENTUM)
-        if self.track_running_stats and self.running_var is not None:
-            self.running_var.lerp_(variance, MOMENTUM)
-
 
 class SameConv1d(nn.Conv1d):
     """1D convolution that keeps the length T: (k - 1) // 2 zeros before, k // 2 after.
