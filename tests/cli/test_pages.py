@@ -16,6 +16,7 @@ from tests.cli import browser
 from tests.unit.reports.runs import CONFIG, run
 from weft import api
 from weft.plots.images import save_animation
+from weft.reports.overview import write_overview
 from weft.reports.page import write_report
 
 pytestmark = [
@@ -123,3 +124,18 @@ def test_on_a_narrow_page_a_sentence_stands_below_its_number_and_films_keep_thei
         assert cells[1][1] == "0.0006514" and cells[1][-1] < 40, "it is broken in two"
         assert shown.ask("document.querySelector('figure img').width") == 700
         assert shown.ask("document.documentElement.scrollWidth") <= 420
+
+
+def test_a_long_name_leaves_the_other_columns_in_sight(tmp_path: Path) -> None:
+    names = ("plain", "a-name-that-lists-" * 9 + "everything")
+    for name in names:
+        (tmp_path / name).mkdir()
+    made = [run(tmp_path / name, metrics={"test/accuracy": 0.5}) for name in names]
+    page = write_overview(tmp_path, made, [])
+    with browser.opened(tmp_path / "profile", width=900) as shown:
+        shown.open(page)
+        ends = (
+            "[...document.querySelectorAll('.runs td')].map(c => c.getBoundingClientRect().right)"
+        )
+        assert max(shown.ask(ends)) <= 900
+        assert shown.ask("document.querySelector('.long').getBoundingClientRect().height") > 40

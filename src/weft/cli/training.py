@@ -43,12 +43,12 @@ def train(
             where="--dry-run",
             expected=f"`{spelt('train', longer.path / 'config.yaml', 'steps=N', '--dry-run')}`",
         )
+    for notice in api.configure(*words).notices if longer is None else ():
+        tell(f"note: {notice}")
     if dry_run:
         values = api.dry_run(*words)
         emit(as_json, values, lambda: _costs(values))
         return
-    for notice in api.configure(*words).notices if longer is None else ():
-        tell(f"note: {notice}")
     _show_run(api.train(*words, show=not quiet), as_json)
 
 
@@ -177,6 +177,7 @@ def sweep(
     from weft.reports.tables import as_json as table_json
     from weft.reports.tables import format_number, rich_table
     from weft.sweeps.pool import Outcome
+    from weft.sweeps.sweep import notices
 
     def on_done(outcome: Outcome) -> None:
         found = outcome.result or {}
@@ -184,6 +185,8 @@ def sweep(
         tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
 
     _check_sweep(stack, workers, on, search, trials, prune)
+    for notice in notices(words):
+        tell(f"note: {notice}")
     if search is not None and trials is not None:
         result = api.search(
             *words, sampler=search, trials=trials, prune=prune, directory=directory,

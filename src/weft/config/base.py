@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,12 @@ from weft.config.sections import (
     NoClip,
     RunSection,
 )
+
+_NEEDS = {
+    "log.wandb.project": "log.wandb.mode=offline|online",
+    "log.mlflow.uri": "log.mlflow.experiment",
+    "engine.max_skips": "engine.nonfinite=skip",
+}
 
 
 class FamilyConfig(Section):
@@ -45,6 +51,15 @@ class FamilyConfig(Section):
     log: LogConfig = Field(LogConfig(), description="Logging.")
     engine: EngineConfig = Field(EngineConfig(), description="Arithmetic.")
     run: RunSection = Field(RunSection(), description="Run directory.")
+
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Option or section, dotted -> what must hold so that it has an effect, see `needs_of`. It may
+    be set without, so that a sweep over the other option can hold it; whoever does is told."""
+
+    @classmethod
+    def all_needs(cls) -> dict[str, str]:
+        """The needs of every run's options and the family's own."""
+        return {**_NEEDS, **cls.needs}
 
     def rules(self) -> Iterator[Rule]:
         """Rules between options; a family's config overrides this with its own.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -16,6 +16,7 @@ from weft.config.family import Family, Registry
 from weft.config.layer import Layer, leaves
 from weft.config.presets import base_layer
 from weft.config.recipe import defaults_of, recipe_class
+from weft.config.rule import needs_at
 from weft.config.yaml import KeyPath, read_value
 from weft.errors import ConfigError, UsageError, WeftError
 from weft.shell import quoted, words_of
@@ -110,8 +111,30 @@ def load(
         problems += error.problems
     if problems:
         raise ConfigError(problems)
+    notices += _without_effect(config, tree, defaults_of(recipe))
     words_named = " ".join(quoted(name) for name, _ in named)
     return Resolved(config, words_named, tree.origin, tuple(dict.fromkeys(notices)))
+
+
+def _without_effect(
+    config: FamilyConfig, tree: Layer, defaults: Mapping[str, Any]
+) -> Iterator[str]:
+    """Sentences on options that somebody set, a preset left out, and that have no effect here."""
+    needs = config.all_needs()
+    for path in leaves(tree.values):
+        key, where = ".".join(path), tree.origin(path)
+        unmet = [need for need in needs_at(needs, key) if not need.is_met(config)]
+        if unmet and where and not where.startswith("preset ") and _differs(path, tree, defaults):
+            yield f"`{key}` has no effect here, only where {unmet[0]}   ({where})"
+
+
+def _differs(path: KeyPath, tree: Layer, defaults: Mapping[str, Any]) -> bool:
+    """Whether the value at `path` is another one than the default."""
+    value: Any = tree.values
+    default: Any = defaults
+    for key in path:
+        value, default = value[key], default.get(key) if isinstance(default, Mapping) else None
+    return bool(_typed(value) != _typed(default))
 
 
 def _typed(value: Any) -> Any:

@@ -1,11 +1,12 @@
-"""A rule between options: the keys it concerns, whether it is broken, and what to say then."""
+"""Rules between options: which ones exclude each other, and which one needs another to act."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 BROKEN = "broken_rule"
@@ -45,3 +46,56 @@ def hold(rules: Iterable[Rule], title: str) -> None:
         kinds = [PydanticCustomError(BROKEN, "{says}: {hint}", fields) for fields in broken]
         lines = [InitErrorDetails(type=kind, loc=(), input=None) for kind in kinds]
         raise ValidationError.from_exception_data(title, lines)
+
+
+@dataclass(frozen=True)
+class Need:
+    """What another option must be so that an option has an effect.
+
+    Attributes:
+        key: dotted, of the other option.
+        values: those of its values with which it has one, as text; if empty, any but null, false,
+            0 and empty lists.
+    """
+
+    key: str
+    values: tuple[str, ...]
+
+    def is_met(self, config: BaseModel) -> bool:
+        """Whether `config` has the option at such a value."""
+        value: Any = config
+        for name in self.key.split("."):
+            value = getattr(value, name)
+        return shown(value) in self.values if self.values else bool(value)
+
+    def __str__(self) -> str:
+        if not self.values:
+            return f"`{self.key}` is set"
+        return f"`{self.key}` is {' or '.join(self.values)}"
+
+
+def needs_of(words: str) -> tuple[Need, ...]:
+    """The needs that `words` state, all of which must be met: `arch=cnn`, `stage=static|feedback`,
+    or `carry` for one that is set, with blanks between them."""
+    found = []
+    for word in words.split():
+        key, _, values = word.partition("=")
+        found.append(Need(key, tuple(values.split("|")) if values else ()))
+    return tuple(found)
+
+
+def needs_at(needs: Mapping[str, str], key: str) -> tuple[Need, ...]:
+    """The needs of an option: of the sections above it, then its own.
+
+    Args:
+        needs: dotted key of an option or section -> what it needs, in the words of `needs_of`.
+        key: dotted, of the option.
+    """
+    parts = key.split(".")
+    above = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return tuple(need for each in above for need in needs_of(needs.get(each, "")))
+
+
+def shown(value: object) -> str:
+    """A value as a condition spells it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from weft.config.base import FamilyConfig
 from weft.config.explain import about, expected, models_of, tag_of
 from weft.config.family import Family
 from weft.config.recipe import recipe_class
+from weft.config.rule import needs_of
 
 Row = tuple[str, str, str]
 _EVERY = Family("any", "What every run has.", FamilyConfig, task="", default="")
@@ -64,7 +65,11 @@ def _escaped(text: str) -> str:
 
 
 def _rows(
-    model: type[BaseModel], defaults: BaseModel | None = None, prefix: str = "", tag: str = ""
+    model: type[BaseModel],
+    defaults: BaseModel | None = None,
+    prefix: str = "",
+    tag: str = "",
+    needs: Mapping[str, str] | None = None,
 ) -> Iterator[Row]:
     """A row for each option of a section.
 
@@ -73,7 +78,10 @@ def _rows(
         defaults: the default section, if it differs from its class's own defaults.
         prefix: the section's key and a dot.
         tag: the section's kind in brackets, if it is one of several.
+        needs: what options need to have an effect; those of `model` if it is a recipe's class.
     """
+    if needs is None:
+        needs = model.all_needs() if issubclass(model, FamilyConfig) else {}
     for name, info in model.model_fields.items():
         key = prefix + name
         default = info.get_default(call_default_factory=True, validated_data={})
@@ -85,10 +93,17 @@ def _rows(
             tags = ", ".join(tag_of(branch) for branch in branches)
             yield f"`{key}.kind`", f"one of {tags}", about(info, default.kind)
         elif not branches and not (tag and name == "kind"):
-            yield f"`{key}`{tag}", expected(info), about(info, default)
+            yield f"`{key}`{tag}", expected(info), f"{about(info, default)}{_only(key, needs)}"
         elif branches and key not in FamilyConfig.model_fields and "." not in key:
-            yield f"`{key}`", f"options `{key}.`…", info.description or ""
+            said = f"{info.description or ''}{_only(key, needs)}"
+            yield f"`{key}`", f"options `{key}.`…", said
         for branch in branches:
             mine = not several or tag_of(branch) == default.kind
             kind = f" ({tag_of(branch)})" if several else ""
-            yield from _rows(branch, default if mine else None, f"{key}.", kind)
+            yield from _rows(branch, default if mine else None, f"{key}.", kind, needs)
+
+
+def _only(key: str, needs: Mapping[str, str]) -> str:
+    """A sentence on what the option or section itself needs to have an effect, after a blank."""
+    own = needs_of(needs.get(key, ""))
+    return f" Only where {' and '.join(map(str, own))}." if own else ""

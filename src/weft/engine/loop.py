@@ -211,6 +211,8 @@ class Trainer:
         self.parts.ranks.average([stacked])
         values = dict(zip(names, stacked.tolist(), strict=True))
         self.stepper.check_skips(scalars, self.parts.context(progress.step - 1))
+        if skipped := int(self.stepper.skipped):
+            values["opt/skipped"] = skipped
         rate = self.stepper.optimiser.param_groups[0]["lr"]
         self.tell(progress, values, rate, window.milliseconds())
         window.restart()

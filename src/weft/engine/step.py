@@ -69,6 +69,8 @@ class Stepper:
         self.statistics = float_buffers(model) if config.engine.nonfinite == "skip" else []
         # Updates left out in a row; on a GPU it stays there until somebody asks.
         self.skips: Tensor | int = 0
+        # Updates left out in all.
+        self.skipped: Tensor | int = 0
         decay = config.eval.ema
         # A copy, made before anything is compiled or recorded.
         self.mean = None if decay is None else _following(model, decay)
@@ -190,6 +192,7 @@ class Stepper:
             # Where one skip ends the run it is kept until the host looks, whatever follows it.
             stops = self.config.engine.nonfinite == "stop"
             self.skips = self.skips + bad if stops else (self.skips + 1) * bad
+            self.skipped = self.skipped if stops else self.skipped + bad
         else:
             self._apply(not bool(bad), scalars, ctx)
         return bad > 0
@@ -200,7 +203,7 @@ class Stepper:
             self.optimiser.step()
             self.skips = 0
             return
-        self.skips = self.skips + 1
+        self.skips, self.skipped = self.skips + 1, self.skipped + 1
         self.check_skips(scalars, ctx)
 
     def check_skips(self, scalars: Scalars, ctx: Context) -> None:
@@ -248,6 +251,7 @@ class Stepper:
             "optim": optim,
             "schedule": self.schedule.state(),
             "skips": int(self.skips),
+            "skipped": int(self.skipped),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -264,6 +268,7 @@ class Stepper:
         self.optimiser.load_state_dict(optim)
         self.schedule.load(state["schedule"])
         self.skips = state["skips"]
+        self.skipped = state.get("skipped", 0)  # Not counted before weft told of them.
 
 
 def _shared_out(parts: Parts, model: nn.Module) -> Shards | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,9 +70,17 @@ def save_animation(frames: Sequence[Image], path: Path, milliseconds: int = 250)
 def png(figure: Figure) -> bytes:
     """`figure` as a PNG of 150 dots an inch."""
     data = io.BytesIO()
-    with style():
+    with style(), _any_script():
         figure.savefig(data, format="png", dpi=150)
     return data.getvalue()
+
+
+@contextmanager
+def _any_script() -> Iterator[None]:
+    """Says nothing of characters that the font lacks: a page is shown in the reader's own."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def svg(figure: Figure, prefix: str = "") -> str:
@@ -83,7 +93,7 @@ def svg(figure: Figure, prefix: str = "") -> str:
         prefix: put before every id, so that ids are unique on a page.
     """
     text = io.StringIO()
-    with style():
+    with style(), _any_script():
         figure.savefig(
             text,
             format="svg",

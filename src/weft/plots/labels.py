@@ -10,6 +10,9 @@ from weft.plots.style import MUTED
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LONGEST_NAME = 28
+"""Characters of a name beside a line."""
+
 
 def head(axes: Axes, title: str, subtitle: str) -> None:
     """Writes the title and, below it in grey, the subtitle if it is not empty."""
@@ -47,7 +50,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], heading: str 
     gap = 8.5 * 1.3 / (72 * 0.75 * figure.get_figheight())
     for height, (_, text, colour) in zip(_spread([w[0] for w in wanted], gap), wanted, strict=True):
         axes.annotate(
-            plain(text),
+            plain(_shortened(text)),
             (1, height),
             xytext=(8, 0),
             xycoords="axes fraction",
@@ -68,6 +71,12 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], heading: str 
             fontsize=8.5,
             annotation_clip=False,
         )
+
+
+def _shortened(name: str) -> str:
+    """A name that leaves room for the lines: of a long one its start and its end."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 
 
 def _spread(heights: list[float], gap: float) -> list[float]:

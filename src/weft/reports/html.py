@@ -20,6 +20,9 @@ from weft.reports.claims import by_metric
 from weft.reports.tables import Table, format_number, is_numeric, text_rows, tone_of
 from weft.task.metric import Metric
 
+_LONG = 40
+"""Characters of a cell's text from which on it is broken into lines."""
+
 
 def write(path: Path, title: str, parts: Sequence[str], script: str = "") -> Path:
     """Writes a page and returns its path.
@@ -77,6 +80,11 @@ def pairs(values: Mapping[str, str]) -> str:
     return card(f"<table><tbody>{rows}</tbody></table>")
 
 
+def cell(text: str) -> str:
+    """Text of a cell; a long one is broken into lines, lest it push other columns out of sight."""
+    return f'<span class="long">{safe(text)}</span>' if len(text) > _LONG else safe(text)
+
+
 def table_html(table: Table) -> str:
     """The table as HTML, with coloured status words and the best number of each metric bold."""
     numeric = [
@@ -84,7 +92,7 @@ def table_html(table: Table) -> str:
         for c in table.columns
     ]
     head = "".join(
-        f"<th{kind}{_title(column.metric)}>{safe(column.heading)}</th>"
+        f"<th{kind}{_title(column.metric)}>{cell(column.heading)}</th>"
         for column, kind in zip(table.columns, numeric, strict=True)
     )
     best, body = table.best(), []
@@ -93,7 +101,8 @@ def table_html(table: Table) -> str:
         for text, column, kind in zip(row, table.columns, numeric, strict=True):
             if column.role == "status":
                 kind = f' class="{tone_of(text)}"'
-            shown = f"<strong>{safe(text)}</strong>" if (place, column.key) in best else safe(text)
+            shown = safe(text) if column.role == "prose" else cell(text)
+            shown = f"<strong>{shown}</strong>" if (place, column.key) in best else shown
             cells.append(f"<td{kind}>{shown}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     note = f'<p class="note">{safe(table.caption)}</p>' if table.caption else ""

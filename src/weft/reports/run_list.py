@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weft.config.layer import dotted
 from weft.errors import WeftError
 from weft.reports.comparison import differing
-from weft.reports.html import card, link, metric_name, number, safe, scalar
+from weft.reports.html import card, cell, link, metric_name, number, safe, scalar
 from weft.reports.tables import format_seconds, measured, tone_of
 from weft.run.files import read_rows
 from weft.task.metric import Metric, find
@@ -83,7 +83,7 @@ def _row(
     declared: Iterable[Metric],
 ) -> str:
     place = run.path.relative_to(directory).as_posix()
-    name = safe(place)
+    name = cell(place)
     if (run.path / "report.html").is_file():
         name = link(f"{place}/report.html", name)
     message = str(run.status.get("message") or "")
@@ -112,7 +112,7 @@ def _metric_head(name: str, metric: Metric | None) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f'<td data-sort="{value!r}">{safe(number(value))}</td>'
-    return f"<td>{safe(scalar(value))}</td>"
+    return f"<td>{cell(scalar(value))}</td>"
 
 
 def _varied(runs: Sequence[Run]) -> list[str]:

@@ -113,6 +113,12 @@ class Session:
                         recorder.note("no validation gave a number: the last weights count")
                     if progress.step < self.parts.plan.total_steps:
                         recorder.note(f"stopped at step {progress.step}: {self._why(progress)}")
+                    if skipped := int(stepper.skipped):
+                        message = (
+                            f"{skipped:,} of {progress.step:,} updates were left out, as the loss "
+                            "or a gradient was no number"
+                        )
+                        recorder.note(f"warning: {message}")
                     work.trained = self._finish(self.directory, store, progress)
                 state = "finished"
             else:

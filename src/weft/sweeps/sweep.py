@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,13 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()
+
+
+def notices(words: Sequence[str | PathLike[str]]) -> list[str]:
+    """What there is to tell of the config of every point, such as an axis without effect."""
+    space = parse(words)
+    told = [load(point.overrides, families, {}).notices for point in points(space)]
+    return [each for each in told[0] if all(each in others for others in told)]
 
 
 def sweep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from weft.plots.images import enlarged, in_unit, save, save_animation, spread, svg
+from weft.plots.images import enlarged, in_unit, png, save, save_animation, spread, svg
 from weft.plots.style import style
 
 
@@ -76,3 +77,11 @@ def test_an_animation_is_a_gif_of_all_its_frames(tmp_path: Path) -> None:
     save_animation(frames, tmp_path / "a.gif", milliseconds=70)
     with Image.open(tmp_path / "a.gif") as read:
         assert (read.format, read.n_frames, read.info["duration"]) == ("GIF", 3, 70)
+
+
+def test_a_name_in_a_script_that_the_font_lacks_is_drawn_without_a_word() -> None:
+    figure = Figure()
+    figure.suptitle("実行")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "実行" in svg(figure) and png(figure)

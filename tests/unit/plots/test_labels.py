@@ -29,3 +29,11 @@ def test_labels_that_do_not_touch_stay_where_the_lines_end() -> None:
     axes.set_ylim(0, 2)
     label_ends(axes, [(1.0, "one", "k")])
     assert axes.texts[0].xy == pytest.approx((1.0, 0.5))
+
+
+def test_a_long_name_beside_a_line_keeps_its_start_and_its_end() -> None:
+    axes = Figure().add_subplot()
+    label_ends(axes, [(1.0, "a-name-" * 20 + "seed=3", "k"), (0.0, "short", "k")])
+    long, short = sorted((text.get_text() for text in axes.texts), key=len, reverse=True)
+    assert long.startswith("a-name-") and long.endswith("seed=3") and len(long) < 40
+    assert short == "short"

@@ -53,6 +53,24 @@ def test_a_skipped_step_does_not_cut_the_rate(
     assert rates == {1e-3}
 
 
+def test_a_run_says_how_many_updates_were_left_out(
+    toy: str, workspace: Path, without_pictures: None
+) -> None:
+    words = ("engine.nonfinite=skip", "poison=5", "log.every=1", "checkpoint.every=1")
+    run = api.train(toy, *QUICK, *words, run={"dir": "run"})
+    assert run is not None
+    counts = [row.get("opt/skipped", 0) for row in run.history() if "train/loss" in row]
+    assert counts[0] == 0 and counts[-1] == 1
+    total = run.status["total_steps"]
+    said = f"1 of {total} updates were left out, as the loss or a gradient was no number"
+    assert run.status["message"] == said
+    assert f"warning: {said}" in (run.path / "log.txt").read_text()
+    longer = api.resume("run", "epochs=3", report=False)
+    assert longer is not None and longer.status["message"].startswith("1 of ")
+    clean = api.train(toy, *QUICK, "engine.nonfinite=skip", report=False)
+    assert clean is not None and clean.status["message"] == ""
+
+
 @pytest.mark.slow
 def test_a_point_that_diverges_or_is_killed_ends_neither_the_sweep_nor_other_runs(
     workspace: Path,

@@ -16,6 +16,7 @@ from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import LAYOUT, Cosine, DataConfig, EvalConfig, Layout, NormClip, Sgd
 from weft.families.cet.options.control import Control
+from weft.families.cet.options.needs import NEEDS
 
 
 class CetData(DataConfig):
@@ -61,6 +62,8 @@ _OF_IMAGES = ("timescale", "arch", "norm_op", "p_drop", "top_quantile")
 
 class Config(FamilyConfig):
     """Training with delayed errors by cascading eligibility traces."""
+
+    needs = NEEDS
 
     family: Literal["cet"] = Field("cet", description="Which family trains.")
     batch_size: int = Field(
@@ -164,10 +167,10 @@ class Config(FamilyConfig):
     )
     hidden_dim: int = Field(512, ge=1, description="Units in a hidden dense layer.")
     norm_op: Literal["batch", "group", "instance", "layer", "none"] = Field(
-        "batch", description="Normalisation after each convolution (cnn only)."
+        "batch", description="Normalisation after each convolution."
     )
     p_drop: float = Field(
-        0.0, ge=0, lt=1, description="Share of units dropped after normalisation (cnn only)."
+        0.0, ge=0, lt=1, description="Share of units dropped after normalisation."
     )
 
     track_sim: bool = Field(

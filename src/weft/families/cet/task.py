@@ -146,7 +146,8 @@ class CetTask(Task[Config, nn.Module, StreamSource]):
 
     def figures(self, history: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure]]:
         """Agreement of updates with true gradients over training, if it was measured."""
-        if any(key.startswith("sim/") for row in history for key in row):
+        measured = (value for row in history for key, value in row.items() if key[:4] == "sim/")
+        if any(value is not None for value in measured):
             yield report.similarity(history)
 
     def sample(

@@ -13,6 +13,7 @@ from weft.config.rule import Rule
 from weft.config.runref import RunRef
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, EngineConfig, NormClip
+from weft.families.feedback.options.needs import NEEDS
 from weft.families.feedback.options.sections import (
     NAMES,
     Batching,
@@ -34,6 +35,8 @@ _WEIGHT_TOKENS = ("weight_positions", "generator", "latents", "lora_rank", "feed
 
 class Config(FamilyConfig):
     """A masked-diffusion language model, and its adaptation to other text."""
+
+    needs = NEEDS
 
     family: Literal["feedback"] = Field("feedback", description="Which family trains.")
     batch_size: int = Field(
@@ -65,7 +68,7 @@ class Config(FamilyConfig):
     lora_rank: int | None = Field(
         None,
         ge=1,
-        description="Rank r of the deltas; static and feedback need one, without effect elsewhere.",
+        description="Rank r of the deltas; static and feedback need one.",
     )
     mode: Literal["stable", "compat"] = Field(
         "stable",

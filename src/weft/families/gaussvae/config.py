@@ -13,6 +13,7 @@ from weft.config.family import Parallel
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import Adam
+from weft.families.gaussvae.options.needs import NEEDS
 from weft.families.gaussvae.options.picture import PictureConfig
 from weft.families.gaussvae.options.sections import (
     BetaConfig,
@@ -29,6 +30,8 @@ CONVOLUTIONAL = ("conv1d", "resnet")
 
 class Config(FamilyConfig):
     """A variational autoencoder of splat sets."""
+
+    needs = NEEDS
 
     family: Literal["gaussvae"] = Field("gaussvae", description="Which family trains.")
     batch_size: int = Field(32, ge=2, description="Pictures in a training batch, over all ranks.")

@@ -12,6 +12,7 @@ from weft.config.cadence import Cadence
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import EvalConfig, LogConfig
+from weft.families.jepa.options.needs import NEEDS
 from weft.families.jepa.options.sections import (
     Clean,
     Combo,
@@ -38,6 +39,8 @@ class JepaEval(EvalConfig):
 
 class Config(FamilyConfig):
     """World models of moving dots, scored by the positions read out of their codes."""
+
+    needs = NEEDS
 
     family: Literal["jepa"] = Field("jepa", description="Which family trains.")
     batch_size: int = Field(128, ge=2, description="Sequences in a training batch.")

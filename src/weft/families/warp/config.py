@@ -12,6 +12,7 @@ from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import AdamW, Cosine, NormClip, Plateau, ValueClip
 from weft.families.warp.options.bounds import spelt_out
+from weft.families.warp.options.needs import NEEDS
 from weft.families.warp.options.originals import OriginalOptions, rules_of_originals
 from weft.families.warp.options.query import ReadingOptions, rules_of_reading
 from weft.families.warp.options.sections import COLLECTIONS, UNLABELLED, WITH_TARGET, WarpData
@@ -37,6 +38,8 @@ def _check_loss_steps(count: int) -> int:
 
 class Config(ReadingOptions, OriginalOptions):
     """Sequence models whose state is the weight vector of a small network."""
+
+    needs = NEEDS
 
     family: Literal["warp"] = Field("warp", description="Which family trains.")
     train: bool = Field(
@@ -165,9 +168,7 @@ class Config(ReadingOptions, OriginalOptions):
         "mse",
         description="mse: half the squared error; nll: the Gaussian likelihood of mean and std.",
     )
-    cross_entropy_weight: float = Field(
-        0.01, ge=0, description="Weight of the label's loss in supervision_task both."
-    )
+    cross_entropy_weight: float = Field(0.01, ge=0, description="Weight of the label's loss.")
     train_strategy: Literal["flip_coin", "teacher_forcing", "always_true", "grounded"] = Field(
         "flip_coin",
         description="What is fed in AR training: the truth with probability forcing_prob, a mix "

@@ -110,7 +110,7 @@ def _numbers() -> dict[str, Any]:
     return {
         number.key: (
             int,
-            Field(number.usual, ge=1, description=f"{number.about} (transition {name})."),
+            Field(number.usual, ge=1, description=f"{number.about}."),
         )
         for name, kind in KINDS.items()
         if (number := kind.number)
