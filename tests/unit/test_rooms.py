@@ -22,8 +22,8 @@ from weft.task.task import Task
 MOST_MODULES = 20
 
 FURNITURE = {
-    "__init__", "aliases", "bench", "config", "data", "gallery", "model", "objective", "reference",
-    "report", "sections", "task",
+    "__init__", "aliases", "bench", "config", "data", "gallery", "model", "needs", "objective",
+    "reference", "report", "sections", "task",
 }  # fmt: skip
 """Modules that families may both have: each stands for one concern, the same everywhere."""
 
