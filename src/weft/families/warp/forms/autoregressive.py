@@ -123,15 +123,16 @@ def _by_history(layer: Layer, run: _Run, dclock: Tensor, doublings: int) -> tupl
         second_order=rule.second_order,
         doublings=doublings,
     )
-    spans = isinstance(root, Span)
-    reached = (kernel @ root.C.mT, root.weights(path)) if spans else (kernel, path)
+    reached = (kernel, path)
+    if isinstance(root, Span):
+        reached = (kernel @ root.C.mT, root.weights(path))
     if kernel.is_meta:
         raw, theta = history_at_once(course, _inner(root), *reached, run.known.shape[1])
     else:
         raw, theta = run_history(
             course, *reached, run.group, run.known, run.opening, root.outputs, rule.limit
         )
-    if spans:
+    if isinstance(root, Span):
         theta = _last_state(course, kernel, path, run.group, run.known, run.opening, raw)
     return raw, theta
 
