@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from weft.data.albums import Picture
     from weft.families.gaussvae.splats.fit import How
     from weft.families.gaussvae.splats.quantise import Bits
+    from weft.families.gaussvae.splats.result import Result
 
 _LAYOUTS: dict[str, Layout | None] = {
     "": None,
@@ -110,16 +111,14 @@ def fit(
     _one_of("--layout", layout, tuple(_LAYOUTS))
     _usable(device)
     how = _how(mode, splats, steps, seed, quantise or ("16,16,16,16" if bits else ""))
-    found = album(images, split=split, root=root, layout=_LAYOUTS[layout])
-    found = found[: first or None]
+    found = album(images, split=split, root=root, layout=_LAYOUTS[layout])[: first or None]
     if crops:
         found = tiles(found, crops, crops_each, seed)
     how = _settled(how, found, bits, psnr)
     form = form or ("packed" if psnr is None else "npz")
     settings = {"mode": mode, **asdict(how), "psnr": psnr, "form": form, "kept": keep_images}
     if dry_run:
-        sizes = sorted({f"{one.size[0]}x{one.size[1]}" for one in found})
-        show(json.dumps({"pictures": len(found), "sizes": sizes, **settings}, indent=2))
+        show(_plan(found, settings))
         return
     if out.exists() and not out.is_dir():
         raise UsageError(f"`{out}` is a file", where="--out", expected="a folder, or a new name")
@@ -131,11 +130,7 @@ def fit(
     if rows is None:
         with Meter(len(found), "pictures fitted", quiet=quiet or as_json) as meter:
             results = job.run(out, found, how, meter, wanted=psnr, device=device)
-        outcome.write_splats(out, form, found, results, how, images=keep_images)
-        outcome.draw(out / "pictures", found[:pictures], results[:pictures], how)
-        rows = outcome.rows_of(found, results)
-        outcome.write_table(out, rows)
-        job.close_job(out)
+        rows = _written(out, form, found, results, how, images=keep_images, drawn=pictures)
     elif not quiet:
         tell(f"{out} has this fit already; --force fits again")
     if as_json:
@@ -307,6 +302,33 @@ def _settled(how: How, pictures: Sequence[Picture], bits: int | None, psnr: floa
                 expected="no more splats than pixels",
             )
     return how
+
+
+def _plan(pictures: Sequence[Picture], settings: dict[str, Any]) -> str:
+    """What a fit would do, as JSON."""
+    sizes = sorted({f"{one.size[0]}x{one.size[1]}" for one in pictures})
+    return json.dumps({"pictures": len(pictures), "sizes": sizes, **settings}, indent=2)
+
+
+def _written(
+    out: Path,
+    form: str,
+    pictures: Sequence[Picture],
+    results: Sequence[Result],
+    how: How,
+    *,
+    images: bool,
+    drawn: int,
+) -> list[dict[str, Any]]:
+    """Writes splats, drawings and the table of a fit, which then is done; the table's rows."""
+    from weft.families.gaussvae.splats import job, outcome
+
+    outcome.write_splats(out, form, pictures, results, how, images=images)
+    outcome.draw(out / "pictures", pictures[:drawn], results[:drawn], how)
+    rows = outcome.rows_of(pictures, results)
+    outcome.write_table(out, rows)
+    job.close_job(out)
+    return rows
 
 
 def _table(rows: Sequence[dict[str, Any]], psnr: float | None) -> Table:

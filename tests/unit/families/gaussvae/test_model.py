@@ -66,6 +66,26 @@ def test_even_kernels_are_padded_more_behind() -> None:
     torch.testing.assert_close(conv(x)[:, :, 0], wanted)
 
 
+@pytest.mark.parametrize("taps", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("repeats", [2, 3])
+def test_a_convolution_of_repeated_positions_is_that_of_the_longer_line(
+    taps: int, repeats: int
+) -> None:
+    conv = SameConv1d(3, 4, taps, repeats).double()
+    x = torch.randn(2, 3, 1, 7, dtype=torch.float64, requires_grad=True)
+    longer = F.pad(x.repeat_interleave(repeats, 3)[:, :, 0], ((taps - 1) // 2, taps // 2))
+    found, wanted = conv(x)[:, :, 0], F.conv1d(longer, conv.weight, conv.bias)
+    torch.testing.assert_close(found, wanted, rtol=1e-13, atol=1e-13)
+    slope = torch.randn_like(wanted)
+    leaves = (x, conv.weight, conv.bias)
+    for mine, true in zip(
+        torch.autograd.grad(found, leaves, slope),
+        torch.autograd.grad(wanted, leaves, slope),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, true, rtol=1e-12, atol=1e-12)
+
+
 def test_batch_norm_moves_both_statistics_as_keras_does() -> None:
     norm, x = KerasBatchNorm(2).double(), torch.randn(5, 2, 3, dtype=torch.float64)
     norm(x)

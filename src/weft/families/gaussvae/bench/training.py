@@ -106,7 +106,8 @@ def _plain(config: Config, device: torch.device, *, bf16: bool = False) -> Form:
 
 def _alone(config: Config, device: torch.device) -> Form:
     """Each convolution and dense layer on what it is given in a step, and a slope of its result."""
-    model = build(config, SPLATS).to(device)
+    # In training a block is one function, whose layers nobody can look into.
+    model = build(config, SPLATS).to(device).eval()
     given: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def keep(layer: nn.Module, inputs: tuple[Tensor], out: Tensor) -> None:

@@ -117,19 +117,9 @@ def _descend(
                 right = min(eights, left + band)
                 part = plane[: (right - left) * BLOCK * height * PLANES]
                 paint(
-                    shapes,
-                    strips,
-                    starts,
-                    left,
-                    right,
-                    normalised,
-                    0,
-                    best,
-                    part,
-                    image,
-                    inverses,
-                    least,
-                )
+                    shapes, strips, starts, left, right, normalised, 0, best, part, image,
+                    inverses, least,
+                )  # fmt: skip
             error = _error(image, images[picture], width, slope)
             turn(image, inverses, least, slope, normalised, 0, plane)
             pull(shapes, ends, strips, starts, 0, count, 0, height, plane, slopes)

@@ -73,10 +73,7 @@ class SameConv1d(nn.Conv1d):
         weight, bias = self.weight, self.bias
         if self.repeats > 1:
             with full_precision(x.device):
-                weight = torch.mm(weight.flatten(0, 1), self.met)
-            # (outputs, inputs, s, taps) -> (s outputs, inputs, taps)
-            weight = weight.unflatten(0, (self.out_channels, -1)).unflatten(2, (self.repeats, -1))
-            weight = weight.permute(2, 0, 1, 3).flatten(0, 1)
+                weight = self.computed(weight)
             bias = None if bias is None else bias.repeat(self.repeats)
         if self.behind > self.before:
             x = F.pad(x, (0, self.behind - self.before))
@@ -85,6 +82,22 @@ class SameConv1d(nn.Conv1d):
             y = y.permute(0, 2, 3, 1).unflatten(3, (self.repeats, -1)).flatten(2, 3)
             y = y.permute(0, 3, 1, 2)
         return y
+
+    def computed(self, weight: Tensor) -> Tensor:
+        """The weight (outputs, inputs, k) of the computed convolution (s outputs, inputs, taps)."""
+        if self.repeats == 1:
+            return weight
+        met = torch.mm(weight.flatten(0, 1), self.met)
+        met = met.view(*weight.shape[:2], self.repeats, -1)
+        return met.permute(2, 0, 1, 3).flatten(0, 1)
+
+    def returned(self, slope: Tensor) -> Tensor:
+        """The slope by the weight from that by `computed`."""
+        if self.repeats == 1:
+            return slope
+        apart = slope.unflatten(0, (self.repeats, -1)).permute(1, 2, 0, 3)
+        shape = apart.shape[:2]
+        return torch.mm(apart.flatten(0, 1).flatten(1), self.met.t()).view(*shape, -1)
 
     def _meetings(self) -> Tensor:
         """1 where a tap meets a position, (k, s taps), for each of the s places of a result."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from weft.families.gaussvae.nets.block_end import block_end
+from weft.families.gaussvae.nets.conv_norm import conv_norm
 from weft.families.gaussvae.nets.keras import KerasBatchNorm, SameConv1d
 from weft.families.gaussvae.nets.pooling import pooling
 from weft.families.gaussvae.options.sizes import COLUMNS, Sizes
@@ -40,7 +40,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, 1, T) -> (B, outputs, 1, r T / s)."""
-        return block_end(self.conv(x), self.norm, self.dropout, self.pool)
+        return conv_norm(x, self.conv, self.norm, self.dropout, self.pool)
 
 
 class ResidualBlock(nn.Module):
@@ -63,7 +63,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, 1, T) -> (B, outputs, 1, r T / s)."""
-        y = block_end(self.conv1(x), self.norm1, self.dropout)
+        y = conv_norm(x, self.conv1, self.norm1, self.dropout)
         # A convolution of one tap is the same before its results are repeated as after.
         y = F.elu(self.norm2(self.conv2(y)) + repeated(self.skip(x), self.repeats), inplace=True)
         return F.max_pool2d(y, (1, self.pool)) if self.pool > 1 else y
