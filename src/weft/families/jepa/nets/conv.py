@@ -18,8 +18,7 @@ Pair = tuple[int, int]
 def patches(x: Tensor, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
     """The patch of x (N, C, H, W) at each output pixel of a convolution, (N h w, k_1 k_2 C)."""
     rows, columns = padding
-    last = x.permute(0, 2, 3, 1)
-    padded = F.pad(last, (0, 0, columns, columns, rows, rows)) if rows or columns else last
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, columns, columns, rows, rows))
     seen = padded.unfold(1, kernel[0], stride[0]).unfold(2, kernel[1], stride[1])
     return seen.permute(0, 1, 2, 4, 5, 3).flatten(0, 2).flatten(1)
 

@@ -40,21 +40,17 @@ def lines(x: Tensor, frames: int = 1) -> Parts:
     return [frame.split(max(LINES // height, 1) * height) for frame in whole.chunk(frames)]
 
 
-def rectified(x: Tensor, frames: int = 1, onto: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Applies ReLU to x (N, C, H, W) in place, after adding `onto`, if any, to every image.
+def rectified(x: Tensor, frames: int = 1) -> tuple[Tensor, Tensor]:
+    """Applies ReLU to x (N, C, H, W) in place.
 
     Args:
         x: channels last.
         frames: T.
-        onto: (1, C, H, W).
     Returns: mean and variance of each frame's channels, float64 (T, C) each.
     """
-    _, channels, height, width = x.shape
+    channels, width = x.shape[1], x.shape[3]
     parts, found = lines(x, frames), []
-    added = None if onto is None else onto.permute(0, 2, 3, 1).reshape(1, height, -1)
     for part in (part for frame in parts for part in frame):
-        if added is not None:
-            part.view(-1, *added.shape[1:]).add_(added)
         part.clamp_min_(0)
         found.append(_aten.batch_norm_update_stats(part, None, None, 0.0))
     means, variances = (
