@@ -30,8 +30,8 @@ def go_on(
         asked: prompts and settings.
         generator: draws tokens and positions.
     Raises:
-        UsageError: if a prompt and its continuation are longer than a chunk, or a share is asked for
-            where nothing is drawn.
+        UsageError: if a prompt and its continuation are longer than a chunk, or `top_p` is asked
+            for where nothing is drawn.
     """
     given = {
         "generation_steps": asked.steps,
