@@ -117,6 +117,7 @@ def test_many_pictures_go_to_a_folder_and_a_larger_step_makes_smaller_files(
             2,
             "there is no compressor here",
         ),
+        (["compress", "a.png", "nowhere.png", "--out", "new"], 2, "nowhere.png cannot be read"),
         (["decompress", "a.lat", "--model", "runn"], 2, "there is no such run"),
         (["decompress", "a.lat", "--model", "a.png"], 1, "cannot read the weights"),
     ],

@@ -139,3 +139,19 @@ def test_a_long_name_leaves_the_other_columns_in_sight(tmp_path: Path) -> None:
         )
         assert max(shown.ask(ends)) <= 900
         assert shown.ask("document.querySelector('.long').getBoundingClientRect().height") > 40
+
+
+def test_on_paper_no_column_of_a_wide_table_is_cut(tmp_path: Path) -> None:
+    made = []
+    for number in range(3):
+        place = tmp_path / f"a-run-of-a-longer-name-{number}"
+        place.mkdir()
+        metrics: dict[str, float | None] = {f"test/measured_{m}": 0.123456 * m for m in range(8)}
+        made.append(run(place, metrics=metrics, order=number, delay=number, seed=number))
+    page = write_overview(tmp_path, made, [])
+    with browser.opened(tmp_path / "profile", width=718) as shown:  # A4 between its margins.
+        shown.call("Emulation.setEmulatedMedia", media="print")
+        shown.open(page)
+        cells = "[...document.querySelectorAll('.runs tr > *')]"
+        assert shown.ask(f"{cells}.length") > 40
+        assert shown.ask(f"Math.max(...{cells}.map(c => c.getBoundingClientRect().right))") <= 718

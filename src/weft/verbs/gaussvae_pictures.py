@@ -49,7 +49,7 @@ def compress(
     import numpy as np
 
     from weft.atomic import atomic_writer, destined
-    from weft.data.pictures import decoding
+    from weft.data.pictures import Decoder, decoding
     from weft.families.gaussvae.codec import container
     from weft.families.gaussvae.codec.compressor import HALVES, psnr
     from weft.families.gaussvae.codec.entropy import coder
@@ -60,6 +60,10 @@ def compress(
     if halves != step * HALVES:
         raise UsageError(f"--step {step:g}", expected="a multiple of 1/2, such as 4 or 2.5")
     targets = _targets(pictures, out, _SUFFIX)
+    # A file that is no picture is found before anything is written.
+    readable = Decoder()
+    for path in pictures:
+        readable(path)
     compressor = opened(model, fit=True)
     rows = []
     with decoding("the command line") as decode:

@@ -30,7 +30,8 @@ def go_on(
         asked: prompts and settings.
         generator: draws tokens and positions.
     Raises:
-        UsageError: if a prompt and its continuation are longer than a chunk.
+        UsageError: if a prompt and its continuation are longer than a chunk, or `top_p` is asked
+            for where nothing is drawn.
     """
     given = {
         "generation_steps": asked.steps,
@@ -41,6 +42,13 @@ def go_on(
     }
     changes = {key: value for key, value in given.items() if value is not None}
     diffusion = config.diffusion.model_copy(update=changes)
+    if asked.top_p is not None and not diffusion.temperature:
+        raise UsageError(
+            f"{asked.top_p:g} of the probability to draw tokens from, and at temperature 0 none is "
+            "drawn: the most likely is taken",
+            where="--top-p",
+            expected="--temperature above 0 beside it",
+        )
     how = config.model_copy(update={"diffusion": diffusion})
     forms = {"model": True} | ({"base": False} if config.stage != "feedforward" else {})
     for prompt in asked.prompts:
