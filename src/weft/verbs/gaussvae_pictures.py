@@ -73,16 +73,8 @@ def compress(
             found = compressor.decompress(*container.unpack(content, target), str(target))
             with atomic_writer(destined(target)) as file:
                 file.write(content)
-            height, width = wanted.shape[:2]
             rows.append(
-                {
-                    "file": str(target),
-                    "pixels": f"{width}x{height}",
-                    "bytes": len(content),
-                    "header": container.HEADER_BYTES,
-                    "bits/pixel": 8 * len(content) / (height * width),
-                    "PSNR": psnr(found, wanted),
-                }
+                _written(target, len(content), wanted.shape) | {"PSNR": psnr(found, wanted)}
             )
     _print(rows, as_json)
 
@@ -145,6 +137,20 @@ def _targets(sources: Sequence[Path], out: Path | None, suffix: str) -> list[Pat
             expected="a folder, and names that differ",
         )
     return targets
+
+
+def _written(target: Path, size: int, shape: tuple[int, ...]) -> dict[str, Any]:
+    """The row of a file of `size` bytes that holds a picture (H, W, 3)."""
+    from weft.families.gaussvae.codec.container import HEADER_BYTES
+
+    height, width = shape[:2]
+    return {
+        "file": str(target),
+        "pixels": f"{width}x{height}",
+        "bytes": size,
+        "header": HEADER_BYTES,
+        "bits/pixel": 8 * size / (height * width),
+    }
 
 
 def _print(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:

@@ -41,8 +41,8 @@ def conv_norm(
 
     In training on a CPU with numba it agrees with torch's layers to rounding, but drops other
     entries. What follows the convolution is two passes over memory there and two back, in a fourth
-    of the time, and with autocast all is one step in bf16: numbers are rounded once between
-    convolutions, where torch rounds at each layer.
+    of the time. Under autocast numbers are rounded to bf16 as a convolution ends and before the
+    next one, where torch rounds after each layer.
 
     Args:
         x: (B, I, 1, T).

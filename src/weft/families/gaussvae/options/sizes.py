@@ -75,26 +75,8 @@ def sizes(config: Config, splats: int) -> Sizes:
     Raises:
         ConfigError: if the numbers do not divide evenly; the error names the option.
     """
-    net, arch = config.net, config.arch
-    filters, dropout, dense_dropout = _ENCODERS[arch]
-    given = net.encoder_filters or filters
-    pools = net.encoder_pool_sizes or (*(2,) * (len(given) - 1), None)
-    encoder = Half(
-        given,
-        net.encoder_kernel_sizes or (_TAPS[arch],) * len(given),
-        tuple(size or 1 for size in pools),
-        net.encoder_dropout_rates
-        or (dropout if len(given) == len(dropout) else (0.0,) * len(given)),
-    )
-    shown = net.decoder_filters or _DECODERS[arch]
-    repeats = net.decoder_upsample_sizes or (*(2,) * (len(shown) - 1), None)
-    decoder = Half(
-        shown,
-        net.decoder_kernel_sizes or (_TAPS[arch],) * len(shown),
-        tuple(size or 1 for size in repeats),
-        net.decoder_dropout_rates or (0.0,) * len(shown),
-    )
-    sides = 2 if arch == "grid2d" else 1
+    net, encoder, decoder = config.net, _encoder(config), _decoder(config)
+    sides = 2 if config.arch == "grid2d" else 1
     left, grown = math.prod(encoder.scales) ** sides, math.prod(decoder.scales) ** sides
     if splats < left:
         raise ConfigError(
@@ -110,7 +92,7 @@ def sizes(config: Config, splats: int) -> Sizes:
             expected=f"{splats} in the end"
             + ("" if splats % grown else f", {splats // grown} positions here"),
         )
-    units = net.decoder_dense_units or (config.net.encoder_dense_units, math.prod(start))
+    units = net.decoder_dense_units or (net.encoder_dense_units, math.prod(start))
     if units[-1] != math.prod(start):
         raise ConfigError(
             f"the last dense layer has {units[-1]} units, and they become {start[0]} x {start[1]}",
@@ -124,10 +106,36 @@ def sizes(config: Config, splats: int) -> Sizes:
         encoder,
         _left(splats, encoder.scales) if sides == 1 else splats // left,
         net.encoder_dense_units,
-        dense_dropout if dropped is None else dropped,
+        _ENCODERS[config.arch][2] if dropped is None else dropped,
         decoder,
         units,
         start,
+    )
+
+
+def _encoder(config: Config) -> Half:
+    net = config.net
+    filters, dropout, _ = _ENCODERS[config.arch]
+    given = net.encoder_filters or filters
+    pools = net.encoder_pool_sizes or (*(2,) * (len(given) - 1), None)
+    return Half(
+        given,
+        net.encoder_kernel_sizes or (_TAPS[config.arch],) * len(given),
+        tuple(size or 1 for size in pools),
+        net.encoder_dropout_rates
+        or (dropout if len(given) == len(dropout) else (0.0,) * len(given)),
+    )
+
+
+def _decoder(config: Config) -> Half:
+    net = config.net
+    given = net.decoder_filters or _DECODERS[config.arch]
+    repeats = net.decoder_upsample_sizes or (*(2,) * (len(given) - 1), None)
+    return Half(
+        given,
+        net.decoder_kernel_sizes or (_TAPS[config.arch],) * len(given),
+        tuple(size or 1 for size in repeats),
+        net.decoder_dropout_rates or (0.0,) * len(given),
     )
 
 
