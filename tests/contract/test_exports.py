@@ -30,6 +30,7 @@ MODELS = {
     "cet/cartpole-delayed": "hidden_dim=8",
     "feedback/text": "model.n_layer=2 model.n_embd=16 model.n_head=2 data.block_size=16",
     "gaussvae/demo": "",
+    "gaussvae/demo pool=attn": "",
     "gaussvae/pictures": "",
     "jepa/clean": "",
     "warp/digits-query": "",

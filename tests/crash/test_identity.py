@@ -87,6 +87,23 @@ def test_an_option_that_weft_has_gained_since_is_told_and_no_obstacle() -> None:
         check(now, saved, (), told.append)
 
 
+def test_of_a_checkpoint_that_names_no_options_the_gained_ones_are_told_by_its_config(
+    toy: str, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped()
+    config = Path("run/config.yaml")
+    lines = config.read_text().splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if not line.startswith("noise:")))
+    whole = Store.load
+
+    def load(store: Store, *given: Any) -> Any:
+        return {key: part for key, part in whole(store, *given).items() if key != "identity"}
+
+    monkeypatch.setattr(Store, "load", load)
+    assert main(["evaluate", "run"]) == 0
+    assert "noise = 0.0 is an option that this weft has gained since" in capsys.readouterr().err
+
+
 def test_what_can_be_accepted_is_named_when_something_else_is(
     toy: str, workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

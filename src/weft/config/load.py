@@ -123,7 +123,12 @@ def _without_effect(
     needs = config.all_needs()
     for path in leaves(tree.values):
         key, where = ".".join(path), tree.origin(path)
-        unmet = [need for need in needs_at(needs, key) if not need.is_met(config)]
+        # As it was given, too: some words stand for others, which the config has in their place.
+        unmet = [
+            need
+            for need in needs_at(needs, key)
+            if not (need.is_met(config) or need.is_met(tree.values))
+        ]
         if unmet and where and not where.startswith("preset ") and _differs(path, tree, defaults):
             yield f"`{key}` has no effect here, only where {unmet[0]}   ({where})"
 

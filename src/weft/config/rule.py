@@ -50,37 +50,49 @@ def hold(rules: Iterable[Rule], title: str) -> None:
 
 @dataclass(frozen=True)
 class Need:
-    """What another option must be so that an option has an effect.
+    """What other options must be so that an option has an effect.
 
     Attributes:
-        key: dotted, of the other option.
-        values: those of its values with which it has one, as text; if empty, any but null, false,
-            0 and empty lists.
+        keys: dotted, of the other options, one of which is enough.
+        values: those of their values with which it has one, as text; if empty, any but null,
+            false, 0 and empty lists.
+        others: whether it is all values but these with which it has one.
     """
 
-    key: str
-    values: tuple[str, ...]
+    keys: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    others: bool = False
 
-    def is_met(self, config: BaseModel) -> bool:
-        """Whether `config` has the option at such a value."""
-        value: Any = config
-        for name in self.key.split("."):
-            value = getattr(value, name)
-        return shown(value) in self.values if self.values else bool(value)
+    def is_met(self, config: BaseModel | Mapping[str, Any]) -> bool:
+        """Whether `config`, or its values, has one of the options at such a value."""
+        return any(self._suits(_at(config, key)) for key in self.keys)
+
+    def _suits(self, value: object) -> bool:
+        return (shown(value) in self.values) != self.others if self.values else bool(value)
 
     def __str__(self) -> str:
+        named = " or ".join(f"`{key}`" for key in self.keys)
         if not self.values:
-            return f"`{self.key}` is set"
-        return f"`{self.key}` is {' or '.join(self.values)}"
+            return f"{named} is set"
+        return f"{named} is {'not ' * self.others}{' or '.join(self.values)}"
+
+
+def _at(config: BaseModel | Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name)
+    return value
 
 
 def needs_of(words: str) -> tuple[Need, ...]:
-    """The needs that `words` state, all of which must be met: `arch=cnn`, `stage=static|feedback`,
-    or `carry` for one that is set, with blanks between them."""
+    """The needs that `words` state, all of which must be met, with blanks between them:
+    `arch=cnn`, `stage=static|feedback`, `projector!=id`, or `noise|static_noise` where one of
+    these is set."""
     found = []
     for word in words.split():
-        key, _, values = word.partition("=")
-        found.append(Need(key, tuple(values.split("|")) if values else ()))
+        keys, _, values = word.partition("=")
+        given = tuple(values.split("|")) if values else ()
+        found.append(Need(tuple(keys.rstrip("!").split("|")), given, keys.endswith("!")))
     return tuple(found)
 
 

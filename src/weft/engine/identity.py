@@ -30,13 +30,19 @@ def identity(config: Mapping[str, Any], files: Mapping[str, str]) -> Identity:
     Returns: `options`, dotted name -> value of all options that change what is computed, without
         the length; `data`, the files; `torch` and `weft`, their versions.
     """
-    free = (*FREE, *LENGTHS)
     return {
-        "options": dotted({key: value for key, value in config.items() if key not in free}),
+        "options": options_of(config),
         "data": dict(files),
         "torch": str(torch.__version__),
         "weft": __version__,
     }
+
+
+def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted name -> value of the options in `config`, plain values, that change what is computed,
+    without the length."""
+    free = (*FREE, *LENGTHS)
+    return dotted({key: value for key, value in config.items() if key not in free})
 
 
 def check(

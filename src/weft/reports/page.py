@@ -121,13 +121,15 @@ def _head(run: Run) -> str:
         "it can go on from its last checkpoint.",
     }.get(state, f"{steps}.")
     message = str(status.get("message") or "")
+    # What there is to say of a run that finished is a warning.
+    tone = "bad" if state == "finished" else tone_of(state)
     return (
         f'<header><p class="eyebrow">{safe(status.get("recipe") or run.family)} · '
         f"{safe(_date(status.get('started')))}</p>"
         f'<div class="title"><h1>{safe(run.name)}</h1>'
         f'<span class="badge {tone_of(state)}">{safe(state)}</span></div>'
         f'<p class="lead">{safe(verdict)}</p>'
-        + (f'<p class="{tone_of(state)}">{safe(message)}</p>' if message else "")
+        + (f'<p class="{tone}">{safe(message)}</p>' if message else "")
         + "</header>"
     )
 

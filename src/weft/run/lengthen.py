@@ -14,7 +14,7 @@ from weft.config.load import is_override
 from weft.config.yaml import read_value
 from weft.engine.checkpoint import State, Store
 from weft.engine.device import joined
-from weft.engine.identity import check
+from weft.engine.identity import check, options_of
 from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -74,7 +74,8 @@ def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Tr
         _check_whole(run, checkpoint)
         data = parts.data()
         before = replace(parts, config=changed(run.config, {}, str(run.path)))
-        check(checkpoint.get("identity", {}), before.identity(), (), told.append)
+        was = {"options": options_of(run.config), **checkpoint.get("identity", {})}
+        check(was, before.identity(), (), told.append)
         stepper = Stepper(parts, parts.model())
         directory = None
         if ranks.first:

@@ -14,7 +14,7 @@ from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.checkpoint import State
 from weft.engine.device import joined
-from weft.engine.identity import check
+from weft.engine.identity import check, options_of
 from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.step import Stepper
@@ -114,7 +114,7 @@ def resume(
             mine = directory if ranks.first else None
             recipe, data = str(run.status["recipe"]), parts.data()
             if checkpoint is not None:
-                was = checkpoint.get("identity", {})
+                was = {"options": options_of(run.config), **checkpoint.get("identity", {})}
                 before = replace(parts, config=changed(run.config, {}, str(path)))
                 check(was, before.identity(), accept, directory.note)
             if longer and directory.writes:

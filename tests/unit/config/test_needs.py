@@ -42,16 +42,17 @@ def test_needs_name_options_and_values_there_are(name: str) -> None:
     for key, words in model.all_needs().items():
         assert any(each == key or each.startswith(f"{key}.") for each in known), key
         for need in needs_of(words):
-            assert need.key in known, f"{key} needs `{need.key}`, which is no option"
-            allowed = _literals(known[need.key].annotation)
-            assert not need.values or set(need.values) <= allowed, (key, need)
+            for other in need.keys:
+                assert other in known, f"{key} needs `{other}`, which is no option"
+                allowed = _literals(known[other].annotation)
+                assert not need.values or set(need.values) <= allowed, (key, need)
 
 
 def _literals(annotation: Any) -> set[str]:
     if get_origin(annotation) is Literal:
         return {str(each) for each in get_args(annotation)}
-    if annotation is str:  # A name, as of a data set: one that the class itself lists.
-        return {"celeba", "icl"}
+    if annotation is str:  # A name: one that is not listed.
+        return {"celeba", "icl", "id"}
     return {word for each in get_args(annotation) for word in _literals(each)}
 
 
@@ -67,6 +68,12 @@ def _literals(annotation: Any) -> set[str]:
         ("gaussvae/demo kl.capacity_share=.1 kl.capacity=2", ""),
         ("jepa/clean simclr.loss_temp=2", "only where `objective` is simclr or combo"),
         ("warp/digits-query forcing_prob=.2", "only where `read` is steps"),
+        ("jepa/clean noise_level=.2", "only where `noise` is set"),
+        ("jepa/clean noise_level=.2 noise=fixed_uniform", ""),
+        ("jepa/clean noise=fixed_uniform dataset_static_noise_speed=1", ""),
+        ("jepa/clean noise_scale=batch", "only where `dataset_noise` or `dataset_static_noise` is"),
+        ("jepa/clean model.random_projector=true", "only where `model.projector` is not id"),
+        ("jepa/clean model.random_projector=true model.projector=8", ""),
     ],
 )
 def test_an_option_set_in_vain_is_told_with_what_it_needs(words: str, told: str) -> None:

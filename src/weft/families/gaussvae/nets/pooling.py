@@ -43,7 +43,7 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, K C)."""
         features = x.transpose(1, 2) + self.place
-        queries = self.queries.expand(len(x), -1, -1)
+        queries = self.queries.expand(x.shape[0], -1, -1)
         found = F.scaled_dot_product_attention(queries, self.key(features), self.value(features))
         return found.flatten(1)
 

@@ -80,7 +80,7 @@ class SplatDecoder(nn.Module):
         colour = colour.view(-1, count, 3)
         if not self.shapes:
             colour = colour + 0.5 * change.view(-1, count, 3)
-            return torch.cat((self.base[:, :5].expand(len(z), -1, -1), colour), -1)
+            return torch.cat((self.base[:, :5].expand(z.shape[0], -1, -1), colour), -1)
         # One split has one concatenation as its gradient; each slice would fill a tensor of zeros.
         place, size, shape, tint = change.view(-1, count, 8).split((2, 1, 2, 3), -1)
         return torch.cat(

@@ -47,7 +47,7 @@ class GatedCell(nn.Module):
 
     def begin(self, first: Tensor) -> State:
         """Zeros, (N, H) for each layer (and for its memory)."""
-        return (first.new_zeros(len(first), self.width),) * (self.layers * self.parts)
+        return (first.new_zeros(first.shape[0], self.width),) * (self.layers * self.parts)
 
     def step(self, state: State, u: Tensor) -> tuple[State, Tensor]:
         """One step through all layers."""

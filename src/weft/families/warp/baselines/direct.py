@@ -83,7 +83,7 @@ class Direct(nn.Module, ABC):
             position: positions in steps, (M,), or of each sequence (N, M).
         """
         raw = self.outputs(theta)
-        place = position.long().expand(len(theta), position.shape[-1])
+        place = position.long().expand(theta.shape[0], position.shape[-1])
         raw = raw.gather(1, place.unsqueeze(-1).expand(-1, -1, self.head.outputs))
         return self.head.split(self.head(raw), theta)
 

@@ -143,7 +143,7 @@ class Baseline(nn.Module):
         """
         assert self.span is not None, "the baseline was built to be asked"
         tau = self.clock.read(position.to(theta.dtype))
-        raw = self.span(theta.unsqueeze(1), tau.expand(len(theta), *tau.shape[-2:]))
+        raw = self.span(theta.unsqueeze(1), tau.expand(theta.shape[0], *tau.shape[-2:]))
         return self.head.split(self.head(raw), theta)
 
     def _free(
@@ -151,7 +151,7 @@ class Baseline(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         if self.embedding is not None:
             x = self.embedding(x)
-        seen = tau.expand(len(x), *tau.shape)
+        seen = tau.expand(x.shape[0], *tau.shape)
         inputs = (
             free_drive(x, dclock, length) if self.kind == "linear" else torch.cat([x, seen], -1)
         )

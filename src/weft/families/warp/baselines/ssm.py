@@ -100,7 +100,7 @@ class DiagonalCell(nn.Module):
     def begin(self, first: Tensor) -> State:
         """Zeros, complex (N, H, S) for each layer."""
         kind = torch.complex64 if first.dtype == torch.float32 else torch.complex128
-        shape = (len(first), self.width, STATES)
+        shape = (first.shape[0], self.width, STATES)
         return (torch.zeros(shape, dtype=kind, device=first.device),) * len(self.layers)
 
     def step(self, state: State, u: Tensor) -> tuple[State, Tensor]:
