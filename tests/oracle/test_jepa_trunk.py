@@ -52,7 +52,10 @@ def test_values_gradients_and_statistics_are_those_of_the_layers(
     count: int, after: tuple[nn.Module, ...], tracked: bool
 ) -> None:
     pairs = zip(
-        *(_found(_net(*after, tracked=tracked), _image(count=count), joined) for joined in (1, 0)),
+        *(
+            _found(_net(*after, tracked=tracked), _image(count=count), joined)
+            for joined in (True, False)
+        ),
         strict=True,
     )
     for ours, layers in pairs:
