@@ -208,7 +208,8 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         return {part: ("read",) for part in model.modules() if isinstance(part, Block)}
 
     def inference(self, model: LanguageModel, spec: DataSpec) -> Inference:
-        """Logits (N, T, V) of noisy tokens (N, T), each row a text, deltas included.
+        """Logits (N, T, V) of noisy tokens (N, T), each row a text, deltas included; -inf of ids
+        that no text has, where the model was trained without them.
 
         Raises:
             UsageError: if deltas depend on a gradient.
@@ -223,7 +224,11 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
 
         def logits(net: LanguageModel, tokens: Tensor) -> Tensor:
             rows = Rows(None if pad is None else tokens != pad)
-            return net.logits(net(tokens, rows))
+            found = net.logits(net(tokens, rows))
+            if net.used is None:
+                return found
+            number = torch.arange(found.shape[-1], device=found.device)
+            return found.masked_fill(number >= net.used, -torch.inf)
 
         tokens = torch.zeros(2, *spec.fields["tokens"].shape, dtype=torch.int64)
         return Inference(logits, {"tokens": tokens}, ("logits",))

@@ -266,3 +266,18 @@ def test_exact_match_asks_problems_of_gsm8k_and_a_perfect_model_gets_them_right(
         "weft.families.feedback.score.generation.complete", lambda *parts, **_: parts[3]
     )
     assert evaluated(task, model)["exact_match"] == 1.0
+
+
+def test_the_logits_of_inference_are_of_the_ids_that_the_loss_knows() -> None:
+    task, model = built()
+    assert model.used is not None
+    inference = task.inference(model, task.spec())
+    tokens = torch.randint(model.used, (3, 7))
+    with torch.no_grad():
+        found = inference.function(model, tokens)
+        read = model(tokens, Rows(torch.ones_like(tokens, dtype=torch.bool)))
+    assert isinstance(found, Tensor)
+    shares = found.softmax(-1)
+    assert shares[..., model.used :].eq(0).all() and found.shape[-1] > model.used
+    nats = -shares.gather(-1, tokens[..., None])[..., 0].log()
+    torch.testing.assert_close(nats, nats_of(model, read, tokens))
