@@ -48,7 +48,7 @@ def show_table(content: Any) -> None:
     """Prints something of rich's to stdout."""
     terminal = console(sys.stdout)
     with terminal.capture() as captured:
-        terminal.print(content)
+        terminal.print(content, crop=False)
     _write(captured.get())
 
 

@@ -109,7 +109,11 @@ with open({str(tmp_path / "kept")!r}, "w") as file:
 
 @pytest.mark.parametrize("name", ["[red]a:cat:b", "a long name, " * 14 + "with an end"])
 def test_the_path_of_a_run_is_printed_as_it_is_and_on_one_line(
-    name: str, toy: str, without_pictures: None, capsys: pytest.CaptureFixture[str]
+    name: str,
+    toy: str,
+    workspace: Path,
+    without_pictures: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["train", toy, "steps=1", f'run.name="{name}"', "-q"]) == 0
     out = capsys.readouterr().out.splitlines()

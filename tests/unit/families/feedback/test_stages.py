@@ -199,7 +199,7 @@ def test_a_model_goes_on_with_prompts_as_it_is_asked(
         (("--prompt", "x", "--length", "32"), "32 tokens in all (data.block_size), not 33"),
         (("--prompt", "x" * 32), "not 33"),
         (("--length", "3"), "--prompt TEXT"),
-        (("--prompt", "x", "--length", "3", "--top-p", "0.5"), "--temperature above 0"),
+        (("--prompt", "x", "--length", "3", "--top-p", "0.5"), "a temperature above 0"),
     ],
 )
 def test_a_text_that_cannot_be_is_refused(

@@ -46,8 +46,8 @@ def go_on(
         raise UsageError(
             f"{asked.top_p:g} of the probability to draw tokens from, and at temperature 0 none is "
             "drawn: the most likely is taken",
-            where="--top-p",
-            expected="--temperature above 0 beside it",
+            where="top_p",
+            expected="a temperature above 0 beside it",
         )
     how = config.model_copy(update={"diffusion": diffusion})
     forms = {"model": True} | ({"base": False} if config.stage != "feedforward" else {})
