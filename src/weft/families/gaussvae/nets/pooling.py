@@ -45,8 +45,9 @@ class AttentionPool(nn.Module):
         features = x.transpose(1, 2) + self.place
         queries = self.queries.expand(x.shape[0], -1, -1)
         # With a dimension of one head: ONNX has no attention without.
-        read = (part.unsqueeze(1) for part in (queries, self.key(features), self.value(features)))
-        return F.scaled_dot_product_attention(*read).flatten(1)
+        asked, keys = queries.unsqueeze(1), self.key(features).unsqueeze(1)
+        found = F.scaled_dot_product_attention(asked, keys, self.value(features).unsqueeze(1))
+        return found.flatten(1)
 
 
 class AllPositions(nn.Module):
