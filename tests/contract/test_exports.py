@@ -24,6 +24,8 @@ from weft.task.inference import Inference
 
 HERE = ("engine.device=cpu", "data.download=false")
 QUICK = ("cet/digits",)
+SHORT = "mlp_hidden_size=4 mlp_depth=1 data.downsample_factor=3 grounding_length=3"
+"""Options of a warp model of few steps: each is traced, one after the other."""
 MODELS = {
     "cet/digits": "hidden_dim=8",
     "cet/digits arch=cnn": "hidden_dim=8",
@@ -34,6 +36,9 @@ MODELS = {
     "gaussvae/pictures": "",
     "jepa/clean": "",
     "warp/digits-query": "",
+    "warp/digits": f"{SHORT} weights_lim=1",
+    "warp/digits autoregressive=false": SHORT,
+    "warp/digits supervision_task=classification": f"{SHORT} init_state_layers=1",
 }
 
 

@@ -49,6 +49,15 @@ def is_transformed() -> bool:
     return bool(torch._C._are_functorch_transforms_active())
 
 
+def is_traced() -> bool:
+    """Whether a transform of torch.func is active, or torch.export records the computation.
+
+    Neither takes forms that are chosen by the size of a batch.
+    """
+    exports = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+    return is_transformed() or bool(exports())
+
+
 def refuse_transforms(what: str, instead: str) -> None:
     """Raises an error inside transforms of torch.func.
 

@@ -94,7 +94,7 @@ class State(NamedTuple):
 
 def begin(layer: Layer, first: Tensor, noise: Tensor | None = None) -> Carry:
     """The state of a layer before its first input `first` (N, d): theta_0, v = 0, x_{-1} = x_0."""
-    theta = layer.start(first, noise).expand(len(first), -1)
+    theta = layer.start(first, noise).expand(first.shape[0], -1)
     return Carry(theta, torch.zeros_like(theta), first)
 
 
@@ -108,7 +108,7 @@ def move(layer: Layer, carry: Carry, dx: Tensor, dclock: Tensor, seen: Tensor) -
         dclock: differences of the clock, (r,) or (N, r).
         seen: what the next step is to take as the input before it, (N, d).
     """
-    push = torch.cat([dx, dclock.expand(len(dx), -1)], -1) @ layer.B.mT
+    push = torch.cat([dx, dclock.expand(dx.shape[0], -1)], -1) @ layer.B.mT
     velocity = carry.velocity
     if layer.rule.second_order:
         velocity = layer.transition(carry.velocity) + push
@@ -130,7 +130,7 @@ def clip_halving(theta: Tensor, limit: float) -> Tensor:
 
 def read(layer: Layer, theta: Tensor, tau: Tensor, data: Tensor) -> Tensor:
     """root(theta_t; tau_t, data if input_prev_data): raw outputs (N, o)."""
-    z = tau.expand(len(theta), -1)
+    z = tau.expand(theta.shape[0], -1)
     if layer.rule.input_prev_data:
         z = torch.cat([z, data], -1)
     return layer.root(theta, z)

@@ -36,7 +36,7 @@ from weft.families.warp.forms.carrying import (
 )
 from weft.families.warp.forms.choose import FORMS, fed_back, free
 from weft.families.warp.reference import Carry, Feedback, State
-from weft.nn.once import is_transformed
+from weft.nn.once import is_traced, is_transformed
 from weft.nn.precision import full_precision
 
 
@@ -246,7 +246,7 @@ class WeightSpaceRNN(nn.Module):
         feedback, before = force is not None, None
         start: tuple[Carry, ...] | None = None
         if theta0 is not None:
-            check_theta0(self.layers, theta0, len(x), state)
+            check_theta0(self.layers, theta0, x.shape[0], state)
             start = (carry_of(self.layers[0], theta0, first_data(x, length)),)
         if state is not None:
             check_kind(state)
@@ -375,7 +375,10 @@ class WeightSpaceRNN(nn.Module):
         if start is not None and self.embedding is not None:
             start = (start[0]._replace(seen=first_data(signal, length)),)
         noise = None if start is not None else self._noise(x.shape[0])
-        if self.form == "loop" or is_transformed():
+        # Of forms that are chosen by the size of a batch, those of one start's last step export.
+        rule, one = self.layers[0].rule, self.layers[0].initial.shared
+        sized = not (last and one) or rule.limit is not None
+        if self.form == "loop" or is_transformed() or (sized and is_traced()):
             run = reference.free(
                 self.layers, signal, ticks, noise=noise, length=length, carries=start
             )
@@ -410,7 +413,7 @@ class WeightSpaceRNN(nn.Module):
         layers, noise = self.layers, None if start is not None else self._noise(x.shape[0])
         modes = isinstance(layers[0].root, Span)
         stepwise = length is not None or layers[0].rule.limit is not None
-        if self.form == "loop" or is_transformed() or len(layers) > 1 or (modes and stepwise):
+        if self.form == "loop" or is_traced() or len(layers) > 1 or (modes and stepwise):
             run = reference.autoregress(
                 layers, self.head, x, force, ticks,
                 sample=sample, noise=noise, length=length, carries=start, back=back,

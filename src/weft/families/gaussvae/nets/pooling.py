@@ -44,7 +44,9 @@ class AttentionPool(nn.Module):
         """(B, C, T) -> (B, K C)."""
         features = x.transpose(1, 2) + self.place
         queries = self.queries.expand(x.shape[0], -1, -1)
-        found = F.scaled_dot_product_attention(queries, self.key(features), self.value(features))
+        # With a dimension of one head: ONNX has no attention without.
+        asked, keys = queries.unsqueeze(1), self.key(features).unsqueeze(1)
+        found = F.scaled_dot_product_attention(asked, keys, self.value(features).unsqueeze(1))
         return found.flatten(1)
 
 
