@@ -255,11 +255,16 @@ def _metrics(finished: Sequence[Run]) -> list[str]:
     declared = next((run.declared for run in finished if run.declared), ())
     between: set[str] = set()
     for metric in declared:
-        steps = [name for name in names if metric.covers(name) and name[-1].isdigit()]
-        steps.sort(key=lambda name: int(name.rpartition("_")[2]))
+        steps = [name for name in names if metric.covers(name) and _last(name).isdigit()]
+        steps.sort(key=lambda name: int(_last(name)))
         if "*" in metric.name and len(steps) > _MOST_STEPS:
             between.update(steps[1:-1])
     return [name for name in names if name not in between]
+
+
+def _last(name: str) -> str:
+    """What follows the last `_`: the number of a step, but also the 0.7 of `size_0.7`."""
+    return name.rpartition("_")[2]
 
 
 def _labels(values: Sequence[str]) -> list[str]:

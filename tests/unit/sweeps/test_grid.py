@@ -207,9 +207,11 @@ def test_of_a_metric_with_a_number_for_each_step_the_ends_are_shown() -> None:
     made = points(parse(["x=1,2"]))
     steps = {f"test__step_{t}": float(t) for t in (0, 16, 1, 2, 8, 4)}
     parts = {f"test__part_{k}": float(k) for k in (1, 2, 3)}
+    parts |= {f"test__part_size_{k}": k for k in (0.7, 1.5)}  # These are no steps.
     columns = summarise(made, [run_of(made[0], **steps, **parts)]).columns
     assert [column.key for column in columns] == [
         "x", "n", "test/step_0", "test/step_16", "test/part_1", "test/part_2", "test/part_3",
+        "test/part_size_0.7", "test/part_size_1.5",
     ]  # fmt: skip
     assert "test/step_4" in [
         column.key
