@@ -28,6 +28,24 @@ def test_links_lead_to_files_that_are_there(path: Path) -> None:
     assert [each for each in inside if each and not (path.parent / each).exists()] == []
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_headings_that_are_there(path: Path) -> None:
+    places = [each.partition("#") for each in targets(path.read_text()) if "://" not in each]
+    there = {
+        name: anchors(path.parent / name if name else path) for name, _, place in places if place
+    }
+    assert [
+        name + "#" + place for name, _, place in places if place and place not in there[name]
+    ] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which GitHub knows a page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.strip().lower()).replace(" ", "-") for each in titles}
+
+
 def test_pictures_are_shown_told_in_words_and_small() -> None:
     pictures = {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
     text = "".join((ROOT / name).read_text() for name in ("README.md", *_pages()))
