@@ -325,6 +325,7 @@ def sweep(
     on_done: Callable[[Outcome], None] | None = None,
     stack: bool = False,
     on: str = "local",
+    on_notice: Callable[[str], None] = lambda _: None,
 ) -> Sweep:
     """Trains a grid of settings side by side; the same call again continues it.
 
@@ -333,7 +334,7 @@ def sweep(
         directory: the sweep's directory, `runs/sweeps/<recipe>` by default.
         workers: runs at a time; one per core or GPU by default.
         metric: what the plot shows; the family's headline metric by default.
-        on_done: called as each point ends.
+        on_done, on_notice: called as each point ends; with a remark on all configs.
         stack: trains all runs as one, in this process; what is there already goes on either way.
         on: `local`, `ray`, `ray:ADDRESS`, `slurm` or `slurm:OPTION=VALUE,…`.
 
@@ -345,7 +346,7 @@ def sweep(
 
     return carry_out(
         *words, directory=directory, workers=workers, metric=metric, on_done=on_done, stack=stack,
-        on=on,
+        on=on, on_notice=on_notice,
     )  # fmt: skip
 
 
@@ -358,6 +359,7 @@ def search(
     workers: int | None = None,
     metric: str | None = None,
     on: str = "local",
+    on_notice: Callable[[str], None] = lambda _: None,
 ) -> Sweep:
     """Searches for good settings with Optuna; the same call again, or in another process, goes on.
 
@@ -367,7 +369,7 @@ def search(
 
     return carry_out(
         *words, sampler=sampler, trials=trials, prune=prune, directory=directory, workers=workers,
-        metric=metric, on=on,
+        metric=metric, on=on, on_notice=on_notice,
     )  # fmt: skip
 
 

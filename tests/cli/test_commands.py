@@ -12,9 +12,11 @@ import pytest
 import weft
 from weft import api, families
 from weft.cli import main
+from weft.config import load as config
 from weft.reports import page
 from weft.reports.tables import format_number
 from weft.run import samples
+from weft.sweeps import sweep as sweeps
 
 SHORT = ("steps=6", "hidden_dim=8", "log.tensorboard=false", "log.every=2")
 
@@ -112,6 +114,18 @@ def test_a_mistake_in_any_point_of_a_sweep_leaves_nothing_behind(
     assert code == 2
     assert "every error would arrive after the end" in err
     assert list(workspace.iterdir()) == []
+
+
+def test_a_sweep_reads_each_config_once_and_tells_what_holds_for_all(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, load = [], sweeps.load
+    monkeypatch.setattr(sweeps, "load", lambda *words: read.append(words) or load(*words))
+    monkeypatch.setattr(config, "load", lambda *words: pytest.fail("read elsewhere, too"))
+    words = ("feedback/text", "generator=assoc", "seed=0,1,2", "--metric", "none")
+    code, _, err = call(capsys, "sweep", *words)
+    assert code == 2 and len(read) == 3
+    assert err.count("note: `generator` has no effect here") == 1
 
 
 def test_config_show_tells_where_each_value_comes_from(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def test_runs_are_chosen_ordered_and_printed(
     assert "w4s0" in _printed(capsys, *words)
     none = _printed(capsys, "runs", "--root", "grid", "--where", "width=99")
     assert none == "no runs of `width=99` below grid\n"
+
+
+def test_runs_of_one_second_are_listed_as_people_count(toy: str, workspace: Path) -> None:
+    api.train(toy, "steps=1", "log.tensorboard=false", "run.dir=many/run", report=False)
+    for number in (10, 2, 1):
+        shutil.copytree("many/run", f"many/run-{number}")
+    assert [run.name for run in api.runs("many")] == ["run", "run-1", "run-2", "run-10"]
 
 
 def test_mistakes_in_what_is_asked_of_runs_are_usage_errors(

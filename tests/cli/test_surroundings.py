@@ -333,6 +333,9 @@ def test_the_hint_after_a_loss_that_is_no_number_can_be_followed(
              "checkpoint.every=1 step", "log.tensorboard=false"]  # fmt: skip
     assert main(words) == 1
     said = capsys.readouterr().err
+    assert "RUN" not in said
+    slower = said.partition(": weft ")[2].partition("\n")[0].split()
+    assert slower[:2] == ["resume", "run"] and main([*slower, "--quiet"]) == 1
     command = said.rpartition(": weft ")[2].strip().split()
     assert command[:2] == ["train", "run/config.yaml"] and "init=run@last" in command
     command = [word for word in command if not word.startswith("optim.lr=")]

@@ -22,6 +22,7 @@ from weft.cli import (
     study,
     training,
 )
+from weft.cli.misread import misread
 from weft.cli.verbs import Commands, Raised, own
 from weft.data.remarks import collecting
 from weft.errors import WeftError
@@ -122,10 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
         except TyperException as error:
             # Also raised, without a message, to show help when no command is given.
-            message = error.format_message() if hasattr(error, "format_message") else str(error)
-            if message:
-                message = message.replace(": Value error, ", ": ")  # Pydantic's word, not ours.
-                tell(f"usage error: {message}\n  `weft --help` and `weft COMMAND --help` say more")
+            if message := error.format_message():
+                tell(str(misread(message, getattr(error, "ctx", None))))
             return 2
         except Raised as raised:
             return _ended(raised.error, stop)

@@ -177,25 +177,25 @@ def sweep(
     from weft.reports.tables import as_json as table_json
     from weft.reports.tables import format_number, rich_table
     from weft.sweeps.pool import Outcome
-    from weft.sweeps.sweep import notices
 
     def on_done(outcome: Outcome) -> None:
         found = outcome.result or {}
         shown = "  ".join(f"{name} {format_number(value)}" for name, value in found.items())
         tell(f"{outcome.point.name}: {outcome.state}  {shown or outcome.error}")
 
-    _check_sweep(stack, workers, on, search, trials, prune)
-    for notice in notices(words):
+    def on_notice(notice: str) -> None:
         tell(f"note: {notice}")
+
+    _check_sweep(stack, workers, on, search, trials, prune)
     if search is not None and trials is not None:
         result = api.search(
             *words, sampler=search, trials=trials, prune=prune, directory=directory,
-            workers=workers, metric=metric, on=on,
+            workers=workers, metric=metric, on=on, on_notice=on_notice,
         )  # fmt: skip
     else:
         result = api.sweep(
             *words, directory=directory, workers=workers, metric=metric, on_done=on_done,
-            stack=stack, on=on,
+            stack=stack, on=on, on_notice=on_notice,
         )  # fmt: skip
     failed = [o for o in result.outcomes if o.state != "done"]
     values = {

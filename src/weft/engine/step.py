@@ -220,7 +220,6 @@ class Stepper:
             f"step {ctx.step}: {self._offender(scalars)} is not a finite number",
             where="engine.nonfinite=" + engine.nonfinite,
             hint="the update was not applied, and what was saved before is good\n"
-            "`weft resume RUN log.every=1` logs every step on the way there; "
             "engine.nonfinite=skip leaves such updates out",
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.plots.images import png, svg
-from weft.reports.html import safe
+from weft.reports.html import prose, safe
 from weft.run.files import read_index
 from weft.terminal import printable
 
@@ -69,7 +69,7 @@ def gallery(pictures: Sequence[Picture]) -> str:
         following = pictures[number + 1] if number + 1 < len(pictures) else None
         alone = not (picture.wide or beside) and (following is None or following.wide)
         beside = not (picture.wide or alone or beside)
-        note = f"<figcaption>{safe(picture.caption)}</figcaption>" if picture.caption else ""
+        note = f"<figcaption>{prose(picture.caption)}</figcaption>" if picture.caption else ""
         kind = ' class="wide"' if picture.wide else ' class="alone"' if alone else ""
         items.append(f"<figure{kind}>{picture.element}{note}</figure>")
     return f'<div class="figures">{"".join(items)}</div>' if items else ""

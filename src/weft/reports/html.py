@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
@@ -20,6 +21,7 @@ from weft.reports.claims import by_metric
 from weft.reports.tables import Table, format_number, is_numeric, text_rows, tone_of
 from weft.task.metric import Metric
 
+_CODE = re.compile(r"`([^`\n]+)`")
 _LONG = 40
 """Characters of a cell's text from which on it is broken into lines."""
 
@@ -101,11 +103,11 @@ def table_html(table: Table) -> str:
         for text, column, kind in zip(row, table.columns, numeric, strict=True):
             if column.role == "status":
                 kind = f' class="{tone_of(text)}"'
-            shown = safe(text) if column.role == "prose" else cell(text)
+            shown = prose(text) if column.role == "prose" else cell(text)
             shown = f"<strong>{shown}</strong>" if (place, column.key) in best else shown
             cells.append(f"<td{kind}>{shown}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
-    note = f'<p class="note">{safe(table.caption)}</p>' if table.caption else ""
+    note = f'<p class="note">{prose(table.caption)}</p>' if table.caption else ""
     told = ' class="told"' if any(column.role == "prose" for column in table.columns) else ""
     return (
         f"<table{told}><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>{note}"
@@ -160,6 +162,11 @@ def scalar(value: Any) -> str:
 def safe(text: Any) -> str:
     """Text that is safe between tags and in attributes."""
     return escape(str(text), quote=True)
+
+
+def prose(text: Any) -> str:
+    """A sentence, in which what stands between backticks is shown as code."""
+    return _CODE.sub(r"<code>\1</code>", safe(text))
 
 
 @cache

@@ -18,6 +18,7 @@ from weft.reports.claims import matched
 from weft.reports.gallery import drawn, gallery
 from weft.reports.html import (
     card,
+    prose,
     published,
     safe,
     section,
@@ -139,7 +140,9 @@ def write_overview(
         f'<div class="title"><h1>{safe(title)}</h1>'
         f'<span class="badge {tone}">{safe(counts)}</span></div>'
         f'<p class="lead">{many(len(runs), "run")}, {safe(format_seconds(seconds))} of training '
-        "in all.</p>" + "".join(f'<p class="bad">{safe(note)}</p>' for note in notes) + "</header>",
+        "in all.</p>"
+        + "".join(f'<p class="bad">{prose(note)}</p>' for note in notes)
+        + "</header>",
         section(
             "Result",
             gallery([drawn(number, *figure) for number, figure in enumerate(figures)]),

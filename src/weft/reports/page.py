@@ -23,6 +23,7 @@ from weft.reports.html import (
     metric_name,
     number,
     pairs,
+    prose,
     published,
     safe,
     scalar,
@@ -129,7 +130,7 @@ def _head(run: Run) -> str:
         f'<div class="title"><h1>{safe(run.name)}</h1>'
         f'<span class="badge {tone_of(state)}">{safe(state)}</span></div>'
         f'<p class="lead">{safe(verdict)}</p>'
-        + (f'<p class="{tone}">{safe(message)}</p>' if message else "")
+        + (f'<p class="{tone}">{prose(message)}</p>' if message else "")
         + "</header>"
     )
 

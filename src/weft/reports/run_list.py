@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from weft.config.layer import dotted
 from weft.errors import WeftError
 from weft.reports.comparison import differing
-from weft.reports.html import card, cell, link, metric_name, number, safe, scalar
+from weft.reports.html import card, cell, link, metric_name, number, prose, safe, scalar
 from weft.reports.tables import format_seconds, measured, tone_of
 from weft.run.files import read_rows
+from weft.run.registry import counted
 from weft.task.metric import Metric, find
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def sweep_links(directory: Path, runs: Iterable[Run]) -> str:
     }
     places = [
         folder.relative_to(directory).as_posix()
-        for folder in sorted(above)
+        for folder in sorted(above, key=counted)
         if (folder / "report.html").is_file()
     ]
     items = "".join(f"<li>{link(f'{place}/report.html', safe(place))}</li>" for place in places)
@@ -87,7 +88,7 @@ def _row(
     if (run.path / "report.html").is_file():
         name = link(f"{place}/report.html", name)
     message = str(run.status.get("message") or "")
-    said = f"<small>{safe(message)}</small>" if message else ""
+    said = f"<small>{prose(message)}</small>" if message else ""
     seconds = float(run.status.get("seconds") or 0)
     cells = [
         f'<td class="name">{name}{_curve(run)}{said}</td>',

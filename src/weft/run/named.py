@@ -12,7 +12,7 @@ from weft.config.explain import suggest
 from weft.config.load import is_override
 from weft.config.presets import preset_names
 from weft.errors import UsageError, WrongRun
-from weft.run.registry import Run, find_runs, is_run, open_run
+from weft.run.registry import Run, counted, find_runs, is_run, open_run
 from weft.shell import spelt
 
 ROOT = "runs"
@@ -136,7 +136,7 @@ def _guess(word: str, root: Path) -> str:
     if "/" in word:
         return suggest(word, names, "")
     last: dict[str, list[str]] = {}
-    for name in sorted(names):
+    for name in sorted(names, key=lambda name: counted(Path(name))):
         last.setdefault(name.rpartition("/")[2], []).append(f"`{name}`")
     guess = suggest(word, list(last), "")
     for short, whole in last.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from weft.run.model import Trained
+
+_NUMBER = re.compile(r"(\d+)", re.ASCII)
 
 STATES = ("running", "finished", "interrupted", "failed", "crashed", "damaged")
 """States of a run; `crashed`: no end is recorded, and no process writes it."""
@@ -179,7 +182,13 @@ def find_runs(root: Path | str, name: str | None = None) -> list[Run]:
     """
     folders = (path for path in _run_folders(Path(root)) if name in (None, path.name))
     runs = [_as_it_is(path) for path in folders]
-    return sorted(runs, key=lambda run: (str(run.status.get("started", "")), str(run.path)))
+    return sorted(runs, key=lambda run: (str(run.status.get("started", "")), counted(run.path)))
+
+
+def counted(path: Path) -> list[tuple[str, int]]:
+    """By this key, paths are sorted as people count: `run-2` stands before `run-10`."""
+    parts = _NUMBER.split(str(path))
+    return [*zip(parts[::2], map(int, [*parts[1::2], "-1"]), strict=True)]
 
 
 def _as_it_is(path: Path) -> Run:

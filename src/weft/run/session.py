@@ -128,7 +128,8 @@ class Session:
             raise self._interrupted(name_of(error), progress) from error
         except NonFiniteError as error:
             message = error.message
-            error.hint += f"\n{self._gentler(progress)}"
+            if self.directory is not None:
+                error.hint += f"\n{self._slower(progress)}\n{self._gentler(progress)}"
             raise
         except Exception as error:
             found = fault(error)
@@ -166,10 +167,15 @@ class Session:
         what = f"goes on from step {progress.saved_step}" if progress.saved_step else "begins again"
         return f"`{spelt('resume', self.directory.path)}` {what}"
 
+    def _slower(self, progress: Progress) -> str:
+        """The command that logs every step on the way to the loss that was no number."""
+        assert self.directory is not None
+        command = spelt("resume", self.directory.path, "log.every=1")
+        return f"every step on the way there, from step {progress.saved_step or 0}: {command}"
+
     def _gentler(self, progress: Progress) -> str:
         """A command that trains again at a tenth of the rate, from saved weights if there are."""
-        if self.directory is None:
-            return ""
+        assert self.directory is not None  # The process that writes the run tells of it.
         config, path = self.parts.config, self.directory.path
         words: list[str | Path] = ["train", path / "config.yaml"]
         if progress.saved_step:

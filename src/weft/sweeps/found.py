@@ -31,7 +31,7 @@ from weft.sweeps.search import (
     take_trials,
 )
 from weft.sweeps.space import parse
-from weft.sweeps.sweep import Sweep
+from weft.sweeps.sweep import Sweep, shared_notices
 from weft.task.metric import Metric, axis_words, find
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def search(
     metric: str | None = None,
     on_done: Callable[[Outcome], None] | None = None,
     on: str = LOCAL,
+    on_notice: Callable[[str], None] = lambda _: None,
 ) -> Sweep:
     """Searches for good settings; the same call, here or in another process, continues the search.
 
@@ -63,6 +64,7 @@ def search(
         metric: to optimise; by default the one that selects the best weights, on validation.
         on_done: called as each process ends.
         on: where processes run, as `weft.sweeps.places.find_place` reads it.
+        on_notice: called with each sentence there is to tell of every config, before any is run.
 
     Raises:
         UsageError: if there is no axis, or no held-out data to judge by.
@@ -77,6 +79,8 @@ def search(
     kinds = distributions(space)
     # Check the corners of the grid first, so that a mistake leaves nothing behind.
     resolved = [load(point.overrides, families, {}) for point in points(space)]
+    for notice in shared_notices(resolved):
+        on_notice(notice)
     config = resolved[0].config
     task = load_task(families.find(config.family), config)
     sought = metric or f"val/{task.metrics[0].name}"

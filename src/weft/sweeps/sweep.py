@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft import families
-from weft.config.load import load
+from weft.config.load import Resolved, load
 from weft.config.paths import as_name
 from weft.errors import Interrupted, RunError
 from weft.run.directory import RunDirectory
@@ -46,10 +45,9 @@ class Sweep:
         return self.table._repr_html_()
 
 
-def notices(words: Sequence[str | PathLike[str]]) -> list[str]:
+def shared_notices(resolved: Sequence[Resolved]) -> list[str]:
     """What there is to tell of the config of every point, such as an axis without effect."""
-    space = parse(words)
-    told = [load(point.overrides, families, {}).notices for point in points(space)]
+    told = [each.notices for each in resolved]
     return [each for each in told[0] if all(each in others for others in told)]
 
 
@@ -61,6 +59,7 @@ def sweep(
     on_done: Callable[[Outcome], None] | None = None,
     stack: bool = False,
     on: str = LOCAL,
+    on_notice: Callable[[str], None] = lambda _: None,
 ) -> Sweep:
     """Trains a grid of settings; arguments as for `weft.sweep`.
 
@@ -77,6 +76,8 @@ def sweep(
     space = parse(words)
     # Check all points first, so that a mistake in one leaves nothing behind.
     resolved = [load(point.overrides, families, {}) for point in points(space)]
+    for notice in shared_notices(resolved):
+        on_notice(notice)
     for each in resolved:
         find_weights(each.config, each.origin)
     if metric is not None:

@@ -141,6 +141,19 @@ def test_figures_stand_in_the_page_with_their_captions(tmp_path: Path) -> None:
     assert ids and len(ids) == len(set(ids))
 
 
+def test_what_stands_between_backticks_is_shown_as_code(tmp_path: Path) -> None:
+    run(tmp_path)
+    samples = RunDirectory(tmp_path / "figures")
+    samples.path.mkdir(exist_ok=True)
+    (samples.path / "kernel.txt").write_text("0.5")
+    entry = {"file": "kernel.txt", "name": "kernel", "caption": "Of `<delay>`, half ` alone."}
+    samples.write_json("index", {"step": 1, "figures": [entry]})
+    page = page_of(run(tmp_path)).text
+    assert "`" not in page.partition("half")[0].rpartition("Of")[2]
+    source = (tmp_path / "report.html").read_text()
+    assert "Of <code>&lt;delay&gt;</code>, half ` alone." in source
+
+
 @pytest.mark.parametrize(
     ("sizes", "rows"),
     [
