@@ -66,9 +66,7 @@ def _merge(
     target: Layer, values: Mapping[str, Any], path: KeyPath, origin: Callable[[KeyPath], str]
 ) -> None:
     """Deep-merges `values` below `path`; a section whose `kind` changes is replaced, not merged."""
-    into = target.values
-    for key in path:
-        into = into[key]
+    into = value_at(target.values, path)
     for key, value in values.items():
         here = (*path, key)
         if not isinstance(value, Mapping):
@@ -111,3 +109,14 @@ def leaves(value: Any, path: KeyPath = ()) -> list[KeyPath]:
     if isinstance(value, Mapping) and value:
         return [leaf for key, child in value.items() for leaf in leaves(child, (*path, str(key)))]
     return [path]
+
+
+def value_at(values: Any, path: KeyPath) -> Any:
+    """What lies at `path` in nested mappings.
+
+    Raises:
+        KeyError: if nothing does.
+    """
+    for key in path:
+        values = values[key]
+    return values
