@@ -9,6 +9,9 @@ from typing import Any
 from weft.config.yaml import KeyPath
 from weft.errors import ConfigError
 
+LENGTHS = {"steps": "epochs", "epochs": "steps"}
+"""The two options of a run's length, each with the other one, which it replaces."""
+
 _MOST_PARTS = 16
 
 
@@ -54,7 +57,7 @@ class Layer:
     def lay(self, layer: Layer) -> None:
         """Merges `layer` over this one; a layer that sets `steps` unsets `epochs`, and vice
         versa."""
-        for one, other in (("steps", "epochs"), ("epochs", "steps")):
+        for one, other in LENGTHS.items():
             if layer.values.get(one) is not None and layer.values.get(other) is None:
                 self.values[other] = None
         _merge(self, layer.values, (), layer.origin)

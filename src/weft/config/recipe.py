@@ -54,4 +54,4 @@ def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
 
 def plain_defaults(family: Family) -> dict[str, Any]:
     """The default config of the family as plain values."""
-    return recipe_class(family).model_construct().plain()
+    return recipe_class(family).model_construct(family=family.name).plain()
