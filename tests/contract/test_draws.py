@@ -11,8 +11,8 @@ from torch import Tensor
 
 from weft import api, families
 from weft.data.random import stream
-from weft.engine.device import Ranks, shares
 from weft.engine.parts import Parts
+from weft.engine.ranks import Ranks, shares
 
 ITEMS, STEPS = 8, 300
 

@@ -15,7 +15,8 @@ from weft import api, families
 from weft.reports.claims import Claim, by_metric, compare, load_claims
 from weft.reports.html import published
 from weft.reports.overview import write_overview
-from weft.reports.tables import Table, as_json, rich_table
+from weft.reports.tables import Table, rich_table
+from weft.reports.written import as_json
 from weft.run.registry import Run
 from weft.task.load import load_task
 from weft.task.metric import Metric, find

@@ -14,9 +14,9 @@ from weft import api, families
 from weft.config.presets import preset_names
 from weft.data.random import stream
 from weft.data.source import Batch
-from weft.engine.device import Ranks, shares
 from weft.engine.loop import seed_step
 from weft.engine.parts import Parts
+from weft.engine.ranks import Ranks, shares
 from weft.errors import ConfigError, DataError, DeviceError, MissingExtra
 
 ITEMS = 8

@@ -20,10 +20,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print the resolved config."""
-    from functools import reduce
-
     from weft import api
-    from weft.config.layer import leaves
+    from weft.config.layer import leaves, value_at
     from weft.config.yaml import write
     from weft.run.parents import whereabouts
 
@@ -36,9 +34,8 @@ def show(
         return
     rows: dict[str, dict[str, Any]] = {}
     for path in leaves(values):
-        value = reduce(lambda node, key: node[key], path, values)
         key = ".".join(path)
-        rows[key] = {"value": value, "origin": resolved.origin(path) or "default"}
+        rows[key] = {"value": value_at(values, path), "origin": resolved.origin(path) or "default"}
         if key in parents:
             rows[key]["origin"] += f"; {parents[key]}"
     emit(

@@ -100,7 +100,7 @@ def bench(
     """Time fast forms against references and peers."""
     from weft import api, families
     from weft.reports.speed import speeds
-    from weft.reports.tables import markdown
+    from weft.reports.written import markdown
 
     if case and what == "all":
         raise UsageError(

@@ -95,7 +95,7 @@ def compare(
 ) -> None:
     """Show what differs between runs and what came of it, paired by seed."""
     from weft import api
-    from weft.reports.tables import as_json as table_json
+    from weft.reports.written import as_json as table_json
     from weft.run.named import folder_named
     from weft.run.registry import find_runs, is_run
 
@@ -160,7 +160,7 @@ def reproduce(
         )
     from weft import api
     from weft.reports.claims import by_metric
-    from weft.reports.tables import as_json as table_json
+    from weft.reports.written import as_json as table_json
 
     table = api.reproduce(family[0], there(root))
     _tell_damaged(api.runs(root))
@@ -178,8 +178,8 @@ def _trained(
 ) -> None:
     """Trains what the families' tables still lack, and prints the tables."""
     from weft import api
-    from weft.reports.tables import as_json as table_json
     from weft.reports.tables import format_seconds
+    from weft.reports.written import as_json as table_json
 
     def on_done(outcome: Outcome) -> None:
         shown = "" if outcome.state == "done" else outcome.error
@@ -222,7 +222,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "run": str(run.path),
         "state": run.state,
         "step": f"{run.status['step']}/{run.status['total_steps']}",
-        "seconds": run.status["seconds"],
+        "seconds": run.seconds,
         "metrics": run.metrics,
         "declared": [metric.plain() for metric in run.declared],
         "parents": {key: pin["file"] for key, pin in run.parents.items()}

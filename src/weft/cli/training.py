@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from weft.run.registry import Run
+    from weft.sweeps.sweep import Sweep
     from weft.task.metric import Metric
 
 
@@ -174,8 +175,7 @@ def sweep(
 ) -> None:
     """Train a grid: delay=1,3,5 seed=0..2 optim.lr=log:1e-4:1e-2; or search it: --search tpe."""
     from weft import api
-    from weft.reports.tables import as_json as table_json
-    from weft.reports.tables import format_number, rich_table
+    from weft.reports.tables import format_number
     from weft.sweeps.pool import Outcome
 
     def on_done(outcome: Outcome) -> None:
@@ -197,20 +197,31 @@ def sweep(
             *words, directory=directory, workers=workers, metric=metric, on_done=on_done,
             stack=stack, on=on, on_notice=on_notice,
         )  # fmt: skip
-    failed = [o for o in result.outcomes if o.state != "done"]
+    _show_sweep(result, "runs" if search is None else "processes of the search", as_json)
+
+
+def _show_sweep(result: Sweep, what: str, as_json: bool) -> None:
+    """Prints what came of a sweep of `what`.
+
+    Raises:
+        WeftError: if some of them did not finish.
+    """
+    from weft.reports.tables import rich_table
+    from weft.reports.written import as_json as table_json
+
+    failed = [outcome for outcome in result.outcomes if outcome.state != "done"]
     values = {
         "directory": str(result.directory),
         "pictures": [str(path) for path in result.pictures],
         "report": str(result.page),
         "table": table_json(result.table),
-        "failed": [o.point.name for o in failed],
+        "failed": [outcome.point.name for outcome in failed],
     }
     emit(as_json, values, lambda: rich_table(result.table))
     if not as_json:
         plots = [f"plot    {path}" for path in result.pictures]
         show("\n".join([*plots, f"report  {result.page}"]))
     if failed:
-        what = "runs" if search is None else "processes of the search"
         again = "the same command tries them once more"
         raise WeftError(
             f"{len(failed)} of {len(result.outcomes)} {what} did not finish",

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from weft.config.base import FamilyConfig
 from weft.config.explain import Origin, Problem, explain, key_path, section_at
-from weft.config.layer import leaves
+from weft.config.layer import leaves, value_at
 from weft.config.rule import BROKEN
 from weft.config.yaml import KeyPath
 from weft.errors import ConfigError
@@ -50,9 +50,7 @@ def _no_numbers(recipe: type[FamilyConfig], values: Mapping[str, Any]) -> Iterat
     for path in leaves(values):
         section = section_at(recipe, path[:-1], values) if path else None
         info = section.model_fields.get(path[-1]) if section is not None else None
-        value: Any = values
-        for key in path:
-            value = value[key]
+        value = value_at(values, path)
         for each in value if isinstance(value, list | tuple) else (value,):
             problem = {"loc": path, "input": value}
             if isinstance(each, bool):

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from weft.config.cadence import ACCEPTED, COUNTS
 from weft.config.kinds import SECTIONS, broken
+from weft.config.layer import value_at
 from weft.config.rule import BROKEN
 from weft.config.runref import RunRef
 from weft.config.yaml import KeyPath
@@ -119,11 +120,8 @@ def _of_options(
         path = key_path(problem, model, values)
         option = _option_at(path, model, values)
         if option is not None and option != path:
-            value: Any = values
-            for key in option:
-                value = value[key]
             said = problem if problem["type"] == "value_error" else {"type": "item"}
-            problem = {**said, "loc": option, "input": value}
+            problem = {**said, "loc": option, "input": value_at(values, option)}
         found.setdefault(option or (number,), problem)
     return [*found.values()]
 

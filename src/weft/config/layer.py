@@ -9,6 +9,9 @@ from typing import Any
 from weft.config.yaml import KeyPath
 from weft.errors import ConfigError
 
+LENGTHS = {"steps": "epochs", "epochs": "steps"}
+"""The two options of a run's length, each with the other one, which it replaces."""
+
 _MOST_PARTS = 16
 
 
@@ -54,7 +57,7 @@ class Layer:
     def lay(self, layer: Layer) -> None:
         """Merges `layer` over this one; a layer that sets `steps` unsets `epochs`, and vice
         versa."""
-        for one, other in (("steps", "epochs"), ("epochs", "steps")):
+        for one, other in LENGTHS.items():
             if layer.values.get(one) is not None and layer.values.get(other) is None:
                 self.values[other] = None
         _merge(self, layer.values, (), layer.origin)
@@ -66,9 +69,7 @@ def _merge(
     target: Layer, values: Mapping[str, Any], path: KeyPath, origin: Callable[[KeyPath], str]
 ) -> None:
     """Deep-merges `values` below `path`; a section whose `kind` changes is replaced, not merged."""
-    into = target.values
-    for key in path:
-        into = into[key]
+    into = value_at(target.values, path)
     for key, value in values.items():
         here = (*path, key)
         if not isinstance(value, Mapping):
@@ -111,3 +112,14 @@ def leaves(value: Any, path: KeyPath = ()) -> list[KeyPath]:
     if isinstance(value, Mapping) and value:
         return [leaf for key, child in value.items() for leaf in leaves(child, (*path, str(key)))]
     return [path]
+
+
+def value_at(values: Any, path: KeyPath) -> Any:
+    """What lies at `path` in nested mappings.
+
+    Raises:
+        KeyError: if nothing does.
+    """
+    for key in path:
+        values = values[key]
+    return values

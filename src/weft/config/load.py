@@ -13,7 +13,7 @@ from typing import Any
 from weft.config.base import FamilyConfig
 from weft.config.check import check
 from weft.config.family import Family, Registry
-from weft.config.layer import Layer, leaves
+from weft.config.layer import Layer, leaves, value_at
 from weft.config.presets import base_layer
 from weft.config.recipe import defaults_of, recipe_class
 from weft.config.rule import needs_at
@@ -63,14 +63,7 @@ def load(
         ConfigError: listing every mistake with its origin.
         UsageError: if no recipe is named, or one that does not exist.
     """
-    for word in words:
-        if not isinstance(word, str | PathLike) or isinstance(fspath(word), bytes):
-            raise UsageError(
-                f"{word!r} is no word of a config",
-                expected="a recipe such as `cet/digits`, a file, or `key=value`, each by itself",
-                hint="keyword arguments set options: `delay=20`, `optim={'lr': 1e-3}`",
-            )
-    texts = [fspath(word) for word in words]
+    texts = _texts(words)
     bases = [text for text in texts if not is_override(text)]
     if not bases:
         raise UsageError(
@@ -82,14 +75,7 @@ def load(
     named = [base_layer(word, registry, notices) for word in bases]
     layers = [layer for _, layer in named]
     problems: list[WeftError] = []
-    line = Layer({})
-    for number, word in enumerate((t for t in texts if is_override(t)), start=1):
-        key, _, text = word.partition("=")
-        where = f"command line, override {number}"
-        try:
-            line.put(key, read_value(text, where), where)
-        except ConfigError as error:
-            problems.append(error)
+    line = _command_line([text for text in texts if is_override(text)], problems)
     arguments = Layer({})
     for key, value in (overrides or {}).items():
         arguments.put(key, _typed(value), f"argument `{key}`")
@@ -116,6 +102,31 @@ def load(
     return Resolved(config, words_named, tree.origin, tuple(dict.fromkeys(notices)))
 
 
+def _texts(words: Sequence[str | PathLike[str]]) -> list[str]:
+    """Words and paths as text; whatever else Python code gives is refused."""
+    for word in words:
+        if not isinstance(word, str | PathLike) or isinstance(fspath(word), bytes):
+            raise UsageError(
+                f"{word!r} is no word of a config",
+                expected="a recipe such as `cet/digits`, a file, or `key=value`, each by itself",
+                hint="keyword arguments set options: `delay=20`, `optim={'lr': 1e-3}`",
+            )
+    return [fspath(word) for word in words]
+
+
+def _command_line(overrides: Sequence[str], problems: list[WeftError]) -> Layer:
+    """The layer of `key=value` words; those that cannot be read are added to `problems`."""
+    layer = Layer({})
+    for number, word in enumerate(overrides, start=1):
+        key, _, text = word.partition("=")
+        where = f"command line, override {number}"
+        try:
+            layer.put(key, read_value(text, where), where)
+        except ConfigError as error:
+            problems.append(error)
+    return layer
+
+
 def _without_effect(
     config: FamilyConfig, tree: Layer, defaults: Mapping[str, Any]
 ) -> Iterator[str]:
@@ -135,11 +146,10 @@ def _without_effect(
 
 def _differs(path: KeyPath, tree: Layer, defaults: Mapping[str, Any]) -> bool:
     """Whether the value at `path` is another one than the default."""
-    value: Any = tree.values
     default: Any = defaults
     for key in path:
-        value, default = value[key], default.get(key) if isinstance(default, Mapping) else None
-    return bool(_typed(value) != _typed(default))
+        default = default.get(key) if isinstance(default, Mapping) else None
+    return bool(_typed(value_at(tree.values, path)) != _typed(default))
 
 
 def _typed(value: Any) -> Any:
@@ -182,9 +192,7 @@ def _translate(layer: Layer, family: Family, notices: list[str]) -> Layer:
         return layer
     result = Layer({})
     for path in leaves(layer.values):
-        key, value = ".".join(path), layer.values
-        for part in path:
-            value = value[part]
+        key, value = ".".join(path), value_at(layer.values, path)
         if key in family.aliases:
             old, (key, convert) = key, family.aliases[key]
             # A value that the converter cannot take, such as a list, is refused at the new key.

@@ -10,9 +10,7 @@ from pydantic import BaseModel, Field, create_model
 
 from weft.config.base import FamilyConfig
 from weft.config.family import Family
-from weft.config.kinds import Kind, Kinds, kinds
-
-_UNIONS = ("optim", "schedule", "clip")
+from weft.config.kinds import SECTIONS, Kind, Kinds, kinds
 
 
 @cache
@@ -34,7 +32,7 @@ def _recipe_class(
 
 def recipe_class(family: Family) -> type[FamilyConfig]:
     """The family's config class, with `optim`, `schedule` and `clip` as unions of all kinds."""
-    extra = tuple((section, tuple(family.kinds.get(section, {}).items())) for section in _UNIONS)
+    extra = tuple((section, tuple(family.kinds.get(section, {}).items())) for section in SECTIONS)
     return _recipe_class(family.name, family.config, extra)
 
 
@@ -56,11 +54,4 @@ def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
 
 def plain_defaults(family: Family) -> dict[str, Any]:
     """The default config of the family as plain values."""
-    recipe = recipe_class(family)
-    config = recipe.model_construct(
-        **{
-            name: info.get_default(call_default_factory=True, validated_data={})
-            for name, info in recipe.model_fields.items()
-        }
-    )
-    return config.plain()
+    return recipe_class(family).model_construct(family=family.name).plain()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from weft.atomic import by_umask
 from weft.data.cache import cache_folder
 from weft.data.catalog.entry import DataSet, File, Form
 from weft.data.catalog.sets import find
-from weft.data.used import note
+from weft.data.used import checksum_of, note
 from weft.errors import DataError, MissingData
 from weft.system import is_of_the_disk
 
@@ -210,8 +209,7 @@ def _look(data_set: DataSet, file: File, root: str | Path | None) -> FileStatus:
 def _verify(status: FileStatus) -> FileStatus:
     if status.path is None:
         return status
-    with status.path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = checksum_of(status.path)
     state: Literal["ok", "damaged"] = "ok" if found == status.file.sha256 else "damaged"
     return replace(status, state=state, found=found)
 

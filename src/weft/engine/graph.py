@@ -13,9 +13,9 @@ from weft.data.random import stream_seed
 from weft.data.source import Batch
 from weft.errors import DeviceError
 from weft.nn.recording import uncollected
+from weft.task.calls import Scalars
 from weft.task.context import Context
 
-Scalars = dict[str, Tensor]
 Gradients = Callable[[Sequence[Batch], Context], Scalars]
 
 _FIRST = 3

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from weft.config.layer import dotted
+from weft.config.layer import LENGTHS, dotted
 from weft.errors import WrongRun
 from weft.version import __version__
 
@@ -15,9 +15,6 @@ Identity = dict[str, Any]
 
 FREE = ("log", "engine", "checkpoint", "run")
 """Config sections that change nothing that is computed, beyond rounding: not compared."""
-
-LENGTHS = ("steps", "epochs")
-"""Options of the run's length, which may change when it goes on: not compared."""
 
 
 def identity(config: Mapping[str, Any], files: Mapping[str, str]) -> Identity:
@@ -43,6 +40,11 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
     without the length."""
     free = (*FREE, *LENGTHS)
     return dotted({key: value for key, value in config.items() if key not in free})
+
+
+def saved_identity(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity in a checkpoint; one that holds no options has those of the config beside it."""
+    return {"options": options_of(config), **state.get("identity", {})}
 
 
 def check(

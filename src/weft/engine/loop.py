@@ -17,18 +17,14 @@ from torch import Tensor, nn
 from weft.data.random import stream_seed
 from weft.data.source import Splits
 from weft.engine.checkpoint import Store
-from weft.engine.device import (
-    precision,
-    products,
-    seed_step,
-    shares,
-    using_threads,
-)
+from weft.engine.device import precision, products, seed_step, using_threads
 from weft.engine.parts import Parts
-from weft.engine.step import Scalars, Stepper
+from weft.engine.ranks import shares
+from weft.engine.step import Stepper
 from weft.engine.watch import Keeper, Watch
 from weft.stopping import CutShort, Stop, graceful_stop
 from weft.task import calls
+from weft.task.calls import Scalars
 from weft.task.context import Context
 from weft.task.schedule import Judging
 

@@ -18,16 +18,10 @@ from weft.data.random import derive
 from weft.data.remarks import collecting
 from weft.data.source import DataSpec, Splits
 from weft.data.used import noting
-from weft.engine.device import (
-    Ranks,
-    check_split,
-    choose_device,
-    prepare_cpu,
-    prepare_gpu,
-    using_threads,
-)
+from weft.engine.device import choose_device, prepare_cpu, prepare_gpu, using_threads
 from weft.engine.identity import Identity, identity
 from weft.engine.isolation import keep_generator
+from weft.engine.ranks import Ranks, check_split
 from weft.errors import ConfigError
 from weft.task import calls
 from weft.task.context import Context

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 
 from weft.config.sections import Constant, Cosine, HeldOut
-from weft.task.schedule import State, Windowed
+from weft.task.schedule import Planned, State, Windowed
 
 
-class ConstantSchedule:
+class ConstantSchedule(Planned):
     """Linear warm-up to 1, then 1."""
-
-    reacts = False
 
     def __init__(self, config: Constant, total_steps: int) -> None:
         self.warmup = int(total_steps * config.warmup)
@@ -20,18 +18,8 @@ class ConstantSchedule:
         """Share of the peak at `step`."""
         return min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
 
-    def observe(self, loss: float) -> None:
-        """Does nothing: the factor is a function of the step alone."""
 
-    def state(self) -> State:
-        """What a checkpoint must hold."""
-        return {}
-
-    def load(self, state: State) -> None:
-        """Nothing was saved."""
-
-
-class CosineSchedule(ConstantSchedule):
+class CosineSchedule(Planned):
     """Linear warm-up over w steps, then max(min_lr, (1 + cos(pi (e - w) / (S - w))) / 2)."""
 
     def __init__(self, config: Cosine, total_steps: int) -> None:

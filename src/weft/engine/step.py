@@ -17,19 +17,19 @@ from torch.optim.swa_utils import AveragedModel
 from weft.config.family import resolve
 from weft.data.source import Batch
 from weft.engine.clip import Norms, held
-from weft.engine.device import float_buffers, precision, products
+from weft.engine.device import precision, products
 from weft.engine.graph import Gradients, Graphed, Replayed
 from weft.engine.parts import Parts
+from weft.engine.ranks import float_buffers
 from weft.errors import NonFiniteError
 from weft.task import calls
+from weft.task.calls import Scalars
 from weft.task.context import Context
 from weft.task.schedule import Schedule
 from weft.task.task import Task
 
 if TYPE_CHECKING:
     from weft.engine.shard import Shards
-
-Scalars = dict[str, Tensor]
 
 
 class LossModule(nn.Module):

@@ -23,6 +23,11 @@ Named = tuple[str, str, "Figure"]
 """Name (of a file, without suffix), caption, figure."""
 
 
+def file_name(text: str) -> str:
+    """`text` as the name of a picture's file: characters that some file system lacks become `-`."""
+    return re.sub(r"[^\w.-]+", "-", text)
+
+
 def in_unit(images: Tensor) -> Tensor:
     """Brightness scaled to [0, 1] from the least to the largest value, float32, on the CPU."""
     images = images.cpu().float()

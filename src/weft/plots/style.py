@@ -24,6 +24,12 @@ def colour(number: int) -> str:
     return f"C{number % len(PALETTE)}"
 
 
+def line_of(number: int) -> tuple[str, str]:
+    """Colour and dash pattern of line `number`, counted from 0: when the colours of the palette are
+    used up, they come again with another pattern."""
+    return PALETTE[number % len(PALETTE)], DASHES[number // len(PALETTE) % len(DASHES)]
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Applies weft's style to figures made within the block: colours, fonts, spines, grid. What a

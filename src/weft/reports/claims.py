@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weft.config.layer import dotted
 from weft.config.yaml import KeyPath, read_file
 from weft.errors import ConfigError, WeftError
-from weft.reports.settings import same_setting
+from weft.reports.settings import same_setting, same_value
 from weft.reports.tables import Cell, Column, Table, mean_of, measured
 from weft.task.metric import ARROWS, Metric, find
 
@@ -250,15 +250,12 @@ def _ours(claim: Claim, runs: list[Run]) -> dict[str, Cell]:
     used = list(by_seed.values())
     ours = mean_of([run.metrics[claim.metric] for run in used])
     metric = find(used[-1].declared, claim.metric)
-    devices = dict.fromkeys(
-        str(run.env.get("device_name") or run.resolved.get("device", "")) for run in used
-    )
     return {
         "ours": ours,
         "seeds": len(used),
         "steps": _steps(runs[0]),
-        "seconds": min(float(run.status["seconds"]) for run in used),
-        "device": ", ".join(devices),
+        "seconds": min(run.seconds for run in used),
+        "device": ", ".join(dict.fromkeys(run.device for run in used)),
         "verdict": _verdict(ours.value, claim, metric),
         "better": metric.better if metric else None,
         "unit": metric.unit if metric else None,
@@ -279,19 +276,14 @@ def _verdict(ours: float, claim: Claim, metric: Metric | None) -> str:
 def _matches(config: Mapping[str, Any], wanted: dict[str, Any]) -> bool:
     # Backwards, since a claim's own values come last and fail sooner than those all claims share.
     for key in reversed(wanted):
-        if key not in config or not _same(config[key], wanted[key]):
+        if key not in config or not same_value(config[key], wanted[key]):
             return False
     return True
 
 
 def _holds(config: Mapping[str, Any], key: str, value: Any) -> bool:
     allowed = value if isinstance(value, list) else [value]
-    return key not in config or any(_same(config[key], each) for each in allowed)
-
-
-def _same(one: Any, other: Any) -> bool:
-    # `true` is not 1, but 1 is 1.0.
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+    return key not in config or any(same_value(config[key], each) for each in allowed)
 
 
 def _weight(runs: list[Run]) -> tuple[int, int, str]:

@@ -9,12 +9,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from weft.config.layer import dotted
+from weft.config.rule import shown as spelt
 from weft.reports.query import check_names, facts
 from weft.reports.settings import essential, same_setting
 from weft.reports.tables import Cell, Column, Mean, Table, mean_of
 from weft.run.named import Which, every
-from weft.run.registry import Run
-from weft.task.metric import SPLITS
+from weft.run.registry import Run, declared_by
+from weft.task.metric import SPLITS, by_split, find
 
 _STUDENT = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
@@ -35,6 +36,11 @@ class Arm:
 
     name: str
     runs: Mapping[Any, Run]
+
+    @property
+    def first(self) -> Run:
+        """The run of the seed that came first."""
+        return next(iter(self.runs.values()))
 
     def means(self, metric: str) -> Mean | None:
         """Mean and standard error of a metric over seeds; None if no run measured it."""
@@ -100,7 +106,7 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 def config_table(found: Sequence[Arm]) -> Table:
     """Config values that differ, a row for each key and a column for each arm."""
-    firsts = [next(iter(arm.runs.values())) for arm in found]
+    firsts = [arm.first for arm in found]
     configs = [dotted(run.config) for run in firsts]
     columns = [Column("key", role="text"), *(Column(arm.name, role="text") for arm in found)]
     rows = [
@@ -119,7 +125,7 @@ def metric_table(found: Sequence[Arm], names: Sequence[str] = ()) -> Table:
         names: metrics to show; by default those of held-out splits that are not numbered by step.
     """
     shown = list(names) or _held_out(found)
-    declared = next((r.declared for a in found for r in a.runs.values() if r.declared), ())
+    declared = declared_by(run for arm in found for run in arm.runs.values())
     rows: list[dict[str, Cell]] = [
         {"arm": arm.name, "n": len(arm.runs), **{name: arm.means(name) for name in shown}}
         for arm in found
@@ -150,9 +156,7 @@ def paired(found: Sequence[Arm], names: Sequence[str] = ()) -> Table | None:
             if len(gaps) < 2 or not all(map(math.isfinite, gaps)):
                 continue
             centre, half = interval(gaps)
-            better = next(
-                (m.better for r in arm.runs.values() for m in r.declared if m.covers(name)), ""
-            )
+            metric = find(declared_by(arm.runs.values()), name)
             rows.append(
                 {
                     "arm": arm.name,
@@ -161,7 +165,7 @@ def paired(found: Sequence[Arm], names: Sequence[str] = ()) -> Table | None:
                     "difference": centre,
                     "low": centre - half,
                     "high": centre + half,
-                    "verdict": _verdict(centre, half, better),
+                    "verdict": _verdict(centre, half, metric.better if metric else ""),
                 }
             )
     if not rows:
@@ -195,7 +199,7 @@ def _verdict(centre: float, half: float, better: str) -> str:
 
 def _held_out(found: Sequence[Arm]) -> list[str]:
     names = dict.fromkeys(n for arm in found for run in arm.runs.values() for n in run.metrics)
-    wanted = [n for n in names if n.partition("/")[0] in SPLITS[1:] and not n[-1].isdigit()]
+    wanted = [n for n in names if by_split(n)[0] in SPLITS[1:] and not n[-1].isdigit()]
     tests = [name for name in wanted if name.startswith("test/")]
     return tests or wanted or list(names)
 
@@ -205,6 +209,4 @@ def _text(config: Mapping[str, Any], key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "null" if value is None else spelt(value)

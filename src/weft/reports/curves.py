@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weft.plots.axes import marks
-from weft.plots.images import Named
+from weft.plots.images import Named, file_name
 from weft.plots.labels import head, label_ends, plain
-from weft.plots.style import DASHES, PALETTE, style
+from weft.plots.style import line_of, style
 from weft.reports.tables import MISSING
-from weft.task.metric import SPLITS, Metric, axis_words, find
+from weft.task.metric import SPLITS, Metric, axis_words, by_split, find
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def curves(history: Sequence[Mapping[str, Any]], declared: Sequence[Metric] = ()
     figures = []
     with style():
         for group, series in _groups(history, declared).items():
-            name = re.sub(r"[^\w.-]+", "-", group)
+            name = file_name(group)
             metrics = [find(declared, line.quantity) for line in series]
             about = metrics[0].about if metrics[0] and len({*metrics}) == 1 else ""
             figures.append((name, *_curve_figure(group, series, axis_words(metrics[0]), about)))
@@ -75,7 +75,7 @@ def _groups(
         y = np.array([values[step] for step in steps])
         if not np.isfinite(y).any():
             continue
-        split, quantity = _split(key)
+        split, quantity = by_split(key)
         group, member = families.get(quantity, (quantity, ""))
         of = errors.get(key)
         error = None if of is None else np.array([of.get(step, math.nan) for step in steps])
@@ -90,7 +90,7 @@ def _groups(
 def _families(keys: Iterable[str], declared: Sequence[Metric]) -> dict[str, tuple[str, str]]:
     """Quantity -> (group, member) for quantities that share a stem and an axis label, such as
     `sim/w1`, `loss_kl` or `time/step`."""
-    quantities = dict.fromkeys(_split(key)[1] for key in keys)
+    quantities = dict.fromkeys(by_split(key)[1] for key in keys)
     families: dict[tuple[str, str], dict[str, str]] = {}
     for quantity in quantities:
         stem, _, member = re.sub(r"[_/]([^_/]*)$", r"\0\1", quantity).partition("\0")
@@ -109,12 +109,6 @@ def _families(keys: Iterable[str], declared: Sequence[Metric]) -> dict[str, tupl
     return found
 
 
-def _split(key: str) -> tuple[str, str]:
-    """`val/loss` as (`val`, `loss`); other keys belong to no split."""
-    head, _, rest = key.partition("/")
-    return (head, rest) if head in SPLITS and rest else ("", key)
-
-
 def _curve_figure(group: str, series: list[_Series], axis: str, about: str) -> tuple[str, Figure]:
     """The caption and the figure of one quantity, or of a family that shares an axis."""
     import numpy as np
@@ -129,7 +123,7 @@ def _curve_figure(group: str, series: list[_Series], axis: str, about: str) -> t
     ends, smoothed = [], 0
     for number, line in enumerate(series):
         place = SPLITS.index(line.split) if one_member and line.split else number
-        colour, dash = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
+        colour, dash = line_of(place)
         y, width = _smooth(line.y)
         if width:
             axes.plot(*_thin(line.x, line.y), color=colour, alpha=0.28, linewidth=0.8)

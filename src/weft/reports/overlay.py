@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.atomic import destined
 from weft.plots.axes import marks
-from weft.plots.images import Named
+from weft.plots.images import Named, file_name
 from weft.plots.labels import head, label_ends, many, plain
-from weft.plots.style import DASHES, PALETTE, style
+from weft.plots.style import line_of, style
 from weft.reports.gallery import drawn, gallery
 from weft.reports.html import card, section, table_html, write
 from weft.reports.tables import Mean, Table, mean_of
+from weft.run.registry import declared_by
 from weft.task.metric import axis_words, find
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
     whole = [key for key in keys if not (key.endswith("_se") and key[:-3] in keys)]
     wanted = [key for key in whole if key.startswith("val/") and not key[-1].isdigit()]
     wanted += [key for key in ("train/loss",) if key in keys]
-    declared = next((r.declared for a in found for r in a.runs.values() if r.declared), ())
+    declared = declared_by(run for arm in found for run in arm.runs.values())
     figures: list[Named] = []
     with style():
         for key in wanted[:most]:
@@ -52,8 +52,7 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
             head(axes, key, _seeds(found))
             ends = []
             for number, (name, line) in enumerate(lines.items()):
-                colour = PALETTE[number % len(PALETTE)]
-                dash = DASHES[number // len(PALETTE) % len(DASHES)]
+                colour, dash = line_of(number)
                 steps, means = list(line), [mean.value for mean in line.values()]
                 axes.plot(
                     steps, means, dash, color=colour, marker=marks(len(steps)), markersize=3.2
@@ -75,7 +74,7 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
             if any(mean.error is not None for line in lines.values() for mean in line.values()):
                 caption += "; bands are standard errors over seeds"
             caption += "."
-            figures.append((re.sub(r"[^\w.-]+", "-", key), caption, figure))
+            figures.append((file_name(key), caption, figure))
     return figures
 
 

@@ -99,15 +99,9 @@ def _comparison(family: Family, runs: Sequence[Run]) -> list[Named]:
 
 
 def _leading(runs: Sequence[Run]) -> str | None:
-    """The first metric of the first run that declares any, on the test set if it was measured."""
+    """The headline of the first run that has measured anything; None if none has."""
     run = next((run for run in runs if run.metrics), None)
-    if run is None:
-        return None
-    for metric in run.declared:
-        for split in ("test", "val"):
-            if f"{split}/{metric.name}" in run.metrics:
-                return f"{split}/{metric.name}"
-    return next(iter(run.metrics))
+    return None if run is None else next(iter([*run.headlines, *run.metrics]))
 
 
 def write_overview(
@@ -132,7 +126,7 @@ def write_overview(
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     named = (str(run.status.get("recipe", "")) for run in runs)
     recipes = dict.fromkeys(name for name in named if name)
-    seconds = sum(float(run.status.get("seconds") or 0) for run in runs)
+    seconds = sum(run.seconds for run in runs)
     tone = "good" if set(states) == {"finished"} else "busy"
     what, title = "Sweep" if table else "Runs", directory.resolve().name
     parts = [

@@ -110,8 +110,7 @@ def write_report(
 def _head(run: Run) -> str:
     status, state = run.status, run.state
     step, total = int(status["step"]), int(status["total_steps"])
-    seconds = format_seconds(float(status.get("seconds") or 0))
-    device = run.env.get("device_name") or run.resolved.get("device", "")
+    seconds, device = format_seconds(run.seconds), run.device
     steps = f"{step:,} of {total:,} steps"
     verdict = {
         "finished": f"Finished: {steps} in {seconds} on {device}.",
@@ -137,20 +136,17 @@ def _head(run: Run) -> str:
 
 def _tiles(run: Run) -> str:
     """The headline numbers: the family's first metrics, then time and size."""
-    status, metrics = run.status, run.metrics
-    wanted = [f"{split}/{metric.name}" for metric in run.declared for split in ("test", "val")]
-    names = [name for name in wanted if name in metrics]
-    names += [name for name in metrics if name not in names]
-    declared = run.declared
+    metrics, declared = run.metrics, run.declared
+    names = list(dict.fromkeys([*run.headlines, *metrics]))
     tiles = [
         _metric_tile(name.replace("/", " "), metrics[name], find(declared, name))
         for name in names[:4]
     ]
-    if best := status.get("best"):
+    if best := run.status.get("best"):
         selects = declared[0] if declared else None
         step = f"step {best['step']:,}"
         tiles.append(_metric_tile("best on validation", best["value"], selects, step))
-    tiles.append(_tile("training time", format_seconds(float(status.get("seconds") or 0))))
+    tiles.append(_tile("training time", format_seconds(run.seconds)))
     if "parameters" in run.resolved:
         tiles.append(_tile("parameters", number(run.resolved["parameters"])))
     return f'<dl class="tiles">{"".join(tiles)}</dl>'

@@ -6,16 +6,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weft.config.explain import suggest
 from weft.config.layer import dotted
 from weft.config.yaml import read_value
 from weft.errors import ConfigError, UsageError
+from weft.reports.settings import same_value
 from weft.reports.tables import Cell, Column, Table
-
-if TYPE_CHECKING:
-    from weft.run.registry import Run
+from weft.run.registry import Run, declared_by
 
 Facts = Mapping[str, Any]
 Condition = Callable[[Facts], bool]
@@ -36,9 +35,9 @@ def facts(run: Run) -> dict[str, Any]:
         "state": run.state,
         "recipe": run.status.get("recipe", ""),
         "step": run.status["step"],
-        "seconds": run.status["seconds"],
+        "seconds": run.seconds,
         "started": run.status.get("started", ""),
-        "device": run.env.get("device_name") or run.resolved.get("device", ""),
+        "device": run.device,
         "parameters": run.resolved.get("parameters"),
         "continues": run.continues,
         **dotted(run.config),
@@ -88,7 +87,7 @@ def tabulated(runs: Sequence[Run], keys: Sequence[str]) -> Table:
     """
     known = [facts(run) for run in runs]
     check_names("--columns", keys, known)
-    declared = next((run.declared for run in runs if run.declared), ())
+    declared = declared_by(runs)
     columns = []
     for key in keys:
         numbers = any(_is_number(each.get(key)) for each in known)
@@ -195,17 +194,12 @@ def _comparison(name: str, sign: str, text: str) -> Condition:
             words = has if isinstance(has, list | tuple) else [has]
             return any(plain.casefold() in str(word).casefold() for word in words)
         if sign in ("=", "==", "!="):
-            return (_same(has, value) or str(has) == plain) is (sign != "!=")
+            return (same_value(has, value) or str(has) == plain) is (sign != "!=")
         if isinstance(has, str) and isinstance(value, str | int | float):
             return _ordered(has, sign, plain)
         return _is_number(has) and _is_number(value) and _ordered(has, sign, value)
 
     return holds
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values are equal; true is not 1, but 1 is 1.0."""
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _ordered(one: Any, sign: str, other: Any) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weft.config.layer import dotted
 from weft.errors import WeftError
@@ -14,11 +14,8 @@ from weft.reports.comparison import differing
 from weft.reports.html import card, cell, link, metric_name, number, prose, safe, scalar
 from weft.reports.tables import format_seconds, measured, tone_of
 from weft.run.files import read_rows
-from weft.run.registry import counted
+from weft.run.registry import Run, counted, declared_by
 from weft.task.metric import Metric, find
-
-if TYPE_CHECKING:
-    from weft.run.registry import Run
 
 _MOST_KEYS, _MOST_METRICS = 6, 8
 """Most columns of config and of metrics; the others are on each run's own page."""
@@ -41,7 +38,7 @@ def run_list(directory: Path, runs: Sequence[Run]) -> str:
     """
     keys = _varied(runs)[:_MOST_KEYS]
     metrics = _shown(runs)
-    declared = next((run.declared for run in runs if run.declared), ())
+    declared = declared_by(runs)
     heads = ["<th>run</th>", "<th>state</th>", '<th class="number">time</th>']
     heads += [f"<th>{safe(key)}</th>" for key in keys]
     heads += [
@@ -89,11 +86,10 @@ def _row(
         name = link(f"{place}/report.html", name)
     message = str(run.status.get("message") or "")
     said = f"<small>{prose(message)}</small>" if message else ""
-    seconds = float(run.status.get("seconds") or 0)
     cells = [
         f'<td class="name">{name}{_curve(run)}{said}</td>',
         f'<td class="{tone_of(run.state)}">{safe(run.state)}</td>',
-        f'<td class="number" data-sort="{seconds:g}">{safe(format_seconds(seconds))}</td>',
+        f'<td class="number" data-sort="{run.seconds:g}">{safe(format_seconds(run.seconds))}</td>',
     ]
     config = dotted(run.config)
     cells += [_cell(config[key]) if key in config else "<td></td>" for key in keys]

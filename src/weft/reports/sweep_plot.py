@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weft.plots.labels import head, label_ends, plain
-from weft.plots.style import DASHES, INK, MARKERS, MUTED, PALETTE, style
+from weft.plots.style import INK, MARKERS, MUTED, PALETTE, line_of, style
 from weft.reports.tables import MISSING, Column, Mean, Table, format_number
 from weft.task.metric import axis_words
 
@@ -74,7 +74,7 @@ def _draw_lines(
     ends = []
     for number, (member, points) in enumerate(lines.items()):
         points = sorted(points, key=lambda point: point[0])
-        colour = PALETTE[number % len(PALETTE)]
+        colour, dash = line_of(number)
         x, y = [p[0] for p in points], [p[1].value for p in points]
         axes.errorbar(
             x,
@@ -84,7 +84,7 @@ def _draw_lines(
             elinewidth=1.0,
             marker=MARKERS[number % len(MARKERS)],
             markeredgewidth=0,
-            linestyle=DASHES[number // len(PALETTE) % len(DASHES)],
+            linestyle=dash,
         )
         numbers = [value for value in y if math.isfinite(value)]
         _dashes(axes, [p for p, value in zip(x, y, strict=True) if math.isnan(value)], colour)

@@ -1,4 +1,4 @@
-"""Tables of typed columns, and their formatting for terminal, Markdown and JSON."""
+"""Tables of typed columns, and how their numbers are formatted."""
 
 from __future__ import annotations
 
@@ -308,56 +308,6 @@ def rich_table(table: Table) -> RenderableType:
     return Group(*title, fitting, *caption)
 
 
-def markdown(table: Table) -> str:
-    """The table as GitHub-flavoured Markdown, with columns padded so that it reads as text, too."""
-    best = table.best()
-    rows = [
-        [
-            f"**{_escape(cell)}**" if (number, column.key) in best else _escape(cell)
-            for cell, column in zip(row, table.columns, strict=True)
-        ]
-        for number, row in enumerate(text_rows(table))
-    ]
-    heads = [_escape(column.heading) for column in table.columns]
-    right = [is_numeric(table, column) for column in table.columns]
-    widths = [max(3, *map(len, cells)) for cells in zip(heads, *rows, strict=True)]
-    rule = [("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, right, strict=True)]
-    lines = [
-        "| "
-        + " | ".join(
-            cell.rjust(w) if r else cell.ljust(w)
-            for cell, w, r in zip(row, widths, right, strict=True)
-        )
-        + " |"
-        for row in (heads, rule, *rows)
-    ]
-    above = [f"**{table.title}**", ""] if table.title else []
-    below = ["", f"*{table.caption}*"] if table.caption else []
-    return "\n".join([*above, *lines, *below]) + "\n"
-
-
-def as_json(table: Table) -> dict[str, Any]:
-    """The table as plain data; a mean is {"mean", "se", "n"}, NaN is null.
-
-    A column's `better` is `lower`, `higher`, or null if unknown.
-    """
-    return {
-        "title": table.title,
-        "note": table.note,
-        "columns": [
-            {
-                "key": c.key,
-                "title": c.title or c.key,
-                "role": c.role,
-                "unit": c.unit,
-                "better": c.metric.better if c.metric else None,
-            }
-            for c in table.columns
-        ],
-        "rows": [{c.key: _plain(row.get(c.key)) for c in table.columns} for row in table.rows],
-    }
-
-
 def tone_of(word: str) -> Tone:
     """The colour class of a status word."""
     return TONES.get(word, "plain")
@@ -423,15 +373,3 @@ def _to_decimals(value: float, decimals: int | None) -> str:
 def _magnitude(value: float) -> int:
     """Power of ten of the leading digit after rounding, so that 0.99996 counts as 1.0000."""
     return int(f"{value:.3e}".partition("e")[2])
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-
-
-def _plain(cell: Cell) -> Any:
-    if isinstance(cell, Mean):
-        return {"mean": _plain(cell.value), "se": _plain(cell.error), "n": cell.n}
-    if isinstance(cell, float) and not math.isfinite(cell):
-        return None
-    return cell

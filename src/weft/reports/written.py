@@ -1,10 +1,12 @@
-"""A table as text: aligned lines, CSV, or LaTeX."""
+"""A table as text: aligned lines, Markdown, CSV, LaTeX; and as plain data for JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
+from typing import Any
 
 from weft.reports.tables import MISSING, Cell, Mean, Table, is_numeric, text_rows
 
@@ -29,6 +31,34 @@ def aligned(table: Table) -> str:
         for row in rows
     )
     return "\n".join(map(str.rstrip, lines))
+
+
+def markdown(table: Table) -> str:
+    """The table as GitHub-flavoured Markdown, with columns padded so that it reads as text, too."""
+    best = table.best()
+    rows = [
+        [
+            f"**{_escape(cell)}**" if (number, column.key) in best else _escape(cell)
+            for cell, column in zip(row, table.columns, strict=True)
+        ]
+        for number, row in enumerate(text_rows(table))
+    ]
+    heads = [_escape(column.heading) for column in table.columns]
+    right = [is_numeric(table, column) for column in table.columns]
+    widths = [max(3, *map(len, cells)) for cells in zip(heads, *rows, strict=True)]
+    rule = [("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, right, strict=True)]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.rjust(w) if r else cell.ljust(w)
+            for cell, w, r in zip(row, widths, right, strict=True)
+        )
+        + " |"
+        for row in (heads, rule, *rows)
+    ]
+    above = [f"**{table.title}**", ""] if table.title else []
+    below = ["", f"*{table.caption}*"] if table.caption else []
+    return "\n".join([*above, *lines, *below]) + "\n"
 
 
 def as_csv(table: Table) -> str:
@@ -83,6 +113,28 @@ def as_latex(table: Table) -> str:
     return "\n".join(lines)
 
 
+def as_json(table: Table) -> dict[str, Any]:
+    """The table as plain data; a mean is {"mean", "se", "n"}, NaN is null.
+
+    A column's `better` is `lower`, `higher`, or null if unknown.
+    """
+    return {
+        "title": table.title,
+        "note": table.note,
+        "columns": [
+            {
+                "key": c.key,
+                "title": c.title or c.key,
+                "role": c.role,
+                "unit": c.unit,
+                "better": c.metric.better if c.metric else None,
+            }
+            for c in table.columns
+        ],
+        "rows": [{c.key: _data(row.get(c.key)) for c in table.columns} for row in table.rows],
+    }
+
+
 def _plain(cell: Cell) -> object:
     if cell is None:
         return ""
@@ -93,3 +145,15 @@ def _plain(cell: Cell) -> object:
 
 def _tex(text: str) -> str:
     return "".join(_ESCAPES.get(char, char) for char in text)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def _data(cell: Cell) -> Any:
+    if isinstance(cell, Mean):
+        return {"mean": _data(cell.value), "se": _data(cell.error), "n": cell.n}
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None
+    return cell

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from weft.engine.device import launched
+from weft.engine.ranks import launched
 from weft.machine import cpu_name
 from weft.version import __version__
 

@@ -9,14 +9,13 @@ from os import PathLike
 from typing import Any
 
 from weft.config.base import FamilyConfig
-from weft.config.layer import dotted
+from weft.config.layer import LENGTHS, dotted
 from weft.config.load import is_override
 from weft.config.yaml import read_value
 from weft.engine.checkpoint import State, Store
-from weft.engine.device import joined
-from weft.engine.identity import check, options_of
 from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
+from weft.engine.ranks import joined
 from weft.engine.step import Stepper
 from weft.engine.threads import kept
 from weft.errors import CheckpointError, UsageError, WrongRun
@@ -26,7 +25,7 @@ from weft.run.environment import environment
 from weft.run.model import Trained
 from weft.run.recorder import Followers, store_of
 from weft.run.registry import CONTINUES, Run
-from weft.run.resume import FREE, LENGTHS, changed, check_longer
+from weft.run.resume import FREE, changed, check_longer, check_unchanged
 from weft.run.session import Session
 from weft.run.start import name_for
 from weft.shell import spelt
@@ -73,9 +72,7 @@ def lengthen(run: Run, overrides: Mapping[str, Any], followers: Followers) -> Tr
         checkpoint = source.load("last")
         _check_whole(run, checkpoint)
         data = parts.data()
-        before = replace(parts, config=changed(run.config, {}, str(run.path)))
-        was = {"options": options_of(run.config), **checkpoint.get("identity", {})}
-        check(was, before.identity(), (), told.append)
+        check_unchanged(run, checkpoint, parts, (), told.append)
         stepper = Stepper(parts, parts.model())
         directory = None
         if ranks.first:

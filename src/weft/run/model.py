@@ -14,7 +14,7 @@ from torch import nn
 from weft.config.load import validate
 from weft.config.place import told
 from weft.data.source import Splits
-from weft.engine.identity import check, options_of
+from weft.engine.identity import check, saved_identity
 from weft.engine.isolation import isolated
 from weft.engine.loop import evaluate
 from weft.engine.parts import Parts
@@ -100,8 +100,7 @@ def load(
     parts = replace(parts, threads=kept(parts, resolved).number)
     directory = RunDirectory(path)
     state = store_of(parts, directory, tell).load(checkpoint)
-    # Checkpoints of the first days hold no options: the config beside them tells those they knew.
-    saved = {"options": options_of(values), **state.get("identity", {})}
+    saved = saved_identity(state, values)
     check(saved, parts.identity(), accept, tell)
     model = parts.model()
     model.load_state_dict(state["model"])

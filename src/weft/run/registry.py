@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -97,6 +97,23 @@ class Run:
         return dict(self.status["metrics"])
 
     @property
+    def headlines(self) -> list[str]:
+        """Names of its metrics that its task declares, most important first, such as
+        `test/accuracy`; of each, that of the test set before that of validation."""
+        wanted = (f"{split}/{metric.name}" for metric in self.declared for split in ("test", "val"))
+        return [name for name in wanted if name in self.metrics]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+        return float(self.status.get("seconds") or 0)
+
+    @property
+    def device(self) -> str:
+        """What it was trained on: the device's name if it is known, else such as `cuda:0`."""
+        return str(self.env.get("device_name") or self.resolved.get("device", ""))
+
+    @property
     def parents(self) -> dict[str, dict[str, str]]:
         """Config key -> `file` and `sha256` of the weights of the earlier run it started from."""
         return dict(self.resolved.get("parents") or {})
@@ -144,6 +161,11 @@ class Run:
         """All rows of metrics.jsonl."""
         path = RunDirectory(self.path).metrics
         return read_rows(path) if path.exists() else []
+
+
+def declared_by(runs: Iterable[Run]) -> tuple[Metric, ...]:
+    """The metrics that the first of `runs` with any declares; none if none does."""
+    return next((run.declared for run in runs if run.declared), ())
 
 
 def open_run(path: Path | str) -> Run:

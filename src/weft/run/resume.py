@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from weft.config.base import FamilyConfig
 from weft.config.explain import suggest
+from weft.config.layer import LENGTHS
 from weft.config.load import validate
 from weft.config.yaml import KeyPath
 from weft.engine.checkpoint import State
-from weft.engine.device import joined
-from weft.engine.identity import check, options_of
+from weft.engine.identity import check, saved_identity
 from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
+from weft.engine.ranks import joined
 from weft.engine.step import Stepper
 from weft.engine.threads import kept
 from weft.errors import CheckpointError, UsageError, WrongRun
@@ -31,9 +32,6 @@ from weft.shell import spelt
 
 FREE = ("log", "engine", "checkpoint")
 """Config sections that may change when a run is resumed: they do not change what is computed."""
-
-LENGTHS = {"steps": "epochs", "epochs": "steps"}
-"""The two options of a run's length, each with the other one, which it replaces."""
 
 ACCEPTABLE = ("config", "data", "checkpoints")
 """What `--accept-changes` can name."""
@@ -114,9 +112,7 @@ def resume(
             mine = directory if ranks.first else None
             recipe, data = str(run.status["recipe"]), parts.data()
             if checkpoint is not None:
-                was = {"options": options_of(run.config), **checkpoint.get("identity", {})}
-                before = replace(parts, config=changed(run.config, {}, str(path)))
-                check(was, before.identity(), accept, directory.note)
+                check_unchanged(run, checkpoint, parts, accept, directory.note)
             if longer and directory.writes:
                 _lengthen(directory, run, parts)
             begins = data if checkpoint is None else None
@@ -153,6 +149,28 @@ def _check_checkpoint(
             where=where,
             expected=f"family `{family}`, as config.yaml says",
         )
+
+
+def check_unchanged(
+    run: Run,
+    checkpoint: State,
+    parts: Parts,
+    accept: Collection[str],
+    tell: Callable[[str], None],
+) -> None:
+    """Compares the identity in a run's checkpoint with the run's config, and its data, as they are.
+
+    Args:
+        run: as its files say, without what changes when it goes on.
+        checkpoint: of the run.
+        parts: of the run that goes on, after its data were read.
+        accept, tell: as for `weft.engine.identity.check`.
+
+    Raises:
+        WrongRun: if config or data differ and that is not accepted.
+    """
+    before = replace(parts, config=changed(run.config, {}, str(run.path)))
+    check(saved_identity(checkpoint, run.config), before.identity(), accept, tell)
 
 
 def changed(

@@ -13,11 +13,12 @@ from weft.config.base import FamilyConfig
 from weft.config.load import Resolved
 from weft.config.paths import as_name
 from weft.data.own import settled
-from weft.engine.device import Ranks, joined, using_threads
+from weft.engine.device import using_threads
 from weft.engine.isolation import isolated
 from weft.engine.parts import Parts
 from weft.engine.profile import mean_flops as counted
 from weft.engine.profile import resolved as derived
+from weft.engine.ranks import Ranks, joined
 from weft.engine.step import Stepper
 from weft.engine.threads import Threads, choose
 from weft.families import find

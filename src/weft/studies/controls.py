@@ -287,7 +287,7 @@ def _write(study: Study, sums: Sums) -> None:
     from weft.plots.images import save
     from weft.plots.style import style
     from weft.reports.overview import write_overview
-    from weft.reports.tables import markdown
+    from weft.reports.written import markdown
     from weft.run.registry import find_runs
     from weft.studies.drawn import curves, losses
 

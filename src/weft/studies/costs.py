@@ -8,7 +8,8 @@ from typing import Any
 
 from weft import families
 from weft.papers import script
-from weft.reports.tables import Column, Table, markdown
+from weft.reports.tables import Column, Table
+from weft.reports.written import markdown
 
 _WEIGHTS = 4
 """Bytes of a number."""

@@ -12,7 +12,8 @@ from weft.atomic import destined
 from weft.config.yaml import read_file
 from weft.errors import ConfigError, UsageError
 from weft.papers import script
-from weft.reports.tables import Cell, Column, Table, markdown, rich_table
+from weft.reports.tables import Cell, Column, Table, rich_table
+from weft.reports.written import markdown
 from weft.terminal import show, show_table, tell
 
 if TYPE_CHECKING:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft import families
+from weft.config.base import FamilyConfig
 from weft.config.load import load
 from weft.config.paths import as_name
-from weft.errors import Interrupted, RunError, UsageError
-from weft.plots.images import Named
+from weft.errors import RunError, UsageError
+from weft.plots.images import Named, save
 from weft.plots.labels import head, many, plain
 from weft.plots.style import MUTED, PALETTE, style
 from weft.reports.tables import Column, Table
 from weft.run.registry import find_runs
 from weft.sweeps.grid import Point, known_metric, points
 from weft.sweeps.places import LOCAL, find_place
-from weft.sweeps.pool import DEVICE, THREADS, Outcome, check_workers
+from weft.sweeps.pool import DEVICE, THREADS, Outcome, check_workers, refuse_stopped
 from weft.sweeps.search import (
     WHY,
     Plan,
@@ -71,7 +72,6 @@ def search(
         DeviceError: if the place is not available.
     """
     from weft.reports.overview import write_overview
-    from weft.task.load import load_task
 
     check_workers(workers)
     typed = tuple(map(str, words))
@@ -81,17 +81,7 @@ def search(
     resolved = [load(point.overrides, families, {}) for point in points(space)]
     for notice in shared_notices(resolved):
         on_notice(notice)
-    config = resolved[0].config
-    task = load_task(families.find(config.family), config)
-    sought = metric or f"val/{task.metrics[0].name}"
-    known_metric(task.metrics, sought)
-    declared = find(task.metrics, sought)
-    assert declared is not None
-    if sought.startswith("val/") and not task.spec().sizes.get("val"):
-        raise UsageError(
-            "nothing is held out that trials could be judged by",
-            expected="a validation split, or --metric with a metric of another split",
-        )
+    sought, declared = _sought(resolved[0].config, metric)
     folder = Path(directory or Path("runs") / "sweeps" / f"{as_name(resolved[0].named)}-search")
     carry_out = find_place(on, folder)
     plan = open_plan(folder, Plan(typed, sampler, trials, prune, sought, declared.better))
@@ -102,30 +92,58 @@ def search(
     given = (str(folder), *(word for word in takes if space.axis_of(word) is None))
     takers = [Point(given, {}, f"process {number}") for number in range(1, count + 1)]
     outcomes = carry_out(takers, take_trials, count, on_done)
-    if any(outcome.state == "stopped" for outcome in outcomes):
-        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
-        raise Interrupted(name, str(folder), again="the same command goes on with it")
+    refuse_stopped(outcomes, str(folder), "the same command goes on with it")
     study = study_of(folder, plan)
     table = trial_table(study, plan, declared)
     with style():
         figures = drawn(study, plan, declared, list(kinds))
-    from weft.plots.images import save
-
     for name, _, figure in figures:
         save(figure, folder / f"{name}.png")
     page = write_overview(folder, find_runs(folder), figures, table)
+    _refuse_fruitless(study, outcomes, sought, folder)
+    pictures = [folder / f"{name}.png" for name, _, _ in figures]
+    return Sweep(folder, table, outcomes, pictures, page)
+
+
+def _sought(config: FamilyConfig, name: str | None) -> tuple[str, Metric]:
+    """The metric to search by, with its split, and what the task declares of it.
+
+    Args:
+        config: of any of the runs.
+        name: that was asked for; None for the one that selects the best weights, on validation.
+
+    Raises:
+        UsageError: if there is no such metric, or no held-out data to measure it on.
+    """
+    # Imported here, since it imports torch.
+    from weft.task.load import load_task
+
+    task = load_task(families.find(config.family), config)
+    sought = name or f"val/{task.metrics[0].name}"
+    known_metric(task.metrics, sought)
+    declared = find(task.metrics, sought)
+    assert declared is not None
+    if sought.startswith("val/") and not task.spec().sizes.get("val"):
+        raise UsageError(
+            "nothing is held out that trials could be judged by",
+            expected="a validation split, or --metric with a metric of another split",
+        )
+    return sought, declared
+
+
+def _refuse_fruitless(
+    study: optuna.Study, outcomes: Sequence[Outcome], sought: str, folder: Path
+) -> None:
+    """Raises: RunError if no trial gave a number and none is left to; it says why."""
     tried = study.get_trials(deepcopy=False)
     if all(trial.state.is_finished() and trial.value is None for trial in tried):
-        told = dict.fromkeys(
-            [*(outcome.error for outcome in outcomes), *(t.user_attrs.get(WHY, "") for t in tried)]
-        )
+        told = [outcome.error for outcome in outcomes]
+        told += [trial.user_attrs.get(WHY, "") for trial in tried]
         raise RunError(
             f"no trial of the search gave a number for {sought}",
             where=str(folder),
-            hint="\n".join(filter(None, told)),
+            hint="\n".join(filter(None, dict.fromkeys(told))),
         )
-    pictures = [folder / f"{name}.png" for name, _, _ in figures]
-    return Sweep(folder, table, outcomes, pictures, page)
 
 
 def trial_table(study: optuna.Study, plan: Plan, metric: Metric) -> Table:

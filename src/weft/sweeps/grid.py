@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weft.atomic import write_text
 from weft.config.explain import suggest
@@ -18,11 +18,9 @@ from weft.errors import PlaceTaken, RunError, UsageError
 from weft.reports.tables import Column, Table, mean_of
 from weft.run.directory import check_unused
 from weft.run.files import read_yaml
+from weft.run.registry import Run, declared_by
 from weft.sweeps.space import LIMIT, Space
 from weft.task.metric import SPLITS, Metric, find
-
-if TYPE_CHECKING:
-    from weft.run.registry import Run
 
 PLAN = "sweep.yaml"
 REPLICATE = "seed"
@@ -170,7 +168,7 @@ def summarise(planned: Sequence[Point], runs: Iterable[Run], metrics: Sequence[s
     """
     finished = [run for run in runs if run.state == "finished"]
     results = {run.path.name: run.metrics for run in finished}
-    declared = next((run.declared for run in finished if run.declared), ())
+    declared = declared_by(finished)
     columns = list(metrics) or _metrics(finished)
     settings: dict[tuple[str, ...], list[Point]] = {}
     axes = [key for key in (planned[0].values if planned else ()) if key != REPLICATE]
@@ -252,7 +250,7 @@ def _metrics(finished: Sequence[Run]) -> list[str]:
         if chosen := [name for name in names if name.startswith(split)]:
             names = chosen
             break
-    declared = next((run.declared for run in finished if run.declared), ())
+    declared = declared_by(finished)
     between: set[str] = set()
     for metric in declared:
         steps = [name for name in names if metric.covers(name) and _last(name).isdigit()]

@@ -14,7 +14,8 @@ from weft.atomic import write_text
 from weft.reports.claims import by_metric, matched
 from weft.reports.html import card, safe, section, table_html
 from weft.reports.html import write as write_page
-from weft.reports.tables import Column, Table, format_number, format_seconds, markdown, mean_of
+from weft.reports.tables import Column, Table, format_number, format_seconds, mean_of
+from weft.reports.written import markdown
 from weft.run.directory import RunDirectory
 from weft.run.files import RECORD
 from weft.run.registry import Run, find_runs
@@ -68,7 +69,7 @@ def _head(budget: str, wanted: Mapping[str, Sequence[Entry]], runs: Sequence[Run
     finished = sum(run.state == "finished" for run in runs)
     words = [f"{finished} of {count} runs are finished"]
     if runs:
-        words.append(f"{format_seconds(sum(map(_seconds, runs)))} of training in all")
+        words.append(f"{format_seconds(sum(run.seconds for run in runs))} of training in all")
         words.append(f"on {_devices(runs)}")
         words.append(f"begun on {min(str(run.status['started'])[:10] for run in runs)}")
     return f"`weft reproduce {' '.join(wanted)} --budget {budget}`: {'; '.join(words)}."
@@ -95,8 +96,12 @@ def _trained(name: str, wanted: Sequence[Entry], runs: Sequence[Run]) -> Table:
             losses = [value for run in found if (value := run.logged().get("train/loss"))]
             row["loss"] = mean_of(losses) if losses else None
             row["steps"] = ", ".join(dict.fromkeys(map(_steps, found)))
-            row |= {"time": format_seconds(max(map(_seconds, found))), "device": _devices(found)}
-        if done and (metric := next(_leading(done[0]), "")):
+            row |= {
+                "time": format_seconds(max(run.seconds for run in found)),
+                "device": _devices(found),
+            }
+        if done and done[0].headlines:
+            metric = done[0].headlines[0]
             row |= {"metric": metric, "ours": mean_of([run.metrics.get(metric) for run in done])}
         rows.append(row)
     text = ("what", "recipe", "metric", "finished", "steps", "time", "device")
@@ -115,25 +120,12 @@ def _names(entry: Entry) -> list[str]:
     return [f"{known_as((*entry.words, f'seed={n}'))},seed={n}" for n in range(entry.seeds)]
 
 
-def _leading(run: Run) -> Iterator[str]:
-    """The run's selecting metric with its split, the test set first."""
-    for metric in run.declared:
-        for split in ("test", "val"):
-            if f"{split}/{metric.name}" in run.metrics:
-                yield f"{split}/{metric.name}"
-
-
 def _steps(run: Run) -> str:
     step, total = int(run.status["step"]), int(run.status["total_steps"])
     shown = format_number(total)
     return shown if step == total else f"{format_number(step)} of {shown}"
 
 
-def _seconds(run: Run) -> float:
-    return float(run.status["seconds"])
-
-
 def _devices(runs: Sequence[Run]) -> str:
     """The devices on which the runs were trained, each once."""
-    names = (run.env.get("device_name") or run.resolved.get("device", "") for run in runs)
-    return ", ".join(dict.fromkeys(map(str, names)))
+    return ", ".join(dict.fromkeys(run.device for run in runs))

@@ -167,6 +167,13 @@ def in_order(points: Sequence[Point], ended: Mapping[str, Outcome], by: str) -> 
     return [ended.get(point.name) or Outcome(point, "stopped", by=by) for point in points]
 
 
+def refuse_stopped(outcomes: Sequence[Outcome], where: str, again: str) -> None:
+    """Raises: Interrupted, by the signal that stopped them, if some of the points were stopped."""
+    if any(outcome.state == "stopped" for outcome in outcomes):
+        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
+        raise Interrupted(name, where, again=again)
+
+
 def attempt(train: Train, words: tuple[str, ...]) -> Report:
     """Trains one point in this process.
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from weft import families
 from weft.config.load import Resolved, load
 from weft.config.paths import as_name
-from weft.errors import Interrupted, RunError
+from weft.errors import RunError
 from weft.run.directory import RunDirectory
 from weft.run.registry import find_runs
 from weft.sweeps.grid import PLAN, known_metric, open_plan, outstanding, points, table_of
 from weft.sweeps.places import LOCAL, find_place
 from weft.sweeps.point import train_point
-from weft.sweeps.pool import Outcome, check_workers
+from weft.sweeps.pool import Outcome, check_workers, refuse_stopped
 from weft.sweeps.space import parse
 
 if TYPE_CHECKING:
@@ -107,16 +107,14 @@ def sweep(
             outcomes = carry_out(todo, train_point, workers, on_done)
     finally:
         place.unlock()
-    if any(outcome.state == "stopped" for outcome in outcomes):
-        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
-        raise Interrupted(name, str(folder), again="the same sweep command goes on with it")
-    if not any(run.state == "finished" for run in find_runs(folder)):
+    refuse_stopped(outcomes, str(folder), "the same sweep command goes on with it")
+    found = find_runs(folder)
+    if not any(run.state == "finished" for run in found):
         raise RunError(
             "no run of the sweep finished",
             where=str(folder),
             hint="\n".join(outcome.error for outcome in outcomes[:1]),
         )
-    found = find_runs(folder)
     table = table_of(folder, found, metric)
     assert table is not None
     overview = write_overview_of(folder, found, table, metric)

@@ -31,8 +31,7 @@ class Metric:
 
     def covers(self, name: str) -> bool:
         """Whether `name`, with or without a split such as `val/` before it, is this metric."""
-        head, _, rest = name.partition("/")
-        return fnmatchcase(rest if head in SPLITS and rest else name, self.name)
+        return fnmatchcase(by_split(name)[1], self.name)
 
     def improves(self, value: float, on: float | None) -> bool:
         """Whether `value` is better than `on`; false if they are equal or `value` is not finite."""
@@ -45,6 +44,12 @@ class Metric:
     def plain(self) -> dict[str, str]:
         """The fields as plain values, as in a run's status.json."""
         return dict(vars(self))
+
+
+def by_split(name: str) -> tuple[str, str]:
+    """`val/loss` as (`val`, `loss`); a name without a split as ("", name)."""
+    head, _, rest = name.partition("/")
+    return (head, rest) if head in SPLITS and rest else ("", name)
 
 
 def axis_words(metric: Metric | None) -> str:

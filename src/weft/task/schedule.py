@@ -1,4 +1,4 @@
-"""The interface of learning rate schedules, and a base for those that react to the loss."""
+"""The interface of learning rate schedules; bases for those of the step alone and of the loss."""
 
 from __future__ import annotations
 
@@ -48,6 +48,28 @@ class Judging(Schedule, Protocol):
         Args:
             value: lower is better; a metric for which higher is better is negated.
         """
+
+
+class Planned:
+    """Base of a schedule whose `factor` is a function of the step alone: it has no state."""
+
+    reacts = False
+
+    def observe(self, loss: float) -> None:
+        """Does nothing."""
+
+    def state(self) -> State:
+        """Nothing to save."""
+        return {}
+
+    def load(self, state: State) -> None:
+        """Nothing was saved."""
+
+
+def cosine(phase: float, floor: float) -> float:
+    """Half a cosine from 1 at phase 0 to `floor` at phase 1."""
+    share = 0.5 + 0.5 * math.cos(math.pi * phase)
+    return share + (1 - share) * floor
 
 
 class Windowed(ABC):

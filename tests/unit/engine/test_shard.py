@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from weft import api, families
-from weft.engine.device import Ranks
 from weft.engine.parts import Parts
+from weft.engine.ranks import Ranks
 from weft.engine.step import Stepper
 from weft.errors import DeviceError
 

@@ -18,9 +18,10 @@ from tests.golden.losses import first_losses
 from tests.toy.task import ToyTask
 from weft import families
 from weft.engine import threads
-from weft.engine.device import Ranks, using_threads
+from weft.engine.device import using_threads
 from weft.engine.loop import Trainer
 from weft.engine.parts import Parts
+from weft.engine.ranks import Ranks
 from weft.engine.step import Stepper
 from weft.engine.threads import Threads, choose, kept
 from weft.errors import Interrupted, NonFiniteError

@@ -14,7 +14,8 @@ from tests.unit.reports.runs import run
 from weft.config.family import Family
 from weft.errors import ConfigError
 from weft.reports.claims import Claim, compare, load_claims, matched
-from weft.reports.tables import Column, Mean, as_json, format_column, tone_of
+from weft.reports.tables import Column, Mean, format_column, tone_of
+from weft.reports.written import as_json
 from weft.run.registry import Run
 
 CLAIM = Claim(

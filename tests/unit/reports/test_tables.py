@@ -16,17 +16,16 @@ from weft.reports.tables import (
     Column,
     Mean,
     Table,
-    as_json,
     format_column,
     format_number,
     format_seconds,
     is_numeric,
-    markdown,
     mean_of,
     pivot,
     rich_table,
     text_rows,
 )
+from weft.reports.written import as_json, markdown
 from weft.task.metric import Metric
 
 VALUE = Column("v")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from weft.config.place import told
 from weft.run.directory import RunDirectory
-from weft.task.metric import SPLITS
+from weft.task.metric import SPLITS, by_split
 
 OnStep = Callable[[int, Mapping[str, float]], object]
 OnEvaluate = Callable[[int, Mapping[str, float]], bool | None]
@@ -42,7 +42,7 @@ class Hooks:
             raise
 
     def _pass_on(self, step: int, values: Mapping[str, float]) -> None:
-        if any(name.partition("/")[0] in SPLITS[1:] for name in values):
+        if any(by_split(name)[0] in SPLITS[1:] for name in values):
             if self.on_evaluate is not None:
                 self.wished = bool(self.on_evaluate(step, values))
         elif self.on_step is not None:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from weft.reports.tables import Cell, Column, Mean, Table, markdown, mean_of
+from weft.reports.tables import Cell, Column, Mean, Table, mean_of
+from weft.reports.written import markdown
 
 _OWN = ("form", "selects", "better", "rate", "seed", "steps", "step_ms", "chosen", "inside")
 

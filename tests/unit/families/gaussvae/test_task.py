@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from weft import api, families
-from weft.engine.device import Ranks, shares
 from weft.engine.parts import Parts
+from weft.engine.ranks import Ranks, shares
 from weft.engine.step import Stepper
 from weft.families.gaussvae.model import SplatVAE
 from weft.families.gaussvae.task import GaussTask

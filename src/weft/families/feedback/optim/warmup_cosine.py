@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from weft.families.feedback.options.sections import WarmupCosine
+from weft.task.schedule import Planned, cosine
 
 
-class WarmupCosineSchedule:
+class WarmupCosineSchedule(Planned):
     """Linear warm-up over w = int(warmup S) of S steps, then a cosine to `min_lr` at step S.
 
     Step s < w has the factor s / w; later ones q + (1 - q) min_lr with
     q = (1 + cos(pi min(1, (s - w) / (S - w)))) / 2. The very first step has the factor 0.
     """
-
-    reacts = False
 
     def __init__(self, config: WarmupCosine, total_steps: int) -> None:
         self.min_lr = config.min_lr
@@ -25,16 +22,4 @@ class WarmupCosineSchedule:
         """Share of the peak learning rate at `step`, counted from 0."""
         if step < self.warmup:
             return step / self.warmup
-        phase = min(1.0, (step - self.warmup) / self.length)
-        share = 0.5 + 0.5 * math.cos(math.pi * phase)
-        return share + (1 - share) * self.min_lr
-
-    def observe(self, loss: float) -> None:
-        """A function of the step alone: nothing to learn from the loss."""
-
-    def state(self) -> dict[str, float]:
-        """Nothing needs to be saved."""
-        return {}
-
-    def load(self, state: dict[str, float]) -> None:
-        """Nothing was saved."""
+        return cosine(min(1.0, (step - self.warmup) / self.length), self.min_lr)

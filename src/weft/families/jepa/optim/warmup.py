@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from weft.families.jepa.options.sections import Clean, Published
+from weft.task.schedule import Planned, cosine
 
 
-class CleanSchedule:
+class CleanSchedule(Planned):
     """Linear warm-up over w of S steps, then a cosine that ends at `min_lr` at the last step.
 
     Step s < w has the factor (s + 1) / w; later ones q + (1 - q) min_lr with
     q = (1 + cos(pi (s - w) / (S - 1 - w))) / 2.
     """
-
-    reacts = False
 
     def __init__(self, config: Clean, total_steps: int) -> None:
         self.min_lr = config.min_lr
@@ -25,17 +22,7 @@ class CleanSchedule:
         """Share of the peak learning rate at `step`, counted from 0."""
         if step < self.warmup:
             return (step + 1) / self.warmup
-        return _cosine((step - self.warmup) / self.length, self.min_lr)
-
-    def observe(self, loss: float) -> None:
-        """A function of the step alone: nothing to learn from the loss."""
-
-    def state(self) -> dict[str, float]:
-        """Nothing needs to be saved."""
-        return {}
-
-    def load(self, state: dict[str, float]) -> None:
-        """Nothing was saved."""
+        return cosine((step - self.warmup) / self.length, self.min_lr)
 
 
 class PublishedSchedule(CleanSchedule):
@@ -55,10 +42,4 @@ class PublishedSchedule(CleanSchedule):
         count = step + self.start
         if count < self.warmup:
             return count / self.warmup
-        return _cosine((count - self.warmup) / self.length, self.min_lr)
-
-
-def _cosine(phase: float, floor: float) -> float:
-    """From 1 at phase 0 to `floor` at phase 1."""
-    share = 0.5 + 0.5 * math.cos(math.pi * phase)
-    return share + (1 - share) * floor
+        return cosine((count - self.warmup) / self.length, self.min_lr)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from weft import api, families
 from weft.data.source import Batch, TensorSource
-from weft.engine.device import Ranks, seed_step, shares
+from weft.engine.device import seed_step
 from weft.engine.parts import Parts
 from weft.engine.profile import cost
+from weft.engine.ranks import Ranks, shares
 from weft.errors import ConfigError
 from weft.families.gaussvae.figures.picture_report import pictures
 from weft.families.gaussvae.nets.picture_model import PictureModel
