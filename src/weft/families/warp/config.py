@@ -10,10 +10,10 @@ from pydantic import AfterValidator, Field, model_validator
 from weft.config.paths import is_npz
 from weft.config.rule import Rule
 from weft.config.section import KindConfig
-from weft.config.sections import AdamW, Cosine, NormClip, Plateau, ValueClip
-from weft.families.warp.options.bounds import spelt_out
+from weft.config.sections import AdamW, Cosine, NormClip
+from weft.families.warp.options.bounds import rules_of_bounds, spelt_out
 from weft.families.warp.options.needs import NEEDS
-from weft.families.warp.options.originals import OriginalOptions, rules_of_originals
+from weft.families.warp.options.originals import FEEDING, OriginalOptions, rules_of_originals
 from weft.families.warp.options.query import ReadingOptions, rules_of_reading
 from weft.families.warp.options.sections import COLLECTIONS, UNLABELLED, WITH_TARGET, WarpData
 from weft.families.warp.options.transitions import SHAPES, KindName, rules_of_transition
@@ -26,8 +26,6 @@ Form = Literal["auto", "loop", "last_state", "chunked", "history", "sequential",
 Criterion = Literal["mse", "mae", "rmse", "nll", "cce", "error_rate", "f1_score"]
 _OF_SEQUENCES = ("mse", "mae", "rmse", "nll")
 _OF_LABELS = ("cce", "error_rate", "f1_score")
-_FEEDING = ("supervision_task", "autoregressive", "read")
-"""Keys that decide whether training runs on the model's own predictions."""
 
 
 def _check_loss_steps(count: int) -> int:
@@ -274,12 +272,14 @@ class Config(ReadingOptions, OriginalOptions):
     def rules(self) -> Iterator[Rule]:
         """What options of warp must not be together."""
         yield from self._rules_of_training()
+        yield from self._rules_of_feeding()
         yield from self._rules_of_form()
         yield from self._rules_of_model()
         yield from self._rules_of_data()
+        yield from rules_of_bounds(dict(self))
         yield from rules_of_reading(dict(self))
         yield from rules_of_transition(dict(self))
-        yield from rules_of_originals(dict(self))
+        yield from rules_of_originals(dict(self), self.feeds_back)
 
     def _rules_of_training(self) -> Iterator[Rule]:
         yield Rule(
@@ -293,25 +293,6 @@ class Config(ReadingOptions, OriginalOptions):
             self.stochastic and self.loss == "mse",
             "`stochastic` draws from a mean and a deviation, but the loss knows no deviation",
             "set `loss` to nll",
-        )
-        yield Rule(
-            ("stochastic", *_FEEDING),
-            self.stochastic and not self.feeds_back,
-            "`stochastic` feeds samples back: it needs a reconstruction that feeds back",
-            "set `autoregressive` true, and `supervision_task` to reconstruction or both",
-        )
-        yield Rule(
-            ("drive", *_FEEDING),
-            self.drive == "innovation" and not self.feeds_back,
-            "`drive` innovation is the input minus its prediction: it needs a reconstruction that "
-            "feeds back",
-            "set `autoregressive` true, and `supervision_task` to reconstruction or both",
-        )
-        yield Rule(
-            ("conv_embedding", "output_smoothing", *_FEEDING),
-            bool(self.conv_embedding or self.output_smoothing) and self.feeds_back,
-            "`conv_embedding` and `output_smoothing` need all steps at once",
-            "set `autoregressive` false",
         )
         yield Rule(
             ("val_criterion", "loss"),
@@ -328,23 +309,32 @@ class Config(ReadingOptions, OriginalOptions):
             f"set it to one of {', '.join(scored)}",
         )
         yield Rule(
-            ("optim.kind", "clip.kind", "gradient_lim"),
-            self.optim.kind == "reference" and self.clip.kind != "value",
-            "`optim.kind` reference bounds every gradient entry first",
-            "set `gradient_lim`, 1e-7 in the original",
+            ("train_strategy", "traj_train_prop"),
+            self.train_strategy == "grounded" and self.traj_train_prop < 1,
+            "`train_strategy` grounded counts steps, and `traj_train_prop` leaves some out",
+            "set `traj_train_prop` to 1, or choose another `train_strategy`",
         )
+
+    def _rules_of_feeding(self) -> Iterator[Rule]:
+        needing = {
+            "stochastic": (self.stochastic, "`stochastic` feeds samples back"),
+            "drive": (
+                self.drive == "innovation",
+                "`drive` innovation is the input minus its prediction",
+            ),
+        }
+        for key, (chosen, meaning) in needing.items():
+            yield Rule(
+                (key, *FEEDING),
+                chosen and not self.feeds_back,
+                f"{meaning}: it needs a reconstruction that feeds back",
+                "set `autoregressive` true, and `supervision_task` to reconstruction or both",
+            )
         yield Rule(
-            ("gradient_lim", "clip"),
-            self.gradient_lim is not None and self.clip != ValueClip(limit=self.gradient_lim),
-            "`gradient_lim` is `clip.kind` value with that limit, but `clip` says otherwise",
-            "set `gradient_lim` or `clip`, not both",
-        )
-        yield Rule(
-            ("lr_decrease_factor", "schedule"),
-            isinstance(self.schedule, Plateau)
-            and self.lr_decrease_factor not in (None, self.schedule.factor),
-            "`lr_decrease_factor` is `schedule.factor`, which says otherwise",
-            "set one of them",
+            ("conv_embedding", "output_smoothing", *FEEDING),
+            bool(self.conv_embedding or self.output_smoothing) and self.feeds_back,
+            "`conv_embedding` and `output_smoothing` need all steps at once",
+            "set `autoregressive` false",
         )
 
     def _rules_of_form(self) -> Iterator[Rule]:
@@ -356,7 +346,7 @@ class Config(ReadingOptions, OriginalOptions):
             "set `form` to auto, or `weights_lim` to null",
         )
         yield Rule(
-            ("form", "rnn_inner_dims", *_FEEDING),
+            ("form", "rnn_inner_dims", *FEEDING),
             self.form not in ("auto", "loop") and bool(self.rnn_inner_dims) and self.feeds_back,
             f"`form` {self.form} is for one layer: a stack that feeds back runs as loop",
             "set `form` to auto, or leave `rnn_inner_dims` empty",
@@ -436,6 +426,12 @@ class Config(ReadingOptions, OriginalOptions):
             dataset in COLLECTIONS and self.data.subset is None,
             f"`data.dataset` {dataset} is a collection",
             "name its member in `data.subset`",
+        )
+        yield Rule(
+            ("data.scale", "data.dataset", "unit_normalise"),
+            self.data.scale == "deviation" and (dataset != "ett" or self.unit_normalise),
+            "`data.scale` deviation is a scale of ett, and leaves it in no fixed range",
+            "leave it out, or set `data.dataset` to ett and `unit_normalise` to false",
         )
         yield Rule(
             ("include_canonical_coords", "data.dataset", "data.image_datasets"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
+from weft.config.rule import Rule
 from weft.config.section import KindConfig
 from weft.config.sections import Plateau, ValueClip
 
@@ -27,6 +29,34 @@ def spelt_out(values: Any, default_clip: KindConfig) -> Any:
     if _is_number(factor) and 0 < factor < 1 and "schedule" in values:
         values = values | {"schedule": _schedule_of(values["schedule"], float(factor))}
     return values
+
+
+def rules_of_bounds(options: Mapping[str, Any]) -> Iterator[Rule]:
+    """Where a short name and its section disagree, and what the original's optimiser needs.
+
+    Args:
+        options: of a whole config.
+    """
+    optim, clip, schedule = options["optim"], options["clip"], options["schedule"]
+    yield Rule(
+        ("optim.kind", "clip.kind", "gradient_lim"),
+        optim.kind == "reference" and clip.kind != "value",
+        "`optim.kind` reference bounds every gradient entry first",
+        "set `gradient_lim`, 1e-7 in the original",
+    )
+    yield Rule(
+        ("gradient_lim", "clip"),
+        options["gradient_lim"] is not None and clip != ValueClip(limit=options["gradient_lim"]),
+        "`gradient_lim` is `clip.kind` value with that limit, but `clip` says otherwise",
+        "set `gradient_lim` or `clip`, not both",
+    )
+    yield Rule(
+        ("lr_decrease_factor", "schedule"),
+        isinstance(schedule, Plateau)
+        and options["lr_decrease_factor"] not in (None, schedule.factor),
+        "`lr_decrease_factor` is `schedule.factor`, which says otherwise",
+        "set one of them",
+    )
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

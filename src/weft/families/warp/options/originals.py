@@ -10,7 +10,7 @@ from pydantic import Field
 from weft.config.base import FamilyConfig
 from weft.config.rule import Rule
 
-_FEEDING = ("supervision_task", "autoregressive", "read")
+FEEDING = ("supervision_task", "autoregressive", "read")
 """Keys that decide whether training runs on the model's own predictions."""
 
 
@@ -39,18 +39,14 @@ class OriginalOptions(FamilyConfig):
     )
 
 
-def rules_of_originals(options: Mapping[str, Any]) -> Iterator[Rule]:
+def rules_of_originals(options: Mapping[str, Any], feeds_back: bool) -> Iterator[Rule]:
     """Which of these options would have no effect.
 
     Args:
         options: of a whole config.
+        feeds_back: whether training runs on the model's own predictions, which `FEEDING` decide.
     """
     limit, full = options["weights_lim"], options["transition"] == "full"
-    feeds_back = (
-        options["supervision_task"] != "classification"
-        and options["autoregressive"]
-        and options["read"] == "steps"
-    )
     yield Rule(
         ("weights_lim_gradient", "weights_lim"),
         options["weights_lim_gradient"] == "half" and limit is None,
@@ -58,7 +54,7 @@ def rules_of_originals(options: Mapping[str, Any]) -> Iterator[Rule]:
         "set `weights_lim`",
     )
     yield Rule(
-        ("weights_lim_products", "weights_lim", "transition", "rnn_inner_dims", *_FEEDING),
+        ("weights_lim_products", "weights_lim", "transition", "rnn_inner_dims", *FEEDING),
         options["weights_lim_products"] == "bfloat16"
         and (limit is None or not full or not feeds_back or bool(options["rnn_inner_dims"])),
         "`weights_lim_products` bfloat16 is for one layer with a full A whose weights are clipped, "
@@ -66,7 +62,7 @@ def rules_of_originals(options: Mapping[str, Any]) -> Iterator[Rule]:
         "set `weights_lim`, `transition` full and `autoregressive` true, or leave it out",
     )
     yield Rule(
-        ("encoding_ahead", "positional_encoding", *_FEEDING),
+        ("encoding_ahead", "positional_encoding", *FEEDING),
         options["encoding_ahead"] == "vector"
         and (options["positional_encoding"] is None or not feeds_back),
         "`encoding_ahead` vector is about the positional encoding of a run that feeds back",

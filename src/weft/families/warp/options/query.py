@@ -67,11 +67,17 @@ def rules_of_reading(options: Mapping[str, Any]) -> Iterator[Rule]:
             f"leave out `{key}`, or set `read` to steps",
         )
     yield Rule(
-        ("train_strategy", "traj_train_prop"),
-        options["train_strategy"] == "grounded" and options["traj_train_prop"] < 1,
-        "`train_strategy` grounded counts steps, and `traj_train_prop` leaves some out",
-        "set `traj_train_prop` to 1, or choose another `train_strategy`",
+        ("coordinate_waves", "include_canonical_coords"),
+        options["coordinate_waves"] > 0 and not options["include_canonical_coords"],
+        "`coordinate_waves` are waves of coordinates that the root does not see",
+        "set `include_canonical_coords`",
     )
+    yield from _rules_of_maps(options, query)
+    yield from _rules_of_periods(options, query)
+
+
+def _rules_of_maps(options: Mapping[str, Any], query: bool) -> Iterator[Rule]:
+    """Of what maps all given steps at once, and of steps that are read together."""
     direct = options["model_type"] in ("mlp", "dlinear")
     yield Rule(
         ("model_type", "read"),
@@ -91,6 +97,9 @@ def rules_of_reading(options: Mapping[str, Any]) -> Iterator[Rule]:
         "`patch` joins steps that a recurrence reads before it is asked",
         "leave it out, or set `read` to query and `model_type` to a recurrence",
     )
+
+
+def _rules_of_periods(options: Mapping[str, Any], query: bool) -> Iterator[Rule]:
     yield Rule(
         ("relative_period", "read"),
         options["relative_period"] is not None and not query,
@@ -102,17 +111,4 @@ def rules_of_reading(options: Mapping[str, Any]) -> Iterator[Rule]:
         (options["relative_period"] or 0) > options["grounding_length"],
         "`relative_period` is longer than the context, `grounding_length`",
         "set `relative_period` to at most that",
-    )
-    data = options["data"]
-    yield Rule(
-        ("data.scale", "data.dataset", "unit_normalise"),
-        data.scale == "deviation" and (data.dataset != "ett" or options["unit_normalise"]),
-        "`data.scale` deviation is a scale of ett, and leaves it in no fixed range",
-        "leave it out, or set `data.dataset` to ett and `unit_normalise` to false",
-    )
-    yield Rule(
-        ("coordinate_waves", "include_canonical_coords"),
-        options["coordinate_waves"] > 0 and not options["include_canonical_coords"],
-        "`coordinate_waves` are waves of coordinates that the root does not see",
-        "set `include_canonical_coords`",
     )
