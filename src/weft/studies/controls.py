@@ -6,14 +6,16 @@ import argparse
 import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.family import Comparison
-from weft.errors import Interrupted, PlaceTaken, RunError, UsageError
+from weft.errors import Interrupted, PlaceTaken, UsageError
 from weft.papers import script
 from weft.reports.tables import rich_table
 from weft.studies.armed import find, listed
+from weft.studies.bases import admit
 from weft.studies.interior import best, beyond
 from weft.studies.legs import FLOPS, STEPS, Leg, Sums, judge, summarise
 from weft.studies.plan import Study, told
@@ -86,6 +88,7 @@ def _study(flags: argparse.Namespace, comparison: Comparison) -> Study:
         grow=flags.grow,
         seeds=tuple(range(flags.first, flags.first + flags.seeds)),
         tolerance=flags.tolerance,
+        below=flags.base_below,
         folder=flags.dir,
     )
 
@@ -108,7 +111,7 @@ def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None
         UsageError: if there is no control among the arms, or no seed.
         ConfigError: if a setting is wrong, before anything is trained.
         PlaceTaken: if the folder holds another study.
-        RunError: if a base does not finish.
+        RunError: if a base does not finish, or too few have learnt.
         Interrupted: if a signal stopped it.
     """
     from weft.run.directory import RunDirectory
@@ -116,13 +119,16 @@ def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None
     steps, base_steps = _check(study)
     _keep_plan(study)
     place = RunDirectory(study.folder)
+
+    def based(seeds: Sequence[int]) -> dict[int, Run]:
+        points = {seed: study.base_point(seed, base_steps) for seed in seeds}
+        _train(study, list(points.values()), workers, on_done)
+        runs = finished(study)
+        return {seed: runs[p.name] for seed, p in points.items() if p.name in runs}
+
     place.lock()
     try:
-        bases = [study.base_point(seed, base_steps) for seed in study.seeds]
-        _train(study, bases, workers, on_done)
-        unfinished = [p.name for p in bases if p.name not in finished(study)]
-        if unfinished:
-            raise RunError(f"no base: {', '.join(unfinished)} did not finish")
+        study, bases, passed = admit(study, based)
         legs = _search(study, _lengths(study, steps), workers, on_done)
         rest = [point for leg in legs for point in leg.points]
         _train(study, list({p.name: p for p in rest}.values()), workers, on_done)
@@ -130,8 +136,8 @@ def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None
         place.unlock()
     runs = finished(study)
     controls = [arm for arm in study.arms if study.comparison.arms[arm].control]
-    based = {seed: runs[point.name] for seed, point in zip(study.seeds, bases, strict=True)}
-    sums = summarise(study.comparison, legs, controls, based, runs, study.tolerance)
+    sums = summarise(study.comparison, legs, controls, bases, runs, study.tolerance)
+    sums = replace(sums, lines=(*passed, *sums.lines))
     _write(study, sums)
     return sums
 
@@ -350,6 +356,9 @@ def _parser() -> argparse.ArgumentParser:
         help="the first of the seeds, so that several machines may share them out")  # fmt: skip
     add("--tolerance", type=script.not_negative, default=0.01, metavar="SHARE",
         help="by how much a loss at its plateau may fall in the last quarter")  # fmt: skip
+    add("--base-below", type=script.finite, default=math.inf, metavar="LOSS",
+        help="pass over a base whose validation loss is not below this, or still falls, and train "
+        "that of the next seed instead, before any arm is trained")  # fmt: skip
     add("--workers", type=script.at_least(1), default=None, metavar="N", help="runs at a time")
     add("--dir", type=Path, default=Path("runs/controls"), metavar="DIR",
         help="where the runs lie")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import textwrap
@@ -37,6 +38,8 @@ class Study:
         grow: how often the grid may grow at either end.
         seeds: number of seeds, each with a base and a run of every arm.
         tolerance: share by which a loss may still fall in the last quarter of a run.
+        below: a base must have a lower validation loss, or that of the next seed takes its place;
+            infinite: the base of every seed is taken.
         folder: of the runs.
     """
 
@@ -50,6 +53,7 @@ class Study:
     grow: int
     seeds: tuple[int, ...]
     tolerance: float
+    below: float
     folder: Path
 
     def words_of(self, arm: str) -> tuple[str, ...]:
@@ -96,7 +100,12 @@ def told(study: Study, name: str, steps: int, base_steps: int) -> str:
         steps: those of its recipe.
         base_steps: those of its base.
     """
-    arms, seeds = study.comparison.arms, ", ".join(map(str, study.seeds))
+    arms, seeds = study.comparison.arms, f"for each seed ({', '.join(map(str, study.seeds))})"
+    if math.isfinite(study.below):
+        seeds = (
+            f"for each seed from {study.seeds[0]} on until {len(study.seeds)} are below "
+            f"{study.below:g} and at their plateau"
+        )
     budgets = {
         STEPS: f"{steps:,} steps",
         FLOPS: f"as many as cost the FLOPs of {steps:,} of {study.yardstick or 'the recipe'}",
@@ -107,7 +116,7 @@ def told(study: Study, name: str, steps: int, base_steps: int) -> str:
         "base": shlex.join(study.base),
         "controls": ", ".join(arm for arm in study.arms if arms[arm].control),
         "arms": ", ".join(arm for arm in study.arms if not arms[arm].control),
-        "trains": f"a base of {base_steps:,} steps for each seed ({seeds}); then at least "
+        "trains": f"a base of {base_steps:,} steps {seeds}; then at least "
         f"{runs(study)} runs: of {lengths}",
         "start": f"weft study controls {name}",
     }

@@ -89,6 +89,30 @@ def test_any_family_s_arms_share_bases_and_grids_grow_until_the_best_rate_is_ins
     assert "another recipe" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_the_next_seed_takes_the_place_of_a_base_that_has_not_learnt(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert controls.main([*asked, "--base-below", "0"]) == 1
+    assert "only 0 of 2 bases have learnt: base of seed 0: loss" in capsys.readouterr().err
+    losses = {int(run.config["seed"]): float(run.metrics["val/loss"]) for run in find_runs("cmp")}
+    # Three times as many bases as asked for were tried, and no arm was trained on any.
+    assert sorted(losses) == [0, 1, 2, 3, 4, 5]
+    order = sorted(losses, key=lambda seed: losses[seed])
+    between = (losses[order[1]] + losses[order[2]]) / 2
+    assert controls.main([*asked, "--base-below", f"{between}"]) == 0
+    printed = capsys.readouterr().out
+    for seed in order[2:]:
+        passed = f"passed over: base of seed {seed}: loss {losses[seed]:.4f} (below "
+        assert (passed in printed) == (seed < max(order[:2]))
+    arms = [run for run in find_runs("cmp") if not run.name.startswith("base")]
+    assert {int(run.config["seed"]) for run in arms} == set(order[:2])
+    assert "noisy at equal steps: " in printed and "no verdict" not in printed
+    # A base that still falls is passed over as well.
+    assert controls.main([*asked, "--base-below", "99", "--tolerance", "0"]) == 1
+    assert "is at its plateau: last quarter" in capsys.readouterr().err
+
+
 def test_without_words_it_tells_what_could_be_compared_and_trains_nothing(
     asked: list[str], toy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +130,9 @@ def test_without_words_it_tells_what_could_be_compared_and_trains_nothing(
     told = " ".join(capsys.readouterr().out.split())
     assert "a base of 24 steps for each seed (0, 1)" in told
     assert "at least 6 runs: of 16 steps start" in told
+    assert controls.main([*asked, "--dry-run", "--base-below", "1.5"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "for each seed from 0 on until 2 are below 1.5 and at their plateau" in told
     assert controls.main([*asked, "--dry-run", "--arms", "noisy"]) == 2
     assert "no control among the arms" in capsys.readouterr().err
     assert not list(Path().iterdir())
@@ -126,6 +153,7 @@ def test_mistakes_are_told_before_anything_is_trained(
         (["--arms", "plain", "noise"], "there is no arm `noise`"),
         (["--rates", "1e-3", "fast"], "`fast` is no rate"),
         (["--seeds", "0"], "--seeds"),
+        (["--base-below", "low"], "`low` is not a number"),
         (["--equal-to", "nobody"], "there is no arm `nobody`"),
     ):
         assert controls.main([*asked, *words]) == 2
