@@ -317,16 +317,13 @@ class Config(ReadingOptions, OriginalOptions):
 
     def _rules_of_feeding(self) -> Iterator[Rule]:
         needing = {
-            "stochastic": (self.stochastic, "`stochastic` feeds samples back"),
-            "drive": (
-                self.drive == "innovation",
-                "`drive` innovation is the input minus its prediction",
-            ),
+            "stochastic": (True, "`stochastic` feeds samples back"),
+            "drive": ("innovation", "`drive` innovation is the input minus its prediction"),
         }
-        for key, (chosen, meaning) in needing.items():
+        for key, (value, meaning) in needing.items():
             yield Rule(
                 (key, *FEEDING),
-                chosen and not self.feeds_back,
+                getattr(self, key) == value and not self.feeds_back,
                 f"{meaning}: it needs a reconstruction that feeds back",
                 "set `autoregressive` true, and `supervision_task` to reconstruction or both",
             )
