@@ -99,7 +99,7 @@ def test_numbers_out_of_range_are_refused(
     others = (None, Path, script.form, script.split)
     numbers = [each for each in parser._actions if each.type not in others]
     for each in numbers:
-        wrong = ["x", "nan", "inf", "1e3000", *["-1"] * (each.dest != "expected")]
+        wrong = ["x", "nan", "inf", "1e3000", *["-1"] * (each.type is not script.finite)]
         for text in wrong:
             with pytest.raises(SystemExit) as ended:
                 script.parsed(parser, [f"{each.option_strings[0]}={text}", "word"])

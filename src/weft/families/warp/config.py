@@ -13,7 +13,12 @@ from weft.config.section import KindConfig
 from weft.config.sections import AdamW, Cosine, NormClip
 from weft.families.warp.options.bounds import rules_of_bounds, spelt_out
 from weft.families.warp.options.needs import NEEDS
-from weft.families.warp.options.originals import FEEDING, OriginalOptions, rules_of_originals
+from weft.families.warp.options.originals import (
+    FEEDING,
+    OriginalOptions,
+    feeds_back,
+    rules_of_originals,
+)
 from weft.families.warp.options.query import ReadingOptions, rules_of_reading
 from weft.families.warp.options.sections import COLLECTIONS, UNLABELLED, WITH_TARGET, WarpData
 from weft.families.warp.options.transitions import SHAPES, KindName, rules_of_transition
@@ -227,7 +232,7 @@ class Config(ReadingOptions, OriginalOptions):
     @property
     def feeds_back(self) -> bool:
         """Whether training runs on the model's own predictions (M2 and M3), not freely (M1)."""
-        return self.reconstructs and self.autoregressive and self.read == "steps"
+        return feeds_back(dict(self))
 
     @property
     def criterion(self) -> Criterion:
@@ -279,7 +284,7 @@ class Config(ReadingOptions, OriginalOptions):
         yield from rules_of_bounds(dict(self))
         yield from rules_of_reading(dict(self))
         yield from rules_of_transition(dict(self))
-        yield from rules_of_originals(dict(self), self.feeds_back)
+        yield from rules_of_originals(dict(self))
 
     def _rules_of_training(self) -> Iterator[Rule]:
         yield Rule(

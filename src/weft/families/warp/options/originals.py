@@ -39,14 +39,20 @@ class OriginalOptions(FamilyConfig):
     )
 
 
-def rules_of_originals(options: Mapping[str, Any], feeds_back: bool) -> Iterator[Rule]:
+def feeds_back(options: Mapping[str, Any]) -> bool:
+    """Whether training runs on the model's own predictions (M2 and M3), which `FEEDING` decide."""
+    reconstructs = options["supervision_task"] != "classification"
+    return reconstructs and options["autoregressive"] and options["read"] == "steps"
+
+
+def rules_of_originals(options: Mapping[str, Any]) -> Iterator[Rule]:
     """Which of these options would have no effect.
 
     Args:
         options: of a whole config.
-        feeds_back: whether training runs on the model's own predictions, which `FEEDING` decide.
     """
     limit, full = options["weights_lim"], options["transition"] == "full"
+    fed_back = feeds_back(options)
     yield Rule(
         ("weights_lim_gradient", "weights_lim"),
         options["weights_lim_gradient"] == "half" and limit is None,
@@ -56,7 +62,7 @@ def rules_of_originals(options: Mapping[str, Any], feeds_back: bool) -> Iterator
     yield Rule(
         ("weights_lim_products", "weights_lim", "transition", "rnn_inner_dims", *FEEDING),
         options["weights_lim_products"] == "bfloat16"
-        and (limit is None or not full or not feeds_back or bool(options["rnn_inner_dims"])),
+        and (limit is None or not full or not fed_back or bool(options["rnn_inner_dims"])),
         "`weights_lim_products` bfloat16 is for one layer with a full A whose weights are clipped, "
         "where predictions are fed back",
         "set `weights_lim`, `transition` full and `autoregressive` true, or leave it out",
@@ -64,7 +70,7 @@ def rules_of_originals(options: Mapping[str, Any], feeds_back: bool) -> Iterator
     yield Rule(
         ("encoding_ahead", "positional_encoding", *FEEDING),
         options["encoding_ahead"] == "vector"
-        and (options["positional_encoding"] is None or not feeds_back),
+        and (options["positional_encoding"] is None or not fed_back),
         "`encoding_ahead` vector is about the positional encoding of a run that feeds back",
         "set `positional_encoding` and `autoregressive` true, or leave it out",
     )
