@@ -183,10 +183,13 @@ def paired(found: Sequence[Arm], names: Sequence[str] = ()) -> Table | None:
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean of two or more values, and half the width of its 95 % interval by Student's t."""
-    freedom = len(values) - 1
+    return fmean(values), student(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+
+
+def student(freedom: int) -> float:
+    """The .975 quantile of Student's t at 1 or more degrees of freedom."""
     # Beyond the table: the first terms of Cornish and Fisher's expansion, right to three digits.
-    quantile = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else 1.96 + 2.4 / freedom
-    return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
+    return _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else 1.96 + 2.4 / freedom
 
 
 def _verdict(centre: float, half: float, better: str) -> str:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from weft.atomic import is_half, sweep_halves, write_text
 from weft.config.sections import RunSection
+from weft.config.yaml import read_file
 from weft.config.yaml import write as to_yaml
 from weft.errors import PlaceTaken, RunError
 from weft.shell import spelt
@@ -225,6 +226,33 @@ def check_unused(folder: Path, whose: str) -> None:
             where=str(folder),
             expected="a new or empty directory",
         )
+
+
+def keep_plan(folder: Path, name: str, plan: Mapping[str, Any], whose: str, free: str) -> None:
+    """Writes the plan of a folder of runs as NAME.yaml, or checks that the plan there is the same.
+
+    Args:
+        folder: need not exist.
+        name: of the file, without its suffix.
+        plan: what must be the same whenever work in the folder goes on.
+        whose: what it is for, such as `a study of rates`.
+        free: what else may change, for the message.
+
+    Raises:
+        PlaceTaken: if the folder holds another plan, or something else.
+    """
+    file = folder / f"{name}.yaml"
+    if file.is_file():
+        if read_file(file)[0] != plan:
+            raise PlaceTaken(
+                "this folder holds another study",
+                where=str(file),
+                hint=f"{free} may change; for the rest take another --dir",
+            )
+        return
+    check_unused(folder, whose)
+    folder.mkdir(parents=True, exist_ok=True)
+    RunDirectory(folder).write_yaml(name, plan)
 
 
 def never_begun(path: Path) -> bool:

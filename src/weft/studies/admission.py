@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from weft.reports.comparison import student
+
 
 @dataclass(frozen=True)
 class Check:
@@ -65,9 +67,8 @@ def interior(name: str, rate: str, rates: Sequence[str], *, own: bool = False) -
     return Check(f"{name}: best rate {rate} of {', '.join(sorted(rates, key=float))}", held)
 
 
-# Student's t at 97.5 % and at 80 %, for n - 1 = 1, 2, … degrees of freedom (then the normal's).
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 _T80 = (1.376, 1.061, 0.978, 0.941, 0.920, 0.906, 0.896, 0.889, 0.883)
+"""The .8 quantile of Student's t at 1, 2, … degrees of freedom (then the normal's)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Difference:
         if n < 2:
             return Difference(fmean(values), math.inf, math.inf, n)
         error, place = stdev(values) / math.sqrt(n), n - 2
-        t = _T[place] if place < len(_T) else 1.96
+        t = student(n - 1)
         t80 = _T80[place] if place < len(_T80) else 0.842
         return Difference(fmean(values), t * error, (t + t80) * error, n)
 

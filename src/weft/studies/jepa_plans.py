@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from weft.errors import UsageError
 from weft.papers import script
+from weft.studies.jepa_probes import learnt_dots
 
 PLANNERS = ("gradient", "cem", "mppi")
 
@@ -54,17 +54,9 @@ def compare(
     """
     import torch
 
-    from weft.families.jepa.config import Config
-    from weft.families.jepa.model import Model
     from weft.families.jepa.score.readout import Reading
-    from weft.families.jepa.sets.dots import DotsSource
-    from weft.run.named import named
 
-    run = named(path).load()
-    config, model, source = run.parts.config, run.model, run.data.test
-    if not isinstance(config, Config) or not isinstance(source, DotsSource):
-        raise UsageError(f"{path} has learnt no dots to lead", expected="a run of jepa")
-    assert isinstance(model, Model)
+    config, model, source = learnt_dots(path)
     with torch.no_grad():
         readout, _ = Reading(config, model, source).readouts()
         for planner in PLANNERS:

@@ -6,9 +6,15 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weft.errors import UsageError
 from weft.papers import script
+
+if TYPE_CHECKING:
+    from weft.families.jepa.config import Config
+    from weft.families.jepa.model import Model
+    from weft.families.jepa.sets.dots import DotsSource
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,17 +54,9 @@ def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, fl
     """
     import torch
 
-    from weft.families.jepa.config import Config
-    from weft.families.jepa.model import Model
     from weft.families.jepa.score.readout import Reading
-    from weft.families.jepa.sets.dots import DotsSource
-    from weft.run.named import named
 
-    run = named(path).load()
-    config, model, source = run.parts.config, run.model, run.data.test
-    if not isinstance(config, Config) or not isinstance(source, DotsSource):
-        raise UsageError(f"{path} has not learnt to tell where dots are")
-    assert isinstance(model, Model)
+    config, model, source = learnt_dots(path)
     for kind in ("closed_form", "published"):
         probe = {"kind": kind, "size": size, "epochs": epochs, "epochs_enc": 1}
         chosen = config.model_copy(update={"probe": config.probe.model_copy(update=probe)})
@@ -69,3 +67,24 @@ def compare(path: Path, size: int, epochs: int) -> Iterator[tuple[str, float, fl
             seconds = time.perf_counter() - started
             [errors], _ = reading.squared_errors([readout], first)
         yield kind, float(errors.mean().sqrt()) * source.norm.location_scale, seconds
+
+
+def learnt_dots(path: Path) -> tuple[Config, Model, DotsSource]:
+    """Config, trained model and test episodes of a jepa run.
+
+    Raises:
+        UsageError: if the run is not one of jepa with a moving dot.
+    """
+    from weft.families.jepa.config import Config
+    from weft.families.jepa.model import Model
+    from weft.families.jepa.sets.dots import DotsSource
+    from weft.run.named import named
+
+    run = named(path).load()
+    config, model, source = run.parts.config, run.model, run.data.test
+    if not isinstance(config, Config) or not isinstance(source, DotsSource):
+        raise UsageError(
+            f"{path} has not learnt to tell where dots are", expected="a run of jepa with dots"
+        )
+    assert isinstance(model, Model)
+    return config, model, source

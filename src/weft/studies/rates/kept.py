@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.atomic import write_text
-from weft.errors import Interrupted, PlaceTaken, RunError
+from weft.errors import RunError
+from weft.run.directory import RunDirectory, keep_plan
 from weft.studies.interior import best, beyond
 from weft.studies.rates.runs import Setting, Study
+from weft.sweeps.pool import refuse_stopped
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
@@ -53,7 +55,8 @@ class Kept:
             UsageError: if `stack` is set and the runs cannot be stacked.
             Interrupted: if a signal stopped it.
         """
-        self._keep_plan(cells)
+        plan = {"words": [list(cell.words) for cell in cells]}
+        keep_plan(self.folder, "rates", plan, "a study of rates", "rates and seeds")
         while True:
             self._write(cells)
             done = self._finished()
@@ -66,13 +69,9 @@ class Kept:
                 if outcome.state == "failed":
                     self.failed.add(outcome.point.name)
                     print(f"{outcome.point.name}: failed  {outcome.error}", flush=True)
-            if stopped := [outcome for outcome in outcomes if outcome.state == "stopped"]:
-                by = stopped[0].by or "SIGINT"
-                raise Interrupted(by, str(self.folder), again="the same command goes on with it")
+            refuse_stopped(outcomes, str(self.folder), "the same command goes on with it")
 
     def _train(self, todo: list[Point]) -> list[Outcome]:
-        from weft.run.directory import RunDirectory
-
         place = RunDirectory(self.folder)
         place.lock()
         try:
@@ -147,25 +146,6 @@ class Kept:
         from weft.run.registry import find_runs
 
         return {run.name: run for run in find_runs(self.folder) if run.state == "finished"}
-
-    def _keep_plan(self, cells: Sequence[Setting]) -> None:
-        """Writes the plan of the study, or checks that the folder's plan is the same."""
-        from weft.config.yaml import read_file
-        from weft.run.directory import RunDirectory, check_unused
-
-        plan = self.folder / "rates.yaml"
-        asked: dict[str, Any] = {"words": [list(cell.words) for cell in cells]}
-        if plan.is_file():
-            if read_file(plan)[0] != asked:
-                raise PlaceTaken(
-                    "this folder holds another study",
-                    where=str(plan),
-                    hint="rates and seeds may change; for the rest take another --dir",
-                )
-            return
-        check_unused(self.folder, "a study of rates")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        RunDirectory(self.folder).write_yaml("rates", asked)
 
     def _write(self, cells: Sequence[Setting]) -> None:
         """Writes a line of JSON for every finished run: seed 0 at every rate, all of the best."""
