@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from weft.families.feedback.nets.attend import attend
 from weft.families.feedback.nets.deltas import BlockDeltas, adapted_linear
+from weft.families.feedback.nets.heads import split
 from weft.families.feedback.nets.rows import Rotation, Sight
 from weft.nn.dense import linear
 from weft.nn.dropout import dropout
@@ -70,9 +71,9 @@ class Block(nn.Module):
     ) -> Tensor:
         """Maps x (B, T, C) to the same shape; the input of Wo is appended to `heard`."""
         changed = deltas or BlockDeltas()
-        qkv = adapted_linear(norm(x), self.qkv, changed.qkv).unflatten(-1, (3, self.heads, -1))
-        q, k, v = qkv.unbind(2)
-        seen = attend(turn(q), turn(k), v, sight, self.p_now)
+        qkv = adapted_linear(norm(x), self.qkv, changed.qkv).unflatten(-1, (3, -1))
+        q, k, v = split(qkv, turn, self.heads, turned=2)
+        seen = attend(q, k, v, sight, self.p_now)
         if heard is not None:
             heard.append(seen)
         x = x + self.drop(adapted_linear(seen, self.out, changed.out))
@@ -107,9 +108,8 @@ class Block(nn.Module):
         k_own, v_own = linear(own, for_kv).unflatten(-1, (2, self.heads, -1)).unbind(2)
         if turn_tokens is not None:
             q, k_own = turn_tokens(q), turn_tokens(k_own)
-        k, v = linear(norm(x), for_kv).unflatten(-1, (2, self.heads, -1)).unbind(2)
-        keys = torch.cat((turn(k), k_own.expand(batch, -1, -1, -1)), 1)
-        values = torch.cat((v, v_own.expand(batch, -1, -1, -1)), 1)
+        k, v = split(linear(norm(x), for_kv).unflatten(-1, (2, -1)), turn, self.heads, turned=1)
+        keys, values = _joined(k, k_own, batch), _joined(v, v_own, batch)
         seen = attend(q.expand(batch, -1, -1, -1), keys, values, sight, self.p_now)
         out = tokens + self.drop(linear(seen, self.out))
         return out + self.drop(self.mlp(out))
@@ -123,6 +123,12 @@ class Block(nn.Module):
     def drop(self, x: Tensor) -> Tensor:
         """x with the block's dropout."""
         return dropout(x, self.p, self.training)
+
+
+def _joined(x: Tensor, own: Tensor, batch: int) -> Tensor:
+    """x (B, T, H, d) and after it `own` (1, n, H, d), as `split` has them in memory."""
+    parts = x.transpose(1, 2), own.transpose(1, 2).expand(batch, -1, -1, -1)
+    return torch.cat(parts, 2).transpose(1, 2)
 
 
 def normal(*shape: int, std: float = 0.02) -> nn.Parameter:
