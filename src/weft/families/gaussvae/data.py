@@ -27,6 +27,7 @@ from weft.families.gaussvae.splats.anchored import grid
 from weft.families.gaussvae.splats.curves import order
 from weft.families.gaussvae.splats.geometry import to_logcov, to_rs
 from weft.families.gaussvae.splats.packed import Packed, read_packed
+from weft.families.gaussvae.splats.rasterise import render
 from weft.families.gaussvae.splats.statistics import read_statistics, statistics
 
 
@@ -80,6 +81,18 @@ def _outline(folder: Path, config: Config) -> Outline:
 def data_meaning(config: Config) -> Meaning:
     """The meaning of the numbers of the run's splats."""
     return outline(config).meaning
+
+
+def rendered(splats: Tensor, meaning: Meaning, config: Config) -> Tensor:
+    """Raw splats (B, N, 8) of the run's layout as pictures (B, 3, H, W)."""
+    return render(
+        splats,
+        *meaning.size,
+        layout=config.data.layout,
+        blend=config.render.blend or meaning.blend,
+        sampling=meaning.sampling,
+        form=config.render.form,
+    )
 
 
 def data_spec(config: Config) -> DataSpec:
