@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weft.data.fetch import looked_for
 from weft.data.guard import unreadable
 from weft.data.own import own_file, places
 from weft.data.random import derive
@@ -232,7 +233,7 @@ def _path(config: Config, dataset: str) -> Path:
         f"there is no folder `{dataset}`",
         where="data.dataset",
         expected=f"{DRAWN}, or a folder of splats as `weft data fit` writes it",
-        hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
+        hint=looked_for(looked),
     )
 
 

@@ -21,7 +21,7 @@ from weft.families.gaussvae.data import (
     load_statistics,
     rendered,
 )
-from weft.families.gaussvae.model import SplatVAE, build
+from weft.families.gaussvae.model import SplatVAE, build_model
 from weft.families.gaussvae.objective import picture_error, reconstruction, weighted
 from weft.families.gaussvae.pictures.task import PictureTask
 from weft.families.gaussvae.score.held_out import METRICS, Latents, held_out
@@ -70,7 +70,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         Raises:
             ConfigError: if sizes do not divide evenly.
         """
-        return build(self.config, spec.fields["splats"].shape[0], self.meaning.cells)
+        return build_model(self.config, spec.fields["splats"].shape[0], self.meaning.cells)
 
     def prime(self, model: SplatVAE, data: Splits[SplatSource]) -> None:
         """Sets the model's mean and deviation to those of the training splats."""
