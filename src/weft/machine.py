@@ -8,16 +8,10 @@ from pathlib import Path
 
 def cpu_name() -> str:
     """The processor's name as its maker gives it; the architecture where the system hides it."""
-    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+    return cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
-def cpu_model() -> str:
-    """Name, family and model number: rented machines of several generations share one name."""
-    info = _cpuinfo()
-    return " ".join([cpu_name(), *(info[key] for key in ("cpu family", "model") if key in info)])
-
-
-def _cpuinfo() -> dict[str, str]:
+def cpuinfo() -> dict[str, str]:
     """/proc/cpuinfo of the first processor, key -> value; empty where there is no such file."""
     cpuinfo = Path("/proc/cpuinfo")
     first = cpuinfo.read_text().partition("\n\n")[0] if cpuinfo.is_file() else ""

@@ -117,7 +117,7 @@ def test_its_rule_is_heard_and_its_bench_s_forms_agree(
     assert main(["train", f"{NAME}/small", "batch_size=64", "data.items=40"]) == 2
     error = capsys.readouterr().err
     assert "`batch_size` 64 is more than the 32 points" in error
-    (case,) = import_module(f"weft_{NAME}.bench").cases(False)
+    (case,) = import_module(f"weft_{NAME}.bench").cases()
     torch.manual_seed(0)
     fast = case.forms["fast"]().step()
     torch.manual_seed(0)

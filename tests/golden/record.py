@@ -22,7 +22,7 @@ from weft.config.presets import preset_names
 from weft.engine.parts import Parts
 from weft.engine.profile import cost
 from weft.errors import WeftError
-from weft.machine import cpu_model
+from weft.machine import cpu_name, cpuinfo
 
 FOLDER = Path(__file__).parent
 STEPS, BUDGET = 20, 40e9
@@ -33,10 +33,16 @@ QUICK = 0.3
 def machine() -> dict[str, str]:
     """What decides the last digits."""
     return {
-        "cpu": cpu_model(),
+        "cpu": _processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": str(torch.__version__),
     }
+
+
+def _processor() -> str:
+    """Name, family and model number: rented machines of several generations share one name."""
+    info = cpuinfo()
+    return " ".join([cpu_name(), *(info[key] for key in ("cpu family", "model") if key in info)])
 
 
 def recorded(family: str) -> dict[str, Any]:

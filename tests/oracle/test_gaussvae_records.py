@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from weft.config.sections import HeldOut
 from weft.engine.schedule import HeldOutSchedule
 from weft.families.gaussvae.config import Config
-from weft.families.gaussvae.model import SplatVAE, build
+from weft.families.gaussvae.model import SplatVAE, build_model
 from weft.families.gaussvae.objective import reconstruction, weighted
 from weft.families.gaussvae.optim.keras import KerasAdam
 from weft.families.gaussvae.options.sections import BetaConfig, GroupWeights, KlConfig
@@ -59,7 +59,7 @@ def _net(arch: str, option: Mapping[str, Any]) -> SplatVAE:
     net["encoder_dropout_rates"] = [option["dropout"]] * len(option["encoder_filters"])
     net["encoder_dense_dropout"] = option["dropout"]
     config = _config(arch=arch, latent_dim=option["latent_dim"], pool="gap", net=net)
-    return build(config, option["input_shape"][0]).double()
+    return build_model(config, option["input_shape"][0]).double()
 
 
 def _layers(model: SplatVAE) -> Iterator[tuple[str, nn.Module]]:
@@ -155,7 +155,7 @@ def test_a_training_step_is_the_original_s(case: tuple[Record, SplatVAE]) -> Non
 @pytest.mark.parametrize("net", ["conv1d_L256", "conv1d_L512", "resnet_L512"])
 def test_nets_have_the_original_s_parameters(net: str) -> None:
     arch, latent = net.split("_L")
-    model = build(_config(arch=arch, latent_dim=int(latent), pool="gap"), 512)
+    model = build_model(_config(arch=arch, latent_dim=int(latent), pool="gap"), 512)
     counted = [_counted(half) for half in (model.encoder, model.decoder)]
     trained = sum(p.numel() for p in model.parameters())
     assert [*counted, trained] == Record("sizes")[f"expect/{net}"].tolist()

@@ -44,22 +44,13 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List runs; select, order and tabulate them."""
-    from weft import api, families
+    from weft import api
     from weft.reports import written
     from weft.reports.query import ordered, select, tabulated
-    from weft.run.registry import STATES
 
     if as_csv + as_latex + as_json > 1:
         raise UsageError("--csv, --latex and --json exclude each other", expected="one of them")
-    everything = api.runs(root)
-    _check("--family", family, [*families.names(), *(run.family for run in everything)])
-    _check("--state", state, [*STATES, *(run.state for run in everything)])
-    found: list[Run] = [
-        run
-        for run in everything
-        # The family of a damaged run may be unknown: it is shown whichever is asked for.
-        if family in (None, run.family or family) and state in (None, run.state)
-    ]
+    found = _of(api.runs(root), family, state)
     if where is not None:
         found = select(found, where)
     if sort is not None:
@@ -266,6 +257,25 @@ def _sized(table: Table) -> RenderableType:
 
 def _measured(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(name for run in runs for name in run.metrics))
+
+
+def _of(runs: Sequence[Run], family: str | None, state: str | None) -> list[Run]:
+    """The runs of a family and in a state, where these are given.
+
+    Raises:
+        UsageError: if there is no such family or state.
+    """
+    from weft import families
+    from weft.run.registry import STATES
+
+    _check("--family", family, [*families.names(), *(run.family for run in runs)])
+    _check("--state", state, [*STATES, *(run.state for run in runs)])
+    return [
+        run
+        for run in runs
+        # The family of a damaged run may be unknown: it is shown whichever is asked for.
+        if family in (None, run.family or family) and state in (None, run.state)
+    ]
 
 
 def _check(option: str, word: str | None, known: Sequence[str]) -> None:

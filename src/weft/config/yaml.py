@@ -58,6 +58,11 @@ def read_scalar(text: str, where: str = "") -> Any:
     return text
 
 
+def is_number(value: Any) -> bool:
+    """Whether a plain value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def read_value(text: str, where: str) -> Any:
     """The value of a `key=value` override: a scalar, or a flow list or mapping.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -172,6 +172,11 @@ def require(
     )
 
 
+def looked_for(paths: Iterable[Path]) -> str:
+    """Lines of a hint: every path that was tried."""
+    return "\n".join(("looked for as", *(f"  {path}" for path in paths)))
+
+
 def _missing(location: Location, *reasons: str) -> MissingData:
     """The error for a set with missing files; `reasons` say why they were not downloaded."""
     first, *others = [status for status in location.files if status.path is None]
@@ -181,8 +186,7 @@ def _missing(location: Location, *reasons: str) -> MissingData:
         expected=f"{first.file.size:,} bytes, SHA-256 {first.file.sha256}",
         hint="\n".join(
             (
-                "looked for as",
-                *(f"  {path}" for path in first.looked),
+                looked_for(first.looked),
                 *_refusals(location, first.looked),
                 *reasons,
                 _remedy(location, first.file),

@@ -41,7 +41,7 @@ def own_file(
         f"there is no file `{name}`",
         where=where,
         expected=expected,
-        hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
+        hint=fetch.looked_for(looked),
     )
 
 

@@ -143,13 +143,8 @@ def find_file(names: tuple[str, ...], *, root: str | Path | None, expected: str)
     raise MissingData(
         f"{Path(names[0]).name} is not here",
         expected=expected,
-        hint="\n".join(
-            (
-                "looked for as",
-                *(f"  {path}" for path in looked),
-                "by hand, put it in one of these places: weft knows no checksum or mirror of it",
-            )
-        ),
+        hint=f"{fetch.looked_for(looked)}\n"
+        "by hand, put it in one of these places: weft knows no checksum or mirror of it",
     )
 
 

@@ -48,7 +48,7 @@ def timed(
     """
     if not path:
         raise UsageError(f"family `{what}` has no benchmark")
-    every: list[Case] = list(resolve(path, f"benchmark of `{what}`")(full or pattern is not None))
+    every: list[Case] = list(resolve(path, f"benchmark of `{what}`")())
     if pattern is None:
         taken = [case for case in every if full or not case.full]
     else:

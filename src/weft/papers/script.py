@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from weft.config.layer import LENGTHS
 from weft.config.yaml import read_value
 from weft.errors import ConfigError, PlaceTaken, RunError, UsageError
 from weft.run.directory import unused as unused
@@ -181,8 +182,7 @@ def overlay(values: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
         UsageError: for a word without `=`.
     """
     changes = settings(words)
-    lengths = {"steps": "epochs", "epochs": "steps"}
-    gone = {other: None for key, other in lengths.items() if key in changes}
+    gone = {other: None for key, other in LENGTHS.items() if key in changes}
     replaced = tuple(
         key.removesuffix("kind")
         for key, value in changes.items()

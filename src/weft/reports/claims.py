@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.layer import dotted
-from weft.config.yaml import KeyPath, read_file
+from weft.config.yaml import KeyPath, is_number, read_file
 from weft.errors import ConfigError, WeftError
 from weft.reports.settings import same_setting, same_value
 from weft.reports.tables import Cell, Column, Table, mean_of, measured
@@ -80,7 +80,7 @@ def load_claims(path: Path) -> list[Claim]:
         wrong += [
             f"`{key}` must be a number, not `{entry[key]}`"
             for key in ("published", "tolerance")
-            if key in entry and not _is_number(entry[key])
+            if key in entry and not is_number(entry[key])
         ]
         problems += [
             ConfigError(text, where=where, expected=f"keys {', '.join(known)}") for text in wrong
@@ -297,7 +297,3 @@ def _steps(run: Run) -> int:
 
 def _started(run: Run) -> str:
     return str(run.status.get("started", ""))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from weft.atomic import write_text
+from weft.config.yaml import is_number
 from weft.plots.style import PALETTE, PALETTE_DARK
 from weft.reports.claims import by_metric
 from weft.reports.tables import Table, format_number, is_numeric, text_rows, tone_of
@@ -147,7 +148,7 @@ def link(path: str, shown: str) -> str:
 
 def number(value: Any) -> str:
     """A number formatted for people; other values as text."""
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+    if value is None or is_number(value):
         return format_number(value)
     return scalar(value)
 

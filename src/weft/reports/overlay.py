@@ -15,7 +15,7 @@ from weft.reports.gallery import drawn, gallery
 from weft.reports.html import card, section, table_html, write
 from weft.reports.tables import Mean, Table, mean_of
 from weft.run.registry import declared_by
-from weft.task.metric import axis_words, find
+from weft.task.metric import Metric, axis_words, find
 
 if TYPE_CHECKING:
     from weft.reports.comparison import Arm
@@ -30,9 +30,6 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
         found: the arms.
         most: largest number of figures.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     histories = {arm.name: [run.history() for run in arm.runs.values()] for arm in found}
     rows = [row for each in histories.values() for history in each for row in history]
     keys = list(dict.fromkeys(key for row in rows for key in row))
@@ -43,39 +40,50 @@ def overlay(found: Sequence[Arm], most: int = 6) -> list[Named]:
     figures: list[Named] = []
     with style():
         for key in wanted[:most]:
-            lines = {name: _mean(each, key) for name, each in histories.items()}
-            lines = {name: line for name, line in lines.items() if line}
-            if not lines:
-                continue
-            figure = Figure(figsize=(6.4, 3.6))
-            axes = figure.add_subplot()
-            head(axes, key, _seeds(found))
-            ends = []
-            for number, (name, line) in enumerate(lines.items()):
-                colour, dash = line_of(number)
-                steps, means = list(line), [mean.value for mean in line.values()]
-                axes.plot(
-                    steps, means, dash, color=colour, marker=marks(len(steps)), markersize=3.2
-                )
-                low = [mean.value - (mean.error or 0.0) for mean in line.values()]
-                high = [mean.value + (mean.error or 0.0) for mean in line.values()]
-                axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
-                ends.append((means[-1], name, colour))
-            axes.set_xlabel("step")
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            seen = [step for line in lines.values() for step in line]
-            if min(seen) == max(seen):
-                axes.set_xlim(seen[0] - 1, seen[0] + 1)
-            axes.set_ylabel(plain(axis_words(find(declared, key))))
-            label_ends(axes, ends)
-            metric = find(declared, key)
-            about = f"{metric.about} " if metric and metric.about else ""
-            caption = f"{about}{many(len(lines), 'setting')}"
-            if any(mean.error is not None for line in lines.values() for mean in line.values()):
-                caption += "; bands are standard errors over seeds"
-            caption += "."
-            figures.append((file_name(key), caption, figure))
+            means = {name: _mean(each, key) for name, each in histories.items()}
+            if lines := {name: line for name, line in means.items() if line}:
+                figures.append(_overlaid(key, lines, find(declared, key), _seeds(found)))
     return figures
+
+
+def _overlaid(
+    key: str, lines: Mapping[str, Mapping[int, Mean]], metric: Metric | None, seeds: str
+) -> Named:
+    """The figure of one quantity.
+
+    Args:
+        key: its name in the rows.
+        lines: arm -> step -> mean.
+        metric: what is declared of it.
+        seeds: how many seeds there are, in words.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.4, 3.6))
+    axes = figure.add_subplot()
+    head(axes, key, seeds)
+    ends = []
+    for number, (name, line) in enumerate(lines.items()):
+        colour, dash = line_of(number)
+        steps, means = list(line), [mean.value for mean in line.values()]
+        axes.plot(steps, means, dash, color=colour, marker=marks(len(steps)), markersize=3.2)
+        low = [mean.value - (mean.error or 0.0) for mean in line.values()]
+        high = [mean.value + (mean.error or 0.0) for mean in line.values()]
+        axes.fill_between(steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        ends.append((means[-1], name, colour))
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    seen = [step for line in lines.values() for step in line]
+    if min(seen) == max(seen):
+        axes.set_xlim(seen[0] - 1, seen[0] + 1)
+    axes.set_ylabel(plain(axis_words(metric)))
+    label_ends(axes, ends)
+    about = f"{metric.about} " if metric and metric.about else ""
+    caption = f"{about}{many(len(lines), 'setting')}"
+    if any(mean.error is not None for line in lines.values() for mean in line.values()):
+        caption += "; bands are standard errors over seeds"
+    return file_name(key), f"{caption}.", figure
 
 
 def write_comparison(path: Path, found: Sequence[Arm], tables: Sequence[Table]) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from weft.config.explain import suggest
 from weft.config.layer import dotted
-from weft.config.yaml import read_value
+from weft.config.yaml import is_number, read_value
 from weft.errors import ConfigError, UsageError
 from weft.reports.settings import same_value
 from weft.reports.tables import Cell, Column, Table
@@ -90,7 +90,7 @@ def tabulated(runs: Sequence[Run], keys: Sequence[str]) -> Table:
     declared = declared_by(runs)
     columns = []
     for key in keys:
-        numbers = any(_is_number(each.get(key)) for each in known)
+        numbers = any(is_number(each.get(key)) for each in known)
         column = Column.of(key, declared) if numbers else Column(key, role="text")
         columns.append(replace(column, role="status") if key == "state" else column)
     rows = tuple({key: _cell(each.get(key)) for key in keys} for each in known)
@@ -197,7 +197,7 @@ def _comparison(name: str, sign: str, text: str) -> Condition:
             return (same_value(has, value) or str(has) == plain) is (sign != "!=")
         if isinstance(has, str) and isinstance(value, str | int | float):
             return _ordered(has, sign, plain)
-        return _is_number(has) and _is_number(value) and _ordered(has, sign, value)
+        return is_number(has) and is_number(value) and _ordered(has, sign, value)
 
     return holds
 
@@ -208,10 +208,6 @@ def _ordered(one: Any, sign: str, other: Any) -> bool:
 
 def _cell(value: Any) -> Cell:
     return value if value is None or isinstance(value, str | int | float | list) else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _absent(value: Any) -> bool:

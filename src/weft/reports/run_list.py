@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.layer import dotted
+from weft.config.yaml import is_number
 from weft.errors import WeftError
 from weft.reports.comparison import differing
 from weft.reports.html import card, cell, link, metric_name, number, prose, safe, scalar
@@ -107,7 +108,7 @@ def _metric_head(name: str, metric: Metric | None) -> str:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_number(value):
         return f'<td data-sort="{value!r}">{safe(number(value))}</td>'
     return f"<td>{cell(scalar(value))}</td>"
 

@@ -19,7 +19,7 @@ from weft.errors import CheckpointError, Interrupted, NonFiniteError, SystemFaul
 from weft.run.directory import RunDirectory, unused
 from weft.run.export import export
 from weft.run.model import Trained
-from weft.run.record import HEARTBEAT
+from weft.run.record import HEARTBEAT, RunRecorder
 from weft.run.recorder import Followers, recorder_of, store_of
 from weft.shell import spelt
 from weft.stopping import Stopped, name_of
@@ -109,16 +109,7 @@ class Session:
             yield work
             if work.outcome == "finished":
                 if recorder is not None and self.directory is not None and store is not None:
-                    if progress.best_step is None and self.data.val is not None:
-                        recorder.note("no validation gave a number: the last weights count")
-                    if progress.step < self.parts.plan.total_steps:
-                        recorder.note(f"stopped at step {progress.step}: {self._why(progress)}")
-                    if skipped := int(stepper.skipped):
-                        message = (
-                            f"{skipped:,} of {progress.step:,} updates were left out, as the loss "
-                            "or a gradient was no number"
-                        )
-                        recorder.note(f"warning: {message}")
+                    message = self._told(progress, recorder)
                     work.trained = self._finish(self.directory, store, progress)
                 state = "finished"
             else:
@@ -146,6 +137,22 @@ class Session:
                 self.directory.unlock()
         if state == "interrupted":
             raise self._interrupted(message, progress)
+
+    def _told(self, progress: Progress, recorder: RunRecorder) -> str:
+        """Notes what is odd about how the run ended; returns what its status should warn of."""
+        if progress.best_step is None and self.data.val is not None:
+            recorder.note("no validation gave a number: the last weights count")
+        if progress.step < self.parts.plan.total_steps:
+            recorder.note(f"stopped at step {progress.step}: {self._why(progress)}")
+        skipped = int(self.stepper.skipped)
+        if not skipped:
+            return ""
+        message = (
+            f"{skipped:,} of {progress.step:,} updates were left out, as the loss or a gradient "
+            "was no number"
+        )
+        recorder.note(f"warning: {message}")
+        return message
 
     def _why(self, progress: Progress) -> str:
         """Why the run ended before its last step."""

@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from weft.config.family import Comparison
-from weft.errors import Interrupted, PlaceTaken, UsageError
+from weft.errors import UsageError
 from weft.papers import script
 from weft.reports.tables import rich_table
 from weft.studies.armed import find, listed
@@ -114,10 +114,11 @@ def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None
         RunError: if a base does not finish, or too few have learnt.
         Interrupted: if a signal stopped it.
     """
-    from weft.run.directory import RunDirectory
+    from weft.run.directory import RunDirectory, keep_plan
 
     steps, base_steps = _check(study)
-    _keep_plan(study)
+    plan = {"words": list(study.words), "base": list(study.base)}
+    keep_plan(study.folder, "compare", plan, "a study of controls", "arms, rates and seeds")
     place = RunDirectory(study.folder)
 
     def based(seeds: Sequence[int]) -> dict[int, Run]:
@@ -238,26 +239,6 @@ def _search(
     ]
 
 
-def _keep_plan(study: Study) -> None:
-    """Writes the plan of the study, or checks that the folder's plan is the same."""
-    from weft.config.yaml import read_file
-    from weft.run.directory import RunDirectory, check_unused
-
-    plan = study.folder / "compare.yaml"
-    asked: dict[str, Any] = {"words": list(study.words), "base": list(study.base)}
-    if plan.is_file():
-        if read_file(plan)[0] != asked:
-            raise PlaceTaken(
-                "this folder holds a comparison with another recipe or base",
-                where=str(plan),
-                hint="arms, rates and seeds may change; for the rest take another --dir",
-            )
-        return
-    check_unused(study.folder, "a study of controls")
-    study.folder.mkdir(parents=True, exist_ok=True)
-    RunDirectory(study.folder).write_yaml("compare", asked)
-
-
 def _train(
     study: Study, points: list[Point], workers: int | None, on_done: Callable[[Outcome], None]
 ) -> None:
@@ -267,7 +248,7 @@ def _train(
     from weft.run.registry import find_runs
     from weft.sweeps import point
     from weft.sweeps.grid import outstanding
-    from weft.sweeps.pool import run_points
+    from weft.sweeps.pool import refuse_stopped, run_points
 
     found = find_runs(study.folder)
     todo = outstanding(points, found)
@@ -275,9 +256,7 @@ def _train(
         if run.state == "failed" and run.name in {each.name for each in todo}:
             run.path.replace(aside(run.path))
     outcomes = run_points(todo, point.train_point, workers, on_done)
-    if any(outcome.state == "stopped" for outcome in outcomes):
-        name = next(filter(None, (outcome.by for outcome in outcomes)), "SIGINT")
-        raise Interrupted(name, str(study.folder), again="the same command goes on with it")
+    refuse_stopped(outcomes, str(study.folder), "the same command goes on with it")
 
 
 def finished(study: Study) -> dict[str, Run]:

@@ -138,12 +138,8 @@ def bare(steps: int, *, indexed: bool = False) -> tuple[nn.Module, Callable[[], 
     return model, train
 
 
-def cases(full: bool) -> Iterator[Case]:
-    """A hundred steps by each loop and, with `--full`, how long commands take from the shell.
-
-    Args:
-        full: not used; the cases themselves say whether they are slow.
-    """
+def cases() -> Iterator[Case]:
+    """A hundred steps by each loop and, with `--full`, how long commands take from the shell."""
     steps = 100
 
     def form(build: Callable[[int], tuple[nn.Module, Callable[[], object]]]) -> Form:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from os.path import isfile
@@ -73,12 +73,7 @@ def parse(words: Sequence[str | PathLike[str]]) -> Space:
         key, text = match[1], match[2]
         where = f"command line, override {number}: {word}"
         try:
-            if key in _OWNED:
-                raise UsageError(f"`{key}` cannot be set: {_OWNED[key]}", where=where)
-            if key in seen:
-                raise UsageError(
-                    f"`{key}` is given twice", where=where, expected="all its values in one word"
-                )
+            _check_key(key, seen, where)
             values = _values(text, where)
         except WeftError as problem:
             problems.append(problem)
@@ -103,6 +98,16 @@ def parse(words: Sequence[str | PathLike[str]]) -> Space:
     if problems:
         raise ConfigError(problems)
     return Space(tuple(kept), axes)
+
+
+def _check_key(key: str, seen: Collection[str], where: str) -> None:
+    """Refuses a key that the sweep itself sets, or that was given before."""
+    if key in _OWNED:
+        raise UsageError(f"`{key}` cannot be set: {_OWNED[key]}", where=where)
+    if key in seen:
+        raise UsageError(
+            f"`{key}` is given twice", where=where, expected="all its values in one word"
+        )
 
 
 def _values(text: str, where: str) -> list[str]:

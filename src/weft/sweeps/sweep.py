@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,18 @@ from weft.config.paths import as_name
 from weft.errors import RunError
 from weft.run.directory import RunDirectory
 from weft.run.registry import find_runs
-from weft.sweeps.grid import PLAN, known_metric, open_plan, outstanding, points, table_of
+from weft.sweeps.grid import PLAN, Point, known_metric, open_plan, outstanding, points, table_of
 from weft.sweeps.places import LOCAL, find_place
 from weft.sweeps.point import train_point
 from weft.sweeps.pool import Outcome, check_workers, refuse_stopped
-from weft.sweeps.space import parse
+from weft.sweeps.space import Space, parse
 
 if TYPE_CHECKING:
     from weft.reports.tables import Table
+
+
+CarryOut = Callable[[list[Point]], list[Outcome]]
+"""Trains points and says how each ended."""
 
 
 @dataclass(frozen=True)
@@ -83,30 +88,18 @@ def sweep(
     if metric is not None:
         config = resolved[0].config
         known_metric(load_task(families.find(config.family), config).metrics, metric)
-    if stack:
-        # Imported here, since it imports torch.
-        from weft.run.together import stackable
-
-        stackable(resolved)
     recipe = as_name(resolved[0].named)
     folder = Path(directory or Path("runs") / "sweeps" / recipe)
-    carry_out = find_place(on, folder)
-    if not (folder / PLAN).exists():
-        open_plan(folder, space)
-    place = RunDirectory(folder)
-    place.lock()
-    try:
-        # Under the lock: a sweep must not grow while another process trains it.
-        planned = open_plan(folder, space)
-        todo = outstanding(planned, find_runs(folder))
-        if stack:
-            from weft.sweeps.stacked import run_stacked
+    place = find_place(on, folder)
+    carry_out: CarryOut = partial(place, train=train_point, workers=workers, on_done=on_done)
+    if stack:
+        # Imported here, since they import torch.
+        from weft.run.together import stackable
+        from weft.sweeps.stacked import run_stacked
 
-            outcomes = run_stacked(todo, on_done)
-        else:
-            outcomes = carry_out(todo, train_point, workers, on_done)
-    finally:
-        place.unlock()
+        stackable(resolved)
+        carry_out = partial(run_stacked, on_done=on_done)
+    outcomes = _carried_out(folder, space, carry_out)
     refuse_stopped(outcomes, str(folder), "the same sweep command goes on with it")
     found = find_runs(folder)
     if not any(run.state == "finished" for run in found):
@@ -119,3 +112,16 @@ def sweep(
     assert table is not None
     overview = write_overview_of(folder, found, table, metric)
     return Sweep(folder, table, outcomes, overview.pictures, overview.page)
+
+
+def _carried_out(folder: Path, space: Space, carry_out: CarryOut) -> list[Outcome]:
+    """Trains the points that are missing, while no other process trains the sweep."""
+    if not (folder / PLAN).exists():
+        open_plan(folder, space)
+    place = RunDirectory(folder)
+    place.lock()
+    try:
+        # Under the lock: a sweep must not grow while another process trains it.
+        return carry_out(outstanding(open_plan(folder, space), find_runs(folder)))
+    finally:
+        place.unlock()

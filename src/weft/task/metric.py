@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -66,6 +66,11 @@ def declared(entries: Iterable[Mapping[str, Any]]) -> tuple[Metric, ...]:
     return tuple(
         Metric(**{key: value for key, value in entry.items() if key in known}) for entry in entries
     )
+
+
+def led_by(name: str, metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """`metrics` with the one called `name` first, so that it selects the best weights."""
+    return tuple(sorted(metrics, key=lambda metric: metric.name != name))
 
 
 def find(metrics: Iterable[Metric], name: str) -> Metric | None:

@@ -20,6 +20,6 @@ def test_the_bare_loop_trains_the_same_model() -> None:
 
 
 def test_starts_are_measured_where_that_is_asked_for() -> None:
-    loop, start = cases(False)
+    loop, start = cases()
     assert not loop.full and start.full
     assert next(iter(start.forms)) == start.baselines[0] == "import torch"

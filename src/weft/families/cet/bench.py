@@ -24,13 +24,10 @@ Shape = tuple[int, int, int]
 CLASSES = 10
 
 
-def cases(full: bool) -> Iterator[Case]:
+def cases() -> Iterator[Case]:
     """The paper's MLP and CNN, a CNN small enough for the original's per-item tensors, and a stack.
 
     Each form is a whole training step on random inputs: forward, backward, clip, fused AdamW.
-
-    Args:
-        full: has no effect: all cases fit into the default three minutes.
     """
     mlp = Config(steps=1, delay=5, order=6)
     cnn = Config(steps=1, delay=10, order=6, arch="cnn")

@@ -38,7 +38,7 @@ ALIKE = (160, 158, 156, 154)
 Loss = Callable[[LanguageModel, dict[str, Tensor]], Tensor]
 
 
-def cases(full: bool) -> Iterator[Case]:
+def cases() -> Iterator[Case]:
     """Whole steps (forward, backward, clip, AdamW) at the original's size, in float32.
 
     `ff` trains the feedforward network, `fb4` and `fb32` a feedback network of that rank; `b1` and
@@ -51,9 +51,6 @@ def cases(full: bool) -> Iterator[Case]:
     the original, has fused attention, runs the unadapted network beside and takes gradients of the
     frozen weights. `attention` is that of one block with dropout, forward and backward; `torch` is
     torch's own.
-
-    Args:
-        full: not needed; the cases say themselves whether they take long.
     """
     ff: dict[str, Any] = {"stage": "feedforward"}
     for size in (1, 4):

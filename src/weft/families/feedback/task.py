@@ -30,7 +30,7 @@ from weft.families.feedback.score.writing import go_on
 from weft.families.feedback.sets.tokenizer import Tokenizer
 from weft.task.context import Context
 from weft.task.inference import Inference
-from weft.task.metric import Metric
+from weft.task.metric import Metric, led_by
 from weft.task.parent import Parent
 from weft.task.task import Task
 from weft.task.writing import Writing, Written
@@ -84,7 +84,7 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         If padding counts as text, the original's bound selects.
         """
         first = "loss_original" if self.config.data.pad_is_text else "loss"
-        return tuple(sorted(METRICS, key=lambda metric: metric.name != first))
+        return led_by(first, METRICS)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weft.data.fetch import looked_for
 from weft.data.guard import unreadable
 from weft.data.own import own_file, places
 from weft.data.random import derive
@@ -27,6 +28,7 @@ from weft.families.gaussvae.splats.anchored import grid
 from weft.families.gaussvae.splats.curves import order
 from weft.families.gaussvae.splats.geometry import to_logcov, to_rs
 from weft.families.gaussvae.splats.packed import Packed, read_packed
+from weft.families.gaussvae.splats.rasterise import render
 from weft.families.gaussvae.splats.statistics import read_statistics, statistics
 
 
@@ -80,6 +82,18 @@ def _outline(folder: Path, config: Config) -> Outline:
 def data_meaning(config: Config) -> Meaning:
     """The meaning of the numbers of the run's splats."""
     return outline(config).meaning
+
+
+def rendered(splats: Tensor, meaning: Meaning, config: Config) -> Tensor:
+    """Raw splats (B, N, 8) of the run's layout as pictures (B, 3, H, W)."""
+    return render(
+        splats,
+        *meaning.size,
+        layout=config.data.layout,
+        blend=config.render.blend or meaning.blend,
+        sampling=meaning.sampling,
+        form=config.render.form,
+    )
 
 
 def data_spec(config: Config) -> DataSpec:
@@ -219,7 +233,7 @@ def _path(config: Config, dataset: str) -> Path:
         f"there is no folder `{dataset}`",
         where="data.dataset",
         expected=f"{DRAWN}, or a folder of splats as `weft data fit` writes it",
-        hint="\n".join(("looked for as", *(f"  {path}" for path in looked))),
+        hint=looked_for(looked),
     )
 
 

@@ -59,7 +59,7 @@ class SplatVAE(nn.Module):
         return scores
 
 
-def build(config: Config, splats: int, cells: tuple[int, int] | None = None) -> SplatVAE:
+def build_model(config: Config, splats: int, cells: tuple[int, int] | None = None) -> SplatVAE:
     """The model of a config for sets of `splats` splats, without statistics of data.
 
     Args:

@@ -14,19 +14,24 @@ from torch import Tensor
 from weft.data.random import stream
 from weft.data.source import Batch, DataSpec, Splits
 from weft.families.gaussvae.config import Config
-from weft.families.gaussvae.data import data_meaning, data_spec, load_splits, load_statistics
-from weft.families.gaussvae.model import SplatVAE, build
+from weft.families.gaussvae.data import (
+    data_meaning,
+    data_spec,
+    load_splits,
+    load_statistics,
+    rendered,
+)
+from weft.families.gaussvae.model import SplatVAE, build_model
 from weft.families.gaussvae.objective import picture_error, reconstruction, weighted
 from weft.families.gaussvae.pictures.task import PictureTask
 from weft.families.gaussvae.score.held_out import METRICS, Latents, held_out
 from weft.families.gaussvae.sets.packed_source import Meaning, SplatSource
-from weft.families.gaussvae.splats.rasterise import render
 from weft.families.gaussvae.terms.groups import GROUPS
 from weft.families.gaussvae.terms.posterior import beta_at, bounded, divergence, kl_term, sampled
 from weft.nn.precision import widened
 from weft.task.context import Context
 from weft.task.inference import Inference
-from weft.task.metric import Metric
+from weft.task.metric import Metric, led_by
 from weft.task.task import Task
 
 if TYPE_CHECKING:
@@ -39,8 +44,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The monitored metric, which selects; then losses, variances, latents, pictures."""
-        first = [metric for metric in METRICS if metric.name == self.config.monitor]
-        return (*first, *(metric for metric in METRICS if metric not in first))
+        return led_by(self.config.monitor, METRICS)
 
     @cached_property
     def meaning(self) -> Meaning:
@@ -66,7 +70,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
         Raises:
             ConfigError: if sizes do not divide evenly.
         """
-        return build(self.config, spec.fields["splats"].shape[0], self.meaning.cells)
+        return build_model(self.config, spec.fields["splats"].shape[0], self.meaning.cells)
 
     def prime(self, model: SplatVAE, data: Splits[SplatSource]) -> None:
         """Sets the model's mean and deviation to those of the training splats."""
@@ -129,15 +133,7 @@ class GaussTask(Task[Config, SplatVAE, SplatSource]):
 
     def drawn(self, splats: Tensor) -> Tensor:
         """Raw splats (B, N, 8) of the run's layout as pictures (B, 3, H, W)."""
-        meaning, config = self.meaning, self.config
-        return render(
-            splats,
-            *meaning.size,
-            layout=config.data.layout,
-            blend=config.render.blend or meaning.blend,
-            sampling=meaning.sampling,
-            form=config.render.form,
-        )
+        return rendered(splats, self.meaning, self.config)
 
     def pictures(self, batch: Batch) -> Tensor:
         """The pictures of a batch (B, 3, H, W) in [0, 1]; if none are stored, rendered splats."""

@@ -42,7 +42,7 @@ class Shape:
     feedback: bool = False
 
 
-def cases(full: bool) -> Iterator[Case]:
+def cases() -> Iterator[Case]:
     """Shapes of the published runs, and smaller ones for a few minutes on two cores.
 
     `auto-<form>` is the form that the cost model chooses, timed in 20 windows; slower ones are
@@ -50,9 +50,6 @@ def cases(full: bool) -> Iterator[Case]:
     minute. The loop is left out at EigenWorms' full length, where its graph takes 4 GB; it is timed
     in the shorter `worms-1124`. The GRU has as many parameters and reads the true sequence
     at once. A GRU that feeds back its predictions could not, so that the comparison favours it.
-
-    Args:
-        full: has no effect: each case states whether it takes long.
     """
     image = {"uncertain": True, "final": "tanh", "std_lower_bound": 0.01}
     digit = {"output_size": 0, "classes": 10, "width": 32, "depth": 2}

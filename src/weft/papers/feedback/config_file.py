@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.explain import suggest
-from weft.config.layer import leaves
-from weft.config.yaml import read_file
+from weft.config.layer import leaves, value_at
+from weft.config.yaml import is_number, read_file
 from weft.errors import ConfigError, UsageError
 from weft.families.feedback.options.aliases import ALIASES
 
@@ -75,7 +75,7 @@ class OldConfig:
     def __post_init__(self) -> None:
         """Raises ConfigError for unknown keys and invalid values, UsageError for the data set."""
         tree, self._lines = read_file(self.path)
-        self._old = {".".join(leaf): _at(tree, leaf) for leaf in leaves(tree)}
+        self._old = {".".join(leaf): value_at(tree, leaf) for leaf in leaves(tree)}
         self._check_keys(tree.get("datasets"))
         self._check_settings()
         for key in _STRAIGHT:
@@ -198,7 +198,7 @@ class OldConfig:
             self.values.pop("schedule.warmup", None)
         elif "training.min_lr" in self._old:
             floor, peak = self._old["training.min_lr"], self._old.get("training.learning_rate")
-            if not _is_number(floor) or not _is_number(peak) or not 0 <= floor <= peak or not peak:
+            if not is_number(floor) or not is_number(peak) or not 0 <= floor <= peak or not peak:
                 raise self._refuse("training.min_lr", "a number from 0 to training.learning_rate")
             # 3e-5 / 3e-4 is 0.09999999999999999.
             self._put("schedule.min_lr", round(floor / peak, 12), "training.min_lr")
@@ -213,13 +213,3 @@ class OldConfig:
     def _refuse(self, key: str, expected: str) -> ConfigError:
         message = f"`{key}` = {self._old.get(key)} is not allowed"
         return ConfigError(message, where=self._where(key), expected=expected)
-
-
-def _at(tree: Any, path: tuple[str, ...]) -> Any:
-    for part in path:
-        tree = tree[part]
-    return tree
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.config.explain import suggest
+from weft.config.layer import LENGTHS
 from weft.errors import Interrupted, UsageError, asked_by
 from weft.papers import script
 from weft.papers.feedback.config_file import OldConfig
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from weft.run.registry import Run
 
 RECIPE = "feedback/original"
-#: What the original has in its code.
 _FIXED = {"seed": 1337, "log.every": 10}
+"""What the original has in its code."""
 
 
 def main(name: str, argv: Sequence[str] | None = None) -> int:
@@ -220,7 +221,7 @@ def _description(
 
 def _sets_length(words: Sequence[str]) -> bool:
     """Whether `--set` words give the length of the run."""
-    return not {"steps", "epochs"}.isdisjoint(script.settings(words))
+    return not LENGTHS.keys().isdisjoint(script.settings(words))
 
 
 def _news(words: Sequence[str], run: Run) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.config.explain import suggest
-from weft.config.yaml import read_file
+from weft.config.yaml import is_number, read_file
 from weft.errors import ConfigError, UsageError, WeftError
 
 NETS = ("encoder_filters", "decoder_filters", "encoder_kernel_sizes", "decoder_kernel_sizes",
@@ -115,7 +115,7 @@ class OldConfig:
             self._put("checkpoint.keep_every", f"{every} epochs", "callbacks.checkpoint_every")
         floor, rate = old.get("callbacks.min_lr"), old.get("training.learning_rate", _RATE)
         if floor is not None:
-            share = floor / rate if _is_number(floor) and _is_number(rate) and rate else floor
+            share = floor / rate if is_number(floor) and is_number(rate) and rate else floor
             self._put("schedule.min_lr", share, "callbacks.min_lr")
         if old.get("data.shuffle_buffer") not in (None, 1000):
             self.notes.append(
@@ -152,7 +152,7 @@ class OldConfig:
         shape, units = self._old.get(key), self._old.get("model.decoder_dense_units")
         if not (isinstance(shape, list) and isinstance(units, list) and units):
             return found
-        if all(map(_is_number, [*shape, units[-1]])) and math.prod(shape) != units[-1]:
+        if all(map(is_number, [*shape, units[-1]])) and math.prod(shape) != units[-1]:
             says = (
                 f"`{key}` {shape} holds {math.prod(shape)} numbers, the last of "
                 f"`model.decoder_dense_units` is {units[-1]}"
@@ -176,7 +176,3 @@ def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

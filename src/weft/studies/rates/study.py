@@ -21,6 +21,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _study(words: list[str]) -> None:
+    flags = script.parsed(_parser(), words)
+    if flags.table is None:
+        if flags.out is None and flags.dir is not None:
+            flags.out = flags.dir / "rates.jsonl"
+        if flags.out is None or not flags.words:
+            raise UsageError(
+                "there is nothing to train", expected="a recipe, and --out FILE or --dir FOLDER"
+            )
+        rates = tuple(flags.rates.split(",")) if flags.rates else ()
+        study = Study(flags.key, rates, flags.further, flags.seeds, flags.final, flags.out)
+        cells = _part(_settings(flags.words, flags.form), flags.part)
+        destined(flags.out)
+        if flags.dir is not None:
+            if flags.final:
+                raise UsageError("runs that are kept are tested as they are", where="--final")
+            Kept(study, flags.dir, flags.stack, flags.workers).run(cells)
+        elif flags.stack or flags.workers:
+            raise UsageError("nothing is kept to go on with", expected="--dir FOLDER beside it")
+        else:
+            for cell in cells:
+                study.run(cell)
+    files = flags.table or [path for path in [flags.out] if path.is_file()]
+    print(told(read(files, NEEDED)))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("weft study rates", description=__doc__)
     parser.add_argument("words", nargs="*", help="recipe, overrides and axes, as for weft sweep")
     parser.add_argument(
@@ -50,29 +76,7 @@ def _study(words: list[str]) -> None:
         "--workers", type=script.at_least(1), help="with --dir: processes at a time"
     )
     parser.add_argument("--table", nargs="+", type=Path, help="only print what such files hold")
-    flags = script.parsed(parser, words)
-    if flags.table is None:
-        if flags.out is None and flags.dir is not None:
-            flags.out = flags.dir / "rates.jsonl"
-        if flags.out is None or not flags.words:
-            raise UsageError(
-                "there is nothing to train", expected="a recipe, and --out FILE or --dir FOLDER"
-            )
-        rates = tuple(flags.rates.split(",")) if flags.rates else ()
-        study = Study(flags.key, rates, flags.further, flags.seeds, flags.final, flags.out)
-        cells = _part(_settings(flags.words, flags.form), flags.part)
-        destined(flags.out)
-        if flags.dir is not None:
-            if flags.final:
-                raise UsageError("runs that are kept are tested as they are", where="--final")
-            Kept(study, flags.dir, flags.stack, flags.workers).run(cells)
-        elif flags.stack or flags.workers:
-            raise UsageError("nothing is kept to go on with", expected="--dir FOLDER beside it")
-        else:
-            for cell in cells:
-                study.run(cell)
-    files = flags.table or [path for path in [flags.out] if path.is_file()]
-    print(told(read(files, NEEDED)))
+    return parser
 
 
 def _settings(words: Sequence[str], forms: Sequence[script.Form]) -> list[Setting]:

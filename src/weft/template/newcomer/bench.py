@@ -15,12 +15,8 @@ from .reference import heights
 WIDTH, POINTS = 32, 128
 
 
-def cases(full: bool) -> Iterator[Case]:
-    """One forward pass over 128 points.
-
-    Args:
-        full: whether slow cases are wanted, too; there are none.
-    """
+def cases() -> Iterator[Case]:
+    """One forward pass over 128 points."""
     yield Case("forward", {"fast": _fast, "reference": _reference}, baselines=("reference",))
 
 

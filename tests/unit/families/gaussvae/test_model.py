@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from weft.errors import ConfigError
 from weft.families.gaussvae.config import Config
-from weft.families.gaussvae.model import SplatVAE, build
+from weft.families.gaussvae.model import SplatVAE, build_model
 from weft.families.gaussvae.nets.keras import KerasBatchNorm, SameConv1d
 
 
 def model(splats: int = 16, cells: tuple[int, int] | None = (4, 4), **values: Any) -> SplatVAE:
     small = {"encoder_dense_units": 8}
-    return build(
+    return build_model(
         Config.model_validate({"epochs": 1, "latent_dim": 3, "net": small, **values}), splats, cells
     )
 

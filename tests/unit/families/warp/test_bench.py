@@ -10,7 +10,7 @@ from weft.families.warp.forms import sequential
 
 
 def test_the_issue_s_shapes_are_measured_and_slow_ones_only_under_full() -> None:
-    found = {case.name: case for case in cases(full=False)}
+    found = {case.name: case for case in cases()}
     assert {"mnist-14", "mnist-28", "class-784", "worms-17984", "msd"} <= set(found)
     assert {name for name, case in found.items() if case.full} == {"mnist-28", "class-784", "msd"}
     clipped = {"mnist-14-clip", "mnist-14-loose"}

@@ -102,17 +102,7 @@ def convert(
             where="convert",
             expected="taps for timescale='retrograde' and for it alone, and then no carry",
         )
-    layers = {
-        name: module
-        for name, module in revert(model).named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d) and type(module) in (nn.Linear, nn.Conv2d)
-    }
-    if not layers:
-        raise UsageError(
-            f"{type(model).__name__} has no layer to convert",
-            where="convert",
-            expected="an nn.Linear or nn.Conv2d; subclasses are left alone",
-        )
+    layers = _plain_layers(revert(model))
     common = {
         "order": order, "delay": delay, "gate": gate, "kernel": kernel, "readout": readout,
         "error": error, "sparse": sparse, "threshold": threshold, "binary": binary,
@@ -218,6 +208,26 @@ def read(layers: Mapping[str, TracedLinear | TracedConv2d]) -> dict[str, Tensor]
     """As `similarities`, for the given layers."""
     found = agreement(torch.stack([layer.moments for layer in layers.values()]))
     return dict(zip(layers, found.unbind(), strict=True))
+
+
+def _plain_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    """The layers of `model` to convert, by name.
+
+    Raises:
+        UsageError: if there are none.
+    """
+    layers = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d) and type(module) in (nn.Linear, nn.Conv2d)
+    }
+    if not layers:
+        raise UsageError(
+            f"{type(model).__name__} has no layer to convert",
+            where="convert",
+            expected="an nn.Linear or nn.Conv2d; subclasses are left alone",
+        )
+    return layers
 
 
 def _become(layer: nn.Module, kind: type[nn.Module]) -> None:

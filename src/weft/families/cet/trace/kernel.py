@@ -76,7 +76,7 @@ def stages(rate: Tensor, order: int, length: int) -> Tensor:
 
 
 def readout_kernel(delay: int, order: int, length: int) -> Tensor:
-    """The kernel of the best linear read-out of all stages, at the best rate (cet.md section 6).
+    """The kernel of the best linear read-out of all stages, at the best rate (README, "The rule").
 
     Of all mixtures k = c H of the stages H (N, K), c = (H H' + e^2 I)^-1 H[:, T] has the largest
     k[T]^2 / (sum k^2 + e^2 sum c^2), which then equals k[T]. The rate that maximises it is found by

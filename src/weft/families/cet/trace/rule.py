@@ -2,7 +2,7 @@
 
 The error passed to the layer below is exact. Only the weight gradient differs from
 back-propagation: dW = A' x with A = gate * (M' g), where M is the pairing matrix and a prime
-transposes (cet.md section 2).
+transposes (README, "The rule").
 """
 
 # S streams of B items make R rows (stream by stream, in time within a stream)

@@ -1,8 +1,8 @@
 """Agreement of an update with the true gradient, with and without the part of the mean activity.
 
 Activities are positive, so that every update, even a bad one, shares a large part with the true
-gradient that is due to the mean activity. The plain cosine is therefore too high (cet.md section
-5); the centred cosine leaves this part out.
+gradient that is due to the mean activity. The plain cosine is therefore too high; the centred
+cosine leaves this part out.
 """
 
 # U update, V true gradient, both (O, I); R rows of errors and inputs; a dash ' transposes

@@ -18,14 +18,13 @@ from weft.families.cet.trace.watch import Watch
 from weft.nn.once import refuse_transforms
 
 
-class TracedLinear(nn.Linear):
-    """A linear layer that learns by a trace.
+class Traced:
+    """What a layer that learns by a trace has beside its weights.
 
     Attributes:
         clock: shared by all traced layers of the model.
         trace: kernel and delay.
         rule: how an update is computed from trace and error.
-        does: the layer's operation.
         watch: the gate that acts.
         moments: inner products of the last update and the true gradient, (2, 3), see `similarity`.
         history: activity and errors of earlier batches, in carry mode; else None.
@@ -35,11 +34,16 @@ class TracedLinear(nn.Linear):
     clock: Clock
     trace: Trace
     rule: Rule
-    does: Dense
     watch: Watch
     moments: Tensor
     history: History | None
     mean: RunningMean | None
+
+
+class TracedLinear(Traced, nn.Linear):
+    """A linear layer that learns by a trace; `does` is its operation."""
+
+    does: Dense
 
     def forward(self, x: Tensor) -> Tensor:
         """As the plain layer; in training, the backward pass computes the traced update."""
@@ -54,17 +58,10 @@ class TracedLinear(nn.Linear):
         return f"{super().extra_repr()}, {_how(self)}"
 
 
-class TracedConv2d(nn.Conv2d):
-    """A convolution that learns by a trace; attributes are those of `TracedLinear`."""
+class TracedConv2d(Traced, nn.Conv2d):
+    """A convolution that learns by a trace; `does` is its operation."""
 
-    clock: Clock
-    trace: Trace
-    rule: Rule
     does: Conv
-    watch: Watch
-    moments: Tensor
-    history: History | None
-    mean: RunningMean | None
 
     def forward(self, x: Tensor) -> Tensor:
         """As the plain layer; in training, the backward pass computes the traced update."""

@@ -10,12 +10,8 @@ from weft.families.gaussvae.bench.training import training_cases
 from weft.task.bench import Case
 
 
-def cases(full: bool) -> Iterator[Case]:
-    """All cases.
-
-    Args:
-        full: has no effect: each case states whether it takes long.
-    """
+def cases() -> Iterator[Case]:
+    """All cases."""
     yield from rendering_cases()
     yield from fitting_cases()
     yield from training_cases()

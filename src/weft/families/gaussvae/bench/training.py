@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from weft.families.gaussvae.config import Config
-from weft.families.gaussvae.model import build
+from weft.families.gaussvae.model import build_model
 from weft.families.gaussvae.objective import reconstruction, weighted
 from weft.families.gaussvae.optim.keras import KerasAdam
 from weft.families.gaussvae.options.sizes import COLUMNS, Half, Sizes, sizes
@@ -68,7 +68,7 @@ def _case(
 
 def _ours(config: Config, device: torch.device, *, bf16: bool = False) -> Form:
     torch.manual_seed(0)
-    model = build(config, SPLATS).to(device)
+    model = build_model(config, SPLATS).to(device)
     groups = GROUPS[config.data.layout]
     weights = weighted(config.loss, config.weights, groups)
 
@@ -107,7 +107,7 @@ def _plain(config: Config, device: torch.device, *, bf16: bool = False) -> Form:
 def _alone(config: Config, device: torch.device) -> Form:
     """Each convolution and dense layer on what it is given in a step, and a slope of its result."""
     # In training a block is one function, whose layers nobody can look into.
-    model = build(config, SPLATS).to(device).eval()
+    model = build_model(config, SPLATS).to(device).eval()
     given: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def keep(layer: nn.Module, inputs: tuple[Tensor], out: Tensor) -> None:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from weft.errors import ConfigError
 from weft.families.gaussvae.config import Config
-
-COLUMNS = 8
-"""Numbers of a splat."""
+from weft.families.gaussvae.splats.geometry import COLUMNS as COLUMNS
 
 _ENCODERS = {
     "conv1d": ((32, 64, 128), (0.1, 0.15, 0.2), 0.2),

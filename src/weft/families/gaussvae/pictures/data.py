@@ -16,10 +16,9 @@ from weft.data.random import derive
 from weft.data.source import DataSpec, Field, Splits, TensorSource
 from weft.errors import ConfigError
 from weft.families.gaussvae.config import Config
-from weft.families.gaussvae.data import data_meaning, load_splits
+from weft.families.gaussvae.data import data_meaning, load_splits, rendered
 from weft.families.gaussvae.data import data_spec as splat_spec
 from weft.families.gaussvae.sets.packed_source import Meaning
-from weft.families.gaussvae.splats.rasterise import render
 
 _CHUNK = 64
 
@@ -113,15 +112,5 @@ def _seen(fields: Mapping[str, Tensor], config: Config, meaning: Meaning) -> Ten
     """The pictures stored with splats, or else the rendered splats, as bytes."""
     if "image" in fields:
         return fields["image"]
-    shown = [
-        render(
-            splats,
-            *meaning.size,
-            layout=config.data.layout,
-            blend=config.render.blend or meaning.blend,
-            sampling=meaning.sampling,
-            form=config.render.form,
-        )
-        for splats in fields["splats"].split(_CHUNK)
-    ]
+    shown = [rendered(splats, meaning, config) for splats in fields["splats"].split(_CHUNK)]
     return (torch.cat(shown).clamp(0, 1) * 255).round().to(torch.uint8)

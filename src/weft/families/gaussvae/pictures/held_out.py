@@ -16,11 +16,8 @@ from weft.families.gaussvae.score.rate import Floats, as_bytes, channels_last, c
 from weft.families.gaussvae.score.refine import refine
 from weft.families.gaussvae.splats.quality import psnr
 from weft.families.gaussvae.terms.log_mse import log_mse
-from weft.families.gaussvae.terms.posterior import divergence
+from weft.families.gaussvae.terms.posterior import active, divergence
 from weft.task.metric import Metric
-
-ACTIVE = 0.01
-"""A latent counts as used if the variance of its mean over items is above this."""
 
 METRICS = (
     Metric("psnr", "higher", "dB", "PSNR of the decoded picture, mean over pictures."),
@@ -77,8 +74,7 @@ def measured(config: Config, model: PictureModel, source: TensorSource) -> dict[
     found_means["gain"] = found_means["psnr"] - linear_psnr
     if options.refine:
         found_means["gain_refined"] = found_means["psnr_refined"] - linear_psnr
-    spread = torch.cat(means).var(0, unbiased=False)
-    found_means["active_units"] = float((spread > ACTIVE).sum())
+    found_means["active_units"] = active(torch.cat(means))
     if sum(map(len, latents)) > 1:
         unit = torch.cat(deviations).mean(0)
 

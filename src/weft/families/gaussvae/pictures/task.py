@@ -24,7 +24,7 @@ from weft.families.gaussvae.terms.log_mse import log_mse
 from weft.families.gaussvae.terms.posterior import beta_at, divergence, kl_term, sampled
 from weft.task.context import Context
 from weft.task.inference import Inference
-from weft.task.metric import Metric
+from weft.task.metric import Metric, led_by
 from weft.task.task import Task
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class PictureTask(Task[Config, PictureModel, TensorSource]):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The monitored metric, which selects; then PSNR with its baseline, losses, latents."""
-        first = [metric for metric in METRICS if metric.name == self.config.monitor]
-        return (*first, *(metric for metric in METRICS if metric not in first))
+        return led_by(self.config.monitor, METRICS)
 
     @cached_property
     def epoch_steps(self) -> int:

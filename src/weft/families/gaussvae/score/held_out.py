@@ -18,11 +18,8 @@ from weft.families.gaussvae.objective import weighted
 from weft.families.gaussvae.sets.packed_source import SplatSource
 from weft.families.gaussvae.splats.quality import psnr
 from weft.families.gaussvae.terms.groups import GROUPS
-from weft.families.gaussvae.terms.posterior import kl_term
+from weft.families.gaussvae.terms.posterior import active, kl_term
 from weft.task.metric import Metric
-
-ACTIVE = 0.01
-"""A latent counts as used if the variance of its mean over items is above this."""
 
 _NAMES = {"xy": "centres", "scale": "sizes", "rot": "orientations", "feat": "colours"}
 
@@ -121,8 +118,7 @@ def held_out(
         found |= {f"{measure}_{name}": float(columns[part].mean()) for name, part in groups.items()}
     found["fvu"] = sum(found[f"fvu_{name}"] for name in groups) / len(groups)
     found["kl_nats"] = float(torch.cat(nats).sum(1).mean())
-    spread = torch.cat(means).var(0, unbiased=False)
-    found["active_units"] = float((spread > ACTIVE).sum())
+    found["active_units"] = active(torch.cat(means))
     return found | pictures.found()
 
 

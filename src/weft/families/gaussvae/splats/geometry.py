@@ -17,6 +17,7 @@ SAMPLINGS = ("centre", "corner")
 """Pixel i of a width W is sampled at i + 1/2, or at i, as in files of Image-GS."""
 
 COLUMNS = 8
+"""Numbers of a splat."""
 
 STD_LEAST = 0.05
 """Smallest standard deviation of a `logcov` splat, the geometric mean of both axes, in pixels."""

@@ -58,17 +58,8 @@ def render(
         UsageError: if an option is unknown or out of range, or `form` cannot do what is asked.
         MissingExtra: if `form` needs a package that is not installed.
     """
-    for name, value, known in (
-        ("layout", layout, LAYOUTS),
-        ("blend", blend, BLENDS),
-        ("sampling", sampling, SAMPLINGS),
-    ):
-        if value not in known:
-            raise UsageError(f"unknown {name} `{value}`", expected=f"one of {', '.join(known)}")
-    if splats.dim() < 2 or splats.shape[-1] != COLUMNS:
-        raise UsageError(f"splats of shape {tuple(splats.shape)}", expected=f"(..., N, {COLUMNS})")
-    if not splats.is_floating_point():
-        raise UsageError(f"splats of {splats.dtype}", expected="floating point: splats.float()")
+    _check_words(layout, blend, sampling)
+    _check_splats(splats)
     high, wide = size or (height, width)
     if any(isinstance(each, float) for each in (height, width, high, wide)):
         raise UsageError(
@@ -97,3 +88,22 @@ def render(
             return rendered(full, frame, form)
         flat = full.reshape(math.prod(splats.shape[:-2]), *splats.shape[-2:])
         return rendered(flat, frame, form).view(*splats.shape[:-2], 3, height, width)
+
+
+def _check_words(layout: str, blend: str, sampling: str) -> None:
+    """Raises: UsageError if one of them is unknown."""
+    for name, value, known in (
+        ("layout", layout, LAYOUTS),
+        ("blend", blend, BLENDS),
+        ("sampling", sampling, SAMPLINGS),
+    ):
+        if value not in known:
+            raise UsageError(f"unknown {name} `{value}`", expected=f"one of {', '.join(known)}")
+
+
+def _check_splats(splats: Tensor) -> None:
+    """Raises: UsageError if they have another shape than (..., N, 8), or are no floats."""
+    if splats.dim() < 2 or splats.shape[-1] != COLUMNS:
+        raise UsageError(f"splats of shape {tuple(splats.shape)}", expected=f"(..., N, {COLUMNS})")
+    if not splats.is_floating_point():
+        raise UsageError(f"splats of {splats.dtype}", expected="floating point: splats.float()")

@@ -48,6 +48,11 @@ def divergence(mean: Tensor, log_var: Tensor) -> Tensor:
     return -0.5 * (1 + log_var - mean.square() - log_var.exp())
 
 
+def active(means: Tensor) -> float:
+    """How many latents are in use: those whose means, (M, L), vary over items by over 0.01."""
+    return float((means.var(0, unbiased=False) > 0.01).sum())
+
+
 def kl_term(nats: Tensor, config: KlConfig, progress: float) -> Tensor:
     """The KL term of the loss, before beta.
 

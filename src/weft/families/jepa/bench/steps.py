@@ -33,15 +33,12 @@ Replay = Callable[[], None]
 Loss = Callable[[Model, Batch, Config, torch.Generator], tuple[Tensor, dict[str, Tensor]]]
 
 
-def cases(full: bool) -> Iterator[Case]:
+def cases() -> Iterator[Case]:
     """Steps at the shapes of the published runs (menet5, w = 2, D = 512, T = 17), and batches.
 
     `vicreg-32` is a whole step with LARS; the cases of B = 16 are forward and backward only. The
     reference runs on contiguous memory in float32, one frame at a time outside the encoder. Where a
     GPU is at hand, forward and backward on it too, and the same recorded as a graph.
-
-    Args:
-        full: not needed; the cases say themselves whether they take long.
     """
     yield _case("vicreg-32", 32, {"objective": "vicreg"}, steps=True)
     yield _case("vicreg-16", 16, {"objective": "vicreg"})

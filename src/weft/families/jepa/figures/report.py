@@ -45,16 +45,8 @@ class Episodes:
 
 def rollouts(episodes: Episodes) -> Named:
     """True and read paths of a few episodes, over their first frames."""
-    from matplotlib.figure import Figure
-
-    count = min(EPISODES, len(episodes.true))
-    columns = min(4, count)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(2.15 * columns, 2.3 * rows + 0.35), layout="constrained")
-    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        if number >= count:
-            axes.set_axis_off()
-            continue
+    figure, panels = _panels(min(EPISODES, len(episodes.true)))
+    for number, axes in enumerate(panels):
         _picture(axes, episodes, number, frame=0)
         for dot in range(episodes.true.shape[2]):
             _paths(axes, episodes.true[number, :, dot], episodes.read[number, :, dot], dot)
@@ -68,6 +60,19 @@ def rollouts(episodes: Episodes) -> Named:
         "frame. Open circle: start; full: end; above: root mean squared distance."
     )
     return "rollouts", caption, figure
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, at most four in a row."""
+    from matplotlib.figure import Figure
+
+    columns = min(4, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(2.15 * columns, 2.3 * rows + 0.35), layout="constrained")
+    every = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in every[count:]:
+        axes.set_axis_off()
+    return figure, every[:count]
 
 
 def film(episodes: Episodes) -> Named:
@@ -125,16 +130,8 @@ def plans(planned: Planned, low: float, high: float) -> Named:
         planned: episodes of plans.
         low, high: the walls in pixels.
     """
-    from matplotlib.figure import Figure
-
-    count = min(EPISODES, len(planned.goal))
-    columns = min(4, count)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(2.15 * columns, 2.3 * rows + 0.35), layout="constrained")
-    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
-        if number >= count:
-            axes.set_axis_off()
-            continue
+    figure, panels = _panels(min(EPISODES, len(planned.goal)))
+    for number, axes in enumerate(panels):
         _show(axes, planned.frame[number], planned.frame[number], 0.55)
         axes.add_patch(_rectangle(low, high - low))
         path, goal = planned.path[number].cpu(), planned.goal[number].cpu()

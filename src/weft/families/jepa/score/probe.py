@@ -79,16 +79,19 @@ class NormalEquations:
         self.square = self.square.to(features.device) + targets.square().sum()
         self.rows += len(features)
 
-    def __add__(self, other: NormalEquations, sign: int = 1) -> NormalEquations:
+    def __add__(self, other: NormalEquations) -> NormalEquations:
         """The equations of the rows of both."""
+        return self._with(other, 1)
+
+    def __sub__(self, part: NormalEquations) -> NormalEquations:
+        """The equations of the rows that are not in `part`."""
+        return self._with(part, -1)
+
+    def _with(self, other: NormalEquations, sign: int) -> NormalEquations:
         both = NormalEquations()
         both.gram, both.cross = self.gram + sign * other.gram, self.cross + sign * other.cross
         both.square, both.rows = self.square + sign * other.square, self.rows + sign * other.rows
         return both
-
-    def __sub__(self, part: NormalEquations) -> NormalEquations:
-        """The equations of the rows that are not in `part`."""
-        return self.__add__(part, -1)
 
     def solve(self, ridge: float) -> Tensor:
         """W, float64 (D, M), for lambda = ridge times the mean of diag(H^T H).

@@ -91,14 +91,9 @@ def _files(config: Config) -> dict[str, list[Path]]:
         raise MissingData(
             "`celeba` is not here",
             expected=f"a folder with {partition} and img_align_celeba/*.jpg",
-            hint="\n".join(
-                (
-                    "looked for as",
-                    *(f"  {folder / partition}" for folder in looked),
-                    "by hand, get it from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html: "
-                    "its licence lets weft download nothing",
-                )
-            ),
+            hint=f"{fetch.looked_for(folder / partition for folder in looked)}\n"
+            "by hand, get it from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html: "
+            "its licence lets weft download nothing",
         )
     rows = [line.split() for line in read_lines(folder / partition) if line.strip()]
     wanted = {"train": config.data.train_size, "test": config.data.test_size}
