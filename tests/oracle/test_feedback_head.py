@@ -36,6 +36,15 @@ def test_chunked_head_equals_the_full_one(chunk: int | None, dtype: torch.dtype)
         torch.testing.assert_close(a, b, rtol=rtol, atol=10 * rtol)
 
 
+def test_sums_over_ids_in_slices_equal_those_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, table, targets, weight = _case(dtype=torch.float32)
+    whole = torch.autograd.grad(cross_entropy(hidden, table, targets, weight, 3)[0], hidden)[0]
+    for ids in (1, 4, 11):
+        monkeypatch.setattr(logits, "_SLICE", ids)
+        ours = torch.autograd.grad(cross_entropy(hidden, table, targets, weight, 3)[0], hidden)[0]
+        torch.testing.assert_close(ours, whole, rtol=1e-5, atol=1e-5)
+
+
 def test_head_on_masked_positions_equals_masking_the_losses_of_all() -> None:
     hidden, table, targets, weight = _case(12)
     masked = torch.rand(12) < 0.5

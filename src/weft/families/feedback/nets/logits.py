@@ -11,6 +11,10 @@ from torch import Tensor
 
 from weft.nn.dense import product
 from weft.nn.once import once
+from weft.nn.onednn import has_full_rate, mm
+
+_SLICE = 768
+"""Number of ids that are summed over in one product."""
 
 
 class _Parts(NamedTuple):
@@ -127,13 +131,28 @@ def _walk(
         # Weights are applied to tensors of C columns, as every pass over V columns takes time.
         scale = weight[part, None].to(wide)
         if grad_hidden is not None:
-            grad_hidden[part] = product(off, vectors.t()) * scale
+            grad_hidden[part] = _mixed(off, vectors) * scale
         if wanted[1]:
             step = product(off.t(), (h * scale).to(h.dtype).t()).to(table.dtype)
             grad_table = step if grad_table is None else grad_table.add_(step)
     if wanted[1] and grad_table is None:
         grad_table = torch.zeros_like(table)
     return _Parts(nats, grad_hidden, grad_table)
+
+
+def _mixed(shares: Tensor, vectors: Tensor) -> Tensor:
+    """shares vectors, (N, C), of shares (N, V) and vectors (V, C).
+
+    oneDNN loses a fifth of its rate in sums as long as V: 20.6 ms in slices against 26.6 at once,
+    and 78 against 106 (V = 50,304, C = 256, N = 161 and 652, one thread of an EPYC with AVX-512).
+    """
+    if not has_full_rate(shares):
+        return product(shares, vectors.t())
+    slices = zip(shares.split(_SLICE, 1), vectors.split(_SLICE), strict=True)
+    total = mm(*next(slices))
+    for some in slices:
+        total += mm(*some)
+    return total
 
 
 def _autocast_dtype(x: Tensor) -> torch.dtype | None:
