@@ -75,7 +75,7 @@ def linear(
 
     Returns: (..., O).
     """
-    if _plain(x):
+    if by_torch(x):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
     if known is not None:
@@ -98,7 +98,7 @@ def quiet(x: Tensor) -> Tensor:
     The layers of `linear` before it then skip their products, and still get gradients of zeros. On
     a GPU, where looking at the values would stall, and in compiled code it does nothing.
     """
-    if _plain(x):
+    if by_torch(x):
         return x
     passed: Tensor = _Quiet.apply(x)
     return passed
@@ -158,8 +158,8 @@ def _of_weight(grad: Tensor, x: Tensor) -> Tensor:
     return product(grad.t(), x.t())
 
 
-def _plain(x: Tensor) -> bool:
-    """Whether torch's own layer is used: on a GPU, under autocast, compiled, or for no rows."""
+def by_torch(x: Tensor) -> bool:
+    """Whether torch's own forms are used: on a GPU, under autocast, compiled, or for no rows."""
     return (
         x.device.type != "cpu"
         or torch.is_autocast_enabled("cpu")

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from weft.nn.dense import linear
+from weft.nn.dense import by_torch, linear, product
+from weft.nn.once import once
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,9 @@ def prefers_factors(factors: Factors, length: int) -> bool:
 
 
 def _by_factors(x: Tensor, weight: Tensor, factors: Factors) -> Tensor:
+    if factors.A.dim() == 3 and not by_torch(x):
+        out: Tensor = _Factored.apply(x, weight, factors.A, factors.B, factors.count)
+        return out
     plain = linear(x, weight)
     if factors.A.dim() == 2:
         codes = linear(x, factors.A)
@@ -155,6 +160,46 @@ def _add(y: Tensor, code: Tensor, up: Tensor) -> Tensor:
     if up.dim() == 2:
         return y + linear(code, up.t())
     return torch.baddbmm(y, code, up)
+
+
+class _Factored(torch.autograd.Function):
+    """x W^T + (x A^T) B, with factors of each sample, added in place."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, down: Tensor, up: Tensor, count: int
+    ) -> Tensor:
+        codes = torch.bmm(x, down.mT)
+        out = product(x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
+        for y, code, rows in zip(
+            out.chunk(count, 2), codes.chunk(count, 2), up.chunk(count, 1), strict=True
+        ):
+            torch.baddbmm(y, code, rows, out=y)
+        ctx.save_for_backward(x, weight, codes, down, up)
+        ctx.count = count
+        return out
+
+    @staticmethod
+    @once
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, codes, down, up = ctx.saved_tensors
+        wants_x, wants_weight, wants_down, wants_up, _ = ctx.needs_input_grad
+        slopes, parts = grad.flatten(0, 1), grad.chunk(ctx.count, 2)
+        of_x = of_weight = of_down = of_up = None
+        if wants_weight:
+            of_weight = product(slopes.t(), x.flatten(0, 1).t())
+        if wants_up:
+            sides = zip(codes.chunk(ctx.count, 2), parts, strict=True)
+            of_up = torch.cat([torch.bmm(code.mT, part) for code, part in sides], 1)
+        if wants_x or wants_down:
+            sides = zip(parts, up.chunk(ctx.count, 1), strict=True)
+            of_codes = torch.cat([torch.bmm(part, rows.mT) for part, rows in sides], 2)
+            if wants_down:
+                of_down = torch.bmm(of_codes.mT, x)
+            if wants_x:
+                of_x = product(slopes, weight.t()).view_as(x)
+                torch.baddbmm(of_x, of_codes, down, out=of_x)
+        return of_x, of_weight, of_down, of_up, None
 
 
 def _rms(factors: Factors) -> Tensor:
