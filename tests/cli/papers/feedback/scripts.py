@@ -1,4 +1,4 @@
-"""The scripts of feedback's original README on a text of two batches an epoch, and what they left."""
+"""The scripts of feedback's original README on a text of two batches an epoch, and their runs."""
 
 from __future__ import annotations
 
