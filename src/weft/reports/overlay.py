@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft.atomic import destined
 from weft.plots.axes import marks
+from weft.plots.history import curve_of
 from weft.plots.images import Named, file_name
 from weft.plots.labels import head, label_ends, many, plain
 from weft.plots.style import line_of, style
@@ -110,9 +111,8 @@ def _mean(histories: Sequence[Sequence[Mapping[str, Any]]], key: str) -> dict[in
     """Step -> mean over the histories that have a number at it."""
     found: dict[int, list[float]] = {}
     for history in histories:
-        points = {int(row["step"]): row[key] for row in history if row.get(key) is not None}
-        for step, value in points.items():
-            found.setdefault(step, []).append(float(value))
+        for step, value in curve_of(history, key):
+            found.setdefault(step, []).append(value)
     return {step: mean_of(found[step]) for step in sorted(found)}
 
 

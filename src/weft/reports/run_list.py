@@ -11,6 +11,7 @@ from typing import Any
 from weft.config.layer import dotted
 from weft.config.yaml import is_number
 from weft.errors import WeftError
+from weft.plots.history import curve_of
 from weft.reports.comparison import differing
 from weft.reports.html import card, cell, link, metric_name, number, prose, safe, scalar
 from weft.reports.tables import format_seconds, measured, tone_of
@@ -150,10 +151,8 @@ def _curve(run: Run) -> str:
     return ""
 
 
-def _points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
-    found = {int(row["step"]): row[key] for row in rows if row.get(key) is not None}
-    points = [(float(step), float(found[step])) for step in sorted(found)]
-    points = [point for point in points if math.isfinite(point[1])]
+def _points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, float]]:
+    points = [point for point in curve_of(rows, key) if math.isfinite(point[1])]
     every = max(1, len(points) // _POINTS)
     return points[::every]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from weft.plots.history import curve_of
 from weft.reports.comparison import student
 
 
@@ -33,8 +34,7 @@ def last_quarter(history: Sequence[Mapping[str, Any]], key: str) -> float | None
         history: rows with `step`, and with `key` at the steps where it was measured.
         key: name of the loss.
     """
-    seen = [(int(row["step"]), float(row[key])) for row in history if key in row]
-    seen = [(step, loss) for step, loss in seen if math.isfinite(loss)]
+    seen = [(step, loss) for step, loss in curve_of(history, key) if math.isfinite(loss)]
     if not seen:
         return None
     end = max(step for step, _ in seen)

@@ -1,4 +1,4 @@
-"""The commands of seed README 003 run as printed and leave the files it promises."""
+"""The commands of the original cet README run as printed and leave the files it promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The retrograde commands of seed README 003 run as printed and leave the file it promises."""
+"""The retrograde commands of cet's original README run as printed and leave the promised file."""
 
 from __future__ import annotations
 

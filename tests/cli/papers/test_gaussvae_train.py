@@ -1,4 +1,4 @@
-"""The commands of seed README 002 run as printed and leave what it promises."""
+"""The commands of the original gaussvae README run as printed and leave what it promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seed README 000 as written: edit the config, run the script, run the backup for inference."""
+"""warp's original README as written: edit the config, run the script, and the backup to infer."""
 
 from __future__ import annotations
 

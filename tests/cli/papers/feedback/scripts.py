@@ -1,4 +1,4 @@
-"""The scripts of seed README 004 on a text of two batches an epoch, and what their runs left."""
+"""The scripts of feedback's original README on a text of two batches an epoch, and their runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of seed README 004 run as printed and leave the files its users expect."""
+"""The commands of feedback's original README run as printed and leave the files expected."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from weft.plots.axes import key_beside, label_axes, marks
+from weft.plots.history import curve_of
 from weft.plots.images import Named
 from weft.plots.style import DOTTED, colour
 
@@ -33,14 +34,14 @@ def returns(history: Sequence[Mapping[str, Any]], steps: int) -> Named:
         "val/return": "likeliest actions, held-out episodes",
     }
     for number, (key, name) in enumerate(lines.items()):
-        rows = [(row["step"] * steps, row[key]) for row in history if row.get(key) is not None]
-        if rows:
-            mark = marks(len(rows))
-            x, y = zip(*rows, strict=True)
+        points = [(step * steps, value) for step, value in curve_of(history, key)]
+        if points:
+            mark = marks(len(points))
+            x, y = zip(*points, strict=True)
             axes.plot(x, y, color=colour(number), label=name, marker=mark, markersize=3)
-    chance = [row["val/random"] for row in history if row.get("val/random") is not None]
+    chance = curve_of(history, "val/random")
     if chance:
-        axes.axhline(chance[-1], color="0.5", linewidth=1.2, linestyle=DOTTED, label="at random")
+        axes.axhline(chance[-1][1], color="0.5", linewidth=1.2, linestyle=DOTTED, label="at random")
     label_axes(axes, "Return", "steps of all environments", "return of an episode")
     axes.legend(loc="best")
     caption = (

@@ -15,6 +15,7 @@ from weft.families.gaussvae.figures.panels import histogram, panels
 from weft.families.gaussvae.nets.picture_model import PictureModel
 from weft.families.gaussvae.score.refine import refine
 from weft.families.gaussvae.splats.quality import psnr
+from weft.plots.history import curve_of
 from weft.plots.images import Named
 
 SHOWN, COUNTED = 8, 512
@@ -79,7 +80,7 @@ def over_training(history: list[dict[str, Any]]) -> Iterator[Named]:
     for name in names:
         for split in ("val", "test"):
             key = f"{split}/{name}"
-            points = [(row["step"], row[key]) for row in history if row.get(key) is not None]
+            points = curve_of(history, key)
             if points:
                 axes.plot(*zip(*points, strict=True), marker="o", ms=3, label=f"{split} {name}")
                 drawn = True

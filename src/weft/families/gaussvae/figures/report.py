@@ -19,6 +19,7 @@ from weft.families.gaussvae.splats.geometry import to_logcov
 from weft.families.gaussvae.splats.quality import psnr
 from weft.families.gaussvae.terms.groups import GROUPS
 from weft.plots.axes import key_beside, label_axes, marks
+from weft.plots.history import curve_of
 from weft.plots.images import Named
 from weft.plots.style import DOTTED, colour
 
@@ -100,7 +101,7 @@ def pictures(
 
 def curves(history: Sequence[dict[str, Any]]) -> Iterator[Named]:
     """The unexplained variance of each group at each evaluation, and of a fixed prediction."""
-    split = next((s for s in ("val", "test") if _series(history, f"{s}/fvu_xy")), None)
+    split = next((s for s in ("val", "test") if curve_of(history, f"{s}/fvu_xy")), None)
     if split is None:
         return
     from matplotlib.figure import Figure
@@ -108,10 +109,10 @@ def curves(history: Sequence[dict[str, Any]]) -> Iterator[Named]:
     figure: Figure = Figure(figsize=(6.8, 3.6), layout="constrained")
     axes = figure.subplots()
     for number, group in enumerate(GROUPS["rs"]):
-        points = _series(history, f"{split}/fvu_{group}")
+        points = curve_of(history, f"{split}/fvu_{group}")
         x, y = zip(*points, strict=True)
         axes.plot(x, y, color=colour(number), label=group, marker=marks(len(x)), markersize=3)
-        floor = _series(history, f"{split}/floor_{group}")[-1][1]
+        floor = curve_of(history, f"{split}/floor_{group}")[-1][1]
         axes.axhline(floor, color=colour(number), linestyle=DOTTED, linewidth=1.2)
     axes.axhline(1, color="0.5", linewidth=0.8)
     axes.set_ylim(0, None)
@@ -135,7 +136,3 @@ def _outlined(splats: Tensor, task: Drawing) -> Tensor:
         as_logcov[..., 0] += 0.5 / width
         as_logcov[..., 1] += 0.5 / height
     return as_logcov
-
-
-def _series(history: Sequence[dict[str, Any]], key: str) -> list[tuple[int, float]]:
-    return [(row["step"], row[key]) for row in history if row.get(key) is not None]

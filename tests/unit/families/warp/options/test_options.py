@@ -1,4 +1,4 @@
-"""Each of the seed README's 32 parameters is accepted by its name and does what it says."""
+"""Each of the original README's 32 parameters is accepted by its name and does what it says."""
 
 from __future__ import annotations
 
