@@ -153,7 +153,8 @@ def _fast(model: LanguageModel, batch: dict[str, Tensor], pad: int | None = PAD)
     noisy = clean.masked_fill(masked, VOCAB - 2)
     rows = Rows.of(noisy, pad, batch.get("document"), batch.get("position"))
     hits = masked.flatten().nonzero()[:, 0]
-    read = model(noisy, rows).flatten(0, 1)[hits]
+    read = model(noisy, rows, at=None if clean.is_cuda else hits)
+    read = read if read.dim() == 2 else read.flatten(0, 1)[hits]
     targets = clean.flatten()[hits]
     weight = torch.full(targets.shape, 2.0 / clean.numel(), device=clean.device)
     return model.cross_entropy(read, targets, weight)[0]

@@ -90,8 +90,9 @@ class LanguageModel(nn.Module):
         previous: Tensor | None = None,
         deltas: Deltas | None = None,
         adapt: bool = True,
+        at: Tensor | None = None,
     ) -> Tensor:
-        """Hidden states that the head reads, (B, T, C).
+        """Hidden states that the head reads, (B, T, C); with `at`, there alone, (N, C).
 
         Args:
             tokens: noisy tokens, int64 (B, T).
@@ -100,13 +101,14 @@ class LanguageModel(nn.Module):
                 effect only in a model with self-conditioning, where None means no guess.
             deltas: those to use; None: they are computed from the same tokens.
             adapt: False uses the feedforward network without deltas.
+            at: the only positions of the flattened batch that are needed, int64 (N,); None: all.
         """
         if adapt and deltas is None:
             deltas = self.deltas(tokens, rows, previous=previous)
         added = self._added(previous)
         if not adapt:
-            return self._pass(tokens, rows, None, added, ())[0]
-        return self._pass(tokens, rows, deltas, added, self.extra)[0]
+            return self._pass(tokens, rows, None, added, (), at)[0]
+        return self._pass(tokens, rows, deltas, added, self.extra, at)[0]
 
     def deltas(
         self, tokens: Tensor, rows: Rows, *, previous: Tensor | None = None
@@ -188,14 +190,15 @@ class LanguageModel(nn.Module):
         deltas: Deltas | None,
         added: Tensor | None,
         extra: Iterable[nn.Module],
+        at: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         """One pass of the feedforward network and the extra blocks.
 
-        Returns: the hidden states that the head reads, (B, T, C); the residual stream; the inputs
-            of Wo of each block.
+        Returns: the hidden states that the head reads, (B, T, C) or (N, C); the residual stream;
+            the inputs of Wo of each block.
         """
         heard: list[Tensor] = []
-        read, stream = self.base(tokens, rows, deltas, added, extra, heard)
+        read, stream = self.base(tokens, rows, deltas, added, extra, heard, at)
         return read, stream, tuple(heard)
 
     def cross_entropy(self, read: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ def bound(head: Head, read: Tensor, noised: Noised, count: Tensor | int) -> tupl
 
     Args:
         head: computes cross-entropies from hidden states.
-        read: hidden states of the noisy tokens, (B, T, C).
+        read: hidden states of the noisy tokens, (B, T, C), or at `positions` alone, (N, C).
         noised: the batch.
         count: number of positions in the mean, with or without padding.
     Returns: nats per token, a scalar, and nats at each of `positions`, (N,), without gradient.
@@ -32,7 +32,7 @@ def bound(head: Head, read: Tensor, noised: Noised, count: Tensor | int) -> tupl
     # `at` may have positions that are not masked. They get weight 0, and id 0 as their target,
     # since [PAD] as a target would have an infinite loss.
     return head(
-        read.flatten(0, 1).index_select(0, at),
+        read if read.dim() == 2 else read.flatten(0, 1).index_select(0, at),
         (noised.clean * noised.masked).flatten().index_select(0, at),
         (noised.weight * noised.masked / count).flatten().index_select(0, at),
     )

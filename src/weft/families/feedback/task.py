@@ -21,7 +21,14 @@ from weft.families.feedback.figures.gallery import delta_sizes, stories
 from weft.families.feedback.model import LanguageModel, build_model
 from weft.families.feedback.nets.attention import Block
 from weft.families.feedback.nets.rows import Rows
-from weft.families.feedback.noise.process import Noised, cut, learnt, masked_noise, random_length
+from weft.families.feedback.noise.process import (
+    Noised,
+    cut,
+    learnt,
+    masked_noise,
+    positions,
+    random_length,
+)
 from weft.families.feedback.objective import bound
 from weft.families.feedback.score.evaluation import score
 from weft.families.feedback.score.generation import exact_match
@@ -172,7 +179,9 @@ class FeedbackTask(Task[Config, LanguageModel, Source]):
         )
         rows = Rows.of(noised.tokens, self._pad, batch.get("document"), batch.get("position"))
         previous = self._first_guess(model, noised, rows, ctx)
-        read = model(noised.tokens, rows, previous=previous)
+        # On a GPU steps may be compiled or recorded, for which shapes must stay as they are.
+        at = None if noised.masked.is_cuda else positions(noised.masked)
+        read = model(noised.tokens, rows, previous=previous, at=at)
         # Parts of a batch have different numbers of tokens; the mean is over the whole batch.
         loss, _ = bound(model.cross_entropy, read, noised, batch["count"][0] / ctx.parts)
         if not ctx.log or model.writer is None:

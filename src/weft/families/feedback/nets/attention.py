@@ -68,16 +68,27 @@ class Block(nn.Module):
         sight: Sight,
         deltas: BlockDeltas | None = None,
         heard: list[Tensor] | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
-        """Maps x (B, T, C) to the same shape; the input of Wo is appended to `heard`."""
+        """Maps x (B, T, C) to the same shape; the input of Wo is appended to `heard`.
+
+        With `at`, int64 (N,), the result is that at these positions of the flattened batch,
+        (1, N, C), and nothing is computed elsewhere that no other position needs: of one row only
+        queries from here, of several only the MLP, unless each row has its own.
+        """
         changed = deltas or BlockDeltas()
         qkv = adapted_linear(norm(x), self.qkv, changed.qkv).unflatten(-1, (3, -1))
         q, k, v = split(qkv, turn, self.heads, turned=2)
+        if at is not None and len(x) == 1 and sight.is_of_keys:
+            q, x, at = q.index_select(1, at), x.index_select(1, at), None
         seen = attend(q, k, v, sight, self.p_now)
         if heard is not None:
             heard.append(seen)
         x = x + self.drop(adapted_linear(seen, self.out, changed.out))
-        return x + self.drop(self.mlp(x, changed))
+        if at is not None and not changed.mlp_varies:
+            x, at = _taken(x, at), None
+        x = x + self.drop(self.mlp(x, changed))
+        return x if at is None else _taken(x, at)
 
     def read(
         self,
@@ -123,6 +134,11 @@ class Block(nn.Module):
     def drop(self, x: Tensor) -> Tensor:
         """x with the block's dropout."""
         return dropout(x, self.p, self.training)
+
+
+def _taken(x: Tensor, at: Tensor) -> Tensor:
+    """x (B, T, C) at positions (N,) of the flattened batch, (1, N, C)."""
+    return x.flatten(0, 1).index_select(0, at)[None]
 
 
 def _joined(x: Tensor, own: Tensor, batch: int) -> Tensor:

@@ -61,6 +61,11 @@ class BlockDeltas:
     up: Factors | None = None
     down: Factors | None = None
 
+    @property
+    def mlp_varies(self) -> bool:
+        """Whether the MLP's deltas differ between samples."""
+        return any(part is not None and part.A.dim() == 3 for part in (self.up, self.down))
+
     def items(self) -> Iterator[tuple[str, Factors]]:
         """Name and factors of each stack of matrices that has a delta."""
         for field in fields(self):

@@ -38,6 +38,7 @@ class Feedforward(nn.Module):
         added: Tensor | None = None,
         extra: Iterable[nn.Module] = (),
         heard: list[Tensor] | None = None,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Hidden states of noisy tokens.
 
@@ -48,8 +49,11 @@ class Feedforward(nn.Module):
             added: added to the embedding, (B, T, C).
             extra: blocks that follow the network's own.
             heard: a list to which the inputs of Wo of each own block, (B, T, C), are appended.
-        Returns: the hidden states that the head reads, (B, T, C), and the residual stream before
-            each own block and after the last, L + 1 of (B, T, C).
+            at: positions of the flattened batch, int64 (N,), outside of which nobody needs the
+                result; None: all are needed.
+        Returns: the hidden states that the head reads, (B, T, C), or (N, C) with `at`; and the
+            residual stream before each own block and after the last, L + 1 of (B, T, C), of which
+            the last is then (1, N, C).
         """
         x = nn.functional.embedding(tokens, self.table, sparse=_adds_rows(self.table))
         if added is not None:
@@ -57,15 +61,20 @@ class Feedforward(nn.Module):
         x = dropout(x, self.size.dropout, self.training)
         turn, sight = rotation(tokens, rows, self.size, self.table.dtype), rows.sight()
         stream = [x]
+        extra = list(extra)
         for number, block in enumerate(self.blocks):
-            x = block(x, turn, sight, None if deltas is None else deltas.blocks[number], heard)
+            change = None if deltas is None else deltas.blocks[number]
+            last = number == len(self.blocks) - 1 and not extra
+            x = block(x, turn, sight, change, heard, at if last else None)
             stream.append(x)
-        for block in extra:
-            x = block(x, turn, sight)
-        read = norm(x)
+        for number, block in enumerate(extra):
+            x = block(x, turn, sight, at=at if number == len(extra) - 1 else None)
+        read = norm(x) if at is None else norm(x)[0]
         if deltas is not None and deltas.gain is not None:
             gain = deltas.gain
-            read = read * (1 + (gain[:, None] if gain.dim() == 2 else gain))
+            if gain.dim() == 2:
+                gain = gain[:, None] if at is None else gain.index_select(0, at // tokens.shape[1])
+            read = read * (1 + gain)
         return read, tuple(stream)
 
 

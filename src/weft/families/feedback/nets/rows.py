@@ -25,6 +25,11 @@ class Sight:
     mask: Tensor | None = None
     lengths: tuple[int, ...] | None = None
 
+    @property
+    def is_of_keys(self) -> bool:
+        """Whether all queries attend to the same keys."""
+        return self.lengths is None and (self.mask is None or self.mask.shape[-2] == 1)
+
 
 @dataclass(frozen=True)
 class Rows:
