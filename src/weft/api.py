@@ -13,6 +13,7 @@ from weft.config.explain import suggest
 from weft.config.load import Resolved
 from weft.config.load import load as load_config
 from weft.config.presets import presets
+from weft.config.yaml import read_value
 from weft.errors import UsageError, WeftError
 from weft.run.named import Which, as_word, continued, folder_named, named
 from weft.run.registry import Run, find_runs, is_run
@@ -151,7 +152,6 @@ def resume(
         accept: what may have changed since its checkpoints were written (`config`, `data`) or may
             be missing (`checkpoints`); anything else that changed is an error.
     """
-    from weft.config.yaml import read_value
     from weft.reports.finish import finish
     from weft.run.recorder import Followers
     from weft.run.resume import acceptable, resume

@@ -6,18 +6,16 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
+from tests.stops import die_at
 from weft import api
 from weft.cli import main
 from weft.data.catalog.entry import File, Form
 from weft.data.catalog.sets import SETS
 from weft.data.used import checksum_of
-from weft.engine.loop import Trainer
 from weft.errors import RunError
 from weft.run.recorder import Followers
 from weft.run.registry import open_run
@@ -128,18 +126,6 @@ def small_cifar10(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
     monkeypatch.setitem(SETS, "cifar10", known)
 
 
-def die_in_step(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
-    original = Trainer._step
-
-    def dying(self: Trainer, indices: torch.Tensor, at: int, log: bool) -> Any:
-        if at == last:
-            monkeypatch.setattr(Trainer, "_step", original)
-            raise RuntimeError("killed")
-        return original(self, indices, at, log)
-
-    monkeypatch.setattr(Trainer, "_step", dying)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_data_are_found_from_any_folder_and_refused_once_they_changed(
     name: str, workspace: Path, monkeypatch: pytest.MonkeyPatch, small_cifar10: None
@@ -149,7 +135,7 @@ def test_data_are_found_from_any_folder_and_refused_once_they_changed(
     here.mkdir()
     monkeypatch.chdir(here)
     case.write(here, 0)
-    die_in_step(monkeypatch, 2)
+    die_at(monkeypatch, 2)
     with pytest.raises(RuntimeError, match="killed"):
         api.train(*case.words, *SHORT, f"run.dir={run}", report=False)
 
@@ -179,7 +165,7 @@ def test_changed_data_are_refused_by_the_command_line_until_it_accepts_them(
 ) -> None:
     case = CASES["cet"]
     case.write(workspace, 0)
-    die_in_step(monkeypatch, 2)
+    die_at(monkeypatch, 2)
     assert main(["train", *case.words, *SHORT, "run.dir=run", "--quiet"]) == 1
     case.write(workspace, 1)
     before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}

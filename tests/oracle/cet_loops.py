@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,14 +47,27 @@ def literal(
     stored: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What `learn` should give for the first layer of a converted model, by loops."""
-    layer, *rest = model
-    streams = layer.clock.streams
+    layer, streams = model[0], model[0].clock.streams
     if times is None:
         length = len(x) // streams
         times = list(range(length)) * streams, [i // length for i in range(len(x))], length
-    # the same function with the output of the ReLU laid bare
-    is_conv = isinstance(layer, TracedConv2d)
-    if is_conv:
+    error, theta = errors(model, x, lambda out: losses(out, weights).mean())
+    stored = layer.rule.stored(x) if stored is None else stored
+    return updated(layer, stored, error, theta, *times)
+
+
+def errors(
+    model: nn.Sequential, x: Tensor, judge: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The errors at the first layer's output, behind its ReLU if it has one, and the ReLU's slopes.
+
+    Args:
+        model: the first layer is converted; the others run as in evaluation.
+        x: input.
+        judge: gives the loss of the model's output.
+    """
+    layer, *rest = model
+    if isinstance(layer, TracedConv2d):
         hidden = layer._conv_forward(x, layer.weight, layer.bias)
     else:
         hidden = functional.linear(x, layer.weight, layer.bias)
@@ -62,16 +76,28 @@ def literal(
     out = hidden
     for module in rest[relu:]:
         out = module.eval()(out)
-    (error,) = torch.autograd.grad(losses(out, weights).mean(), hidden)
+    (error,) = torch.autograd.grad(judge(out), hidden)
     model.train()
-    enters = [True] * len(x)
+    return error, (hidden > 0).double() if relu else torch.ones_like(error)
+
+
+def updated(
+    layer: nn.Module,
+    stored: Tensor,
+    error: Tensor,
+    theta: Tensor,
+    times: list[int],
+    stream: list[int],
+    length: int,
+) -> tuple[Tensor, Tensor]:
+    """The literal update of a converted layer; of a sparse one, by what the errors let in."""
+    enters = [True] * len(error)
     if layer.rule.sparse is not None:
-        enters = ((error * streams).square().flatten(1).sum(1) > layer.rule.sparse).tolist()
-    theta = (hidden > 0).double() if relu else torch.ones_like(error)
+        squares = (error * layer.clock.streams).square().flatten(1).sum(1)
+        enters = (squares > layer.rule.sparse).tolist()
     common = layer.trace, layer.rule.gate
-    moments = {"times": times[0], "stream": times[1], "length": times[2], "enters": enters}
-    stored = layer.rule.stored(x) if stored is None else stored
-    if is_conv:
+    moments = {"times": times, "stream": stream, "length": length, "enters": enters}
+    if isinstance(layer, TracedConv2d):
         return literal_conv_update(stored, error, theta, layer, *common, **moments)
     return literal_update(stored, error, theta, *common, **moments)
 

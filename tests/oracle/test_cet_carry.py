@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import math
-import os
-import signal
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -19,19 +17,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.oracle.cet_loops import EXACT, GATES, cnn, errors, updated
+from tests.stops import stop_at
 from weft import api
 from weft.data.source import DataSpec, Field
-from weft.engine.loop import Trainer
 from weft.errors import DeviceError, Interrupted, UsageError
 from weft.families.cet.config import Config
-from weft.families.cet.reference import literal_conv_update, literal_update, use_per_item
+from weft.families.cet.reference import use_per_item
 from weft.families.cet.task import CetTask
 from weft.families.cet.trace.conversion import clock, convert, revert, similarities, traced_layers
 from weft.families.cet.trace.kernel import support
-from weft.families.cet.trace.traced import TracedConv2d
-
-GATES = ("trace", "both", "error")
-EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,14 +38,6 @@ def dense(relu: bool = True, outputs: int = 3) -> nn.Sequential:
 def conv(pool: nn.AvgPool2d | None = None, **geometry: Any) -> nn.Sequential:
     behind = [] if pool is None else [pool]
     return nn.Sequential(nn.Conv2d(2, 2, **geometry), nn.ReLU(), *behind).double()
-
-
-def cnn() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Conv2d(4, 6, 3, groups=2), nn.ReLU(), nn.Flatten(),
-        nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 3),
-    ).double()  # fmt: skip
 
 
 def loss(out: Tensor, slopes: Tensor) -> Tensor:
@@ -80,32 +67,12 @@ def in_pieces(model: nn.Module, x: Tensor, slopes: Tensor, cuts: Sequence[int]) 
 
 def literal(model: nn.Sequential, x: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
     """The update of a single converted layer over whole streams, by loops."""
-    layer, *rest = model
+    layer = model[0]
     streams, length = x.shape[:2]
     x, slopes = x.flatten(0, 1), slopes.flatten(0, 1)
-    is_conv = isinstance(layer, TracedConv2d)
-    if is_conv:
-        hidden = layer._conv_forward(x, layer.weight, layer.bias)
-    else:
-        hidden = functional.linear(x, layer.weight, layer.bias)
-    relu = any(isinstance(module, nn.ReLU) for module in rest[:1])
-    hidden = (hidden.relu() if relu else hidden).detach().requires_grad_()
-    out = hidden
-    for module in rest[relu:]:
-        out = module(out)
-    (error,) = torch.autograd.grad(loss(out, slopes), hidden)
-    theta = (hidden > 0).double() if relu else torch.ones_like(error)
-    enters = [True] * len(x)
-    if layer.rule.sparse is not None:
-        enters = ((error * streams).square().flatten(1).sum(1) > layer.rule.sparse).tolist()
-    moments = {
-        "times": [*range(length)] * streams, "stream": [i // length for i in range(len(x))],
-        "length": length, "enters": enters,
-    }  # fmt: skip
-    common = layer.trace, layer.rule.gate
-    if is_conv:
-        return literal_conv_update(layer.rule.stored(x), error, theta, layer, *common, **moments)
-    return literal_update(layer.rule.stored(x), error, theta, *common, **moments)
+    error, theta = errors(model, x, lambda out: loss(out, slopes))
+    times, stream = [*range(length)] * streams, [i // length for i in range(len(x))]
+    return updated(layer, layer.rule.stored(x), error, theta, times, stream, length)
 
 
 traces = st.fixed_dictionaries(
@@ -171,7 +138,7 @@ def test_a_deep_network_learns_the_same_from_any_pieces(
     streams: int, layout: torch.memory_format
 ) -> None:
     torch.manual_seed(0)
-    model = cnn().to(memory_format=layout)
+    model = cnn(norm=False).to(memory_format=layout)
     x = torch.randn(streams, 24, 2, 8, 8).double()
     slopes, sums = slopes_of(model, x), []
     for cuts in ([24], [1, 2, 10, 17], range(1, 24), [8, 16]):
@@ -207,7 +174,7 @@ def test_a_first_batch_as_long_as_the_kernel_is_learnt_as_without_carrying(
 def test_an_ideal_trace_gives_the_gradient_of_every_error_that_arrives(
     streams: int, cuts: list[int]
 ) -> None:
-    model, x, delay = cnn(), torch.randn(streams, 20, 2, 8, 8).double(), 7
+    model, x, delay = cnn(norm=False), torch.randn(streams, 20, 2, 8, 8).double(), 7
     slopes = slopes_of(model, x)
     expected = learn(model, x[:, :-delay], slopes[:, :-delay])
     convert(model, order=1, delay=delay, kernel="ideal", streams=streams, carry=True)
@@ -253,7 +220,7 @@ def test_similarity_is_that_with_the_gradient_of_the_errors_that_arrive(
 @pytest.mark.parametrize("streams", [1, 2])
 def test_similarity_of_every_layer_of_a_deep_network(gate: str, streams: int) -> None:
     torch.manual_seed(2)
-    model, x = cnn(), torch.rand(streams, 20, 2, 8, 8).double()
+    model, x = cnn(norm=False), torch.rand(streams, 20, 2, 8, 8).double()
     true_model = copy.deepcopy(model)
     common = {"delay": 5, "gate": gate, "streams": streams, "carry": True}
     convert(model, order=4, similarity=True, sparse=1e-2, **common)
@@ -285,7 +252,7 @@ def test_support_is_the_least_with_a_millionth_of_the_mass_beyond(delay: int, or
 
 
 def test_what_is_carried_lies_in_the_state_dict_only_while_carrying() -> None:
-    model = cnn()
+    model = cnn(norm=False)
     keys, attributes = list(model.state_dict()), [vars(m).keys() for m in model]
     assert list(convert(model, order=3, delay=2).state_dict()) == keys
     carried = set(convert(model, order=3, delay=2, carry=True).state_dict()) - set(keys)
@@ -299,7 +266,7 @@ def test_what_is_carried_lies_in_the_state_dict_only_while_carrying() -> None:
 
 @pytest.mark.parametrize("precise", [True, False])
 def test_a_state_dict_goes_on_in_another_model_to_the_last_bit(precise: bool) -> None:
-    model = cnn() if precise else cnn().float()
+    model = cnn(norm=False) if precise else cnn(norm=False).float()
     x = torch.randn(2, 12, 2, 8, 8).to(model[0].weight)
     slopes = slopes_of(model, x)
     other = copy.deepcopy(model)
@@ -322,7 +289,7 @@ def test_a_state_dict_goes_on_in_another_model_to_the_last_bit(precise: bool) ->
 
 
 def test_evaluation_and_passes_without_gradients_leave_the_past_alone() -> None:
-    model, x = cnn(), torch.randn(1, 6, 2, 8, 8).double()
+    model, x = cnn(norm=False), torch.randn(1, 6, 2, 8, 8).double()
     slopes = slopes_of(model, x)
     convert(model, order=3, delay=2, carry=True)
     learn(model, x, slopes)
@@ -390,17 +357,9 @@ def test_stop_and_resume_equals_a_straight_run(
     options = ("carry=true", "steps=6", "checkpoint.every=4 steps", "eval.every=3 steps",
                "log.every=1", "log.tensorboard=false", "hidden_dim=16", *words)  # fmt: skip
     straight = api.train("cet/digits", *options, report=False)
-    original = Trainer._step
-
-    def interrupted(self: Trainer, indices: Tensor, step: int, log: bool) -> Any:
-        if step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, indices, step, log)
-
-    monkeypatch.setattr(Trainer, "_step", interrupted)
+    stop_at(monkeypatch, 2)
     with pytest.raises(Interrupted):
         api.train("cet/digits", *options, report=False, **{"run.dir": "stopped"})
-    monkeypatch.setattr(Trainer, "_step", original)
     resumed = api.resume("stopped", report=False)
     assert straight is not None
     assert resumed is not None

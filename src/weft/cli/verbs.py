@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from weft.errors import PluginError, WeftError
 from weft.verbs import OURS
 
 Command = Callable[..., Any]
@@ -95,7 +96,6 @@ def declared() -> dict[str, tuple[str, ...]]:
     A family that does not load is skipped; `weft doctor` shows it.
     """
     from weft import families
-    from weft.errors import WeftError
 
     found: dict[str, tuple[str, ...]] = {}
     for name in families.names():
@@ -112,7 +112,6 @@ def _built(name: str, paths: tuple[str, ...]) -> Any:
     """The command for the shell; a broken one says why in the help and when it is called."""
     from weft.config.place import place, told
     from weft.config.plugins import resolve
-    from weft.errors import PluginError, WeftError
 
     try:
         if len(paths) > 1:

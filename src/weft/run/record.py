@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from weft.engine.loop import Progress
 
-ROW = {"step": int}
-"""Keys of every row of metrics.jsonl."""
-
 HEARTBEAT = 2.0
 """Least seconds between two updates of status.json."""
 

@@ -10,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weft.atomic import write_text
 from weft.config.family import Comparison
 from weft.errors import UsageError
 from weft.papers import script
 from weft.reports.tables import rich_table
+from weft.run.directory import RunDirectory, aside, keep_plan
+from weft.run.registry import find_runs
 from weft.studies.armed import find, listed
 from weft.studies.bases import admit
 from weft.studies.interior import best, beyond
@@ -114,8 +117,6 @@ def compare(study: Study, workers: int | None, on_done: Callable[[Outcome], None
         RunError: if a base does not finish, or too few have learnt.
         Interrupted: if a signal stopped it.
     """
-    from weft.run.directory import RunDirectory, keep_plan
-
     steps, base_steps = _check(study)
     plan = {"words": list(study.words), "base": list(study.base)}
     keep_plan(study.folder, "compare", plan, "a study of controls", "arms, rates and seeds")
@@ -244,8 +245,6 @@ def _train(
 ) -> None:
     """Trains the points without a finished run; a run that failed in an earlier call is moved aside
     and trained again."""
-    from weft.run.directory import aside
-    from weft.run.registry import find_runs
     from weft.sweeps import point
     from weft.sweeps.grid import outstanding
     from weft.sweeps.pool import refuse_stopped, run_points
@@ -261,19 +260,15 @@ def _train(
 
 def finished(study: Study) -> dict[str, Run]:
     """The finished runs of a study, by name."""
-    from weft.run.registry import find_runs
-
     return {run.name: run for run in find_runs(study.folder) if run.state == "finished"}
 
 
 def _write(study: Study, sums: Sums) -> None:
     """Writes table, verdicts and figures to the folder's page."""
-    from weft.atomic import write_text
     from weft.plots.images import save
     from weft.plots.style import style
     from weft.reports.overview import write_overview
     from weft.reports.written import markdown
-    from weft.run.registry import find_runs
     from weft.studies.drawn import curves, losses
 
     with style():

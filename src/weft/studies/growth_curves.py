@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from weft import families
+from weft.atomic import replacing
 from weft.config.family import resolve
 from weft.config.load import load
 from weft.data.own import settled
@@ -172,7 +173,6 @@ def draw(found: Sequence[Measured], path: Path) -> None:
     """Draws a panel for each curve: measured times, and the expected slope through the last."""
     from matplotlib.figure import Figure
 
-    from weft.atomic import replacing
     from weft.plots.axes import label_axes
     from weft.plots.style import DOTTED, MUTED, style
 

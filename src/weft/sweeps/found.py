@@ -71,8 +71,6 @@ def search(
         UsageError: if there is no axis, or no held-out data to judge by.
         DeviceError: if the place is not available.
     """
-    from weft.reports.overview import write_overview
-
     check_workers(workers)
     typed = tuple(map(str, words))
     space = parse(typed)
@@ -94,14 +92,29 @@ def search(
     outcomes = carry_out(takers, take_trials, count, on_done)
     refuse_stopped(outcomes, str(folder), "the same command goes on with it")
     study = study_of(folder, plan)
-    table = trial_table(study, plan, declared)
-    with style():
-        figures = drawn(study, plan, declared, list(kinds))
-    for name, _, figure in figures:
-        save(figure, folder / f"{name}.png")
-    page = write_overview(folder, find_runs(folder), figures, table)
+    found = _shown(folder, study, plan, declared, list(kinds), outcomes)
     _refuse_fruitless(study, outcomes, sought, folder)
+    return found
+
+
+def _shown(
+    folder: Path,
+    study: optuna.Study,
+    plan: Plan,
+    metric: Metric,
+    keys: list[str],
+    outcomes: list[Outcome],
+) -> Sweep:
+    """The search with its table, pictures and page, which are written into the folder."""
+    from weft.reports.overview import write_overview
+
+    table = trial_table(study, plan, metric)
+    with style():
+        figures = drawn(study, plan, metric, keys)
     pictures = [folder / f"{name}.png" for name, _, _ in figures]
+    for picture, (_, _, figure) in zip(pictures, figures, strict=True):
+        save(figure, picture)
+    page = write_overview(folder, find_runs(folder), figures, table)
     return Sweep(folder, table, outcomes, pictures, page)
 
 

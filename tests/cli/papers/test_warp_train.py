@@ -5,7 +5,6 @@ from __future__ import annotations
 import runpy
 import shutil
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 import weft
-from weft import api, families
+from weft import api
 from weft.config.yaml import read_file
 from weft.engine.checkpoint import Store
 from weft.papers.warp import train as warp_train
@@ -42,18 +41,6 @@ TABLES = """
     mini_res_mnist image_datasets
 """
 README = set(TABLES.split())
-
-
-@pytest.fixture(autouse=True)
-def warp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The family, whether or not the house lists it yet."""
-    monkeypatch.setitem(families.BUILT_IN, "warp", "weft.families.warp")
-    families._modules.cache_clear()
-    families.find.cache_clear()
-    yield
-    monkeypatch.undo()
-    families._modules.cache_clear()
-    families.find.cache_clear()
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def test_memory_freed_by_an_earlier_step_does_not_count() -> None:
     assert 16 < float(told.stdout) < 28
 
 
-def _cases(full: bool) -> list[Case]:
+def _cases() -> list[Case]:
     return [Case("short-1", {}, ()), Case("short-2", {}, ()), Case("long", {}, (), full=True)]
 
 

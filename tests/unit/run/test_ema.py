@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.stops import stop_at
 from weft import api
-from weft.engine.loop import Trainer
 from weft.errors import Interrupted
 from weft.run.registry import Run
 
@@ -59,17 +57,10 @@ def test_the_mean_is_what_is_evaluated_and_exported(toy: str, workspace: Path) -
 def test_a_run_with_a_mean_goes_on_bit_for_bit(
     toy: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight, step_of = train(toy), Trainer._step
-
-    def interrupted(self: Trainer, indices: Any, step: int, log: bool) -> Any:
-        if step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step_of(self, indices, step, log)
-
-    monkeypatch.setattr(Trainer, "_step", interrupted)
+    straight = train(toy)
+    stop_at(monkeypatch, 3)
     with pytest.raises(Interrupted):
         train(toy, **{"run.dir": "stopped"})
-    monkeypatch.setattr(Trainer, "_step", step_of)
     resumed = api.resume("stopped", report=False)
     assert resumed is not None and resumed.metrics == straight.metrics
     for part in ("model", "trained"):

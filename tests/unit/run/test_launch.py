@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from tests.stops import stop_at
 from weft import api as weft
 from weft.cli import main
-from weft.engine.loop import Trainer
 from weft.errors import DeviceError, Interrupted, NonFiniteError, RunError, UsageError
 from weft.run.registry import Run
 
@@ -32,19 +31,6 @@ def weights(run: Run) -> list[torch.Tensor]:
 
 def same(a: Run, b: Run) -> bool:
     return all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int = signal.SIGTERM) -> None:
-    """Sends this process a signal in the middle of `step`, once."""
-    original = Trainer._step
-
-    def step_with_signal(self: Trainer, indices: torch.Tensor, at: int, log: bool) -> Any:
-        if at == step:
-            monkeypatch.setattr(Trainer, "_step", original)
-            os.kill(os.getpid(), number)
-        return original(self, indices, at, log)
-
-    monkeypatch.setattr(Trainer, "_step", step_with_signal)
 
 
 def test_a_dry_run_shows_what_the_task_notes(

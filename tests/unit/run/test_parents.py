@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.stops import die_at
 from tests.toy.task import ToyTask
 from weft import api as weft
 from weft.cli import main
 from weft.config.runref import RunRef
 from weft.engine.checkpoint import read
-from weft.engine.loop import Trainer
 from weft.run.registry import Run
 from weft.task.parent import Parent
 
@@ -60,19 +60,6 @@ def state(run: Run, checkpoint: str | None = None) -> State:
 
 def same(a: State, b: State) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Makes the next run die in `step` and leave behind what kill -9 would leave."""
-    original = Trainer._step
-
-    def dying(self: Trainer, indices: torch.Tensor, at: int, log: bool) -> Any:
-        if at == step:
-            monkeypatch.setattr(Trainer, "_step", original)
-            raise RuntimeError("killed")
-        return original(self, indices, at, log)
-
-    monkeypatch.setattr(Trainer, "_step", dying)
 
 
 def killed_child(monkeypatch: pytest.MonkeyPatch, *words: str, step: int) -> Path:

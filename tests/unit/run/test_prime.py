@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.stops import die_at
 from tests.toy.task import ITEMS, ToyTask
 from weft import api as weft
 from weft.data.source import Splits
-from weft.engine.loop import Trainer
 
 QUIET = ("log.tensorboard=false", "steps=6", "checkpoint.every=2 steps", "run.dir=one")
 
@@ -29,18 +29,6 @@ def primed(toy: str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[i
 
     monkeypatch.setattr(ToyTask, "prime", prime)
     return seen
-
-
-def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    original = Trainer._step
-
-    def dying(self: Trainer, indices: torch.Tensor, at: int, log: bool) -> Any:
-        if at == step:
-            monkeypatch.setattr(Trainer, "_step", original)
-            raise RuntimeError("killed")
-        return original(self, indices, at, log)
-
-    monkeypatch.setattr(Trainer, "_step", dying)
 
 
 def test_a_new_run_is_primed_once_on_its_training_data_and_its_weights_carry_it(

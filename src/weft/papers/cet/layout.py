@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weft.atomic import atomic_writer
 from weft.run.directory import RunDirectory
 
 
@@ -34,7 +35,6 @@ class OriginalLayout:
             return
         import torch
 
-        from weft.atomic import atomic_writer
         from weft.engine.checkpoint import Store, read
         from weft.run.registry import open_run
 

@@ -12,6 +12,7 @@ from weft.errors import CheckpointError, UsageError
 from weft.papers.feedback import checkpoints
 from weft.papers.feedback.config_file import OldConfig
 from weft.papers.feedback.layout import epochs
+from weft.run.directory import RunDirectory, create, now
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,6 @@ def export(run: Run, checkpoint: str | None = None) -> dict[str, Any]:
         UsageError: if the original has no such network.
     """
     from weft.engine.checkpoint import Store
-    from weft.run.directory import RunDirectory
 
     state = Store(RunDirectory(run.path).checkpoints).load(checkpoint)
     trained = run.load(str(state["progress"]["step"]))
@@ -146,7 +146,6 @@ def _write(
     from weft.engine.checkpoint import Store
     from weft.engine.loop import Progress
     from weft.engine.profile import resolved
-    from weft.run.directory import create, now
     from weft.run.environment import environment
     from weft.run.export import export as write_weights
     from weft.run.parents import recorded

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.config.explain import suggest
+from weft.config.sections import RunSection
 from weft.errors import UsageError
 from weft.papers import script
+from weft.run.directory import RunDirectory, create, now
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
@@ -88,7 +90,6 @@ def checkpoint(run: Path, name: str, flag: str) -> Path:
 def is_newest(run: Run, saved: Path) -> bool:
     """Whether a checkpoint is the one from which the run would be resumed."""
     from weft.engine.checkpoint import Store
-    from weft.run.directory import RunDirectory
 
     return saved == Store(RunDirectory(run.path).checkpoints).find("last").resolve()
 
@@ -107,9 +108,7 @@ def branch(run: Run, saved: Path, path: Path) -> Path:
         CheckpointError: if the checkpoint is damaged.
         UsageError: if it is not a checkpoint of the run.
     """
-    from weft.config.sections import RunSection
     from weft.engine.checkpoint import Store, read
-    from weft.run.directory import RunDirectory, create, now
 
     number = _CHECKPOINT.match(saved.name)
     old, store = RunDirectory(run.path), Store(RunDirectory(run.path).checkpoints)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,9 +85,6 @@ class OriginalLayout:
 
 
 def _leave(directory: RunDirectory) -> None:
-    import json
-    import shutil
-
     from weft.atomic import replacing, write_text
     from weft.families.gaussvae.splats.statistics import Statistics, write_statistics
     from weft.run.export import exported_weights

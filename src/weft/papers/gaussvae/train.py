@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.config.yaml import read_file
 from weft.errors import UsageError
 from weft.papers import script
+from weft.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from weft.run.recorder import SinkMaker
@@ -93,7 +95,6 @@ def _precision(mixed: bool) -> str:
 
 def _layout(verbose: int) -> SinkMaker:
     from weft.papers.gaussvae.layout import OriginalLayout
-    from weft.run.directory import RunDirectory
     from weft.run.record import Sink
 
     def made(directory: RunDirectory) -> Sink:
@@ -103,8 +104,6 @@ def _layout(verbose: int) -> SinkMaker:
 
 
 def _epochs(directory: Any) -> int:
-    from weft.config.yaml import read_file
-
     return int(read_file(directory.path / "config.yaml")[0]["epochs"] or 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from weft.atomic import atomic_writer
 from weft.run.directory import RunDirectory
 
 
@@ -29,7 +30,6 @@ class OriginalLayout:
             return
         import torch
 
-        from weft.atomic import atomic_writer
         from weft.engine.checkpoint import Store, read
         from weft.run.registry import open_run
 

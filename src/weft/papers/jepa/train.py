@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.atomic import write_text
 from weft.config.explain import suggest
 from weft.config.yaml import read_file
 from weft.errors import UsageError
+from weft.families.jepa.config import Config
 from weft.families.jepa.options.original import flat, over, translate
 from weft.families.jepa.options.table import published
 from weft.papers import script
@@ -167,7 +170,6 @@ def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
     """The probe's errors as the original logs them, and the step of training."""
     import torch
 
-    from weft.families.jepa.config import Config
     from weft.families.jepa.score.readout import Reading
     from weft.families.jepa.sets.dots import DotsSource
     from weft.papers.jepa.names import logged
@@ -188,10 +190,6 @@ def _results(parts: Parts, model: Any, step: int) -> dict[str, float]:
 
 
 def _write(path: Path, values: Mapping[str, float]) -> None:
-    import json
-
-    from weft.atomic import write_text
-
     write_text(path, json.dumps(values, indent=2) + "\n")
 
 

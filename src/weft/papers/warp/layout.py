@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -81,8 +82,6 @@ class OriginalLayout:
 
     def _export(self, checkpoint: str, name: str) -> None:
         """Writes a checkpoint's weights as a file that `weft.load` reads."""
-        import json
-
         from safetensors.torch import save
 
         from weft.atomic import atomic_writer

@@ -9,8 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weft.atomic import write_text
+from weft.config.layer import dotted
 from weft.config.yaml import read_file
 from weft.errors import ConfigError, UsageError
+from weft.families.warp.config import Config
 from weft.families.warp.options.aliases import ALIASES
 from weft.papers import script
 from weft.papers.warp.words import as_run, check_flags, differences, in_their_words, keys_of
@@ -90,7 +93,6 @@ def _train(path: Path, changes: Sequence[str]) -> None:
 def _evaluate(path: Path, changes: Sequence[str]) -> None:
     """Restores a run's best weights, and computes its metrics and figures again."""
     from weft import api
-    from weft.atomic import write_text
     from weft.papers.warp.layout import tested
 
     idle = [word for word in changes if not word.startswith(_WHICH_RUN)]
@@ -114,7 +116,6 @@ def _evaluate(path: Path, changes: Sequence[str]) -> None:
 
 def _config(path: Path, changes: Sequence[str]) -> Config:
     from weft import api
-    from weft.families.warp.config import Config
 
     config = api.configure(str(path), *changes, train=True).config
     assert isinstance(config, Config)
@@ -170,8 +171,6 @@ def _check_same(config: Config, folder: Path, path: Path) -> None:
     Raises:
         ConfigError: if the config in the backup differs from that of the run.
     """
-    from weft.config.layer import dotted
-
     run = _config(folder / "config.yaml", ())
     found = differences(dotted(config.model_dump()), dotted(run.model_dump()))
     if not found:

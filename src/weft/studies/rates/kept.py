@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from weft.atomic import write_text
 from weft.errors import RunError
 from weft.run.directory import RunDirectory, keep_plan
+from weft.run.registry import find_runs
 from weft.studies.interior import best, beyond
 from weft.studies.rates.runs import Setting, Study
-from weft.sweeps.pool import refuse_stopped
+from weft.sweeps.grid import Point
+from weft.sweeps.pool import refuse_stopped, run_points
 
 if TYPE_CHECKING:
     from weft.run.registry import Run
@@ -80,7 +82,6 @@ class Kept:
 
                 return run_stacked(todo)
             from weft.sweeps.point import train_point
-            from weft.sweeps.pool import run_points
 
             return run_points(todo, train_point, self.workers)
         finally:
@@ -133,8 +134,6 @@ class Kept:
         return value if metric.better == "lower" else -value
 
     def _point(self, cell: Setting, rate: str, seed: int) -> Point:
-        from weft.sweeps.grid import Point
-
         key = self.study.key
         values = {**cell.point, **({key: rate} if rate else {}), "seed": str(seed)}
         parts = [cell.form, *(f"{name}={value}" for name, value in values.items())]
@@ -143,8 +142,6 @@ class Kept:
         return Point((*cell.words, *own, f"run.dir={self.folder / name}"), values, name)
 
     def _finished(self) -> dict[str, Run]:
-        from weft.run.registry import find_runs
-
         return {run.name: run for run in find_runs(self.folder) if run.state == "finished"}
 
     def _write(self, cells: Sequence[Setting]) -> None:

@@ -13,6 +13,8 @@ from weft.studies.rates.kept import Kept
 from weft.studies.rates.rows import read
 from weft.studies.rates.runs import Setting, Study
 from weft.studies.rates.table import NEEDED, told
+from weft.sweeps.grid import REPLICATE, points
+from weft.sweeps.space import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,9 +83,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(words: Sequence[str], forms: Sequence[script.Form]) -> list[Setting]:
     """All cells, column after column."""
-    from weft.sweeps.grid import REPLICATE, points
-    from weft.sweeps.space import parse
-
     space = parse(words)
     if REPLICATE in space.axes or any(word.startswith(f"{REPLICATE}=") for word in words):
         raise UsageError(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.stops import stop_at
 from tests.unit.families.feedback.tiny import COMPAT, FEEDBACK, TINY, train
 from weft import api, families
 from weft.cli import main
-from weft.engine.loop import Trainer
 from weft.engine.parts import Parts
 from weft.errors import ConfigError, Interrupted
 from weft.run.registry import Run
@@ -137,17 +134,9 @@ def test_stop_and_resume_equals_straight_run(
 ) -> None:
     words = (*words, f"base={base.path}", "model.dropout=0.1")
     straight = train(*words, "run.name=straight")
-    original = Trainer._step
-
-    def interrupted(self: Trainer, indices: Tensor, step: int, log: bool) -> Any:
-        if step == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, indices, step, log)
-
-    monkeypatch.setattr(Trainer, "_step", interrupted)
+    stop_at(monkeypatch, 1)
     with pytest.raises(Interrupted):
         train(*words, **{"run.dir": "stopped"})
-    monkeypatch.setattr(Trainer, "_step", original)
     resumed = api.resume("stopped", report=False)
     assert resumed is not None
     after = weights(resumed)

@@ -9,7 +9,7 @@ from weft.families.warp.bench import Shape, cases
 from weft.families.warp.forms import sequential
 
 
-def test_the_issue_s_shapes_are_measured_and_slow_ones_only_under_full() -> None:
+def test_all_shapes_are_measured_and_slow_ones_only_under_full() -> None:
     found = {case.name: case for case in cases()}
     assert {"mnist-14", "mnist-28", "class-784", "worms-17984", "msd"} <= set(found)
     assert {name for name, case in found.items() if case.full} == {"mnist-28", "class-784", "msd"}

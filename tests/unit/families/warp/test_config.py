@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,18 +20,6 @@ from weft.families.warp.options.data_sets import SETS
 from weft.families.warp.options.sections import LiteralPlateau, Reference, WarpData
 
 PRESETS = sorted(path.stem for path in (FAMILY.home / "presets").glob("*.yaml"))
-
-
-@pytest.fixture(autouse=True)
-def warp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The family, whether or not the house lists it yet."""
-    monkeypatch.setitem(families.BUILT_IN, "warp", "weft.families.warp")
-    families._modules.cache_clear()
-    families.find.cache_clear()
-    yield
-    monkeypatch.undo()
-    families._modules.cache_clear()
-    families.find.cache_clear()
 
 
 def config(**values: Any) -> Config:

@@ -8,6 +8,7 @@ import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -182,8 +183,6 @@ class _Live:
     """
 
     def __init__(self, of: Worlds) -> None:
-        import numpy as np
-
         self.seed = of.seed
         self.begun, self.taken, self.actions = (
             buffer.cpu().numpy().copy() for buffer in (of.begun, of.taken, of.actions)
@@ -198,8 +197,6 @@ class _Live:
                 self.returns[number] += float(reward)
 
     def step(self, actions: NDArray[np.int64]) -> Moment:
-        import numpy as np
-
         following = np.empty_like(self.seen)
         reward = np.empty(len(actions), np.float32)
         terminated, cut = np.zeros((2, len(actions)), bool)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -140,7 +141,6 @@ def trace(config: Config, images: Tensor) -> Named:
     Args:
         images: network inputs of one stream, (B, C, H, W).
     """
-    import numpy as np
     from matplotlib.figure import Figure
 
     row, column = _liveliest(images)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+import numpy as np
+
 from weft.data.random import derive
 from weft.families.cet.control.worlds import make, space
 
@@ -40,8 +42,6 @@ def play(name: str, seeds: list[int], choose: Chooser) -> Played:
         choose: the policy; it gets the observations of the episodes that have not ended, in the
             order of `seeds`.
     """
-    import numpy as np
-
     worlds = [make(name) for _ in seeds]
     shown = [world.reset(seed=seed)[0] for world, seed in zip(worlds, seeds, strict=True)]
     returns, lengths = [0.0] * len(seeds), [0] * len(seeds)
@@ -62,8 +62,6 @@ def play(name: str, seeds: list[int], choose: Chooser) -> Played:
 @lru_cache
 def at_random(name: str, seeds: tuple[int, ...]) -> float:
     """Mean return of uniformly random actions in the episodes that begin with `seeds`."""
-    import numpy as np
-
     draws = np.random.default_rng(derive(*seeds, "at random"))
     actions = space(name).actions
     found = play(name, list(seeds), lambda shown: draws.integers(actions, size=len(shown)))

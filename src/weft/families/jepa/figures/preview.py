@@ -1,17 +1,15 @@
-"""An animated preview of the moving dots: frames, true positions, and the next actions."""
+"""An episode of moving dots as pictures: frames, true positions, and the next actions."""
 
 # T frames, K dots, C channels, S pixels along a side
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from weft.data.random import stream
 from weft.families.jepa.sets.dots import DotsSource
-from weft.plots.images import enlarged, in_unit, letters, save_animation
+from weft.plots.images import enlarged, in_unit, letters
 
 # The colours of dots 1, 2 and 3 in a frame of three channels.
 _COLOURS = ((255, 80, 80), (80, 220, 80), (100, 140, 255))
@@ -82,39 +80,3 @@ def training_episode(source: DotsSource) -> tuple[str, str, list[Image.Image]]:
         "action a, in pixels, before walls stop it. Only dot 1's actions are told to the model."
     )
     return "episode", caption, frames
-
-
-def save_preview(
-    path: Path | str,
-    source: DotsSource,
-    *,
-    episodes: int = 4,
-    seed: int = 0,
-    frame_ms: int = 250,
-) -> None:
-    """Writes episodes of `source`, side by side, as an animated GIF.
-
-    Args:
-        path: the file to write; its folder is made.
-        source: the moving dots.
-        episodes: number of episodes.
-        seed: of the episodes.
-        frame_ms: duration of a frame in milliseconds.
-    """
-    one = source.plan(seed, 0)[0][:episodes]
-    batch = source.episodes(one, stream(seed, 0, "preview", device=source.device))
-    place, move = source.norm.pixels(batch["location"]), batch["action"] * source.norm.action_scale
-    columns = [
-        draw_frames(batch["image"][i], place[i], move[i]) for i in range(len(batch["image"]))
-    ]
-    joined = [_side_by_side(row) for row in zip(*columns, strict=True)]
-    save_animation(joined, Path(path), frame_ms)
-
-
-def _side_by_side(pictures: tuple[Image.Image, ...]) -> Image.Image:
-    """Pictures of one size in a row, a margin between them."""
-    width, height = pictures[0].size
-    row = Image.new("RGB", (len(pictures) * (width + _MARGIN) - _MARGIN, height), (60, 60, 60))
-    for place, picture in enumerate(pictures):
-        row.paste(picture, (place * (width + _MARGIN), 0))
-    return row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -68,18 +67,6 @@ COUNTS = {
     "autoregressive_inference", "traj_train_prop", "nb_recons_loss_steps", "train_strategy",
     "use_mse_loss", "forcing_prob", "std_lower_bound", "mini_res_mnist",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def warp(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The family, whether or not the house lists it yet."""
-    monkeypatch.setitem(families.BUILT_IN, "warp", "weft.families.warp")
-    families._modules.cache_clear()
-    families.find.cache_clear()
-    yield
-    monkeypatch.undo()
-    families._modules.cache_clear()
-    families.find.cache_clear()
 
 
 def resolve(*words: str) -> Config:
