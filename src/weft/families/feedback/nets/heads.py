@@ -40,12 +40,13 @@ class _Split(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, turned: int) -> tuple[Tensor, ...]:
+        cos, sin = cos.transpose(-2, -3), sin.transpose(-2, -3)
         ctx.save_for_backward(cos, sin)
         ctx.shape, ctx.turned = x.shape, turned
         out = x.permute(2, 0, 3, 1, 4).contiguous()
         some = out[:turned]
         swapped = some.roll(x.shape[-1] // 2, -1)
-        some.mul_(cos.transpose(-2, -3)).addcmul_(swapped, sin.transpose(-2, -3))
+        some.mul_(cos).addcmul_(swapped, sin)
         return out.transpose(2, 3).unbind(0)
 
     @staticmethod
@@ -54,9 +55,11 @@ class _Split(torch.autograd.Function):
         cos, sin = ctx.saved_tensors
         out = grads[0].new_empty(ctx.shape)
         for number, (grad, place) in enumerate(zip(grads, out.unbind(2), strict=True)):
+            # Head by head, as gradients come from attention's products.
+            grad, place = grad.transpose(1, 2), place.transpose(1, 2)
             if number < ctx.turned:
-                swapped = grad.roll(ctx.shape[-1] // 2, -1)
-                place.copy_(grad).mul_(cos).addcmul_(swapped, sin, value=-1)
+                torch.mul(grad, cos, out=place)
+                place.addcmul_(grad.roll(ctx.shape[-1] // 2, -1), sin, value=-1)
             else:
                 place.copy_(grad)
         return out, None, None, None
