@@ -11,6 +11,7 @@ from weft.families.feedback.nets.attend import attend
 from weft.families.feedback.nets.attention import Block, Size
 from weft.families.feedback.nets.deltas import Factors, adapted_linear, prefers_factors
 from weft.families.feedback.nets.feedforward import Feedforward
+from weft.families.feedback.nets.heads import split
 from weft.families.feedback.nets.rows import Rotation, Rows, Sight
 
 SIZE = Size(vocab_size=13, n_layer=2, n_head=2, n_embd=8)
@@ -92,6 +93,23 @@ def test_rotary_embedding_turns_half_split_pairs() -> None:
     angle = position[:, None] / 10000 ** (torch.arange(3, dtype=torch.float64) / 3)
     expected = pairs * torch.exp(1j * angle)[:, None]
     torch.testing.assert_close(turned, torch.cat((expected.real, expected.imag), -1), **TIGHT)
+
+
+@pytest.mark.parametrize("position", [torch.arange(5), torch.tensor([[0, 1, 2, 0, 1], [3] * 5])])
+@pytest.mark.parametrize("turned", [0, 1, 2, 3])
+def test_heads_split_in_one_pass_are_those_turned_apart(turned: int, position: Tensor) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 3, 8, dtype=torch.float64).requires_grad_()
+    turn = Rotation.of(position, 4, x.dtype)
+    apart = [part.unflatten(-1, (2, -1)) for part in x.unbind(2)]
+    slow = [turn(part) if number < turned else part for number, part in enumerate(apart)]
+    fast = split(x, turn, 2, turned)
+    gradients = [
+        torch.autograd.grad(sum((n + 1) * y.sin().sum() for n, y in enumerate(parts)), x)[0]
+        for parts in (slow, fast)
+    ]
+    for a, b in zip([*fast, gradients[1]], [*slow, gradients[0]], strict=True):
+        torch.testing.assert_close(a, b, **TIGHT)
 
 
 @pytest.mark.parametrize("first", [None, 4, 40])
