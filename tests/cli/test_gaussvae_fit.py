@@ -76,6 +76,13 @@ def test_the_same_words_again_do_nothing_and_others_are_refused(
     assert _fit(*words) == 0
     assert "has this fit already" in capsys.readouterr().err
     assert Path("out/splats.npy").stat().st_mtime_ns == before
+    table = Path("out/table.csv").read_text()
+    for damage in ("", table[: len(table) // 2], table + table, "name\np0\n"):
+        Path("out/table.csv").write_text(damage)
+        assert _fit(*words) == 2
+        said = capsys.readouterr().err
+        assert "table.csv cannot be read" in said and "--force fits again" in said
+    Path("out/table.csv").write_text(table)
     assert _fit(*words[:-1], 3) == 2
     assert "holds another fit: it differs in steps" in capsys.readouterr().err
     assert _fit(*words[:-1], 3, "--force") == 0

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from weft.config.yaml import read_file
+from weft.data.albums import Picture
 from weft.data.content import read_text
 from weft.data.formats import npz_splits, read_cifar_parquet, read_idx, read_npz
 from weft.data.npz import open_npz
@@ -30,12 +31,17 @@ from weft.errors import WeftError
 from weft.families.feedback.sets.corpus import objects, paragraphs
 from weft.families.gaussvae.splats.files import SplatFile, read_pt, read_sizes, write_pt
 from weft.families.gaussvae.splats.files import read_npz as read_splats
+from weft.families.gaussvae.splats.outcome import read_table, write_table
 from weft.families.gaussvae.splats.packed import Packed, read_packed, write_packed
 from weft.families.gaussvae.splats.statistics import read_statistics
+from weft.papers.feedback.exchange import read as read_original
 from weft.run.export import exported_config, exported_weights
 from weft.run.files import read_record, read_rows
 from weft.run.registry import open_run
+from weft.studies.rates.rows import read as read_rates
+from weft.studies.rates.table import NEEDED, told
 from weft.sweeps.grid import read_plan
+from weft.sweeps.search import Plan, distributions, open_plan, study_of
 
 LONGEST = 2.0
 """Seconds of CPU that a reader may take to say no."""
@@ -95,6 +101,47 @@ def _checkpoint() -> bytes:
 
 
 _splats = _random.random((2, 5, 8), np.float32)
+
+
+def _table_of_a_fit(folder: Path) -> None:
+    row = {"height": 6, "width": 8, "splats": 5, "psnr": 30.5, "ssim": 0.9, "seconds": 0.1}
+    write_table(folder, [{"name": name, **row} for name in ("a", "b")])
+
+
+def _read_table(path: Path) -> None:
+    read_table(path.parent, [Picture(name, (6, 8), "", lambda: _images[0]) for name in ("a", "b")])
+
+
+def _original() -> bytes:
+    """A checkpoint as feedback's original code saves it."""
+    stream = io.BytesIO()
+    moments = {
+        0: {"step": torch.tensor(2.0), "exp_avg": torch.ones(4), "exp_avg_sq": torch.ones(4)}
+    }
+    torch.save(
+        {"step": 2, "model_state_dict": {"w": torch.ones(4)}, "loss": 1.0, "val_loss": 1.5,
+         "optimizer_state_dict": {"state": moments, "param_groups": []}, "best_val_loss": 1.5},
+        stream,
+    )  # fmt: skip
+    return stream.getvalue()
+
+
+_SEARCH = Plan(("cet/digits", "delay=1,3"), "random", 2, False, "test/loss", "lower")
+
+
+def _journal() -> bytes:
+    pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+
+    def write(folder: Path) -> None:
+        study = study_of(folder, _SEARCH)
+        for value in (0.5, 0.25):
+            study.tell(study.ask(distributions(_SEARCH.space)).number, value)
+
+    return _written(write, "search.journal")
+
+
+def _read_journal(path: Path) -> None:
+    study_of(path.parent, _SEARCH).get_trials()
 
 
 def _written(write: Callable[[Path], object], name: str) -> bytes:
@@ -242,6 +289,21 @@ FILES: dict[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = {
     ),
     "splats.json": (lambda: _written(_packed, "splats.json"), _read_packed),
     "splats.npy": (lambda: _written(_packed, "splats.npy"), _read_packed),
+    "table.csv": (lambda: _written(_table_of_a_fit, "table.csv"), _read_table),
+    "original.pt": (_original, read_original),
+    "rates.jsonl": (
+        lambda: json.dumps(
+            {"form": "a", "selects": "loss", "better": "lower", "rate": "0.1", "seed": 0,
+             "steps": 3, "step_ms": 1.5, "chosen": True, "inside": True, "delay": "1",
+             "test/loss": 0.5, "val/loss": None}
+        ).encode() + b"\n",
+        lambda path: told(read_rates([path], NEEDED)),
+    ),
+    "search.yaml": (
+        lambda: _written(lambda at: open_plan(at / "new", _SEARCH), "new/search.yaml"),
+        lambda path: open_plan(path.parent, _SEARCH),
+    ),
+    "search.journal": (_journal, _read_journal),
     "sizes.json": (
         lambda: b'{"layout": "rs", "sampling": "corner", "sizes": {"a": [6, 8]}}',
         lambda path: read_sizes(path.parent),

@@ -7,12 +7,13 @@ each takes the next trial, or resumes one whose process has died, until there ar
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
@@ -113,9 +114,30 @@ def _command(plan: Plan, folder: Path) -> str:
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan of the search in `folder`."""
+    """The plan of the search in `folder`.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
     content = read_yaml(folder / PLAN)
-    return Plan(**{**content, "words": tuple(content["words"])})
+    words = content.get("words")
+    try:
+        plan = Plan(**{**content, "words": tuple(map(str, words or ()))})
+        kinds = {"sampler": str, "trials": int, "prune": bool, "metric": str, "better": str}
+        if not isinstance(words, list) or not plan.words:
+            raise TypeError("no words")
+        if wrong := [key for key, kind in kinds.items() if type(content[key]) is not kind]:
+            raise TypeError(f"`{wrong[0]}` is {content[wrong[0]]!r}")
+    except TypeError as error:
+        raise RunError(
+            "the plan of this search is damaged",
+            where=str(folder / PLAN),
+            expected=f"{', '.join(field.name for field in fields(Plan))}, as `weft sweep` writes "
+            "them",
+            hint="put it back from a copy, or give a new search another directory; the trials' "
+            "runs are whole without it",
+        ) from error
+    return plan
 
 
 def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -158,20 +180,70 @@ def optuna_or_error() -> Any:
 
 
 def study_of(folder: Path, plan: Plan) -> optuna.Study:
-    """The study in the directory's journal."""
+    """The study in the directory's journal.
+
+    Raises:
+        RunError: if the journal is damaged.
+    """
     found = optuna_or_error()
+    _check_journal(folder / _JOURNAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The warning that journals are experimental.
         backend = found.storages.journal.JournalFileBackend(str(folder / _JOURNAL))
-        storage = found.storages.JournalStorage(backend)
-        made: optuna.Study = found.create_study(
-            storage=storage,
-            study_name=_STUDY,
-            direction="minimize" if plan.better == "lower" else "maximize",
-            load_if_exists=True,
-            pruner=found.pruners.MedianPruner() if plan.prune else found.pruners.NopPruner(),
-        )
+        try:
+            storage = found.storages.JournalStorage(backend)
+            made: optuna.Study = found.create_study(
+                storage=storage,
+                study_name=_STUDY,
+                direction="minimize" if plan.better == "lower" else "maximize",
+                load_if_exists=True,
+                pruner=found.pruners.MedianPruner() if plan.prune else found.pruners.NopPruner(),
+            )
+        except OSError:
+            raise
+        # Optuna takes each entry as its own and raises anything where it is not.
+        except Exception as error:
+            raise _bad_journal(folder / _JOURNAL, f"{type(error).__name__}: {error}") from error
     return made
+
+
+def _check_journal(file: Path) -> None:
+    """Refuses a journal with a line that is no entry, before anything is added to it.
+
+    Half a line at the end, which a process that was killed leaves, is taken out: Optuna would
+    write its next entry behind it.
+    """
+    if not file.is_file():
+        return
+    whole, _, half = file.read_bytes().rpartition(b"\n")
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not (isinstance(entry, dict) and isinstance(entry.get("op_code"), int)):
+            raise _bad_journal(file, f"line {number}: {line[:40]!r}")
+    if half and not (whole or half.startswith(b"{")):
+        raise _bad_journal(file, f"{half[:40]!r}")
+    if half:
+        # Optuna's lock: a process may be writing the other half just now.
+        lock = optuna_or_error().storages.journal.JournalFileSymlinkLock(str(file))
+        lock.acquire()
+        try:
+            with file.open("r+b") as opened:
+                opened.truncate(opened.read().rfind(b"\n") + 1)
+        finally:
+            lock.release()
+
+
+def _bad_journal(file: Path, found: str) -> RunError:
+    return RunError(
+        "the journal of this search is damaged",
+        where=str(file),
+        expected="a line of JSON for every change of a trial, as Optuna writes it",
+        hint=f"found: {found[:160]}\nput it back from a copy; or move it away: the same command "
+        "then proposes trials anew, and takes the runs that are finished as they are",
+    )
 
 
 def place_of(folder: Path, number: int, seed: str | None = None) -> Path:

@@ -126,7 +126,11 @@ def fit(
         outcome.clear(out)
     with asked_by("--out", "--force fits again"):
         job.open_job(out, found, settings)
-    rows = outcome.read_table(out)
+    try:
+        rows = outcome.read_table(out, found)
+    except DataError as error:
+        error.hint += "\n--force fits again"
+        raise
     if rows is None:
         with Meter(len(found), "pictures fitted", quiet=quiet or as_json) as meter:
             results = job.run(out, found, how, meter, wanted=psnr, device=device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -211,6 +212,24 @@ def test_a_mistake_exits_with_2_and_writes_nothing(
     assert main(words) == 2
     assert message in capsys.readouterr().err
     assert list(workspace.iterdir()) == []
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_and_not_executed(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (workspace / "executed",)
+
+    words = [*SHORT, "--values", "model_type=VICReg", "load_checkpoint_path=a.ckpt",
+             "eval_only=True"]  # fmt: skip
+    for content in ({"model_state_dict": Evil()}, {"model_state_dict": []}, [1], "text"):
+        torch.save(content, "a.ckpt")
+        assert main(words) == 2
+        assert "does not hold the weights of this config" in capsys.readouterr().err
+        assert [path.name for path in workspace.iterdir()] == ["a.ckpt"]
+    Path("a.ckpt").write_bytes(b"")
+    assert main(words) == 2
 
 
 def test_a_path_that_is_no_published_config_names_the_closest(workspace: Path) -> None:

@@ -117,6 +117,23 @@ def test_a_trial_whose_process_is_gone_is_gone_on_with_and_not_repeated(
     assert study_of(Path("s"), search.read_plan(Path("s"))).trials[1].params == proposed
 
 
+def test_half_a_line_that_a_killed_process_left_in_the_journal_is_no_damage(
+    toy: str, workspace: Path, without_page: None
+) -> None:
+    words = (toy, *QUICK, *AXES)
+    carry_out(*words, sampler="random", trials=1, directory="s")
+    journal = Path("s/search.journal")
+    journal.write_bytes(journal.read_bytes() + b'{"op_code": 5, "work')
+    carry_out(*words, sampler="random", trials=2, directory="s")
+    plan = search.read_plan(Path("s"))
+    assert [trial.state.name for trial in study_of(Path("s"), plan).trials] == ["COMPLETE"] * 2
+    before = journal.read_bytes() + b"{}\n"
+    journal.write_bytes(before)
+    with pytest.raises(RunError, match="the journal of this search is damaged"):
+        carry_out(*words, sampler="random", trials=2, directory="s")
+    assert journal.read_bytes() == before
+
+
 def test_a_trial_that_ends_between_a_look_and_its_lock_is_not_taken_again(
     toy: str, workspace: Path, without_page: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,12 @@ def _numbers(path: Path) -> tuple[list[str], NDArray[np.float32]]:
             expected="a comma between entries (in a .tsv a tabulator), and a point in decimals",
         )
     if not kept:
-        raise DataError("there is no column of numbers", where=str(path))
+        raise DataError(
+            "there is no column of numbers",
+            where=str(path),
+            expected="a row for each step and a column for each channel, below names if at all",
+            hint=f"found in the first line: {', '.join(head)[:80] or 'nothing'}",
+        )
     for place in {*range(len(head))} - {*kept}:
         _check_order(path, head[place], [(line, row[place : place + 1]) for line, row in body])
     values = np.array(list(_checked(path, head, body, kept)), np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -164,7 +163,10 @@ def _foreign(data: FeedbackData) -> Tokenizer:
 def _ranked(data: FeedbackData) -> Tokenizer:
     """GPT-2's byte pairs, from the rank file."""
     if data.tokenizer_file is not None:
-        path = Path(data.tokenizer_file).expanduser()
+        path = own_file(
+            data.tokenizer_file, root=data.root, expected="a rank file such as gpt2.tiktoken",
+            where="data.tokenizer_file",
+        )  # fmt: skip
     else:
         _, [path] = fetch.require("gpt2-bpe", "ranks", root=data.root, download=data.download)
     pieces = bpe.read_ranks(path)

@@ -120,8 +120,15 @@ def new_moments(
         old: the original's state of AdamW.
         state: the state of weft's new optimiser, whose settings are kept.
         trained, config: as in `old_moments`.
+    Raises:
+        CheckpointError: if it is the state of other parameters.
     """
     order = list(old_names(trained, config))
+    if old["state"].keys() != {*range(len(order))}:
+        raise CheckpointError(
+            f"the optimiser's state is of {len(old['state'])} parameters",
+            expected=f"of {len(order)}, as config.json says",
+        )
     moments = {
         moment: new_names(
             {key: old["state"][n][moment] for n, key in enumerate(order)}, trained, config

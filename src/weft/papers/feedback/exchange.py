@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -80,7 +81,7 @@ def adopt(
     from weft.families import find
     from weft.run.parents import find_parents
 
-    saved = _read(file)
+    saved = read(file)
     said = {"run.dir": str(path), **old.values, **values}
     said |= _feedback_options(saved["model_state_dict"], base, file)
     asked = api.configure(RECIPE, **said)
@@ -98,8 +99,8 @@ def _feedback_options(
     Raises:
         UsageError: if it is a feedback network and there is no base.
     """
-    rank = next((value.shape[1] // 8 for key, value in weights.items() if "h_qkvo" in key), None)
-    if rank is None:
+    written = [value for key, value in weights.items() if "h_qkvo" in key and value.dim() > 1]
+    if not written:
         return {}
     if base is None:
         raise UsageError(
@@ -111,7 +112,7 @@ def _feedback_options(
     return {
         "stage": "feedback",
         "mode": "compat",
-        "lora_rank": rank,
+        "lora_rank": written[0].shape[1] // 8,
         "recurrent": recurrent,
         "base": str(base),
     }
@@ -201,7 +202,7 @@ def _dataset(folder: Path, name: str) -> str:
     return told["dataset"] if told and told["dataset"] in known else folder.resolve().parent.name
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
     """Reads a file of `torch.save` without running code from it.
 
     Raises:
@@ -211,7 +212,9 @@ def _read(file: Path) -> dict[str, Any]:
 
     expected = f"a checkpoint of the original: {', '.join(sorted(_KEYS))}"
     try:
-        saved = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            saved = torch.load(file, map_location="cpu", weights_only=True)
     # torch raises whatever its parsers do.
     except Exception as error:
         first = str(error).partition("\n")[0]
@@ -222,7 +225,39 @@ def _read(file: Path) -> dict[str, Any]:
         raise CheckpointError(
             "not a checkpoint of the original", where=str(file), expected=expected
         )
+    if found := _unlike(saved):
+        raise CheckpointError(
+            "not a checkpoint of the original", where=str(file), expected=found,
+            hint="ask for the file again where it is from, or train: `weft recipes feedback`",
+        )  # fmt: skip
     return saved
+
+
+def _unlike(saved: Mapping[str, Any]) -> str:
+    """What was expected of an entry that no checkpoint of the original can have; "" if none."""
+    from torch import Tensor
+
+    weights, moments = saved["model_state_dict"], saved["optimizer_state_dict"]
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) and value.dim() > 0
+        for key, value in weights.items()
+    ):
+        return "`model_state_dict`: tensors by name"
+    if bad := [key for key, value in weights.items() if not value.isfinite().all()]:
+        return f"`model_state_dict`: finite numbers in `{bad[0]}`"
+    state = moments.get("state") if isinstance(moments, Mapping) else None
+    if not isinstance(state, Mapping) or not all(
+        isinstance(each, Mapping)
+        and all(isinstance(each.get(name), Tensor) for name in ("step", "exp_avg", "exp_avg_sq"))
+        for each in state.values()
+    ):
+        return "`optimizer_state_dict`: a `state` with step, exp_avg and exp_avg_sq, that of AdamW"
+    try:
+        ok = int(saved["step"]) >= 0
+        float(saved["val_loss"])
+    except (TypeError, ValueError, RuntimeError):
+        ok = False
+    return "" if ok else "`step`: a whole number, and `val_loss`: a number"
 
 
 def _losses(run: Run, step: int, *, adapted: bool) -> tuple[float, list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,15 +151,25 @@ def _evaluate(old: dict[str, Any], files: list[str], extra: Sequence[str]) -> No
     words, values = _resolved(old, files, extra)
     parts = Parts.of(families.find("jepa"), api.configure(*words, **values).config)
     model = parts.model()
-    saved = torch.load(path, map_location=parts.device, weights_only=True)
     try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            saved = torch.load(path, map_location=parts.device, weights_only=True)
         model.load_state_dict(saved["model_state_dict"])
-    except (KeyError, RuntimeError) as error:
+    # torch lets any error of its parsers through, and refuses code with an UnpicklingError.
+    except Exception as error:
         raise UsageError(
             f"`{path}` does not hold the weights of this config",
             where="load_checkpoint_path",
-            hint=str(error).partition("\n")[0],
+            expected="a checkpoint `epoch=E_sample_step=N.ckpt` of the same config",
+            hint=f"found: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
         ) from error
+    if bad := [name for name, value in model.state_dict().items() if not value.isfinite().all()]:
+        raise UsageError(
+            f"`{path}` holds weights that are no numbers",
+            where="load_checkpoint_path",
+            expected=f"finite numbers in `{bad[0]}`",
+        )
     results = _results(parts, model.eval(), 0)
     if output:
         Path(output).mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,13 @@ from typing import Any
 
 from weft.errors import DataError, UsageError
 
+_WORDS = {
+    "number": "a number",
+    "whole": "a whole number",
+    "truth": "true or false",
+    "text": "text",
+}
+
 
 def read(files: Sequence[Path], keys: Collection[str]) -> list[dict[str, Any]]:
     """The rows of all files, in their order.
@@ -19,7 +26,7 @@ def read(files: Sequence[Path], keys: Collection[str]) -> list[dict[str, Any]]:
 
     Raises:
         UsageError: if a file does not exist.
-        DataError: if a line is not a row of a study of rates.
+        DataError: if a line is not a row of a study of rates, or there is none.
     """
     rows = []
     for file in files:
@@ -33,10 +40,41 @@ def read(files: Sequence[Path], keys: Collection[str]) -> list[dict[str, Any]]:
             except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict) or not row.keys() >= {*keys}:
-                raise DataError(
-                    "this line is no row of a study of rates",
-                    where=f"{file}:{number}",
-                    expected=f"JSON in braces, with {', '.join(keys)}",
+                raise _no_row(file, number, f"JSON in braces, with {', '.join(keys)}")
+            if wrong := next((key for key in row if not _may_be(key, row[key])), None):
+                raise _no_row(
+                    file, number, f"`{wrong}`: {_WORDS[_kind(wrong)]}, not {row[wrong]!r:.40}"
                 )
             rows.append(row)
+    if not rows:
+        raise DataError(
+            "there are no rows",
+            where=", ".join(map(str, files)),
+            expected="a line of JSON for every run, as `weft study rates` writes them (--out)",
+        )
     return rows
+
+
+def _kind(key: str) -> str:
+    """What the values of a key are; those of an axis are text."""
+    if "/" in key or key == "step_ms":
+        return "number"
+    return {"seed": "whole", "steps": "whole", "chosen": "truth", "inside": "truth"}.get(
+        key, "text"
+    )
+
+
+def _may_be(key: str, value: Any) -> bool:
+    kind = _kind(key)
+    if kind == "number":
+        # A metric that was no number is written as null.
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    if kind == "whole":
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, bool if kind == "truth" else str)
+
+
+def _no_row(file: Path, number: int, expected: str) -> DataError:
+    return DataError(
+        "this line is no row of a study of rates", where=f"{file}:{number}", expected=expected
+    )

@@ -11,7 +11,7 @@ from weft.reports.written import markdown
 
 _OWN = ("form", "selects", "better", "rate", "seed", "steps", "step_ms", "chosen", "inside")
 
-NEEDED = ("form", "selects", "better", "rate", "seed", "chosen")
+NEEDED = ("form", "selects", "better", "rate", "seed", "chosen", "inside")
 """Keys that every row of `Study` must have."""
 
 MOST_NUMBERED = 3
@@ -49,7 +49,7 @@ def told(rows: Rows) -> str:
     if any(row["rate"] for row in chosen):
         tables.append(_table(f"rate ({selects})", axes, grid, _rates(grid)))
     texts = list(map(markdown, tables))
-    if chosen[0]["better"] == "lower":
+    if chosen[0]["better"] == "lower" and selects in means:
         texts.append(_distances(means[selects].values()))
     return "\n".join(texts)
 
@@ -69,7 +69,7 @@ def _means(grid: Grid, metric: str) -> dict[tuple[str, ...], dict[str, Mean]]:
         point: {
             form: mean_of([row[metric] for row in seeds])
             for form, seeds in forms.items()
-            if metric in seeds[0]
+            if all(metric in row for row in seeds)
         }
         for point, forms in grid.items()
     }

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from weft.atomic import atomic_writer, sweep_halves, write_text
 from weft.data.albums import Picture
+from weft.data.guard import parsing
 from weft.data.npz import open_npz
 from weft.errors import DataError, UsageError
 from weft.families.gaussvae.splats.fit import Fit, How, as_unit, begin, judged
@@ -45,10 +46,7 @@ def open_job(folder: Path, pictures: Sequence[Picture], settings: dict[str, Any]
     wanted = json.loads(json.dumps(wanted))
     path = folder / "fit.json"
     if path.exists():
-        try:
-            there = json.loads(path.read_text())
-        except ValueError:
-            there = {}
+        there = _settings(path)
         if there != wanted:
             other = [key for key in wanted if key not in there or there[key] != wanted[key]]
             raise UsageError(
@@ -58,6 +56,16 @@ def open_job(folder: Path, pictures: Sequence[Picture], settings: dict[str, Any]
         return
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(wanted, indent=1) + "\n")
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """What fit.json says; nothing if it is damaged."""
+    try:
+        found = json.loads(path.read_bytes())
+    # Also raised for what is not text, and for thousands of nested brackets.
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def run(
@@ -145,12 +153,21 @@ def fitted(state: Path, images: Tensor, how: How, told: Told) -> list[Result]:
 
 
 def _restored(under_way: Fit, state: Path) -> float:
-    """Continues from the file if there is one; returns the seconds spent before."""
+    """Continues from the file if there is one; returns the seconds spent before.
+
+    Raises:
+        DataError: if the file is damaged.
+    """
     if not state.exists():
         return 0.0
-    saved = torch.load(state, map_location="cpu", weights_only=True)
-    under_way.restore(saved)
-    return float(saved["seconds"])
+    try:
+        with parsing(state, "the state of a fit, as weft saved it"):
+            saved = torch.load(state, map_location="cpu", weights_only=True)
+            under_way.restore(saved)
+            return float(saved["seconds"])
+    except DataError as error:
+        error.hint += "\nwithout this file, its pictures are fitted from the start"
+        raise
 
 
 def _keep(path: Path, results: Sequence[Result]) -> None:

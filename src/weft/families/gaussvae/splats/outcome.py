@@ -15,6 +15,8 @@ from torch import Tensor
 
 from weft.atomic import atomic_writer, write_text
 from weft.data.albums import Picture
+from weft.data.content import read_text
+from weft.data.guard import parsing
 from weft.families.gaussvae.splats.files import SplatFile, write_npz, write_pt, write_sizes
 from weft.families.gaussvae.splats.fit import How
 from weft.families.gaussvae.splats.geometry import to_rs
@@ -26,6 +28,12 @@ from weft.plots.images import enlarged
 
 FORMS = ("packed", "npz", "pt")
 TABLE = "table.csv"
+
+_KINDS: dict[str, type] = {
+    "name": str, "height": int, "width": int, "splats": int, "psnr": float, "ssim": float,
+    "seconds": float,
+}  # fmt: skip
+"""The columns of the table, and what they hold."""
 
 _SHOWN_SIDE = 256
 """Smaller pictures are enlarged to about this side."""
@@ -56,17 +64,22 @@ def write_table(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_text(folder / TABLE, text.getvalue())
 
 
-def read_table(folder: Path) -> list[dict[str, Any]] | None:
-    """The rows of table.csv; None if there is no such file."""
+def read_table(folder: Path, pictures: Sequence[Picture]) -> list[dict[str, Any]] | None:
+    """The rows of table.csv; None if there is no such file.
+
+    Raises:
+        DataError: if it is not a table as `write_table` writes it, of all `pictures`.
+    """
     path = folder / TABLE
     if not path.exists():
         return None
-    kinds = {"name": str, "psnr": float, "ssim": float, "seconds": float}
-    with path.open(newline="") as file:
-        return [
-            {key: kinds.get(key, int)(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
+    form = f"the rows {', '.join(_KINDS)} of {len(pictures):,} pictures, as the fit wrote them"
+    with parsing(path, form):
+        read = csv.DictReader(io.StringIO(read_text(path, form), newline=""), strict=True)
+        rows = [{key: kind(row[key]) for key, kind in _KINDS.items()} for row in read]
+        if [row["name"] for row in rows] != [picture.name for picture in pictures]:
+            raise ValueError(f"{len(rows):,} rows, of {', '.join(row['name'] for row in rows)}")
+    return rows
 
 
 def mean_of(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -318,3 +318,14 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_tokenizer(missing)
     assert caught.value.where == "data.tokenizer_file"
+
+
+def test_a_rank_file_is_looked_for_below_the_data_folder_too(tmp_path: Path) -> None:
+    lines = (base64.b64encode(bytes([value])) + b" %d" % value for value in range(256))
+    (tmp_path / "mine.tiktoken").write_bytes(b"\n".join(lines))
+    data = FeedbackData(tokenizer="gpt2", tokenizer_file="mine.tiktoken", root=str(tmp_path))
+    assert load_tokenizer(data).pieces == tuple(bytes([value]) for value in range(256))
+    missing = FeedbackData(tokenizer="gpt2", tokenizer_file="other", root=str(tmp_path))
+    with pytest.raises(DataError) as caught:
+        load_tokenizer(missing)
+    assert caught.value.where == "data.tokenizer_file"
