@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from types import ModuleType
 from typing import Literal, get_args, get_origin
 
@@ -40,7 +41,7 @@ def family_of(module: ModuleType, name: str, whose: str) -> Family:
             where=_line(module),
             expected=f'`FAMILY = Family(name="{name}", …)` of weft.config.family',
         )
-    for says, expected in _own(found, name):
+    for says, expected in chain(_fields(found, name), _entries(found)):
         raise PluginError(f"{whose}: {says}", where=_line(module), expected=expected)
     for says, expected in _config(found):
         where = place(found.config) or _line(module)
@@ -56,8 +57,8 @@ def declared_at(family: Family) -> str:
     return _line(modules[0]) if modules else ""
 
 
-def _own(family: Family, name: str) -> Iterator[Wrong]:
-    """Mistakes in its fields other than the config."""
+def _fields(family: Family, name: str) -> Iterator[Wrong]:
+    """Mistakes in its fields other than the config, each taken as a whole."""
     if family.name != name:
         yield f"it calls itself `{family.name}`", f'name="{name}", as it is registered'
     for field in ("summary", "default"):
@@ -75,6 +76,10 @@ def _own(family: Family, name: str) -> Iterator[Wrong]:
     for field in ("aliases", "kinds", "studies", "verbs", "exports"):
         if not isinstance(value := getattr(family, field), Mapping):
             yield f"`{field}` is {value!r}", "a mapping"
+
+
+def _entries(family: Family) -> Iterator[Wrong]:
+    """Mistakes in the entries of its mappings."""
     for old, entry in family.aliases.items():
         form = isinstance(entry, tuple) and len(entry) == 2
         if not (form and isinstance(entry[0], str) and callable(entry[1])):

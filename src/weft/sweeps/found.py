@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from weft import families
 from weft.config.base import FamilyConfig
-from weft.config.load import load
 from weft.config.paths import as_name
 from weft.errors import RunError, UsageError
 from weft.plots.images import Named, save
@@ -17,7 +16,7 @@ from weft.plots.labels import head, many, plain
 from weft.plots.style import MUTED, PALETTE, style
 from weft.reports.tables import Column, Table
 from weft.run.registry import find_runs
-from weft.sweeps.grid import Point, known_metric, points
+from weft.sweeps.grid import Point, known_metric
 from weft.sweeps.places import LOCAL, find_place
 from weft.sweeps.pool import DEVICE, THREADS, Outcome, check_workers, refuse_stopped
 from weft.sweeps.search import (
@@ -32,7 +31,7 @@ from weft.sweeps.search import (
     take_trials,
 )
 from weft.sweeps.space import parse
-from weft.sweeps.sweep import Sweep, shared_notices
+from weft.sweeps.sweep import Sweep, checked
 from weft.task.metric import Metric, axis_words, find
 
 if TYPE_CHECKING:
@@ -75,10 +74,7 @@ def search(
     typed = tuple(map(str, words))
     space = parse(typed)
     kinds = distributions(space)
-    # Check the corners of the grid first, so that a mistake leaves nothing behind.
-    resolved = [load(point.overrides, families, {}) for point in points(space)]
-    for notice in shared_notices(resolved):
-        on_notice(notice)
+    resolved = checked(space, on_notice)
     sought, declared = _sought(resolved[0].config, metric)
     folder = Path(directory or Path("runs") / "sweeps" / f"{as_name(resolved[0].named)}-search")
     carry_out = find_place(on, folder)

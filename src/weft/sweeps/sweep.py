@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,10 +50,27 @@ class Sweep:
         return self.table._repr_html_()
 
 
-def shared_notices(resolved: Sequence[Resolved]) -> list[str]:
-    """What there is to tell of the config of every point, such as an axis without effect."""
+def checked(space: Space, on_notice: Callable[[str], None]) -> list[Resolved]:
+    """The configs of all points of the grid; a mistake in one is found before anything is written.
+
+    Args:
+        space: the grid.
+        on_notice: called with each sentence there is to tell of every config, such as that an
+            axis has no effect.
+
+    Raises:
+        ConfigError: if a config is wrong, or a run that it names is not there.
+    """
+    from weft.run.parents import find_weights
+
+    resolved = [load(point.overrides, families, {}) for point in points(space)]
     told = [each.notices for each in resolved]
-    return [each for each in told[0] if all(each in others for others in told)]
+    for notice in told[0]:
+        if all(notice in others for others in told):
+            on_notice(notice)
+    for each in resolved:
+        find_weights(each.config, each.origin)
+    return resolved
 
 
 def sweep(
@@ -74,17 +91,11 @@ def sweep(
         DeviceError: if the place named by `on` is not available.
     """
     from weft.reports.overview import write_overview_of
-    from weft.run.parents import find_weights
     from weft.task.load import load_task
 
     check_workers(workers)
     space = parse(words)
-    # Check all points first, so that a mistake in one leaves nothing behind.
-    resolved = [load(point.overrides, families, {}) for point in points(space)]
-    for notice in shared_notices(resolved):
-        on_notice(notice)
-    for each in resolved:
-        find_weights(each.config, each.origin)
+    resolved = checked(space, on_notice)
     if metric is not None:
         config = resolved[0].config
         known_metric(load_task(families.find(config.family), config).metrics, metric)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.errors import Interrupted, MissingExtra, RunError, UsageError
+from weft.errors import ConfigError, Interrupted, MissingExtra, RunError, UsageError
 from weft.run.directory import RunDirectory
 from weft.run.registry import open_run
 from weft.sweeps import point, pool, search
@@ -191,6 +191,9 @@ def test_mistakes_are_told_before_anything_is_written(
 ) -> None:
     with pytest.raises(UsageError, match="nothing is held out"):
         carry_out(toy, "validate_on=test", "width=2,4", sampler="tpe", trials=1, directory="s")
+    absent = (toy, *QUICK, "width=2,4", "base=toy/nothing")
+    with pytest.raises(ConfigError, match="there is no such run"):
+        carry_out(*absent, sampler="tpe", trials=1, directory="s")
     assert not Path("s").exists()
     carry_out(toy, *QUICK, "width=2,4", sampler="tpe", trials=1, directory="s")
     with pytest.raises(RunError, match="another search"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from weft.plots.history import curve_of
 from weft.plots.images import Named
 from weft.plots.labels import head
 
@@ -16,10 +17,9 @@ def worst_points(history: Sequence[dict[str, Any]]) -> Named:
     """The largest error of a batch over the steps, from the rows that have it."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in history if "train/largest_error" in row]
     figure = Figure()
     axes = figure.add_subplot()
-    axes.plot([row["step"] for row in rows], [row["train/largest_error"] for row in rows])
+    axes.plot(*zip(*curve_of(history, "train/largest_error"), strict=True))
     axes.set(xlabel="step", ylabel="largest error of a batch")
     head(axes, "The worst point", "of each batch that was logged")
     return "worst_points", "The largest error of a batch while the curve is learnt.", figure
