@@ -26,6 +26,7 @@ _STRAIGHT = ("model.n_layer", "model.n_head", "model.n_embd", "model.dropout",
              "training.device", "training.compile")  # fmt: skip
 _COMPUTED = ("model.lora_rank", "training.decay_lr", "training.min_lr", "training.grad_clip",
              "training.dtype")  # fmt: skip
+#: What the original names its files, and when it writes them; keys of `training`.
 DEFAULTS: Mapping[str, Any] = {
     "save_best_ckpt": True,
     "save_epoch": True,
@@ -38,20 +39,19 @@ DEFAULTS: Mapping[str, Any] = {
     "log_file_name": "log.txt",
     "csv_file_name": "metrics.csv",
 }
-"""What the original names its files, and when it writes them; keys of `training`."""
 _KNOWN = {*_STRAIGHT, *_COMPUTED, *(f"training.{key}" for key in (*DEFAULTS, *IDLE))}
+#: Data sets of the original by their names on the Hugging Face hub, and the editions there are.
 _SETS = {
     "gsm8k": ("gsm8k", ("main",)),
     "openai/gsm8k": ("gsm8k", ("main",)),
     "wikitext": ("wikitext", ("wikitext-2-raw-v1", "wikitext-2-v1")),
     "Salesforce/wikitext": ("wikitext", ("wikitext-2-raw-v1", "wikitext-2-v1")),
 }
-"""Data sets of the original by their names on the Hugging Face hub, and the editions there are."""
 _VALIDATED_BATCHES = 50
+#: Files of the folder that are weft's.
 _TAKEN = ("", "config.json", "config.yaml", "resolved.yaml", "env.json", "status.json",
           "metrics.jsonl", "lock", "model.safetensors", "report.html", "checkpoints", "figures",
           "logs")  # fmt: skip
-"""Files of the folder that are weft's."""
 
 
 @dataclass

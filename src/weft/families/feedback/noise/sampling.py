@@ -15,8 +15,8 @@ from torch import Tensor
 from weft.errors import UsageError
 from weft.nn.precision import widened
 
+#: (tokens (B, T), masked (B, T)) -> logits at the masked positions, (N, V)
 Predict = Callable[[Tensor, Tensor], Tensor]
-"""(tokens (B, T), masked (B, T)) -> logits at the masked positions, (N, V)."""
 
 Remask = Literal["low-confidence", "random"]
 

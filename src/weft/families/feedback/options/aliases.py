@@ -29,6 +29,7 @@ def _epochs(count: Any) -> str:
     return f"{count} epochs"
 
 
+#: Keys of config.json that belong to a data set or name a folder; the scripts convert them.
 ALIASES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "active_dataset": ("data.dataset", _same),
     "model.lora_rank": ("lora_rank", _same),
@@ -43,4 +44,3 @@ ALIASES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "training.compile": ("engine.compile", _same),
     "training.save_epoch_interval": ("checkpoint.keep_every", _epochs),
 }
-"""Keys of config.json that belong to a data set or name a folder; the scripts convert them."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from weft.errors import DataError, MissingExtra
 
+#: Numbers of two pieces that are joined to one. Merges are applied in the order of their list.
 Merge = tuple[int, int]
-"""Numbers of two pieces that are joined to one. Merges are applied in the order of their list."""
 
 
 def read_ranks(path: Path) -> tuple[bytes, ...]:
