@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -47,3 +48,32 @@ def test_every_dependency_is_pinned_to_a_version_it_allows() -> None:
             if requirement.name != "weft":
                 pinned = pins[requirement.name.lower()]
                 assert requirement.specifier.contains(pinned), requirement
+
+
+@pytest.mark.network
+def test_the_lowest_versions_that_are_declared_train_draw_and_sweep(tmp_path: Path) -> None:
+    """All but torch's, whose packages are too large to be fetched for a test."""
+    requirements = pytest.importorskip("packaging.requirements")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lowest = {
+        wanted.name: str(wanted.specifier).replace(">=", "==")
+        for wanted in map(requirements.Requirement, project["dependencies"])
+    }
+    del lowest["torch"]
+    old = tmp_path / "old"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(old)]
+    subprocess.run([*pip, *(f"{name}{version}" for name, version in lowest.items())], check=True)
+    paths = os.pathsep.join((str(old), str(ROOT / "src")))
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    short = ("cet/digits", "steps=2", "hidden_dim=8")
+    for words in (
+        ("--help",),
+        ("train", *short, "run.dir=run", "--quiet"),
+        ("sample", "run"),
+        ("sweep", *short, "delay=1,5", "--workers", "1"),
+    ):
+        command = [sys.executable, "-m", "weft", *words]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
 
 from weft.cli import (
     authoring,
@@ -29,6 +28,12 @@ from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
 from weft.system import check_folder, fault
 from weft.terminal import plainly, tell
+
+try:
+    from typer.exceptions import TyperException
+except ModuleNotFoundError:
+    # Earlier versions of typer raise the exceptions of click, on which they are built.
+    from click.exceptions import ClickException as TyperException
 
 app = typer.Typer(
     cls=Commands,

@@ -92,9 +92,9 @@ def space(name: str) -> Space:
         ConfigError: if its actions are not a finite set, its observations not a vector, or its
             episodes have no time limit.
     """
+    world = make(name)  # First: it says which extra is missing.
     from gymnasium.spaces import Box, Discrete
 
-    world = make(name)
     seen, done = world.observation_space, world.action_space
     longest = world.spec.max_episode_steps if world.spec is not None else None
     if not (isinstance(seen, Box) and len(seen.shape) == 1 and isinstance(done, Discrete)):

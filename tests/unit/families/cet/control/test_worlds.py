@@ -115,3 +115,12 @@ def test_environments_that_cannot_be_acted_in_are_refused(name: str, says: str) 
     with pytest.raises(ConfigError, match=r"control\.environment") as caught:
         module.space(name)
     assert says in str(caught.value)
+
+
+def test_without_gymnasium_the_install_command_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("gymnasium", "gymnasium.spaces"):
+        monkeypatch.setitem(sys.modules, name, None)
+    space.cache_clear()
+    with pytest.raises(MissingExtra, match="learning to act") as caught:
+        space(CARTPOLE)
+    assert caught.value.hint == "pip install 'weft[rl]'"
