@@ -107,7 +107,7 @@ class Difference:
 
 
 def verdict(name: str, control: str, difference: Difference, checks: Sequence[Check]) -> str:
-    """One sentence on an arm and the best control; if a check fails, it says why there is none.
+    """One sentence on an arm and the best control; for one seed, or if a check fails, why not.
 
     Args:
         name: of the arm.
@@ -118,6 +118,9 @@ def verdict(name: str, control: str, difference: Difference, checks: Sequence[Ch
     broken = [check.about for check in checks if not check.held]
     if broken:
         return f"{name}: no verdict, for a check fails: {'; '.join(broken)}"
+    if difference.n < 2:
+        apart = f"{difference.mean:+.4f} from {control}"
+        return f"{name}: no verdict, for one seed tells nothing of chance: {apart}"
     told = f"{difference.mean:+.4f} ± {difference.margin:.4f} (95 %, {difference.n} seeds)"
     power = f"; {difference.power:.4f} would be seen in 80 % of such studies"
     return f"{name}: {difference.word} than {control} by {told}{power}".replace(

@@ -86,7 +86,7 @@ def test_any_family_s_arms_share_bases_and_grids_grow_until_the_best_rate_is_ins
     assert controls.main(asked) == 0
     assert "noisy at equal steps: no verdict" in capsys.readouterr().out
     assert controls.main(["toy/small", "width=5", *asked[1:]]) == 2
-    assert "another recipe" in capsys.readouterr().err
+    assert "another study" in capsys.readouterr().err
 
 
 @pytest.mark.slow

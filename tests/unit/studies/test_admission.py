@@ -76,3 +76,8 @@ def test_no_verdict_is_given_where_a_check_fails() -> None:
     assert verdict("it", "that", found, [below("base", 1.0, 2.0)]).startswith("it: better than")
     refused = verdict("it", "that", found, [below("base", 3.0, 2.0)])
     assert refused.startswith("it: no verdict") and "frequencies alone 2.0" in refused
+
+
+def test_no_verdict_is_given_on_one_seed() -> None:
+    told = verdict("it", "that", Difference.of([-0.5]), [below("base", 1.0, 2.0)])
+    assert told == "it: no verdict, for one seed tells nothing of chance: -0.5000 from that"
