@@ -15,8 +15,9 @@ from torch import Tensor
 from weft import api, families
 from weft.cli import main
 from weft.engine.parts import Parts
-from weft.errors import UsageError
+from weft.errors import MissingExtra, UsageError
 from weft.run.directory import RunDirectory
+from weft.run.exchange import program
 from weft.run.exchange.program import ENDINGS, write_program
 from weft.run.model import Trained
 from weft.run.registry import Run
@@ -176,3 +177,13 @@ def test_a_model_that_cannot_says_why(recipe: str, why: str, tmp_path: Path) -> 
     with pytest.raises(UsageError) as caught:
         write_program(trained(recipe, "", tmp_path), "torch", tmp_path / "model.pt2")
     assert why in str(caught.value)
+
+
+def test_without_onnx_the_install_command_is_told_before_the_model_is_traced(
+    digits: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr(program, "_traced", lambda *_: pytest.fail("traced in vain"))
+    with pytest.raises(MissingExtra) as caught:
+        api.export(digits, to="onnx")
+    assert caught.value.hint == "pip install 'weft[onnx]'"

@@ -21,19 +21,13 @@ from weft.cli import (
     study,
     training,
 )
-from weft.cli.misread import misread
+from weft.cli.misread import REFUSAL, misread
 from weft.cli.verbs import Commands, Raised, own
 from weft.data.remarks import collecting
 from weft.errors import WeftError
 from weft.stopping import Stop, Stopped, stopped_by_signals
 from weft.system import check_folder, fault
 from weft.terminal import plainly, tell
-
-try:
-    from typer.exceptions import TyperException
-except ModuleNotFoundError:
-    # Earlier versions of typer raise the exceptions of click, on which they are built.
-    from click.exceptions import ClickException as TyperException
 
 app = typer.Typer(
     cls=Commands,
@@ -126,10 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             check_folder()
             code = app(args=list(sys.argv[1:] if argv is None else argv), standalone_mode=False)
-        except TyperException as error:
+        except REFUSAL as error:
             # Also raised, without a message, to show help when no command is given.
-            if message := error.format_message():
-                tell(str(misread(message, getattr(error, "ctx", None))))
+            if found := misread(error):
+                tell(str(found))
             return 2
         except Raised as raised:
             return _ended(raised.error, stop)

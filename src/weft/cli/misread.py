@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,26 @@ from weft.shell import quoted
 _TOO_MANY = re.compile(r"Got unexpected extra argument\S* \((.*)\)$")
 
 
-def misread(message: str, context: Any) -> UsageError:
-    """The error for words that typer refused.
+def _refusal() -> type[Exception]:
+    """What typer raises; before 0.28 it is built on click, and raises click's exceptions."""
+    try:
+        module = import_module("typer.exceptions")
+    except ModuleNotFoundError:
+        module = import_module("click.exceptions")
+    kind: type[Exception] = getattr(module, "TyperException", None) or module.ClickException
+    return kind
 
-    Args:
-        message: typer's own.
-        context: typer's context of the command that was called; None if it found none.
-    """
-    message = message.replace(": Value error, ", ": ")  # Pydantic's word, not ours.
+
+REFUSAL = _refusal()
+
+
+def misread(error: Any) -> UsageError | None:
+    """The error for words that typer refused, a `REFUSAL`; None if it only shows help."""
+    # Pydantic's word, not ours.
+    message = str(error.format_message()).replace(": Value error, ", ": ")
+    context = getattr(error, "ctx", None)
+    if not message:
+        return None
     if context is None or context.parent is None:
         return UsageError(message, hint="`weft --help` lists the commands")
     command = _command(context)

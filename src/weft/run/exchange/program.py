@@ -85,6 +85,8 @@ def write_program(trained: Trained, form: str, path: Path) -> Inference:
         UsageError: if the family says that the model has no such function, or it cannot be traced.
         MissingExtra: if ONNX is asked for and its packages are not installed.
     """
+    if form == "onnx":
+        _check_onnx()  # Before the model is traced, which may take a minute.
     # Whoever runs the program need not think of `no_grad`, under which alone some of its operations
     # would take weights that ask for gradients.
     model = copy.deepcopy(trained.model).cpu().eval().requires_grad_(False)
@@ -136,13 +138,16 @@ def _traced(model: nn.Module, inference: Inference, family: str) -> ExportedProg
         ) from error
 
 
-def _onnx(program: ExportedProgram, inference: Inference) -> ONNXProgram:
+def _check_onnx() -> None:
     try:
         import onnx
         import onnxscript
     except ImportError as error:
         raise MissingExtra("onnxscript", "onnx", "--to onnx") from error
     del onnx, onnxscript
+
+
+def _onnx(program: ExportedProgram, inference: Inference) -> ONNXProgram:
     # Silences a warning about torchvision, which nothing here needs.
     logger = logging.getLogger("torch.onnx")
     level = logger.level
