@@ -14,6 +14,7 @@ from typing import Any
 from weft.config.yaml import read_file
 from weft.errors import ConfigError, RunError
 from weft.run.block import read_block
+from weft.shell import spelt
 
 Values = dict[str, Any]
 Check = tuple[Callable[[Any], bool], str]
@@ -92,7 +93,9 @@ def damaged(file: Path, says: str, expected: str = "", line: int = 0) -> RunErro
         f"{file.name} is damaged: {says}",
         where=where,
         expected=expected,
-        hint=_HINTS.get(file.name, "").format(run=file.parent),
+        hint=_HINTS.get(file.name, "").format(
+            run=file.parent, again=spelt("sample", file.parent.parent)
+        ),
     )
 
 
@@ -274,5 +277,7 @@ _HINTS = {
     "resolved.yaml": "put it back from a copy",
     "env.json": "it only says what the run ran on: with {{}} alone in it the run can be used",
     "metrics.jsonl": "put it back from a copy, or take the damaged lines out of it",
-    "index.json": "`weft sample RUN` draws the samples again",
+    "index.json": "`{again}` draws the samples again",
+    "sweep.yaml": "put it back from a copy; its runs are whole without it",
+    "search.yaml": "put it back from a copy; the trials' runs are whole without it",
 }
