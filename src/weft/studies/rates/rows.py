@@ -26,7 +26,7 @@ def read(files: Sequence[Path], keys: Collection[str]) -> list[dict[str, Any]]:
 
     Raises:
         UsageError: if a file does not exist.
-        DataError: if a line is not a row of a study of rates, or there is none.
+        DataError: if a line is not a row of a study of rates, or files hold none.
     """
     rows = []
     for file in files:
@@ -46,7 +46,7 @@ def read(files: Sequence[Path], keys: Collection[str]) -> list[dict[str, Any]]:
                     file, number, f"`{wrong}`: {_WORDS[_kind(wrong)]}, not {row[wrong]!r:.40}"
                 )
             rows.append(row)
-    if not rows:
+    if files and not rows:
         raise DataError(
             "there are no rows",
             where=", ".join(map(str, files)),

@@ -11,7 +11,7 @@ from weft.reports.written import markdown
 
 _OWN = ("form", "selects", "better", "rate", "seed", "steps", "step_ms", "chosen", "inside")
 
-NEEDED = ("form", "selects", "better", "rate", "seed", "chosen", "inside")
+NEEDED = ("form", "selects", "better", "rate", "seed", "chosen")
 """Keys that every row of `Study` must have."""
 
 MOST_NUMBERED = 3
@@ -78,7 +78,7 @@ def _means(grid: Grid, metric: str) -> dict[tuple[str, ...], dict[str, Mean]]:
 def _rates(grid: Grid) -> dict[tuple[str, ...], dict[str, str]]:
     return {
         point: {
-            form: seeds[0]["rate"] + ("" if seeds[0]["inside"] else " at the end")
+            form: seeds[0]["rate"] + ("" if seeds[0].get("inside") else " at the end")
             for form, seeds in forms.items()
         }
         for point, forms in grid.items()
